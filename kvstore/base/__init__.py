@@ -1,0 +1,1 @@
+"""What every other room stands on: the disk, the frame encoding, errors, limits, reply values. Knows nothing above."""

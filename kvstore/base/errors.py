@@ -1,0 +1,104 @@
+"""The one tree of errors, and whose fault each is.
+
+- `RequestError`: the client's fault (or the disk is full). The request changed nothing; the client gets a reply and may go on.
+  It is also a reply value: inside the array that EXEC answers it stands for one failed command.
+- `ProtocolError`: the byte stream itself makes no sense. The client gets a reply, then the connection is closed.
+- `StorageFault`: the disk failed under the log. Fatal: nothing more is acknowledged (promise 6, fail-stop).
+- `StartRefused` and below: the server will not start; the message names the file, the place, the reason and what to run next.
+
+Anything else that escapes a command is a bug: a generic reply, a traceback in the log, and the connection is closed.
+
+Texts that more than one place needs stand here once, worded as Redis words them.
+"""
+
+from __future__ import annotations
+
+
+class KVStoreError(Exception):
+    """The root: every error that kvstore itself raises."""
+
+
+class RequestError(KVStoreError):
+    """A request that cannot be done as asked; nothing changed.
+
+    `text`: the message, one line, without the code. `code`: the first word of the RESP error (ERR, WRONGTYPE, ...).
+    """
+
+    def __init__(self, text: str, code: str = "ERR") -> None:
+        super().__init__(text)
+        self.text = text
+        self.code = code
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.text}"
+
+
+class InvalidRequest(RequestError):
+    """A request that was not understood: unknown command, wrong number or type of arguments. JSON: `"result":"invalid"`."""
+
+
+class Failure(RequestError):
+    """A request that was understood and could not be done: no such key, wrong type of value. JSON: `"result":"failure"`."""
+
+
+class StorageFull(Failure):
+    """There is no room on the disk for the change that was asked for; nothing changed, reads go on."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Errors writing to the log: {reason}. Writes are refused until there is room.", "MISCONF")
+
+
+class ProtocolError(KVStoreError):
+    """The byte stream makes no sense from here on: reply `-ERR Protocol error: TEXT`, then close."""
+
+    def __str__(self) -> str:
+        return f"ERR Protocol error: {self.args[0]}"
+
+
+class StorageFault(KVStoreError):
+    """The disk failed under the log or the checkpoint. Fatal: the process must stop, start is recovery."""
+
+
+class StartRefused(KVStoreError):
+    """The server will not start; the text is for the operator and says what to do."""
+
+
+class DirectoryInUse(StartRefused):
+    """Another server holds the lock on the data directory."""
+
+
+class DamagedStore(StartRefused):
+    """Bytes that were promised durable are damaged or missing.
+
+    `file`: name inside the data directory. `offset`: byte offset of the first bad byte. `reason`: what is wrong with it.
+    `advice`: what to run next.
+    """
+
+    def __init__(self, file: str, offset: int, reason: str, advice: str) -> None:
+        super().__init__(f"{file} is damaged at byte {offset}: {reason}. {advice}")
+        self.file = file
+        self.offset = offset
+        self.reason = reason
+        self.advice = advice
+
+
+WRONG_TYPE = "Operation against a key holding the wrong kind of value"
+SYNTAX = "syntax error"
+NOT_AN_INTEGER = "value is not an integer or out of range"
+NOT_A_FLOAT = "value is not a valid float"
+NO_SUCH_KEY = "no such key"
+
+
+def wrong_type() -> Failure:
+    """The error for a command on a value of another type, as Redis words it."""
+    return Failure(WRONG_TYPE, "WRONGTYPE")
+
+
+def syntax_error() -> InvalidRequest:
+    """The error for options that contradict each other or are unknown, as Redis words it."""
+    return InvalidRequest(SYNTAX)
+
+
+def wrong_arity(name: str) -> InvalidRequest:
+    """The error for a wrong number of arguments. `name`: the command in lower case, subcommand after a `|`."""
+    return InvalidRequest(f"wrong number of arguments for '{name}' command")

@@ -1,0 +1,81 @@
+"""Reply values: what a command returns, before any grammar gives it bytes.
+
+A command returns plain Python values; `wire` encodes them. The whole set:
+
+| Python value | RESP2 | RESP3 |
+|---|---|---|
+| `bytes` | bulk string | bulk string |
+| `str` | bulk string (UTF-8) | bulk string |
+| `int` | integer | integer |
+| `None` | null bulk `$-1` | null `_` |
+| `NULL_ARRAY` | null array `*-1` | null `_` |
+| `bool` | integer 1 or 0 | boolean |
+| `float` | bulk string | double |
+| `list`, `tuple` | array | array |
+| `dict` | flat array | map |
+| `set`, `frozenset` | array | set |
+| `Status` | simple string | simple string |
+| `Verbatim` | bulk string | verbatim string `txt:` |
+| `JSONText` | bulk string | bulk string |
+| `Push` | array | push |
+| `RequestError` (raised, or inside an array) | error | error |
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+
+class Status:
+    """A simple string such as OK. `text`: ASCII, no CR or LF."""
+
+    __slots__ = ("text", "wire")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.wire = b"+%b\r\n" % text.encode("ascii")
+
+    def __repr__(self) -> str:
+        return f"Status({self.text!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Status) and other.text == self.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+
+class Verbatim(str):
+    """Text for a person (INFO, HELP): a verbatim string in RESP3, a bulk string in RESP2."""
+
+
+class Push(list[Any]):
+    """An out-of-band message (MONITOR, pub/sub): a push in RESP3, an array in RESP2."""
+
+
+class JSONText:
+    """A stored document. `text`: JSON on one line, UTF-8; the JSON-line grammar shows it as it is, not as a string."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, JSONText) and other.text == self.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+
+class _NullArray:
+    def __repr__(self) -> str:
+        return "NULL_ARRAY"
+
+
+NULL_ARRAY = _NullArray()
+OK = Status("OK")
+PONG = Status("PONG")
+QUEUED = Status("QUEUED")
+
+Reply: TypeAlias = Any

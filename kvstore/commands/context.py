@@ -1,0 +1,78 @@
+"""What a command sees besides its arguments: the table, its own client, the server. Plain state, no I/O.
+
+`Call` is what every command function takes first; there is one per connection, made when the connection is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kvstore.commands.registry import Command
+    from kvstore.store.store import Store
+    from kvstore.store.table import Table
+
+
+class Client:
+    """What the server knows of one connected client. The dictionary of all of them is `Server.clients`.
+
+    `identity`: number, never used twice in a run. `address`: `host:port` or the endpoint's own words. Times in milliseconds
+    since the epoch.
+    """
+
+    def __init__(self, identity: int, address: str, local_address: str, connected_ms: int) -> None:
+        self.identity = identity
+        self.address = address
+        self.local_address = local_address
+        self.connected_ms = connected_ms
+        self.last_request_ms = connected_ms
+        self.last_command = "NULL"
+        self.name = b""
+        self.library_name = b""
+        self.library_version = b""
+        self.protocol = 2  # RESP version, set by HELLO
+        self.closing = False  # close once the replies so far have left (QUIT)
+        self.monitoring = False
+        # MULTI: requests queued so far, or None outside a block; a request refused while queueing poisons the block.
+        self.queued: list[tuple[Command, list[bytes]]] | None = None
+        self.poisoned = False
+        # WATCH: the keys watched, and whether one of them changed since.
+        self.watched: set[bytes] = set()
+        self.watched_changed = False
+        #: Bytes of a request not complete yet, and of replies not yet taken by the socket; filled in by the edge for CLIENT LIST.
+        self.unread_request_bytes: Callable[[], int] = lambda: 0
+        self.unsent_reply_bytes: Callable[[], int] = lambda: 0
+
+
+class Server:
+    """What all clients share: the store, the dictionary of connected clients, settings and counters.
+
+    `settings`: option name to text, as CONFIG GET shows them. `now_ms`: the wall clock in milliseconds since the epoch.
+    `info`: extra INFO fields that other rooms supply: section name to a function that gives its (field, value) pairs.
+    """
+
+    def __init__(self, store: Store, now_ms: Callable[[], int], settings: dict[str, str], run_id: str) -> None:
+        self.store = store
+        self.now_ms = now_ms
+        self.settings = settings
+        self.run_id = run_id
+        self.started_ms = now_ms()
+        self.clients: dict[int, Client] = {}
+        self.connections_received = 0
+        self.connections_refused = 0
+        self.requests_executed = 0
+        self.errors = 0
+        self.info: dict[str, Callable[[], list[tuple[str, Any]]]] = {}
+
+
+class Call:
+    """One connection's view of the server, handed to each command function."""
+
+    __slots__ = ("client", "server", "store", "table")
+
+    def __init__(self, server: Server, client: Client) -> None:
+        self.server = server
+        self.client = client
+        self.store: Store = server.store
+        self.table: Table = server.store.table

@@ -1,0 +1,255 @@
+"""The command table: a command is one function and one row, and everything generic is read from the row.
+
+    @command("INCRBY", WRITE | FAST, group="string")
+    def incrby(call: Call, key: Key, increment: Integer) -> Reply:
+        \"\"\"Add a whole number to the number stored at a key.\"\"\"
+
+The function's signature is the declaration: its parameters after `call` give the arity, which arguments are keys
+(annotated `Key`), and how each is converted (`Integer`, `Number`, `Json`; plain `bytes` is passed as it came). The first line
+of the docstring is the summary. Arity, types, flags and counting are done here, once; a command body never repeats them.
+COMMAND, HELP and docs/PROTOCOL.md are made from the table.
+
+A subcommand is a row of its own, named `CLIENT|SETNAME`; its function does not see the subcommand's name.
+
+What is decided about durability is read from the row too: `scope` says which part of the table a reply tells of, so that the
+session knows which commit the reply has to wait for.
+
+Rejected: dispatch by getattr on what a peer sends (a peer could name any attribute); classes per command (three lines of
+ceremony each, three hundred times).
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import math
+import typing
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, TypeAlias
+
+from kvstore.base.errors import NOT_A_FLOAT, NOT_AN_INTEGER, InvalidRequest, wrong_arity
+from kvstore.base.jsontext import loads
+from kvstore.base.reply import Reply
+
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+
+
+class Flag(enum.IntFlag):
+    """What a row says of its command; the names are those that COMMAND INFO prints."""
+
+    READ = 1  # reads keys
+    WRITE = 2  # may change keys: refused when the disk is full
+    FAST = 4  # O(1) or O(log n)
+    WHOLE = 8  # tells of the table as a whole (SIZE, KEYS, QUERY)
+    ADMIN = 16
+    NO_MULTI = 32  # refused inside MULTI
+    IMMEDIATE = 64  # runs at once inside MULTI instead of being queued (EXEC, DISCARD, ...)
+    VERB = 128  # a verb of our own: words are answered with a JSON line; also callable as a JSON line
+
+
+READ, WRITE, FAST, WHOLE, ADMIN = Flag.READ, Flag.WRITE, Flag.FAST, Flag.WHOLE, Flag.ADMIN
+NO_MULTI, IMMEDIATE, VERB = Flag.NO_MULTI, Flag.IMMEDIATE, Flag.VERB
+
+
+class Scope(enum.IntEnum):
+    """Which part of the table a reply tells of, hence which commit it waits for."""
+
+    NOTHING = 0  # nothing: never waits
+    KEY = 1  # the one key that is the first argument
+    KEYS = 2  # several keys
+    TABLE = 3  # possibly all; also every write
+
+
+def to_integer(text: bytes) -> int:
+    """A signed 64-bit integer in Redis's strict form (no spaces, plus sign, leading zeros). Raises InvalidRequest."""
+    try:
+        number = int(text)
+    except ValueError:
+        raise InvalidRequest(NOT_AN_INTEGER) from None
+    if not INT64_MIN <= number <= INT64_MAX or b"%d" % number != text:
+        raise InvalidRequest(NOT_AN_INTEGER)
+    return number
+
+
+def to_number(text: bytes) -> float:
+    """A float as Redis takes it (inf allowed, nan not). Raises InvalidRequest."""
+    try:
+        number = float(text)
+    except ValueError:
+        raise InvalidRequest(NOT_A_FLOAT) from None
+    if math.isnan(number) or text != text.strip() or b"_" in text:
+        raise InvalidRequest(NOT_A_FLOAT)
+    return number
+
+
+def to_json(text: bytes) -> Any:
+    """Any JSON value from its text. Raises InvalidRequest with the reason."""
+    try:
+        return loads(text)
+    except ValueError as error:
+        raise InvalidRequest(f"value is not JSON ({error}); strings need double quotes") from None
+
+
+Converter: TypeAlias = Callable[[bytes], Any]
+
+
+class Argument(typing.NamedTuple):
+    """How one parameter is shown and converted. `kind`: the type's name in COMMAND DOCS."""
+
+    kind: str
+    convert: Converter | None = None
+
+
+Key: TypeAlias = Annotated[bytes, Argument("key")]
+Integer: TypeAlias = Annotated[int, Argument("integer", to_integer)]
+Number: TypeAlias = Annotated[float, Argument("double", to_number)]
+Json: TypeAlias = Annotated[Any, Argument("json", to_json)]
+_PLAIN = Argument("string")
+
+
+class Command:
+    """One row of the table.
+
+    `name`: upper case, `CONTAINER|SUB` for a subcommand. `least`, `most`: number of request words including the name (a
+    subcommand counts two words). `keys`: (first, last, step) as COMMAND INFO gives them, (0, 0, 0) for none.
+    `parameters`: (name, Argument, optional, variadic) of each. `calls`: how often it ran since the start.
+    """
+
+    __slots__ = (
+        "calls", "convert", "flags", "function", "group", "keys", "least", "most", "name",
+        "parameters", "scope", "subcommands", "summary", "words", "writes",
+    )  # fmt: skip
+
+    def __init__(
+        self, name: str, flags: Flag, group: str, function: Callable[..., Reply], keys: tuple[int, int, int] | None
+    ) -> None:
+        self.name = name
+        self.flags = flags
+        self.group = group
+        self.function = function
+        self.summary = (inspect.getdoc(function) or "").split("\n", 1)[0]
+        self.words = name.count("|") + 1
+        self.subcommands: dict[bytes, Command] = {}
+        self.calls = 0
+        self.writes = bool(flags & WRITE)
+        self.parameters = list(_parameters(function))
+        required = sum(1 for _, _, optional, variadic in self.parameters if not optional and not variadic)
+        variadic = any(variadic for _, _, _, variadic in self.parameters)
+        self.least = self.words + required
+        self.most = 2**31 if variadic else self.words + len(self.parameters)
+        self.keys = keys if keys is not None else self._keys_from_signature()
+        self.scope = self._scope()
+        converters = [argument.convert for _, argument, _, _ in self.parameters]
+        self.convert: list[Converter | None] | None = converters if any(converters) else None
+
+    @property
+    def arity(self) -> int:
+        """As COMMAND INFO gives it: exact when positive, the least when negative; the name counts."""
+        return self.least if self.least == self.most else -self.least
+
+    def _keys_from_signature(self) -> tuple[int, int, int]:
+        places = [i for i, (_, argument, _, _) in enumerate(self.parameters) if argument.kind == "key"]
+        if not places:
+            return (0, 0, 0)
+        last_is_variadic = self.parameters[places[-1]][3]
+        return (places[0] + self.words, -1 if last_is_variadic else places[-1] + self.words, 1)
+
+    def _scope(self) -> Scope:
+        if self.flags & (WRITE | WHOLE):
+            return Scope.TABLE
+        if not self.keys[0]:
+            return Scope.NOTHING
+        return Scope.KEY if self.keys == (1, 1, 1) else Scope.KEYS
+
+    def keys_of(self, request: list[bytes]) -> list[bytes]:
+        """The keys that a request of this command names. `request`: all its words, the name first."""
+        first, last, step = self.keys
+        if not first:
+            return []
+        return request[first : len(request) + last + 1 if last < 0 else last + 1 : step]
+
+    def arguments(self, request: list[bytes]) -> list[Any]:
+        """The arguments of a request, converted. Raises InvalidRequest for a wrong number or type of arguments."""
+        if not self.least <= len(request) <= self.most:
+            raise wrong_arity(self.name.lower())
+        words: list[Any] = request[self.words :]
+        if self.convert is not None:
+            for i, convert in enumerate(self.convert[: len(words)]):
+                if convert is not None:
+                    words[i] = convert(words[i])
+        return words
+
+    def usage(self) -> str:
+        """The command as one types it: `INCRBY key increment`."""
+        shown = []
+        for name, _, optional, variadic in self.parameters:
+            if variadic:
+                shown.append(f"[{name} ...]")
+            else:
+                shown.append(f"[{name}]" if optional else name)
+        return " ".join([self.name.replace("|", " "), *shown])
+
+
+def _parameters(function: Callable[..., Reply]) -> Iterable[tuple[str, Argument, bool, bool]]:
+    hints = typing.get_type_hints(function, include_extras=True)
+    for parameter in list(inspect.signature(function).parameters.values())[1:]:
+        metadata = getattr(hints.get(parameter.name), "__metadata__", ())
+        argument = next((m for m in metadata if isinstance(m, Argument)), _PLAIN)
+        variadic = parameter.kind is inspect.Parameter.VAR_POSITIONAL
+        yield parameter.name, argument, parameter.default is not inspect.Parameter.empty, variadic
+
+
+class CommandTable:
+    """All rows, by name. One table for all grammars; made once at import of `kvstore.commands`."""
+
+    def __init__(self) -> None:
+        #: Rows by the exact bytes a client sent; spellings in other cases are added as they are first seen (bounded: 2**len).
+        self.by_name: dict[bytes, Command] = {}
+
+    def command(
+        self, name: str, flags: Flag = Flag(0), *, group: str, keys: tuple[int, int, int] | None = None
+    ) -> Callable[[Callable[..., Reply]], Callable[..., Reply]]:
+        """Decorator: add a row for the function. `keys`: (first, last, step) where the signature cannot say it (MSET)."""
+
+        def add(function: Callable[..., Reply]) -> Callable[..., Reply]:
+            row = Command(name, flags, group, function, keys)
+            if row.words == 1:
+                self.by_name[name.encode()] = row
+            else:
+                container, sub = name.split("|")
+                self.by_name[container.encode()].subcommands[sub.encode()] = row
+            return function
+
+        return add
+
+    def find(self, request: list[bytes]) -> Command:
+        """The row for a request, in any case of letters; follows subcommands. Raises InvalidRequest if there is none."""
+        row = self.by_name.get(request[0].upper())
+        if row is None:
+            raise InvalidRequest(_unknown(request))
+        if row.subcommands and len(request) > 1:
+            sub = row.subcommands.get(request[1].upper())
+            if sub is None:
+                raise InvalidRequest(
+                    f"unknown subcommand '{shorten(request[1])}'. Try {row.name} HELP."
+                )
+            return sub
+        return row
+
+    def rows(self) -> list[Command]:
+        """Every top-level row, in alphabetical order."""
+        return sorted(self.by_name.values(), key=lambda row: row.name)
+
+
+def shorten(text: bytes, limit: int = 128) -> str:
+    """At most `limit` printable characters of hostile bytes, for an error text or a log line."""
+    return text[:limit].decode("latin-1").encode("unicode_escape").decode("ascii")[:limit]
+
+
+def _unknown(request: list[bytes]) -> str:
+    shown = "".join(f"'{shorten(word)}' " for word in request[1:21])[:128]
+    return f"unknown command '{shorten(request[0])}', with args beginning with: {shown}"
+
+
+table = CommandTable()
+command = table.command
