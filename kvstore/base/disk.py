@@ -1,0 +1,236 @@
+"""The disk: the only room that opens, writes, syncs, renames and removes files.
+
+`Disk` is one data directory seen through the few calls that the store needs; names are plain file names inside it.
+`RealDisk` is the real one; tests put a simulated one in its place, that can lose, tear or refuse what was not synced. What
+each call promises is exactly this, and the store must not count on more:
+
+- `File.write_at` puts bytes into the page cache: after a power cut any part of them may be on the platter, in any order.
+- `File.sync` returns when all bytes written to this file, and its size, are on the platter (`fdatasync`).
+- `rename`, `link`, `remove` and the creation of a file are durable only after `sync_directory`; until then each may have
+  happened or not, independently of the others.
+- A call that raises may have done any part of its work. A failed `sync` says nothing about what is on the platter, and
+  is never to be repeated as if it could.
+
+Errors are OSError as the system raised it: which of them is fatal is the store's decision, not the disk's.
+
+Replacing a file atomically (temporary name, write, sync, rename, sync the directory) is written once: `replace_with`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from kvstore.base.errors import DirectoryInUse
+
+
+class File(Protocol):
+    """An open file of the data directory."""
+
+    def write_at(self, offset: int, data: bytes) -> None:
+        """Write all of `data` at byte `offset`, past the end if need be. Durability: none until `sync`. Raises OSError."""
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Up to `length` bytes from byte `offset`; fewer only at the end of the file. Raises OSError."""
+
+    def size(self) -> int:
+        """The file's length in bytes."""
+
+    def truncate(self, length: int) -> None:
+        """Make the file `length` bytes long. Durability: none until `sync`. Raises OSError."""
+
+    def sync(self) -> None:
+        """Return when everything written so far is on disk. Raises OSError; then nothing is known of what is."""
+
+    def is_linked(self) -> bool:
+        """Whether the file still has a name: False once somebody removed it."""
+
+    def close(self) -> None:
+        """Close; the object is unusable after it. Closing twice is allowed."""
+
+
+class Disk(Protocol):
+    """One data directory."""
+
+    def names(self) -> list[str]:
+        """The names of the files in the directory, sorted."""
+
+    def open(self, name: str) -> File:
+        """Open an existing file for reading and writing. Raises FileNotFoundError, OSError."""
+
+    def open_read(self, name: str) -> File:
+        """Open an existing file for reading only. Raises FileNotFoundError, OSError."""
+
+    def create(self, name: str) -> File:
+        """Create an empty file, replacing one of that name. Its name is durable only after `sync_directory`."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Give file `old` the name `new`, replacing a file of that name in one step."""
+
+    def link(self, old: str, new: str) -> None:
+        """Give file `old` a second name. Raises FileExistsError if `new` is taken."""
+
+    def remove(self, name: str) -> None:
+        """Remove a name. Raises FileNotFoundError."""
+
+    def sync_directory(self) -> None:
+        """Return when all names created, renamed and removed so far are on disk."""
+
+    def lock(self) -> None:
+        """Take the directory for this process until it ends, or raise DirectoryInUse."""
+
+    def free_bytes(self) -> int:
+        """Bytes that may still be written on this file system."""
+
+    def describe(self, name: str) -> str:
+        """The file's full name, for messages to the operator."""
+
+
+def replace_with(disk: Disk, name: str, pieces: Iterable[bytes]) -> None:
+    """Replace file `name` atomically by the concatenated `pieces`. Raises OSError. Durability: on disk when this returns."""
+    temporary = name + ".tmp"
+    file = disk.create(temporary)
+    try:
+        offset = 0
+        for piece in pieces:
+            file.write_at(offset, piece)
+            offset += len(piece)
+        file.sync()
+    finally:
+        file.close()
+    disk.rename(temporary, name)
+    disk.sync_directory()
+
+
+class RealFile:
+    """A file by its descriptor; positions are explicit, so nothing depends on a shared file offset."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._open = True
+        #: The system calls themselves, bound once: these two are on the path of every durable write.
+        self._write: Callable[[int, bytes, int], int] = os.pwrite
+        self._sync: Callable[[int], None] = os.fdatasync
+
+    def write_at(self, offset: int, data: bytes) -> None:
+        """See `File`. A short write is continued; the continuation raises what stopped it."""
+        written = self._write(self._descriptor, data, offset)
+        while written < len(data):
+            written += self._write(self._descriptor, data[written:], offset + written)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """See `File`."""
+        pieces = []
+        while length > 0 and (piece := os.pread(self._descriptor, length, offset)):
+            pieces.append(piece)
+            offset += len(piece)
+            length -= len(piece)
+        return b"".join(pieces)
+
+    def size(self) -> int:
+        """See `File`."""
+        return os.fstat(self._descriptor).st_size
+
+    def truncate(self, length: int) -> None:
+        """See `File`."""
+        os.ftruncate(self._descriptor, length)
+
+    def sync(self) -> None:
+        """See `File`."""
+        self._sync(self._descriptor)
+
+    def is_linked(self) -> bool:
+        """See `File`."""
+        return os.fstat(self._descriptor).st_nlink > 0
+
+    def close(self) -> None:
+        """See `File`."""
+        if self._open:
+            self._open = False
+            os.close(self._descriptor)
+
+
+class RealDisk:
+    """A directory of the operating system. `path`: absolute; made, with its parents, if it is missing."""
+
+    LOCK = "lock"
+
+    def __init__(self, path: str) -> None:
+        self.path = os.path.abspath(path)
+        self._lock_descriptor = -1
+        if not os.path.isdir(self.path):
+            os.makedirs(self.path, mode=0o750)
+            _sync_directory(os.path.dirname(self.path))
+
+    def names(self) -> list[str]:
+        """See `Disk`."""
+        return sorted(entry.name for entry in os.scandir(self.path) if entry.is_file(follow_symlinks=True))
+
+    def open(self, name: str) -> RealFile:
+        """See `Disk`."""
+        return RealFile(os.open(self.describe(name), os.O_RDWR | os.O_CLOEXEC))
+
+    def open_read(self, name: str) -> RealFile:
+        """See `Disk`."""
+        return RealFile(os.open(self.describe(name), os.O_RDONLY | os.O_CLOEXEC))
+
+    def create(self, name: str) -> RealFile:
+        """See `Disk`."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        return RealFile(os.open(self.describe(name), flags, 0o640))
+
+    def rename(self, old: str, new: str) -> None:
+        """See `Disk`."""
+        os.rename(self.describe(old), self.describe(new))
+
+    def link(self, old: str, new: str) -> None:
+        """See `Disk`."""
+        os.link(self.describe(old), self.describe(new))
+
+    def remove(self, name: str) -> None:
+        """See `Disk`."""
+        os.remove(self.describe(name))
+
+    def sync_directory(self) -> None:
+        """See `Disk`."""
+        _sync_directory(self.path)
+
+    def lock(self) -> None:
+        """See `Disk`. flock(2): the lock is gone with the process, however it ends; there is nothing to clean up."""
+        descriptor = os.open(self.describe(self.LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(descriptor)
+            raise DirectoryInUse(
+                f"{self.path} is in use by another server (process {holder}); stop it, or choose another --data directory"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        self._lock_descriptor = descriptor
+
+    def unlock(self) -> None:
+        """Give the directory back before the process ends: for tests and tools that open it more than once."""
+        if self._lock_descriptor >= 0:
+            os.close(self._lock_descriptor)
+            self._lock_descriptor = -1
+
+    def free_bytes(self) -> int:
+        """See `Disk`."""
+        status = os.statvfs(self.path)
+        return status.f_bavail * status.f_frsize
+
+    def describe(self, name: str) -> str:
+        """See `Disk`."""
+        return os.path.join(self.path, name)
+
+
+def _sync_directory(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
