@@ -49,6 +49,7 @@ class Flag(enum.IntFlag):
 
 READ, WRITE, FAST, WHOLE, ADMIN = Flag.READ, Flag.WRITE, Flag.FAST, Flag.WHOLE, Flag.ADMIN
 NO_MULTI, IMMEDIATE, VERB = Flag.NO_MULTI, Flag.IMMEDIATE, Flag.VERB
+NO_FLAGS = Flag(0)
 
 
 class Scope(enum.IntEnum):
@@ -207,7 +208,7 @@ class CommandTable:
         self.by_name: dict[bytes, Command] = {}
 
     def command(
-        self, name: str, flags: Flag = Flag(0), *, group: str, keys: tuple[int, int, int] | None = None
+        self, name: str, flags: Flag = NO_FLAGS, *, group: str, keys: tuple[int, int, int] | None = None
     ) -> Callable[[Callable[..., Reply]], Callable[..., Reply]]:
         """Decorator: add a row for the function. `keys`: (first, last, step) where the signature cannot say it (MSET)."""
 

@@ -1,0 +1,68 @@
+"""The open commit: what this turn of the event loop has changed so far, and how to take the last request's part of it back.
+
+Every mutator of the table records here, before it changes anything: the encoded operation, which becomes part of the next
+frame of the log; the key, so that reads of it wait for that frame; and the state before, so that a request that
+fails half-way (the disk is full, a bug) is undone whole. `room` is how many bytes of operations the log has space
+reserved for; past it the log is asked for more first, and may refuse with StorageFull.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+#: State of one key before a change: key, value or None, deadline or None.
+Before = tuple[bytes, bytes | None, int | None]
+
+
+class OpenCommit:
+    """Operations recorded since the last frame was closed.
+
+    `sequence`: the number this commit will have. `reserve`: asked for room, with the total bytes of operations; returns the
+    room now there; raises StorageFull (nothing recorded) or StorageFault.
+    """
+
+    __slots__ = ("everything", "keys", "operations", "requests", "reserve", "room", "sequence", "size_bytes", "undo")
+
+    def __init__(self, sequence: int, reserve: Callable[[int], int]) -> None:
+        self.sequence = sequence
+        self.reserve = reserve
+        self.room = 0
+        self.operations: list[bytes] = []
+        self.size_bytes = 0
+        self.requests = 0
+        #: Keys changed; a superset after an undo, which only makes a reader wait longer.
+        self.keys: set[bytes] = set()
+        self.everything = False
+        #: One entry for each operation of the request that is executing.
+        self.undo: list[Before | tuple[None, dict[bytes, bytes], dict[bytes, int]]] = []
+
+    def record(self, key: bytes, operation: bytes, value: bytes | None, deadline_ms: int | None) -> None:
+        """Record one operation on `key`, whose state before was `value` and `deadline_ms`. Raises StorageFull."""
+        size = self.size_bytes + len(operation)
+        if size > self.room:
+            self.room = self.reserve(size)
+        self.size_bytes = size
+        self.operations.append(operation)
+        self.keys.add(key)
+        self.undo.append((key, value, deadline_ms))
+
+    def record_flush(self, operation: bytes, values: dict[bytes, bytes], deadlines: dict[bytes, int]) -> None:
+        """Record that everything goes; `values` and `deadlines` are kept for the undo, not copied. Raises StorageFull."""
+        size = self.size_bytes + len(operation)
+        if size > self.room:
+            self.room = self.reserve(size)
+        self.size_bytes = size
+        self.operations.append(operation)
+        self.everything = True
+        self.undo.append((None, values, deadlines))
+
+    def touches(self, key: bytes) -> bool:
+        """Whether a read of `key` sees something of this commit."""
+        return key in self.keys or (self.everything and bool(self.operations))
+
+    def drop_last(self) -> None:
+        """Forget the newest operation (its change was undone)."""
+        self.size_bytes -= len(self.operations.pop())
+        if not self.operations:
+            self.keys.clear()
+            self.everything = False
