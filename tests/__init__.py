@@ -1,0 +1,1 @@
+"""The tests: they mirror the modules; each runs under pytest and under trial."""
