@@ -1,0 +1,3 @@
+"""Doubles to test against: a disk in memory that loses, tears and refuses. Ships with kvstore; imports only
+`kvstore.base`.
+"""
