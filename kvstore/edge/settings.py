@@ -1,0 +1,103 @@
+"""Settings: what one server was started with, checked and complete.
+
+`tap.Options` makes one from the command line; tests make one directly. Every value is valid by itself and with the others,
+every path absolute: nothing past this point parses or checks an option again. It knows neither Twisted nor the reactor.
+
+Rejected: handing `usage.Options` itself around (a dict of strings whose keys nobody checks).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from kvstore.base.limits import (
+    DROP_CLIENT_BYTES,
+    MAX_CLIENTS,
+    MAX_REQUEST_BYTES,
+    PAUSE_READING_BYTES,
+)
+
+#: When the log is synced. always: before any reply that tells of a change; everysec: once a second; no: when the system
+#: pleases. Redis: appendfsync.
+SyncPolicy: TypeAlias = Literal["always", "everysec", "no"]
+
+#: Where the server listens unless told otherwise; one past Redis's 6379, so that both can run on one machine.
+DEFAULT_PORT = 6380
+
+DEFAULT_DATA_DIRECTORY = "kvstore-data"
+DEFAULT_CATALOG = "catalog.cse.nd.edu:9097"
+
+#: The environment variable that names the catalog if `--catalog` does not.
+CATALOG_VARIABLE = "KVSTORE_CATALOG"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One server's settings, each named after its option.
+
+    `data_path`: the data directory, absolute; it need not exist. `port`: TCP port on 127.0.0.1, 0 for any free one, None for
+    none. `listen`: further endpoints, as Twisted's server endpoint strings. `sync`: see `SyncPolicy`.
+    `compact_after_entries`: compact when the log holds more entries than this; None leaves it to the size policy.
+    `group_limit`: most write requests in one commit, 0 for any number. `project`: the name to announce, None to announce
+    nothing. `owner`: who runs the server, for the announcement. `catalog`: host and UDP port announced to.
+    `trace_path`: the trace file, absolute, or None. `max_clients`, `max_request_bytes`, `pause_reading_bytes`,
+    `drop_client_bytes`: see the limits of these names. `idle_timeout_s`: a client that sent nothing for so many seconds is
+    disconnected; 0 for never.
+    """
+
+    data_path: str
+    port: int | None = DEFAULT_PORT
+    listen: tuple[str, ...] = ()
+    sync: SyncPolicy = "always"
+    compact_after_entries: int | None = None
+    group_limit: int = 0
+    project: str | None = None
+    owner: str = "unknown"
+    catalog: tuple[str, int] = ("catalog.cse.nd.edu", 9097)
+    trace_path: str | None = None
+    max_clients: int = MAX_CLIENTS
+    max_request_bytes: int = MAX_REQUEST_BYTES
+    pause_reading_bytes: int = PAUSE_READING_BYTES
+    drop_client_bytes: int = DROP_CLIENT_BYTES
+    idle_timeout_s: int = 0
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Everything to listen on, as Twisted's server endpoint strings; the port, if there is one, comes first."""
+        own = () if self.port is None else (f"tcp:{self.port}:interface=127.0.0.1",)
+        return own + self.listen
+
+    def as_config(self) -> dict[str, str]:
+        """What CONFIG GET shows: parameter name to text, under Redis's names where Redis has the parameter.
+
+        `port` is the one asked for: 0 if it was to be any free one.
+        """
+        return self._as_redis_names_it() | {
+            "catalog": f"{self.catalog[0]}:{self.catalog[1]}" if self.project else "",
+            "compact-after": str(self.compact_after_entries or 0),
+            "drop-client-bytes": str(self.drop_client_bytes),
+            "group-limit": str(self.group_limit),
+            "listen": " ".join(self.endpoints),
+            "max-request-bytes": str(self.max_request_bytes),
+            "owner": self.owner,
+            "pause-reading-bytes": str(self.pause_reading_bytes),
+            "project": self.project or "",
+            "trace": self.trace_path or "",
+        }
+
+    def _as_redis_names_it(self) -> dict[str, str]:
+        # redis-benchmark asks for save and appendonly; clients and monitors ask for the rest.
+        return {
+            "appendfsync": self.sync,
+            "appendonly": "yes",
+            "databases": "1",
+            "dir": self.data_path,
+            "maxclients": str(self.max_clients),
+            "maxmemory": "0",
+            "maxmemory-policy": "noeviction",
+            "port": str(self.port or 0),
+            "proto-max-bulk-len": str(self.max_request_bytes),
+            "save": "",
+            "timeout": str(self.idle_timeout_s),
+        }
