@@ -9,6 +9,10 @@ MIB = 1024 * KIB
 #: in memory whole, so the default is smaller.
 MAX_REQUEST_BYTES = 64 * MIB
 
+#: What `--max-request-bytes` may be set to, in bytes. Below, not even the clients' greetings fit; above, Redis stops too.
+LEAST_REQUEST_BYTES = 1 * KIB
+MOST_REQUEST_BYTES = 512 * MIB
+
 #: Most elements of one RESP request. Redis before 7: 1024 * 1024.
 MAX_REQUEST_ELEMENTS = 1024 * 1024
 
@@ -21,8 +25,14 @@ PAUSE_READING_BYTES = 1 * MIB
 #: Unread replies, in bytes, past which a client is dropped (`--drop-client-bytes`). Redis: client-output-buffer-limit.
 DROP_CLIENT_BYTES = 256 * MIB
 
+#: What these two may be set to at most, in bytes: past it a client's unread replies are no limit to memory any more.
+MOST_BUFFERED_BYTES = 64 * 1024 * MIB
+
 #: Most clients connected at once (`--max-clients`). Redis: maxclients 10000.
 MAX_CLIENTS = 10_000
+
+#: What it may be set to at most. Linux: fs.nr_open, the most files one process may have open, is 1024 * 1024.
+MOST_CLIENTS = 1024 * 1024
 
 #: Bytes of hostile input that may reach a log line.
 MAX_LOGGED_BYTES = 128
@@ -35,3 +45,6 @@ MAX_INDEXES = 32
 
 #: Most digits of a JSON integer. Python: sys.int_info.default_max_str_digits; conversion takes quadratic time.
 MAX_INTEGER_DIGITS = 4300
+
+#: Most bytes of operations in one commit; a frame's length field ends at 4 GiB.
+MAX_COMMIT_BYTES = 1024 * MIB

@@ -1,0 +1,43 @@
+"""HOST:PORT as people type it, and where the catalog is when nobody says: one place for server and clients.
+
+Knows nothing of sockets: whether a host exists is found out by whoever connects.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+#: The catalog that is asked and announced to when neither an option nor the environment names one.
+DEFAULT_CATALOG = "catalog.cse.nd.edu:9097"
+
+#: The environment variable that names the catalog, as HOST:PORT.
+CATALOG_VARIABLE = "KVSTORE_CATALOG"
+
+
+class Address(NamedTuple):
+    """Where a server is. `host`: a name, or an IPv4 or IPv6 address without brackets. `port`: 1 to 65535."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """The address in `HOST:PORT`; an IPv6 host goes in brackets. Raises ValueError, for the person who typed it."""
+    host, _, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""
+    if not host or not (port.isascii() and port.isdecimal() and len(port) <= 5 and 1 <= int(port) <= 65535):
+        raise ValueError(f"{text!r} is not HOST:PORT with a port from 1 to 65535 (an IPv6 host goes in brackets)")
+    return Address(host, int(port))
+
+
+def catalog_address(text: str | None = None, environment: Mapping[str, str] = os.environ) -> Address:
+    """Where the catalog is: `text` (HOST:PORT) if given, else KVSTORE_CATALOG, else the default. Raises ValueError."""
+    return parse_address(text or environment.get(CATALOG_VARIABLE) or DEFAULT_CATALOG)

@@ -1,0 +1,119 @@
+"""The checkpoint: the whole state as of one commit, in one file that is only ever replaced whole.
+
+Layout: a header block (which store, the salt, the commit it covers), then frames numbered 1, 2, ... of about 64 KiB of `SET`
+operations, then one frame without operations that says how many keys there were. Written under a temporary name, synced,
+renamed: a crash leaves the old one or the new one. So there is no torn tail here: whatever is not exactly this is damage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from kvstore.base.disk import Disk, File
+from kvstore.base.errors import DamagedStore
+from kvstore.base.frame import BLOCK_BYTES, Frame, FrameReader, decode_block, encode_block, encode_frame
+from kvstore.base.limits import KIB, MIB
+
+NAME = "table.ckpt"
+_KIND = "KVCKPT1"
+_FRAME_BYTES = 64 * KIB
+#: The writer syncs this often, so that the log's own syncs never wait behind a large heap of dirty pages.
+_SYNC_EVERY_BYTES = 2 * MIB
+
+
+class CheckpointHeader(NamedTuple):
+    """What a checkpoint says of itself. `covers`: number of the last commit in it. `store`, `salt`: as in a log's header."""
+
+    store: str
+    salt: int
+    covers: int
+    created_us: int
+
+
+class CheckpointWriter:
+    """Writes a checkpoint to a new file, operation by operation, in bounded memory. Raises OSError."""
+
+    def __init__(self, disk: Disk, name: str, header: CheckpointHeader) -> None:
+        self._file = disk.create(name)
+        self._header = header
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._frames = 0
+        self._keys = 0
+        self._unsynced = 0
+        self._offset = 0
+        fields = {"store": header.store, "salt": f"{header.salt:08x}", "covers": f"{header.covers:016x}",
+                  "created": f"{header.created_us:016x}"}  # fmt: skip
+        self._write(encode_block(_KIND, fields))
+
+    def add(self, operations: bytes, keys: int) -> None:
+        """Append encoded `SET` operations about `keys` different keys."""
+        self._pieces.append(operations)
+        self._size += len(operations)
+        self._keys += keys
+        if self._size >= _FRAME_BYTES:
+            self._end_frame()
+
+    def finish(self) -> int:
+        """Write the last frame and sync; returns the size in bytes. Durability: the content is on disk, the name is not."""
+        if self._pieces:
+            self._end_frame()
+        self._pieces = [b"+KVEND keys=%016x\r\n" % self._keys]
+        self._end_frame()
+        self._file.sync()
+        self._file.close()
+        return self._offset
+
+    def abandon(self) -> None:
+        """Close the unfinished file."""
+        self._file.close()
+
+    def _end_frame(self) -> None:
+        self._frames += 1
+        header = self._header
+        self._write(encode_frame(self._frames, header.covers, header.created_us, b"".join(self._pieces), header.salt))
+        self._pieces = []
+        self._size = 0
+
+    def _write(self, data: bytes) -> None:
+        self._file.write_at(self._offset, data)
+        self._offset += len(data)
+        self._unsynced += len(data)
+        if self._unsynced >= _SYNC_EVERY_BYTES:
+            self._file.sync()
+            self._unsynced = 0
+
+
+class CheckpointReader:
+    """Reads a checkpoint, streamed. `header` is there at once; iterating yields the frames that hold operations.
+
+    Raises DamagedStore for whatever is not exactly a checkpoint, OSError.
+    """
+
+    def __init__(self, file: File, name: str = NAME) -> None:
+        self._file = file
+        self._name = name
+        fields = decode_block(file.read_at(0, BLOCK_BYTES), _KIND)
+        if fields is None:
+            raise DamagedStore(name, 0, "the header of the checkpoint is not valid", "")
+        self.header = CheckpointHeader(
+            fields["store"], int(fields["salt"], 16), int(fields["covers"], 16), int(fields["created"], 16)
+        )
+
+    def frames(self, count_keys: Callable[[], int]) -> Iterator[Frame]:
+        """Yield each frame with operations. `count_keys`: asked at the end how many keys the caller found in them."""
+        reader = FrameReader(self._file, BLOCK_BYTES, self.header.salt)
+        previous: Frame | None = None
+        for expected, frame in enumerate(reader, 1):
+            if frame.sequence != expected:
+                raise DamagedStore(self._name, frame.offset, f"frame {frame.sequence} where {expected} belongs", "")
+            if previous is not None:
+                yield previous
+            previous = frame
+        if reader.reason is not None or reader.stopped_at != self._file.size():
+            raise DamagedStore(self._name, reader.stopped_at, reader.reason or "bytes after the last frame", "")
+        if previous is None or not previous.body.startswith(b"+KVEND keys="):
+            raise DamagedStore(self._name, reader.stopped_at, "the checkpoint ends before its last frame", "")
+        if int(previous.body[12:28], 16) != count_keys():
+            raise DamagedStore(self._name, previous.offset, "the number of keys is not the one noted at the end", "")

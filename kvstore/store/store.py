@@ -1,0 +1,290 @@
+"""The synchronous store service: the table, and the files that make it durable. What the edge talks to.
+
+A turn of the event loop goes: requests change `table` (its mutators record in the open commit); `close_commit` makes a frame
+of it; `write` and `sync` put it on disk; `settle` says that it is. Between `close_commit` and `settle` one commit is in
+flight, while the next one may already grow. Who calls `write` and `sync`, and in which thread, is the edge's
+choice (group commit); everything else here belongs to one thread.
+
+A reply may leave when the commit it waits for is settled: `commit_for_key`, `commit_for_table` name it.
+
+States: recovered -> serving -> failed. After any StorageFault the store is failed for good: each further step raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from kvstore.base.disk import Disk
+from kvstore.base.errors import StorageFault, StorageFull
+from kvstore.base.frame import encode_frame
+from kvstore.base.limits import MAX_COMMIT_BYTES
+from kvstore.store import checkpoint
+from kvstore.store.commit import OpenCommit
+from kvstore.store.compaction import CompactionPolicy
+from kvstore.store.log import TransactionLog, create_log
+from kvstore.store.merge import MergeJob
+from kvstore.store.recovery import LIVE, Examined, new_log_header, recover, segment_name
+from kvstore.store.table import Table
+
+
+class Commit(NamedTuple):
+    """A closed commit on its way to the disk: its frame, and the byte offset where it goes in `log`.
+
+    `keys`, `everything`: what it changed, as in OpenCommit. `requests`: how many requests it holds the changes of.
+    """
+
+    sequence: int
+    frame: bytes
+    offset: int
+    log: TransactionLog
+    keys: set[bytes]
+    everything: bool
+    requests: int
+    operations: int
+
+
+class Store:
+    """The store of one data directory, recovered and open. Takes the lock on `disk`.
+
+    `now_us`: the wall clock in microseconds since the epoch. `random_bytes`: such as os.urandom. Raises StartRefused, OSError.
+    """
+
+    def __init__(
+        self,
+        disk: Disk,
+        now_us: Callable[[], int],
+        random_bytes: Callable[[int], bytes],
+        policy: CompactionPolicy | None = None,
+    ) -> None:
+        self._disk = disk
+        self._now_us = now_us
+        self._random_bytes = random_bytes
+        self.policy = policy or CompactionPolicy()
+        disk.lock()
+        recovered = recover(disk, now_us, random_bytes)
+        self.found: Examined = recovered.examined
+        self.torn_copy = recovered.torn_copy
+        self.log = recovered.log
+        self.durable_sequence = self.found.sequence
+        self.in_flight: Commit | None = None
+        self.failed: StorageFault | None = None
+        self._time_us = self.found.time_us
+        self._segments = list(self.found.segments)
+        self.segment_bytes = self.found.segment_bytes
+        self.checkpoint_bytes = self.found.checkpoint_bytes
+        self.compactions = 0
+        self._job: MergeJob | None = None
+        self.table = Table(lambda: now_us() // 1000, self._open_commit(self.found.sequence + 1))
+        self.table.load(self.found.values, self.found.deadlines)
+        self.found = self.found._replace(values={}, deadlines={})
+
+    # Commits
+
+    def _open_commit(self, sequence: int) -> OpenCommit:
+        commit = OpenCommit(sequence, self._reserve)
+        commit.room = self.log.room()
+        return commit
+
+    def _reserve(self, size_bytes: int) -> int:
+        self._must_work()
+        if size_bytes > MAX_COMMIT_BYTES:
+            raise StorageFull(f"one commit would be larger than {MAX_COMMIT_BYTES} bytes")
+        try:
+            return self.log.reserve(size_bytes)
+        except StorageFault as fault:
+            raise self._fail(fault) from fault
+
+    def _must_work(self) -> None:
+        if self.failed is not None:
+            raise StorageFault(f"the store has failed before: {self.failed}")
+
+    def _fail(self, fault: StorageFault) -> StorageFault:
+        self.failed = fault
+        return fault
+
+    def has_changes(self) -> bool:
+        """Whether requests have changed anything since the last commit was closed."""
+        return bool(self.table.pending.operations)
+
+    def close_commit(self) -> Commit | None:
+        """Make the changes so far one commit; None if there are none. One commit may be in flight at a time."""
+        self._must_work()
+        assert self.in_flight is None, "one commit in flight at a time"
+        pending = self.table.pending
+        if not pending.operations:
+            return None
+        self._time_us = max(self._time_us, self._now_us())
+        body = b"".join(pending.operations)
+        log = self.log
+        frame = encode_frame(pending.sequence, self.durable_sequence, self._time_us, body, log.header.salt)
+        commit = Commit(
+            pending.sequence, frame, log.claim(len(frame)), log, pending.keys, pending.everything, pending.requests,
+            len(pending.operations),
+        )  # fmt: skip
+        log.entries += commit.operations
+        self.in_flight = commit
+        self.table.pending = self._open_commit(pending.sequence + 1)
+        return commit
+
+    def write(self, commit: Commit) -> None:
+        """Write the frame of the commit in flight. Raises StorageFault, for good. Durability: none until `sync`."""
+        self._must_work()
+        try:
+            commit.log.write(commit.offset, commit.frame)
+        except StorageFault as fault:
+            raise self._fail(fault) from fault
+
+    def sync(self) -> None:
+        """Return when all commits written are on disk. Raises StorageFault, for good."""
+        self._must_work()
+        try:
+            self.log.sync()
+        except StorageFault as fault:
+            raise self._fail(fault) from fault
+
+    def settle(self, commit: Commit, *, durable: bool) -> None:
+        """The commit in flight is done: written, and `durable` if it was synced. Replies that wait for it may leave."""
+        self._must_work()
+        assert commit is self.in_flight
+        self.in_flight = None
+        if durable:
+            self.durable_sequence = commit.sequence
+
+    def written_sequence(self) -> int:
+        """The number of the last commit that was written."""
+        return self.table.pending.sequence - (2 if self.in_flight else 1)
+
+    def note_durable(self, sequence: int) -> None:
+        """Commits up to `sequence` are known to be on disk: a `sync` begun after they were written has returned."""
+        self._must_work()
+        self.durable_sequence = max(self.durable_sequence, sequence)
+
+    def commit_for_key(self, key: bytes) -> int:
+        """The number of the unsettled commit that a read of `key` sees something of, 0 for none."""
+        pending = self.table.pending
+        if pending.touches(key):
+            return pending.sequence
+        flight = self.in_flight
+        if flight is not None and (flight.everything or key in flight.keys):
+            return flight.sequence
+        return 0
+
+    def commit_for_table(self) -> int:
+        """The number of the newest unsettled commit that changed anything, 0 for none."""
+        if self.table.pending.operations:
+            return self.table.pending.sequence
+        return self.in_flight.sequence if self.in_flight is not None else 0
+
+    # Looking after the log
+
+    def mark(self) -> bool:
+        """Note in the log what is on disk, if that is more than was noted; returns whether it was. Raises StorageFault.
+
+        To be called about once a second while no commit is in flight, followed by `sync`.
+        """
+        self._must_work()
+        if self.in_flight is not None or self.durable_sequence <= self.log.mark.sequence:
+            return False
+        if self.durable_sequence != self.written_sequence():
+            return False
+        try:
+            self.log.write_mark(self.durable_sequence, self.log.end)
+        except StorageFault as fault:
+            raise self._fail(fault) from fault
+        return True
+
+    def check_files(self) -> None:
+        """Raise StorageFault if the log was removed or truncated behind our back."""
+        self._must_work()
+        try:
+            self.log.check()
+        except StorageFault as fault:
+            raise self._fail(fault) from fault
+
+    # Compaction
+
+    @property
+    def compacting(self) -> MergeJob | None:
+        """The compaction under way."""
+        return self._job
+
+    def compaction_is_due(self) -> bool:
+        """Whether the policy asks for a compaction and none is under way."""
+        if self._job is not None:
+            return False
+        log_bytes = self.log.end + self.segment_bytes
+        return self.policy.is_due(self.log.entries, log_bytes, self.checkpoint_bytes, self._now_us() // 1000)
+
+    def seal(self) -> MergeJob:
+        """Seal the log, begin a fresh one, and return what is to be merged. Nothing may be open or in flight.
+
+        Raises StorageFull or OSError if it could not begin (nothing changed: try later), StorageFault if it stopped half-way.
+        """
+        self._must_work()
+        assert self.in_flight is None and not self.has_changes() and self._job is None
+        covers = self.table.pending.sequence - 1
+        if self.log.header.first <= covers:
+            self._switch_logs(covers)
+        self._job = MergeJob(
+            list(self._segments), f"{checkpoint.NAME}.{self._random_bytes(8).hex()}.tmp", covers,
+            int.from_bytes(self._random_bytes(4), "big"),
+        )  # fmt: skip
+        return self._job
+
+    def _switch_logs(self, covers: int) -> None:
+        """Give the live log its sealed name, then put a fresh log in its place. See `recovery` for a crash in between.
+
+        The directory is synced between the two steps: else a power cut could keep the second and lose the first, and with
+        it the only name of the sealed segment.
+        """
+        old = self.log
+        self.sync()
+        sealed = segment_name(old.header.first)
+        header = new_log_header(old.header.store, covers + 1, self._now_us(), self._random_bytes)
+        new = create_log(self._disk, LIVE + ".tmp", header)
+        try:
+            self._disk.link(LIVE, sealed)
+            self._disk.sync_directory()
+            self._disk.rename(LIVE + ".tmp", LIVE)
+            self._disk.sync_directory()
+        except OSError as error:
+            raise self._fail(StorageFault(f"cannot seal the log: {error}")) from error
+        new.name = LIVE
+        self.durable_sequence = covers
+        self._segments.append(sealed)
+        self.segment_bytes += old.end
+        old.close()
+        self.log = new
+        self.table.pending = self._open_commit(covers + 1)
+
+    def finish_compaction(self, size_bytes: int) -> None:
+        """The merge wrote its file, `size_bytes` long: put it in place and remove what it replaces. Raises StorageFault."""
+        self._must_work()
+        assert self._job is not None
+        job = self._job
+        try:
+            self._disk.rename(job.output, checkpoint.NAME)
+            self._disk.sync_directory()
+            for name in job.segments:
+                self._disk.remove(name)
+        except OSError as error:
+            raise self._fail(StorageFault(f"cannot put the new checkpoint in place: {error}")) from error
+        self._segments = self._segments[len(job.segments) :]
+        self.segment_bytes = 0
+        self.checkpoint_bytes = size_bytes
+        self.compactions += 1
+        self._job = None
+        self.policy.succeeded()
+
+    def abandon_compaction(self) -> int:
+        """The merge failed: forget it, keep its inputs. Returns the milliseconds until the next attempt."""
+        assert self._job is not None
+        if self._job.output in self._disk.names():
+            self._disk.remove(self._job.output)
+        self._job = None
+        return self.policy.failed(self._now_us() // 1000)
+
+    def close(self) -> None:
+        """Close the log. The directory stays locked until the process ends."""
+        self.log.close()
