@@ -1,13 +1,14 @@
 """The disk: the only room that opens, writes, syncs, renames and removes files.
 
 `Disk` is one data directory seen through the few calls that the store needs; names are plain file names inside it.
-`RealDisk` is the real one; tests put a simulated one in its place, that can lose, tear or refuse what was not synced. What
-each call promises is exactly this, and the store must not count on more:
+`RealDisk` is the real one; tests put a simulated one in its place, that can lose, tear or refuse what was not synced.
+What each call promises is exactly this, and the store must not count on more:
 
-- `File.write_at` puts bytes into the page cache: after a power cut any part of them may be on the platter, in any order.
+- `File.write_at` puts bytes into the page cache: after a power cut any part of them may be on the platter, in any
+  order.
 - `File.sync` returns when all bytes written to this file, and its size, are on the platter (`fdatasync`).
-- `rename`, `link`, `remove` and the creation of a file are durable only after `sync_directory`; until then each may have
-  happened or not, independently of the others.
+- `rename`, `link`, `remove` and the creation of a file are durable only after `sync_directory`; until then each may
+  have happened or not, independently of the others.
 - A call that raises may have done any part of its work. A failed `sync` says nothing about what is on the platter, and
   is never to be repeated as if it could.
 
@@ -30,7 +31,7 @@ class File(Protocol):
     """An open file of the data directory."""
 
     def write_at(self, offset: int, data: bytes) -> None:
-        """Write all of `data` at byte `offset`, past the end if need be. Durability: none until `sync`. Raises OSError."""
+        """Write all of `data` at byte `offset`, past the end if need be. Raises OSError. Durability: after `sync`."""
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes from byte `offset`; fewer only at the end of the file. Raises OSError."""
@@ -89,7 +90,7 @@ class Disk(Protocol):
 
 
 def replace_with(disk: Disk, name: str, pieces: Iterable[bytes]) -> None:
-    """Replace file `name` atomically by the concatenated `pieces`. Raises OSError. Durability: on disk when this returns."""
+    """Replace file `name` atomically by the `pieces`, joined. Raises OSError. Durability: on disk when this returns."""
     temporary = name + ".tmp"
     file = disk.create(temporary)
     try:
@@ -160,9 +161,7 @@ class RealDisk:
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
         self._lock_descriptor = -1
-        if not os.path.isdir(self.path):
-            os.makedirs(self.path, mode=0o750)
-            _sync_directory(os.path.dirname(self.path))
+        _make_directory(self.path)
 
     def names(self) -> list[str]:
         """See `Disk`."""
@@ -206,7 +205,8 @@ class RealDisk:
             holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(descriptor)
             raise DirectoryInUse(
-                f"{self.path} is in use by another server (process {holder}); stop it, or choose another --data directory"
+                f"{self.path} is in use by another server (process {holder}); "
+                "stop it, or choose another --data directory"
             ) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
@@ -226,6 +226,15 @@ class RealDisk:
     def describe(self, name: str) -> str:
         """See `Disk`."""
         return os.path.join(self.path, name)
+
+
+def _make_directory(path: str) -> None:
+    """Make a directory and the parents that are missing, each synced into the one above it."""
+    if not os.path.isdir(path):
+        parent = os.path.dirname(path)
+        _make_directory(parent)
+        os.mkdir(path, mode=0o750)
+        _sync_directory(parent)
 
 
 def _sync_directory(path: str) -> None:
