@@ -239,7 +239,7 @@ class DirectoryFateTests(SynchronousTestCase):
         self.assertEqual(found, {a + b + d for a, b, d in itertools.product(("a", ""), ("b", "c"), ("d", ""))})
 
     def test_rename_chain_without_syncs_loses(self) -> None:
-        """Moving a file aside and making a new one without a sync between can lose the old one: no order is promised."""
+        """Moving a file aside and making a new one without a sync between can lose the old one: no order is sure."""
         self.disk.rename("a", "aside")
         self.disk.create("a").close()
         self.assertIn({"a": b"", "b": b"B"}, distinct(self.disk))
