@@ -13,6 +13,21 @@ MAX_REQUEST_BYTES = 64 * MIB
 LEAST_REQUEST_BYTES = 1 * KIB
 MOST_REQUEST_BYTES = 512 * MIB
 
+#: Longest string that APPEND and SETRANGE may make, in bytes. Redis: proto-max-bulk-len. As long as a request may be, so that
+#: a client can write back what it read.
+MAX_VALUE_BYTES = MAX_REQUEST_BYTES
+
+#: Most bytes of requests that a MULTI block may hold before EXEC, counting QUEUED_WORD_BYTES more for each word.
+#: Redis counts them to the client's query buffer, client-query-buffer-limit 1 GiB.
+MAX_TRANSACTION_BYTES = MAX_REQUEST_BYTES
+
+#: What a queued word takes besides its own bytes: sys.getsizeof(b"") + a place in a list, and the request's share.
+QUEUED_WORD_BYTES = 64
+
+#: Longest pattern with wildcards, in bytes, of KEYS, SCAN and CONFIG GET. Redis has no limit of its own; here a pattern is
+#: compiled, which takes memory and time many times its length.
+MAX_PATTERN_BYTES = 4 * KIB
+
 #: Most elements of one RESP request. Redis before 7: 1024 * 1024.
 MAX_REQUEST_ELEMENTS = 1024 * 1024
 

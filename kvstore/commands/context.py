@@ -6,7 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from typing import TYPE_CHECKING, Any
+
+from kvstore.base.limits import MAX_VALUE_BYTES
+from kvstore.commands.watches import Watches
 
 if TYPE_CHECKING:
     from kvstore.commands.registry import Command
@@ -17,8 +21,8 @@ if TYPE_CHECKING:
 class Client:
     """What the server knows of one connected client. The dictionary of all of them is `Server.clients`.
 
-    `identity`: number, never used twice in a run. `address`: `host:port` or the endpoint's own words. Times in milliseconds
-    since the epoch.
+    `identity`: number, never used twice in a run. `address`: `host:port` or the endpoint's own words. Times in
+    milliseconds since the epoch.
     """
 
     def __init__(self, identity: int, address: str, local_address: str, connected_ms: int) -> None:
@@ -36,11 +40,16 @@ class Client:
         self.monitoring = False
         # MULTI: requests queued so far, or None outside a block; a request refused while queueing poisons the block.
         self.queued: list[tuple[Command, list[bytes]]] | None = None
+        self.queued_bytes = 0
         self.poisoned = False
-        # WATCH: the keys watched, and whether one of them changed since.
-        self.watched: set[bytes] = set()
+        # WATCH: the keys watched, each with whether it existed then, and whether one of them changed since.
+        self.watched: dict[bytes, bool] = {}
         self.watched_changed = False
-        #: Bytes of a request not complete yet, and of replies not yet taken by the socket; filled in by the edge for CLIENT LIST.
+        #: Drop the connection (CLIENT KILL); set by the edge. A client's own end is `closing`, so that its reply gets
+        #: out.
+        self.close: Callable[[], None] = lambda: None
+        #: Bytes of a request not complete yet, and of replies not yet taken by the socket; filled in by the edge for
+        #: CLIENT LIST.
         self.unread_request_bytes: Callable[[], int] = lambda: 0
         self.unsent_reply_bytes: Callable[[], int] = lambda: 0
 
@@ -49,7 +58,7 @@ class Server:
     """What all clients share: the store, the dictionary of connected clients, settings and counters.
 
     `settings`: option name to text, as CONFIG GET shows them. `now_ms`: the wall clock in milliseconds since the epoch.
-    `info`: extra INFO fields that other rooms supply: section name to a function that gives its (field, value) pairs.
+    `run_id`: 40 hexadecimal digits, new at every start.
     """
 
     def __init__(self, store: Store, now_ms: Callable[[], int], settings: dict[str, str], run_id: str) -> None:
@@ -63,7 +72,21 @@ class Server:
         self.connections_refused = 0
         self.requests_executed = 0
         self.errors = 0
+        self.watches = Watches(store.table)
+        #: Where RANDOMKEY takes its chance from.
+        self.random = Random()
+        #: Longest string that APPEND and SETRANGE may make.
+        self.max_value_bytes = MAX_VALUE_BYTES
+        #: Extra INFO fields that other rooms supply: section name in lower case to a function that gives (field,
+        #: value) pairs.
         self.info: dict[str, Callable[[], list[tuple[str, Any]]]] = {}
+        # What only the rooms above can do; they set these.
+        #: Begin a compaction soon; returns False if one is under way.
+        self.compact_now: Callable[[], bool] = lambda: False
+        #: When the newest checkpoint was made, in milliseconds since the epoch.
+        self.checkpoint_ms: Callable[[], int] = lambda: self.started_ms
+        #: Stop the server, soon.
+        self.shutdown: Callable[[], None] = lambda: None
 
 
 class Call:

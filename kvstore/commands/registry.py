@@ -5,17 +5,19 @@
         \"\"\"Add a whole number to the number stored at a key.\"\"\"
 
 The function's signature is the declaration: its parameters after `call` give the arity, which arguments are keys
-(annotated `Key`), and how each is converted (`Integer`, `Number`, `Json`; plain `bytes` is passed as it came). The first line
-of the docstring is the summary. Arity, types, flags and counting are done here, once; a command body never repeats them.
-COMMAND, HELP and docs/PROTOCOL.md are made from the table.
+(annotated `Key`), and how each is converted (`Integer`, `Number`, `Json`; plain `bytes` is passed as it came). The
+first line of the docstring is the summary. Arity, types, flags and counting are done here, once; a command body never
+repeats them. COMMAND, HELP and docs/PROTOCOL.md are made from the table.
 
-A subcommand is a row of its own, named `CLIENT|SETNAME`; its function does not see the subcommand's name.
+A subcommand is a row of its own, named `CLIENT|SETNAME`; its function does not see the subcommand's name. What
+follows the fixed arguments is one variadic parameter, `*options: bytes`, that the body reads; the row's `options`
+text shows it to people.
 
-What is decided about durability is read from the row too: `scope` says which part of the table a reply tells of, so that the
-session knows which commit the reply has to wait for.
+What is decided about durability is read from the row too: `scope` says which part of the table a reply tells of, so
+that the session knows which commit the reply has to wait for.
 
-Rejected: dispatch by getattr on what a peer sends (a peer could name any attribute); classes per command (three lines of
-ceremony each, three hundred times).
+Rejected: dispatch by getattr on what a peer sends (a peer could name any attribute); classes per command (three lines
+of ceremony each, three hundred times).
 """
 
 from __future__ import annotations
@@ -24,18 +26,19 @@ import enum
 import inspect
 import math
 import typing
-from collections.abc import Callable, Iterable
-from typing import Annotated, Any, TypeAlias
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 from kvstore.base.errors import NOT_A_FLOAT, NOT_AN_INTEGER, InvalidRequest, wrong_arity
 from kvstore.base.jsontext import loads
+from kvstore.base.limits import MAX_LOGGED_BYTES
 from kvstore.base.reply import Reply
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 
 class Flag(enum.IntFlag):
-    """What a row says of its command; the names are those that COMMAND INFO prints."""
+    """What a row says of its command. COMMAND INFO shows those that Redis has, under Redis's names."""
 
     READ = 1  # reads keys
     WRITE = 2  # may change keys: refused when the disk is full
@@ -83,6 +86,11 @@ def to_number(text: bytes) -> float:
     return number
 
 
+def text_to_key(text: str) -> bytes:
+    """The bytes that a key (or any string) of a JSON request stands for: UTF-8, lone surrogates kept."""
+    return text.encode("utf-8", "surrogatepass")
+
+
 def to_json(text: bytes) -> Any:
     """Any JSON value from its text. Raises InvalidRequest with the reason."""
     try:
@@ -92,6 +100,7 @@ def to_json(text: bytes) -> Any:
 
 
 Converter: TypeAlias = Callable[[bytes], Any]
+_Function = TypeVar("_Function", bound=Callable[..., Reply])
 
 
 class Argument(typing.NamedTuple):
@@ -107,27 +116,39 @@ Number: TypeAlias = Annotated[float, Argument("double", to_number)]
 Json: TypeAlias = Annotated[Any, Argument("json", to_json)]
 _PLAIN = Argument("string")
 
+#: One parameter of a command: name, type, whether it may be left out, whether it takes all that is left.
+Parameter: TypeAlias = tuple[str, Argument, bool, bool]
+
 
 class Command:
     """One row of the table.
 
-    `name`: upper case, `CONTAINER|SUB` for a subcommand. `least`, `most`: number of request words including the name (a
-    subcommand counts two words). `keys`: (first, last, step) as COMMAND INFO gives them, (0, 0, 0) for none.
-    `parameters`: (name, Argument, optional, variadic) of each. `calls`: how often it ran since the start.
+    `name`: upper case, `CONTAINER|SUB` for a subcommand. `options`: what its variadic parameter takes, for people.
+    `least`, `most`: number of request words including the name (a subcommand counts two words). `keys`: (first, last,
+    step) as COMMAND INFO gives them, (0, 0, 0) for none. `parameters`: (name, Argument, optional, variadic) of each.
+    `convert`: one converter or None for each parameter, or None if no argument is converted. `calls`: how often it ran
+    since the start.
     """
 
     __slots__ = (
-        "calls", "convert", "flags", "function", "group", "keys", "least", "most", "name",
+        "calls", "convert", "flags", "function", "group", "keys", "least", "most", "name", "options",
         "parameters", "scope", "subcommands", "summary", "words", "writes",
     )  # fmt: skip
 
     def __init__(
-        self, name: str, flags: Flag, group: str, function: Callable[..., Reply], keys: tuple[int, int, int] | None
+        self,
+        name: str,
+        flags: Flag,
+        group: str,
+        function: Callable[..., Reply],
+        keys: tuple[int, int, int] | None = None,
+        options: str = "",
     ) -> None:
         self.name = name
         self.flags = flags
         self.group = group
         self.function = function
+        self.options = options
         self.summary = (inspect.getdoc(function) or "").split("\n", 1)[0]
         self.words = name.count("|") + 1
         self.subcommands: dict[bytes, Command] = {}
@@ -147,6 +168,12 @@ class Command:
     def arity(self) -> int:
         """As COMMAND INFO gives it: exact when positive, the least when negative; the name counts."""
         return self.least if self.least == self.most else -self.least
+
+    @property
+    def raw_tail(self) -> int:
+        """How many words stand before the one that is JSON to the end of the line, typed as words; 0 if none is."""
+        ends_in_json = self.flags & VERB and self.parameters and self.parameters[-1][1].kind == "json"
+        return self.words + len(self.parameters) - 1 if ends_in_json else 0
 
     def _keys_from_signature(self) -> tuple[int, int, int]:
         places = [i for i, (_, argument, _, _) in enumerate(self.parameters) if argument.kind == "key"]
@@ -172,7 +199,7 @@ class Command:
     def arguments(self, request: list[bytes]) -> list[Any]:
         """The arguments of a request, converted. Raises InvalidRequest for a wrong number or type of arguments."""
         if not self.least <= len(request) <= self.most:
-            raise wrong_arity(self.name.lower())
+            raise self.wrong_arity()
         words: list[Any] = request[self.words :]
         if self.convert is not None:
             for i, convert in enumerate(self.convert[: len(words)]):
@@ -180,18 +207,54 @@ class Command:
                     words[i] = convert(words[i])
         return words
 
-    def usage(self) -> str:
-        """The command as one types it: `INCRBY key increment`."""
-        shown = []
-        for name, _, optional, variadic in self.parameters:
-            if variadic:
-                shown.append(f"[{name} ...]")
+    def arguments_from_members(self, members: dict[str, Any]) -> list[Any]:
+        """The arguments of a JSON-line request, by parameter name; members that the command does not know are ignored.
+
+        `members`: the request's object. Raises InvalidRequest for a member that is missing or of the wrong type.
+        """
+        arguments: list[Any] = []
+        for name, argument, optional, variadic in self.parameters:
+            if name in members:
+                arguments.append(_from_json(name, argument, members[name]))
+            elif optional or variadic:
+                break
             else:
-                shown.append(f"[{name}]" if optional else name)
-        return " ".join([self.name.replace("|", " "), *shown])
+                raise InvalidRequest(f"missing member '{name}'")
+        return arguments
+
+    def check_arity(self, request: list[bytes]) -> None:
+        """Raise InvalidRequest if the arity (see `arity`) forbids so many words: what Redis checks before all else."""
+        arity = self.arity
+        if (arity > 0 and len(request) != arity) or len(request) < -arity:
+            raise self.wrong_arity()
+
+    def wrong_arity(self) -> InvalidRequest:
+        """The error for a wrong number of arguments; for a verb, which people type, it says how it is used."""
+        error = wrong_arity(self.name.lower())
+        return InvalidRequest(f"{error.text}; usage: {self.usage()}") if self.flags & VERB else error
+
+    def usage(self) -> str:
+        """The command as one types it: `INCRBY key increment`; verbs in lower case."""
+        name = self.name.replace("|", " ")
+        return " ".join([name.lower() if self.flags & VERB else name, *map(self._shown, self.parameters)])
+
+    def _shown(self, parameter: Parameter) -> str:
+        name, _, optional, variadic = parameter
+        if variadic:
+            return self.options or f"[{name.removesuffix('s')} ...]"
+        return f"[{name}]" if optional else name
 
 
-def _parameters(function: Callable[..., Reply]) -> Iterable[tuple[str, Argument, bool, bool]]:
+def _from_json(name: str, argument: Argument, value: Any) -> Any:
+    if argument.kind == "json":
+        return value
+    if value.__class__ is not str:
+        raise InvalidRequest(f"member '{name}' must be a string")
+    text = text_to_key(value)
+    return text if argument.convert is None else argument.convert(text)
+
+
+def _parameters(function: Callable[..., Reply]) -> Iterable[Parameter]:
     hints = typing.get_type_hints(function, include_extras=True)
     for parameter in list(inspect.signature(function).parameters.values())[1:]:
         metadata = getattr(hints.get(parameter.name), "__metadata__", ())
@@ -204,18 +267,28 @@ class CommandTable:
     """All rows, by name. One table for all grammars; made once at import of `kvstore.commands`."""
 
     def __init__(self) -> None:
-        #: Rows by the exact bytes a client sent; spellings in other cases are added as they are first seen (bounded: 2**len).
+        #: Rows by name in upper and in lower case, as nearly every client spells them; `find` takes any spelling. No
+        #: more are added at run time: a name has 2**length spellings.
         self.by_name: dict[bytes, Command] = {}
 
     def command(
-        self, name: str, flags: Flag = NO_FLAGS, *, group: str, keys: tuple[int, int, int] | None = None
-    ) -> Callable[[Callable[..., Reply]], Callable[..., Reply]]:
-        """Decorator: add a row for the function. `keys`: (first, last, step) where the signature cannot say it (MSET)."""
+        self,
+        name: str,
+        flags: Flag = NO_FLAGS,
+        *,
+        group: str,
+        keys: tuple[int, int, int] | None = None,
+        options: str = "",
+    ) -> Callable[[_Function], _Function]:
+        """Decorator: add a row for the function. A container comes before its subcommands.
 
-        def add(function: Callable[..., Reply]) -> Callable[..., Reply]:
-            row = Command(name, flags, group, function, keys)
+        `keys`: (first, last, step) where the signature cannot say it (MSET). `options`: see `Command`.
+        """
+
+        def add(function: _Function) -> _Function:
+            row = Command(name, flags, group, function, keys, options)
             if row.words == 1:
-                self.by_name[name.encode()] = row
+                self.by_name[name.encode()] = self.by_name[name.lower().encode()] = row
             else:
                 container, sub = name.split("|")
                 self.by_name[container.encode()].subcommands[sub.encode()] = row
@@ -224,31 +297,47 @@ class CommandTable:
         return add
 
     def find(self, request: list[bytes]) -> Command:
-        """The row for a request, in any case of letters; follows subcommands. Raises InvalidRequest if there is none."""
+        """The row for a request, in any case of letters; follows subcommands.
+
+        Raises InvalidRequest if there is none.
+        """
         row = self.by_name.get(request[0].upper())
         if row is None:
             raise InvalidRequest(_unknown(request))
         if row.subcommands and len(request) > 1:
             sub = row.subcommands.get(request[1].upper())
             if sub is None:
-                raise InvalidRequest(
-                    f"unknown subcommand '{shorten(request[1])}'. Try {row.name} HELP."
-                )
+                raise InvalidRequest(f"unknown subcommand '{shorten(request[1])}'. Try {row.name} HELP.")
             return sub
         return row
 
     def rows(self) -> list[Command]:
         """Every top-level row, in alphabetical order."""
-        return sorted(self.by_name.values(), key=lambda row: row.name)
+        return sorted(set(self.by_name.values()), key=lambda row: row.name)
+
+    def subcommands(self, row: Command) -> list[Command]:
+        """The subcommands of a container, in alphabetical order."""
+        return sorted(row.subcommands.values(), key=lambda sub: sub.name)
+
+    def all_rows(self) -> Iterator[Command]:
+        """Every row, each container followed by its subcommands."""
+        for row in self.rows():
+            yield row
+            yield from self.subcommands(row)
 
 
-def shorten(text: bytes, limit: int = 128) -> str:
+def shorten(text: bytes, limit: int = MAX_LOGGED_BYTES) -> str:
     """At most `limit` printable characters of hostile bytes, for an error text or a log line."""
     return text[:limit].decode("latin-1").encode("unicode_escape").decode("ascii")[:limit]
 
 
 def _unknown(request: list[bytes]) -> str:
-    shown = "".join(f"'{shorten(word)}' " for word in request[1:21])[:128]
+    """As Redis words it: arguments are shown until 128 characters of them are."""
+    shown = ""
+    for word in request[1:]:
+        if len(shown) >= MAX_LOGGED_BYTES:
+            break
+        shown += f"'{shorten(word, MAX_LOGGED_BYTES - len(shown))}' "
     return f"unknown command '{shorten(request[0])}', with args beginning with: {shown}"
 
 

@@ -184,10 +184,13 @@ class Table:
 
     # Undoing
 
-    def undo_request(self) -> None:
-        """Take back everything the request that is executing has changed, in the table and in the open commit."""
+    def undo_request(self, mark: int = 0) -> None:
+        """Take back what the request that is executing has changed, in the table and in the open commit.
+
+        `mark`: keep that many of its first changes (`len(pending.undo)` at some moment); for a command inside EXEC.
+        """
         undo = self.pending.undo
-        while undo:
+        while len(undo) > mark:
             key, value, deadline = undo.pop()
             self.pending.drop_last()
             if key is None:

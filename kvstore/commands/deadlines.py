@@ -1,0 +1,76 @@
+"""Options, and the deadlines that some of them set, as SET, GETEX and the EXPIRE family take them.
+
+Words in; a deadline in milliseconds since the epoch out. It knows no table and no command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from kvstore.base.errors import InvalidRequest, syntax_error
+from kvstore.commands.registry import INT64_MAX, INT64_MIN, to_integer
+
+MS_PER_S = 1000
+
+#: Option: (milliseconds in its unit, whether it counts from the epoch instead of from now).
+TIMES = {b"EX": (MS_PER_S, False), b"PX": (1, False), b"EXAT": (MS_PER_S, True), b"PXAT": (1, True)}
+
+#: Option name in upper case to the options that contradict it. Repeating an option is allowed: the last counts.
+OptionTable = Mapping[bytes, frozenset[bytes]]
+
+
+def excluding_each_other(*names: bytes) -> dict[bytes, frozenset[bytes]]:
+    """A part of an option table: of these options at most one may be given."""
+    return {name: frozenset(names) - {name} for name in names}
+
+
+def parse_options(words: Iterable[bytes], allowed: OptionTable) -> dict[bytes, bytes]:
+    """The options given, by name in upper case; those of `TIMES` with the word that follows, others with an empty one.
+
+    Raises InvalidRequest (syntax error) for unknown options, contradictions, and a missing time.
+    """
+    given: dict[bytes, bytes] = {}
+    rest = iter(words)
+    for word in rest:
+        name = word.upper()
+        contradicting = allowed.get(name)
+        if contradicting is None or not contradicting.isdisjoint(given):
+            raise syntax_error()
+        argument = next(rest, None) if name in TIMES else b""
+        if argument is None:
+            raise syntax_error()
+        given[name] = argument
+    return given
+
+
+def deadline_given(given: Mapping[bytes, bytes], now_ms: int, command: str) -> int | None:
+    """The deadline that the options give (ms since the epoch), or None. `command`: in lower case, for the error.
+
+    Raises InvalidRequest if the time is not a number, not positive or too large.
+    """
+    for name in TIMES.keys() & given.keys():
+        unit_ms, absolute = TIMES[name]
+        return positive_deadline(to_integer(given[name]), unit_ms, 0 if absolute else now_ms, command)
+    return None
+
+
+def positive_deadline(amount: int, unit_ms: int, base_ms: int, command: str) -> int:
+    """`amount` units after `base_ms`, in ms since the epoch.
+
+    Raises InvalidRequest if it is not positive or too large.
+    """
+    if amount <= 0:
+        raise invalid_expire_time(command)
+    return any_deadline(amount, unit_ms, base_ms, command)
+
+
+def any_deadline(amount: int, unit_ms: int, base_ms: int, command: str) -> int:
+    """The same, but the past is allowed. Raises InvalidRequest if it does not fit in 64 bits."""
+    if not INT64_MIN <= amount * unit_ms <= INT64_MAX - base_ms:
+        raise invalid_expire_time(command)
+    return amount * unit_ms + base_ms
+
+
+def invalid_expire_time(command: str) -> InvalidRequest:
+    """The error for a time that makes no deadline, as Redis words it."""
+    return InvalidRequest(f"invalid expire time in '{command}' command")

@@ -1,0 +1,82 @@
+"""The document verbs: insert, lookup, remove, size, query; and help.
+
+A document is a value that holds JSON text, in the one table that all commands share: `insert` stores the text, GET
+shows it, and `lookup` of a value that is no JSON says so. No verb returns an old value, so that a client that missed
+the reply may repeat any request.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest
+from kvstore.base.jsontext import dumps, loads
+from kvstore.base.reply import OK, JSONText, Reply
+from kvstore.commands.context import Call
+from kvstore.commands.registry import FAST, READ, VERB, WHOLE, WRITE, Json, Key, command, shorten, table
+
+
+@command("INSERT", WRITE | FAST | VERB, group="document")
+def insert(call: Call, key: Key, value: Json) -> Reply:
+    """Store a JSON value at a key, in place of what was there."""
+    call.table.write(key, dumps(value))
+    return OK
+
+
+@command("LOOKUP", READ | FAST | VERB, group="document")
+def lookup(call: Call, key: Key) -> Reply:
+    """Get the JSON value at a key."""
+    text = call.table.read_string(key)
+    if text is None:
+        raise Failure(NO_SUCH_KEY)
+    try:
+        return JSONText(dumps(loads(text)))
+    except ValueError as error:
+        raise Failure(f"the value at this key is not JSON ({error}); read it with GET") from None
+
+
+@command("REMOVE", WRITE | FAST | VERB, group="document")
+def remove(call: Call, key: Key) -> Reply:
+    """Remove a key and its value."""
+    if not call.table.delete(key):
+        raise Failure(NO_SUCH_KEY)
+    return OK
+
+
+@command("SIZE", READ | FAST | WHOLE | VERB, group="document")
+def size(call: Call) -> Reply:
+    """Count the keys."""
+    return call.table.count()
+
+
+@command("QUERY", READ | WHOLE | VERB, group="document")
+def query(call: Call, subkey: bytes, subvalue: Json) -> Reply:
+    """List the [key, value] pairs whose value is an object that has subkey equal to subvalue."""
+    try:
+        keys = call.table.indexes.find(subkey.decode("utf-8", "surrogatepass"), subvalue)
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"subkey is not UTF-8 at byte {error.start}") from None
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from None
+    return [[key, _on_one_line(call.table.values[key])] for key in keys if call.table.exists(key)]
+
+
+def _on_one_line(text: bytes) -> JSONText:
+    """The text of a document. In JSON a line end is never part of a string, so a text without one can go as it is."""
+    return JSONText(dumps(loads(text)) if b"\n" in text or b"\r" in text else text)
+
+
+@command("HELP", FAST | VERB, group="document")
+def help_(call: Call, verb: bytes = b"") -> Reply:
+    """Tell how the verbs are used, or how one command is."""
+    if not verb:
+        return {row.name.lower(): row.usage() for row in table.rows() if row.flags & VERB}
+    row = table.by_name.get(verb.upper().partition(b"|")[0])
+    if row is not None and b"|" in verb:
+        row = row.subcommands.get(verb.upper().partition(b"|")[2])
+    if row is None:
+        raise Failure(f"no such command '{shorten(verb)}'")
+    shown: dict[str, Any] = {"usage": row.usage(), "summary": row.summary}
+    if row.subcommands:
+        shown["subcommands"] = {sub.name.lower(): sub.usage() for sub in table.subcommands(row)}
+    return shown

@@ -1,0 +1,256 @@
+"""Strings: bytes at a key, and numbers written as text.
+
+GET and SET are the hot path: without options each is one look into the table's own dicts. Every command validates
+first and changes last, so that an error leaves nothing half-done.
+"""
+
+from __future__ import annotations
+
+from kvstore.base.errors import NOT_AN_INTEGER, Failure, InvalidRequest, wrong_arity
+from kvstore.base.reply import OK, Reply
+from kvstore.commands.context import Call
+from kvstore.commands.deadlines import (
+    MS_PER_S,
+    TIMES,
+    deadline_given,
+    excluding_each_other,
+    parse_options,
+    positive_deadline,
+)
+from kvstore.commands.long_double import LongDouble, add_as_long_doubles
+from kvstore.commands.registry import (
+    FAST,
+    INT64_MAX,
+    INT64_MIN,
+    READ,
+    WRITE,
+    Integer,
+    Key,
+    command,
+    to_integer,
+)
+
+_SET_OPTIONS = excluding_each_other(*TIMES, b"KEEPTTL") | excluding_each_other(b"NX", b"XX") | {b"GET": frozenset()}
+_GETEX_OPTIONS = excluding_each_other(*TIMES, b"PERSIST")
+_TIME_TEXT = "EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds"
+
+
+@command("GET", READ | FAST, group="string")
+def get(call: Call, key: Key) -> Reply:
+    """Get the string at a key."""
+    table = call.table
+    value = table.values.get(key)
+    if value.__class__ is bytes and key not in table.deadlines:
+        return value
+    return table.read_string(key)
+
+
+@command("SET", WRITE, group="string", options=f"[NX|XX] [GET] [{_TIME_TEXT}|KEEPTTL]")
+def set_(call: Call, key: Key, value: bytes, *options: bytes) -> Reply:
+    """Give a key a string value, in place of what was there."""
+    if options:
+        return _set_with_options(call, key, value, options)
+    call.table.write(key, value)
+    return OK
+
+
+def _set_with_options(call: Call, key: bytes, value: bytes, options: tuple[bytes, ...]) -> Reply:
+    table = call.table
+    given = parse_options(options, _SET_OPTIONS)
+    deadline_ms = deadline_given(given, table.now_ms(), "set")
+    before = table.read_string(key) if b"GET" in given else None
+    if (b"NX" in given and table.exists(key)) or (b"XX" in given and not table.exists(key)):
+        return before
+    if b"KEEPTTL" in given:
+        table.update(key, value)
+    else:
+        _write(call, key, value, deadline_ms)
+    return before if b"GET" in given else OK
+
+
+def _write(call: Call, key: bytes, value: bytes, deadline_ms: int | None) -> None:
+    """Write, unless the deadline has passed: then the key is just gone."""
+    if deadline_ms is not None and deadline_ms <= call.table.now_ms():
+        call.table.delete(key)
+    else:
+        call.table.write(key, value, deadline_ms)
+
+
+@command("SETNX", WRITE | FAST, group="string")
+def setnx(call: Call, key: Key, value: bytes) -> Reply:
+    """Give a key a string value if there is no such key."""
+    if call.table.exists(key):
+        return 0
+    call.table.write(key, value)
+    return 1
+
+
+@command("SETEX", WRITE, group="string")
+def setex(call: Call, key: Key, seconds: Integer, value: bytes) -> Reply:
+    """Give a key a string value and a time to live in seconds."""
+    call.table.write(key, value, positive_deadline(seconds, MS_PER_S, call.table.now_ms(), "setex"))
+    return OK
+
+
+@command("PSETEX", WRITE, group="string")
+def psetex(call: Call, key: Key, milliseconds: Integer, value: bytes) -> Reply:
+    """Give a key a string value and a time to live in milliseconds."""
+    call.table.write(key, value, positive_deadline(milliseconds, 1, call.table.now_ms(), "psetex"))
+    return OK
+
+
+@command("GETSET", WRITE | FAST, group="string")
+def getset(call: Call, key: Key, value: bytes) -> Reply:
+    """Give a key a string value and return the one before."""
+    before = call.table.read_string(key)
+    call.table.write(key, value)
+    return before
+
+
+@command("GETDEL", WRITE | FAST, group="string")
+def getdel(call: Call, key: Key) -> Reply:
+    """Get the string at a key and remove the key."""
+    value = call.table.read_string(key)
+    if value is not None:
+        call.table.delete(key)
+    return value
+
+
+@command("GETEX", WRITE | FAST, group="string", options=f"[{_TIME_TEXT}|PERSIST]")
+def getex(call: Call, key: Key, *options: bytes) -> Reply:
+    """Get the string at a key and set or take away its time to live."""
+    table = call.table
+    given = parse_options(options, _GETEX_OPTIONS)
+    value = table.read_string(key)
+    if value is None:
+        return None
+    deadline_ms = deadline_given(given, table.now_ms(), "getex")
+    if deadline_ms is not None and deadline_ms <= table.now_ms():
+        table.delete(key)
+    elif deadline_ms is not None or (b"PERSIST" in given and table.deadline_ms(key) is not None):
+        table.set_deadline(key, deadline_ms)
+    return value
+
+
+@command("MGET", READ | FAST, group="string")
+def mget(call: Call, key: Key, *keys: Key) -> Reply:
+    """Get the strings at several keys; null for a key that has none."""
+    values = map(call.table.read, (key, *keys))
+    return [value if value.__class__ is bytes else None for value in values]
+
+
+@command("MSET", WRITE, group="string", keys=(1, -1, 2), options="[key value ...]")
+def mset(call: Call, key: Key, value: bytes, *pairs: bytes) -> Reply:
+    """Give several keys a string value each."""
+    if len(pairs) % 2:
+        raise wrong_arity("mset")
+    write = call.table.write
+    write(key, value)
+    for i in range(0, len(pairs), 2):
+        write(pairs[i], pairs[i + 1])
+    return OK
+
+
+@command("MSETNX", WRITE, group="string", keys=(1, -1, 2), options="[key value ...]")
+def msetnx(call: Call, key: Key, value: bytes, *pairs: bytes) -> Reply:
+    """Give several keys a string value each if none of them exists."""
+    if len(pairs) % 2:
+        raise wrong_arity("msetnx")
+    if any(map(call.table.exists, (key, *pairs[::2]))):
+        return 0
+    mset(call, key, value, *pairs)
+    return 1
+
+
+@command("APPEND", WRITE | FAST, group="string")
+def append(call: Call, key: Key, value: bytes) -> Reply:
+    """Add bytes at the end of the string at a key; returns its new length."""
+    before = call.table.read_string(key) or b""
+    _check_length(call, len(before) + len(value))
+    call.table.update(key, before + value)
+    return len(before) + len(value)
+
+
+@command("STRLEN", READ | FAST, group="string")
+def strlen(call: Call, key: Key) -> Reply:
+    """Get the length of the string at a key, in bytes."""
+    return len(call.table.read_string(key) or b"")
+
+
+@command("GETRANGE", READ, group="string")
+def getrange(call: Call, key: Key, start: Integer, end: Integer) -> Reply:
+    """Get the bytes from start to end, both included; negative places count from the end."""
+    value = call.table.read_string(key) or b""
+    if end < 0:
+        end = max(end + len(value), 0) if start >= 0 or start <= end else -1
+    if start < 0:
+        start = max(start + len(value), 0)
+    return value[start : end + 1]
+
+
+command("SUBSTR", READ, group="string")(getrange)
+
+
+@command("SETRANGE", WRITE, group="string")
+def setrange(call: Call, key: Key, offset: Integer, value: bytes) -> Reply:
+    """Overwrite the string at a key from an offset on, filling with zero bytes; returns its new length."""
+    if offset < 0:
+        raise InvalidRequest("offset is out of range")
+    before = call.table.read_string(key) or b""
+    if not value:
+        return len(before)
+    _check_length(call, offset + len(value))
+    after = before[:offset].ljust(offset, b"\0") + value + before[offset + len(value) :]
+    call.table.update(key, after)
+    return len(after)
+
+
+def _check_length(call: Call, length: int) -> None:
+    if length > call.server.max_value_bytes:
+        raise InvalidRequest("string exceeds maximum allowed size (proto-max-bulk-len)")
+
+
+@command("INCR", WRITE | FAST, group="string")
+def incr(call: Call, key: Key) -> Reply:
+    """Add one to the number at a key."""
+    return _add(call, key, 1)
+
+
+@command("DECR", WRITE | FAST, group="string")
+def decr(call: Call, key: Key) -> Reply:
+    """Take one from the number at a key."""
+    return _add(call, key, -1)
+
+
+@command("INCRBY", WRITE | FAST, group="string")
+def incrby(call: Call, key: Key, increment: Integer) -> Reply:
+    """Add a whole number to the number at a key."""
+    return _add(call, key, increment)
+
+
+@command("DECRBY", WRITE | FAST, group="string")
+def decrby(call: Call, key: Key, decrement: Integer) -> Reply:
+    """Take a whole number from the number at a key."""
+    if decrement == INT64_MIN:
+        raise InvalidRequest("decrement would overflow")
+    return _add(call, key, -decrement)
+
+
+def _add(call: Call, key: bytes, increment: int) -> int:
+    before = call.table.read_string(key)
+    try:
+        number = (0 if before is None else to_integer(before)) + increment
+    except InvalidRequest:
+        raise Failure(NOT_AN_INTEGER) from None
+    if not INT64_MIN <= number <= INT64_MAX:
+        raise Failure("increment or decrement would overflow")
+    call.table.update(key, b"%d" % number)
+    return number
+
+
+@command("INCRBYFLOAT", WRITE | FAST, group="string")
+def incrbyfloat(call: Call, key: Key, increment: LongDouble) -> Reply:
+    """Add a number to the number at a key; returns the sum as text, as it is stored."""
+    after = add_as_long_doubles(call.table.read_string(key) or b"0", increment)
+    call.table.update(key, after)
+    return after

@@ -1,0 +1,86 @@
+"""MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+
+A client's block has one of four states, kept in its `Client`:
+
+| state | `queued` | `poisoned` | EXEC answers |
+|---|---|---|---|
+| none | None | False | an error |
+| open | the requests so far | False | their replies; a null array if a watched key changed |
+| poisoned | nothing any more | True | EXECABORT |
+
+MULTI opens, EXEC and DISCARD lead back to none, `dispatch.queue` fills and poisons. The block runs inside one
+request, so its changes are in one commit: all of them reach the disk, or none. A command of it that fails is an error
+value in the reply, and the others stand, as in Redis; what it might have changed before it failed is undone. A full
+disk is no matter of one command: StorageFull leaves EXEC, and whoever called undoes the block whole.
+"""
+
+from __future__ import annotations
+
+from kvstore.base.errors import Failure, InvalidRequest, RequestError, StorageFull
+from kvstore.base.reply import NULL_ARRAY, OK, Reply
+from kvstore.commands import dispatch
+from kvstore.commands.context import Call
+from kvstore.commands.registry import FAST, IMMEDIATE, WHOLE, Command, Key, command
+
+
+@command("MULTI", FAST | IMMEDIATE, group="transactions")
+def multi(call: Call) -> Reply:
+    """Begin a block: what follows is queued, until EXEC runs it whole."""
+    client = call.client
+    if client.queued is not None:
+        raise InvalidRequest("MULTI calls can not be nested")
+    client.queued = []
+    return OK
+
+
+@command("EXEC", IMMEDIATE | WHOLE, group="transactions")
+def exec_(call: Call) -> Reply:
+    """Run the queued block, unless a watched key changed."""
+    client = call.client
+    queued, poisoned = client.queued, client.poisoned
+    if queued is None:
+        raise InvalidRequest("EXEC without MULTI")
+    changed = call.server.watches.is_changed(client)
+    dispatch.release(call)
+    if poisoned:
+        raise Failure("Transaction discarded because of previous errors.", "EXECABORT")
+    if changed:
+        return NULL_ARRAY
+    return [_run_one(call, row, request) for row, request in queued]
+
+
+def _run_one(call: Call, row: Command, request: list[bytes]) -> Reply:
+    mark = len(call.table.pending.undo)
+    try:
+        return dispatch.run(call, row, request)
+    except StorageFull:
+        raise
+    except RequestError as error:
+        call.table.undo_request(mark)
+        return error
+
+
+@command("DISCARD", FAST | IMMEDIATE, group="transactions")
+def discard(call: Call) -> Reply:
+    """Forget the queued block, and watch nothing any more."""
+    if call.client.queued is None:
+        raise InvalidRequest("DISCARD without MULTI")
+    dispatch.release(call)
+    return OK
+
+
+@command("WATCH", FAST | IMMEDIATE, group="transactions")
+def watch(call: Call, key: Key, *keys: Key) -> Reply:
+    """Have the next EXEC refused if one of the keys changes before it."""
+    if call.client.queued is not None:
+        raise InvalidRequest("WATCH inside MULTI is not allowed")
+    for each in (key, *keys):
+        call.server.watches.watch(call.client, each)
+    return OK
+
+
+@command("UNWATCH", FAST, group="transactions")
+def unwatch(call: Call) -> Reply:
+    """Watch nothing any more."""
+    call.server.watches.unwatch(call.client)
+    return OK

@@ -1,0 +1,66 @@
+"""What the tests of commands stand on: a table on a simulated clock, with a log that has room until it is told not to."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from kvstore.base.errors import RequestError, StorageFull
+from kvstore.commands import dispatch
+from kvstore.commands.context import Call, Client, Server
+from kvstore.store.commit import OpenCommit
+from kvstore.store.operations import apply, decode
+from kvstore.store.table import Table
+
+#: The time at which every test begins: milliseconds since the epoch, some day in 2033.
+START_MS = 2_000_000_000_000
+
+
+class Rig:
+    """One server without files or wire, and one client of it.
+
+    `do` executes one request and returns the reply value, an error as a value too. `now_ms` is the clock; tests set it.
+    """
+
+    def __init__(self) -> None:
+        self.now_ms = START_MS
+        self.is_full = False
+        pending = OpenCommit(1, self._reserve)
+        self.table = Table(lambda: self.now_ms, pending)
+        store: Any = SimpleNamespace(table=self.table)
+        self.server = Server(store, lambda: self.now_ms, {}, "0" * 40)
+        self.call = self.connect()
+
+    def connect(self) -> Call:
+        """Another client; returns its view of the server."""
+        client = Client(len(self.server.clients) + 1, "127.0.0.1:50000", "127.0.0.1:6380", self.now_ms)
+        self.server.clients[client.identity] = client
+        return Call(self.server, client)
+
+    def do(self, *request: bytes | str | int, by: Call | None = None) -> Any:
+        """Execute one request of client `by` (the first one unless told); words may be given as str or int."""
+        words = [word if isinstance(word, bytes) else str(word).encode() for word in request]
+        try:
+            return dispatch.answer(by or self.call, words)
+        except RequestError as error:
+            return error
+
+    def error(self, *request: bytes | str | int, by: Call | None = None) -> str:
+        """The error text, code included, of a request that must fail; and that it left nothing behind."""
+        before = (dict(self.table.values), dict(self.table.deadlines), list(self.table.pending.operations))
+        reply = self.do(*request, by=by)
+        assert isinstance(reply, RequestError), f"{request!r} answered {reply!r}"
+        assert before == (self.table.values, self.table.deadlines, self.table.pending.operations)
+        return str(reply)
+
+    def replayed(self) -> tuple[dict[bytes, bytes], dict[bytes, int]]:
+        """The state that recovery would make of the log: values and deadlines."""
+        values: dict[bytes, bytes] = {}
+        deadlines: dict[bytes, int] = {}
+        apply(decode(b"".join(self.table.pending.operations)), values, deadlines)
+        return values, deadlines
+
+    def _reserve(self, size_bytes: int) -> int:
+        if self.is_full:
+            raise StorageFull("no space left on device")
+        return size_bytes
