@@ -1,7 +1,8 @@
 """Settings: what one server was started with, checked and complete.
 
-`tap.Options` makes one from the command line; tests make one directly. Every value is valid by itself and with the others,
-every path absolute: nothing past this point parses or checks an option again. It knows neither Twisted nor the reactor.
+`tap.Options` makes one from the command line; tests make one directly. Every value is valid by itself and with the
+others, every path absolute: nothing past this point parses or checks an option again. It knows neither Twisted nor the
+reactor.
 
 Rejected: handing `usage.Options` itself around (a dict of strings whose keys nobody checks).
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from kvstore.base.address import DEFAULT_CATALOG, Address, parse_address
 from kvstore.base.limits import (
     DROP_CLIENT_BYTES,
     MAX_CLIENTS,
@@ -26,24 +28,22 @@ SyncPolicy: TypeAlias = Literal["always", "everysec", "no"]
 DEFAULT_PORT = 6380
 
 DEFAULT_DATA_DIRECTORY = "kvstore-data"
-DEFAULT_CATALOG = "catalog.cse.nd.edu:9097"
 
-#: The environment variable that names the catalog if `--catalog` does not.
-CATALOG_VARIABLE = "KVSTORE_CATALOG"
+_PUBLIC_CATALOG = parse_address(DEFAULT_CATALOG)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """One server's settings, each named after its option.
 
-    `data_path`: the data directory, absolute; it need not exist. `port`: TCP port on 127.0.0.1, 0 for any free one, None for
-    none. `listen`: further endpoints, as Twisted's server endpoint strings. `sync`: see `SyncPolicy`.
+    `data_path`: the data directory, absolute; it need not exist. `port`: TCP port on 127.0.0.1, 0 for any free one,
+    None for none. `listen`: further endpoints, as Twisted's server endpoint strings. `sync`: see `SyncPolicy`.
     `compact_after_entries`: compact when the log holds more entries than this; None leaves it to the size policy.
-    `group_limit`: most write requests in one commit, 0 for any number. `project`: the name to announce, None to announce
-    nothing. `owner`: who runs the server, for the announcement. `catalog`: host and UDP port announced to.
+    `group_limit`: most write requests in one commit, 0 for any number. `project`: the name to announce, None to
+    announce nothing. `owner`: who runs the server, for the announcement. `catalog`: the host and UDP port announced to.
     `trace_path`: the trace file, absolute, or None. `max_clients`, `max_request_bytes`, `pause_reading_bytes`,
-    `drop_client_bytes`: see the limits of these names. `idle_timeout_s`: a client that sent nothing for so many seconds is
-    disconnected; 0 for never.
+    `drop_client_bytes`: see the limits of these names. `idle_timeout_s`: a client that sent nothing for so many seconds
+    is disconnected; 0 for never.
     """
 
     data_path: str
@@ -54,7 +54,7 @@ class Settings:
     group_limit: int = 0
     project: str | None = None
     owner: str = "unknown"
-    catalog: tuple[str, int] = ("catalog.cse.nd.edu", 9097)
+    catalog: Address = _PUBLIC_CATALOG
     trace_path: str | None = None
     max_clients: int = MAX_CLIENTS
     max_request_bytes: int = MAX_REQUEST_BYTES
@@ -74,7 +74,7 @@ class Settings:
         `port` is the one asked for: 0 if it was to be any free one.
         """
         return self._as_redis_names_it() | {
-            "catalog": f"{self.catalog[0]}:{self.catalog[1]}" if self.project else "",
+            "catalog": str(self.catalog) if self.project else "",
             "compact-after": str(self.compact_after_entries or 0),
             "drop-client-bytes": str(self.drop_client_bytes),
             "group-limit": str(self.group_limit),

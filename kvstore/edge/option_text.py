@@ -1,0 +1,113 @@
+"""Option texts to values: each function takes what was typed and returns what it means, or raises ValueError.
+
+The ValueError's text is advice, to stand after the option and what was typed: "give a whole number from 0 to 65535".
+The functions look (does the directory exist?) but open nothing and change nothing. They know neither Twisted nor which
+option a text belongs to.
+
+Rejected: int() and float() alone, which take " 80 ", "8_0" and digits of every alphabet.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import get_args
+
+from kvstore.base.address import Address, parse_address
+from kvstore.edge.settings import SyncPolicy
+
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
+_BYTES = re.compile(r"([0-9]{1,18})(b|k|kb|m|mb|g|gb)?", re.ASCII | re.IGNORECASE)
+
+#: The units of redis.conf: with a b thousand is 1024, without it 1000.
+_UNITS = {"": 1, "b": 1, "k": 10**3, "kb": 2**10, "m": 10**6, "mb": 2**20, "g": 10**9, "gb": 2**30}
+
+#: Longest project or owner name, in characters: the announcement has to fit one UDP packet.
+MAX_NAME_CHARACTERS = 128
+
+MAX_PORT = 65535
+
+
+def whole_number(text: str, least: int, most: int) -> int:
+    """A decimal number from `least` to `most`. Raises ValueError with the range."""
+    if not _WHOLE_NUMBER.fullmatch(text) or not least <= int(text) <= most:
+        raise ValueError(f"give a whole number from {least} to {most}")
+    return int(text)
+
+
+def port_number(text: str) -> int:
+    """A TCP or UDP port, 0 included. Raises ValueError."""
+    return whole_number(text, 0, MAX_PORT)
+
+
+def byte_count(text: str, least: int, most: int) -> int:
+    """A number of bytes from `least` to `most`, with one of redis.conf's units or none. Raises ValueError."""
+    match = _BYTES.fullmatch(text)
+    count = int(match[1]) * _UNITS[(match[2] or "").lower()] if match else -1
+    if not least <= count <= most:
+        raise ValueError(f"give a number of bytes from {least} to {most}, such as 1048576, 1024kb or 1mb")
+    return count
+
+
+def byte_text(count: int) -> str:
+    """The shortest text that `byte_count` reads as `count`."""
+    for unit in ("gb", "mb", "kb"):
+        if count and count % _UNITS[unit] == 0:
+            return f"{count // _UNITS[unit]}{unit}"
+    return str(count)
+
+
+def sync_policy(text: str) -> SyncPolicy:
+    """One of the names of `SyncPolicy`. Raises ValueError with all of them."""
+    for policy in get_args(SyncPolicy):
+        if text == policy:
+            return policy  # type: ignore[no-any-return]  # get_args knows no types
+    raise ValueError("give always, everysec or no")
+
+
+def announced_name(text: str) -> str:
+    """A project's or owner's name; without a colon, by which clients tell `HOST:PORT` from it. Raises ValueError."""
+    if not (1 <= len(text) <= MAX_NAME_CHARACTERS and text.isprintable()) or re.search(r"[\s:]", text):
+        raise ValueError(f"give a name of 1 to {MAX_NAME_CHARACTERS} characters without spaces and colons")
+    return text
+
+
+def host_and_port(text: str) -> Address:
+    """`HOST:PORT`, an IPv6 address in brackets. Raises ValueError."""
+    try:
+        address = parse_address(text)
+    except ValueError:
+        address = Address("", 0)
+    if not address.host.isprintable() or not re.fullmatch(r"[^\s\[\]]+", address.host):
+        raise ValueError(f"give HOST:PORT, such as localhost:9097 or [::1]:9097, with a port from 1 to {MAX_PORT}")
+    return address
+
+
+def data_directory(text: str) -> str:
+    """The absolute path of a directory that exists or can be made, and can be written to. Raises ValueError."""
+    if not text:
+        raise ValueError("give the name of a directory")
+    path = os.path.abspath(text)
+    existing = path
+    while not os.path.lexists(existing):
+        existing = os.path.dirname(existing)
+    if not os.path.isdir(existing):
+        raise ValueError(f"{existing} is not a directory; choose another place, or move that file away")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ValueError(f"{existing} cannot be written to; choose another place, or change its owner or permissions")
+    return path
+
+
+def output_file(text: str) -> str:
+    """The absolute path of a file that can be written or made, in a directory that exists. Raises ValueError."""
+    if not text:
+        raise ValueError("give the name of a file")
+    path = os.path.abspath(text)
+    directory = os.path.dirname(path)
+    if os.path.isdir(path):
+        raise ValueError("this is a directory; give the name of a file")
+    if not os.path.isdir(directory):
+        raise ValueError(f"there is no directory {directory}; make it, or choose another")
+    if not os.access(path if os.path.exists(path) else directory, os.W_OK):
+        raise ValueError("this cannot be written to; choose another place, or change its owner or permissions")
+    return path

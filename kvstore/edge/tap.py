@@ -1,0 +1,256 @@
+"""The command line of `twistd kvstore`: `Options` in, `Settings` out, `makeService` for twistd to call.
+
+All checking happens in `postOptions`, before anything is opened: a bad value is one line on stderr that says what to
+do, and exit status 1. By itself twistd would print its whole usage to stdout first, so under twistd (`parent` is set) a
+UsageError becomes SystemExit here; a program or test that parses `Options` itself gets the UsageError.
+
+twistd calls `makeService` before it becomes a daemon and changes directory: every path is absolute by then. A relative
+path inside an endpoint string (`unix:socket`) is Twisted's own business: relative to twistd's `--rundir`.
+
+The options stand in one table, `_ROWS`: name, default, the function that reads its text, and what `--help` says.
+Defaults are texts too and go the same way as what is typed.
+"""
+
+from __future__ import annotations
+
+import getopt
+import getpass
+import os
+import platform
+import re
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+import twisted
+from twisted.application.service import IService
+from twisted.internet.endpoints import serverFromString
+from twisted.python import usage
+
+import kvstore
+from kvstore.base.address import CATALOG_VARIABLE, DEFAULT_CATALOG, Address
+from kvstore.base.limits import (
+    DROP_CLIENT_BYTES,
+    LEAST_REQUEST_BYTES,
+    MAX_CLIENTS,
+    MAX_REQUEST_BYTES,
+    MOST_BUFFERED_BYTES,
+    MOST_CLIENTS,
+    MOST_REQUEST_BYTES,
+    PAUSE_READING_BYTES,
+)
+from kvstore.edge.option_text import (
+    MAX_PORT,
+    announced_name,
+    byte_count,
+    byte_text,
+    data_directory,
+    host_and_port,
+    output_file,
+    port_number,
+    sync_policy,
+    whole_number,
+)
+from kvstore.edge.settings import (
+    DEFAULT_DATA_DIRECTORY,
+    DEFAULT_PORT,
+    Settings,
+)
+
+#: Largest number of entries, requests and seconds that an option takes: Redis's config file, too, stops at 32 bits.
+_MOST = 2**31 - 1
+
+_request_bytes = partial(byte_count, least=LEAST_REQUEST_BYTES, most=MOST_REQUEST_BYTES)
+_buffered_bytes = partial(byte_count, least=1, most=MOST_BUFFERED_BYTES)
+
+#: (name, default or None, text to value, help)
+_ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
+    (
+        "port",
+        None,
+        port_number,
+        f"TCP port on 127.0.0.1; 0 takes any free one. [default: {DEFAULT_PORT}; none with --listen]",
+    ),
+    ("data", DEFAULT_DATA_DIRECTORY, data_directory, "Data directory; made if it is missing."),
+    (
+        "sync",
+        "always",
+        sync_policy,
+        "When the log is synced to disk: always (before any reply), everysec (once a second) or no.",
+    ),
+    (
+        "compact-after",
+        None,
+        partial(whole_number, least=1, most=_MOST),
+        "Compact when the log holds more than this many entries. [default: a size policy decides]",
+    ),
+    (
+        "group-limit",
+        "0",
+        partial(whole_number, least=0, most=_MOST),
+        "Most write requests in one commit, hence under one sync; 0 for any number.",
+    ),
+    (
+        "project",
+        None,
+        announced_name,
+        "Announce the server to the catalog under this name. [default: announce nothing]",
+    ),
+    ("owner", None, announced_name, "Owner to announce. [default: your login name]"),
+    (
+        "catalog",
+        None,
+        host_and_port,
+        f"HOST:PORT of the catalog to announce to. [default: ${CATALOG_VARIABLE}, else {DEFAULT_CATALOG}]",
+    ),
+    ("trace", None, output_file, "Append one line per request to this file. [default: no trace]"),
+    ("max-clients", str(MAX_CLIENTS), partial(whole_number, least=1, most=MOST_CLIENTS), "Most clients at once."),
+    (
+        "max-request-bytes",
+        byte_text(MAX_REQUEST_BYTES),
+        _request_bytes,
+        "Largest request, in bytes; units as in redis.conf (1k is 1000, 1kb is 1024).",
+    ),
+    (
+        "pause-reading-bytes",
+        byte_text(PAUSE_READING_BYTES),
+        _buffered_bytes,
+        "Stop reading from a client that has more than this many bytes of replies to take.",
+    ),
+    (
+        "drop-client-bytes",
+        byte_text(DROP_CLIENT_BYTES),
+        _buffered_bytes,
+        "Disconnect a client that has more than this many bytes of replies to take.",
+    ),
+    (
+        "idle-timeout",
+        "0",
+        partial(whole_number, least=0, most=_MOST),
+        "Disconnect a client that sent nothing for so many seconds; 0 for never.",
+    ),
+]
+
+
+class Options(usage.Options):
+    """The options of `twistd kvstore`. `settings`: what they come to, once they are parsed."""
+
+    synopsis = "[options]"
+    longdesc = "A crash-only key-value server: JSON lines, words and RESP on one port. Stop is kill; start is recovery."
+    optParameters: ClassVar[list[list[str | None]]] = [[name, None, default, text] for name, default, _, text in _ROWS]
+    settings: Settings
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["listen"] = []
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Listen on this Twisted server endpoint, such as tcp:6380, instead of the default port; may be repeated."""
+        self["listen"].append(endpoint)
+
+    def opt_version(self) -> None:
+        """Show versions and exit."""
+        print(f"kvstore {kvstore.__version__}, Twisted {twisted.__version__}, Python {platform.python_version()}")
+        sys.exit(0)
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse and check. Raises UsageError, or under twistd SystemExit, for what the user has to change."""
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            if self.parent is None:
+                raise
+            # getopt says what is wrong ("option --foo not recognized") but not where to look.
+            advice = "; see twistd kvstore --help" if isinstance(error.__context__, getopt.GetoptError) else ""
+            raise SystemExit(f"kvstore: {error}{advice}") from None
+
+    def parseArgs(self, *words: str) -> None:
+        """Refuse what is no option. Raises UsageError."""
+        if words:
+            raise usage.UsageError(f"{words[0]!r}: only options are taken; see twistd kvstore --help")
+
+    def postOptions(self) -> None:
+        """Check every value and make `settings`. Raises UsageError for the first bad one."""
+        value = {name: self._value(name, read) for name, _, read, _ in _ROWS}
+        for endpoint in self["listen"]:
+            _read("--listen", endpoint, _check_endpoint)
+        self._check_together(value)
+        self.settings = Settings(
+            data_path=value["data"],
+            port=DEFAULT_PORT if value["port"] is None and not self["listen"] else value["port"],
+            listen=tuple(self["listen"]),
+            sync=value["sync"],
+            compact_after_entries=value["compact-after"],
+            group_limit=value["group-limit"],
+            project=value["project"],
+            owner=value["owner"] or _login_name(),
+            catalog=value["catalog"] or _default_catalog(announcing=value["project"] is not None),
+            trace_path=value["trace"],
+            max_clients=value["max-clients"],
+            max_request_bytes=value["max-request-bytes"],
+            pause_reading_bytes=value["pause-reading-bytes"],
+            drop_client_bytes=value["drop-client-bytes"],
+            idle_timeout_s=value["idle-timeout"],
+        )
+
+    def _value(self, name: str, read: Callable[[str], Any]) -> Any:
+        return None if self[name] is None else _read(f"--{name}", self[name], read)
+
+    def _check_together(self, value: dict[str, Any]) -> None:
+        if value["pause-reading-bytes"] > value["drop-client-bytes"]:
+            raise usage.UsageError(
+                f"--pause-reading-bytes {self['pause-reading-bytes']!r}: "
+                f"give at most what --drop-client-bytes says, {self['drop-client-bytes']}"
+            )
+        for name in ("owner", "catalog"):
+            if value[name] is not None and value["project"] is None:
+                raise usage.UsageError(
+                    f"--{name} {self[name]!r}: nothing is announced without --project; give that too"
+                )
+
+
+def makeService(options: Options) -> IService:
+    """The server as a tree of services, for twistd to start. `options`: parsed. Opens nothing."""
+    # Only now: importing the reactor any earlier would install the default one before twistd's --reactor is heard.
+    from twisted.internet import reactor
+
+    from kvstore.edge.service import make_tree
+
+    return make_tree(options.settings, reactor)
+
+
+def _read(source: str, text: str, read: Callable[[str], Any]) -> Any:
+    try:
+        return read(text)
+    except ValueError as error:
+        raise usage.UsageError(f"{source} {text!r}: {error}") from None
+
+
+def _check_endpoint(text: str) -> None:
+    """Parse an endpoint string without binding anything; a `ssl:` one reads its certificate. Raises ValueError."""
+    # Parsing needs a reactor only to hand it on to the endpoint, which is thrown away here.
+    from twisted.internet import reactor
+
+    try:
+        port = getattr(serverFromString(reactor, text), "_port", 0)
+    except Exception as error:  # plugins parse the texts: they raise what they like
+        # On one line, and without the name of the parser's function that Python puts before a missing argument.
+        reason = re.sub(r"^\w+\(\) ", "", " ".join(str(error).split())) or type(error).__name__
+        raise ValueError(f"this is no server endpoint of Twisted's ({reason}); give one such as tcp:6380") from None
+    if not isinstance(port, int) or not 0 <= port <= MAX_PORT:
+        raise ValueError(f"the port must be from 0 to {MAX_PORT}")
+
+
+def _default_catalog(announcing: bool) -> Address:
+    """The catalog that the environment names, else the public one. The environment is read only if it will be used."""
+    text = os.environ.get(CATALOG_VARIABLE) if announcing else None
+    address: Address = _read(CATALOG_VARIABLE, text or DEFAULT_CATALOG, host_and_port)
+    return address
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user number without a name, as in many containers; KeyError before Python 3.13
+        return str(os.getuid())

@@ -1,0 +1,80 @@
+"""Settings: defaults, endpoints, and what CONFIG GET shows of them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvstore.base import limits
+from kvstore.base.address import DEFAULT_CATALOG, Address
+from kvstore.edge.settings import Settings
+
+
+class SettingsTests(SynchronousTestCase):
+    """One server's settings."""
+
+    def test_defaults_are_the_limits(self) -> None:
+        """What is not said is the default that the design and base/limits.py state."""
+        settings = Settings(data_path="/d")
+        self.assertEqual((settings.port, settings.sync, settings.group_limit), (6380, "always", 0))
+        self.assertEqual(settings.max_clients, limits.MAX_CLIENTS)
+        self.assertEqual(settings.max_request_bytes, limits.MAX_REQUEST_BYTES)
+        self.assertEqual(settings.pause_reading_bytes, limits.PAUSE_READING_BYTES)
+        self.assertEqual(settings.drop_client_bytes, limits.DROP_CLIENT_BYTES)
+        self.assertEqual(str(settings.catalog), DEFAULT_CATALOG)
+
+    def test_cannot_be_changed(self) -> None:
+        """Nobody changes settings under a running server."""
+        settings = Settings(data_path="/d")
+        self.assertRaises(dataclasses.FrozenInstanceError, setattr, settings, "port", 1)
+
+    def test_endpoints(self) -> None:
+        """The port, on the loopback address only, comes before the other endpoints, unless there is none."""
+        self.assertEqual(Settings(data_path="/d", port=0).endpoints, ("tcp:0:interface=127.0.0.1",))
+        both = Settings(data_path="/d", port=7, listen=("unix:/s",))
+        self.assertEqual(both.endpoints, ("tcp:7:interface=127.0.0.1", "unix:/s"))
+        self.assertEqual(Settings(data_path="/d", port=None, listen=("unix:/s",)).endpoints, ("unix:/s",))
+
+    def test_config_has_redis_names(self) -> None:
+        """Clients find under Redis's names what they use to ask for."""
+        config = Settings(data_path="/d", sync="everysec", max_clients=5, max_request_bytes=2048).as_config()
+        expected = {
+            "appendfsync": "everysec",
+            "appendonly": "yes",
+            "databases": "1",
+            "dir": "/d",
+            "maxclients": "5",
+            "maxmemory": "0",
+            "port": "6380",
+            "proto-max-bulk-len": "2048",
+            "save": "",
+            "timeout": "0",
+        }
+        self.assertEqual({name: config[name] for name in expected}, expected)
+
+    def test_config_has_every_setting(self) -> None:
+        """Each setting that is changed shows somewhere in CONFIG GET, always as text."""
+        plain = Settings(data_path="/d", project="p")
+        changes = {
+            "data_path": "/e",
+            "port": 1,
+            "listen": ("unix:/s",),
+            "sync": "no",
+            "compact_after_entries": 1,
+            "group_limit": 1,
+            "project": "q",
+            "owner": "o",
+            "catalog": Address("::1", 1),
+            "trace_path": "/t",
+            "max_clients": 1,
+            "max_request_bytes": 1,
+            "pause_reading_bytes": 1,
+            "drop_client_bytes": 1,
+            "idle_timeout_s": 1,
+        }
+        self.assertEqual(set(changes), {field.name for field in dataclasses.fields(Settings)})
+        for name, value in changes.items():
+            config = dataclasses.replace(plain, **{name: value}).as_config()  # type: ignore[arg-type]
+            self.assertNotEqual(config, plain.as_config(), name)
+            self.assertTrue(all(type(text) is str for text in config.values()))

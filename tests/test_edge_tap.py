@@ -1,0 +1,300 @@
+"""The command line: every option with good values, bad ones and at its limits; what twistd's user sees of an error."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from twisted.application.service import IServiceMaker, Service
+from twisted.internet import reactor
+from twisted.plugin import IPlugin
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvstore.base import limits
+from kvstore.base.address import CATALOG_VARIABLE
+from kvstore.edge import tap
+from kvstore.edge.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+MOST = 2**31 - 1
+
+
+def parse(*words: str) -> Settings:
+    """The settings that a command line comes to."""
+    options = tap.Options()
+    options.parseOptions(list(words))
+    return options.settings
+
+
+class OptionsTestCase(SynchronousTestCase):
+    """A test case whose environment names no catalog."""
+
+    def setUp(self) -> None:
+        """Take the catalog out of the environment; it comes back after the test."""
+        environment = {name: text for name, text in os.environ.items() if name != CATALOG_VARIABLE}
+        patcher = mock.patch.dict(os.environ, environment, clear=True)
+        patcher.start()
+        self.addCleanup(patcher.stop)
+
+    def refusal(self, *words: str) -> str:
+        """The one line that a bad command line is answered with."""
+        error = str(self.assertRaises(usage.UsageError, parse, *words))
+        self.assertEqual(error.splitlines(), [error])
+        return error
+
+    def assert_range(self, option: str, setting: str, least: int, most: int) -> None:
+        """An option takes its least and its most; one below and one above are refused, and the range is named."""
+        for value in (least, most):
+            self.assertEqual(getattr(parse(option, str(value)), setting), value)
+        for value in (least - 1, most + 1):
+            error = self.refusal(f"{option}={value}")
+            self.assertTrue(error.startswith(f"{option} '{value}': give a "), error)
+            self.assertIn(f"from {least} to {most}", error)
+
+
+class ValueTests(OptionsTestCase):
+    """Each option by itself."""
+
+    def test_defaults(self) -> None:
+        """No option at all is a complete, valid command line."""
+        with mock.patch.object(getpass, "getuser", lambda: "ada"):
+            settings = parse()
+        self.assertEqual(settings, Settings(data_path=os.path.abspath("kvstore-data"), owner="ada"))
+
+    def test_number_ranges(self) -> None:
+        """Every option that takes a number is right at both ends of its range."""
+        self.assert_range("--port", "port", 0, 65535)
+        self.assert_range("--compact-after", "compact_after_entries", 1, MOST)
+        self.assert_range("--group-limit", "group_limit", 0, MOST)
+        self.assert_range("--max-clients", "max_clients", 1, limits.MOST_CLIENTS)
+        self.assert_range("--idle-timeout", "idle_timeout_s", 0, MOST)
+
+    def test_byte_ranges(self) -> None:
+        """Every option that takes a number of bytes is right at both ends of its range."""
+        self.assert_range(
+            "--max-request-bytes", "max_request_bytes", limits.LEAST_REQUEST_BYTES, limits.MOST_REQUEST_BYTES
+        )
+        drop = parse("--pause-reading-bytes", "1", "--drop-client-bytes", "1")
+        self.assertEqual((drop.pause_reading_bytes, drop.drop_client_bytes), (1, 1))
+        most = str(limits.MOST_BUFFERED_BYTES)
+        both = parse("--pause-reading-bytes", most, "--drop-client-bytes", most)
+        self.assertEqual((both.pause_reading_bytes, both.drop_client_bytes), (limits.MOST_BUFFERED_BYTES,) * 2)
+        for option in ("--pause-reading-bytes", "--drop-client-bytes"):
+            for value in (0, limits.MOST_BUFFERED_BYTES + 1):
+                self.assertIn(f"from 1 to {most}", self.refusal(option, str(value)))
+
+    def test_bytes_take_units(self) -> None:
+        """The three options in bytes take redis.conf's units."""
+        settings = parse("--max-request-bytes=2mb", "--pause-reading-bytes=3k", "--drop-client-bytes=1gb")
+        self.assertEqual(settings.max_request_bytes, 2 * limits.MIB)
+        self.assertEqual(settings.pause_reading_bytes, 3000)
+        self.assertEqual(settings.drop_client_bytes, 1024 * limits.MIB)
+
+    def test_sync(self) -> None:
+        """Each policy is taken; anything else is told the three."""
+        self.assertEqual(
+            [parse("--sync", text).sync for text in ("always", "everysec", "no")], ["always", "everysec", "no"]
+        )
+        self.assertEqual(self.refusal("--sync", "often"), "--sync 'often': give always, everysec or no")
+
+    def test_data(self) -> None:
+        """The data directory becomes absolute, and is not made yet; a file is refused."""
+        name = self.mktemp()
+        self.assertEqual(parse("--data", name).data_path, os.path.abspath(name))
+        self.assertFalse(os.path.exists(name))
+        self.assertIn("is not a directory", self.refusal("--data", __file__))
+        self.assertEqual(self.refusal("--data", ""), "--data '': give the name of a directory")
+
+    def test_trace(self) -> None:
+        """The trace file becomes absolute, and is not made yet; its directory must be there."""
+        self.assertEqual(parse("--trace", "a-trace").trace_path, os.path.abspath("a-trace"))
+        self.assertFalse(os.path.exists("a-trace"))
+        self.assertIn("there is no directory", self.refusal("--trace", os.path.join(self.mktemp(), "trace")))
+
+    def test_announcement(self) -> None:
+        """Project, owner and catalog are taken together."""
+        settings = parse("--project", "me-a5", "--owner", "me", "--catalog", "[::1]:9097")
+        self.assertEqual((settings.project, settings.owner, settings.catalog), ("me-a5", "me", ("::1", 9097)))
+
+    def test_announcement_refusals(self) -> None:
+        """A bad name or address is refused, and so are owner and catalog of nothing."""
+        self.assertIn("give a name", self.refusal("--project", "a:1"))
+        self.assertIn("give a name", self.refusal("--project", "a", "--owner", ""))
+        self.assertIn("give HOST:PORT", self.refusal("--project", "a", "--catalog", "localhost"))
+        for option, text in (("--owner", "me"), ("--catalog", "h:1")):
+            self.assertIn("nothing is announced without --project", self.refusal(option, text))
+
+    def test_catalog_of_the_environment(self) -> None:
+        """The environment's catalog is used, and checked, only if something is announced and no option names one."""
+        os.environ[CATALOG_VARIABLE] = "here:1"
+        self.assertEqual(parse("--project", "a").catalog, ("here", 1))
+        self.assertEqual(parse("--project", "a", "--catalog", "there:2").catalog, ("there", 2))
+        os.environ[CATALOG_VARIABLE] = "nonsense"
+        self.assertIn(f"{CATALOG_VARIABLE} 'nonsense': give HOST:PORT", self.refusal("--project", "a"))
+        self.assertIsNone(parse().project)
+        os.environ[CATALOG_VARIABLE] = ""
+        self.assertEqual(parse("--project", "a").catalog, ("catalog.cse.nd.edu", 9097))
+
+    def test_owner_without_a_login_name(self) -> None:
+        """A user number without a name, as in many containers, is itself the owner."""
+        for error in (KeyError("no such user"), OSError("no username set")):
+            with mock.patch.object(getpass, "getuser", side_effect=error):
+                self.assertEqual(parse().owner, str(os.getuid()))
+
+
+class ListenTests(OptionsTestCase):
+    """Where to listen: the port and the endpoints."""
+
+    def test_endpoints_replace_the_default_port(self) -> None:
+        """With endpoints only they are listened on, in the order given."""
+        settings = parse("--listen", "unix:/tmp/s", "--listen", "tcp:0:interface=127.0.0.1")
+        self.assertEqual((settings.port, settings.listen), (None, ("unix:/tmp/s", "tcp:0:interface=127.0.0.1")))
+
+    def test_endpoints_besides_a_port(self) -> None:
+        """A port that was given stays, even if it is the default one."""
+        self.assertEqual(parse("--port", "6380", "--listen", "unix:/tmp/s").port, 6380)
+
+    def test_two_command_lines_share_nothing(self) -> None:
+        """The endpoints of one Options are not those of the next."""
+        parse("--listen", "tcp:1")
+        self.assertEqual(parse().listen, ())
+
+    def test_endpoints_are_parsed(self) -> None:
+        """What Twisted cannot parse is refused, with Twisted's reason."""
+        for text, reason in (
+            ("", "Unknown endpoint type: ''"),
+            ("pigeon:1", "Unknown endpoint type: 'pigeon'"),
+            ("tcp", "(missing 1 required positional argument: 'port')"),
+            ("tcp:x", "invalid literal"),
+            ("tcp:1:colour=red", "colour"),
+            ("unix:/tmp/s:mode=rw", "invalid literal"),
+            ("ssl:1:privateKey=/nowhere.pem", "No such file"),
+            ("systemd:domain=INET:index=99", "out of range"),
+        ):
+            error = self.refusal("--listen", text)
+            self.assertIn(f"--listen {text!r}: ", error)
+            self.assertIn(reason, error)
+            self.assertTrue(error.endswith("give one such as tcp:6380"), error)
+
+    def test_endpoint_ports(self) -> None:
+        """An endpoint's port is checked here, since Twisted would only do so when it binds."""
+        for kind in ("tcp", "tcp6"):
+            self.assertEqual(parse("--listen", f"{kind}:65535").listen, (f"{kind}:65535",))
+            self.assertIn("the port must be from 0 to 65535", self.refusal("--listen", f"{kind}:65536"))
+
+    def test_nothing_is_bound(self) -> None:
+        """Checking an endpoint leaves no socket behind."""
+        path = self.mktemp()
+        parse("--listen", f"unix:{path}")
+        self.assertFalse(os.path.exists(path))
+
+
+class TogetherTests(OptionsTestCase):
+    """Options that must fit each other, and what is no option."""
+
+    def test_reading_pauses_before_the_client_is_dropped(self) -> None:
+        """The first watermark may reach the second, not pass it."""
+        self.assertEqual(parse("--pause-reading-bytes=2k", "--drop-client-bytes=2k").pause_reading_bytes, 2000)
+        error = self.refusal("--pause-reading-bytes=2001", "--drop-client-bytes=2k")
+        self.assertEqual(error, "--pause-reading-bytes '2001': give at most what --drop-client-bytes says, 2k")
+
+    def test_words_are_no_options(self) -> None:
+        """A word that belongs to no option is named."""
+        self.assertEqual(self.refusal("6380"), "'6380': only options are taken; see twistd kvstore --help")
+
+    def test_hostile_texts_stay_on_one_line(self) -> None:
+        """A value with line ends and control characters is shown escaped."""
+        self.assertIn(r"--sync 'a\n\x1b[31m'", self.refusal("--sync", "a\n\x1b[31m"))
+
+    def test_every_option_is_explained(self) -> None:
+        """--help has a line for each option, and a default where there is one."""
+        text = " ".join(str(tap.Options()).split())
+        for name, default, _, _ in tap._ROWS:
+            self.assertIn(f"--{name}=", text)
+            self.assertIn(f"[default: {default or ''}", text)
+        self.assertIn("--listen=", text)
+
+
+class TwistdTests(OptionsTestCase):
+    """What twistd makes of it."""
+
+    def under_twistd(self, *words: str) -> tap.Options:
+        """Options with a parent, as twistd makes them."""
+        options = tap.Options()
+        options.parent = usage.Options()
+        options.parseOptions(list(words))
+        return options
+
+    def test_errors_end_the_process(self) -> None:
+        """Under twistd an error is what SystemExit prints to stderr, with exit status 1, instead of twistd's usage."""
+        error = self.assertRaises(SystemExit, self.under_twistd, "--port", "x")
+        self.assertEqual(error.code, "kvstore: --port 'x': give a whole number from 0 to 65535")
+
+    def test_errors_of_getopt_say_where_to_look(self) -> None:
+        """Unknown options and missing values point to --help."""
+        for word, reason in (("--colour", "not recognized"), ("--port", "requires argument")):
+            error = self.assertRaises(SystemExit, self.under_twistd, word)
+            self.assertEqual(error.code, f"kvstore: option {word} {reason}; see twistd kvstore --help")
+
+    def test_make_service(self) -> None:
+        """MakeService hands the settings and the reactor to the service tree, and returns that."""
+        tree = Service()
+        make_tree = mock.Mock(return_value=tree)
+        options = self.under_twistd("--port", "0")
+        with mock.patch.dict(sys.modules, {"kvstore.edge.service": mock.Mock(make_tree=make_tree)}):
+            self.assertIs(tap.makeService(options), tree)
+        make_tree.assert_called_once_with(options.settings, reactor)
+
+    def test_plugin(self) -> None:
+        """The plugin file offers twistd one service maker, named kvstore, with these options."""
+        names: dict[str, Any] = {}
+        plugin = ROOT / "twisted" / "plugins" / "kvstore_plugin.py"
+        exec(compile(plugin.read_text(), plugin, "exec"), names)
+        maker = names["kvstore"]
+        self.assertTrue(IPlugin.providedBy(maker) and IServiceMaker.providedBy(maker))
+        self.assertEqual((maker.tapname, maker.options, maker.makeService), ("kvstore", tap.Options, tap.makeService))
+
+    def test_no_package_hides_twisted(self) -> None:
+        """The checkout's twisted directories are no packages: an __init__.py there would hide Twisted itself."""
+        self.assertEqual(list((ROOT / "twisted").glob("**/__init__.py")), [])
+
+
+class ProcessTests(SynchronousTestCase):
+    """The real twistd, as a process."""
+
+    def run_python(self, program: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a program in a fresh interpreter, in an empty directory, with the checkout on its path."""
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir(parents=True)
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(
+            [sys.executable, "-c", program, *words],
+            cwd=self.directory,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def test_a_bad_value(self) -> None:
+        """One line on stderr, exit status 1, and nothing left behind."""
+        program = "from twisted.scripts.twistd import run; run()"
+        ended = self.run_python(program, "-n", "kvstore", "--port", "70000")
+        self.assertEqual(ended.stderr, "kvstore: --port '70000': give a whole number from 0 to 65535\n")
+        self.assertEqual((ended.stdout, ended.returncode), ("", 1))
+        self.assertEqual(list(self.directory.iterdir()), [])
+
+    def test_leaves_the_choice_of_the_reactor(self) -> None:
+        """Importing and parsing install no reactor before twistd's --reactor is heard."""
+        program = (
+            "import sys; from kvstore.edge.tap import Options; Options().parseOptions([]);"
+            "sys.exit('twisted.internet.reactor' in sys.modules)"
+        )
+        ended = self.run_python(program)
+        self.assertEqual((ended.stderr, ended.returncode), ("", 0))
