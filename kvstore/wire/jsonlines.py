@@ -1,0 +1,98 @@
+"""Replies as JSON lines, and how bytes are shown as JSON strings.
+
+A reply is one line: `{"result":"success"}`, with `"value"` where there is one, `{"result":"failure","error":...}` or
+`{"result":"invalid","error":...}`; the request's `"id"`, if it had one, comes last. A stored document (`JSONText`) is
+copied into the line as it is, never parsed.
+
+Keys are bytes in the table and strings in JSON. Every JSON string is a key, and two different strings are two
+different keys: `key_to_bytes` is UTF-8, where a lone surrogate (JSON's escapes can write one, UTF-8 cannot) becomes
+the three bytes that UTF-8's scheme would give it. `bytes_to_text` goes back. Bytes that no JSON string gives (a
+RESP client put them there) are shown as Python's surrogateescape shows them: UTF-8 where it is UTF-8, each other
+byte 0xNN as the lone surrogate U+DCNN. Nothing is lost to the eye, but such a text is, read as a key, another key:
+`bytes_to_text` cannot be undone there. Rejected: to read U+DCNN back as byte 0xNN, for then two different JSON
+strings could be one key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from kvstore.base.errors import InvalidRequest, RequestError
+from kvstore.base.jsontext import dumps
+from kvstore.base.reply import NULL_ARRAY, JSONText, Reply, Status
+
+#: Says that a request had no "id": null is one.
+ABSENT: Any = object()
+
+_SUCCESS = b'{"result":"success"}\r\n'
+
+
+def key_to_bytes(text: str) -> bytes:
+    """The key that a JSON string names. Different strings give different keys."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def bytes_to_text(data: bytes) -> str:
+    """The string that shows a key or value; `key_to_bytes` undoes it for every key that a JSON string can name."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        pass
+    try:
+        return data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "surrogateescape")
+
+
+def encode(reply: Reply, identity: Any = ABSENT) -> bytes:
+    """The line for a request that succeeded.
+
+    `identity`: the request's "id". Raises TypeError for a value that is no reply (a bug of the command).
+    """
+    if reply.__class__ is JSONText:
+        if identity is ABSENT:
+            return b'{"result":"success","value":%b}\r\n' % reply.text
+        return b'{"result":"success","value":%b,"id":%b}\r\n' % (reply.text, dumps(identity))
+    if reply.__class__ is Status:
+        return _SUCCESS if identity is ABSENT else b'{"result":"success","id":%b}\r\n' % dumps(identity)
+    if identity is ABSENT:
+        return b'{"result":"success","value":%b}\r\n' % _value(reply)
+    return b'{"result":"success","value":%b,"id":%b}\r\n' % (_value(reply), dumps(identity))
+
+
+def encode_error(error: RequestError | str, identity: Any = ABSENT) -> bytes:
+    """The line for a request that did not succeed.
+
+    `error`: what the command raised, or why the line was no request at all. Its text goes out without the code word.
+    """
+    understood = isinstance(error, RequestError) and not isinstance(error, InvalidRequest)
+    text = error if isinstance(error, str) else error.text
+    line = b'{"result":"%b","error":%b' % (b"failure" if understood else b"invalid", dumps(text))
+    return line + (b"}\r\n" if identity is ABSENT else b',"id":%b}\r\n' % dumps(identity))
+
+
+def _value(reply: Reply) -> bytes:
+    """The JSON text of any reply, at any depth."""
+    kind = reply.__class__
+    if kind is bytes:
+        return dumps(bytes_to_text(reply))
+    if kind is JSONText:
+        return reply.text  # type: ignore[no-any-return]
+    if isinstance(reply, (list, tuple, set, frozenset)):
+        return b"[%b]" % b",".join([_value(element) for element in reply])
+    if isinstance(reply, dict):
+        return b"{%b}" % b",".join(_members(reply.items()))
+    if isinstance(reply, Status):
+        return dumps(reply.text)
+    if isinstance(reply, RequestError):
+        return b'{"error":%b}' % dumps(str(reply))
+    if reply is NULL_ARRAY:
+        return b"null"
+    return dumps(reply)
+
+
+def _members(items: Iterable[tuple[Any, Any]]) -> Iterable[bytes]:
+    for name, value in items:
+        text = bytes_to_text(name) if isinstance(name, bytes) else str(name)
+        yield b"%b:%b" % (dumps(text), _value(value))

@@ -1,0 +1,223 @@
+"""Replies as RESP: one function per version of the protocol, after the table in `base.reply`.
+
+The classes that most replies have (`bytes`, None, `int`, `Status`) are tested first, by identity of the class; the
+rest goes through a table, then by `isinstance` for subclasses. Containers are written piece by piece into one list
+and joined once, so that a reply of a million elements is not copied once per level.
+
+Text (`str`) leaves as UTF-8; lone surrogates, which JSON can put there, as the three bytes that UTF-8 would give them.
+
+Source: the RESP specification (redis.io, "Redis serialization protocol specification"); for doubles Redis's
+`d2string` (util.c), which writes the shortest digits that read back as the same double.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from kvstore.base.errors import ProtocolError, RequestError
+from kvstore.base.reply import NULL_ARRAY, JSONText, Push, Reply, Status, Verbatim
+
+NULL2 = b"$-1\r\n"
+NULL3 = b"_\r\n"
+CRLF = b"\r\n"
+
+_LINE_BREAKS = str.maketrans("\r\n", "  ")
+
+
+def pack(*words: bytes) -> bytes:
+    """A request, or any array of bulk strings, from its words."""
+    return b"*%d\r\n" % len(words) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
+
+
+def encode(reply: Reply, protocol: int) -> bytes:
+    """The bytes of a reply. `protocol`: 2 or 3. Raises TypeError for a value that is no reply, a bug."""
+    return encode3(reply) if protocol == 3 else encode2(reply)
+
+
+def encode2(reply: Reply) -> bytes:
+    """The bytes of a reply in RESP2; otherwise as `encode`."""
+    kind = reply.__class__
+    if kind is bytes:
+        return b"$%d\r\n%b\r\n" % (len(reply), reply)
+    if reply is None:
+        return NULL2
+    if kind is int:
+        return b":%d\r\n" % reply
+    if kind is Status:
+        return reply.wire  # type: ignore[no-any-return]
+    pieces: list[bytes] = []
+    _append(pieces.append, reply, 2)
+    return b"".join(pieces)
+
+
+def encode3(reply: Reply) -> bytes:
+    """The bytes of a reply in RESP3; otherwise as `encode`."""
+    kind = reply.__class__
+    if kind is bytes:
+        return b"$%d\r\n%b\r\n" % (len(reply), reply)
+    if reply is None:
+        return NULL3
+    if kind is int:
+        return b":%d\r\n" % reply
+    if kind is Status:
+        return reply.wire  # type: ignore[no-any-return]
+    pieces: list[bytes] = []
+    _append(pieces.append, reply, 3)
+    return b"".join(pieces)
+
+
+def encode_error(error: RequestError | ProtocolError) -> bytes:
+    """An error reply, `-CODE text`; line breaks in the text become spaces, as in Redis."""
+    return b"-%b\r\n" % str(error).translate(_LINE_BREAKS).encode("utf-8", "backslashreplace")
+
+
+def double_text(number: float) -> bytes:
+    """The digits of a double as Redis writes them: `3`, `0.1`, `1e+21`, `inf`, `-inf`, `nan`, `-0`."""
+    if -(2**52) < number <= 2**52 and number.is_integer():
+        return b"-0" if number == 0 and math.copysign(1, number) < 0 else b"%d" % int(number)
+    if not math.isfinite(number):
+        return b"nan" if math.isnan(number) else b"inf" if number > 0 else b"-inf"
+    mantissa, _, exponent = repr(abs(number)).partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits = (whole + fraction).strip("0")
+    trailing = len(whole + fraction) - len((whole + fraction).rstrip("0"))
+    text = _place_point(digits, int(exponent or 0) - len(fraction) + trailing)
+    return ("-" + text if number < 0 else text).encode("ascii")
+
+
+def _place_point(digits: str, power: int) -> str:
+    """The number `digits` times ten to the `power`, plain or scientific as fpconv's emit_digits decides."""
+    leading = len(digits) + power - 1
+    if power >= 0 and leading < len(digits) + 7:
+        return digits + "0" * power
+    if power < 0 and (power > -7 or abs(leading) < 4):
+        padded = digits.rjust(1 - power, "0")
+        return f"{padded[:power]}.{padded[power:]}"
+    point = "." if len(digits) > 1 else ""
+    return f"{digits[0]}{point}{digits[1:]}e{leading:+d}"
+
+
+_Append = Callable[[bytes], None]
+
+
+def _append(append: _Append, reply: Reply, protocol: int) -> None:
+    """Write any reply, at any depth."""
+    kind = reply.__class__
+    if kind is bytes:
+        append(b"$%d\r\n%b\r\n" % (len(reply), reply))
+    elif kind is int:
+        append(b":%d\r\n" % reply)
+    else:
+        write = _WRITERS.get(kind) or _writer_of_subclass(reply)
+        write(append, reply, protocol)
+
+
+def _writer_of_subclass(reply: Reply) -> Callable[[_Append, Any, int], None]:
+    for kind, write in _WRITERS.items():
+        if isinstance(reply, kind):
+            return write
+    raise TypeError(f"{reply.__class__.__name__} is no reply value")
+
+
+def _append_bytes(append: _Append, reply: bytes, protocol: int) -> None:
+    append(b"$%d\r\n%b\r\n" % (len(reply), reply))
+
+
+def _append_integer(append: _Append, reply: int, protocol: int) -> None:
+    append(b":%d\r\n" % reply)
+
+
+def _append_null(append: _Append, reply: None, protocol: int) -> None:
+    append(NULL3 if protocol == 3 else NULL2)
+
+
+def _append_null_array(append: _Append, reply: Any, protocol: int) -> None:
+    append(NULL3 if protocol == 3 else b"*-1\r\n")
+
+
+def _append_bool(append: _Append, reply: bool, protocol: int) -> None:
+    if protocol == 3:
+        append(b"#t\r\n" if reply else b"#f\r\n")
+    else:
+        append(b":1\r\n" if reply else b":0\r\n")
+
+
+def _append_double(append: _Append, reply: float, protocol: int) -> None:
+    digits = double_text(reply)
+    append(b",%b\r\n" % digits if protocol == 3 else b"$%d\r\n%b\r\n" % (len(digits), digits))
+
+
+def _append_text(append: _Append, reply: str, protocol: int) -> None:
+    text = reply.encode("utf-8", "surrogatepass")
+    append(b"$%d\r\n%b\r\n" % (len(text), text))
+
+
+def _append_verbatim(append: _Append, reply: Verbatim, protocol: int) -> None:
+    if protocol == 3:
+        text = reply.encode("utf-8", "surrogatepass")
+        append(b"=%d\r\ntxt:%b\r\n" % (len(text) + 4, text))
+    else:
+        _append_text(append, reply, protocol)
+
+
+def _append_json(append: _Append, reply: JSONText, protocol: int) -> None:
+    append(b"$%d\r\n%b\r\n" % (len(reply.text), reply.text))
+
+
+def _append_status(append: _Append, reply: Status, protocol: int) -> None:
+    append(reply.wire)
+
+
+def _append_error(append: _Append, reply: RequestError, protocol: int) -> None:
+    append(encode_error(reply))
+
+
+def _append_array(append: _Append, reply: list[Any] | tuple[Any, ...], protocol: int) -> None:
+    append(b"*%d\r\n" % len(reply))
+    _append_all(append, reply, protocol)
+
+
+def _append_set(append: _Append, reply: set[Any] | frozenset[Any], protocol: int) -> None:
+    append((b"~%d\r\n" if protocol == 3 else b"*%d\r\n") % len(reply))
+    _append_all(append, reply, protocol)
+
+
+def _append_push(append: _Append, reply: Push, protocol: int) -> None:
+    append((b">%d\r\n" if protocol == 3 else b"*%d\r\n") % len(reply))
+    _append_all(append, reply, protocol)
+
+
+def _append_map(append: _Append, reply: dict[Any, Any], protocol: int) -> None:
+    append(b"%%%d\r\n" % len(reply) if protocol == 3 else b"*%d\r\n" % (2 * len(reply)))
+    for member in reply.items():
+        _append_all(append, member, protocol)
+
+
+def _append_all(append: _Append, replies: Iterable[Reply], protocol: int) -> None:
+    for reply in replies:
+        _append(append, reply, protocol)
+
+
+#: How each class is written. For a subclass the first entry that fits counts: hence bool before int, Verbatim
+#: before str.
+_WRITERS: dict[type, Callable[[_Append, Any, int], None]] = {
+    bytes: _append_bytes,
+    bool: _append_bool,
+    int: _append_integer,
+    type(None): _append_null,
+    type(NULL_ARRAY): _append_null_array,
+    float: _append_double,
+    Verbatim: _append_verbatim,
+    str: _append_text,
+    Push: _append_push,
+    list: _append_array,
+    tuple: _append_array,
+    dict: _append_map,
+    set: _append_set,
+    frozenset: _append_set,
+    Status: _append_status,
+    JSONText: _append_json,
+    RequestError: _append_error,
+}
