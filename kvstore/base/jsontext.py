@@ -1,8 +1,8 @@
 """JSON text in and out: orjson where it can, the standard library where orjson refuses or would round.
 
-One place decides what JSON is here: any RFC 8259 value, with integers of up to `MAX_INTEGER_DIGITS` digits kept exact; no
-NaN or Infinity, no number too large for a double; nested at most `MAX_JSON_DEPTH` deep; of two equal member names the last
-counts; strings may hold lone surrogates, as JSON's escapes can.
+One place decides what JSON is here: any RFC 8259 value, with integers of up to `MAX_INTEGER_DIGITS` digits kept exact;
+no NaN or Infinity, no number too large for a double; nested at most `MAX_JSON_DEPTH` deep (`[]` is one deep, `[[1]]`
+two); of two equal member names the last counts; strings may hold lone surrogates, as JSON's escapes can.
 
 Danger: orjson reads an integer over 64 bits as a float, without a word. Hence the look for 19 digits in a row.
 """
@@ -10,7 +10,9 @@ Danger: orjson reads an integer over 64 bits as a float, without a word. Hence t
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -18,6 +20,10 @@ import orjson
 from kvstore.base.limits import MAX_INTEGER_DIGITS, MAX_JSON_DEPTH
 
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
+_TYPES = (dict, list, tuple, str, int, float, bool, type(None))
+#: How deep a value may be nested to be written: far above what `loads` gives, far below what breaks the writers.
+_PYTHON_DEPTH = 4 * MAX_JSON_DEPTH
+_NO_EXTRAS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 
 def loads(text: bytes) -> Any:
@@ -35,18 +41,23 @@ def loads(text: bytes) -> Any:
 
 
 def dumps(value: Any) -> bytes:
-    """The compact JSON text, in UTF-8 and on one line, of a value such as `loads` gives. Raises TypeError for any other."""
+    """The compact JSON text, in UTF-8 and on one line, of a value such as `loads` gives (tuples may stand for lists).
+
+    Raises TypeError for what JSON has no text for: NaN, Infinity, member names that are not strings, other types.
+    """
     try:
-        return orjson.dumps(value)
+        text = orjson.dumps(value, option=_NO_EXTRAS)
     except TypeError:  # integers over 64 bits, lone surrogates
-        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+        _check_types(value)
+        return _dumps_exactly(value)
+    if b"null" in text:  # orjson writes NaN and Infinity as null
+        _check_types(value)
+    return text
 
 
 def _loads_exactly(text: bytes) -> Any:
     try:
-        return json.loads(
-            text.decode("utf-8"), parse_int=_integer, parse_float=_finite, parse_constant=_no_constant
-        )
+        return json.loads(text.decode("utf-8"), parse_int=_integer, parse_float=_finite, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 at byte {error.start}") from None
     except RecursionError:
@@ -54,7 +65,7 @@ def _loads_exactly(text: bytes) -> Any:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > MAX_INTEGER_DIGITS:
+    if len(digits.lstrip("-")) > MAX_INTEGER_DIGITS:
         raise ValueError(f"an integer of more than {MAX_INTEGER_DIGITS} digits")
     return int(digits)
 
@@ -70,19 +81,46 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _check_depth(value: Any) -> None:
+def _dumps_exactly(value: Any) -> bytes:
+    try:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+    except (ValueError, RecursionError) as error:  # an integer of too many digits, a value that contains itself
+        raise TypeError(str(error)) from None
+
+
+def _check_types(value: Any) -> None:
+    """Raise TypeError unless `value` is made of what `loads` gives."""
     level = [value]
-    for _ in range(MAX_JSON_DEPTH + 1):
+    for _ in range(_PYTHON_DEPTH):
+        for inner in level:
+            if type(inner) not in _TYPES or (inner.__class__ is float and not math.isfinite(inner)):
+                raise TypeError(f"{inner!r:.40} has no JSON text")
+            if inner.__class__ is dict and any(type(name) is not str for name in inner):
+                raise TypeError("a member name that is not a string")
         level = [inner for outer in level for inner in _members(outer)]
+        if not level:
+            return
+    raise TypeError("nested too deep")
+
+
+def _check_depth(value: Any) -> None:
+    """Raise ValueError if `value` is nested too deep: `[]` is one deep, `[[]]` and `[[1]]` two."""
+    level = _containers([value])
+    for _ in range(MAX_JSON_DEPTH):
+        level = _containers(inner for outer in level for inner in _members(outer))
         if not level:
             return
     raise _too_deep()
 
 
-def _members(value: Any) -> list[Any]:
+def _containers(values: Iterable[Any]) -> list[Any]:
+    return [value for value in values if isinstance(value, dict | list)]
+
+
+def _members(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
+        return value.values()
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _too_deep() -> ValueError:
