@@ -38,6 +38,10 @@ def parse_address(text: str) -> Address:
     return Address(host, int(port))
 
 
-def catalog_address(text: str | None = None, environment: Mapping[str, str] = os.environ) -> Address:
-    """Where the catalog is: `text` (HOST:PORT) if given, else KVSTORE_CATALOG, else the default. Raises ValueError."""
-    return parse_address(text or environment.get(CATALOG_VARIABLE) or DEFAULT_CATALOG)
+def catalog_address(text: str | None = None, environment: Mapping[str, str] | None = None) -> Address:
+    """Where the catalog is: `text` (HOST:PORT) if given, else what KVSTORE_CATALOG says, else the default.
+
+    `environment`: None means that of the process. Raises ValueError for what is not HOST:PORT.
+    """
+    variables = os.environ if environment is None else environment
+    return parse_address(text or variables.get(CATALOG_VARIABLE) or DEFAULT_CATALOG)
