@@ -1,0 +1,23 @@
+"""Clients of kvstore: the five document verbs for programs that would rather not know when the server was restarted.
+
+    from kvstore.client import Client
+
+    with Client("localhost:6380") as table:      # or the name of a project, looked up in the catalog
+        table.insert("zebra", {"weight": 100, "name": "fred"})
+        table.lookup("zebra")                    # {'weight': 100, 'name': 'fred'}
+
+`Client` blocks; its Twisted sibling, with the same verbs returning Deferreds, is
+`kvstore.client.deferred.DeferredClient`.
+
+What is here runs on a bare Python, with nothing installed: a program that only talks to the server needs neither
+Twisted nor the server's other dependencies. Hence `deferred`, which imports Twisted, is not imported here.
+
+Reading order: `target` (which server is meant), `exchange` (requests, replies, pauses), `sync`, `deferred`.
+"""
+
+from kvstore.base.address import Address
+from kvstore.client.exchange import RequestRefused
+from kvstore.client.sync import Client
+from kvstore.client.target import LookupFailed, find_server
+
+__all__ = ["Address", "Client", "LookupFailed", "RequestRefused", "find_server"]

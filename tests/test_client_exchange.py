@@ -1,0 +1,156 @@
+"""Requests as lines, replies and what they mean, and the pauses: no sockets here."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvstore.client.exchange import (
+    Pauses,
+    RequestRefused,
+    decode_reply,
+    encode_request,
+    outcome,
+    report_on_stderr,
+)
+
+MISSING = {"result": "failure", "error": "no such key"}
+
+DOCUMENTS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+class EncodeTests(SynchronousTestCase):
+    """`encode_request`."""
+
+    @given(key=st.text(), value=DOCUMENTS)
+    def test_any_document_is_one_line_and_comes_back(self, key: str, value: Any) -> None:
+        """Any key and document make one line, whose end is the only line end in it, and mean the same when read."""
+        line = encode_request(7, "insert", {"key": key, "value": value})
+        self.assertEqual(line.count(b"\n"), 1)
+        self.assertTrue(line.startswith(b"{") and line.endswith(b"}\n"))
+        self.assertEqual(json.loads(line), {"id": 7, "method": "insert", "key": key, "value": value})
+
+    def test_lone_surrogates_and_large_integers(self) -> None:
+        """What only JSON's escapes can say, and integers past 64 bits, are said exactly."""
+        value = ["\ud800", 2**200, -(2**64)]
+        self.assertEqual(json.loads(encode_request(1, "insert", {"value": value}))["value"], value)
+
+    def test_what_is_not_json_is_the_callers_fault(self) -> None:
+        """NaN, infinities and objects without a JSON form raise instead of becoming something else."""
+        for value in (float("nan"), float("inf")):
+            self.assertRaises(ValueError, encode_request, 1, "insert", {"value": value})
+        for value in (object(), b"bytes", {1, 2}):
+            self.assertRaises(TypeError, encode_request, 1, "insert", {"value": value})
+
+
+class DecodeTests(SynchronousTestCase):
+    """`decode_reply`."""
+
+    def test_reply_of_the_request(self) -> None:
+        """A reply that carries the request's id is its reply, with either line end."""
+        for end in (b"\n", b"\r\n", b""):
+            reply = decode_reply(b'{"result":"success","value":3,"id":7}' + end, 7)
+            self.assertEqual(reply["value"], 3)
+
+    def test_reply_of_another_request(self) -> None:
+        """A reply with another id, or a success without one, is never taken for the request's."""
+        for line in (b'{"result":"success","id":6}', b'{"result":"success"}', b'{"result":"failure","id":null}'):
+            self.assertRaises(ConnectionError, decode_reply, line, 7)
+
+    def test_invalid_without_an_id(self) -> None:
+        """The server may not have been able to read the id of an invalid request: its reply may lack it."""
+        for line in (b'{"result":"invalid","error":"too long"}', b'{"result":"invalid","error":"x","id":null}'):
+            self.assertEqual(decode_reply(line, 7)["result"], "invalid")
+
+    def test_reply_to_nothing(self) -> None:
+        """When no request is outstanding no line is a reply."""
+        for line in (
+            b'{"result":"success","id":7}',
+            b'{"result":"invalid","error":"x"}',
+            b'{"result":"success","id":null}',
+        ):
+            self.assertRaises(ConnectionError, decode_reply, line, None)
+
+    def test_nonsense_is_shown(self) -> None:
+        """A line that is no reply raises an error that shows its beginning."""
+        for line in (
+            b"-ERR max number of clients reached\r\n",
+            b"[]",
+            b'{"result":"maybe","id":7}',
+            b"\xff",
+            b"[" * 9999,
+        ):
+            error = self.assertRaises(ConnectionError, decode_reply, line, 7)
+            self.assertIn(repr(line[:20])[2:-1], str(error))
+            self.assertLess(len(str(error)), 500)
+
+
+class OutcomeTests(SynchronousTestCase):
+    """`outcome`: what the caller gets."""
+
+    def test_success_gives_the_value(self) -> None:
+        """The value of a success is returned; without one, None."""
+        self.assertEqual(outcome({"result": "success", "value": {"a": 1}}, "lookup", "k", False), {"a": 1})
+        self.assertIsNone(outcome({"result": "success"}, "insert", "k", False))
+
+    def test_missing_key(self) -> None:
+        """A failure for want of the key is a KeyError of that key, for lookup even when repeated."""
+        for method, repeated in (("lookup", False), ("lookup", True), ("remove", False)):
+            error = self.assertRaises(KeyError, outcome, MISSING, method, "zebra", repeated)
+            self.assertEqual(error.args, ("zebra",))
+
+    def test_repeated_remove_of_a_missing_key(self) -> None:
+        """A repeated remove that finds no key succeeds: it was most likely its own first attempt."""
+        self.assertIsNone(outcome(MISSING, "remove", "zebra", True))
+
+    def test_other_failures_are_no_key_errors(self) -> None:
+        """A full disk or a value that is not JSON raises RequestRefused with the server's text, repeated or not."""
+        for text in ("MISCONF Errors writing to the log", "WRONGTYPE not a document"):
+            for repeated in (False, True):
+                reply = {"result": "failure", "error": text}
+                error = self.assertRaises(RequestRefused, outcome, reply, "remove", "zebra", repeated)
+                self.assertEqual(str(error), text)
+        self.assertFalse(issubclass(RequestRefused, LookupError | ValueError))
+
+    def test_invalid_is_a_value_error(self) -> None:
+        """An invalid request raises ValueError with the server's text."""
+        error = self.assertRaises(ValueError, outcome, {"result": "invalid", "error": "what?"}, "query", None, False)
+        self.assertEqual(str(error), "what?")
+
+
+class PausesTests(SynchronousTestCase):
+    """`Pauses`."""
+
+    def test_they_double_up_to_a_ceiling(self) -> None:
+        """One second, then twice as long each time, 16 at most."""
+        pauses = Pauses()
+        self.assertEqual([pauses.next() for _ in range(7)], [1, 2, 4, 8, 16, 16, 16])
+
+    def test_they_begin_again_after_a_success(self) -> None:
+        """After a reset the next pause is the shortest."""
+        pauses = Pauses()
+        pauses.next()
+        pauses.next()
+        pauses.reset()
+        self.assertEqual(pauses.next(), 1)
+
+
+class ReportTests(SynchronousTestCase):
+    """`report_on_stderr`."""
+
+    def test_one_line(self) -> None:
+        """A message is one line on stderr that says who speaks."""
+        stderr = io.StringIO()
+        with contextlib.redirect_stderr(stderr):
+            report_on_stderr("Connection refused")
+        self.assertEqual(stderr.getvalue(), "kvstore: Connection refused\n")
