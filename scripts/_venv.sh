@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Sourced by scripts/serve and scripts/test: the checkout, and its virtual environment made ready.
 #
 # root: the checkout. venv: its environment. ensure_venv FILE...: make the environment if it is missing, and install the
