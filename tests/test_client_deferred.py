@@ -1,0 +1,524 @@
+"""The Twisted client: on a simulated clock and transport for its rules, then over real sockets with the fake server."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.error import ConnectionLost, ConnectionRefusedError
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import implementer
+
+from kvstore.base.address import Address
+from kvstore.client import RequestRefused, exchange
+from kvstore.client.deferred import ClientClosed, DeferredClient, State
+from tests.fake_server import CLOSE, LOSE_REPLY, SILENCE, FakeServer
+from tests.test_client_target import ENTRY, FakeCatalog
+
+
+class Wire(StringTransport):
+    """A transport that keeps what is written, and can be full. `dropped`: it was ended from our side."""
+
+    dropped = False
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Keep the producer; StringTransport would not let it be exchanged for its own pausing."""
+        self.outgoing = producer
+
+    def unregisterProducer(self) -> None:
+        """Forget the producer."""
+        del self.outgoing
+
+    def abortConnection(self) -> None:
+        """Note it."""
+        self.dropped = True
+
+    def loseConnection(self) -> None:
+        """Note it."""
+        self.dropped = True
+
+    def requests(self) -> list[dict[str, Any]]:
+        """The whole requests that were written, decoded."""
+        return [json.loads(line) for line in self.value().split(b"\n")[:-1]]
+
+
+@implementer(IStreamClientEndpoint)
+class Attempts:
+    """An endpoint whose attempts to connect wait for the test. `addresses`: what was asked for."""
+
+    def __init__(self) -> None:
+        self.pending: list[tuple[Any, Deferred[Any]]] = []
+        self.addresses: list[Address] = []
+
+    def to(self, address: Address) -> Attempts:
+        """What the client calls for an endpoint."""
+        self.addresses.append(address)
+        return self
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        """Wait for `accept` or `refuse`."""
+        attempt: Deferred[Any] = Deferred()
+        self.pending.append((factory, attempt))
+        return attempt
+
+    def accept(self) -> tuple[Any, Wire]:
+        """Let the oldest attempt connect. Returns the protocol and its transport."""
+        factory, attempt = self.pending.pop(0)
+        protocol, wire = factory.buildProtocol(None), Wire()
+        protocol.makeConnection(wire)
+        attempt.callback(protocol)
+        return protocol, wire
+
+    def refuse(self) -> None:
+        """Let the oldest attempt fail."""
+        self.pending.pop(0)[1].errback(ConnectionRefusedError())
+
+
+def reply(serial: int, **members: Any) -> bytes:
+    """A success, or what `members` say, to the request with this id."""
+    return json.dumps({"result": "success", "id": serial} | members).encode() + b"\r\n"
+
+
+MISSING = {"result": "failure", "error": "no such key"}
+LOST = Failure(ConnectionLost())
+
+
+class SimulatedTestCase(SynchronousTestCase):
+    """A client on a simulated clock whose endpoint is `attempts`."""
+
+    def setUp(self) -> None:
+        """Make the client."""
+        self.clock = Clock()
+        self.attempts = Attempts()
+        self.messages: list[str] = []
+        self.client = DeferredClient(self.clock, "box:1", report=self.messages.append, endpoint_for=self.attempts.to)
+
+
+class PipelineTests(SimulatedTestCase):
+    """Many requests on one connection."""
+
+    def test_connects_at_the_first_request(self) -> None:
+        """Nothing connects before there is a request; then it is sent as soon as the connection is there."""
+        self.assertEqual((self.client.state, self.attempts.addresses), (State.IDLE, []))
+        done = self.client.insert("zebra", {"weight": 100})
+        self.assertEqual((self.client.state, self.attempts.addresses), (State.CONNECTING, [Address("box", 1)]))
+        protocol, wire = self.attempts.accept()
+        self.assertEqual(self.client.state, State.CONNECTED)
+        self.assertEqual(wire.requests(), [{"id": 1, "method": "insert", "key": "zebra", "value": {"weight": 100}}])
+        self.assertNoResult(done)
+        protocol.dataReceived(reply(1))
+        self.assertIsNone(self.successResultOf(done))
+
+    def test_requests_do_not_wait_for_replies(self) -> None:
+        """All requests are sent at once, in order, and each gets its own reply."""
+        lookups = [self.client.lookup(str(i)) for i in range(100)]
+        protocol, wire = self.attempts.accept()
+        self.assertEqual([request["key"] for request in wire.requests()], [str(i) for i in range(100)])
+        protocol.dataReceived(b"".join(reply(i + 1, value=i) for i in range(100)))
+        self.assertEqual([self.successResultOf(d) for d in lookups], list(range(100)))
+
+    def test_replies_cut_anywhere(self) -> None:
+        """However the stream of replies is cut into reads, the same replies come out."""
+        stream = reply(1, value="a") + reply(2, value="b" * 50) + reply(3, value=2**100)
+        for at in range(1, len(stream)):
+            self.setUp()
+            lookups = [self.client.lookup("k") for _ in range(3)]
+            protocol, _ = self.attempts.accept()
+            protocol.dataReceived(stream[:at])
+            protocol.dataReceived(stream[at:])
+            self.assertEqual([self.successResultOf(d) for d in lookups], ["a", "b" * 50, 2**100])
+
+    def test_replies_byte_by_byte(self) -> None:
+        """One byte a read is no hindrance."""
+        lookups = [self.client.lookup("k") for _ in range(3)]
+        protocol, _ = self.attempts.accept()
+        for byte in reply(1, value=1) + reply(2, value=2) + reply(3, value=3):
+            protocol.dataReceived(bytes([byte]))
+        self.assertEqual([self.successResultOf(d) for d in lookups], [1, 2, 3])
+
+    def test_reply_past_the_line_limit(self) -> None:
+        """A reply far over LineReceiver's MAX_LENGTH, in many reads, is one reply."""
+        found = self.client.lookup("k")
+        protocol, _ = self.attempts.accept()
+        stream = reply(1, value="x" * 10_000_000)
+        for i in range(0, len(stream), 65536):
+            protocol.dataReceived(stream[i : i + 65536])
+        self.assertEqual(len(self.successResultOf(found)), 10_000_000)
+
+    def test_what_a_reply_means(self) -> None:
+        """Missing keys, refusals and invalid requests fail with the errors that the blocking client raises."""
+        failing = [self.client.lookup("k"), self.client.insert("k", 1), self.client.query("a", [])]
+        protocol, _ = self.attempts.accept()
+        protocol.dataReceived(reply(1, result="failure", error="no such key"))
+        protocol.dataReceived(reply(2, result="failure", error="MISCONF no room"))
+        protocol.dataReceived(b'{"result":"invalid","error":"subvalue"}\r\n')
+        for deferred, error in zip(failing, (KeyError, RequestRefused, ValueError), strict=True):
+            self.failureResultOf(deferred, error)
+
+    def test_request_made_by_a_callback(self) -> None:
+        """A callback may ask the next question while replies are being handed out."""
+        second = self.client.lookup("a").addCallback(self.client.lookup)
+        third = self.client.lookup("c")
+        protocol, wire = self.attempts.accept()
+        protocol.dataReceived(reply(1, value="b") + reply(2, value="C"))
+        self.assertEqual(self.successResultOf(third), "C")
+        self.assertEqual(wire.requests()[2]["key"], "b")
+        protocol.dataReceived(reply(3, value="B"))
+        self.assertEqual(self.successResultOf(second), "B")
+
+    def test_transport_is_not_flooded(self) -> None:
+        """When the transport is full nothing more is written until it has room, and then in order."""
+        self.client.insert("first", 1)
+        _, wire = self.attempts.accept()
+        wire.outgoing.pauseProducing()
+        self.client.insert("second", 2)
+        self.client.insert("third", 3)
+        self.assertEqual(len(wire.requests()), 1)
+        wire.outgoing.resumeProducing()
+        self.assertEqual([request["key"] for request in wire.requests()], ["first", "second", "third"])
+
+    def test_large_request_goes_in_pieces(self) -> None:
+        """A large request is handed over piece by piece, as the transport has room."""
+        self.client.insert("zebra", "x" * 200_000)
+        self.client.size()
+        protocol, wire = self.attempts.accept()
+        self.assertEqual(len(wire.requests()), 2)
+        protocol.dataReceived(reply(1) + reply(2, value=1))
+        wire.clear()
+        wire.write = lambda data: (StringTransport.write(wire, data), wire.outgoing.pauseProducing())
+        self.client.insert("zebra", "x" * 200_000)
+        self.client.size()
+        for pieces in range(1, 4):
+            self.assertEqual(len(wire.value()), pieces * 65536)
+            wire.outgoing.resumeProducing()
+        wire.outgoing.resumeProducing()
+        self.assertEqual([request["method"] for request in wire.requests()], ["insert", "size"])
+
+    def test_reply_before_the_request_has_left(self) -> None:
+        """A server may refuse a request that is too large before it has all of it; the next request is not harmed."""
+        refused, size = self.client.insert("zebra", "x" * 100_000), self.client.size()
+        factory, attempt = self.attempts.pending.pop()
+        protocol, wire = factory.buildProtocol(None), Wire()
+        wire.write = lambda data: (StringTransport.write(wire, data), wire.outgoing.pauseProducing())
+        protocol.makeConnection(wire)
+        attempt.callback(protocol)
+        protocol.dataReceived(b'{"result":"invalid","error":"too large"}\r\n')
+        self.failureResultOf(refused, ValueError)
+        wire.outgoing.resumeProducing()
+        wire.outgoing.resumeProducing()
+        self.assertEqual(len(wire.requests()), 2)
+        protocol.dataReceived(reply(2, value=0))
+        self.assertEqual(self.successResultOf(size), 0)
+
+    def test_what_is_not_json_is_not_sent(self) -> None:
+        """A value without a JSON form raises at once and sends nothing."""
+        self.assertRaises(TypeError, self.client.insert, "zebra", object())
+        self.assertEqual(self.attempts.pending, [])
+
+    def test_mistyped_target(self) -> None:
+        """An address that cannot be one is refused when the client is made."""
+        self.assertRaises(ValueError, DeferredClient, self.clock, "localhost:http")
+
+
+class RetryTests(SimulatedTestCase):
+    """Failures that the caller does not see."""
+
+    def test_nobody_listens(self) -> None:
+        """While nobody listens the pauses double up to 16 seconds on the reactor's clock, each with one line."""
+        done = self.client.size()
+        for seconds in (1, 2, 4, 8, 16, 16):
+            self.attempts.refuse()
+            self.assertEqual(self.client.state, State.PAUSING)
+            self.assertIn(f"refused by other side; trying box:1 again in {seconds} s", self.messages[-1])
+            self.clock.advance(seconds - 0.01)
+            self.assertEqual(self.attempts.pending, [])
+            self.clock.advance(0.01)
+        protocol, _ = self.attempts.accept()
+        protocol.dataReceived(reply(1, value=0))
+        self.assertEqual(self.successResultOf(done), 0)
+        self.assertEqual((len(self.messages), self.client.retries), (6, 6))
+
+    def test_pauses_begin_again_after_a_success(self) -> None:
+        """After a reply the next failure waits one second again."""
+        self.client.size()
+        self.attempts.refuse()
+        self.clock.advance(1)
+        protocol, _ = self.attempts.accept()
+        protocol.dataReceived(reply(1, value=0))
+        self.client.size()
+        protocol.connectionLost(LOST)
+        self.assertTrue(self.messages[-1].endswith("again in 1 s"), self.messages)
+
+    def test_outstanding_requests_are_repeated_in_order(self) -> None:
+        """After a loss all that has no reply is sent again, in order, before what was never sent; nothing else is."""
+        done = [self.client.insert(str(i), i) for i in range(4)]
+        protocol, wire = self.attempts.accept()
+        protocol.dataReceived(reply(1) + reply(2))
+        protocol.connectionLost(LOST)
+        done.append(self.client.insert("4", 4))
+        self.clock.advance(1)
+        protocol, wire = self.attempts.accept()
+        self.assertEqual([request["id"] for request in wire.requests()], [3, 4, 5])
+        protocol.dataReceived(reply(3) + reply(4) + reply(5))
+        self.assertEqual([self.successResultOf(d) for d in done], [None] * 5)
+
+    def test_loss_without_requests_is_quiet(self) -> None:
+        """A connection lost while nothing is outstanding is not reported, and not made anew before it is needed."""
+        self.client.size()
+        protocol, _ = self.attempts.accept()
+        protocol.dataReceived(reply(1, value=0))
+        protocol.connectionLost(LOST)
+        self.assertEqual((self.client.state, self.messages, self.clock.getDelayedCalls()), (State.IDLE, [], []))
+        self.client.size()
+        self.attempts.accept()
+
+    def test_silence(self) -> None:
+        """Five seconds without a byte end the connection and repeat the requests on another."""
+        done = self.client.size()
+        _, wire = self.attempts.accept()
+        self.clock.advance(4.99)
+        self.assertFalse(wire.dropped)
+        self.clock.advance(0.02)
+        self.assertTrue(wire.dropped)
+        self.assertEqual(self.messages, ["no answer in 5 s; trying box:1 again in 1 s"])
+        self.clock.advance(1)
+        protocol, _ = self.attempts.accept()
+        protocol.dataReceived(reply(1, value=0))
+        self.assertEqual(self.successResultOf(done), 0)
+
+    def test_progress_is_no_silence(self) -> None:
+        """Bytes that come in, and room in the transport for more to go out, start the five seconds anew."""
+        done = self.client.size()
+        protocol, wire = self.attempts.accept()
+        for byte in reply(1, value=12345)[:-1]:
+            self.clock.advance(4)
+            protocol.dataReceived(bytes([byte]))
+            self.clock.advance(4)
+            wire.outgoing.resumeProducing()
+        self.assertFalse(wire.dropped)
+        protocol.dataReceived(b"\n")
+        self.assertEqual(self.successResultOf(done), 12345)
+
+    def test_silence_of_an_idle_connection(self) -> None:
+        """When nothing is asked nothing is expected: an idle connection stays, with no timer running."""
+        self.client.size()
+        protocol, wire = self.attempts.accept()
+        protocol.dataReceived(reply(1, value=0))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertFalse(wire.dropped)
+
+    def test_out_of_step(self) -> None:
+        """A reply with another id, a reply to nothing, or a line that is no reply ends the connection and fires
+        nothing.
+        """
+        for line in (reply(9), b"-ERR max number of clients reached\r\n", reply(1) + reply(1)):
+            self.setUp()
+            done = [self.client.size() for _ in range(2)]
+            protocol, wire = self.attempts.accept()
+            protocol.dataReceived(line)
+            self.assertTrue(wire.dropped)
+            self.assertNoResult(done[1])
+            self.assertEqual(self.client.state, State.PAUSING)
+
+    def test_late_reply_of_a_dropped_connection(self) -> None:
+        """What still arrives on a connection that was given up is ignored, and its end is not a second failure."""
+        done = self.client.lookup("zebra")
+        old, _ = self.attempts.accept()
+        self.clock.advance(5)
+        self.clock.advance(1)
+        new, _ = self.attempts.accept()
+        old.dataReceived(reply(1, value="late"))
+        old.connectionLost(LOST)
+        self.assertNoResult(done)
+        self.assertEqual((len(self.messages), self.client.state), (1, State.CONNECTED))
+        new.dataReceived(reply(1, value="fresh"))
+        self.assertEqual(self.successResultOf(done), "fresh")
+
+    def test_connection_lost_while_connecting(self) -> None:
+        """A connection that is gone before the endpoint has handed it over is one more failure."""
+        self.client.size()
+        factory, attempt = self.attempts.pending.pop()
+        protocol = factory.buildProtocol(None)
+        protocol.makeConnection(Wire())
+        protocol.connectionLost(LOST)
+        attempt.callback(protocol)
+        self.assertEqual((self.client.state, len(self.messages)), (State.PAUSING, 1))
+
+
+class RepeatedRemoveTests(SimulatedTestCase):
+    """Remove is the one verb whose repetition could tell the caller something else."""
+
+    def test_repeated_after_it_was_sent(self) -> None:
+        """A remove that was sent and finds no key when repeated succeeds."""
+        removed = self.client.remove("zebra")
+        protocol, _ = self.attempts.accept()
+        protocol.connectionLost(LOST)
+        self.clock.advance(1)
+        protocol, _ = self.attempts.accept()
+        protocol.dataReceived(reply(1, **MISSING))
+        self.assertIsNone(self.successResultOf(removed))
+
+    def test_repeated_twice(self) -> None:
+        """The uncertainty outlives a connection on which the request was not sent whole."""
+        self.client.insert("zebra", "x" * 70_000)
+        removed = self.client.remove("zebra")
+        protocol, _ = self.attempts.accept()
+        protocol.connectionLost(LOST)
+        self.clock.advance(1)
+        factory, attempt = self.attempts.pending.pop()
+        protocol, wire = factory.buildProtocol(None), Wire()
+        wire.write = lambda data: (StringTransport.write(wire, data), wire.outgoing.pauseProducing())
+        protocol.makeConnection(wire)
+        attempt.callback(protocol)
+        protocol.connectionLost(LOST)
+        self.clock.advance(2)
+        protocol, _ = self.attempts.accept()
+        protocol.dataReceived(reply(1) + reply(2, **MISSING))
+        self.assertIsNone(self.successResultOf(removed))
+
+    def test_never_sent(self) -> None:
+        """A remove that never left cannot have been done: a missing key is a KeyError."""
+        removed = self.client.remove("zebra")
+        self.attempts.refuse()
+        self.clock.advance(1)
+        protocol, _ = self.attempts.accept()
+        protocol.dataReceived(reply(1, **MISSING))
+        self.failureResultOf(removed, KeyError)
+
+
+class EndTests(SimulatedTestCase):
+    """Closing, and giving up single requests."""
+
+    def test_close_fails_what_is_unanswered(self) -> None:
+        """After close nothing is left: requests fail, the transport is closed, no timer runs; new requests fail too."""
+        sent = self.client.size()
+        protocol, wire = self.attempts.accept()
+        wire.outgoing.pauseProducing()
+        waiting = self.client.size()
+        closed = self.client.close()
+        self.failureResultOf(sent, ClientClosed)
+        self.failureResultOf(waiting, ClientClosed)
+        self.assertTrue(wire.dropped)
+        self.assertNoResult(closed)
+        protocol.connectionLost(LOST)
+        self.assertIsNone(self.successResultOf(closed))
+        self.failureResultOf(self.client.size(), ClientClosed)
+        self.assertEqual((self.clock.getDelayedCalls(), self.messages), ([], []))
+
+    def test_close_in_every_other_state(self) -> None:
+        """Closing before, while connecting and in a pause fires at once and leaves no timer, attempt or message."""
+        self.successResultOf(self.client.close())
+        self.setUp()
+        done = self.client.size()
+        self.successResultOf(self.client.close())
+        self.failureResultOf(done, ClientClosed)
+        self.setUp()
+        done = self.client.size()
+        self.attempts.refuse()
+        self.successResultOf(self.client.close())
+        self.failureResultOf(done, ClientClosed)
+        self.assertEqual((self.clock.getDelayedCalls(), len(self.messages)), ([], 1))
+        self.successResultOf(self.client.close())
+
+    def test_cancelled_before_it_is_sent(self) -> None:
+        """A request whose Deferred is cancelled while it waits is not sent."""
+        cancelled, kept = self.client.insert("a", 1), self.client.insert("b", 2)
+        cancelled.cancel()
+        self.failureResultOf(cancelled, CancelledError)
+        protocol, wire = self.attempts.accept()
+        self.assertEqual([request["key"] for request in wire.requests()], ["b"])
+        protocol.dataReceived(reply(2))
+        self.assertIsNone(self.successResultOf(kept))
+
+    def test_cancelled_after_it_was_sent(self) -> None:
+        """The reply to a cancelled request is passed over; the others still get theirs, also after a new connection."""
+        cancelled, kept = self.client.lookup("a"), self.client.lookup("b")
+        protocol, wire = self.attempts.accept()
+        cancelled.cancel()
+        self.failureResultOf(cancelled, CancelledError)
+        protocol.dataReceived(reply(1, value=1))
+        self.assertNoResult(kept)
+        late = self.client.lookup("c")
+        late.cancel()
+        self.failureResultOf(late, CancelledError)
+        protocol.connectionLost(LOST)
+        self.clock.advance(1)
+        protocol, wire = self.attempts.accept()
+        self.assertEqual([request["key"] for request in wire.requests()], ["b"])
+        protocol.dataReceived(reply(2, value=2))
+        self.assertEqual(self.successResultOf(kept), 2)
+
+
+class SocketTests(TestCase):
+    """Over real sockets, against the fake server, with short pauses."""
+
+    timeout = 30
+
+    def setUp(self) -> None:
+        """Start a server and a catalog."""
+        self.server = FakeServer()
+        self.addCleanup(self.server.stop)
+        self.catalog = FakeCatalog()
+        self.addCleanup(self.catalog.stop)
+        self.messages: list[str] = []
+        self.patch(exchange, "FIRST_PAUSE_SECONDS", 0.01)
+
+    def make_client(self, target: str, **options: Any) -> DeferredClient:
+        """A client on the real reactor, closed after the test."""
+        client = DeferredClient(reactor, target, report=self.messages.append, **options)
+        self.addCleanup(client.close)
+        return client
+
+    async def test_verbs(self) -> None:
+        """The five verbs do what they should."""
+        client = self.make_client(self.server.target)
+        await client.insert("zebra", {"name": "fred", "large": 2**200})
+        self.assertEqual(await client.lookup("zebra"), {"name": "fred", "large": 2**200})
+        self.assertEqual(await client.query("name", "fred"), [["zebra", {"name": "fred", "large": 2**200}]])
+        self.assertEqual(await client.size(), 1)
+        await client.remove("zebra")
+        with self.assertRaises(KeyError):
+            await client.remove("zebra")
+
+    async def test_faults_among_a_thousand_requests(self) -> None:
+        """A thousand pipelined inserts all arrive though the server loses replies and connections among them."""
+        client = self.make_client(self.server.target, timeout_seconds=0.2)
+        self.server.faults.extend([*[None] * 50, CLOSE, *[None] * 70, LOSE_REPLY, *[None] * 30, SILENCE])
+        await gatherResults([client.insert(str(i), i) for i in range(1000)])
+        self.assertEqual(self.server.table, {str(i): i for i in range(1000)})
+        self.assertGreaterEqual(client.retries, 3)
+        self.assertEqual(len(self.messages), client.retries)
+
+    async def test_large_documents(self) -> None:
+        """Documents far over the sizes of socket buffers pass both ways."""
+        client = self.make_client(self.server.target)
+        await client.insert("zebra", "x" * 5_000_000)
+        self.assertEqual(await client.lookup("zebra"), "x" * 5_000_000)
+        self.assertEqual(self.messages, [])
+
+    async def test_project(self) -> None:
+        """A project is looked up in the catalog; while it is not there the client waits for it."""
+        self.catalog.list()
+        client = self.make_client("me-a5", catalog=self.catalog.address)
+        size = client.size()
+        while not self.messages:
+            await client._connecting
+        self.assertIn("knows no server of project 'me-a5'", self.messages[0])
+        self.catalog.list(ENTRY | {"address": "127.0.0.1", "port": self.server.port})
+        self.assertEqual(await size, 0)
+
+    async def test_closed_during_a_lookup(self) -> None:
+        """Closing while the catalog is being asked ends the question."""
+        self.catalog.list()
+        client = self.make_client("me-a5", catalog=self.catalog.address)
+        size = client.size()
+        await client.close()
+        with self.assertRaises(ClientClosed):
+            await size
+        self.assertEqual(self.messages, [])
