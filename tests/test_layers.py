@@ -1,0 +1,225 @@
+"""The walls between the rooms, read from every module's imports: they point down, and no room reaches round the disk.
+
+An import under `if TYPE_CHECKING:` counts like any other: a type is knowledge too.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Iterator
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import kvstore
+
+SOURCE = os.path.dirname(kvstore.__file__)
+
+#: From the top down: a layer may import itself and what stands below it.
+LAYERS = ["edge", "session", "commands", "wire", "store", "base"]
+
+#: Rooms beside the layers, and all that they may import.
+BESIDE = {
+    "testing": {"kvstore.base"},
+    "client": {"kvstore.base.jsontext", "kvstore.base.limits", "kvstore.base.errors", "kvstore.base.address"},
+}
+
+#: Where Twisted may be imported: the edge, and the client that returns Deferreds.
+TWISTED = ("kvstore.edge", "kvstore.client.deferred", "kvstore.client.pipeline")
+
+#: Modules of the standard library that reach files or the process, and who may import them.
+FILES = ("os", "io", "pathlib", "shutil", "tempfile", "mmap", "fcntl", "glob", "fileinput")
+FILES_ALLOWED = {
+    "kvstore.base.address": "reads one environment variable",
+    "kvstore.base.disk": "the room of the disk",
+    "kvstore.store.merge": "a program of its own: lowers its priority (os.nice); its files go through RealDisk",
+}
+
+#: Modules of the standard library that reach clocks, randomness, the network or threads: parameters below the edge.
+OUTSIDE = ("time", "random", "secrets", "socket", "select", "selectors", "threading", "asyncio", "subprocess")
+OUTSIDE_ALLOWED = {
+    "kvstore.commands.context": "the generator behind RANDOMKEY: an attribute of the server, which a test can set",
+    "kvstore.session.session": "a stopwatch for the trace, not a clock: nothing is decided by it",
+    "kvstore.store.merge": "a program of its own: reads its own clock",
+}
+
+BELOW_THE_EDGE = ("session", "commands", "wire", "store", "base")
+
+
+def module_name(path: str) -> str:
+    """`kvstore.base.disk` for the path of its file; a package's `__init__` is the package."""
+    parts = os.path.relpath(path, os.path.dirname(SOURCE))[: -len(".py")].split(os.sep)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def sources() -> Iterator[tuple[str, ast.Module]]:
+    """(name, syntax tree) of every module of kvstore."""
+    for directory, _, files in os.walk(SOURCE):
+        for file in sorted(files):
+            if file.endswith(".py"):
+                path = os.path.join(directory, file)
+                with open(path, encoding="utf-8") as text:
+                    yield module_name(path), ast.parse(text.read(), path)
+
+
+def imports(name: str, tree: ast.AST) -> Iterator[str]:
+    """The full names of the modules that a module imports, wherever in it the import stands.
+
+    `from kvstore.base import disk` gives `kvstore.base.disk`; what is no module comes behind its module's name.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = name.split(".")[: -node.level]
+                base = ".".join([*package, base] if base else package)
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, place: str) -> bool:
+    """Whether a name is `place` or something inside it."""
+    return name == place or name.startswith(place + ".")
+
+
+def room(name: str) -> str:
+    """The layer of a module of kvstore: `base` for `kvstore.base.disk`; empty for kvstore itself."""
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def wrong_direction(name: str, imported: str) -> bool:
+    """Whether a module of kvstore that imports this breaks the order of the rooms."""
+    here, there = room(name), room(imported)
+    if not here or imported in ("kvstore", "kvstore.__version__"):
+        return bool(there) and not here
+    if here in LAYERS and there in LAYERS:
+        return LAYERS.index(there) < LAYERS.index(here)
+    return here != there and not any(within(imported, allowed) for allowed in BESIDE.get(here, ()))
+
+
+def allowed_twisted(name: str) -> bool:
+    """Whether a module may import Twisted."""
+    return any(within(name, place) for place in TWISTED)
+
+
+def violations() -> list[str]:
+    """Every import of kvstore's own modules that does not point down."""
+    return [
+        f"{name} imports {imported}"
+        for name, tree in sources()
+        for imported in imports(name, tree)
+        if within(imported, "kvstore") and wrong_direction(name, imported)
+    ]
+
+
+def users_of(modules: tuple[str, ...]) -> dict[str, set[str]]:
+    """Which modules of kvstore import any of these, and which they import."""
+    found: dict[str, set[str]] = {}
+    for name, tree in sources():
+        used = {module for imported in imports(name, tree) for module in modules if within(imported, module)}
+        if used:
+            found[name] = used
+    return found
+
+
+class LayerTests(SynchronousTestCase):
+    """The order of the rooms."""
+
+    def test_every_room_is_known(self) -> None:
+        """A new package has its place in this file."""
+        rooms = {room(name) for name, _ in sources()}
+        self.assertLessEqual(rooms, {"", *LAYERS, *BESIDE})
+
+    def test_imports_point_down(self) -> None:
+        """No room imports one above it; `testing` and `client` import only what they may."""
+        self.assertEqual(violations(), [])
+
+    def test_twisted_stays_at_the_edge(self) -> None:
+        """Below the edge nobody knows Twisted."""
+        users = users_of(("twisted", "zope"))
+        self.assertEqual([name for name in users if not allowed_twisted(name)], [])
+
+    def test_the_plain_client_needs_no_twisted(self) -> None:
+        """What imports a Twisted module of the client is one itself."""
+        plain = [
+            f"{name} imports {imported}"
+            for name, tree in sources()
+            if not allowed_twisted(name)
+            for imported in imports(name, tree)
+            if allowed_twisted(imported)
+        ]
+        self.assertEqual(plain, [])
+
+    def test_files_are_the_disks(self) -> None:
+        """Below the edge only the disk room, and who is listed with a reason, imports what reaches files."""
+        users = {name: used for name, used in users_of(FILES).items() if room(name) in BELOW_THE_EDGE}
+        self.assertEqual({name: used for name, used in users.items() if name not in FILES_ALLOWED}, {})
+
+    def test_nobody_calls_open(self) -> None:
+        """The built-in `open`, which needs no import, is called by none below the edge."""
+        callers = [
+            name
+            for name, tree in sources()
+            if room(name) in BELOW_THE_EDGE
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("open", "__import__")
+        ]
+        self.assertEqual(callers, [])
+
+    def test_clocks_and_chance_are_parameters(self) -> None:
+        """Below the edge nobody reads a clock, draws a random number, opens a socket or starts a thread or process."""
+        users = {name: used for name, used in users_of(OUTSIDE).items() if room(name) in BELOW_THE_EDGE}
+        self.assertEqual({name: used for name, used in users.items() if name not in OUTSIDE_ALLOWED}, {})
+
+    def test_lists_are_not_stale(self) -> None:
+        """Each exception is still needed: its module exists and imports what it was excused for."""
+        for allowed, modules in ((FILES_ALLOWED, FILES), (OUTSIDE_ALLOWED, OUTSIDE)):
+            self.assertEqual(set(allowed) - set(users_of(modules)), set())
+
+
+class CheckTests(SynchronousTestCase):
+    """The checks above do see what they look for."""
+
+    def test_directions(self) -> None:
+        """Up is wrong, down and sideways within a room are right."""
+        wrong = [
+            ("kvstore.base.disk", "kvstore.store.log"), ("kvstore.wire.parser", "kvstore.commands.registry"),
+            ("kvstore.store.store", "kvstore.testing.simulated_disk"), ("kvstore.testing.platter", "kvstore.store.log"),
+            ("kvstore.client.sync", "kvstore.base.disk.RealDisk"), ("kvstore.session.session", "kvstore.edge.tap"),
+            ("kvstore.store.log", "kvstore.client"), ("kvstore.commands", "kvstore.edge"),
+        ]  # fmt: skip
+        right = [
+            ("kvstore.store.log", "kvstore.base.disk.Disk"), ("kvstore.edge.tap", "kvstore.store.store"),
+            ("kvstore.commands.context", "kvstore.store.store.Store"), ("kvstore.base.disk", "kvstore.base.errors"),
+            ("kvstore.client.sync", "kvstore.base.jsontext.loads"), ("kvstore.edge.tap", "kvstore"),
+            ("kvstore.testing.platter", "kvstore.testing.fates"), ("kvstore.wire.resp", "kvstore.__version__"),
+        ]  # fmt: skip
+        self.assertEqual([pair for pair in wrong if not wrong_direction(*pair)], [])
+        self.assertEqual([pair for pair in right if wrong_direction(*pair)], [])
+
+    def test_imports_are_found(self) -> None:
+        """Of every form, relative, renamed, inside a function or for type checking only."""
+        text = """
+import os.path as p, kvstore.base
+from kvstore.store import log
+from ..base.disk import Disk as D
+from . import frames
+from .. import base
+if TYPE_CHECKING:
+    from kvstore.edge.tap import Options
+def f():
+    import twisted
+"""
+        found = set(imports("kvstore.wire.parser", ast.parse(text)))
+        expected = {
+            "os.path", "kvstore.base", "kvstore.store.log", "kvstore.base.disk.Disk", "kvstore.wire.frames",
+            "kvstore.edge.tap.Options", "twisted",
+        }  # fmt: skip
+        self.assertEqual(found, expected)
+
+    def test_sources_are_all_there(self) -> None:
+        """The walk sees packages and modules under their names."""
+        names = {name for name, _ in sources()}
+        self.assertLessEqual({"kvstore", "kvstore.base", "kvstore.base.disk", "kvstore.store.log"}, names)
