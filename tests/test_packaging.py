@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 import zipfile
 from email.message import Message
 from email.parser import Parser
 from pathlib import Path
-from typing import ClassVar
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
@@ -47,25 +48,23 @@ def _setuptools_version() -> tuple[int, int]:
     return int(major), int(minor)
 
 
+@functools.cache
+def wheel() -> tuple[set[str], Message]:
+    """The names in the wheel and its metadata; built once. (Trial does not call setUpClass.)"""
+    with tempfile.TemporaryDirectory() as directory, zipfile.ZipFile(build_wheel(Path(directory))) as archive:
+        names = set(archive.namelist())
+        path = next(name for name in names if name.endswith(".dist-info/METADATA"))
+        return names, Parser().parsestr(archive.read(path).decode())
+
+
 class WheelTests(SynchronousTestCase):
-    """The built wheel; built once for all tests here."""
+    """The built wheel."""
 
-    names: ClassVar[set[str]]
-    metadata: ClassVar[Message]
-    directory: ClassVar[Path]
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        """Build the wheel and read what is in it."""
+    def setUp(self) -> None:
+        """Build the wheel, unless an earlier test did, and read what is in it."""
         if _setuptools_version() < (70, 1):
             raise SkipTest("setuptools 70.1 or later is not installed: scripts/test installs it")
-        cls.directory = Path("packaging").absolute()
-        shutil.rmtree(cls.directory, ignore_errors=True)
-        cls.directory.mkdir()
-        with zipfile.ZipFile(build_wheel(cls.directory)) as wheel:
-            cls.names = set(wheel.namelist())
-            path = next(name for name in cls.names if name.endswith(".dist-info/METADATA"))
-            cls.metadata = Parser().parsestr(wheel.read(path).decode())
+        self.names, self.metadata = wheel()
 
     def test_has_the_plugin_and_nothing_else_of_twisted(self) -> None:
         """The plugin goes where twistd looks; an __init__.py beside it would overwrite Twisted's own."""
