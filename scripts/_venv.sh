@@ -40,7 +40,7 @@ choose_python() {
 is_ready() {
     version='import sys, pip; print(sys.version_info)'
     present=$("$venv/bin/python" -c "$version" 2>/dev/null) || return 1
-    [ -z "${PYTHON:-}" ] || [ "$present" = "$("$PYTHON" -c 'import sys; print(sys.version_info)')" ]
+    [ -z "${PYTHON:-}" ] || [ "$present" = "$("$PYTHON" -c 'import sys; print(sys.version_info)' 2>/dev/null)" ]
 }
 
 make_venv() {
