@@ -1,4 +1,4 @@
-"""What the tests of commands stand on: a table on a simulated clock, with a log that has room until it is told not to."""
+"""What tests of commands stand on: a table on a simulated clock, with a log that has room until it is told not to."""
 
 from __future__ import annotations
 

@@ -78,4 +78,8 @@ OK = Status("OK")
 PONG = Status("PONG")
 QUEUED = Status("QUEUED")
 
+#: Nothing goes out (SHUTDOWN: the closed connection is the answer).
+NO_REPLY = Status("")
+NO_REPLY.wire = b""
+
 Reply: TypeAlias = Any

@@ -4,10 +4,32 @@ Importing this package fills the table. What a command is made of: `registry` (t
 `dispatch` (from a request to its reply).
 """
 
-from kvstore.commands import connection, documents, strings, transactions
+from kvstore.commands import (
+    clients,
+    connection,
+    documents,
+    info,
+    introspection,
+    keys,
+    server,
+    strings,
+    transactions,
+)
 from kvstore.commands.registry import table
 
-__all__ = ["RAW_TAILS", "connection", "documents", "strings", "table", "transactions"]
+__all__ = [
+    "RAW_TAILS",
+    "clients",
+    "connection",
+    "documents",
+    "info",
+    "introspection",
+    "keys",
+    "server",
+    "strings",
+    "table",
+    "transactions",
+]
 
 #: For the words grammar: the verbs whose last argument is JSON to the end of the line, in upper case, with the number
 #: of words before it.

@@ -2,12 +2,136 @@
 
 from __future__ import annotations
 
-from kvstore.base.reply import PONG, Reply
+from typing import Annotated, TypeAlias
+
+from kvstore import __version__
+from kvstore.base.errors import Failure, InvalidRequest
+from kvstore.base.reply import OK, PONG, Reply, Status
+from kvstore.commands import dispatch
 from kvstore.commands.context import Call
-from kvstore.commands.registry import FAST, command
+from kvstore.commands.registry import (
+    FAST,
+    IMMEDIATE,
+    Argument,
+    Integer,
+    command,
+    shorten,
+    to_integer,
+)
+
+_RESET = Status("RESET")
+
+
+def to_protocol(text: bytes) -> int:
+    """A RESP version. Raises InvalidRequest unless it is 2 or 3."""
+    try:
+        version = to_integer(text)
+    except InvalidRequest:
+        raise InvalidRequest("Protocol version is not an integer or out of range") from None
+    if version not in (2, 3):
+        raise InvalidRequest("unsupported protocol version", "NOPROTO")
+    return version
+
+
+Protocol: TypeAlias = Annotated[int, Argument("integer", to_protocol)]
 
 
 @command("PING", FAST, group="connection")
 def ping(call: Call, message: bytes | None = None) -> Reply:
     """Answer PONG, or the message."""
     return PONG if message is None else message
+
+
+@command("ECHO", FAST, group="connection")
+def echo(call: Call, message: bytes) -> Reply:
+    """Answer the message."""
+    return message
+
+
+@command("HELLO", FAST, group="connection", options="[AUTH username password] [SETNAME clientname]")
+def hello(call: Call, protover: Protocol | None = None, *options: bytes) -> Reply:
+    """Choose the version of RESP, say who one is; returns what server this is."""
+    client = call.client
+    user, name = _hello_options(options)
+    if user is not None:
+        authenticate(*user)
+    if name is not None:
+        client.name = name
+    client.protocol = protover or client.protocol
+    return {
+        "server": "kvstore",
+        "version": __version__,
+        "proto": client.protocol,
+        "id": client.identity,
+        "mode": "standalone",
+        "role": "master",
+        "modules": [],
+    }
+
+
+def _hello_options(options: tuple[bytes, ...]) -> tuple[tuple[bytes, bytes] | None, bytes | None]:
+    """User and password, client name: each None if not given. Raises InvalidRequest before anything is changed."""
+    user, name = None, None
+    words = list(options)
+    while words:
+        option = words[0].upper()
+        if option == b"AUTH" and len(words) >= 3:
+            user = (words[1], words[2])
+            del words[:3]
+        elif option == b"SETNAME" and len(words) >= 2:
+            name = to_client_name(words[1])
+            del words[:2]
+        else:
+            raise InvalidRequest(f"Syntax error in HELLO option '{shorten(words[0])}'")
+    return user, name
+
+
+def to_client_name(text: bytes) -> bytes:
+    """A name that CLIENT LIST can show: printable ASCII without spaces. Raises InvalidRequest."""
+    if any(not 0x21 <= byte <= 0x7E for byte in text):
+        raise InvalidRequest("Client names cannot contain spaces, newlines or special characters.")
+    return text
+
+
+@command("AUTH", FAST, group="connection")
+def auth(call: Call, username_or_password: bytes, password: bytes | None = None) -> Reply:
+    """Say who one is; here everybody is the default user, who has no password."""
+    if password is None:
+        raise InvalidRequest(
+            "AUTH <password> called without any password configured for the default user."
+            " Are you sure your configuration is correct?"
+        )
+    authenticate(username_or_password, password)
+    return OK
+
+
+def authenticate(user: bytes, password: bytes) -> None:
+    """Check who a client says it is. As in Redis, a user without a password may give any. Raises Failure."""
+    if user != b"default":
+        raise Failure("invalid username-password pair or user is disabled.", "WRONGPASS")
+
+
+@command("SELECT", FAST, group="connection")
+def select(call: Call, index: Integer) -> Reply:
+    """Choose a database; there is one, number 0."""
+    if index != 0:
+        raise InvalidRequest("DB index is out of range")
+    return OK
+
+
+@command("RESET", FAST | IMMEDIATE, group="connection")
+def reset(call: Call) -> Reply:
+    """Make the connection as it was when it was new."""
+    client = call.client
+    dispatch.release(call)
+    client.name = b""
+    client.protocol = 2
+    client.monitoring = False
+    return _RESET
+
+
+@command("QUIT", FAST | IMMEDIATE, group="connection")
+def quit_(call: Call, *ignored: bytes) -> Reply:
+    """Close the connection when the replies so far have left."""
+    call.client.closing = True
+    return OK

@@ -32,7 +32,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 from kvstore.base.errors import NOT_A_FLOAT, NOT_AN_INTEGER, InvalidRequest, wrong_arity
 from kvstore.base.jsontext import loads
 from kvstore.base.limits import MAX_LOGGED_BYTES
-from kvstore.base.reply import Reply
+from kvstore.base.reply import Reply, Status
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
@@ -257,10 +257,18 @@ def _from_json(name: str, argument: Argument, value: Any) -> Any:
 def _parameters(function: Callable[..., Reply]) -> Iterable[Parameter]:
     hints = typing.get_type_hints(function, include_extras=True)
     for parameter in list(inspect.signature(function).parameters.values())[1:]:
-        metadata = getattr(hints.get(parameter.name), "__metadata__", ())
-        argument = next((m for m in metadata if isinstance(m, Argument)), _PLAIN)
         variadic = parameter.kind is inspect.Parameter.VAR_POSITIONAL
-        yield parameter.name, argument, parameter.default is not inspect.Parameter.empty, variadic
+        optional = parameter.default is not inspect.Parameter.empty
+        yield parameter.name, _argument_of(hints.get(parameter.name)), optional, variadic
+
+
+def _argument_of(hint: Any) -> Argument:
+    """The Argument that an annotation carries, inside `... | None` too."""
+    for annotated in (hint, *typing.get_args(hint)):
+        for metadata in getattr(annotated, "__metadata__", ()):
+            if isinstance(metadata, Argument):
+                return metadata
+    return _PLAIN
 
 
 class CommandTable:
@@ -295,6 +303,29 @@ class CommandTable:
             return function
 
         return add
+
+    def container(self, name: str, summary: str, *, group: str) -> None:
+        """Add a row that only holds subcommands, and its HELP."""
+
+        def needs_subcommand(call: Any, subcommand: bytes, *arguments: bytes) -> Reply:
+            raise AssertionError("find() leads to a subcommand or raises")
+
+        needs_subcommand.__doc__ = summary
+        self.command(name, group=group)(needs_subcommand)
+        self.add_help(name, group=group)
+
+    def add_help(self, name: str, *, group: str) -> None:
+        """Add the HELP subcommand of a container: what its subcommands are, made from their rows."""
+        row = self.by_name[name.encode()]
+
+        def help_(call: Any) -> Reply:
+            """List the subcommands."""
+            shown = [f"{row.name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"]
+            for sub in self.subcommands(row):
+                shown += [sub.usage().partition(" ")[2], "    " + sub.summary]
+            return [Status(line) for line in shown]
+
+        self.command(f"{name}|HELP", group=group)(help_)
 
     def find(self, request: list[bytes]) -> Command:
         """The row for a request, in any case of letters; follows subcommands.
@@ -343,3 +374,4 @@ def _unknown(request: list[bytes]) -> str:
 
 table = CommandTable()
 command = table.command
+container = table.container

@@ -1,0 +1,223 @@
+"""CLIENT: who is connected, under what name, doing what; and ending a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from kvstore.base.errors import Failure, InvalidRequest, RequestError, syntax_error
+from kvstore.base.reply import OK, Reply, Verbatim
+from kvstore.commands.connection import to_client_name
+from kvstore.commands.context import Call, Client
+from kvstore.commands.deadlines import MS_PER_S
+from kvstore.commands.registry import ADMIN, command, container, shorten, to_integer
+
+container("CLIENT", "Look at connections, name them, end them.", group="connection")
+
+_TYPES = (b"normal", b"master", b"primary", b"replica", b"slave", b"pubsub")
+
+#: Whether a filter of CLIENT KILL or CLIENT LIST lets a client through.
+_Filter = Callable[[Client], bool]
+
+
+@command("CLIENT|ID", group="connection")
+def client_id(call: Call) -> Reply:
+    """Tell this connection's number; a later connection has a larger one."""
+    return call.client.identity
+
+
+@command("CLIENT|SETNAME", group="connection")
+def client_setname(call: Call, connection_name: bytes) -> Reply:
+    """Name this connection, for CLIENT LIST."""
+    call.client.name = to_client_name(connection_name)
+    return OK
+
+
+@command("CLIENT|GETNAME", group="connection")
+def client_getname(call: Call) -> Reply:
+    """Tell this connection's name, null if it has none."""
+    return call.client.name or None
+
+
+@command("CLIENT|SETINFO", group="connection", options="LIB-NAME name|LIB-VER version")
+def client_setinfo(call: Call, attribute: bytes, value: bytes) -> Reply:
+    """Name the client library, for CLIENT LIST."""
+    name = attribute.upper()
+    if name not in (b"LIB-NAME", b"LIB-VER"):
+        raise InvalidRequest(f"Unrecognized option '{shorten(attribute)}'")
+    try:
+        to_client_name(value)
+    except InvalidRequest:
+        shown = name.decode().lower()
+        raise InvalidRequest(f"{shown} cannot contain spaces, newlines or special characters.") from None
+    if name == b"LIB-NAME":
+        call.client.library_name = value
+    else:
+        call.client.library_version = value
+    return OK
+
+
+@command("CLIENT|INFO", group="connection")
+def client_info(call: Call) -> Reply:
+    """Describe this connection, in one line of CLIENT LIST."""
+    return _listing(call, [call.client])
+
+
+@command("CLIENT|LIST", ADMIN, group="connection", options="[TYPE type] [ID client-id [client-id ...]]")
+def client_list(call: Call, *options: bytes) -> Reply:
+    """Describe the connections, one a line."""
+    clients = call.server.clients
+    if not options:
+        return _listing(call, clients.values())
+    option = options[0].upper()
+    if option == b"TYPE" and len(options) == 2:
+        return _listing(call, filter(_type_filter(options[1]), clients.values()))
+    if option == b"ID" and len(options) >= 2:
+        identities = [_to_identity(word) for word in options[1:]]
+        return _listing(call, [clients[identity] for identity in identities if identity in clients])
+    raise syntax_error()
+
+
+def _listing(call: Call, clients: Iterable[Client]) -> Verbatim:
+    now_ms = call.server.now_ms()
+    return Verbatim("".join(_described(client, now_ms) + "\n" for client in clients))
+
+
+def _described(client: Client, now_ms: int) -> str:
+    """One line of CLIENT LIST, in Redis's order; fields that would mean nothing here are left out."""
+    queued = -1 if client.queued is None else len(client.queued)
+    fields = {
+        "id": client.identity,
+        "addr": client.address,
+        "laddr": client.local_address,
+        "name": client.name.decode("ascii"),
+        "age": (now_ms - client.connected_ms) // MS_PER_S,
+        "idle": (now_ms - client.last_request_ms) // MS_PER_S,
+        "flags": _flags(client),
+        "db": 0,
+        "sub": 0,
+        "psub": 0,
+        "ssub": 0,
+        "multi": queued,
+        "watch": len(client.watched),
+        "qbuf": client.unread_request_bytes(),
+        "multi-mem": client.queued_bytes,
+        "omem": client.unsent_reply_bytes(),
+        "cmd": client.last_command,
+        "user": "default",
+        "resp": client.protocol,
+        "lib-name": client.library_name.decode("ascii"),
+        "lib-ver": client.library_version.decode("ascii"),
+    }
+    return " ".join(f"{name}={value}" for name, value in fields.items())
+
+
+def _flags(client: Client) -> str:
+    """Redis's letters: O monitors, x is inside MULTI, d has a watched key that changed, c closes soon, N none of them."""
+    letters = {
+        "O": client.monitoring,
+        "x": client.queued is not None,
+        "d": client.watched_changed,
+        "c": client.closing,
+    }
+    return "".join(letter for letter, holds in letters.items() if holds) or "N"
+
+
+@command(
+    "CLIENT|KILL",
+    ADMIN,
+    group="connection",
+    options="|ID client-id|LADDR address|TYPE type|USER user|SKIPME yes-or-no ...",
+)
+def client_kill(call: Call, address: bytes, *filters: bytes) -> Reply:
+    """End connections: the one from an address, or all that every filter lets through; then returns how many."""
+    if not filters:
+        return _kill_address(call, address)
+    wanted, skip_me = _kill_filters((address, *filters))
+    doomed = [client for client in call.server.clients.values() if all(lets_through(client) for lets_through in wanted)]
+    if skip_me:
+        doomed = [client for client in doomed if client is not call.client]
+    for client in doomed:
+        _kill(call, client)
+    return len(doomed)
+
+
+def _kill_address(call: Call, address: bytes) -> Reply:
+    for client in list(call.server.clients.values()):
+        if client.address.encode() == address:
+            _kill(call, client)
+            return OK
+    raise Failure("No such client")
+
+
+def _kill(call: Call, client: Client) -> None:
+    """End a connection; one's own when its reply has left."""
+    if client is call.client:
+        client.closing = True
+    else:
+        client.close()
+
+
+def _kill_filters(words: tuple[bytes, ...]) -> tuple[list[_Filter], bool]:
+    """What CLIENT KILL's filters ask for, and whether one's own connection is left alone."""
+    if len(words) % 2:
+        raise syntax_error()
+    wanted: list[_Filter] = []
+    skip_me = True
+    for option, argument in zip(words[::2], words[1::2], strict=True):
+        if option.upper() == b"SKIPME":
+            skip_me = _to_yes_or_no(argument)
+        else:
+            wanted.append(_kill_filter(option.upper(), argument))
+    return wanted, skip_me
+
+
+def _kill_filter(option: bytes, argument: bytes) -> _Filter:
+    if option == b"ID":
+        identity = _to_identity(argument)
+        return lambda client: client.identity == identity
+    if option == b"ADDR":
+        return lambda client: client.address.encode() == argument
+    if option == b"LADDR":
+        return lambda client: client.local_address.encode() == argument
+    if option == b"TYPE":
+        return _type_filter(argument)
+    if option == b"USER":
+        if argument != b"default":
+            raise Failure(f"No such user '{shorten(argument)}'")
+        return lambda client: True
+    raise syntax_error()
+
+
+def _type_filter(argument: bytes) -> _Filter:
+    """Every client is a normal one: there are no replicas here."""
+    name = argument.lower()
+    if name not in _TYPES:
+        raise InvalidRequest(f"Unknown client type '{shorten(argument)}'")
+    return lambda client: name == b"normal"
+
+
+def _to_identity(text: bytes) -> int:
+    try:
+        identity = to_integer(text)
+    except RequestError:
+        identity = 0
+    if identity < 1:
+        raise InvalidRequest("client-id should be greater than 0")
+    return identity
+
+
+def _to_yes_or_no(text: bytes) -> bool:
+    if text.lower() not in (b"yes", b"no"):
+        raise syntax_error()
+    return text.lower() == b"yes"
+
+
+def _accept_switch(call: Call, enabled: bytes) -> Reply:
+    """Accepted for clients that set it; nothing is evicted here, and no access time is kept."""
+    if enabled.upper() not in (b"ON", b"OFF"):
+        raise syntax_error()
+    return OK
+
+
+command("CLIENT|NO-EVICT", ADMIN, group="connection")(_accept_switch)
+command("CLIENT|NO-TOUCH", group="connection")(_accept_switch)

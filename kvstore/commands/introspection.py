@@ -1,0 +1,160 @@
+"""COMMAND: the command table, told to clients. All of it is made from the rows.
+
+redis-cli completes and hints from COMMAND DOCS; cluster-aware clients and proxies take the places of keys from
+COMMAND INFO.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kvstore.base.errors import InvalidRequest, syntax_error
+from kvstore.base.reply import NULL_ARRAY, Reply, Status
+from kvstore.commands.context import Call
+from kvstore.commands.glob import matcher
+from kvstore.commands.registry import ADMIN, FAST, NO_MULTI, READ, WRITE, Command, Parameter, command, table
+
+#: The flags that Redis has, under its names.
+_FLAG_NAMES = {READ: "readonly", WRITE: "write", FAST: "fast", ADMIN: "admin", NO_MULTI: "no_multi"}
+#: The category of a group, where Redis has another name for it.
+_CATEGORIES = {"generic": "keyspace", "server": "admin", "transactions": "transaction"}
+#: How COMMAND DOCS calls our argument types; the others have the same name.
+_DOC_TYPES = {"json": "string"}
+
+
+@command("COMMAND", group="server")
+def command_(call: Call, *ignored: bytes) -> Reply:
+    """Describe every command, for programs."""
+    return [_entry(row) for row in table.rows()]
+
+
+table.add_help("COMMAND", group="server")
+
+
+@command("COMMAND|COUNT", group="server")
+def command_count(call: Call) -> Reply:
+    """Count the commands."""
+    return len(table.rows())
+
+
+@command("COMMAND|INFO", group="server")
+def command_info(call: Call, *commands: bytes) -> Reply:
+    """Describe some commands, or all, for programs."""
+    if not commands:
+        return command_(call)
+    return [NULL_ARRAY if (row := _find(name)) is None else _entry(row) for name in commands]
+
+
+@command("COMMAND|DOCS", group="server")
+def command_docs(call: Call, *commands: bytes) -> Reply:
+    """Describe some commands, or all, for people."""
+    rows = [row for name in commands if (row := _find(name))] if commands else table.rows()
+    return {row.name.lower(): _docs(row) for row in rows}
+
+
+@command("COMMAND|LIST", group="server", options="[FILTERBY MODULE name|ACLCAT category|PATTERN pattern]")
+def command_list(call: Call, *options: bytes) -> Reply:
+    """List the names of the commands."""
+    keep = _list_filter(options)
+    return [row.name.lower() for row in table.rows() if keep(row)]
+
+
+def _list_filter(options: tuple[bytes, ...]) -> Callable[[Command], object]:
+    if not options:
+        return lambda row: True
+    if len(options) != 3 or options[0].upper() != b"FILTERBY":
+        raise syntax_error()
+    kind, argument = options[1].upper(), options[2]
+    if kind == b"MODULE":
+        return lambda row: False
+    if kind == b"ACLCAT":
+        return lambda row: "@" + argument.decode("latin-1").lower() in _categories(row)
+    if kind == b"PATTERN":
+        matches = matcher(argument, any_case=True)
+        return lambda row: matches(row.name.lower().encode())
+    raise syntax_error()
+
+
+@command("COMMAND|GETKEYS", group="server")
+def command_getkeys(call: Call, command: bytes, *arguments: bytes) -> Reply:
+    """List the keys in a request."""
+    request = [command, *arguments]
+    try:
+        row = table.find(request)
+    except InvalidRequest:
+        raise InvalidRequest("Invalid command specified") from None
+    if not row.keys[0]:
+        raise InvalidRequest("The command has no key arguments")
+    try:
+        row.check_arity(request)
+    except InvalidRequest:
+        raise InvalidRequest("Invalid number of arguments specified for command") from None
+    return row.keys_of(request)
+
+
+def _find(name: bytes) -> Command | None:
+    """The row of a command, or of a subcommand written `container|sub`."""
+    container, _, sub = name.upper().partition(b"|")
+    row = table.by_name.get(container)
+    return row.subcommands.get(sub) if row is not None and sub else row
+
+
+def _entry(row: Command) -> list[Any]:
+    """One command as COMMAND INFO has it: the ten fields of Redis 7."""
+    first, last, step = row.keys
+    return [
+        row.name.lower(),
+        row.arity,
+        {Status(name) for flag, name in _FLAG_NAMES.items() if row.flags & flag},
+        first,
+        last,
+        step,
+        {Status(name) for name in _categories(row)},
+        [],  # tips
+        [_key_specification(row)] if first else [],
+        [_entry(sub) for sub in table.subcommands(row)],
+    ]
+
+
+def _categories(row: Command) -> list[str]:
+    """The ACL categories, by which COMMAND LIST filters: how fast, what it does to keys, its group."""
+    speed = "@fast" if row.flags & FAST else "@slow"
+    access = [name for flag, name in ((READ, "@read"), (WRITE, "@write")) if row.flags & flag]
+    return [speed, *access, "@" + _CATEGORIES.get(row.group, row.group)]
+
+
+def _key_specification(row: Command) -> dict[str, Any]:
+    """Where the keys are, in the form that Redis 7 has for it."""
+    first, last, step = row.keys
+    return {
+        "flags": {Status("RW" if row.writes else "RO")},
+        "begin_search": {"type": "index", "spec": {"index": first}},
+        "find_keys": {
+            "type": "range",
+            "spec": {"lastkey": last if last < 0 else last - first, "keystep": step, "limit": 0},
+        },
+    }
+
+
+def _docs(row: Command) -> dict[str, Any]:
+    docs: dict[str, Any] = {"summary": row.summary, "group": row.group}
+    if row.parameters:
+        docs["arguments"] = [_argument_docs(row, parameter) for parameter in row.parameters]
+    if row.subcommands:
+        docs["subcommands"] = {sub.name.lower(): _docs(sub) for sub in table.subcommands(row)}
+    return docs
+
+
+def _argument_docs(row: Command, parameter: Parameter) -> dict[str, Any]:
+    name, argument, optional, variadic = parameter
+    shown = row.options if variadic and row.options else name
+    docs: dict[str, Any] = {
+        "name": name,
+        "type": _DOC_TYPES.get(argument.kind, argument.kind),
+        "display_text": shown,
+    }
+    if argument.kind == "key":
+        docs["key_spec_index"] = 0
+    flags = [Status(flag) for flag, holds in (("optional", optional or variadic), ("multiple", variadic)) if holds]
+    return docs | {"flags": flags} if flags else docs

@@ -1,0 +1,339 @@
+"""Keys of any type: there or not, which, how long, under what name; and all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest, syntax_error
+from kvstore.base.reply import OK, Reply, Status
+from kvstore.commands.context import Call
+from kvstore.commands.deadlines import MS_PER_S, any_deadline
+from kvstore.commands.glob import matcher
+from kvstore.commands.registry import (
+    FAST,
+    READ,
+    WHOLE,
+    WRITE,
+    Integer,
+    Key,
+    command,
+    container,
+    shorten,
+    to_integer,
+)
+from kvstore.store.table import Value
+
+#: What TYPE answers for a value of a class. Other types join here.
+_TYPE_NAMES: dict[type, str] = {bytes: "string"}
+#: Every name that SCAN's TYPE takes, whether this server has such values or not.
+_KNOWN_TYPES = (b"string", b"list", b"set", b"zset", b"hash", b"stream")
+#: Keys that one SCAN looks at unless told otherwise. Redis: 10.
+_SCAN_COUNT = 10
+_MAX_CURSOR = 2**64 - 1
+#: Buckets that RANDOMKEY looks into for a key that has not expired, before it takes the first that it finds.
+_RANDOM_TRIES = 100
+
+
+@command("DEL", WRITE, group="generic")
+def delete(call: Call, key: Key, *keys: Key) -> Reply:
+    """Remove keys; returns how many there were."""
+    return sum(map(call.table.delete, (key, *keys)))
+
+
+command("UNLINK", WRITE | FAST, group="generic")(delete)
+
+
+@command("EXISTS", READ | FAST, group="generic")
+def exists(call: Call, key: Key, *keys: Key) -> Reply:
+    """Count how many of the keys exist; a key named twice counts twice."""
+    return sum(map(call.table.exists, (key, *keys)))
+
+
+command("TOUCH", READ | FAST, group="generic")(exists)
+
+
+@command("TYPE", READ | FAST, group="generic")
+def type_(call: Call, key: Key) -> Reply:
+    """Tell the type of the value at a key."""
+    return Status(_type_of(call.table.read(key)))
+
+
+def _type_of(value: Value | None) -> str:
+    return "none" if value is None else _TYPE_NAMES[value.__class__]
+
+
+container("OBJECT", "Look into values.", group="generic")
+
+
+@command("OBJECT|ENCODING", READ, group="generic")
+def object_encoding(call: Call, key: Key) -> Reply:
+    """Tell how Redis would hold the value at a key; here all strings are bytes."""
+    value = call.table.read_string(key)
+    if value is None:
+        return None
+    try:
+        to_integer(value)
+    except InvalidRequest:
+        return b"embstr" if len(value) <= 44 else b"raw"  # OBJ_ENCODING_EMBSTR_SIZE_LIMIT
+    return b"int"
+
+
+# All keys
+
+
+@command("KEYS", READ | WHOLE, group="generic")
+def keys(call: Call, pattern: bytes) -> Reply:
+    """List the keys that match a glob pattern."""
+    every = call.table.keys()
+    return list(every) if pattern == b"*" else list(filter(matcher(pattern), every))
+
+
+@command("SCAN", READ | WHOLE, group="generic", options="[MATCH pattern] [COUNT count] [TYPE type]")
+def scan(call: Call, cursor: bytes, *options: bytes) -> Reply:
+    """Walk through the keys, some at a time; returns the next cursor, 0 at the end, and keys."""
+    place = _to_cursor(cursor)
+    matches, count, type_name = _scan_options(options)
+    following, found = call.table.scan_order.scan(place, count)
+    kept = [key for key in filter(matches, found) if call.table.exists(key)]
+    if type_name:
+        kept = [key for key in kept if _type_of(call.table.read(key)).encode() == type_name]
+    return [b"%d" % following, kept]
+
+
+def _to_cursor(text: bytes) -> int:
+    if not text.isdigit() or len(text) > 20 or int(text) > _MAX_CURSOR:
+        raise InvalidRequest("invalid cursor")
+    return int(text)
+
+
+def _scan_options(options: tuple[bytes, ...]) -> tuple[Callable[[bytes], object] | None, int, bytes]:
+    """The MATCH, COUNT and TYPE of a SCAN; of repeated ones the last counts."""
+    matches: Callable[[bytes], object] | None = None
+    count = _SCAN_COUNT
+    type_name = b""
+    for name, argument in _pairs(options):
+        if name == b"MATCH":
+            matches = None if argument == b"*" else matcher(argument)
+        elif name == b"COUNT":
+            count = to_integer(argument)
+            if count < 1:
+                raise syntax_error()
+        elif name == b"TYPE":
+            type_name = argument.lower()
+            if type_name not in _KNOWN_TYPES:
+                raise InvalidRequest(f"unknown type name '{shorten(argument)}'")
+        else:
+            raise syntax_error()
+    return matches, count, type_name
+
+
+def _pairs(options: tuple[bytes, ...]) -> Iterator[tuple[bytes, bytes]]:
+    """Options that take one argument each, their names in upper case. Raises InvalidRequest where one is missing."""
+    for i in range(0, len(options), 2):
+        if i + 1 == len(options):
+            raise syntax_error()
+        yield options[i].upper(), options[i + 1]
+
+
+@command("RANDOMKEY", READ | WHOLE, group="generic")
+def randomkey(call: Call) -> Reply:
+    """Get some key, null if there is none; those in thinly filled buckets of the scan order come up more often."""
+    table, chance = call.table, call.server.random
+    place = chance.getrandbits(64)
+    for _ in range(_RANDOM_TRIES):
+        place, found = table.scan_order.scan(place, 1)
+        if living := list(filter(table.exists, found)):
+            return chance.choice(living)
+    return next(table.keys(), None)
+
+
+@command("DBSIZE", READ | FAST | WHOLE, group="server")
+def dbsize(call: Call) -> Reply:
+    """Count the keys."""
+    return call.table.count()
+
+
+@command("FLUSHALL", WRITE, group="server", options="[ASYNC|SYNC]")
+def flushall(call: Call, *options: bytes) -> Reply:
+    """Remove every key."""
+    if len(options) > 1 or (options and options[0].upper() not in (b"ASYNC", b"SYNC")):
+        raise syntax_error()
+    if call.table.values:
+        call.table.flush()
+    return OK
+
+
+command("FLUSHDB", WRITE, group="server", options="[ASYNC|SYNC]")(flushall)
+
+
+# Deadlines
+
+
+@command("EXPIRE", WRITE | FAST, group="generic", options="[NX|XX|GT|LT]")
+def expire(call: Call, key: Key, seconds: Integer, *conditions: bytes) -> Reply:
+    """Have a key removed after some seconds."""
+    return _expire(call, key, seconds, MS_PER_S, call.table.now_ms(), conditions, "expire")
+
+
+@command("PEXPIRE", WRITE | FAST, group="generic", options="[NX|XX|GT|LT]")
+def pexpire(call: Call, key: Key, milliseconds: Integer, *conditions: bytes) -> Reply:
+    """Have a key removed after some milliseconds."""
+    return _expire(call, key, milliseconds, 1, call.table.now_ms(), conditions, "pexpire")
+
+
+@command("EXPIREAT", WRITE | FAST, group="generic", options="[NX|XX|GT|LT]")
+def expireat(call: Call, key: Key, unix_time_seconds: Integer, *conditions: bytes) -> Reply:
+    """Have a key removed at a time, in seconds since the epoch."""
+    return _expire(call, key, unix_time_seconds, MS_PER_S, 0, conditions, "expireat")
+
+
+@command("PEXPIREAT", WRITE | FAST, group="generic", options="[NX|XX|GT|LT]")
+def pexpireat(call: Call, key: Key, unix_time_milliseconds: Integer, *conditions: bytes) -> Reply:
+    """Have a key removed at a time, in milliseconds since the epoch."""
+    return _expire(call, key, unix_time_milliseconds, 1, 0, conditions, "pexpireat")
+
+
+def _expire(
+    call: Call, key: bytes, amount: int, unit_ms: int, base_ms: int, words: tuple[bytes, ...], name: str
+) -> int:
+    """Set a deadline if the conditions in `words` allow it; returns 1 if they do.
+
+    A deadline that has passed removes.
+    """
+    conditions = _expire_conditions(words)
+    deadline_ms = any_deadline(amount, unit_ms, base_ms, name)
+    table = call.table
+    if not table.exists(key) or not _may_change(conditions, table.deadline_ms(key), deadline_ms):
+        return 0
+    if deadline_ms <= table.now_ms():
+        table.delete(key)
+    else:
+        table.set_deadline(key, deadline_ms)
+    return 1
+
+
+def _expire_conditions(words: tuple[bytes, ...]) -> set[bytes]:
+    conditions = {word.upper() for word in words}
+    for word in words:
+        if word.upper() not in (b"NX", b"XX", b"GT", b"LT"):
+            raise InvalidRequest(f"Unsupported option {shorten(word)}")
+    if b"NX" in conditions and len(conditions) > 1:
+        raise InvalidRequest("NX and XX, GT or LT options at the same time are not compatible")
+    if b"GT" in conditions and b"LT" in conditions:
+        raise InvalidRequest("GT and LT options at the same time are not compatible")
+    return conditions
+
+
+def _may_change(conditions: set[bytes], current_ms: int | None, deadline_ms: int) -> bool:
+    """Whether a key may get another deadline. Without one it counts as living for ever: LT is true of it, GT is not."""
+    if current_ms is None:
+        return not conditions & {b"XX", b"GT"}
+    if b"NX" in conditions:
+        return False
+    return not (
+        (b"GT" in conditions and deadline_ms <= current_ms) or (b"LT" in conditions and deadline_ms >= current_ms)
+    )
+
+
+@command("PERSIST", WRITE | FAST, group="generic")
+def persist(call: Call, key: Key) -> Reply:
+    """Take a key's deadline away; returns whether it had one."""
+    table = call.table
+    if not table.exists(key) or table.deadline_ms(key) is None:
+        return 0
+    table.set_deadline(key, None)
+    return 1
+
+
+#: What TTL and its kin answer for a key that is not there, and for one without a deadline.
+_NO_KEY, _NO_DEADLINE = -2, -1
+
+
+@command("TTL", READ | FAST, group="generic")
+def ttl(call: Call, key: Key) -> Reply:
+    """Tell how many seconds a key has left, rounded; -1 without a deadline, -2 without the key."""
+    return _in_seconds(pttl(call, key))
+
+
+@command("PTTL", READ | FAST, group="generic")
+def pttl(call: Call, key: Key) -> int:
+    """Tell how many milliseconds a key has left; -1 without a deadline, -2 without the key."""
+    deadline_ms = pexpiretime(call, key)
+    return deadline_ms if deadline_ms < 0 else deadline_ms - call.table.now_ms()
+
+
+@command("EXPIRETIME", READ | FAST, group="generic")
+def expiretime(call: Call, key: Key) -> Reply:
+    """Tell a key's deadline in seconds since the epoch, rounded; -1 without one, -2 without the key."""
+    return _in_seconds(pexpiretime(call, key))
+
+
+@command("PEXPIRETIME", READ | FAST, group="generic")
+def pexpiretime(call: Call, key: Key) -> int:
+    """Tell a key's deadline in milliseconds since the epoch; -1 without one, -2 without the key."""
+    if not call.table.exists(key):
+        return _NO_KEY
+    deadline_ms = call.table.deadline_ms(key)
+    return _NO_DEADLINE if deadline_ms is None else deadline_ms
+
+
+def _in_seconds(milliseconds: int) -> int:
+    return milliseconds if milliseconds < 0 else (milliseconds + MS_PER_S // 2) // MS_PER_S
+
+
+# Names
+
+
+@command("RENAME", WRITE, group="generic")
+def rename(call: Call, key: Key, newkey: Key) -> Reply:
+    """Give a value another key, in place of what was there; its deadline goes with it."""
+    _rename(call, key, newkey)
+    return OK
+
+
+@command("RENAMENX", WRITE | FAST, group="generic")
+def renamenx(call: Call, key: Key, newkey: Key) -> Reply:
+    """Give a value another key if that one does not exist; returns whether it did."""
+    if call.table.exists(key) and call.table.exists(newkey):
+        return 0
+    _rename(call, key, newkey)
+    return 1
+
+
+def _rename(call: Call, key: bytes, newkey: bytes) -> None:
+    table = call.table
+    value = table.read(key)
+    if value is None:
+        raise Failure(NO_SUCH_KEY)
+    if key != newkey:
+        table.write(newkey, value, table.deadline_ms(key))
+        table.delete(key)
+
+
+@command("COPY", WRITE, group="generic", options="[DB destination-db] [REPLACE]")
+def copy(call: Call, source: Key, destination: Key, *options: bytes) -> Reply:
+    """Copy a value and its deadline to another key; returns whether it did."""
+    table = call.table
+    replace = _copy_replaces(options)
+    if source == destination:
+        raise InvalidRequest("source and destination objects are the same")
+    value = table.read(source)
+    if value is None or (table.exists(destination) and not replace):
+        return 0
+    table.write(destination, value, table.deadline_ms(source))
+    return 1
+
+
+def _copy_replaces(options: tuple[bytes, ...]) -> bool:
+    replace = False
+    words = iter(options)
+    for word in words:
+        name = word.upper()
+        if name == b"REPLACE":
+            replace = True
+        elif name == b"DB" and (number := next(words, None)) is not None:
+            if to_integer(number) != 0:
+                raise InvalidRequest("DB index is out of range")
+        else:
+            raise syntax_error()
+    return replace

@@ -1,0 +1,110 @@
+"""The server as a whole: CONFIG, TIME, compaction under Redis's names, MONITOR, SHUTDOWN, ROLE."""
+
+from __future__ import annotations
+
+from kvstore.base.errors import Failure, InvalidRequest, syntax_error
+from kvstore.base.reply import NO_REPLY, OK, Reply, Status
+from kvstore.commands.context import Call
+from kvstore.commands.deadlines import MS_PER_S
+from kvstore.commands.glob import matcher
+from kvstore.commands.registry import ADMIN, FAST, NO_MULTI, command, container, shorten, table
+
+container("CONFIG", "Look at the settings.", group="server")
+
+
+@command("CONFIG|GET", ADMIN, group="server")
+def config_get(call: Call, parameter: bytes, *parameters: bytes) -> Reply:
+    """List the settings whose names match one of the glob patterns."""
+    matchers = [matcher(pattern, any_case=True) for pattern in (parameter, *parameters)]
+    return {
+        name: text for name, text in call.server.settings.items() if any(matches(name.encode()) for matches in matchers)
+    }
+
+
+@command("CONFIG|SET", ADMIN, group="server", options="[parameter value ...]")
+def config_set(call: Call, parameter: bytes, value: bytes, *pairs: bytes) -> Reply:
+    """Refused: settings are those that the server was started with."""
+    name = shorten(parameter)
+    if name.lower() not in call.server.settings or len(pairs) % 2:
+        raise InvalidRequest(f"Unknown option or number of arguments for CONFIG SET - '{name}'")
+    raise InvalidRequest(
+        f"CONFIG SET failed (possibly related to argument '{name}') - can't set immutable config;"
+        " start the server with the option you want (see twistd kvstore --help)"
+    )
+
+
+@command("CONFIG|RESETSTAT", ADMIN, group="server")
+def config_resetstat(call: Call) -> Reply:
+    """Set the counters that INFO shows to zero."""
+    server = call.server
+    server.connections_received = server.connections_refused = server.requests_executed = server.errors = 0
+    call.table.expired_count = 0
+    for row in table.all_rows():
+        row.calls = 0
+    return OK
+
+
+@command("CONFIG|REWRITE", ADMIN, group="server")
+def config_rewrite(call: Call) -> Reply:
+    """Refused: the server has no configuration file."""
+    raise Failure("The server is running without a config file")
+
+
+@command("TIME", FAST, group="server")
+def time(call: Call) -> Reply:
+    """Tell the server's clock: seconds since the epoch, and microseconds of the current one."""
+    seconds, milliseconds = divmod(call.server.now_ms(), MS_PER_S)
+    return [b"%d" % seconds, b"%d" % (milliseconds * 1000)]
+
+
+@command("LASTSAVE", FAST, group="server")
+def lastsave(call: Call) -> Reply:
+    """Tell when the newest checkpoint was made, in seconds since the epoch."""
+    return call.server.checkpoint_ms() // MS_PER_S
+
+
+@command("BGSAVE", ADMIN, group="server", options="[SCHEDULE]")
+def bgsave(call: Call, *options: bytes) -> Reply:
+    """Begin a compaction: the log is merged into a new checkpoint by another process."""
+    if options and (len(options) > 1 or options[0].upper() != b"SCHEDULE"):
+        raise syntax_error()
+    if not call.server.compact_now():
+        raise Failure("Background save already in progress")
+    return Status("Background saving started")
+
+
+@command("BGREWRITEAOF", ADMIN, group="server")
+def bgrewriteaof(call: Call) -> Reply:
+    """Begin a compaction: the log is merged into a new checkpoint by another process."""
+    if not call.server.compact_now():
+        raise Failure("Background append only file rewriting already in progress")
+    return Status("Background append only file rewriting started")
+
+
+@command("MONITOR", ADMIN | NO_MULTI, group="server")
+def monitor(call: Call) -> Reply:
+    """Show every request of every client, as it executes, until the connection ends."""
+    call.client.monitoring = True
+    return OK
+
+
+@command("SHUTDOWN", ADMIN | NO_MULTI, group="server", options="[NOSAVE|SAVE] [NOW] [FORCE] [ABORT]")
+def shutdown(call: Call, *options: bytes) -> Reply:
+    """Stop the server; every acknowledged write is on disk already, whatever the options.
+
+    No reply but the closed connection.
+    """
+    given = {option.upper() for option in options}
+    if given == {b"ABORT"}:
+        raise Failure("No shutdown in progress.")
+    if not given <= {b"NOSAVE", b"SAVE", b"NOW", b"FORCE"} or given >= {b"NOSAVE", b"SAVE"}:
+        raise syntax_error()
+    call.client.closing = True
+    call.server.shutdown()
+    return NO_REPLY
+
+
+@command("ROLE", FAST, group="server")
+def role(call: Call) -> Reply:
+    """Tell the place in replication: a master without replicas."""
+    return [b"master", 0, []]
