@@ -44,6 +44,8 @@ class ParseTests(SynchronousTestCase):
             "[]:80",
             "h:٣",
             "h:999999",
+            "a..b:1",
+            "x" * 64 + ":1",
         ):
             error = self.assertRaises(ValueError, parse_address, text)
             self.assertIn("HOST:PORT", str(error))

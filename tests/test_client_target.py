@@ -19,7 +19,7 @@ from kvstore.client.target import LookupFailed, find_server, freshest, is_addres
 
 CATALOG = Address("catalog.example", 9097)
 
-#: As the real catalog_server words it (coop-computing-tools 7).
+#: As the real catalog_server words it (catalog_server 8.0.0).
 ENTRY = {
     "name": "box.example",
     "lastheardfrom": 1000,
@@ -113,6 +113,22 @@ class FreshestTests(SynchronousTestCase):
     def test_bytes_that_are_not_utf8_hide_no_entry(self) -> None:
         """The catalog passes on what others sent it, whatever the bytes."""
         body = b'[{"owner":"\xff"},' + json.dumps(ENTRY).encode() + b"]"
+        self.assertEqual(freshest(body, 200, "me-a5", CATALOG).port, 4444)
+
+    def test_names_that_the_real_catalog_writes_oddly(self) -> None:
+        """An apostrophe, and UTF-8 past ASCII, which the real catalog does not write as JSON, hide no entry."""
+        body = rb"""[
+{"name":"localhost","lastheardfrom":1795426245,"address":"127.0.0.1","type":"hashtable","port":5001,"project":"a\'b"},
+{"name":"localhost","lastheardfrom":1795426245,"address":"127.0.0.1","type":"hashtable","port":5002,"project":"a\"b"},
+{"name":"localhost","lastheardfrom":1795426245,"address":"127.0.0.1","type":"hashtable","port":5003,"project":"a\\\'"},
+{"name":"localhost","lastheardfrom":1795426245,"address":"127.0.0.1","type":"hashtable","port":5005,"project":"\uffffffc3\uffffffbc"}
+]"""
+        for project, port in (("a'b", 5001), ('a"b', 5002), ("a\\'", 5003), ("ü", 5005)):
+            self.assertEqual(freshest(body, 200, project, CATALOG).port, port)
+
+    def test_lines_that_are_not_json_hide_no_other_line(self) -> None:
+        """The catalog writes one entry a line: a line that cannot be read costs that entry only."""
+        body = b'[\n{"project":"\\x"},\n' + json.dumps(ENTRY).encode() + b',\n{"type":\n]\n'
         self.assertEqual(freshest(body, 200, "me-a5", CATALOG).port, 4444)
 
     @given(body=st.binary(max_size=60), status=st.sampled_from([200, 404, 500]))

@@ -15,6 +15,9 @@ DEFAULT_CATALOG = "catalog.cse.nd.edu:9097"
 #: The environment variable that names the catalog, as HOST:PORT.
 CATALOG_VARIABLE = "KVSTORE_CATALOG"
 
+#: The type under which the catalog lists servers like ours; shared with other implementations of the same exercise.
+CATALOG_TYPE = "hashtable"
+
 
 class Address(NamedTuple):
     """Where a server is. `host`: a name, or an IPv4 or IPv6 address without brackets. `port`: 1 to 65535."""
@@ -33,9 +36,19 @@ def parse_address(text: str) -> Address:
         host = host[1:-1]
     elif ":" in host:
         host = ""
-    if not host or not (port.isascii() and port.isdecimal() and len(port) <= 5 and 1 <= int(port) <= 65535):
+    if not _can_be_a_host(host) or not (
+        port.isascii() and port.isdecimal() and len(port) <= 5 and 1 <= int(port) <= 65535
+    ):
         raise ValueError(f"{text!r} is not HOST:PORT with a port from 1 to 65535 (an IPv6 host goes in brackets)")
     return Address(host, int(port))
+
+
+def _can_be_a_host(name: str) -> bool:
+    """Whether a resolver can be asked for it: resolvers raise from within where the idna codec does."""
+    try:
+        return bool(name.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 def catalog_address(text: str | None = None, environment: Mapping[str, str] | None = None) -> Address:

@@ -9,6 +9,11 @@ The host is taken from `address`, from where the catalog in fact received the an
 reverse look-up made of it (which need not lead back); `name` is for catalogs that give no address. Anybody may
 announce anything, so entries that make no sense are passed over.
 
+The real catalog (`catalog_server` 8.0.0, Debian coop-computing-tools 9.9) does not always write JSON: an apostrophe
+comes out as `\\'`, and a byte of UTF-8 past ASCII sign-extended, as `\\uffffffc3`. One such name anywhere in the list
+must not hide the others, nor itself, so both are mended, and if the list still is not JSON it is read line by line: it
+has one entry a line.
+
 Rejected: `urllib.request`, which would send the question through whatever proxy the environment names.
 """
 
@@ -16,16 +21,17 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 from typing import Any
 
-from kvstore.base.address import Address, catalog_address, parse_address
-
-#: The type under which kvstore servers are announced; shared with other implementations of the same exercise.
-CATALOG_TYPE = "hashtable"
+from kvstore.base.address import CATALOG_TYPE, Address, catalog_address, parse_address
 
 QUERY_PATH = "/query.json"
 
 LOOKUP_TIMEOUT_SECONDS = 5.0
+
+#: An escape, in the catalog's list; the group is the byte of one that was sign-extended.
+_ODD_ESCAPE = re.compile(rb"\\(?:uffffff([89a-f][0-9a-f])|.)", re.DOTALL)
 
 
 class LookupFailed(OSError):
@@ -74,16 +80,35 @@ def freshest(body: bytes, status: int, project: str, catalog: Address) -> Addres
     """
     if status != http.client.OK:
         raise LookupFailed(f"the catalog at {catalog} answers with HTTP status {status}")
-    try:
-        entries = json.loads(body.decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        entries = None
-    if not isinstance(entries, list):
+    entries = _entries(_ODD_ESCAPE.sub(_mended, body).decode("utf-8", "replace"))
+    if entries is None:
         raise LookupFailed(f"the catalog at {catalog} answers with something that is not a JSON list")
     found = [server for entry in entries if (server := _server(entry, project)) is not None]
     if not found:
         raise LookupFailed(f"the catalog at {catalog} knows no server of project {project!r}")
     return max(found)[1]
+
+
+def _mended(odd: re.Match[bytes]) -> bytes:
+    if odd[1]:
+        return bytes.fromhex(odd[1].decode("ascii"))
+    return b"'" if odd[0] == b"\\'" else odd[0]
+
+
+def _entries(text: str) -> list[Any] | None:
+    """The list in `text`; if it is not JSON as a whole, what is JSON in it. None if there is no list at all."""
+    try:
+        whole = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return [entry for line in text.split("\n") if (entry := _line(line)) is not None] or None
+    return whole if isinstance(whole, list) else None
+
+
+def _line(line: str) -> Any:
+    try:
+        return json.loads(line.strip().removesuffix(","), strict=False)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _server(entry: Any, project: str) -> tuple[float, Address] | None:
