@@ -268,6 +268,10 @@ def recover(disk: Disk, now_us: Callable[[], int], random_bytes: Callable[[int],
     OSError. Durability: everything in the returned state is on disk when this returns, whatever it was before.
     """
     found = examine(disk)
+    if found.leftovers:
+        # The server may have been killed between a rename and the sync of the directory: a power cut now could keep these
+        # removals and lose the rename that made the files leftovers.
+        disk.sync_directory()
     for name in found.leftovers:
         disk.remove(name)
     if found.live is None:
