@@ -13,14 +13,16 @@ Files
   - Size changes happen in their order, because a journaling file system logs them so: the file is as long as it was
     after some number of them, and a growing write may have stopped at any byte. The size does not tell of the data: a
     file may have grown and hold zeros where the data was lost.
-  - After a failed `sync` the effects up to it stay undecided for ever: no later `sync` makes them durable, though
-    reads go on showing them, as Linux does (the pages are marked clean).
+  - After a failed `sync` the bytes written before it stay undecided for ever: no later `sync`, not even of a later
+    process, makes them durable, though reads go on showing them, as Linux does (the pages are marked clean). Only
+    writing them again does. Their size is not lost so: it is in the journal, and a journal that cannot be written stops
+    the file system.
 
 The directory
 : Names are a durable map plus the operations since. Each operation happened or did not, whatever became of the others;
   a rename is one operation, so its target is the old or the new file, never neither. A file may have a name and no
   content. A file whose content was synced and whose name was not may be missing. Syncing a file does not save its
-  name; syncing the directory saves no content. A failed `sync_directory` leaves its operations undecided for ever.
+  name; syncing the directory saves no content. A failed `sync_directory` leaves its operations as they were.
 
 Not modelled: a disk that loses what it said was synced, and stale sectors of other files in a file that grew (ordered
 data mode and unwritten extents exclude them).
@@ -50,18 +52,26 @@ class _Effect:
     `offset`.
     """
 
-    __slots__ = ("data", "offset", "size_before", "state")
+    __slots__ = ("data", "offset", "size_before", "size_is_durable", "state")
 
     def __init__(self, offset: int, data: bytes | None, size_before: int) -> None:
         self.offset = offset
         self.data = data
         self.size_before = size_before
+        self.size_is_durable = False
         self.state = _PENDING
 
     def copy(self) -> _Effect:
         twin = _Effect(self.offset, self.data, self.size_before)
+        twin.size_is_durable = self.size_is_durable
         twin.state = self.state
         return twin
+
+    def synced(self, succeeded: bool) -> None:
+        """A sync was tried while this was pending, or later."""
+        self.size_is_durable |= succeeded
+        if self.state == _PENDING and (succeeded or self.data is not None):
+            self.state = _DURABLE if succeeded else _ABANDONED
 
     def size_after(self) -> int:
         return self.offset if self.data is None else max(self.size_before, self.offset + len(self.data))
@@ -119,10 +129,9 @@ class Inode:
         _resize(self.content, length)
 
     def sync(self, succeeded: bool) -> None:
-        """Make the effects so far durable, or (a failed sync) undecided for ever."""
+        """Make the effects so far durable, or (a failed sync) leave the bytes of writes undecided for ever."""
         for effect in self._effects:
-            if effect.state == _PENDING:
-                effect.state = _DURABLE if succeeded else _ABANDONED
+            effect.synced(succeeded)
         done = 0
         for effect in self._effects:
             if effect.state != _DURABLE:
@@ -151,11 +160,11 @@ class Inode:
         return bytes(image)
 
     def _choose_steps(self, chooser: Chooser) -> int:
-        """How many steps of all size changes happened: at least those up to the last durable effect."""
+        """How many steps of all size changes happened: at least those that a sync made durable."""
         least = total = 0
         for effect in self._effects:
             total += effect.size_steps()
-            if effect.state == _DURABLE:
+            if effect.size_is_durable:
                 least = total
         return least + chooser.choose(Fate.SIZE, total - least + 1) if total > least else total
 
@@ -181,7 +190,7 @@ class Platter:
         twin = Platter()
         twin.names = dict(self.names)
         twin._durable_names = dict(self._durable_names)
-        twin._operations = [operation.copy() for operation in self._operations]
+        twin._operations = list(self._operations)
         twin._next_number = self._next_number
         for number in sorted(self._reachable()):
             twin.inodes[number] = self.inodes[number].copy()
@@ -191,7 +200,7 @@ class Platter:
         """The platter as a power cut leaves it, everything on it durable."""
         names = dict(self._durable_names)
         for operation in self._operations:
-            if operation.state == _DURABLE or (not operation.is_visible_in(names) or chooser.choose(Fate.ENTRY, 2)):
+            if operation.is_visible_in(names) and chooser.choose(Fate.ENTRY, 2):
                 operation.apply(names)
         left = Platter()
         left._next_number = self._next_number
@@ -239,11 +248,10 @@ class Platter:
 
     def sync_directory(self, succeeded: bool) -> None:
         """Sync the directory."""
-        for operation in self._operations:
-            if operation.state == _PENDING:
-                operation.state = _DURABLE if succeeded else _ABANDONED
-        while self._operations and self._operations[0].state == _DURABLE:
-            self._operations.pop(0).apply(self._durable_names)
+        if succeeded:
+            for operation in self._operations:
+                operation.apply(self._durable_names)
+            self._operations.clear()
 
     def _new_inode(self, image: bytes) -> int:
         self._next_number += 1
@@ -273,16 +281,10 @@ class Platter:
 class _Operation:
     """One change of the directory: the entries that it sets, all at once (None: removed)."""
 
-    __slots__ = ("changes", "state")
+    __slots__ = ("changes",)
 
     def __init__(self, changes: dict[str, int | None]) -> None:
         self.changes = changes
-        self.state = _PENDING
-
-    def copy(self) -> _Operation:
-        twin = _Operation(self.changes)
-        twin.state = self.state
-        return twin
 
     def is_visible_in(self, names: dict[str, int]) -> bool:
         return any(names.get(name) != number for name, number in self.changes.items())
