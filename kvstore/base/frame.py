@@ -4,20 +4,22 @@ A **frame** is one commit in a log, or one stretch of a checkpoint: a header lin
 
     +KV1 SEQUENCE DURABLE TIME LENGTH BODYSUM HEADSUM\\r\\n
 
-All fields are lower-case hexadecimal of fixed width: SEQUENCE (16 digits), DURABLE (16: the sequence number known to be on disk
-when the frame was written), TIME (16: microseconds since the epoch), LENGTH of the body in bytes (8), BODYSUM (8: CRC-32 of
-the body) and HEADSUM (8: CRC-32 of the header before it). A **block** is 4096 bytes: what a file says of itself, as
-`name=value` fields, padded with spaces, and a CRC-32 of all of it at its end. Both lines are RESP simple strings, so that a whole
-file is a stream that any RESP parser reads and `grep -a '^+KV1'` lists the commits.
+All fields are lower-case hexadecimal of fixed width: SEQUENCE (16 digits), DURABLE (16: the sequence number known to
+be on disk when the frame was written), TIME (16: microseconds since the epoch), LENGTH of the body in bytes (8),
+BODYSUM (8: CRC-32 of the body) and HEADSUM (8: CRC-32 of the header before it). A **block** is 4096 bytes: what a
+file says of itself, as `name=value` fields, padded with spaces, and a CRC-32 of all of it at its end. Both lines are
+RESP simple strings, so that a whole file is a stream that any RESP parser reads and `grep -a '^+KV1'` lists the
+commits.
 
-Every CRC starts from the file's **salt**, four random bytes from its first block (whose own CRC starts from 0). So a frame copied from
-another file is invalid here, and a client cannot put a valid frame into a value: after a torn write the search for later
-frames would take it for ours.
+Every CRC starts from the file's **salt**, four random bytes from its first block (whose own CRC starts from 0). So a
+frame copied from another file is invalid here, and a client cannot put a valid frame into a value: after a torn write
+the search for later frames would take it for ours.
 
 The header has a checksum of its own because LENGTH must be believed before the body can be read.
 
-Rejected: a binary header (40 bytes less a commit, and nothing that a person can read); CRC-32C or xxHash (faster, but not in
-the standard library; zlib's CRC-32 takes 60 µs for a full 64 KiB, and far less than the system call for usual commits).
+Rejected: a binary header (40 bytes less a commit, and nothing that a person can read); CRC-32C or xxHash (faster, but
+not in the standard library; zlib's CRC-32 takes 60 µs for a full 64 KiB, and far less than the system call for usual
+commits).
 """
 
 from __future__ import annotations
@@ -100,8 +102,9 @@ def decode_block(data: bytes, kind: str, salt: int = 0) -> dict[str, str] | None
 class FrameReader:
     """The frames of a file from `offset` on, streamed in pieces of a mebibyte.
 
-    Iterating yields each `Frame` whose checksums are right, up to the first place that is not one; then `stopped_at` is the
-    offset of that place and `reason` says what is there: None if it is the end of the file or zeros up to it. Raises OSError.
+    Iterating yields each `Frame` whose checksums are right, up to the first place that is not one; then `stopped_at`
+    is the offset of that place and `reason` says what is there: None if it is the end of the file or zeros up to it.
+    Raises OSError.
     """
 
     def __init__(self, file: File, offset: int, salt: int) -> None:

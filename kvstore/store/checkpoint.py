@@ -1,13 +1,14 @@
 """The checkpoint: the whole state as of one commit, in one file that is only ever replaced whole.
 
-Layout: a header block (which store, the salt, the commit it covers), then frames numbered 1, 2, ... of about 64 KiB of `SET`
-operations, then one frame without operations that says how many keys there were. Written under a temporary name, synced,
-renamed: a crash leaves the old one or the new one. So there is no torn tail here: whatever is not exactly this is damage.
+Layout: a header block (which store, the salt, the commit it covers), then frames numbered 1, 2, ... of about 64 KiB
+of `SET` operations, then one frame without operations that says how many keys there were. Written under a temporary
+name, synced, renamed: a crash leaves the old one or the new one. So there is no torn tail here: whatever is not
+exactly this is damage.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from kvstore.base.disk import Disk, File
@@ -17,13 +18,17 @@ from kvstore.base.limits import KIB, MIB
 
 NAME = "table.ckpt"
 _KIND = "KVCKPT1"
+_END = b"+KVEND keys="
 _FRAME_BYTES = 64 * KIB
 #: The writer syncs this often, so that the log's own syncs never wait behind a large heap of dirty pages.
 _SYNC_EVERY_BYTES = 2 * MIB
 
 
 class CheckpointHeader(NamedTuple):
-    """What a checkpoint says of itself. `covers`: number of the last commit in it. `store`, `salt`: as in a log's header."""
+    """What a checkpoint says of itself.
+
+    `covers`: number of the last commit in it. `store`, `salt`: as in a log's header.
+    """
 
     store: str
     salt: int
@@ -56,10 +61,13 @@ class CheckpointWriter:
             self._end_frame()
 
     def finish(self) -> int:
-        """Write the last frame and sync; returns the size in bytes. Durability: the content is on disk, the name is not."""
+        """Write the last frame and sync; returns the size in bytes.
+
+        Durability: the content is on disk, the name is not.
+        """
         if self._pieces:
             self._end_frame()
-        self._pieces = [b"+KVEND keys=%016x\r\n" % self._keys]
+        self._pieces = [b"%b%016x\r\n" % (_END, self._keys)]
         self._end_frame()
         self._file.sync()
         self._file.close()
@@ -101,8 +109,8 @@ class CheckpointReader:
             fields["store"], int(fields["salt"], 16), int(fields["covers"], 16), int(fields["created"], 16)
         )
 
-    def frames(self, count_keys: Callable[[], int]) -> Iterator[Frame]:
-        """Yield each frame with operations. `count_keys`: asked at the end how many keys the caller found in them."""
+    def frames(self) -> Iterator[Frame]:
+        """Yield each frame with operations; `check_keys` is to be called when all are read."""
         reader = FrameReader(self._file, BLOCK_BYTES, self.header.salt)
         previous: Frame | None = None
         for expected, frame in enumerate(reader, 1):
@@ -113,7 +121,12 @@ class CheckpointReader:
             previous = frame
         if reader.reason is not None or reader.stopped_at != self._file.size():
             raise DamagedStore(self._name, reader.stopped_at, reader.reason or "bytes after the last frame", "")
-        if previous is None or not previous.body.startswith(b"+KVEND keys="):
+        if previous is None or not previous.body.startswith(_END):
             raise DamagedStore(self._name, reader.stopped_at, "the checkpoint ends before its last frame", "")
-        if int(previous.body[12:28], 16) != count_keys():
-            raise DamagedStore(self._name, previous.offset, "the number of keys is not the one noted at the end", "")
+        self._last = previous
+
+    def check_keys(self, count: int) -> None:
+        """Refuse the checkpoint if it did not hold as many keys as its last frame says. `count`: the keys found."""
+        noted = int(self._last.body[len(_END) : len(_END) + 16], 16)
+        if noted != count:
+            raise DamagedStore(self._name, self._last.offset, f"{count} keys where {noted} were written", "")

@@ -1,7 +1,8 @@
-"""The open commit: what this turn of the event loop has changed so far, and how to take the last request's part of it back.
+"""The open commit: what this turn of the event loop has changed so far, and how to take the last request's part of it
+back.
 
-Every mutator of the table records here, before it changes anything: the encoded operation, which becomes part of the next
-frame of the log; the key, so that reads of it wait for that frame; and the state before, so that a request that
+Every mutator of the table records here, before it changes anything: the encoded operation, which becomes part of the
+next frame of the log; the key, so that reads of it wait for that frame; and the state before, so that a request that
 fails half-way (the disk is full, a bug) is undone whole. `room` is how many bytes of operations the log has space
 reserved for; past it the log is asked for more first, and may refuse with StorageFull.
 """
@@ -17,8 +18,8 @@ Before = tuple[bytes, bytes | None, int | None]
 class OpenCommit:
     """Operations recorded since the last frame was closed.
 
-    `sequence`: the number this commit will have. `reserve`: asked for room, with the total bytes of operations; returns the
-    room now there; raises StorageFull (nothing recorded) or StorageFault.
+    `sequence`: the number this commit will have. `reserve`: asked for room, with the total bytes of operations;
+    returns the room now there; raises StorageFull (nothing recorded) or StorageFault.
     """
 
     __slots__ = ("everything", "keys", "operations", "requests", "reserve", "room", "sequence", "size_bytes", "undo")
@@ -47,7 +48,10 @@ class OpenCommit:
         self.undo.append((key, value, deadline_ms))
 
     def record_flush(self, operation: bytes, values: dict[bytes, bytes], deadlines: dict[bytes, int]) -> None:
-        """Record that everything goes; `values` and `deadlines` are kept for the undo, not copied. Raises StorageFull."""
+        """Record that everything goes; `values` and `deadlines` are kept for the undo, not copied.
+
+        Raises StorageFull.
+        """
         size = self.size_bytes + len(operation)
         if size > self.room:
             self.room = self.reserve(size)

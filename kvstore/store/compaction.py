@@ -1,8 +1,9 @@
 """When to compact: the policy, nothing else.
 
-With `--compact-after N`: when the log holds more than N operations. Without: when the log is larger than the checkpoint and
-than 16 MiB. So a checkpoint of n bytes is rewritten only after n bytes of log were written: the cost of compaction per byte
-written stays constant as the data grows. After a failure the next attempt waits, twice as long each time.
+With `--compact-after N`: when the log holds more than N operations. Without: when the log is larger than the
+checkpoint and than 16 MiB. So a checkpoint of n bytes is rewritten only after n bytes of log were written: the cost
+of compaction per byte written stays constant as the data grows. After a failure the next attempt waits, twice as long
+each time.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Indexes of documents by a member: they appear when asked for.
 
-The first `query` on a subkey builds the index of that subkey (one pass over the table); from then on every write maintains
-the indexes that exist, and no others. An index maps each atomic JSON value to the keys of the documents that have the
-subkey equal to it. Equality is JSON's: `true` is not 1, and 1 equals 1.0. At most MAX_INDEXES exist; the one
-least recently asked for goes first.
+The first `query` on a subkey builds the index of that subkey (one pass over the table); from then on every write
+maintains the indexes that exist, and no others. An index maps each atomic JSON value to the keys of the documents
+that have the subkey equal to it. Equality is JSON's: `true` is not 1, and 1 equals 1.0. At most MAX_INDEXES exist;
+the one least recently asked for goes first.
 
 A document is a value whose text is a JSON object; any other value has no members and is in no index.
 """
@@ -53,8 +53,10 @@ class DocumentIndexes:
         self._by_subkey: OrderedDict[str, dict[Atom, dict[bytes, None]]] = OrderedDict()
 
     def find(self, subkey: str, value: Any) -> list[bytes]:
-        """The keys of the documents whose member `subkey` equals the atomic JSON `value`. Keys past their deadline may be
-        among them. Raises ValueError if `value` is an array or object."""
+        """The keys of the documents whose member `subkey` equals the atomic JSON `value`.
+
+        Keys past their deadline may be among them. Raises ValueError if `value` is an array or object.
+        """
         atom = atom_of(value)
         if atom is None:
             raise ValueError("only an atomic value (string, number, true, false or null) can be asked for")

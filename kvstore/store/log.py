@@ -1,18 +1,21 @@
 """The transaction log: one file that commits are appended to, as frames.
 
-Layout: a header block (which store this is, the salt, the number of the first commit), two mark blocks, then frames, then
-zeros. The file is filled with zeros ahead of the frames: a sync that need not change the file's size or its
-block map takes two thirds of the time, and a full disk shows when room is reserved, before a request has changed anything.
+Layout: a header block (which store this is, the salt, the number of the first commit), two mark blocks, then frames,
+then zeros. The file is filled with zeros ahead of the frames: a sync that need not change the file's size or its
+block map takes two thirds of the time, and a full disk shows when room is reserved, before a request has changed
+anything.
 
-A **mark** says that commits up to a number, and the file up to a byte, are known to be on disk. It is written about once a
-second, and proves that the newest frames were promised when no later frame can: without it a bit flipped in the last frame
-could not be told from a torn write. The two blocks are written in turns, so that a torn mark leaves the other.
+A **mark** says that commits up to a number, and the file up to a byte, are known to be on disk. It is written about
+once a second, and proves that the newest frames were promised when no later frame can: without it a bit flipped in
+the last frame could not be told from a torn write. The two blocks are written in turns, so that a torn mark leaves
+the other.
 
-The log holds effects (see `operations`) and knows no command. It knows nothing of replies, either: who may hear of a commit,
-and when, is decided above.
+The log holds effects (see `operations`) and knows no command. It knows nothing of replies, either: who may hear of a
+commit, and when, is decided above.
 
-Rejected: appending to a growing file (160 µs a sync instead of 105); a file of a fixed size used as a ring (a second way for a
-frame to be old); recycling old segments (the same, and a torn tail then ends in old frames instead of zeros).
+Rejected: appending to a growing file (160 µs a sync instead of 105); a file of a fixed size used as a ring (a second
+way for a frame to be old); recycling old segments (the same, and a torn tail then ends in old frames instead of
+zeros).
 """
 
 from __future__ import annotations
@@ -33,8 +36,11 @@ _KIND, _MARK = "KVLOG1", "KVMARK1"
 
 
 class LogHeader(NamedTuple):
-    """What a log says of itself. `store`: 32 hex digits, the same in all files of a directory. `first`: number of its first
-    commit. `salt`: where its checksums start."""
+    """What a log says of itself.
+
+    `store`: 32 hex digits, the same in all files of a directory. `first`: number of its first commit. `salt`: where
+    its checksums start.
+    """
 
     store: str
     salt: int
@@ -43,7 +49,10 @@ class LogHeader(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """Commits up to `sequence`, and the file up to byte `end`, are on disk. The mark with the higher `number` is the newer."""
+    """Commits up to `sequence`, and the file up to byte `end`, are on disk.
+
+    The mark with the higher `number` is the newer.
+    """
 
     number: int
     sequence: int
@@ -99,14 +108,20 @@ class TransactionLog:
         return offset
 
     def write(self, offset: int, frame: bytes) -> None:
-        """Write a frame at its place. Raises StorageFault on any error; the log is unusable after it. Durability: none yet."""
+        """Write a frame at its place.
+
+        Raises StorageFault on any error; the log is unusable after it. Durability: none yet.
+        """
         try:
             self._file.write_at(offset, frame)
         except OSError as error:
             raise StorageFault(f"cannot write to {self.name} at byte {offset}: {error}") from error
 
     def sync(self) -> None:
-        """Return when everything written is on disk. Raises StorageFault on any error, and then is not to be called again."""
+        """Return when everything written is on disk.
+
+        Raises StorageFault on any error, and then is not to be called again.
+        """
         try:
             self._file.sync()
         except OSError as error:

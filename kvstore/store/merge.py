@@ -1,16 +1,18 @@
 """Compaction: merge the checkpoint with the sealed segments into a new checkpoint. Runs in a process of its own.
 
-The segments are read first and reduced to the last state of each key in them; then the old checkpoint is streamed through: a
-frame none of whose keys changed is copied as it is, of any other the changed keys are dropped; last come the changed keys
-with their new state. So the memory needed is that of the segments' last states, whatever the size of the checkpoint, and every
-byte of the input is read and checked: each compaction proves that the files can be recovered.
+The segments are read first and reduced to the last state of each key in them; then the old checkpoint is streamed
+through: a frame none of whose keys changed is copied as it is, of any other the changed keys are dropped; last come
+the changed keys with their new state. So the memory needed is that of the segments' last states, whatever the size of
+the checkpoint, and every byte of the input is read and checked: each compaction proves that the files can be
+recovered.
 
-The child only ever writes one new file under a temporary name of its own. Renaming it over the checkpoint and removing the segments
-is left to the server, which holds the lock on the directory: a child that outlives its server can do no harm.
+The child only ever writes one new file under a temporary name of its own. Renaming it over the checkpoint and
+removing the segments is left to the server, which holds the lock on the directory: a child that outlives its server
+can do no harm.
 
-As a program: `python -m kvstore.store.merge DIRECTORY OUTPUT SALT COVERS SEGMENT...` prints one JSON line, then waits for the end of its
-standard input: it keeps the old files open until the server has removed their names, so that the freeing of their blocks
-does not fall to the server.
+As a program: `python -m kvstore.store.merge DIRECTORY OUTPUT SALT COVERS SEGMENT...` prints one JSON line, then waits
+for the end of its standard input: it keeps the old files open until the server has removed their names, so that the
+freeing of their blocks does not fall to the server.
 """
 
 from __future__ import annotations
@@ -135,7 +137,7 @@ def _copy_old(file: File, delta: Delta, writer: CheckpointWriter) -> None:
     reader = CheckpointReader(file)
     changed = delta.keys
     keys = 0
-    for frame in reader.frames(lambda: keys):
+    for frame in reader.frames():
         operations = decode(frame.body)
         keys += len(operations)
         if delta.flushed:
@@ -145,6 +147,7 @@ def _copy_old(file: File, delta: Delta, writer: CheckpointWriter) -> None:
             continue
         kept = [encoded for operation in operations if (encoded := _merged(operation, changed))]
         writer.add(b"".join(kept), len(kept))
+    reader.check_keys(keys)
 
 
 def _merged(operation: Operation, changed: dict[bytes, KeyState]) -> bytes | None:

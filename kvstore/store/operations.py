@@ -1,8 +1,8 @@
 """The operations: the small closed set of effects that the log and the checkpoint are made of.
 
-Each is one RESP array, with absolute values and absolute deadlines, about a single key; so replay is deterministic, two states
-of one key merge without history, and every file of the store is a stream that any RESP parser reads. They are also valid
-Redis commands, so that a person knows them and `redis-cli --pipe` takes them:
+Each is one RESP array, with absolute values and absolute deadlines, about a single key; so replay is deterministic,
+two states of one key merge without history, and every file of the store is a stream that any RESP parser reads. They
+are also valid Redis commands, so that a person knows them and `redis-cli --pipe` takes them:
 
 | operation | effect |
 |---|---|
@@ -13,8 +13,8 @@ Redis commands, so that a person knows them and `redis-cli --pipe` takes them:
 | `PERSIST key` | the key, which exists, has no deadline |
 | `FLUSHALL` | all keys are gone: the one operation about every key |
 
-No command is named here, and no operation depends on the time it is replayed at: a key past its deadline stays in the files
-until a `DEL` says that the server removed it.
+No command is named here, and no operation depends on the time it is replayed at: a key past its deadline stays in the
+files until a `DEL` says that the server removed it.
 """
 
 from __future__ import annotations
@@ -78,7 +78,10 @@ def decode(body: bytes) -> list[Operation]:
 
 
 def apply(operations: Iterable[Operation], values: dict[bytes, bytes], deadlines: dict[bytes, int]) -> None:
-    """Replay operations on a state. `values`, `deadlines` (ms since the epoch): changed in place. Raises BadOperation."""
+    """Replay operations on a state.
+
+    `values`, `deadlines` (ms since the epoch): changed in place. Raises BadOperation.
+    """
     for operation in operations:
         kind = operation[0]
         if kind == b"SET":

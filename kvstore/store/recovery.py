@@ -6,9 +6,10 @@ Files, and their life cycle:
 - `table.txn.NNN`, sealed segments: former live logs, NNN the number of their first commit in 16 hexadecimal digits.
 - `table.txn`, the live log. It exists from the first start on: a new one takes its name in one step.
 
-The state is the checkpoint, then the segments that begin after C in order of their numbers, then the live log, without a gap. Segments
-that begin at or before C are wholly in the checkpoint: leftovers of a crash before their removal. A segment that
-begins where the live log does is the live log under a second name: a crash in the middle of sealing.
+The state is the checkpoint, then the segments that begin after C in order of their numbers, then the live log,
+without a gap. Segments that begin at or before C are wholly in the checkpoint: leftovers of a crash before their
+removal. A segment that begins where the live log does is the live log under a second name: a crash in the middle of
+sealing.
 
 **The verdicts.** What stands where the next frame should be:
 
@@ -20,8 +21,8 @@ begins where the live log does is the live log under a second name: a crash in t
 | a bad frame that nothing says was on disk | corruption | torn tail |
 | a valid frame with another number than expected | corruption | as a bad frame |
 
-A clean end is fine. A torn tail was never promised: it is copied aside (`table.txn.torn-NNN`), cut off, and reported. Corruption is
-never served and never skipped: DamagedStore.
+A clean end is fine. A torn tail was never promised: it is copied aside (`table.txn.torn-NNN`), cut off, and reported.
+Corruption is never served and never skipped: DamagedStore.
 
 `examine` only reads; `recover` examines, then mends what a crash left (temporary files, leftovers, torn tail).
 """
@@ -63,8 +64,9 @@ class Tail(NamedTuple):
 class Examined(NamedTuple):
     """What the files hold. `sequence`: number of the last commit. `live`: None in a directory never used.
 
-    `durable`: the last commit that something says is on disk. `entries`: operations in the live log; `live_end`: where its
-    next frame goes. `segments`: sealed segments not in the checkpoint, in order. `leftovers`: files to be removed.
+    `durable`: the last commit that something says is on disk. `entries`: operations in the live log; `live_end`:
+    where its next frame goes. `segments`: sealed segments not in the checkpoint, in order. `leftovers`: files to be
+    removed.
     """
 
     values: dict[bytes, bytes]
@@ -164,7 +166,7 @@ def _examine(disk: Disk) -> Examined:
 
 
 def _check_leftovers(disk: Disk, replay: _Replay, names: list[str], live: LogHeader) -> None:
-    """Refuse a segment that is neither covered by the checkpoint nor the live log's second name: it is not ours to remove."""
+    """Refuse a segment that is neither in the checkpoint nor the live log's second name: it is not ours to remove."""
     for name in names:
         file = disk.open_read(name)
         try:
@@ -186,8 +188,9 @@ def _read_checkpoint(disk: Disk, replay: _Replay) -> int:
     try:
         reader = checkpoint.CheckpointReader(file)
         replay.belongs(reader.header.store, checkpoint.NAME)
-        for frame in reader.frames(lambda: len(replay.values)):
+        for frame in reader.frames():
             replay.apply(frame, checkpoint.NAME)
+        reader.check_keys(len(replay.values))
         replay.sequence = replay.durable = reader.header.covers
         replay.time_us = reader.header.created_us
         return file.size()
@@ -225,7 +228,10 @@ def _expect_first(replay: _Replay, first: int, name: str) -> None:
 
 
 def _replay_frames(file: File, replay: _Replay, header: LogHeader, name: str) -> tuple[int, str | None, int]:
-    """Apply the frames of a log to `replay`. Returns where they stop, why (None at a clean end), and their operations."""
+    """Apply the frames of a log to `replay`.
+
+    Returns where they stop, why (None at a clean end), and their operations.
+    """
     _expect_first(replay, header.first, name)
     reader = FrameReader(file, FRAMES_AT, header.salt)
     entries = 0
@@ -240,7 +246,10 @@ def _replay_frames(file: File, replay: _Replay, header: LogHeader, name: str) ->
 
 
 def _read_live(file: File, replay: _Replay, header: LogHeader, mark: Mark) -> tuple[int, int, Tail | None]:
-    """Read the live log and judge its end. Returns its number of operations, the end of its frames, and the torn tail."""
+    """Read the live log and judge its end.
+
+    Returns its number of operations, the end of its frames, and the torn tail.
+    """
     end, reason, entries = _replay_frames(file, replay, header, LIVE)
     promised = max(replay.durable, mark.sequence)
     if reason is not None:
@@ -264,13 +273,14 @@ class Recovered(NamedTuple):
 def recover(disk: Disk, now_us: Callable[[], int], random_bytes: Callable[[int], bytes]) -> Recovered:
     """Read the files, mend what a crash left, and open the log. The directory must be locked.
 
-    `now_us`: microseconds since the epoch. `random_bytes`: a source of randomness such as os.urandom. Raises DamagedStore,
-    OSError. Durability: everything in the returned state is on disk when this returns, whatever it was before.
+    `now_us`: microseconds since the epoch. `random_bytes`: a source of randomness such as os.urandom. Raises
+    DamagedStore, OSError. Durability: everything in the returned state is on disk when this returns, whatever it was
+    before.
     """
     found = examine(disk)
     if found.leftovers:
-        # The server may have been killed between a rename and the sync of the directory: a power cut now could keep these
-        # removals and lose the rename that made the files leftovers.
+        # The server may have been killed between a rename and the sync of the directory: a power cut now could keep
+        # these removals and lose the rename that made the files leftovers.
         disk.sync_directory()
     for name in found.leftovers:
         disk.remove(name)

@@ -1,10 +1,10 @@
 """The order in which SCAN walks the keys: buckets by hash, with cursors that survive growth and shrinking.
 
-Like an index it appears when asked for: the first SCAN sorts the keys into buckets (some 0.3 s for a million keys), writes
-maintain them while scans go on, and they are dropped when no scan came for a while. A cursor is a bucket number, counted with
-its bits reversed: when the number of buckets doubles or halves, what was visited stays visited (the method is Pieter
-Noordhuis's, from Redis's dict.c). So every key that is there during a whole scan is given at least once, with
-no state kept per scan.
+Like an index it appears when asked for: the first SCAN sorts the keys into buckets (some 0.3 s for a million keys),
+writes maintain them while scans go on, and they are dropped when no scan came for a while. A cursor is a bucket
+number, counted with its bits reversed: when the number of buckets doubles or halves, what was visited stays visited
+(the method is Pieter Noordhuis's, from Redis's dict.c). So every key that is there during a whole scan is given at
+least once, with no state kept per scan.
 
 Rejected: the position in the dict (reading it costs a walk from the start, and deletions shift it); a copy of all keys
 per scan (memory in the hands of clients that never come back).
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 #: Aim of keys in a bucket; twice or a quarter of it on average changes the number of buckets.
 _FILL = 8
 _LEAST_BITS = 4
+_KEPT_TICKS = 300
 
 
 class ScanOrder:
@@ -30,6 +31,7 @@ class ScanOrder:
         self._bits = 0
         self._count = 0
         self._buckets: list[list[bytes]] = []
+        self._idle_ticks = 0
 
     @property
     def is_built(self) -> bool:
@@ -37,10 +39,12 @@ class ScanOrder:
         return bool(self._buckets)
 
     def scan(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
-        """About `count` keys (at least 1) from `cursor` on (0 begins). Returns the next cursor, 0 at the end, and the keys.
+        """About `count` keys (at least 1) from `cursor` on (0 begins). Returns the next cursor, 0 at the end, and the
+        keys.
 
         Keys past their deadline may be among them.
         """
+        self._idle_ticks = 0
         if not self._buckets:
             self._build()
         mask = (1 << self._bits) - 1
@@ -51,6 +55,12 @@ class ScanOrder:
             position = _after(position, self._bits)
             if not position or len(keys) >= count:
                 return position, keys
+
+    def age(self) -> None:
+        """A tick passed; after _KEPT_TICKS of them without a scan the buckets are dropped."""
+        self._idle_ticks += 1
+        if self._buckets and self._idle_ticks > _KEPT_TICKS:
+            self.drop()
 
     def drop(self) -> None:
         """Forget the buckets; the next scan builds them again. Cursors stay valid."""

@@ -1,9 +1,9 @@
 """The synchronous store service: the table, and the files that make it durable. What the edge talks to.
 
-A turn of the event loop goes: requests change `table` (its mutators record in the open commit); `close_commit` makes a frame
-of it; `write` and `sync` put it on disk; `settle` says that it is. Between `close_commit` and `settle` one commit is in
-flight, while the next one may already grow. Who calls `write` and `sync`, and in which thread, is the edge's
-choice (group commit); everything else here belongs to one thread.
+A turn of the event loop goes: requests change `table` (its mutators record in the open commit); `close_commit` makes
+a frame of it; `write` and `sync` put it on disk; `settle` says that it is. Between `close_commit` and `settle` one
+commit is in flight, while the next one may already grow. Who calls `write` and `sync`, and in which thread, is the
+edge's choice (group commit); everything else here belongs to one thread.
 
 A reply may leave when the commit it waits for is settled: `commit_for_key`, `commit_for_table` name it.
 
@@ -47,7 +47,8 @@ class Commit(NamedTuple):
 class Store:
     """The store of one data directory, recovered and open. Takes the lock on `disk`.
 
-    `now_us`: the wall clock in microseconds since the epoch. `random_bytes`: such as os.urandom. Raises StartRefused, OSError.
+    `now_us`: the wall clock in microseconds since the epoch. `random_bytes`: such as os.urandom. Raises StartRefused,
+    OSError.
     """
 
     def __init__(
@@ -155,6 +156,10 @@ class Store:
         """The number of the last commit that was written."""
         return self.table.pending.sequence - (2 if self.in_flight else 1)
 
+    def settled_sequence(self) -> int:
+        """The number of the last settled commit: replies that wait for it, or an earlier one, may leave."""
+        return self.in_flight.sequence - 1 if self.in_flight is not None else self.table.pending.sequence - 1
+
     def note_durable(self, sequence: int) -> None:
         """Commits up to `sequence` are known to be on disk: a `sync` begun after they were written has returned."""
         self._must_work()
@@ -216,13 +221,19 @@ class Store:
         log_bytes = self.log.end + self.segment_bytes
         return self.policy.is_due(self.log.entries, log_bytes, self.checkpoint_bytes, self._now_us() // 1000)
 
-    def seal(self) -> MergeJob:
-        """Seal the log, begin a fresh one, and return what is to be merged. Nothing may be open or in flight.
+    def can_compact(self) -> bool:
+        """Whether there is anything to merge and no compaction is under way."""
+        return self._job is None and bool(self._segments or self.log.entries)
 
-        Raises StorageFull or OSError if it could not begin (nothing changed: try later), StorageFault if it stopped half-way.
+    def seal(self) -> MergeJob:
+        """Seal the log, begin a fresh one, and return what is to be merged. No commit may be in flight; one may be
+        open.
+
+        Raises StorageFull or OSError if it could not begin (nothing changed: try later), StorageFault if it stopped
+        half-way.
         """
         self._must_work()
-        assert self.in_flight is None and not self.has_changes() and self._job is None
+        assert self.in_flight is None and self._job is None
         covers = self.table.pending.sequence - 1
         if self.log.header.first <= covers:
             self._switch_logs(covers)
@@ -235,14 +246,20 @@ class Store:
     def _switch_logs(self, covers: int) -> None:
         """Give the live log its sealed name, then put a fresh log in its place. See `recovery` for a crash in between.
 
-        The directory is synced between the two steps: else a power cut could keep the second and lose the first, and with
-        it the only name of the sealed segment.
+        The directory is synced between the two steps: else a power cut could keep the second and lose the first, and
+        with it the only name of the sealed segment.
         """
         old = self.log
         self.sync()
         sealed = segment_name(old.header.first)
         header = new_log_header(old.header.store, covers + 1, self._now_us(), self._random_bytes)
         new = create_log(self._disk, LIVE + ".tmp", header)
+        pending = self.table.pending
+        try:
+            room = new.reserve(pending.size_bytes)
+        except (StorageFull, StorageFault):
+            new.close()
+            raise
         try:
             self._disk.link(LIVE, sealed)
             self._disk.sync_directory()
@@ -256,10 +273,13 @@ class Store:
         self.segment_bytes += old.end
         old.close()
         self.log = new
-        self.table.pending = self._open_commit(covers + 1)
+        pending.room = room
 
     def finish_compaction(self, size_bytes: int) -> None:
-        """The merge wrote its file, `size_bytes` long: put it in place and remove what it replaces. Raises StorageFault."""
+        """The merge wrote its file, `size_bytes` long: put it in place and remove what it replaces.
+
+        Raises StorageFault.
+        """
         self._must_work()
         assert self._job is not None
         job = self._job

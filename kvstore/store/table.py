@@ -1,11 +1,13 @@
 """The table: keys, values, deadlines; the mutators that record every change; expiry.
 
-Keys and values are bytes in a plain dict (the densest thing Python has: 235 bytes for a key with 100 bytes). The mutators
-here are the only way to change the table, and each records its operation in the open commit before it changes anything: no
-command can forget to. Whoever must know of changes (indexes, the scan order, WATCH) is an observer.
+Keys and values are bytes in a plain dict (the densest thing Python has: 235 bytes for a key with 100 bytes). The
+mutators here are the only way to change the table, and each records its operation in the open commit before it
+changes anything: no command can forget to. Whoever must know of changes (indexes, the scan order, WATCH) is an
+observer.
 
 Expiry is exact: a key past its deadline is gone for every reader at once; a heap of deadlines finds such keys, and
-`remove_expired` removes them for good, a bounded number at a time, each with its `DEL` in the log. The clock is a parameter.
+`remove_expired` removes them for good, a bounded number at a time, each with its `DEL` in the log. The clock is a
+parameter.
 
 Rejected: sampling for expired keys (Redis; memory held by keys nobody can see); an entry object per key (56 bytes and
 an allocation more each).
@@ -40,8 +42,8 @@ class Observer(Protocol):
 class Table:
     """The state that requests read and change.
 
-    `now_ms`: the wall clock, in milliseconds since the epoch. `pending`: the open commit, replaced by the store when a frame
-    is closed.
+    `now_ms`: the wall clock, in milliseconds since the epoch. `pending`: the open commit, replaced by the store when
+    a frame is closed.
     """
 
     def __init__(self, now_ms: Callable[[], int], pending: OpenCommit) -> None:
@@ -106,9 +108,7 @@ class Table:
         """Give `key` a value and a deadline (ms since the epoch) or none. Raises StorageFull; then nothing changed."""
         before = self.values.get(key)
         deadlines = self.deadlines
-        self.pending.record(
-            key, encode_set(key, value, deadline_ms), before, deadlines.get(key) if deadlines else None
-        )
+        self.pending.record(key, encode_set(key, value, deadline_ms), before, deadlines.get(key) if deadlines else None)
         self.values[key] = value
         if deadline_ms is not None:
             self._set_deadline(key, deadline_ms)
@@ -151,7 +151,10 @@ class Table:
         self._replace({}, {})
 
     def remove_expired(self, limit: int) -> int:
-        """Remove up to `limit` keys whose deadline has passed; returns how many went. Stops early when the disk is full."""
+        """Remove up to `limit` keys whose deadline has passed; returns how many went.
+
+        Stops early when the disk is full.
+        """
         now = self.now_ms()
         removed = 0
         heap = self._heap

@@ -1,0 +1,233 @@
+"""One connection and the factory of them: between Twisted's transports and the sessions.
+
+`KVStoreProtocol` is a LineReceiver in raw mode: bytes go to the session as they come, since line mode copies the rest
+of its buffer for every line and cannot carry binary values; which bytes make a request is the wire room's knowledge.
+Everything the client can do ends here: nothing it sends raises out of `rawDataReceived`.
+
+A client whose replies pile up past one limit is not read from until it has taken them; past a second it is dropped. One
+that has sent its last byte (half-closed) still gets the replies it waits for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from kvstore.base.errors import StorageFault
+from kvstore.commands import RAW_TAILS
+from kvstore.commands.context import Call, Client, Server
+from kvstore.edge.group_commit import GroupCommit
+from kvstore.edge.outlet import Outlet
+from kvstore.edge.settings import Settings
+from kvstore.session.session import Hooks, Session
+from kvstore.wire.parser import RequestParser
+
+_log = Logger()
+_TOO_MANY = b"-ERR max number of clients reached\r\n"
+
+
+@implementer(IHalfCloseableProtocol)
+class KVStoreProtocol(LineReceiver):
+    """One client's connection. See the module."""
+
+    def __init__(self, factory: KVStoreFactory) -> None:
+        self.factory: KVStoreFactory = factory
+        self._commit = factory.commit
+        self._store = factory.server.store
+        self._waiting = False
+        self._paused = False
+        self._input_ended = False
+        self._gone = False
+
+    def connectionMade(self) -> None:
+        """Register the client, and begin."""
+        factory = self.factory
+        transport: Any = self.transport
+        self.setRawMode()
+        _tune(transport)
+        server = factory.server
+        server.connections_received += 1
+        client = Client(
+            server.connections_received, _show(transport.getPeer()), _show(transport.getHost()), server.now_ms()
+        )
+        parser = RequestParser(RAW_TAILS, factory.settings.max_request_bytes)
+        self.client = client
+        self._session = Session(Call(server, client), parser, factory.hooks, factory.settings.pause_reading_bytes)
+        self._outlet = Outlet(transport, self._pump)
+        client.unread_request_bytes = lambda: self._session.unread_bytes
+        client.unsent_reply_bytes = self._unsent_bytes
+        client.close = transport.abortConnection
+        server.clients[client.identity] = client
+        factory.protocols[client.identity] = self
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """Bytes from the client: execute the requests they complete."""
+        try:
+            self._session.receive(data)
+            self._pump()
+        except StorageFault as fault:
+            self.factory.fault(fault)
+
+    def settled(self, sequence: int) -> bool:
+        """See `Waiter`."""
+        if self._gone:
+            return False
+        self._session.release(sequence)
+        self._waiting = False
+        self._pump()
+        return False
+
+    def push(self, data: bytes) -> None:
+        """Send the client something it has not asked for just now."""
+        if not self._gone:
+            self._session.push(data)
+            self._outlet.send(self._session.take_ready())
+            self._slow_down()
+
+    def _pump(self) -> None:
+        """Send what may leave, and go on with waiting requests while there is room for their replies."""
+        if self._gone:
+            return
+        session, outlet = self._session, self._outlet
+        while True:
+            ready = session.take_ready()
+            if ready:
+                outlet.send(ready)
+            if not session.has_backlog or session.closing:
+                break
+            budget = self.factory.settings.pause_reading_bytes - self._unsent_bytes()
+            if budget <= 0:
+                break
+            session.run(budget)
+        if not self._waiting and session.waits_for:
+            self._waiting = True
+            self._commit.wait(self)
+        if self._store.table.pending.operations:
+            self._commit.schedule()
+        if session.has_backlog or session.held_bytes or outlet.unsent_bytes or self._paused:
+            self._slow_down()
+        if (session.closing or self._input_ended) and not (session.waits_for or outlet.unsent_bytes):
+            self._end(session)
+
+    def _slow_down(self) -> None:
+        """Stop or resume reading, by what the client has not taken yet; drop it past the limit."""
+        settings = self.factory.settings
+        unsent = self._unsent_bytes()
+        transport: Any = self.transport
+        if unsent > settings.drop_client_bytes:
+            _log.warn(
+                "client {address} dropped: {unsent} bytes of replies not taken, more than --drop-client-bytes {limit}",
+                address=self.client.address, unsent=unsent, limit=settings.drop_client_bytes,
+            )  # fmt: skip
+            transport.abortConnection()
+            return
+        pause = self._session.has_backlog or unsent > settings.pause_reading_bytes
+        if pause and not self._paused:
+            self._paused = True
+            transport.pauseProducing()
+        elif self._paused and not pause:
+            self._paused = False
+            if not self._input_ended:
+                transport.resumeProducing()
+
+    def _unsent_bytes(self) -> int:
+        return self._outlet.unsent_bytes + self._session.held_bytes
+
+    def _end(self, session: Session) -> None:
+        if not session.has_backlog or session.closing:
+            transport: Any = self.transport
+            transport.loseConnection()
+
+    def readConnectionLost(self) -> None:
+        """The client will send no more; it may still be reading: close when it has its replies."""
+        self._input_ended = True
+        self._pump()
+
+    def writeConnectionLost(self) -> None:
+        """The client reads no more."""
+        transport: Any = self.transport
+        transport.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Forget the client. Its changes that are not committed yet will be; it just does not hear of it."""
+        self._gone = True
+        self._session.disconnected()
+        self._outlet.stopProducing()
+        self.factory.server.clients.pop(self.client.identity, None)
+        self.factory.protocols.pop(self.client.identity, None)
+
+
+class _Refused(Protocol):
+    """A connection past --max-clients: an error, and goodbye."""
+
+    def connectionMade(self) -> None:
+        """Say so, and close."""
+        transport: Any = self.transport
+        transport.write(_TOO_MANY)
+        transport.loseConnection()
+
+
+class KVStoreFactory(Factory):
+    """Makes a protocol for each connection, and holds what they share.
+
+    `protocols`: the connections, by the number of their client; `server.clients` is what commands see of them.
+    `fault`: called with a StorageFault; the server must not go on.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        settings: Settings,
+        server: Server,
+        commit: GroupCommit,
+        hooks: Hooks,
+        fault: Callable[[StorageFault], None],
+    ) -> None:
+        self.settings = settings
+        self.server = server
+        self.commit = commit
+        self.hooks = hooks
+        self.fault = fault
+        self.protocols: dict[int, KVStoreProtocol] = {}
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        """A protocol for a new connection, or one that refuses it."""
+        if len(self.protocols) >= self.settings.max_clients:
+            self.server.connections_refused += 1
+            return _Refused()
+        return KVStoreProtocol(self)
+
+    def drop_idle(self) -> None:
+        """Disconnect the clients that sent nothing for --idle-timeout."""
+        limit_ms = self.settings.idle_timeout_s * 1000
+        now_ms = self.server.now_ms()
+        for protocol in list(self.protocols.values()):
+            client = protocol.client
+            if limit_ms and now_ms - client.last_request_ms > limit_ms and not client.monitoring:
+                transport: Any = protocol.transport
+                transport.abortConnection()
+
+
+def _tune(transport: Any) -> None:
+    """Small replies at once, and a peer that vanished found out in the end. Not every transport is TCP."""
+    for method in ("setTcpNoDelay", "setTcpKeepAlive"):
+        tune = getattr(transport, method, None)
+        if tune is not None:
+            tune(True)
+
+
+def _show(address: Any) -> str:
+    """An address as CLIENT LIST shows it: host:port, or the path of a UNIX socket."""
+    host = getattr(address, "host", None)
+    if host is not None:
+        return f"{host}:{address.port}"
+    name = getattr(address, "name", None)
+    return f"{name.decode('utf-8', 'replace') if isinstance(name, bytes) else name or 'unix'}:0"

@@ -1,0 +1,298 @@
+"""The server as a tree of services: what starts, in which order, and what stops.
+
+Start: lock the directory and recover (the same path after a kill, a crash and a first start), then listen, then
+announce. Nothing is opened before `startService`: twistd has become a daemon by then. A start that is refused is one
+line on stderr, in the log, and exit status 1.
+
+Stop is a courtesy, never needed: no more connections, the compaction child killed, one last commit, a mark. `kill -9`
+skips all of it and loses nothing that was acknowledged.
+
+Fail-stop: after a StorageFault the process ends at once with exit status 1, without a word to any client: a reply
+could be a lie. Whoever supervises the process starts it again, and recovery tells what is on disk.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.internet import TimerService
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from kvstore.base.disk import RealDisk
+from kvstore.base.errors import StartRefused, StorageFault
+from kvstore.commands.context import Server
+from kvstore.edge.compactor import Compactor
+from kvstore.edge.group_commit import GroupCommit, InLoopWriter
+from kvstore.edge.protocol import KVStoreFactory
+from kvstore.edge.settings import Settings
+from kvstore.edge.status import info_sections
+from kvstore.edge.watching import Monitor, Trace
+from kvstore.session.session import Hooks
+from kvstore.store.compaction import CompactionPolicy
+from kvstore.store.store import Store
+
+_log = Logger()
+
+#: Expired keys removed in one go, and the pause between goes while there are more: a bounded amount of work per tick.
+_EXPIRED_AT_ONCE = 500
+_EXPIRY_PERIOD_S = 0.1
+_EXPIRY_HURRY_S = 0.01
+_TICK_S = 1.0
+
+
+def _exit_at_once(status: int) -> None:
+    sys.stdout.flush()
+    os._exit(status)
+
+
+def refuse_start(reason: str) -> SystemExit:
+    """The exception that ends a start: one line on stderr, exit status 1."""
+    line = f"kvstore: {reason}"
+    _log.critical("{line}", line=line)
+    if sys.__stderr__ is not None and sys.stderr is not sys.__stderr__:
+        print(line, file=sys.__stderr__, flush=True)
+        return SystemExit(1)
+    return SystemExit(line)
+
+
+class KVStoreService(MultiService):
+    """One server. `reactor`: its loop. `exit_process`: called with the exit status on fail-stop.
+
+    After `startService`: `store`, `factory`, `compactor`, `commit`, `port_numbers` (TCP ports listened on).
+    """
+
+    def __init__(self, settings: Settings, reactor: Any, exit_process: Callable[[int], None] = _exit_at_once) -> None:
+        super().__init__()
+        self.settings = settings
+        self._reactor = reactor
+        self._exit_process = exit_process
+        self._ports: list[IListeningPort] = []
+        self._trace: Trace | None = None
+        self._syncing: Deferred[None] | None = None
+        self.port_numbers: list[int] = []
+
+    # Start
+
+    def startService(self) -> None:
+        """Recover, listen, announce. Raises SystemExit after saying why, if the start is refused."""
+        _raise_file_limit(self.settings.max_clients)
+        try:
+            self._open_store()
+            self._open_trace()
+        except (StartRefused, StorageFault, OSError) as error:
+            raise refuse_start(str(error)) from None
+        self._assemble()
+        super().startService()
+        for endpoint in self.settings.endpoints:
+            serverFromString(self._reactor, endpoint).listen(self.factory).addCallbacks(
+                self._listening, self._cannot_listen, errbackArgs=(endpoint,)
+            )
+
+    def _open_store(self) -> None:
+        began = time.monotonic()
+        disk = RealDisk(self.settings.data_path)
+        policy = CompactionPolicy(self.settings.compact_after_entries)
+        self.store = Store(disk, lambda: time.time_ns() // 1000, os.urandom, policy)
+        found = self.store.found
+        if self.store.torn_copy is not None and found.tail is not None:
+            _log.warn(
+                "cut a torn tail, never acknowledged, off the log at byte {offset} ({reason}); copy kept as {copy}",
+                offset=found.tail.offset, reason=found.tail.reason, copy=self.store.torn_copy,
+            )  # fmt: skip
+        _log.info(
+            "recovered {keys} keys as of commit {sequence} from {path} in {seconds:.2f} s",
+            keys=len(self.store.table.values), sequence=found.sequence, path=self.settings.data_path,
+            seconds=time.monotonic() - began,
+        )  # fmt: skip
+        if self.settings.sync != "always":
+            _log.warn(
+                "--sync {policy}: a power cut can lose the writes that were acknowledged last",
+                policy=self.settings.sync,
+            )
+
+    def _open_trace(self) -> None:
+        if self.settings.trace_path is not None:
+            self._trace = Trace(self.settings.trace_path)
+
+    def _assemble(self) -> None:
+        settings, store = self.settings, self.store
+        self.hooks = Hooks()
+        self.compactor = Compactor(self._reactor, store, settings.data_path)
+        writer = InLoopWriter(store, sync=settings.sync == "always")
+        self.commit = GroupCommit(self._reactor, store, writer, settings.sync, self.fail_stop, self._between_commits)
+        server = Server(store, lambda: time.time_ns() // 1_000_000, settings.as_config(), os.urandom(20).hex())
+        self.server = server
+        server.compact_now = self._compact_now
+        server.shutdown = lambda: self._reactor.callLater(0, self._reactor.stop)
+        server.info.update(info_sections(self))
+        self.factory = KVStoreFactory(settings, server, self.commit, self.hooks, self.fail_stop)
+        self.hooks.commit_now = self.commit.commit_now
+        if settings.group_limit:
+            self.hooks.request_limit = settings.group_limit
+        self.hooks.report_bug = lambda text: _log.failure("{text}", text=text)
+        self.hooks.monitor = Monitor(self.factory).add
+        if self._trace is not None:
+            self.hooks.watchers.append(self._trace)
+        self._add_timers()
+
+    def _add_timers(self) -> None:
+        for period, work in ((_TICK_S, self._tick), (_EXPIRY_PERIOD_S, self._expire)):
+            timer = TimerService(period, self._guarded, work)
+            timer.clock = self._reactor
+            timer.setServiceParent(self)
+        if self.settings.project is not None:
+            self._announcer().setServiceParent(self)
+
+    def _announcer(self) -> Service:
+        from kvstore.edge.catalog import CatalogAnnouncer
+
+        settings = self.settings
+        assert settings.project is not None
+        return CatalogAnnouncer(
+            self._reactor, settings.project, settings.owner, lambda: next(iter(self.port_numbers), 0), settings.catalog
+        )
+
+    def _listening(self, port: IListeningPort) -> None:
+        self._ports.append(port)
+        address: Any = port.getHost()
+        number = getattr(address, "port", None)
+        if number is not None:
+            self.port_numbers.append(number)
+        text = f"Listening on port {number}" if number is not None else f"Listening on {address}"
+        _log.info("{text}", text=text)
+        if sys.__stdout__ is not None and not sys.__stdout__.closed:
+            print(text, file=sys.__stdout__, flush=True)
+
+    def _cannot_listen(self, failure: Failure, endpoint: str) -> None:
+        reason = refuse_start(
+            f"cannot listen on {endpoint}: {failure.getErrorMessage()}; choose another --port or --listen"
+        )
+        if not self.running:
+            raise reason
+        self._exit_process(1)
+
+    # While it runs
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except StorageFault as fault:
+            self.fail_stop(fault)
+
+    def _tick(self) -> None:
+        """Once a second: look after the files and the clients."""
+        store = self.store
+        store.check_files()
+        if self.settings.sync == "everysec":
+            self._sync_in_background()
+        elif store.mark():
+            store.sync()
+        store.table.scan_order.age()
+        self.factory.drop_idle()
+        if store.in_flight is None:
+            self.compactor.begin_if_due()
+        if self._trace is not None:
+            self._trace.flush()
+
+    def _expire(self) -> None:
+        """Remove keys past their deadline, some at a time; sooner again if there are more."""
+        table = self.store.table
+        removed = table.remove_expired(_EXPIRED_AT_ONCE)
+        table.pending.undo.clear()
+        if table.pending.operations:
+            self.commit.schedule()
+        if removed == _EXPIRED_AT_ONCE:
+            self._reactor.callLater(_EXPIRY_HURRY_S, self._guarded, self._expire)
+
+    def _sync_in_background(self) -> None:
+        """--sync everysec: a sync of a second's worth of writes takes long; a thread waits for it."""
+        store = self.store
+        sequence = store.settled_sequence()
+        if self._syncing is not None or sequence <= store.durable_sequence:
+            return
+
+        def synced(_: None) -> None:
+            self._syncing = None
+            store.note_durable(sequence)
+            store.mark()
+
+        def failed(failure: Failure) -> None:
+            self.fail_stop(StorageFault(f"the sync of the log failed: {failure.getErrorMessage()}"))
+
+        self._syncing = deferToThread(store.log.sync)
+        self._syncing.addCallback(synced)
+        self._syncing.addErrback(failed)
+
+    def _between_commits(self) -> None:
+        if self._syncing is None:  # a thread may be syncing the file that sealing would close
+            self.compactor.begin_if_due()
+
+    def _compact_now(self) -> bool:
+        asked = self.compactor.ask()
+        self._reactor.callLater(0, self._guarded, self._tick)
+        return asked
+
+    def fail_stop(self, fault: StorageFault) -> None:
+        """The disk failed under the log: nothing more is acknowledged, by anybody."""
+        _log.critical("fail-stop: {fault}; nothing more is acknowledged; start again to recover", fault=fault)
+        for protocol in list(self.factory.protocols.values()):
+            transport: Any = protocol.transport
+            transport.abortConnection()
+        self._exit_process(1)
+
+    # Stop
+
+    async def _stop(self) -> None:
+        for port in self._ports:
+            await _deferred(port.stopListening())
+        self.compactor.stop()
+        if self.store.failed is None and self.store.in_flight is None:
+            self.commit.commit_now()
+            if self.settings.sync == "always" and self.store.mark():
+                self.store.sync()
+        for protocol in list(self.factory.protocols.values()):
+            transport: Any = protocol.transport
+            transport.loseConnection()
+        if self._trace is not None:
+            self._trace.close()
+            self.hooks.watchers.clear()
+
+    def stopService(self) -> Deferred[None]:
+        """Stop in order: listening, compaction, the last commit, connections. Returns when all is said."""
+        _log.info("stopping")
+        stopped = _deferred(super().stopService())
+        stopped.addCallback(lambda _: Deferred.fromCoroutine(self._stop()))
+        return stopped
+
+
+def _deferred(result: Any) -> Deferred[None]:
+    from twisted.internet.defer import maybeDeferred
+
+    return maybeDeferred(lambda: result)
+
+
+def _raise_file_limit(max_clients: int) -> None:
+    """Let the process have as many files open as it may have clients, as far as the hard limit allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max_clients + 64
+    if soft < wanted and soft != resource.RLIM_INFINITY:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        if allowed < wanted:
+            _log.warn("only {allowed} files may be open: fewer clients than --max-clients fit", allowed=allowed)
+
+
+def make_tree(settings: Settings, reactor: Any) -> KVStoreService:
+    """The server for these settings, not started. Opens nothing."""
+    return KVStoreService(settings, reactor)
