@@ -12,7 +12,8 @@
 What is here runs on a bare Python, with nothing installed: a program that only talks to the server needs neither
 Twisted nor the server's other dependencies. Hence `deferred`, which imports Twisted, is not imported here.
 
-Reading order: `target` (which server is meant), `exchange` (requests, replies, pauses), `sync`, `deferred`.
+Reading order: `target` (which server is meant), `exchange` (requests, replies, pauses), `sync`, `deferred` and
+its `pipeline`. `raw`, `timing` and `progress` are what the programs in `scripts` share.
 """
 
 from kvstore.base.address import Address

@@ -10,8 +10,8 @@ What a reply means:
 | result | error | the caller gets |
 |---|---|---|
 | success | | the value, or None |
-| failure | says "no such key" | KeyError; after a repeated `remove`, success (below) |
-| failure | anything else: disk full (MISCONF), a value that is not JSON, ... | RequestRefused |
+| failure | "no such key" | KeyError; after a repeated `remove`, success (below) |
+| failure | anything else: a full disk, a value that is not JSON, ... | RequestRefused |
 | invalid | | ValueError |
 
 Failures other than a missing key are not KeyErrors: a program that takes a KeyError of `remove` for "it was gone
@@ -52,8 +52,8 @@ _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 class RequestRefused(Exception):
     """The server understood the request and will not do it now, for another reason than a missing key.
 
-    Its text is the server's: `MISCONF ...` when its disk is full, for instance; see the module for why it is no
-    KeyError.
+    Its text is the server's: `Errors writing to the log: ...` when its disk is full, for instance. See the module for
+    why this is no KeyError.
     """
 
 
@@ -114,7 +114,7 @@ def outcome(reply: dict[str, Any], method: str, key: str | None, repeated: bool)
     error = str(reply.get("error"))
     if reply["result"] == "invalid":
         raise ValueError(error)
-    if NO_SUCH_KEY not in error:
+    if error.removeprefix("ERR ") != NO_SUCH_KEY:
         raise RequestRefused(error)
     if method == "remove" and repeated:
         return None
