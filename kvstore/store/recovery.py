@@ -36,7 +36,7 @@ from typing import NamedTuple
 
 from kvstore.base.disk import Disk, File, replace_with
 from kvstore.base.errors import DamagedStore
-from kvstore.base.frame import Frame, FrameReader, later_headers
+from kvstore.base.frame import BLOCK_BYTES, Frame, FrameReader, later_headers
 from kvstore.base.limits import MIB
 from kvstore.store import checkpoint
 from kvstore.store.log import (
@@ -45,6 +45,7 @@ from kvstore.store.log import (
     Mark,
     TransactionLog,
     create_log,
+    mark_offset,
     read_log_header,
     read_mark,
 )
@@ -292,11 +293,23 @@ def recover(disk: Disk, now_us: Callable[[], int], random_bytes: Callable[[int],
         copy = _cut(disk, file, found.tail, found.sequence + 1)
     assert found.live_mark is not None
     log = TransactionLog(file, LIVE, found.live, found.live_end, found.entries, found.live_mark)
+    _write_again(file, found.live_mark, found.live_end)
     log.sync()  # commits that were written, not synced, by a server that was killed
     log.write_mark(found.sequence, log.end)
     log.sync()
     disk.sync_directory()
     return Recovered(found, log, copy)
+
+
+def _write_again(file: File, mark: Mark, end: int) -> None:
+    """Write the newest mark, and the frames after it, once more: about the last second of the server before.
+
+    If that server stopped because a sync failed, the system still shows these bytes but believes that they are on disk
+    (Linux marks such pages clean): a sync alone would return at once and save nothing.
+    """
+    for start, stop in ((mark_offset(mark), mark_offset(mark) + BLOCK_BYTES), (mark.end, end)):
+        for at in range(start, stop, MIB):
+            file.write_at(at, file.read_at(at, min(MIB, stop - at)))
 
 
 def _cut(disk: Disk, file: File, tail: Tail, sequence: int) -> str:

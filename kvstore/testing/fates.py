@@ -149,7 +149,7 @@ class Survey:
         return self._kept.choose(fate, options)
 
     def combinations(self) -> float:
-        """About how many combinations there are: exact where no answer changes the later questions."""
+        """How many combinations there are, unless an answer changes the later questions: then more or fewer."""
         return math.exp(min(self.logarithm, 700.0))
 
 

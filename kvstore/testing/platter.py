@@ -9,7 +9,8 @@ Files
 
   - A write is decided for every 512-byte sector that it touches. Its bytes in one sector are lost, kept, garbage,
     zeros, or torn at any byte (the new ones before it and the old ones after, or the other way round). Bytes beside
-    those written stay as they are ("powersafe overwrite", as SQLite assumes it too).
+    those written stay as they are ("powersafe overwrite", as SQLite assumes it too), and so do bytes that were written
+    over with the same ones.
   - Size changes happen in their order, because a journaling file system logs them so: the file is as long as it was
     after some number of them, and a growing write may have stopped at any byte. The size does not tell of the data: a
     file may have grown and hold zeros where the data was lost.

@@ -226,22 +226,25 @@ class SimulatedDisk:
         return self._of(self._platter.after_crash(chooser), self.capacity_bytes, record)
 
     def crashes(self, limit: int, seed: str = "", *, most: int = 4096, record: bool = False) -> Iterator[SimulatedDisk]:
-        """The disks that a power cut now can leave: every one if there are about `limit` or fewer, else that many,
-        spread.
+        """The disks that a power cut now can leave: every one if there are no more than `limit`, else a spread of them.
 
-        `seed`: of the random part. `most`: how many places to try where something can be torn at any byte. The same
-        disk can come up more than once: compare `contents`.
+        `limit`: at most; `seed`: of the random part. `most`: how many places to try where something can be torn at any
+        byte. The same disk can come up more than once: compare `contents`.
         """
         survey = Survey(most)
         self._platter.after_crash(survey)
-        if survey.combinations() > 1.01 * limit:
-            for chooser in spread(survey, limit, seed):
-                yield self.crash(chooser, record=record)
-            return
+        choosers = spread(survey, limit, seed) if survey.combinations() > 1.01 * limit else self._every(limit, most)
+        for chooser in choosers:
+            yield self.crash(chooser, record=record)
+
+    def _every(self, limit: int, most: int) -> Iterator[Chooser]:
+        """Every combination, but no more than `limit`: the survey can be short of the truth."""
         every = Enumeration(most)
-        yield self.crash(every, record=record)
-        while every.advance():
-            yield self.crash(every, record=record)
+        yield every
+        for _ in range(limit - 1):
+            if not every.advance():
+                return
+            yield every
 
     def kill(self, *, record: bool = False) -> SimulatedDisk:
         """The disk after kill -9 of its process: everything written can be read, and what was not synced can still be
