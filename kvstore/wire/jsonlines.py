@@ -15,6 +15,7 @@ strings could be one key.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -77,19 +78,28 @@ def _value(reply: Reply) -> bytes:
     kind = reply.__class__
     if kind is bytes:
         return dumps(bytes_to_text(reply))
+    if kind is int:
+        return b"%d" % reply
     if kind is JSONText:
         return reply.text  # type: ignore[no-any-return]
     if isinstance(reply, (list, tuple, set, frozenset)):
         return b"[%b]" % b",".join([_value(element) for element in reply])
     if isinstance(reply, dict):
         return b"{%b}" % b",".join(_members(reply.items()))
+    return dumps(_plain(reply))
+
+
+def _plain(reply: Reply) -> Any:
+    """What stands in JSON for a reply that is none of the above."""
     if isinstance(reply, Status):
-        return dumps(reply.text)
-    if isinstance(reply, RequestError):
-        return b'{"error":%b}' % dumps(str(reply))
+        return reply.text
+    if isinstance(reply, RequestError):  # one failed command in the reply of a block
+        return {"error": str(reply)}
     if reply is NULL_ARRAY:
-        return b"null"
-    return dumps(reply)
+        return None
+    if isinstance(reply, float) and not math.isfinite(reply):  # JSON has no number for it
+        return str(reply)
+    return str(reply) if isinstance(reply, str) else reply
 
 
 def _members(items: Iterable[tuple[Any, Any]]) -> Iterable[bytes]:

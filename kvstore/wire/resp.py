@@ -75,7 +75,7 @@ def encode_error(error: RequestError | ProtocolError) -> bytes:
 
 def double_text(number: float) -> bytes:
     """The digits of a double as Redis writes them: `3`, `0.1`, `1e+21`, `inf`, `-inf`, `nan`, `-0`."""
-    if -(2**52) < number <= 2**52 and number.is_integer():
+    if abs(number) <= 2**62 and number.is_integer():
         return b"-0" if number == 0 and math.copysign(1, number) < 0 else b"%d" % int(number)
     if not math.isfinite(number):
         return b"nan" if math.isnan(number) else b"inf" if number > 0 else b"-inf"
@@ -104,14 +104,8 @@ _Append = Callable[[bytes], None]
 
 def _append(append: _Append, reply: Reply, protocol: int) -> None:
     """Write any reply, at any depth."""
-    kind = reply.__class__
-    if kind is bytes:
-        append(b"$%d\r\n%b\r\n" % (len(reply), reply))
-    elif kind is int:
-        append(b":%d\r\n" % reply)
-    else:
-        write = _WRITERS.get(kind) or _writer_of_subclass(reply)
-        write(append, reply, protocol)
+    write = _WRITERS.get(reply.__class__) or _writer_of_subclass(reply)
+    write(append, reply, protocol)
 
 
 def _writer_of_subclass(reply: Reply) -> Callable[[_Append, Any, int], None]:
@@ -197,7 +191,10 @@ def _append_map(append: _Append, reply: dict[Any, Any], protocol: int) -> None:
 
 def _append_all(append: _Append, replies: Iterable[Reply], protocol: int) -> None:
     for reply in replies:
-        _append(append, reply, protocol)
+        if reply.__class__ is bytes:  # KEYS, MGET, SCAN: saves a call for each of many
+            append(b"$%d\r\n%b\r\n" % (len(reply), reply))
+        else:
+            _append(append, reply, protocol)
 
 
 #: How each class is written. For a subclass the first entry that fits counts: hence bool before int, Verbatim

@@ -36,12 +36,13 @@ class Words(list[bytes]):
 _SPACE = b" \t\n\r\v\f"
 #: What makes a line unfit for bytes.split: quotes, and the two spaces that do not end a word.
 _SPECIAL = re.compile(rb"[\"'\v\f]").search
-#: One word: unquoted characters, then perhaps a quoted part. Possessive throughout: it never goes back, nor needs a
+#: One word: unquoted characters, then perhaps a quoted part. Possessive inside: it never goes far back, nor needs a
 #: stack.
 _WORD = re.compile(
-    rb"""([^ \t\r\n"']*+) (?: "((?:[^"\\]++|\\.)*+)" | '((?:[^'\\]++|\\'|\\)*+)' )?+ (?=[ \t\n\r\v\f]|\Z)""",
+    rb"""([^ \t\r\n"']*+) (?: "((?:[^"\\]++|\\.)*+)" | '((?:[^'\\]++|\\'|\\)*+)' )? (?=[ \t\n\r\v\f]|\Z)""",
     re.DOTALL | re.VERBOSE,
 ).match
+_VERB = re.compile(rb"[^ \t\n\r]+").match
 _NEXT = re.compile(rb"[^ \t\n\r\v\f]").search
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _ESCAPED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
@@ -57,7 +58,7 @@ def split_words(line: bytes, raw_tails: Mapping[bytes, int]) -> Words:
     line = line.lstrip(_SPACE).rstrip(b" \t\r\n")
     if _SPECIAL(line):
         return _split_quoted(line, raw_tails)
-    verb = line.split(None, 1)[:1]
+    verb = _VERB(line)
     raw_after = raw_tails.get(verb[0].upper()) if verb else None
     words = Words(line.split(None, MAX_REQUEST_ELEMENTS if raw_after is None else raw_after))
     if len(words) > MAX_REQUEST_ELEMENTS:

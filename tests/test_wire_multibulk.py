@@ -1,0 +1,215 @@
+"""Tests for `kvstore.wire.multibulk`: what is a RESP request and what is refused, by both readers."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvstore.base.errors import ProtocolError
+from kvstore.base.limits import MAX_HEADER_BYTES, MAX_REQUEST_ELEMENTS
+from kvstore.wire.multibulk import Multibulk, split_pipeline
+from kvstore.wire.parser import RequestParser
+from kvstore.wire.resp import pack
+from tests.wire_streams import array, careful_only, cuts, read, refused
+
+LIMIT = 1 << 20
+
+
+class AcceptedTests(SynchronousTestCase):
+    """Arrays of bulk strings, whatever is in the strings."""
+
+    def assert_read(self, stream: bytes, *requests: list[bytes]) -> None:
+        """At every cut, with trailing bytes and without, and by either reader, the stream is these requests."""
+        expected = [array(*request) for request in requests]
+        for chunks in cuts(stream):
+            self.assertEqual(read(chunks), expected)
+        for trailing in (b"*", b"*2\r\n$3\r\nG", b"PI"):
+            self.assertEqual(read([stream + trailing]), expected)
+        with careful_only():
+            self.assertEqual(read([stream]), expected)
+
+    def test_one(self) -> None:
+        """One request."""
+        self.assert_read(b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n", [b"GET", b"a"])
+
+    def test_pipeline_of_one_shape(self) -> None:
+        """Requests with the same number of words, of different lengths."""
+        requests = [[b"GET", b"a"], [b"INCR", b""], [b"X", b"y" * 50]]
+        self.assert_read(b"".join(pack(*request) for request in requests), *requests)
+
+    def test_pipeline_of_many_shapes(self) -> None:
+        """Requests with different numbers of words."""
+        requests = [[b"PING"], [b"SET", b"a", b"b"], [b"GET", b"a"], [b"MSET", b"a", b"b", b"c", b"d"], [b"PING"]]
+        self.assert_read(b"".join(pack(*request) for request in requests), *requests)
+
+    def test_any_bytes(self) -> None:
+        """Strings may hold line ends, and what looks like headers."""
+        odd = [b"\r\n", b"", b"\n", b"\r", b"$1\r\na\r\n", b"*1\r\n$4\r\nPING\r\n", bytes(range(256))]
+        self.assert_read(pack(*odd) + pack(b"GET", b"a"), odd, [b"GET", b"a"])
+
+    def test_ignored_arrays(self) -> None:
+        """Arrays of no or negative length are no requests, alone and between others."""
+        self.assert_read(b"*0\r\n" + pack(b"PING") + b"*-1\r\n*-5\r\n" + pack(b"PING"), [b"PING"], [b"PING"])
+
+    def test_long_strings(self) -> None:
+        """Strings around the length up to which headers are looked up, and around that up to which chunks are split."""
+        for length in (2047, 2048, 2049, 4090, 4096, 5000, 70_000):
+            stream = pack(b"SET", b"k", b"x" * length) * 2 + pack(b"GET", b"a")
+            expected = [array(b"SET", b"k", b"x" * length)] * 2 + [array(b"GET", b"a")]
+            self.assertEqual(read([stream]), expected)
+            self.assertEqual(read([stream[at : at + 1000] for at in range(0, len(stream), 1000)]), expected)
+
+    def test_long_pipeline_in_chunks(self) -> None:
+        """A pipeline in chunks of what one read gives, cut in the middle of requests."""
+        requests = [[b"SET", b"key:%d" % number, b"x" * (number % 7)] for number in range(3000)]
+        stream = b"".join(pack(*request) for request in requests)
+        for size in (1000, 4096, 4097, 16_384, 65_536):
+            chunks = [stream[at : at + size] for at in range(0, len(stream), size)]
+            self.assertEqual(read(chunks), [array(*request) for request in requests])
+
+    def test_elements(self) -> None:
+        """A request may have as many elements as the limit says, and one more ends the stream."""
+        for count in (1023, 1024, MAX_REQUEST_ELEMENTS - 1, MAX_REQUEST_ELEMENTS):
+            (request,) = RequestParser().feed(b"*%d\r\n" % count + b"$1\r\na\r\n" * count)
+            self.assertEqual(request, [b"a"] * count)
+        self.assertEqual(read([b"*%d\r\n" % (MAX_REQUEST_ELEMENTS + 1)]), [refused("invalid multibulk length")])
+
+
+class RefusedTests(SynchronousTestCase):
+    """What is no array of bulk strings ends the stream, with Redis's words, as soon as it can be known."""
+
+    def assert_refused(self, stream: bytes, text: str) -> None:
+        """The last byte of the stream is the first at which it is refused, at every cut and by either reader."""
+        before = pack(b"PING")
+        for chunks in cuts(before + stream):
+            self.assertEqual(read(chunks), [array(b"PING"), refused(text)])
+        self.assertEqual(read([stream + b"\r\n*1\r\n$4\r\nPING\r\n"]), [refused(text)])
+        self.assertEqual(read([before + stream[:-1]]), [array(b"PING")])
+
+    def test_array_length(self) -> None:
+        """The length of an array is a number as Redis writes numbers, within the limit, and CR LF follows."""
+        for length in (b"", b"x", b"01", b"-0", b"+1", b" 1", b"1 ", b"1.0", b"2147483647", b"9" * 30, b"9" * 5000):
+            self.assert_refused(b"*" + length + b"\r\n", "invalid multibulk length")
+        self.assert_refused(b"*1\n", "invalid multibulk length")
+        self.assert_refused(b"*1\rX$1\r\n", "invalid multibulk length")
+
+    def test_string_length(self) -> None:
+        """So is the length of a string; there is no null."""
+        for length in (b"", b"x", b"01", b"-0", b"-1", b"+1", b" 1", b"1 ", b"536870912", b"9" * 30, b"9" * 5000):
+            self.assert_refused(b"*2\r\n$1\r\na\r\n$" + length + b"\r\n", "invalid bulk length")
+        self.assert_refused(b"*1\r\n$1\n", "invalid bulk length")
+
+    def test_element_type(self) -> None:
+        """Every element is a bulk string: not a number, a line, an array or any other type."""
+        for byte in b"*:+-_,#!=(%~>|a1":
+            self.assert_refused(b"*1\r\n" + bytes([byte]), f"expected '$', got '{chr(byte)}'")
+            self.assert_refused(b"*2\r\n$3\r\nGET\r\n" + bytes([byte]), f"expected '$', got '{chr(byte)}'")
+
+    def test_element_type_is_shown_in_ascii(self) -> None:
+        """A byte that cannot be printed is shown by its number."""
+        for byte in b"\r\n\0\x7f\xff":
+            self.assert_refused(b"*1\r\n" + bytes([byte]), f"expected '$', got '\\x{byte:02x}'")
+
+    def test_no_crlf_after_a_string(self) -> None:
+        """A string that is longer than its header said is found at its end, before it is taken for the next header."""
+        for end in (b"XX", b"\n\r", b"\rX", b"\r\r"):
+            self.assert_refused(b"*2\r\n$4\r\nECHO\r\n$1\r\na" + end, "invalid CRLF in request")
+
+    def test_header_length(self) -> None:
+        """A header may be as long as the limit, if only to be refused as no number, and is not read past it."""
+        for start, no_number, too_big in (
+            (b"*", "invalid multibulk length", "too big mbulk count string"),
+            (b"*1\r\n$", "invalid bulk length", "too big bulk count string"),
+        ):
+            for length, text in (
+                (MAX_HEADER_BYTES - 1, no_number),
+                (MAX_HEADER_BYTES, no_number),
+                (MAX_HEADER_BYTES + 1, too_big),
+            ):
+                stream = start + b"1" * (length - 1)
+                for chunks in ([stream + b"\n"], [stream, b"\n"], [stream[:5], stream[5:], b"\n"]):
+                    self.assertEqual(read(chunks), [refused(text)])
+            self.assertEqual(read([stream]), [refused(too_big)])
+
+    def test_announced_lengths_take_no_memory(self) -> None:
+        """Memory is taken for bytes that came, not for lengths that were announced."""
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        parsers = [RequestParser() for _ in range(100)]
+        for parser in parsers:
+            parser.feed(b"*%d\r\n$%d\r\n" % (MAX_REQUEST_ELEMENTS, 1 << 25))
+        self.assertLess(tracemalloc.get_traced_memory()[1], 1 << 20)
+
+
+class SplitTests(SynchronousTestCase):
+    """The fast reader takes what it is sure of, and says what is left."""
+
+    def test_takes_whole_requests(self) -> None:
+        """All whole requests, of one shape or many, and the rest as it is."""
+        get, put = pack(b"GET", b"a"), pack(b"SET", b"a", b"b")
+        for stream, count in ((get, 1), (get * 9, 9), (get + put + get, 3), (put * 2 + get * 2, 4)):
+            for rest in (b"", b"*", b"*2\r\n", b"*2\r\n$3\r\nGET\r\n$5\r\nab", get[:-2], get[:-1], put[:-2], put[:-1]):
+                requests, left = split_pipeline(stream + rest)
+                self.assertEqual((len(requests), left), (count, rest))
+
+    def test_gives_up(self) -> None:
+        """At anything it is not sure of it takes nothing, and hands everything to the careful reader."""
+        get = pack(b"GET", b"a")
+        for doubtful in (
+            pack(b"SET", b"a", b"\r\n") + get,
+            pack(b"SET", b"a", b"x" * 3000) + get,
+            pack(b"SET", b"a", b"x" * 5000),
+            b"*0\r\n" + get,
+            b"*01\r\n",
+            b"*2\r\n$3\r\nGET\r\n$2\r\na\r\n",
+            b"*2\r\n$3\r\nGET\r\n:1\r\n",
+        ):
+            self.assertEqual(split_pipeline(doubtful), ([], doubtful))
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.lists(st.lists(st.sampled_from([b"", b"a", b"*1", b"$1", b"\r\n", b"xyz" * 9]), min_size=1)), st.binary())
+    def test_is_right_when_sure(self, requests: list[list[bytes]], tail: bytes) -> None:
+        """What it takes is what the careful reader takes, and the rest begins where that stopped."""
+        stream = b"*" + b"".join(pack(*request) for request in requests)[1:] + tail
+        taken, rest = split_pipeline(stream)
+        careful = Multibulk(LIMIT)
+        position = 0
+        for request in taken:
+            words, position = careful.take(stream, position)
+            self.assertEqual(words, request)
+        self.assertEqual(rest, stream[position:])
+
+
+class MultibulkTests(SynchronousTestCase):
+    """The careful reader by itself."""
+
+    def test_stops_after_one_request(self) -> None:
+        """It reads one request at a time, and says where it ended."""
+        stream = b"junk" + pack(b"GET", b"a") + pack(b"PING")
+        reader = Multibulk(LIMIT)
+        first, position = reader.take(stream, 4)
+        second, end = reader.take(stream, position)
+        self.assertEqual((first, second, end), ([b"GET", b"a"], [b"PING"], len(stream)))
+
+    def test_resumes(self) -> None:
+        """A request that is not complete is None; the bytes received so far are known, and the rest completes it."""
+        stream = pack(b"SET", b"key", b"value")
+        for place in range(len(stream)):
+            reader = Multibulk(LIMIT)
+            self.assertEqual(reader.take(stream[:place], 0), (None, place))
+            self.assertEqual(reader.received_bytes, place)
+            self.assertEqual(
+                reader.take(stream[place:] + b"more", 0), ([b"SET", b"key", b"value"], len(stream) - place)
+            )
+            self.assertEqual(reader.received_bytes, 0)
+
+    def test_ignored_request_is_empty(self) -> None:
+        """An array of no length is read as an empty list."""
+        self.assertEqual(Multibulk(LIMIT).take(b"*0\r\n", 0), ([], 4))
+
+    def test_raises(self) -> None:
+        """A stream that makes no sense raises ProtocolError."""
+        self.assertRaises(ProtocolError, Multibulk(LIMIT).take, b"*1\r\n:1\r\n", 0)

@@ -1,0 +1,214 @@
+"""Tests for `kvstore.wire.resp`: every reply value in both versions of the protocol."""
+
+from __future__ import annotations
+
+import enum
+import math
+from typing import Any
+
+import hiredis
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvstore.base.errors import Failure, InvalidRequest, ProtocolError, RequestError, StorageFull
+from kvstore.base.reply import NULL_ARRAY, OK, PONG, JSONText, Push, Status, Verbatim
+from kvstore.wire.resp import double_text, encode, encode2, encode3, encode_error, pack
+
+
+class Color(enum.IntEnum):
+    """Some subclass of int."""
+
+    RED = 7
+
+
+class Text(str):
+    """Some subclass of str."""
+
+
+#: The table of `base.reply`: value, RESP2, RESP3.
+TABLE: list[tuple[Any, bytes, bytes]] = [
+    (b"abc", b"$3\r\nabc\r\n", b"$3\r\nabc\r\n"),
+    (b"", b"$0\r\n\r\n", b"$0\r\n\r\n"),
+    (b"\r\n\0\xff", b"$4\r\n\r\n\0\xff\r\n", b"$4\r\n\r\n\0\xff\r\n"),
+    ("abc", b"$3\r\nabc\r\n", b"$3\r\nabc\r\n"),
+    ("h\u00e9", b"$3\r\nh\xc3\xa9\r\n", b"$3\r\nh\xc3\xa9\r\n"),
+    ("\ud800", b"$3\r\n\xed\xa0\x80\r\n", b"$3\r\n\xed\xa0\x80\r\n"),
+    (0, b":0\r\n", b":0\r\n"),
+    (-(2**63), b":-9223372036854775808\r\n", b":-9223372036854775808\r\n"),
+    (None, b"$-1\r\n", b"_\r\n"),
+    (NULL_ARRAY, b"*-1\r\n", b"_\r\n"),
+    (True, b":1\r\n", b"#t\r\n"),
+    (False, b":0\r\n", b"#f\r\n"),
+    (1.5, b"$3\r\n1.5\r\n", b",1.5\r\n"),
+    (3.0, b"$1\r\n3\r\n", b",3\r\n"),
+    (-math.inf, b"$4\r\n-inf\r\n", b",-inf\r\n"),
+    ([], b"*0\r\n", b"*0\r\n"),
+    ([b"a", 1, None], b"*3\r\n$1\r\na\r\n:1\r\n$-1\r\n", b"*3\r\n$1\r\na\r\n:1\r\n_\r\n"),
+    ((b"a",), b"*1\r\n$1\r\na\r\n", b"*1\r\n$1\r\na\r\n"),
+    ({b"a": 1, "b": []}, b"*4\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n*0\r\n", b"%2\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n*0\r\n"),
+    ({}, b"*0\r\n", b"%0\r\n"),
+    ({b"a"}, b"*1\r\n$1\r\na\r\n", b"~1\r\n$1\r\na\r\n"),
+    (frozenset(), b"*0\r\n", b"~0\r\n"),
+    (OK, b"+OK\r\n", b"+OK\r\n"),
+    (Status("Background saving started"), b"+Background saving started\r\n", b"+Background saving started\r\n"),
+    (Verbatim("# h\u00e9\r\n"), b"$7\r\n# h\xc3\xa9\r\n\r\n", b"=11\r\ntxt:# h\xc3\xa9\r\n\r\n"),
+    (JSONText(b'{"a":1}'), b'$7\r\n{"a":1}\r\n', b'$7\r\n{"a":1}\r\n'),
+    (Push([b"message", 1]), b"*2\r\n$7\r\nmessage\r\n:1\r\n", b">2\r\n$7\r\nmessage\r\n:1\r\n"),
+    (Failure("no such key"), b"-ERR no such key\r\n", b"-ERR no such key\r\n"),
+    (Failure("not now", "BUSY"), b"-BUSY not now\r\n", b"-BUSY not now\r\n"),
+    (Color.RED, b":7\r\n", b":7\r\n"),
+    (Text("x"), b"$1\r\nx\r\n", b"$1\r\nx\r\n"),
+]  # fmt: skip
+
+#: Doubles as a Valkey 9.1 server writes them (ZADD, then ZSCORE).
+DOUBLES = """
+    0 3 -7 0.1 -0.5 123456.789 0.001 1.234e-4 1.25e-5 1e-7 5e-324 1000000000000000 7000000000000000
+    4611686018427387904 1e+21 1.5e+300 1.7976931348623157e+308 inf -inf
+"""
+
+
+class TableTests(SynchronousTestCase):
+    """Each kind of reply value, alone and inside containers."""
+
+    def test_resp2(self) -> None:
+        """Every value has its RESP2 form."""
+        for value, expected, _ in TABLE:
+            self.assertEqual(encode2(value), expected)
+            self.assertEqual(encode(value, 2), expected)
+
+    def test_resp3(self) -> None:
+        """Every value has its RESP3 form."""
+        for value, _, expected in TABLE:
+            self.assertEqual(encode3(value), expected)
+            self.assertEqual(encode(value, 3), expected)
+
+    def test_nested(self) -> None:
+        """Every value has the same form inside any container."""
+        for value, two, three in TABLE:
+            for wrap in (lambda inner: [inner], lambda inner: (inner,), lambda inner: [[inner]]):
+                depth = 2 if wrap(value) == [[value]] else 1
+                self.assertEqual(encode2(wrap(value)), b"*1\r\n" * depth + two)
+                self.assertEqual(encode3(wrap(value)), b"*1\r\n" * depth + three)
+            self.assertEqual(encode2({b"k": value}), b"*2\r\n$1\r\nk\r\n" + two)
+            self.assertEqual(encode3({b"k": value}), b"%1\r\n$1\r\nk\r\n" + three)
+
+    def test_no_reply(self) -> None:
+        """A value that is no reply is a bug, and says so."""
+        for value in (object(), [object()], bytearray(b"x"), 1j):
+            self.assertRaises(TypeError, encode2, value)
+            self.assertRaises(TypeError, encode3, value)
+
+    def test_large_array(self) -> None:
+        """An array of many elements is one piece of bytes."""
+        self.assertEqual(encode2([b"k"] * 100_000), b"*100000\r\n" + b"$1\r\nk\r\n" * 100_000)
+
+
+class DoubleTests(SynchronousTestCase):
+    """Doubles have the digits that Redis gives them."""
+
+    def test_as_valkey_does(self) -> None:
+        """Plain, scientific, whole and infinite."""
+        for text in DOUBLES.split():
+            self.assertEqual(double_text(float(text)), text.encode())
+
+    def test_negative_zero(self) -> None:
+        """Zero keeps its sign, so that it reads back as it was."""
+        self.assertEqual(double_text(-0.0), b"-0")
+
+    def test_not_a_number(self) -> None:
+        """Not a number is nan, whatever its sign."""
+        self.assertEqual(double_text(-math.nan), b"nan")
+
+    @settings(deadline=None)
+    @given(st.floats(allow_nan=False))
+    def test_reads_back(self, number: float) -> None:
+        """The digits read back as the same double, to its sign."""
+        text = double_text(number)
+        self.assertEqual(repr(float(text)), repr(number))
+        self.assertFalse(text.endswith(b".0"))
+
+
+class ErrorTests(SynchronousTestCase):
+    """Errors are one line, with their code first."""
+
+    def test_errors(self) -> None:
+        """The code, then the text; a protocol error has Redis's words before it."""
+        for error, expected in (
+            (InvalidRequest("syntax error"), b"-ERR syntax error\r\n"),
+            (RequestError("x", "NOPROTO"), b"-NOPROTO x\r\n"),
+            (ProtocolError("invalid bulk length"), b"-ERR Protocol error: invalid bulk length\r\n"),
+        ):
+            self.assertEqual(encode_error(error), expected)
+        self.assertTrue(
+            encode_error(StorageFull("no space")).startswith(b"-MISCONF Errors writing to the log: no space.")
+        )
+
+    def test_one_line(self) -> None:
+        """Line breaks in the text cannot end the reply early."""
+        self.assertEqual(encode_error(Failure("a\r\n+OK\nb\rc")), b"-ERR a  +OK b c\r\n")
+
+    def test_any_text(self) -> None:
+        """Text that is not ASCII leaves as UTF-8, and what has no UTF-8 as an escape."""
+        self.assertEqual(encode_error(Failure("h\u00e9 \udcff")), b"-ERR h\xc3\xa9 \\udcff\r\n")
+
+
+class PackTests(SynchronousTestCase):
+    """Requests from words."""
+
+    def test_pack(self) -> None:
+        """One array of bulk strings."""
+        self.assertEqual(pack(b"SET", b"a", b""), b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$0\r\n\r\n")
+        self.assertEqual(pack(), b"*0\r\n")
+
+
+_leaves = st.one_of(
+    st.none(), st.binary(), st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), st.just(PONG)
+)
+_replies = st.recursive(
+    _leaves, lambda inner: st.lists(inner) | st.dictionaries(st.binary(), inner) | st.tuples(inner), max_leaves=20
+)
+
+
+class ReadBackTests(SynchronousTestCase):
+    """What a client library makes of our replies."""
+
+    def read(self, data: bytes) -> Any:
+        """The one reply in `data`, by hiredis."""
+        reader = hiredis.Reader(notEnoughData=self)
+        reader.feed(data)
+        reply = reader.gets()
+        self.assertFalse(reader.has_data())
+        return reply
+
+    @settings(deadline=None)
+    @given(_replies)
+    def test_resp3(self, reply: Any) -> None:
+        """In RESP3 every value comes back as what it was."""
+        self.assertEqual(repr(self.read(encode3(reply))), repr(as_client(reply)))
+
+    @settings(deadline=None)
+    @given(_replies)
+    def test_resp2(self, reply: Any) -> None:
+        """In RESP2 maps come back flat, doubles as text, truth values as integers."""
+        self.assertEqual(repr(self.read(encode2(reply))), repr(as_client(flattened(reply))))
+
+
+def as_client(reply: Any) -> Any:
+    """What a client shows for a reply value."""
+    if isinstance(reply, list | tuple):
+        return [as_client(element) for element in reply]
+    if isinstance(reply, dict):
+        return {name: as_client(value) for name, value in reply.items()}
+    return b"PONG" if reply is PONG else reply
+
+
+def flattened(reply: Any) -> Any:
+    """The value that RESP2 has for a reply value."""
+    if isinstance(reply, list | tuple):
+        return [flattened(element) for element in reply]
+    if isinstance(reply, dict):
+        return [element for name, value in reply.items() for element in (name, flattened(value))]
+    if isinstance(reply, float):
+        return double_text(reply)
+    return int(reply) if isinstance(reply, bool) else reply
