@@ -112,7 +112,7 @@ def _described(client: Client, now_ms: int) -> str:
 
 
 def _flags(client: Client) -> str:
-    """Redis's letters: O monitors, x is inside MULTI, d has a watched key that changed, c closes soon, N none of them."""
+    """Redis's letters: O monitors, x is inside MULTI, d: a watched key changed, c closes soon, N: none of them."""
     letters = {
         "O": client.monitoring,
         "x": client.queued is not None,

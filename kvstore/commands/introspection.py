@@ -17,8 +17,14 @@ from kvstore.commands.registry import ADMIN, FAST, NO_MULTI, READ, WRITE, Comman
 
 #: The flags that Redis has, under its names.
 _FLAG_NAMES = {READ: "readonly", WRITE: "write", FAST: "fast", ADMIN: "admin", NO_MULTI: "no_multi"}
-#: The category of a group, where Redis has another name for it.
-_CATEGORIES = {"generic": "keyspace", "server": "admin", "transactions": "transaction"}
+#: The ACL category of a group.
+_CATEGORIES = {
+    "connection": "@connection",
+    "document": "@document",
+    "generic": "@keyspace",
+    "string": "@string",
+    "transactions": "@transaction",
+}
 #: How COMMAND DOCS calls our argument types; the others have the same name.
 _DOC_TYPES = {"json": "string"}
 
@@ -106,7 +112,7 @@ def _entry(row: Command) -> list[Any]:
     return [
         row.name.lower(),
         row.arity,
-        {Status(name) for flag, name in _FLAG_NAMES.items() if row.flags & flag},
+        {Status(name) for name in flag_names(row)},
         first,
         last,
         step,
@@ -117,11 +123,16 @@ def _entry(row: Command) -> list[Any]:
     ]
 
 
+def flag_names(row: Command) -> list[str]:
+    """The flags of a command that Redis has, too."""
+    return [name for flag, name in _FLAG_NAMES.items() if row.flags & flag]
+
+
 def _categories(row: Command) -> list[str]:
-    """The ACL categories, by which COMMAND LIST filters: how fast, what it does to keys, its group."""
+    """The ACL categories, by which COMMAND LIST filters: how fast, what it does, its group."""
     speed = "@fast" if row.flags & FAST else "@slow"
-    access = [name for flag, name in ((READ, "@read"), (WRITE, "@write")) if row.flags & flag]
-    return [speed, *access, "@" + _CATEGORIES.get(row.group, row.group)]
+    told = [name for flag, name in ((READ, "@read"), (WRITE, "@write"), (ADMIN, "@admin")) if row.flags & flag]
+    return [speed, *told, *([_CATEGORIES[row.group]] if row.group in _CATEGORIES else [])]
 
 
 def _key_specification(row: Command) -> dict[str, Any]:

@@ -11,43 +11,54 @@ all the same.
 from __future__ import annotations
 
 import re
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Annotated, TypeAlias
 
 from kvstore.base.errors import NOT_A_FLOAT, Failure, InvalidRequest
+from kvstore.base.limits import KIB
 from kvstore.commands.registry import Argument
 
-_DECIMAL = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE]([+-]?\d+))?", re.ASCII)
-_INFINITY = re.compile(rb"[+-]?inf(?:inity)?", re.IGNORECASE)
+_DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_INFINITY = re.compile(r"[+-]?inf(?:inity)?", re.IGNORECASE)
 
 _SIGNIFICAND_BITS = 64
-_LARGEST = Fraction(2) ** 16384
+#: Numbers as large as this, or nearer to zero than that, have no long double: 2 ** 16384 is about 1e4932.
+_TOO_LARGE = Fraction(2) ** 16384
+_TOO_SMALL = Fraction(2) ** -16446
+#: Decimal places of the first digit that are far outside; what is far outside is not computed with.
+_MOST_PLACES, _LEAST_PLACES = 5000, -5000
 _DECIMALS = 17
-#: Longest text of a number, in bytes. Redis: MAX_LONG_DOUBLE_CHARS 5 KiB; it refuses from 256 on (string2ld).
-_MAX_TEXT_BYTES = 255
-#: Decimal exponents past this are infinite or nothing, whatever the digits before them are.
-_MAX_EXPONENT = 5200
+#: Longest text of a number, in bytes. Redis: string2ld refuses MAX_LONG_DOUBLE_CHARS, 5 * 1024.
+_MAX_TEXT_BYTES = 5 * KIB - 1
 
 
 def to_long_double(text: bytes) -> Fraction | None:
-    """The number that `text` means, None for an infinity. Raises InvalidRequest for anything else, nan included."""
-    match = _DECIMAL.fullmatch(text) if len(text) <= _MAX_TEXT_BYTES else None
-    if match is None:
-        if _INFINITY.fullmatch(text):
-            return None
-        raise InvalidRequest(NOT_A_FLOAT)
-    exponent = int(match[1] or 0)
-    mantissa = Fraction(text[: match.start(1) - 1 if match[1] else None].decode("ascii"))
-    return _scaled(mantissa, exponent)
+    """The number that `text` means, None for an infinity. Raises InvalidRequest for anything else, nan included.
 
-
-def _scaled(mantissa: Fraction, exponent: int) -> Fraction | None:
-    if not mantissa or exponent < -_MAX_EXPONENT:
-        return Fraction(0)
-    if exponent > _MAX_EXPONENT:
+    Differs from Redis, which reads hexadecimal too (`0x1p4`).
+    """
+    digits = text.decode("latin-1") if len(text) <= _MAX_TEXT_BYTES else ""
+    if _INFINITY.fullmatch(digits):
         return None
-    number = _rounded(mantissa * Fraction(10) ** exponent)
-    return number if abs(number) < _LARGEST else None
+    number = _nearest(digits) if _DECIMAL.fullmatch(digits) else None
+    if number is None:
+        raise InvalidRequest(NOT_A_FLOAT)
+    return number
+
+
+def _nearest(digits: str) -> Fraction | None:
+    """The long double nearest to a decimal number, None if there is none; what is far too large is not computed."""
+    try:
+        number = Decimal(digits)
+    except InvalidOperation:  # an exponent of more than 18 digits
+        return None
+    if not number:
+        return Fraction(0)
+    if not _LEAST_PLACES < number.adjusted() < _MOST_PLACES:
+        return None
+    nearest = _rounded(Fraction(number))
+    return nearest if _TOO_SMALL < abs(nearest) < _TOO_LARGE else None
 
 
 LongDouble: TypeAlias = Annotated[Fraction | None, Argument("double", to_long_double)]
@@ -59,7 +70,7 @@ def add_as_long_doubles(text: bytes, increment: Fraction | None) -> bytes:
         number = to_long_double(text)
     except InvalidRequest:
         raise Failure(NOT_A_FLOAT) from None
-    if number is None or increment is None or abs(total := _rounded(number + increment)) >= _LARGEST:
+    if number is None or increment is None or abs(total := _rounded(number + increment)) >= _TOO_LARGE:
         raise Failure("increment would produce NaN or Infinity")
     return _shown(total)
 

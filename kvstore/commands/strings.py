@@ -121,10 +121,10 @@ def getex(call: Call, key: Key, *options: bytes) -> Reply:
     """Get the string at a key and set or take away its time to live."""
     table = call.table
     given = parse_options(options, _GETEX_OPTIONS)
+    deadline_ms = deadline_given(given, table.now_ms(), "getex")
     value = table.read_string(key)
     if value is None:
         return None
-    deadline_ms = deadline_given(given, table.now_ms(), "getex")
     if deadline_ms is not None and deadline_ms <= table.now_ms():
         table.delete(key)
     elif deadline_ms is not None or (b"PERSIST" in given and table.deadline_ms(key) is not None):
@@ -181,11 +181,11 @@ def strlen(call: Call, key: Key) -> Reply:
 def getrange(call: Call, key: Key, start: Integer, end: Integer) -> Reply:
     """Get the bytes from start to end, both included; negative places count from the end."""
     value = call.table.read_string(key) or b""
-    if end < 0:
-        end = max(end + len(value), 0) if start >= 0 or start <= end else -1
-    if start < 0:
-        start = max(start + len(value), 0)
-    return value[start : end + 1]
+    if end < start < 0:
+        return b""
+    first = start if start >= 0 else max(start + len(value), 0)
+    last = end if end >= 0 else max(end + len(value), 0)
+    return value[first : last + 1]
 
 
 command("SUBSTR", READ, group="string")(getrange)
@@ -251,6 +251,7 @@ def _add(call: Call, key: bytes, increment: int) -> int:
 @command("INCRBYFLOAT", WRITE | FAST, group="string")
 def incrbyfloat(call: Call, key: Key, increment: LongDouble) -> Reply:
     """Add a number to the number at a key; returns the sum as text, as it is stored."""
-    after = add_as_long_doubles(call.table.read_string(key) or b"0", increment)
+    before = call.table.read_string(key)
+    after = add_as_long_doubles(b"0" if before is None else before, increment)
     call.table.update(key, after)
     return after

@@ -19,18 +19,24 @@ from __future__ import annotations
 from kvstore.base.errors import Failure, InvalidRequest, RequestError, StorageFull
 from kvstore.base.reply import NULL_ARRAY, OK, Reply
 from kvstore.commands import dispatch
-from kvstore.commands.context import Call
-from kvstore.commands.registry import FAST, IMMEDIATE, WHOLE, Command, Key, command
+from kvstore.commands.context import Call, Client
+from kvstore.commands.registry import FAST, IMMEDIATE, NO_MULTI, WHOLE, Command, Key, command
 
 
-@command("MULTI", FAST | IMMEDIATE, group="transactions")
+@command("MULTI", FAST | IMMEDIATE | NO_MULTI, group="transactions")
 def multi(call: Call) -> Reply:
     """Begin a block: what follows is queued, until EXEC runs it whole."""
     client = call.client
     if client.queued is not None:
-        raise InvalidRequest("MULTI calls can not be nested")
+        raise _poisoned(client, "MULTI calls can not be nested")
     client.queued = []
     return OK
+
+
+def _poisoned(client: Client, text: str) -> InvalidRequest:
+    """The error for a request that has no place inside a block, which will not run now. As Valkey 9 has it."""
+    client.poisoned = True
+    return InvalidRequest(text)
 
 
 @command("EXEC", IMMEDIATE | WHOLE, group="transactions")
@@ -69,11 +75,11 @@ def discard(call: Call) -> Reply:
     return OK
 
 
-@command("WATCH", FAST | IMMEDIATE, group="transactions")
+@command("WATCH", FAST | IMMEDIATE | NO_MULTI, group="transactions")
 def watch(call: Call, key: Key, *keys: Key) -> Reply:
     """Have the next EXEC refused if one of the keys changes before it."""
     if call.client.queued is not None:
-        raise InvalidRequest("WATCH inside MULTI is not allowed")
+        raise _poisoned(call.client, "WATCH inside MULTI is not allowed")
     for each in (key, *keys):
         call.server.watches.watch(call.client, each)
     return OK

