@@ -30,7 +30,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from kvstore.base.disk import RealDisk
-from kvstore.base.errors import StartRefused, StorageFault
+from kvstore.base.errors import KVStoreError, StorageFault
 from kvstore.commands.context import Server
 from kvstore.edge.compactor import Compactor
 from kvstore.edge.group_commit import GroupCommit, InLoopWriter
@@ -56,14 +56,25 @@ def _exit_at_once(status: int) -> None:
     os._exit(status)
 
 
-def refuse_start(reason: str) -> SystemExit:
-    """The exception that ends a start: one line on stderr, exit status 1."""
+class StartEnded(SystemExit, Exception):
+    """Ends a start that is refused, with exit status 1. `line`: what to say on stderr.
+
+    SystemExit, so that no traceback is shown. Exception too, for twistd's sake: when it daemonises, a parent waits to
+    be told of the child's start, and would wait for ever for one that ended with a bare SystemExit.
+    """
+
+    def __init__(self, line: str) -> None:
+        super().__init__(line)
+        if sys.__stderr__ is not None and sys.stderr is not sys.__stderr__:
+            print(line, file=sys.__stderr__, flush=True)
+            self.code = 1
+
+
+def refuse_start(reason: str) -> StartEnded:
+    """The exception that ends a start: one line on stderr and in the log, exit status 1."""
     line = f"kvstore: {reason}"
     _log.critical("{line}", line=line)
-    if sys.__stderr__ is not None and sys.stderr is not sys.__stderr__:
-        print(line, file=sys.__stderr__, flush=True)
-        return SystemExit(1)
-    return SystemExit(line)
+    return StartEnded(line)
 
 
 class KVStoreService(MultiService):
@@ -80,6 +91,8 @@ class KVStoreService(MultiService):
         self._ports: list[IListeningPort] = []
         self._trace: Trace | None = None
         self._syncing: Deferred[None] | None = None
+        self._starting = False
+        self._refused: StartEnded | None = None
         self.port_numbers: list[int] = []
 
     # Start
@@ -90,14 +103,18 @@ class KVStoreService(MultiService):
         try:
             self._open_store()
             self._open_trace()
-        except (StartRefused, StorageFault, OSError) as error:
+        except (KVStoreError, OSError) as error:
             raise refuse_start(str(error)) from None
         self._assemble()
         super().startService()
+        self._starting = True
         for endpoint in self.settings.endpoints:
             serverFromString(self._reactor, endpoint).listen(self.factory).addCallbacks(
                 self._listening, self._cannot_listen, errbackArgs=(endpoint,)
             )
+        self._starting = False
+        if self._refused is not None:
+            raise self._refused
 
     def _open_store(self) -> None:
         began = time.monotonic()
@@ -175,12 +192,11 @@ class KVStoreService(MultiService):
             print(text, file=sys.__stdout__, flush=True)
 
     def _cannot_listen(self, failure: Failure, endpoint: str) -> None:
-        reason = refuse_start(
+        self._refused = refuse_start(
             f"cannot listen on {endpoint}: {failure.getErrorMessage()}; choose another --port or --listen"
         )
-        if not self.running:
-            raise reason
-        self._exit_process(1)
+        if not self._starting:
+            self._exit_process(1)
 
     # While it runs
 
