@@ -9,6 +9,8 @@ It may run beside other clients, on keys of its own, and while the server is kil
 up all that it needs, on fresh keys, so that it can be tried again; and it is tried again when it failed while the
 connection was disturbed, because its outcome then says nothing (a repeated remove finds the key gone, a reply is
 lost). A check on the number of all keys is also tried again because another client may have changed it.
+
+The file is long because it is a list; each check is read by itself.
 """
 
 from __future__ import annotations
@@ -372,7 +374,8 @@ def json_invalid(bench: Bench) -> None:
         line(method="insert"), line(method="insert", key="a"), line(method="insert", value=1),
         line(method="insert", key=7, value=1), b'{"method":"insert","key":"a","value":NaN}\n',
         line(method="lookup"), line(method="lookup", key=["a"]), line(method="remove"),
-        line(method="query", subkey="a"), line(method="query", subvalue=1), line(method="query", subkey="a", subvalue={}),
+        line(method="query", subkey="a"), line(method="query", subvalue=1),
+        line(method="query", subkey="a", subvalue={}),
     ]  # fmt: skip
     with bench.raw() as raw:
         for each in lines:

@@ -86,7 +86,7 @@ class FakeServer:
                     if answer is None:
                         return
                     connection.sendall(answer)
-            except OSError:
+            except (OSError, ValueError, LookupError, TypeError):  # a vanished client, or a request it cannot read
                 return
 
     def _answer(self, request: dict[str, Any]) -> bytes | None:

@@ -75,7 +75,8 @@ class Pauses:
 
 def report_on_stderr(message: str) -> None:
     """Say on the standard error stream what goes wrong and what is done about it. `message`: one line."""
-    print(f"kvstore: {message}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"kvstore: {message}\n")  # one write: several clients may share a terminal
+    sys.stderr.flush()
 
 
 def encode_request(serial: int, method: str, arguments: dict[str, Any]) -> bytes:
