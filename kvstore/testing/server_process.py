@@ -32,8 +32,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 #: How long anything may take before a test or a script gives up on it. Never waited for in vain.
 PATIENCE_S = 60.0
 
-_LISTENING = re.compile(r"Listening on port ([0-9]+)$")
-_LISTENING_ELSEWHERE = re.compile(r"Listening on (\S+)$")
+#: The first line it prints once it accepts connections; with another endpoint than a TCP port, its address.
+_LISTENING = re.compile(r"Listening on (?:port ([0-9]+)|.+)$")
 
 
 class StartFailed(Exception):
@@ -95,7 +95,7 @@ class ServerProcess:
     `options`: of `twistd kvstore`, besides `--data` and `--port`. `data`: the data directory. `port`: 0 for a free
     one, None to give no `--port`. `reactor`: epoll, select, ...; None for the default. `directory`: where to run it.
 
-    Afterwards `port` is the one listened on (0 if only other endpoints are), and `start` takes it again.
+    Afterwards `port` is the one listened on, 0 if there is none; `start` takes it again, if it was ours to choose.
     """
 
     def __init__(
@@ -126,14 +126,13 @@ class ServerProcess:
         assert self._process.stdout is not None and self._process.stderr is not None
         self._output = _Text(self._process.stdout, self._arrived)
         self._errors = _Text(self._process.stderr, self._arrived)
-        pattern = _LISTENING if self._has_port else _LISTENING_ELSEWHERE
         try:
-            listening = self.wait_for_line(pattern.match)
+            listening = _LISTENING.match(self.wait_for_line(_LISTENING.match))
         except EOFError:
             status = self.wait()
             raise StartFailed(status, self._output.join(), self._errors.join()) from None
-        if self._has_port:
-            self.port = int(pattern.match(listening)[1])  # type: ignore[index]  # wait_for_line matched it
+        assert listening is not None
+        self.port = int(listening[1] or 0)
 
     # Looking at it
 
