@@ -160,7 +160,9 @@ class SplitTests(SynchronousTestCase):
         get = pack(b"GET", b"a")
         for doubtful in (
             pack(b"SET", b"a", b"\r\n") + get,
-            pack(b"SET", b"a", b"x" * 3000) + get,
+            b"*2\r\n$3\r\nGET\r\n+a\r\n" + get,
+            get + b"~2\r\n$3\r\nGET\r\n$1\r\na\r\n" + get,
+            get + b"*100000\r\n" + get,
             pack(b"SET", b"a", b"x" * 5000),
             b"*0\r\n" + get,
             b"*01\r\n",

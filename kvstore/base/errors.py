@@ -34,11 +34,17 @@ class RequestError(KVStoreError):
 
 
 class InvalidRequest(RequestError):
-    """A request that was not understood: unknown command, wrong number or type of arguments. JSON: `"result":"invalid"`."""
+    """A request that was not understood: unknown command, wrong number or type of arguments.
+
+    JSON: `"result":"invalid"`.
+    """
 
 
 class Failure(RequestError):
-    """A request that was understood and could not be done: no such key, wrong type of value. JSON: `"result":"failure"`."""
+    """A request that was understood and could not be done: no such key, wrong type of value.
+
+    JSON: `"result":"failure"`.
+    """
 
 
 class StorageFull(Failure):
@@ -70,8 +76,8 @@ class DirectoryInUse(StartRefused):
 class DamagedStore(StartRefused):
     """Bytes that were promised durable are damaged or missing.
 
-    `file`: name inside the data directory. `offset`: byte offset of the first bad byte. `reason`: what is wrong with it.
-    `advice`: what to run next.
+    `file`: name inside the data directory. `offset`: byte offset of the first bad byte. `reason`: what is wrong with
+    it. `advice`: what to run next.
     """
 
     def __init__(self, file: str, offset: int, reason: str, advice: str) -> None:

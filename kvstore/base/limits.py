@@ -5,16 +5,17 @@ from __future__ import annotations
 KIB = 1024
 MIB = 1024 * KIB
 
-#: Largest request, in bytes, in any grammar (`--max-request-bytes`). Redis: proto-max-bulk-len 512 MiB; we hold a request
-#: in memory whole, so the default is smaller.
+#: Largest request, in bytes, in any grammar (`--max-request-bytes`). Redis: proto-max-bulk-len 512 MiB; we hold a
+#: request in memory whole, so the default is smaller.
 MAX_REQUEST_BYTES = 64 * MIB
 
-#: What `--max-request-bytes` may be set to, in bytes. Below, not even the clients' greetings fit; above, Redis stops too.
+#: What `--max-request-bytes` may be set to, in bytes. Below, not even the clients' greetings fit; above, Redis stops
+#: too.
 LEAST_REQUEST_BYTES = 1 * KIB
 MOST_REQUEST_BYTES = 512 * MIB
 
-#: Longest string that APPEND and SETRANGE may make, in bytes. Redis: proto-max-bulk-len. As long as a request may be, so that
-#: a client can write back what it read.
+#: Longest string that APPEND and SETRANGE may make, in bytes. Redis: proto-max-bulk-len. As long as a request may be,
+#: so that a client can write back what it read.
 MAX_VALUE_BYTES = MAX_REQUEST_BYTES
 
 #: Most bytes of requests that a MULTI block may hold before EXEC, counting QUEUED_WORD_BYTES more for each word.
@@ -24,8 +25,8 @@ MAX_TRANSACTION_BYTES = MAX_REQUEST_BYTES
 #: What a queued word takes besides its own bytes: sys.getsizeof(b"") + a place in a list, and the request's share.
 QUEUED_WORD_BYTES = 64
 
-#: Longest pattern with wildcards, in bytes, of KEYS, SCAN and CONFIG GET. Redis has no limit of its own; here a pattern is
-#: compiled, which takes memory and time many times its length.
+#: Longest pattern with wildcards, in bytes, of KEYS, SCAN and CONFIG GET. Redis has no limit of its own; here a
+#: pattern is compiled, which takes memory and time many times its length.
 MAX_PATTERN_BYTES = 4 * KIB
 
 #: Most elements of one RESP request. Redis before 7: 1024 * 1024.
@@ -51,6 +52,10 @@ MOST_CLIENTS = 1024 * 1024
 
 #: Bytes of hostile input that may reach a log line.
 MAX_LOGGED_BYTES = 128
+
+#: Characters of one request that MONITOR shows. Redis shows all, at up to four times its size for every client that
+#: watches; 64 KiB is the longest line that Redis itself reads, PROTO_INLINE_MAX_SIZE.
+MAX_MONITORED_BYTES = 64 * KIB
 
 #: Deepest nesting of a JSON value.
 MAX_JSON_DEPTH = 200

@@ -23,6 +23,7 @@ of ceremony each, three hundred times).
 from __future__ import annotations
 
 import enum
+import functools
 import inspect
 import math
 import typing
@@ -240,6 +241,7 @@ class Command:
 
     def _shown(self, parameter: Parameter) -> str:
         name, _, optional, variadic = parameter
+        name = name.replace("_", "-")
         if variadic:
             return self.options or f"[{name.removesuffix('s')} ...]"
         return f"[{name}]" if optional else name
@@ -326,6 +328,15 @@ class CommandTable:
             return [Status(line) for line in shown]
 
         self.command(f"{name}|HELP", group=group)(help_)
+
+    @functools.cached_property
+    def plain(self) -> dict[bytes, Command]:
+        """The rows that only read or change data: no subcommands, nothing of the connection; in upper and lower case.
+
+        To be asked for when the table is full.
+        """
+        rows = [row for row in self.rows() if row.flags & (READ | WRITE) and not row.subcommands]
+        return {name: row for row in rows for name in (row.name.encode(), row.name.lower().encode())}
 
     def find(self, request: list[bytes]) -> Command:
         """The row for a request, in any case of letters; follows subcommands.

@@ -34,6 +34,8 @@ from kvstore.wire.parser import BadJSONLine, JSONLine, RequestParser, Words
 
 _INTERNAL_ERROR = RequestError("internal error; the request changed nothing, please report what the server's log says")
 
+_NO_ROWS: dict[bytes, Command] = {}
+
 
 class Executed(NamedTuple):
     """One executed request, for whoever watches (trace, MONITOR).
@@ -180,53 +182,49 @@ class Session:
         """Execute requests until there are none, the client is to be closed, or the replies pass the budget."""
         call = self._call
         client, store, table = call.client, call.store, call.table
-        by_name = commands.by_name
-        hooks = self._hooks
+        plain = self._plain_rows()
         encode = resp.encode2 if client.protocol == 2 else resp.encode3
         append = out.append
+        request_limit = self._hooks.request_limit
+        wrote = False
         for request in requests:
-            if request.__class__ is not list or client.queued is not None or hooks.watchers:
+            row = plain.get(request[0]) if request.__class__ is list else None
+            if row is None:
                 encoded = self._respond(request)
+                plain = self._plain_rows()
                 encode = resp.encode2 if client.protocol == 2 else resp.encode3
             else:
                 try:
-                    row = by_name.get(request[0]) or commands.find(request)
-                    if row.subcommands:
-                        row = commands.find(request)
                     if row.convert is None and row.least <= len(request) <= row.most:
-                        encoded = encode(row.function(call, *request[row.words :]))
+                        encoded = encode(row.function(call, *request[1:]))
                     else:
-                        encoded = self._run_converted(row, request)
-                        encode = resp.encode2 if client.protocol == 2 else resp.encode3
+                        encoded = encode(row.function(call, *row.arguments(request)))
                     row.calls += 1
+                    pending = table.pending
+                    if pending.undo:
+                        pending.undo.clear()
+                        pending.requests += 1
+                        wrote = True
+                        if pending.requests >= request_limit:
+                            self._hooks.commit_now()
+                    elif pending.operations or store.in_flight is not None:
+                        self._needed = max(self._needed, self._commit_for(row, request))
                 except RequestError as error:
                     encoded = self._failed(error)
                 except StorageFault:
                     raise
                 except Exception:
                     encoded = self._bug(request)
-                else:
-                    pending = table.pending
-                    if pending.operations or store.in_flight is not None:
-                        scope = row.scope
-                        if scope is Scope.TABLE:
-                            needed = store.commit_for_table()
-                        elif scope is Scope.KEY:
-                            needed = store.commit_for_key(request[1])
-                        else:
-                            needed = self._commit_for(row, request)
-                        if needed > self._needed:
-                            self._needed = needed
-                        if pending.undo:
-                            self._changed()
             append(encoded)
             budget_bytes -= len(encoded)
             if budget_bytes < 0 or client.closing or self.closing:
-                return
+                break
+        if wrote:
+            self._needed = max(self._needed, store.commit_for_table())
 
-    def _run_converted(self, row: Command, request: list[bytes]) -> bytes:
-        reply = row.function(self._call, *row.arguments(request))
-        return self._encode(reply)
+    def _plain_rows(self) -> dict[bytes, Command]:
+        """The rows that the loop may run itself: none in a MULTI block, nor while somebody watches."""
+        return commands.plain if self._call.client.queued is None and not self._hooks.watchers else _NO_ROWS
 
     def _encode(self, reply: Reply) -> bytes:
         return resp.encode2(reply) if self._call.client.protocol == 2 else resp.encode3(reply)
