@@ -1,55 +1,170 @@
-"""Who watches requests execute: the trace file, and clients in MONITOR. Nothing is gathered while nobody does.
+r"""Who watches requests execute: the trace file, and clients in MONITOR. Nothing is gathered while nobody does.
 
-The trace is one line per request, in the order they executed, tab-separated:
+The trace is one line per request, in the order they executed, of fields between tabs:
 
-    NUMBER  TIME  START  END  CLIENT  COMMIT  OUTCOME  REQUEST
+    NUMBER  TIME  START  END  CLIENT  COMMIT  KIND  OUTCOME  REQUEST
 
 NUMBER counts from 1; TIME is in seconds since the epoch; START and END are nanoseconds of a steady clock; CLIENT is
-the client's number and address; COMMIT is the commit the reply waits for (for a write, the one it went into), 0 for
-none; OUTCOME is `ok` or the error; REQUEST the words, shortened to what is printable. `scripts/interleaving` reads
-it.
+the client's number and address, `7@127.0.0.1:50712`; COMMIT is the commit that the reply waits for (for a write, the
+one it went into), 0 for none; KIND is `write`, `read`, `block` (EXEC, which may be either) or `other`; OUTCOME is
+`ok` or the error; REQUEST is the words, as MONITOR shows them, shortened. A request inside MULTI has a line when it
+is queued, with commit 0; the block executes in the line of its EXEC.
+
+Each start of a server appends a line that begins with `#`, and numbers from 1 again. Every line is handed to the
+system at once (it costs 1 µs): a trace that ends with kill -9 ends with the last request that executed. A trace that
+cannot be written, on a full disk say, ends there, with a line in the log; the server goes on. `scripts/interleaving`
+reads it.
+
+MONITOR's lines are Redis's: `+TIME [0 ADDRESS] "word" "word"`, quoted as sdscatrepr does. They differ from Redis in
+three ways: a client does not see its own requests; requests that are refused, and those for administrators, are
+shown too; a long request is shown in part, in the words that SLOWLOG has for it.
+
+Passwords (AUTH, HELLO) are shown as `(redacted)`, as in Redis; no other argument is secret.
 """
 
 from __future__ import annotations
 
-from typing import TextIO
+import os
+import re
+from collections.abc import Iterable
 
-from kvstore.base.limits import MAX_LOGGED_BYTES
-from kvstore.commands.registry import shorten
+from twisted.logger import Logger
+
+from kvstore.base.errors import InvalidRequest
+from kvstore.base.limits import MAX_LOGGED_BYTES, MAX_MONITORED_BYTES
+from kvstore.commands.registry import READ, table
 from kvstore.edge.protocol import KVStoreFactory
 from kvstore.session.session import Executed
 
-#: Words of a request that are shown.
-_MOST_WORDS = 8
+_log = Logger()
+
+#: Begins each server's part of a trace. The number is the version of the format.
+TRACE_HEADING = "# kvstore trace 1: number time_s start_ns end_ns client commit kind outcome request"
+
+#: Most characters of one word that the trace shows.
+_TRACED_WORD = 32
+
+_REDACTED = b"(redacted)"
+_PLAIN = re.compile(rb"[ !#-\[\]-~]*").fullmatch
+_ESCAPES = {byte: f"\\x{byte:02x}" for byte in (*range(0x20), *range(0x7F, 0x100))} | {
+    ord(character): escape
+    for character, escape in {
+        '"': r"\"", "\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t", "\a": r"\a", "\b": r"\b",
+    }.items()
+}  # fmt: skip
 
 
 class Trace:
-    """The trace file at `path`, appended to; what was written reaches it with `flush`. Raises OSError."""
+    """The trace file at `path`, appended to. Raises OSError if it cannot be opened or written to."""
 
     def __init__(self, path: str) -> None:
-        self._file: TextIO = open(path, "a", encoding="ascii", errors="replace")  # noqa: SIM115: closed in `close`
+        # Not blocking: behind the name there could be a pipe whose reader is slow, and everybody would wait for it.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        self._path = path
+        self._descriptor = os.open(path, flags, 0o640)
+        # The part before may have ended in the middle of a line.
+        self._write(("\n" if os.fstat(self._descriptor).st_size else "") + TRACE_HEADING + "\n")
 
     def __call__(self, executed: Executed) -> None:
-        """Write one line."""
-        self._file.write(trace_line(executed))
+        """Write one line. Raises nothing: the client's request is not to blame if it cannot be written."""
+        if self._descriptor < 0:
+            return
+        try:
+            self._write(trace_line(executed))
+        except OSError as error:
+            _log.error(
+                "the trace {path} ends with request {number}: {error}; the server goes on without it",
+                path=self._path, number=executed.number - 1, error=error.strerror,
+            )  # fmt: skip
+            self.close()
+
+    def _write(self, line: str) -> None:
+        data = line.encode("ascii")
+        written = os.write(self._descriptor, data)
+        while written < len(data):  # the disk is nearly full: the rest raises
+            written += os.write(self._descriptor, data[written:])
 
     def flush(self) -> None:
-        """Hand what was written to the system."""
-        self._file.flush()
+        """Nothing to do: every line is with the system already."""
 
     def close(self) -> None:
-        """Flush and close."""
-        self._file.close()
+        """Close the file. Further requests are not written; closing twice is allowed."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 def trace_line(executed: Executed) -> str:
-    """One line of the trace, with its line end."""
-    words = " ".join(shorten(word, 32) for word in executed.words[:_MOST_WORDS])[:MAX_LOGGED_BYTES]
+    """One line of the trace, with its line end; ASCII."""
+    outcome = executed.outcome.encode("utf-8", "surrogatepass")[:MAX_LOGGED_BYTES]
     fields = (
         executed.number, f"{executed.time_us / 1e6:.6f}", executed.started_ns, executed.ended_ns,
-        f"{executed.client}@{executed.address}", executed.commit, executed.outcome[:MAX_LOGGED_BYTES], words,
+        f"{executed.client}@{_escaped(executed.address.encode('utf-8', 'surrogatepass'))}", executed.commit,
+        kind_of(executed.words), _escaped(outcome), shown(executed.words, MAX_LOGGED_BYTES, _TRACED_WORD),
     )  # fmt: skip
     return "\t".join(map(str, fields)) + "\n"
+
+
+def kind_of(words: list[bytes]) -> str:
+    """The kind of a request, by the command table: `write`, `read`, `block` or `other`."""
+    try:
+        row = table.find(words)
+    except InvalidRequest:
+        return "other"
+    if row.writes:
+        return "write"
+    if row.flags & READ:
+        return "read"
+    return "block" if row.name == "EXEC" else "other"
+
+
+def shown(words: list[bytes], most: int, most_of_a_word: int) -> str:
+    """A request on one line, quoted as Redis does.
+
+    `most`, `most_of_a_word`: characters to show of all words and of each; what is left out is counted, in the words
+    of Redis's SLOWLOG.
+    """
+    pieces = []
+    for place, word in enumerate(_without_passwords(words)):
+        if most <= 0:
+            pieces.append(f"... ({len(words) - place} more arguments)")
+            break
+        piece = _quoted(word, min(most, most_of_a_word))
+        pieces.append(piece)
+        most -= len(piece)
+    return " ".join(pieces)
+
+
+def _quoted(word: bytes, most: int) -> str:
+    """A word in quotes, at most so many characters of it. Never cut inside an escape: those have at most four."""
+    text = _escaped(word[:most])
+    kept = most
+    if len(text) > most:
+        kept = most // 4
+        text = _escaped(word[:kept])
+    more = len(word) - kept
+    return f'"{text}... ({more} more bytes)"' if more > 0 else f'"{text}"'
+
+
+def _escaped(data: bytes) -> str:
+    """Bytes as sdscatrepr (Redis, sds.c) shows them between the quotes: printable ASCII without tabs."""
+    return data.decode("ascii") if _PLAIN(data) else data.decode("latin-1").translate(_ESCAPES)
+
+
+def _without_passwords(words: list[bytes]) -> Iterable[bytes]:
+    name = words[0].upper()
+    if name == b"AUTH":
+        return [words[0], *(_REDACTED for _ in words[1:])]
+    if name == b"HELLO":
+        return _hello_without_passwords(words)
+    return words
+
+
+def _hello_without_passwords(words: list[bytes]) -> Iterable[bytes]:
+    secret = 0
+    for word in words:
+        yield _REDACTED if secret else word
+        secret = secret - 1 if secret else 2 * (word.upper() == b"AUTH")
 
 
 class Monitor:
@@ -67,8 +182,7 @@ class Monitor:
 
     def __call__(self, executed: Executed) -> None:
         """Show one request. Not to the client that sent it: its own request's reply is not out yet."""
-        shown = " ".join(f'"{shorten(word)}"' for word in executed.words)
-        line = f"+{executed.time_us / 1e6:.6f} [0 {executed.address}] {shown}\r\n".encode("ascii", "replace")
+        line = monitor_line(executed)
         for identity in list(self._monitors):
             protocol = self._factory.protocols.get(identity)
             if protocol is None or not protocol.client.monitoring:
@@ -80,3 +194,11 @@ class Monitor:
         del self._monitors[identity]
         if not self._monitors:
             self._factory.hooks.watchers.remove(self)
+
+
+def monitor_line(executed: Executed) -> bytes:
+    """What MONITOR sends for one request: a simple string, in RESP3 too."""
+    seconds = f"{executed.time_us // 1_000_000}.{executed.time_us % 1_000_000:06d}"
+    address = _escaped(executed.address.encode("utf-8", "surrogatepass"))
+    words = shown(executed.words, MAX_MONITORED_BYTES, MAX_MONITORED_BYTES)
+    return f"+{seconds} [0 {address}] {words}\r\n".encode("ascii")
