@@ -1,0 +1,181 @@
+"""The real server process, on epoll and on select, and what is typed at it: telnet, redis-cli, redis-benchmark."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from kvstore.testing.server_process import PATIENCE_S
+from tests.server_process import Serving
+
+#: What is typed, and what comes back, byte by byte.
+SESSION = [
+    (b'insert zebra {"weight":100,"name":"fred"}', b'{"result":"success"}'),
+    (b"lookup zebra", b'{"result":"success","value":{"weight":100,"name":"fred"}}'),
+    (b'query name "fred"', b'{"result":"success","value":[["zebra",{"weight":100,"name":"fred"}]]}'),
+    (b"size", b'{"result":"success","value":1}'),
+    (b"remove zebra", b'{"result":"success"}'),
+    (b"remove zebra", b'{"result":"failure","error":"no such key"}'),
+    (b"lookup zebra", b'{"result":"failure","error":"no such key"}'),
+    (b'query name "fred"', b'{"result":"success","value":[]}'),
+    (b"nonsense", b"-ERR unknown command 'nonsense', with args beginning with: "),
+    (
+        b"insert zebra fred",
+        b'{"result":"invalid","error":"value is not JSON (Expecting value: line 1 column 1 (char 0));'
+        b' strings need double quotes"}',
+    ),
+    (b"insert", b'{"result":"invalid","error":"wrong number of arguments for \'insert\' command; '
+                b'usage: insert key value"}'),
+    (b"size", b'{"result":"success","value":0}'),
+]  # fmt: skip
+
+HELP = (
+    b'{"result":"success","value":{"help":"help [verb]","insert":"insert key value","lookup":"lookup key",'
+    b'"query":"query subkey subvalue","remove":"remove key","size":"size"}}'
+)
+
+
+def run(program: str, *words: str, typed: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Run a client program to its end. `typed`: its standard input."""
+    if shutil.which(program) is None:
+        raise SkipTest(f"{program} is not installed (see .ci/run)")
+    return subprocess.run([program, *words], input=typed, capture_output=True, timeout=PATIENCE_S)
+
+
+class TypedChecks(Serving):
+    """What a person or a shell script sends."""
+
+    def test_the_session_of_the_readme(self) -> None:
+        """Each line that is typed is answered with one line, byte for byte; an empty one with nothing."""
+        wire = self.connect()
+        for typed, answer in SESSION:
+            wire.send(b"\r\n" + typed + b"\r\n")
+            self.assertEqual(wire.read_line(), answer + b"\r\n", typed)
+        self.assertEqual(wire.say("help"), HELP + b"\r\n")
+
+    def test_lines_that_end_in_lf_alone(self) -> None:
+        """nc and scripts send no CR; the answers are the same, in one go too."""
+        wire = self.connect()
+        wire.send(b"".join(typed + b"\n\n" for typed, _ in SESSION))
+        self.assertEqual([wire.read_line() for _ in SESSION], [answer + b"\r\n" for _, answer in SESSION])
+
+    def test_telnet(self) -> None:
+        """The real telnet, with a person who waits for each answer."""
+        if shutil.which("telnet") is None:
+            raise SkipTest("telnet is not installed (see .ci/run)")
+        telnet = subprocess.Popen(
+            ["telnet", "127.0.0.1", str(self.server.port)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        self.addCleanup(telnet.communicate)
+        self.addCleanup(telnet.kill)
+        assert telnet.stdin is not None and telnet.stdout is not None
+        while not telnet.stdout.readline().startswith(b"Escape character"):
+            self.assertIsNone(telnet.poll())
+        for typed, answer in SESSION:
+            telnet.stdin.write(typed + b"\n")
+            telnet.stdin.flush()
+            self.assertEqual(telnet.stdout.readline().rstrip(b"\r\n"), answer, typed)
+
+    def test_json_lines(self) -> None:
+        """Programs send an object a line, with an id if they like, and get one in return."""
+        wire = self.connect()
+        for request, answer in (
+            ('{"method":"insert","key":"zebra","value":{"weight":100}}', b'{"result":"success"}'),
+            ('{"method":"lookup","key":"zebra","id":7}', b'{"result":"success","value":{"weight":100},"id":7}'),
+            ('{"method":"lookup","key":"ant"}', b'{"result":"failure","error":"no such key"}'),
+            ('{"method":"lookup"}', b'{"result":"invalid","error":"missing member \'key\'"}'),
+            ('{"method":"size","id":null}', b'{"result":"success","value":1,"id":null}'),
+        ):
+            self.assertEqual(wire.say(request), answer + b"\r\n")
+
+    def test_three_grammars_on_one_connection(self) -> None:
+        """JSON lines, words and RESP take turns, over one table."""
+        wire = self.connect()
+        self.assertEqual(wire.say('{"method":"insert","key":"k","value":[1,2]}'), b'{"result":"success"}\r\n')
+        self.assertEqual(wire.ask("GET", "k"), b"[1,2]")
+        self.assertEqual(wire.say("GET k"), b"$5\r\n")
+        self.assertEqual(wire.read_line(), b"[1,2]\r\n")
+        self.assertEqual(wire.say("lookup k"), b'{"result":"success","value":[1,2]}\r\n')
+        self.assertEqual(wire.ask("SET", "k", "not JSON"), b"OK")
+        self.assertIn(b'"result":"failure"', wire.say("lookup k"))
+
+
+class RedisProgramChecks(Serving):
+    """The programs of redis-tools."""
+
+    def cli(self, *words: str, typed: bytes = b"") -> tuple[int, str]:
+        """Run redis-cli against the server; returns its exit status and output."""
+        done = run("redis-cli", "-p", str(self.server.port), *words, typed=typed)
+        return done.returncode, (done.stdout + done.stderr).decode()
+
+    def test_redis_cli(self) -> None:
+        """One command a call, in RESP2 and in RESP3."""
+        self.assertEqual(self.cli("set", "a", "1"), (0, "OK\n"))
+        self.assertEqual(self.cli("get", "a"), (0, "1\n"))
+        self.assertEqual(self.cli("-3", "incr", "a"), (0, "2\n"))
+        self.assertIn("proto 3\n", self.cli("-3", "hello")[1])
+        self.assertEqual(self.cli("-3", "get", "none"), (0, "\n"))
+        self.assertEqual(self.cli("--json", "mget", "a", "none")[1], '["2",null]\n')
+        self.assertIn("ERR unknown command 'nonsense'", self.cli("nonsense")[1])
+
+    def test_redis_cli_transaction(self) -> None:
+        """A block typed into redis-cli."""
+        status, output = self.cli(typed=b"MULTI\nSET a 5\nINCR a\nINCR b\nEXEC\nMULTI\nSET a 9\nDISCARD\nGET a\n")
+        self.assertEqual(status, 0)
+        self.assertEqual(
+            output.split(), ["OK", "QUEUED", "QUEUED", "QUEUED", "OK", "6", "1", "OK", "QUEUED", "OK", "6"]
+        )
+
+    def test_redis_cli_mass_insertion(self) -> None:
+        """redis-cli --pipe sends all it has before it reads, and counts the replies."""
+        requests = b"".join(b"SET key:%d value:%d\r\n" % (number, number) for number in range(20_000))
+        status, output = self.cli("--pipe", typed=requests)
+        self.assertEqual((status, output.splitlines()[-1]), (0, "errors: 0, replies: 20000"))
+        self.assertEqual(self.cli("dbsize"), (0, "20000\n"))
+        self.assertEqual(self.cli("get", "key:19999"), (0, "value:19999\n"))
+
+    def test_redis_cli_looks_around(self) -> None:
+        """What redis-cli's own modes ask: all keys by SCAN, big keys, and statistics."""
+        self.cli("mset", *(word for number in range(100) for word in (f"k{number}", "v" * number)))
+        status, output = self.cli("--scan", "--pattern", "k9?")
+        self.assertEqual((status, sorted(output.split())), (0, [f"k{number}" for number in range(90, 100)]))
+        status, output = self.cli("--bigkeys")
+        self.assertEqual(status, 0)
+        self.assertIn('Biggest string found "k99" has 99 bytes', output.replace("'", '"').replace('""', '"'))
+
+    def test_redis_benchmark(self) -> None:
+        """A short run, pipelined, of the tests that need only strings, ends well and without a word of error."""
+        done = run("redis-benchmark", "-p", str(self.server.port), *["-t", "ping,set,get,incr,mset"],
+                   *["-c", "50", "-P", "16", "-n", "4000", "-r", "1000", "-d", "100", "--csv"])  # fmt: skip
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        tests = [line.split(",")[0].strip('"') for line in done.stdout.decode().splitlines()[1:]]
+        self.assertEqual(tests, ["PING_INLINE", "PING_MBULK", "SET", "GET", "INCR", "MSET (10 keys)"])
+        wire = self.connect()
+        self.assertGreaterEqual(wire.ask("DBSIZE"), 900)
+
+
+class TypedOnEpollTests(TypedChecks, SynchronousTestCase):
+    """Typed at a server on epoll."""
+
+    reactor = "epoll"
+
+
+class TypedOnSelectTests(TypedChecks, SynchronousTestCase):
+    """Typed at a server on select."""
+
+    reactor = "select"
+
+
+class RedisProgramsOnEpollTests(RedisProgramChecks, SynchronousTestCase):
+    """redis-tools and a server on epoll."""
+
+    reactor = "epoll"
+
+
+class RedisProgramsOnSelectTests(RedisProgramChecks, SynchronousTestCase):
+    """redis-tools and a server on select."""
+
+    reactor = "select"
