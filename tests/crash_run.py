@@ -1,0 +1,493 @@
+"""Recorded runs of the store on a simulated disk, and the check that every state a crash could leave holds its promise.
+
+A `Run` is a server without its edge: it makes commits as the edge would under one of the three sync policies,
+compacts, dies and starts again, and keeps a dict model beside the table. Its `History` notes, by the disk's count of
+changes, which commits had been promised and which had been asked for. So for a crash at any moment of the run the check
+is exact: the state that recovery finds is the model's state after some commit that was asked for by then, and not
+before the last that was promised; it is whole commits in their order, and nothing else.
+
+Used by tests/test_store_crash.py on a sample, and by scripts/crashpoints on all moments.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import Any, NamedTuple
+from unittest import mock
+
+from kvstore.base.errors import StorageFault, StorageFull
+from kvstore.store import checkpoint, log
+from kvstore.store.merge import MergeJob, merge
+from kvstore.store.store import Commit, Store
+from kvstore.testing.fates import RandomFates
+from kvstore.testing.simulated_disk import Moment, SimulatedDisk
+
+#: Values and deadlines, as the files hold them: a key past its deadline is there until it was removed.
+State = tuple[dict[bytes, bytes], dict[bytes, int]]
+
+POLICIES = ("always", "everysec", "no")
+
+
+class Violation(AssertionError):
+    """A promise was broken; the text says how to see it again."""
+
+
+@contextlib.contextmanager
+def small_files(zero_fill_bytes: int = 2048) -> Iterator[None]:
+    """Make the store's units small, so that short runs cross their borders: the log grows, checkpoints have frames."""
+    with (
+        mock.patch.object(log, "ZERO_FILL_BYTES", zero_fill_bytes),
+        mock.patch.object(checkpoint, "_FRAME_BYTES", 400),
+        mock.patch.object(checkpoint, "_SYNC_EVERY_BYTES", 6000),
+    ):
+        yield
+
+
+class History:
+    """Which commits were asked for and promised when, and the state after each.
+
+    Times are numbers of changes of the disk. A crash at moment `k` follows the change number `k`.
+    """
+
+    def __init__(self, sequence: int = 0, state: State = ({}, {})) -> None:
+        self._promised = [(-1, sequence)]
+        self._asked = [(-1, sequence)]
+        self._states: dict[int, list[tuple[int, State]]] = {sequence: [(-1, state)]}
+
+    def ask(self, changes: int, sequence: int, state: State) -> None:
+        """Commit `sequence`, which leads to `state`, is about to be written."""
+        self._asked.append((changes, sequence))
+        self._states.setdefault(sequence, []).append((changes, state))
+
+    def promise(self, changes: int, sequence: int) -> None:
+        """The store said that commits up to `sequence` are on disk."""
+        if sequence != self._promised[-1][1]:
+            self._promised.append((changes, sequence))
+
+    def restart(self, changes: int, sequence: int) -> None:
+        """A recovery ended: commits after `sequence` are gone, those up to it are on disk."""
+        self._asked.append((changes - 1, sequence))
+        self.promise(changes, sequence)
+
+    def fork(self, changes: int) -> History:
+        """What a disk left at a moment may hold, as the past of a history of its own, which begins at 0 changes."""
+        promised, asked = self.bounds(changes)
+        past = History(promised, self.state(changes, promised))
+        for sequence in range(promised + 1, asked + 1):
+            past.ask(-1, sequence, self.state(changes, sequence))
+        return past
+
+    def narrow(self, sequence: int) -> None:
+        """What the disk held at the beginning was this commit, and neither more nor less."""
+        self._promised[0] = (-1, sequence)
+        self._asked = [(-1, sequence)] + [entry for entry in self._asked if entry[0] >= 0]
+
+    def bounds(self, changes: int) -> tuple[int, int]:
+        """The last commit promised, and the last asked for, at a moment."""
+        promised = self._promised[bisect_right(self._promised, (changes, 1 << 62)) - 1][1]
+        return promised, self._asked[bisect_left(self._asked, (changes, -1)) - 1][1]
+
+    def state(self, changes: int, sequence: int) -> State:
+        """The state after a commit, as it was asked for last before a moment."""
+        versions = [state for at, state in self._states[sequence] if at < changes]
+        return versions[-1]
+
+
+class Clock:
+    """A wall clock in microseconds that tests move, and a source of bytes that repeats."""
+
+    def __init__(self, seed: str) -> None:
+        self.us = 1_700_000_000_000_000
+        self._random = random.Random(seed)
+
+    def now_us(self) -> int:
+        """See `Store`."""
+        self.us += 7
+        return self.us
+
+    def random_bytes(self, count: int) -> bytes:
+        """See `Store`."""
+        return self._random.randbytes(count)
+
+
+class Run:
+    """One server after another on one simulated disk, beside a dict model.
+
+    `sync`: one of POLICIES. `history`: what the first recovery may find, for a disk with a past. `tight`: now and then
+    the disk is full. Raises Violation.
+    """
+
+    def __init__(
+        self,
+        disk: SimulatedDisk,
+        seed: str,
+        sync: str = "always",
+        history: History | None = None,
+        *,
+        tight: bool = False,
+    ) -> None:
+        self.disk = disk
+        self.tight = tight
+        self.sync = sync
+        self.seed = seed
+        self.random = random.Random(seed)
+        self.clock = Clock(seed)
+        self.history = history or History()
+        self.values: dict[bytes, bytes] = {}
+        self.deadlines: dict[bytes, int] = {}
+        self.job: MergeJob | None = None
+        self.refused = 0  # requests refused for want of room, compactions that could not begin or end
+        self.store = self.start()
+
+    # Starting and dying
+
+    def start(self) -> Store:
+        """Recover, check what was found, and go on from there."""
+        store = Store(self.disk, self.clock.now_us, self.clock.random_bytes)
+        found = store.durable_sequence
+        self.values, self.deadlines = checked(store, self.history, self.disk.changes, f"restart in {self.seed}")
+        self.history.restart(self.disk.changes, found)
+        self.job = None
+        self.store = store
+        return store
+
+    def die(self) -> None:
+        """kill -9: the lock is free; the page cache stays."""
+        self.store.log.close()
+        self.disk.unlock()
+
+    # What the edge does
+
+    def commit(self) -> None:
+        """Close the open commit and put it on disk as the policy says."""
+        commit = self.store.close_commit()
+        if commit is not None:
+            self.write(commit)
+
+    def write(self, commit: Commit) -> None:
+        """Put a closed commit on disk as the policy says."""
+        self.history.ask(self.disk.changes, commit.sequence, (dict(self.values), dict(self.deadlines)))
+        self.store.write(commit)
+        if self.sync == "always":
+            self.store.sync()
+        self.store.settle(commit, durable=self.sync == "always")
+        self.promise()
+
+    def promise(self) -> None:
+        """Believe what the store says is durable."""
+        self.history.promise(self.disk.changes, self.store.durable_sequence)
+
+    def tick(self) -> None:
+        """What happens once a second: the second's sync, then the mark."""
+        if self.sync == "everysec":
+            written = self.store.written_sequence()
+            self.store.sync()
+            self.store.note_durable(written)
+            self.promise()
+        self.store.check_files()
+        if self.store.mark() and self.sync == "always":
+            self.store.sync()
+
+    def request(self) -> None:
+        """One request: one to five operations, all or (on a full disk) none."""
+        before = dict(self.values), dict(self.deadlines)
+        try:
+            for _ in range(self.random.choice((1, 1, 1, 2, 5))):
+                self.operation()
+        except StorageFull:
+            self.store.table.undo_request()
+            self.values, self.deadlines = before
+            self.refused += 1
+        else:
+            self.store.table.pending.undo.clear()
+            self.store.table.pending.requests += 1
+        self.compare()
+
+    def operation(self) -> None:
+        """One change of the table, and of the model."""
+        table, pick = self.store.table, self.random
+        key = b"key-%d" % pick.randrange(9)
+        kind = pick.choice(("set", "set", "set", "large", "deadline", "delete", "expire", "persist", "flush", "tick"))
+        if kind in ("set", "large", "deadline"):
+            value = pick.randbytes(pick.choice((0, 3, 30))) if kind != "large" else pick.randbytes(700)
+            deadline = self.clock.us // 1000 + pick.randrange(1, 3000) if kind == "deadline" else None
+            table.write(key, value, deadline)
+            self.values[key] = value
+            self._set_deadline(key, deadline)
+        elif kind == "delete":
+            table.delete(key)
+            self._forget(key)
+        elif kind == "flush" and pick.random() < 0.2:
+            table.flush()
+            self.values, self.deadlines = {}, {}
+        elif kind in ("expire", "persist") and key in self.values:
+            deadline = self.clock.us // 1000 + pick.randrange(1, 3000) if kind == "expire" else None
+            table.set_deadline(key, deadline)
+            self._set_deadline(key, deadline)
+        elif kind == "tick":
+            self.clock.us += 1_000_000
+
+    def remove_expired(self) -> None:
+        """What the edge does now and then: expired keys go for good, as a change of their own."""
+        table = self.store.table
+        for key in [key for key, deadline in self.deadlines.items() if deadline <= self.clock.us // 1000]:
+            if table.remove_expired(1):
+                gone = [key for key in self.values if key not in table.values]
+                for key in gone:
+                    self._forget(key)
+        table.pending.undo.clear()
+        self.compare()
+
+    def _set_deadline(self, key: bytes, deadline: int | None) -> None:
+        self.deadlines.pop(key, None)
+        if deadline is not None:
+            self.deadlines[key] = deadline
+
+    def _forget(self, key: bytes) -> None:
+        self.values.pop(key, None)
+        self.deadlines.pop(key, None)
+
+    def compare(self) -> None:
+        """The table and the model agree."""
+        if self.store.table.values != self.values or self.store.table.deadlines != self.deadlines:
+            raise Violation(f"{self.seed}: the table differs from the model")
+
+    # Compaction
+
+    def seal(self) -> None:
+        """Begin a compaction; what cannot begin is tried later."""
+        if self.job is None and self.store.can_compact():
+            try:
+                self.job = self.store.seal()
+            except (StorageFull, OSError):
+                self.refused += 1
+            self.promise()
+
+    def merge(self) -> None:
+        """Compact, with commits in the middle of it; then put the result in place, or give it up."""
+        if self.job is None:
+            return
+        try:
+            size = merge(_Beside(self.disk, self._meanwhile), self.job, self.clock.now_us())  # type: ignore[arg-type]
+        except OSError:
+            self.refused += 1
+            self.store.abandon_compaction()
+            self.job = None
+            return
+        self.finish(size)
+
+    def finish(self, size: int) -> None:
+        """Put the new checkpoint in place."""
+        self.store.finish_compaction(size)
+        self.job = None
+
+    def _meanwhile(self) -> None:
+        if self.random.random() < 0.3:
+            self.request()
+            self.commit()
+
+    # The workload
+
+    def step(self) -> None:
+        """One turn of the loop, or one of the rarer things."""
+        if self.tight and self.random.random() < 0.2:
+            used = sum(map(len, self.disk.contents().values()))
+            self.disk.capacity_bytes = self.random.choice((None, used, used + 3000))
+        chance = self.random.random()
+        if chance < 0.72:
+            for _ in range(self.random.choice((1, 1, 2, 3))):
+                self.request()
+            if self.random.random() < 0.8:
+                self.commit()
+        elif chance < 0.80:
+            self.commit()
+            self.tick()
+        elif chance < 0.86:
+            self.remove_expired()
+            self.commit()
+        elif chance < 0.92:
+            self.seal()
+        elif chance < 0.97:
+            self.merge()
+        else:
+            self.die()
+            self.disk.capacity_bytes = None
+            self.start()
+
+    def steps(self, count: int) -> Run:
+        """So many steps; returns itself."""
+        for _ in range(count):
+            self.step()
+        return self
+
+
+class _Beside:
+    """The disk as the merging process sees it: before each of its changes the server may do something."""
+
+    def __init__(self, inner: Any, meanwhile: Callable[[], None]) -> None:
+        self._inner = inner
+        self._meanwhile = meanwhile
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._inner, name)
+
+        def call(*arguments: Any) -> Any:
+            if name in ("create", "write_at", "sync", "open_read"):
+                self._meanwhile()
+            result = method(*arguments)
+            return _Beside(result, self._meanwhile) if name in ("create", "open_read") else result
+
+        return call
+
+
+def checked(store: Store, history: History, changes: int, where: str) -> State:
+    """The state that a store recovered, or Violation if it is none that a crash at that moment may leave."""
+    promised, asked = history.bounds(changes)
+    found = store.durable_sequence
+    if not promised <= found <= asked:
+        raise Violation(f"{where}: commits up to {promised} were promised, up to {asked} asked for, {found} came back")
+    state = store.table.values, store.table.deadlines
+    if state != history.state(changes, found):
+        raise Violation(f"{where}: the state is not the one after commit {found}")
+    return dict(state[0]), dict(state[1])
+
+
+def recover_checked(disk: SimulatedDisk, history: History, changes: int, where: str) -> None:
+    """Recover and check. Any error of recovery is a Violation."""
+    clock = Clock(where)
+    with errors_as_violations(where):
+        store = Store(disk, clock.now_us, clock.random_bytes)
+        checked(store, history, changes, where)
+
+
+@contextlib.contextmanager
+def errors_as_violations(where: str) -> Iterator[None]:
+    """No error is in order where no fault was ordered."""
+    try:
+        yield
+    except Violation:
+        raise
+    except Exception as error:
+        raise Violation(f"{where}: {type(error).__name__}: {error}") from error
+
+
+class Counts:
+    """What an exploration did."""
+
+    def __init__(self) -> None:
+        self.moments = 0
+        self.states = 0
+        self.distinct = 0
+        self.recoveries = 0
+
+    def add(self, other: Counts) -> None:
+        """Add the counts of another exploration."""
+        self.moments += other.moments
+        self.states += other.states
+        self.distinct += other.distinct
+        self.recoveries += other.recoveries
+
+
+class Effort(NamedTuple):
+    """How much to try. `states`: crash states a moment. `most`: bytes at which one sector is torn. `second`: crashes in
+    the recovery from each state and in what is written after it.
+    """
+
+    states: int = 100
+    most: int = 64
+    second: int = 2
+
+
+def explore_moment(moment: Moment, run: Run, effort: Effort, counts: Counts, seen: set[int] | None = None) -> None:
+    """Check the states that a crash at one moment could leave. `seen`: states checked before, to be left out."""
+    counts.moments += 1
+    where = f"{run.seed}, sync {run.sync}, moment {moment.changes} ({moment.call})"
+    for number, left in enumerate(states_of(moment, effort, where)):
+        counts.states += 1
+        if seen is not None and not _is_new(left, run.history.bounds(moment.changes), number, seen):
+            continue
+        counts.distinct += 1
+        past = run.history.fork(moment.changes)
+        check_state(left, past, f"{where}, state {number}", effort.second, counts, settled=number > 0)
+
+
+def states_of(moment: Moment, effort: Effort, seed: str) -> Iterable[SimulatedDisk]:
+    """What kill -9 leaves at a moment, then what power cuts leave."""
+    crashes = moment.disk.crashes(effort.states, seed, most=effort.most, record=True)
+    return chain([moment.disk.kill(record=True)], crashes)
+
+
+def _is_new(disk: SimulatedDisk, bounds: tuple[int, int], number: int, seen: set[int]) -> bool:
+    """Whether no such state was seen before. One that kill -9 left has more to it than its contents: always new."""
+    fingerprint = hash((bounds, tuple(disk.contents().items())))
+    is_new = number == 0 or fingerprint not in seen
+    if number:
+        seen.add(fingerprint)
+    return is_new
+
+
+def check_state(
+    disk: SimulatedDisk, history: History, where: str, second: int, counts: Counts, *, settled: bool
+) -> None:
+    """Recover and check; write more, crash at `second` random moments of all that, recover and check again.
+
+    `settled`: the whole disk is on the platter (a power cut left it): a crash during the recovery then changes nothing.
+    """
+    counts.recoveries += 1
+    disk.capacity_bytes = None  # with a torn tail to copy aside, a start needs room
+    chance = random.Random(where)
+    with errors_as_violations(where):
+        run = Run(disk, where, chance.choice(POLICIES), history)
+        if settled:
+            history.narrow(run.store.durable_sequence)
+        if second:
+            run.steps(chance.randrange(1, 6))
+    for number in range(second):
+        at = chance.randint(0, disk.changes)
+        moment = next(disk.moments(at))
+        crashed = moment.disk.crash(RandomFates(f"{where}/{number}"))
+        recover_checked(crashed, history, at, f"{where}, then moment {at} ({moment.call})")
+        counts.recoveries += 1
+
+
+class Fault(NamedTuple):
+    """A call that fails, as `SimulatedDisk.fail` takes it: the `when`-th of all calls of a run raises `error`."""
+
+    when: int
+    error: int
+    done: int
+    times: int | None
+
+
+def explore_fault(fault: Fault, seed: str, sync: str, steps: int, effort: Effort, counts: Counts) -> bool:
+    """Run with a failing call until the server stops of it; check what is left, start again, and check that.
+
+    Returns whether the fault came at all: the run may have been over before it.
+    """
+    where = f"{seed}, sync {sync}, {fault}"
+    disk = SimulatedDisk()
+    disk.fail("any", fault.error, fault.when, times=fault.times, done=fault.done)
+    history = History()
+    with errors_as_violations(where), contextlib.suppress(StorageFault, OSError):
+        Run(disk, seed, sync, history).steps(steps)
+    came = len(disk.calls) >= fault.when
+    disk.heal()
+    disk.unlock()
+    _explore_left(disk, history, where, effort, counts)
+    with errors_as_violations(where + ", then started again"):
+        Run(disk, where, sync, history).steps(8).die()
+    _explore_left(disk, history, where + ", then started again", effort, counts)
+    return came
+
+
+def _explore_left(disk: SimulatedDisk, history: History, where: str, effort: Effort, counts: Counts) -> None:
+    counts.moments += 1
+    for number, left in enumerate(states_of(Moment(disk.changes, None, disk), effort, where)):
+        counts.states += 1
+        counts.distinct += 1
+        past = history.fork(disk.changes)
+        check_state(left, past, f"{where}, state {number}", effort.second, counts, settled=number > 0)
