@@ -24,7 +24,7 @@ from kvstore.testing.server_process import PATIENCE_S, ServerProcess
 from kvstore.wire.resp import pack
 
 if TYPE_CHECKING:
-    from twisted.trial.unittest import SynchronousTestCase as _TestCase
+    from twisted.trial.unittest import TestCase as _TestCase
 else:
     _TestCase = object
 
