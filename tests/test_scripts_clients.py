@@ -6,12 +6,14 @@ The real server is killed with SIGKILL and started again in the middle of each.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -52,6 +54,10 @@ class Program(subprocess.Popen[str]):
         return self.returncode, out, err
 
 
+class Wrong(Exception):
+    """Stands for TestBasics' exception of this name."""
+
+
 class WrongServer(FakeServer):
     """A server that forgets to put the tail of what it is given on record."""
 
@@ -60,6 +66,60 @@ class WrongServer(FakeServer):
         if isinstance(reply.get("value"), dict):
             return reply | {"value": {}}
         return reply
+
+
+class AttemptsTests(SynchronousTestCase):
+    """When TestBasics tries a check again."""
+
+    def attempts(self, *outcomes: Any, shared: bool = False) -> tuple[str, int]:
+        """What `run_check` says, and how often it tried, when the attempts come out like this.
+
+        `outcomes`: None for right, an exception, or a pair of an exception and True if a request was repeated
+        meanwhile.
+        """
+        self.patch(sys, "path", [*sys.path])  # which the program adds to
+        spec = importlib.util.spec_from_file_location("TestBasics", SCRIPTS / "TestBasics.py")
+        assert spec is not None and spec.loader is not None
+        basics = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(basics)
+        tried = []
+
+        def function(bench: Any) -> None:
+            error, disturbed = (
+                outcomes[len(tried)] if type(outcomes[len(tried)]) is tuple else (outcomes[len(tried)], 0)
+            )
+            tried.append(error)
+            bench.client.retries += disturbed
+            if error is not None:
+                raise basics.Wrong("wrong") if error is Wrong else error
+
+        bench = SimpleNamespace(client=SimpleNamespace(retries=5), clean_up=lambda: None)
+        return basics.run_check(basics.Check("title", function, shared), bench), len(tried)
+
+    def test_right(self) -> None:
+        """A check that is right is done."""
+        self.assertEqual(self.attempts(None), ("", 1))
+
+    def test_wrong(self) -> None:
+        """A check that is wrong while nothing disturbed it is wrong, and so is one that raises what it should not."""
+        self.assertEqual(self.attempts(Wrong), ("wrong", 1))
+        self.assertEqual(self.attempts(KeyError("zebra")), ("unexpected KeyError('zebra')", 1))
+
+    def test_wrong_while_disturbed(self) -> None:
+        """A check that was wrong while a request was repeated says nothing: the next attempt counts."""
+        self.assertEqual(self.attempts((Wrong, True), (KeyError("zebra"), True), None), ("", 3))
+        self.assertEqual(self.attempts((Wrong, True), Wrong), ("wrong", 2))
+
+    def test_connection_lost(self) -> None:
+        """A check whose own connection was lost is tried again, but not for ever."""
+        self.assertEqual(self.attempts(ConnectionResetError(), None), ("", 2))
+        text, tried = self.attempts(*[ConnectionResetError("gone")] * 20)
+        self.assertEqual((text, tried), ("the connection failed: gone", 10))
+
+    def test_shared(self) -> None:
+        """A check of what other clients may change is wrong only if it stays wrong."""
+        self.assertEqual(self.attempts(Wrong, Wrong, None, shared=True), ("", 3))
+        self.assertEqual(self.attempts(*[Wrong] * 20, shared=True), ("wrong", 10))
 
 
 class CommandLineTests(SynchronousTestCase):
