@@ -22,7 +22,8 @@ Repeating is safe because every verb may be repeated: `insert` puts the same val
 old one. When a reply is lost nobody knows whether the request was done. So a `remove` that is repeated after that and
 finds no such key succeeds: most likely it is its own first attempt that took the key away, and in any case the key is
 gone. What remains of the uncertainty: if another client acts on the same key between the attempts, the repeated
-attempt comes after it.
+attempt comes after it; and an attempt that was given up for silence may still be done by a server that had stood still,
+as a rule before its own repetition, since the server finds it waiting, but nothing on the wire promises that.
 
 JSON is the standard library's here: it needs nothing installed, keeps integers of any size, and refuses NaN. Rejected:
 orjson, some 15 microseconds faster per request, but it would write NaN as null.
