@@ -376,20 +376,22 @@ def errors_as_violations(where: str) -> Iterator[None]:
 
 
 class Counts:
-    """What an exploration did."""
+    """What an exploration did. `moments`: at which a crash was tried. `complete`: those of which every state was tried.
+    `states`: disks that a crash left. `distinct`: those that were recovered, because no equal one had been before.
+    `recoveries`: of these disks, and of those that the second crashes left.
+    """
 
     def __init__(self) -> None:
         self.moments = 0
+        self.complete = 0
         self.states = 0
         self.distinct = 0
         self.recoveries = 0
 
     def add(self, other: Counts) -> None:
         """Add the counts of another exploration."""
-        self.moments += other.moments
-        self.states += other.states
-        self.distinct += other.distinct
-        self.recoveries += other.recoveries
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
 
 
 class Effort(NamedTuple):
@@ -406,6 +408,7 @@ def explore_moment(moment: Moment, run: Run, effort: Effort, counts: Counts, see
     """Check the states that a crash at one moment could leave. `seen`: states checked before, to be left out."""
     counts.moments += 1
     where = f"{run.seed}, sync {run.sync}, moment {moment.changes} ({moment.call})"
+    number = 0
     for number, left in enumerate(states_of(moment, effort, where)):
         counts.states += 1
         if seen is not None and not _is_new(left, run.history.bounds(moment.changes), number, seen):
@@ -413,6 +416,7 @@ def explore_moment(moment: Moment, run: Run, effort: Effort, counts: Counts, see
         counts.distinct += 1
         past = run.history.fork(moment.changes)
         check_state(left, past, f"{where}, state {number}", effort.second, counts, settled=number > 0)
+    counts.complete += number < effort.states  # fewer than asked for: these are all
 
 
 def states_of(moment: Moment, effort: Effort, seed: str) -> Iterable[SimulatedDisk]:
@@ -486,8 +490,10 @@ def explore_fault(fault: Fault, seed: str, sync: str, steps: int, effort: Effort
 
 def _explore_left(disk: SimulatedDisk, history: History, where: str, effort: Effort, counts: Counts) -> None:
     counts.moments += 1
+    number = 0
     for number, left in enumerate(states_of(Moment(disk.changes, None, disk), effort, where)):
         counts.states += 1
         counts.distinct += 1
         past = history.fork(disk.changes)
         check_state(left, past, f"{where}, state {number}", effort.second, counts, settled=number > 0)
+    counts.complete += number < effort.states
