@@ -19,9 +19,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.client import Client
+from kvstore.testing.server_process import ServerProcess
 from tests.fake_server import FakeServer
 from tests.real_catalog import MISSING, RealCatalog
-from tests.real_server import RealServer
 from tests.test_client_target import ENTRY, FakeCatalog
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
@@ -228,12 +228,13 @@ class RealServerTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Start it."""
-        self.server = RealServer("--compact-after", "200")
-        self.addCleanup(self.server.stop)
+        self.server = ServerProcess("--compact-after", "200", data=self.mktemp())
+        self.addCleanup(self.server.kill)
+        self.target = f"127.0.0.1:{self.server.port}"
 
     def kill_in_the_middle(self, keys: int) -> None:
         """Kill the server and start it again, once it has got so many keys."""
-        with Client(self.server.target) as client:
+        with Client(self.target) as client:
             deadline = time.monotonic() + _PATIENCE_SECONDS
             while client.size() < keys:
                 assert time.monotonic() < deadline
@@ -242,15 +243,15 @@ class RealServerTests(SynchronousTestCase):
 
     def test_basics(self) -> None:
         """All is as it should be, and nothing is left behind."""
-        status, out, err = Program("TestBasics", self.server.target).finish()
+        status, out, err = Program("TestBasics", self.target).finish()
         self.assertEqual((status, err), (0, ""), out)
         self.assertIn(" 0 wrong", out)
-        with Client(self.server.target) as client:
+        with Client(self.target) as client:
             self.assertEqual(client.size(), 0)
 
     def test_basics_while_the_server_is_killed(self) -> None:
         """All is as it should be though the server is killed after every few checks."""
-        program = Program("TestBasics", self.server.target)
+        program = Program("TestBasics", self.target)
         assert program.stdout is not None
         lines = []
         for _ in range(5):
@@ -264,18 +265,18 @@ class RealServerTests(SynchronousTestCase):
 
     def test_perf_while_the_server_is_killed(self) -> None:
         """Two instances go on after a kill in the insert stage, and all their answers are right."""
-        programs = [Program("TestPerf", self.server.target, "--count", "1500") for _ in range(2)]
+        programs = [Program("TestPerf", self.target, "--count", "1500") for _ in range(2)]
         self.kill_in_the_middle(200)
         for program in programs:
             status, out, err = program.finish()
             self.assertEqual(status, 0, err)
             self.assertIn("requests were repeated", out)
-        with Client(self.server.target) as client:
+        with Client(self.target) as client:
             self.assertEqual(client.size(), 0)
 
     def test_outliers_while_the_server_is_killed(self) -> None:
         """TestOutliers goes on after a kill, and counts the compactions before and after it."""
-        program = Program("TestOutliers", self.server.target, "--count", "600", "--compactions", "4")
+        program = Program("TestOutliers", self.target, "--count", "600", "--compactions", "4")
         self.kill_in_the_middle(1)
         status, out, err = program.finish()
         self.assertEqual(status, 0, err)
@@ -295,8 +296,9 @@ class CatalogTests(SynchronousTestCase):
         """
         catalog = RealCatalog()
         self.addCleanup(catalog.stop)
-        server = RealServer("--project", "me-a5", "--owner", "me", "--catalog", catalog.address)
-        self.addCleanup(server.stop)
+        options = ("--project", "me-a5", "--owner", "me", "--catalog", catalog.address)
+        server = ServerProcess(*options, data=self.mktemp())
+        self.addCleanup(server.kill)
         programs = [Program("TestPerf", "me-a5", "--count", "50", KVSTORE_CATALOG=catalog.address) for _ in range(2)]
         for program in programs:
             status, out, err = program.finish()
