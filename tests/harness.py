@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from twisted.trial.unittest import SynchronousTestCase
+
 from kvstore.base.errors import RequestError, StorageFull
+from kvstore.base.reply import Status
 from kvstore.commands import dispatch
 from kvstore.commands.context import Call, Client, Server
 from kvstore.store.commit import OpenCommit
@@ -19,13 +23,14 @@ START_MS = 2_000_000_000_000
 class Rig:
     """One server without files or wire, and one client of it.
 
-    `do` executes one request and returns the reply value, an error as a value too. `now_ms` is the clock; tests set it.
+    `do` executes one request and returns the reply value, an error as a value too. `now_ms` is the clock, `room_bytes`
+    how much the log has room for; tests set them.
     """
 
     def __init__(self) -> None:
         self.now_ms = START_MS
-        self.is_full = False
-        pending = OpenCommit(1, self._reserve)
+        self.room_bytes = 2**62
+        pending = OpenCommit(1, self.reserve)
         self.table = Table(lambda: self.now_ms, pending)
         store: Any = SimpleNamespace(table=self.table)
         self.server = Server(store, lambda: self.now_ms, {}, "0" * 40)
@@ -60,7 +65,40 @@ class Rig:
         apply(decode(b"".join(self.table.pending.operations)), values, deadlines)
         return values, deadlines
 
-    def _reserve(self, size_bytes: int) -> int:
-        if self.is_full:
+    def reserve(self, size_bytes: int) -> int:
+        """Room for the open commit, as the log gives it."""
+        if size_bytes > self.room_bytes:
             raise StorageFull("no space left on device")
         return size_bytes
+
+
+class CommandTestCase(SynchronousTestCase):
+    """A test of commands, on a rig of its own."""
+
+    def setUp(self) -> None:
+        """Make the rig; `do` and `error` are its."""
+        self.rig = Rig()
+        self.do: Callable[..., Any] = self.rig.do
+        self.error: Callable[..., str] = self.rig.error
+
+    def script(self, lines: str) -> None:
+        """Check requests and replies, one pair a line: `GET a -> b'1'`. A request's words stand between spaces.
+
+        The reply is a Python literal, a status word such as OK, or `!` and the text of an error.
+        """
+        for line in filter(None, map(str.strip, lines.splitlines())):
+            request, _, expected = line.partition(" -> ")
+            words = [word.encode().decode("unicode_escape").encode("latin-1") for word in request.split(" ")]
+            if expected.startswith("!"):
+                self.assertEqual(self.error(*words), expected[1:], line)
+            else:
+                self.assertEqual(_plain(self.do(*words)), expected, line)
+
+    def tearDown(self) -> None:
+        """Whatever the test did: recovery would find the state that it left."""
+        self.assertEqual(self.rig.replayed(), (self.rig.table.values, self.rig.table.deadlines))
+
+
+def _plain(reply: Any) -> str:
+    """A reply as a script writes it."""
+    return reply.text if isinstance(reply, Status) else repr(reply)

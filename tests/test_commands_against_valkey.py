@@ -46,6 +46,13 @@ _TIME_TOLERANCE = {b"TTL": 2, b"PTTL": 2000, b"EXPIRETIME": 2, b"PEXPIRETIME": 2
 _UNORDERED = (b"KEYS",)
 
 
+_floats = st.one_of(
+    st.floats(allow_nan=False).map(repr),
+    st.decimals(allow_nan=False, allow_infinity=False).map(str),
+    st.tuples(st.integers(-(10**22), 10**22), st.integers(0, 22)).map(lambda parts: f"{parts[0]}e-{parts[1]}"),
+)
+
+
 class Pair:
     """One Valkey and one of ours, with two clients each."""
 
@@ -155,7 +162,7 @@ class AgainstValkeyTests(SynchronousTestCase):
         """Random requests of two clients get the same replies, byte for byte, and leave the same state and log."""
 
         @settings(
-            max_examples=_EXAMPLES or 2000,
+            max_examples=_EXAMPLES or 1000,
             derandomize=not _EXAMPLES,
             deadline=None,
             database=None,
@@ -164,6 +171,20 @@ class AgainstValkeyTests(SynchronousTestCase):
         @given(st.sampled_from([2, 3]), sequences)
         def run(protocol: int, requests: list[tuple[int, list[bytes]]]) -> None:
             self.compare(protocol, requests)
+
+        run()
+
+    def test_random_floats(self) -> None:
+        """INCRBYFLOAT gives the same digits for numbers of any size and length."""
+        pair = Pair(self.valkey, 2)
+        self.addCleanup(pair.close)
+
+        @settings(max_examples=_EXAMPLES or 300, derandomize=not _EXAMPLES, deadline=None, database=None)
+        @given(_floats, _floats)
+        def run(number: str, increment: str) -> None:
+            self.assertEqual(pair.differs(0, [b"SET", b"f", number.encode()]), "")
+            self.assertEqual(pair.differs(0, [b"INCRBYFLOAT", b"f", increment.encode()]), "")
+            self.assertEqual(pair.differs(0, [b"INCRBYFLOAT", b"f", b"-0.1"]), "")
 
         run()
 

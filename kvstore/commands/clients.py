@@ -126,13 +126,13 @@ def _flags(client: Client) -> str:
     "CLIENT|KILL",
     ADMIN,
     group="connection",
-    options="|ID client-id|LADDR address|TYPE type|USER user|SKIPME yes-or-no ...",
+    options="[value] [ID|ADDR|LADDR|TYPE|USER|SKIPME value ...]",
 )
-def client_kill(call: Call, address: bytes, *filters: bytes) -> Reply:
+def client_kill(call: Call, address_or_filter: bytes, *filters: bytes) -> Reply:
     """End connections: the one from an address, or all that every filter lets through; then returns how many."""
     if not filters:
-        return _kill_address(call, address)
-    wanted, skip_me = _kill_filters((address, *filters))
+        return _kill_address(call, address_or_filter)
+    wanted, skip_me = _kill_filters((address_or_filter, *filters))
     doomed = [client for client in call.server.clients.values() if all(lets_through(client) for lets_through in wanted)]
     if skip_me:
         doomed = [client for client in doomed if client is not call.client]

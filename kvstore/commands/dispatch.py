@@ -66,6 +66,7 @@ def queue(call: Call, row: Command, request: list[bytes]) -> Reply:
     except RequestError:
         client.poisoned = True
         client.queued.clear()
+        client.queued_bytes = 0
         raise
     if not client.poisoned:
         client.queued.append((row, request))

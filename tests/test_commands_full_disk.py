@@ -1,0 +1,87 @@
+"""Every command that writes, on a disk that fills up at each of its operations: it changes everything or nothing."""
+
+from __future__ import annotations
+
+from kvstore.commands import table
+from kvstore.commands.registry import WRITE
+from kvstore.store.commit import OpenCommit
+from tests.harness import CommandTestCase, Rig
+
+_REQUESTS = """
+SET a 9|SET a 9 EX 5|SET a 9 KEEPTTL GET|SET a 9 EXAT 1|SETNX n 9|SETEX a 5 9|PSETEX a 5 9|GETSET a 9|GETDEL a
+GETEX a EX 5|GETEX a EXAT 1|GETEX a PERSIST|MSET a 9 n 9 b 9|MSETNX m 9 n 9|APPEND a 9|APPEND n 9
+SETRANGE a 3 9|INCR a|DECR a|INCRBY a 2|DECRBY a 2|INCRBYFLOAT a 0.5|DEL a b c|UNLINK a b|FLUSHALL|FLUSHDB|EXPIRE a 5|EXPIRE a 0|PEXPIRE a 5
+EXPIREAT a 4000000000|PEXPIREAT a 4000000000000|PERSIST a|RENAME a b|RENAME b n|RENAMENX a n|COPY a b REPLACE|COPY b n
+INSERT a {}|REMOVE a
+"""
+_SAMPLES = [line.split(" ") for line in _REQUESTS.strip().replace("\n", "|").split("|")]
+
+
+class FullDiskTests(CommandTestCase):
+    """StorageFull at every place where it can arise."""
+
+    def prepared(self) -> Rig:
+        """A rig with some keys, deadlines, an index and a scan order; its log is empty."""
+        rig = Rig()
+        for request in ("SET a 1 EX 100", "SET b 2", "SET c 3 PX 1", 'INSERT d {"v":1}', "QUERY v 1", "SCAN 0"):
+            rig.do(*request.split(" "))
+        rig.now_ms += 1
+        rig.table.pending = OpenCommit(2, rig.reserve)
+        return rig
+
+    def state(self, rig: Rig) -> tuple[object, ...]:
+        """Everything that a request may change."""
+        scanned = sorted(rig.table.scan_order.scan(0, 1000)[1])
+        found = rig.do("QUERY", "v", "1")
+        return (dict(rig.table.values), dict(rig.table.deadlines), list(rig.table.pending.operations), scanned, found)
+
+    def test_samples_are_complete(self) -> None:
+        """Every command that writes is among the samples."""
+        self.assertEqual({words[0] for words in _SAMPLES}, {row.name for row in table.all_rows() if row.flags & WRITE})
+
+    def check(self, *requests: list[str]) -> None:
+        """Run requests with room for 0, 1, 2, ... operations, the last request being the one that fails."""
+        whole = self.prepared()
+        for words in requests:
+            whole.do(*words)
+        sizes = list(map(len, whole.table.pending.operations))
+        self.assertTrue(sizes, requests)
+        for room in range(len(sizes)):
+            rig = self.prepared()
+            for words in requests[:-1]:
+                rig.do(*words)
+            before = self.state(rig)
+            rig.room_bytes = rig.table.pending.room = sum(sizes[:room])
+            self.assertRegex(str(rig.do(*requests[-1])), "^MISCONF Errors writing to the log: no space left")
+            self.assertEqual(self.state(rig), before)
+            rig.room_bytes = 2**62
+            rig.do(*requests[-1])
+            self.assertEqual(self.state(rig), self.state(whole))
+
+    def test_every_command(self) -> None:
+        """The request fails with MISCONF and leaves nothing behind; when there is room again it does its work."""
+        for words in _SAMPLES:
+            self.check(words)
+
+    def test_block(self) -> None:
+        """A block that does not fit is undone whole, also what its first commands did."""
+        rig = self.prepared()
+        before = self.state(rig)
+        block = [
+            ["SET", "a", "9"],
+            ["INCR", "q"],
+            ["FLUSHALL"],
+            ["MSET", "x", "1", "y", "2"],
+            ["GET", "x"],
+            ["DEL", "x"],
+        ]
+        for room in range(0, 140, 10):
+            rig.room_bytes = 2**62
+            rig.do("MULTI")
+            for words in block:
+                rig.do(*words)
+            rig.room_bytes = room
+            rig.table.pending.room = 0
+            self.assertRegex(str(rig.do("EXEC")), "^MISCONF ", room)
+            self.assertEqual(self.state(rig), before)
+        self.assertIsNone(rig.call.client.queued)

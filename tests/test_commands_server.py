@@ -1,0 +1,228 @@
+"""The server as a whole: CONFIG, INFO, COMMAND, and what is asked of the rooms above."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kvstore.base.reply import NO_REPLY, NULL_ARRAY, Status
+from kvstore.commands import table
+from kvstore.commands.info import REDIS_VERSION
+from kvstore.wire.resp import encode
+from tests.harness import START_MS, CommandTestCase
+
+
+class ConfigTests(CommandTestCase):
+    """CONFIG."""
+
+    def setUp(self) -> None:
+        """Start with a few settings."""
+        super().setUp()
+        self.rig.server.settings.update({"maxclients": "10", "maxmemory": "0", "port": "6380"})
+
+    def test_get(self) -> None:
+        """CONFIG GET gives the settings whose names match any of the patterns, in any case."""
+        self.assertEqual(self.do("CONFIG", "GET", "MAX*", "nosuch"), {"maxclients": "10", "maxmemory": "0"})
+        self.assertEqual(self.do("CONFIG", "GET", "port", "*mem*"), {"maxmemory": "0", "port": "6380"})
+        self.assertEqual(self.do("CONFIG", "GET", "nosuch"), {})
+
+    def test_set(self) -> None:
+        """CONFIG SET is refused: for a setting that there is, with what to do instead."""
+        self.assertRegex(
+            self.error("CONFIG", "SET", "port", "1"),
+            r"^ERR CONFIG SET failed \(possibly related to argument 'port'\) - can't set immutable config; start the",
+        )
+        unknown = "!ERR Unknown option or number of arguments for CONFIG SET - "
+        self.script(f"""
+            CONFIG SET nosuch 1 -> {unknown}'nosuch'
+            CONFIG SET port 1 maxclients -> {unknown}'port'
+            CONFIG SET port -> !ERR wrong number of arguments for 'config|set' command
+            CONFIG REWRITE -> !ERR The server is running without a config file
+            CONFIG -> !ERR wrong number of arguments for 'config' command
+        """)
+
+    def test_resetstat(self) -> None:
+        """CONFIG RESETSTAT sets the counters to zero."""
+        server = self.rig.server
+        self.do("GET", "a")
+        server.errors = server.requests_executed = server.connections_received = server.connections_refused = 5
+        self.rig.table.expired_count = 5
+        self.assertEqual(self.do("CONFIG", "RESETSTAT").text, "OK")
+        counters = (server.errors, server.requests_executed, server.connections_received, server.connections_refused)
+        self.assertEqual(counters, (0, 0, 0, 0))
+        self.assertEqual(self.rig.table.expired_count, 0)
+        self.assertEqual(table.by_name[b"GET"].calls, 0)
+
+
+class InfoTests(CommandTestCase):
+    """INFO."""
+
+    def sections(self, *asked: str) -> dict[str, dict[str, str]]:
+        """The sections of an INFO, each with its fields; every line must be one or the other."""
+        told: dict[str, dict[str, str]] = {}
+        name = ""
+        for line in self.do("INFO", *asked).split("\r\n"):
+            if line.startswith("# "):
+                name = line[2:]
+                told[name] = {}
+            elif line:
+                field, _, value = line.partition(":")
+                self.assertNotIn(field, told[name])
+                told[name][field] = value
+        return told
+
+    def test_default(self) -> None:
+        """Without arguments INFO tells the sections that Redis's clients read."""
+        self.rig.server.settings.update({"port": "7", "maxclients": "10", "appendfsync": "always"})
+        self.do("SET", "a", 1, "EX", 10)
+        self.do("SET", "b", 1)
+        self.do("WATCH", "a")
+        self.rig.now_ms += 86_400_000 - 100_000
+        told = self.sections()
+        self.assertEqual(list(told), ["Server", "Clients", "Persistence", "Stats", "Replication", "Keyspace"])
+        self.assertEqual(told["Server"]["redis_version"], REDIS_VERSION)
+        self.assertEqual(told["Server"]["uptime_in_seconds"], "86300")
+        self.assertEqual(told["Server"]["uptime_in_days"], "0")
+        self.assertEqual(told["Server"]["tcp_port"], "7")
+        self.assertEqual(told["Server"]["run_id"], "0" * 40)
+        self.assertEqual(told["Clients"]["connected_clients"], "1")
+        self.assertEqual(told["Clients"]["watching_clients"], "1")
+        self.assertEqual(told["Persistence"]["aof_fsync"], "always")
+        self.assertEqual(told["Persistence"]["rdb_last_save_time"], str(START_MS // 1000))
+        self.assertEqual(told["Keyspace"], {"db0": "keys=1,expires=0,avg_ttl=0"})
+
+    def test_choosing(self) -> None:
+        """Sections are chosen by name, in any case, once each; `all` has the counts of calls, too."""
+        self.assertEqual(list(self.sections("CLIENTS", "clients", "stats", "nosuch")), ["Clients", "Stats"])
+        self.assertEqual(self.do("INFO", "nosuch"), "")
+        self.do("CONFIG", "RESETSTAT")
+        self.do("CLIENT", "ID")
+        for asked in ("all", "everything", "commandstats"):
+            self.assertEqual(self.sections(asked)["Commandstats"]["cmdstat_client|id"], "calls=1")
+        self.assertNotIn("Commandstats", self.sections("default"))
+
+    def test_other_rooms(self) -> None:
+        """Other rooms add fields and sections; a field of theirs replaces one of the same name."""
+        self.rig.server.info["persistence"] = lambda: [("log_bytes", 5), ("aof_fsync", "mine")]
+        self.rig.server.info["group_commit"] = lambda: [("commits", 3)]
+        told = self.sections()
+        self.assertEqual(told["Persistence"]["log_bytes"], "5")
+        self.assertEqual(told["Persistence"]["aof_fsync"], "mine")
+        self.assertEqual(told["Group_commit"], {"commits": "3"})
+        self.assertEqual(list(self.sections("group_commit")), ["Group_commit"])
+
+
+class ServerTests(CommandTestCase):
+    """Clock, compaction, MONITOR, SHUTDOWN, ROLE."""
+
+    def test_time_and_lastsave(self) -> None:
+        """TIME tells the simulated clock, LASTSAVE when the checkpoint was made."""
+        self.rig.now_ms += 123
+        self.rig.server.checkpoint_ms = lambda: 5999
+        self.script(f"""
+            TIME -> [b'{START_MS // 1000}', b'123000']
+            LASTSAVE -> 5
+            ROLE -> [b'master', 0, []]
+        """)
+
+    def test_compaction(self) -> None:
+        """BGSAVE and BGREWRITEAOF ask for a compaction, and say so if one is under way."""
+        asked: list[bool] = [True, True, True, False, False]
+        self.rig.server.compact_now = lambda: asked.pop(0)
+        self.script("""
+            BGSAVE -> Background saving started
+            BGSAVE schedule -> Background saving started
+            BGREWRITEAOF -> Background append only file rewriting started
+            BGSAVE -> !ERR Background save already in progress
+            BGREWRITEAOF -> !ERR Background append only file rewriting already in progress
+            BGSAVE FOO -> !ERR syntax error
+            BGSAVE SCHEDULE SCHEDULE -> !ERR syntax error
+        """)
+
+    def test_monitor(self) -> None:
+        """MONITOR marks the client."""
+        self.assertEqual(self.do("MONITOR").text, "OK")
+        self.assertTrue(self.rig.call.client.monitoring)
+
+    def test_shutdown(self) -> None:
+        """SHUTDOWN stops the server and answers nothing; options that make no sense are refused."""
+        asked: list[str] = []
+        self.rig.server.shutdown = lambda: asked.append("stop")
+        self.script("""
+            SHUTDOWN FOO -> !ERR syntax error
+            SHUTDOWN SAVE NOSAVE -> !ERR syntax error
+            SHUTDOWN ABORT -> !ERR No shutdown in progress.
+        """)
+        self.assertEqual(asked, [])
+        for options in ([], ["NOSAVE"], ["save", "now", "force"]):
+            self.assertIs(self.do("SHUTDOWN", *options), NO_REPLY)
+        self.assertEqual(asked, ["stop"] * 3)
+        self.assertTrue(self.rig.call.client.closing)
+        self.assertEqual(encode(NO_REPLY, 2), b"")
+
+
+class CommandTests(CommandTestCase):
+    """COMMAND. (Arity, flags and places of keys are compared with Valkey's.)"""
+
+    def test_all(self) -> None:
+        """COMMAND and COMMAND INFO describe every command, each in ten fields, subcommands within."""
+        entries = self.do("COMMAND")
+        self.assertEqual([entry[0] for entry in entries], [row.name.lower() for row in table.rows()])
+        self.assertEqual({len(entry) for entry in entries}, {10})
+        self.assertEqual(self.do("COMMAND", "INFO"), entries)
+        self.assertEqual(self.do("COMMAND", "COUNT"), len(entries))
+        self.assertEqual(self.do("COMMAND", "LIST"), [entry[0] for entry in entries])
+
+    def test_info(self) -> None:
+        """COMMAND INFO gives null for a command that is not there, and takes subcommands."""
+        get, nosuch, client_id = self.do("COMMAND", "INFO", "GET", "nosuch", "client|id")
+        self.assertEqual(get[:6], ["get", 2, {Status("readonly"), Status("fast")}, 1, 1, 1])
+        self.assertEqual(get[6], {Status("@read"), Status("@fast"), Status("@string")})
+        self.assertIs(nosuch, NULL_ARRAY)
+        self.assertEqual(client_id[:2], ["client|id", 2])
+        self.assertEqual(self.do("COMMAND", "INFO", "client|nosuch"), [NULL_ARRAY])
+
+    def test_key_specifications(self) -> None:
+        """The places of keys are given in the newer form, too: the last counted from the first."""
+        places = {entry[0]: entry[8] for entry in self.do("COMMAND")}
+        self.assertEqual(places["ping"], [])
+        self.assertEqual(places["copy"][0]["find_keys"]["spec"], {"lastkey": 1, "keystep": 1, "limit": 0})
+        self.assertEqual(places["mset"][0]["find_keys"]["spec"], {"lastkey": -1, "keystep": 2, "limit": 0})
+
+    def test_docs(self) -> None:
+        """COMMAND DOCS has for each command what redis-cli shows: summary, group, arguments, subcommands."""
+        docs = self.do("COMMAND", "DOCS", "set", "nosuch", "client")
+        self.assertEqual(list(docs), ["set", "client"])
+        key, value, options = docs["set"]["arguments"]
+        self.assertEqual(key, {"name": "key", "type": "key", "display_text": "key", "key_spec_index": 0})
+        self.assertEqual(value["type"], "string")
+        self.assertEqual(options["flags"], [Status("optional"), Status("multiple")])
+        self.assertTrue(options["display_text"].startswith("[NX|XX] [GET] [EX seconds|"))
+        self.assertEqual(docs["client"]["subcommands"]["client|id"]["group"], "connection")
+        self.assertEqual(len(self.do("COMMAND", "DOCS")), len(table.rows()))
+        encode(self.do("COMMAND", "DOCS"), 3)
+        encode(self.do("COMMAND"), 3)
+
+    def test_list(self) -> None:
+        """COMMAND LIST filters by pattern and by category; there are no modules."""
+        self.assertEqual(self.do("COMMAND", "LIST", "FILTERBY", "PATTERN", "S*X"), ["setex", "setnx"])
+        self.assertEqual(self.do("command", "list", "filterby", "module", "x"), [])
+        transactions: Any = self.do("COMMAND", "LIST", "FILTERBY", "ACLCAT", "transaction")
+        self.assertEqual(transactions, ["discard", "exec", "multi", "unwatch", "watch"])
+        self.script("""
+            COMMAND LIST FILTERBY ACLCAT nosuch -> []
+            COMMAND LIST FOO -> !ERR syntax error
+            COMMAND LIST FILTERBY FOO x -> !ERR syntax error
+            COMMAND LIST FILTERBY PATTERN -> !ERR syntax error
+        """)
+
+    def test_getkeys(self) -> None:
+        """COMMAND GETKEYS picks the keys out of a request, or says why it cannot."""
+        self.script("""
+            COMMAND GETKEYS MSET a 1 b 2 -> [b'a', b'b']
+            COMMAND GETKEYS object encoding a -> [b'a']
+            COMMAND GETKEYS NOSUCH a -> !ERR Invalid command specified
+            COMMAND GETKEYS PING a -> !ERR The command has no key arguments
+            COMMAND GETKEYS GET a b -> !ERR Invalid number of arguments specified for command
+            COMMAND GETKEYS -> !ERR wrong number of arguments for 'command|getkeys' command
+            COMMAND FOO -> !ERR unknown subcommand 'FOO'. Try COMMAND HELP.
+        """)
