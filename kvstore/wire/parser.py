@@ -32,6 +32,8 @@ __all__ = ["BadJSONLine", "JSONLine", "ProtocolError", "Request", "RequestParser
 
 _STAR = ord("*")
 _BRACE = ord("{")
+#: Lines that are blank at sight: a client may send many, and `split_words` costs more than it is worth for them.
+_BLANK = (b"", b"\r")
 _NO_RAW_TAILS: Mapping[bytes, int] = MappingProxyType({})
 
 
@@ -169,12 +171,13 @@ class RequestParser:
             return len(data)
         line = data[position:end]
         if self._held:
-            line = bytes(self._held) + line
+            self._held += line
+            line = bytes(self._held)
             self._held = bytearray()
         self._state = _BOUNDARY
         if line.startswith(b"{"):
             items.append(self._json_line(line))
-        elif words := self._words(line):
+        elif line not in _BLANK and (words := self._words(line)):
             items.append(words)
         return end + 1
 
