@@ -7,10 +7,10 @@
 | `[abc]` `[a-c]` `[^a]` | one byte of the set, of the range (whose ends may be swapped), not of the set |
 | `\\x` | the byte x itself, in a set too; at the very end a backslash |
 
-Unlike in Redis, `**` matches the empty text, as `*` does. A set that is not closed ends with the pattern; `[]` is the empty set, which nothing matches. A pattern becomes a
-regular expression in which every `*` is an atomic group with the text up to the next `*`: the first place where that
-text fits is as good as any later one, so no match ever goes back, and takes time of key length times pattern length
-at worst.
+Unlike in Redis, `**` matches the empty text, as `*` does. A set that is not closed ends with the pattern; `[]` is the
+empty set, which nothing matches. A pattern becomes a regular expression in which every `*` is an atomic group with
+the text up to the next `*`: the first place where that text fits is as good as any later one, so no match ever goes
+back, and takes time of key length times pattern length at worst.
 
 Rejected: `fnmatch` (other rules for sets, no escapes); Redis's own recursion (in Python, a hundred times slower).
 """
