@@ -32,7 +32,7 @@ from twisted.python.failure import Failure
 from kvstore.base.disk import RealDisk
 from kvstore.base.errors import KVStoreError, StorageFault
 from kvstore.commands.context import Server
-from kvstore.edge.compactor import Compactor
+from kvstore.edge.compactor import Compactor, MergeProcess
 from kvstore.edge.group_commit import GroupCommit, InLoopWriter
 from kvstore.edge.protocol import KVStoreFactory
 from kvstore.edge.settings import Settings
@@ -40,6 +40,7 @@ from kvstore.edge.status import info_sections
 from kvstore.edge.watching import Monitor, Trace
 from kvstore.session.session import Hooks
 from kvstore.store.compaction import CompactionPolicy
+from kvstore.store.merge import MergeJob
 from kvstore.store.store import Store
 
 _log = Logger()
@@ -145,7 +146,7 @@ class KVStoreService(MultiService):
     def _assemble(self) -> None:
         settings, store = self.settings, self.store
         self.hooks = Hooks()
-        self.compactor = Compactor(self._reactor, store, settings.data_path)
+        self.compactor = Compactor(store, self._start_merge, self.fail_stop)
         writer = InLoopWriter(store, sync=settings.sync == "always")
         self.commit = GroupCommit(self._reactor, store, writer, settings.sync, self.fail_stop, self._between_commits)
         server = Server(store, lambda: time.time_ns() // 1_000_000, settings.as_config(), os.urandom(20).hex())
@@ -162,6 +163,9 @@ class KVStoreService(MultiService):
         if self._trace is not None:
             self.hooks.watchers.append(self._trace)
         self._add_timers()
+
+    def _start_merge(self, job: MergeJob, said: Callable[[str], None], ended: Callable[[str], None]) -> MergeProcess:
+        return MergeProcess(self._reactor, self.settings.data_path, job, said, ended)
 
     def _add_timers(self) -> None:
         for period, work in ((_TICK_S, self._tick), (_EXPIRY_PERIOD_S, self._expire)):

@@ -255,6 +255,8 @@ class Session:
         words = request if isinstance(request, list) else [b"JSON line"]
         self._hooks.report_bug(f"bug in {shorten(words[0])!r}; client {self._call.client.address} is disconnected")
         self.closing = True
+        if isinstance(request, JSONLine):
+            return jsonlines.encode_error(_INTERNAL_ERROR, request.members.get("id", jsonlines.ABSENT))
         return resp.encode_error(_INTERNAL_ERROR)
 
     def _commit_for(self, row: Command, request: list[bytes]) -> int:

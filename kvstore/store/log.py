@@ -30,7 +30,7 @@ from kvstore.base.limits import KIB
 
 FRAMES_AT = 3 * BLOCK_BYTES
 #: How far ahead of the frames the file is filled with zeros. Larger costs a longer sync once in a while.
-ZERO_FILL_BYTES = 256 * KIB
+ZERO_FILL_BYTES = 512 * KIB
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _KIND, _MARK = "KVLOG1", "KVMARK1"
 

@@ -303,6 +303,10 @@ class Store:
         if self._job.output in self._disk.names():
             self._disk.remove(self._job.output)
         self._job = None
+        return self.postpone_compaction()
+
+    def postpone_compaction(self) -> int:
+        """A compaction could not be begun or finished: wait. Returns the milliseconds until the next attempt."""
         return self.policy.failed(self._now_us() // 1000)
 
     def close(self) -> None:
