@@ -20,6 +20,8 @@ import orjson
 from kvstore.base.limits import MAX_INTEGER_DIGITS, MAX_JSON_DEPTH
 
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
+#: Words in orjson's reasons for refusing what the standard library may take, or can give a better reason for.
+_LOOK_AGAIN = ("infinity", "depth", "UTF-8", "surrogate")
 _TYPES = (dict, list, tuple, str, int, float, bool, type(None))
 #: How deep a value may be nested to be written: far above what `loads` gives, far below what breaks the writers.
 _PYTHON_DEPTH = 4 * MAX_JSON_DEPTH
@@ -30,7 +32,9 @@ def loads(text: bytes) -> Any:
     """The value of a JSON text in UTF-8. Raises ValueError, with a short reason, if it is not JSON."""
     try:
         value = orjson.loads(text)
-    except orjson.JSONDecodeError:
+    except orjson.JSONDecodeError as refused:
+        if not any(word in str(refused) for word in _LOOK_AGAIN):
+            raise ValueError(str(refused)) from None  # looking again would cost five times as much, and find the same
         value = _loads_exactly(text)
     else:
         if _LONG_NUMBER.search(text):

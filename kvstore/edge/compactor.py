@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -72,17 +73,20 @@ class MergeProcess:
         assert self._process.stdout is not None
         return self._process.stdout.fileno()
 
-    def doRead(self) -> None:
-        """There is output, or its end."""
+    def doRead(self) -> Any:
+        """There is output, or its end: the reactor is told so, and calls `connectionLost`."""
         data = os.read(self.fileno(), _MOST_OUTPUT_BYTES)
         if not data:
-            self._reactor.removeReader(self)
-            self._reap()
-            return
+            return ConnectionDone()
         self._output = (self._output + data)[-_MOST_OUTPUT_BYTES:]
         while b"\n" in self._output:
             line, self._output = self._output.split(b"\n", 1)
             self._said(line.decode("utf-8", "replace"))
+        return None
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The child's output has ended (some reactors see that without a `doRead`), or the reactor stops."""
+        self._reap()
 
     def _reap(self) -> None:
         """The child has closed its output: it ends about now."""
@@ -94,9 +98,6 @@ class MergeProcess:
             assert pipe is not None
             pipe.close()
         self._ended(f"ended with status {status}" if status >= 0 else f"was killed by signal {-status}")
-
-    def connectionLost(self, reason: Failure) -> None:
-        """The reactor stops."""
 
     def logPrefix(self) -> str:
         """For the log."""
