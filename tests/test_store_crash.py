@@ -14,6 +14,7 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvstore.base.errors import DamagedStore
 from kvstore.store import recovery
 from kvstore.store.log import TransactionLog
 from kvstore.store.merge import merge
@@ -144,6 +145,27 @@ class FoundTests(CrashTestCase):
         again = Run(disk, "found", "always", run.history)
         self.assertEqual(again.store.durable_sequence, 1)
         recover_checked(disk.crash(AllLost()), again.history, disk.changes, "after the restart")
+
+    def test_sealed_segment_in_place_of_the_live_log(self) -> None:
+        """A sealed segment copied or moved onto the live log's name is refused: the commits after it would be lost.
+
+        It looked like the live log under its two names, as a crash in the middle of sealing leaves it.
+        """
+        disk = SimulatedDisk()
+        run = Run(disk, "found", "always")
+        run.request()
+        run.commit()
+        run.seal()
+        run.request()
+        run.commit()
+        assert run.job is not None
+        contents = disk.contents()
+        (segment,) = run.job.segments
+        contents["table.txn"] = contents[segment]
+        moved = {name: image for name, image in contents.items() if name != segment}
+        for damaged in (contents, moved):
+            refusal = self.assertRaises(DamagedStore, recovery.examine, SimulatedDisk.holding(damaged))
+            self.assertIn("sealed segment", refusal.reason)
 
 
 class Early(Run):

@@ -51,12 +51,14 @@ class LogHeader(NamedTuple):
 class Mark(NamedTuple):
     """Commits up to `sequence`, and the file up to byte `end`, are on disk.
 
-    The mark with the higher `number` is the newer.
+    The mark with the higher `number` is the newer. `sealed`: 1 in a log whose place a newer one has taken, else 0: so
+    that a sealed segment is never taken for the live log, should somebody give it that name.
     """
 
     number: int
     sequence: int
     end: int
+    sealed: int = 0
 
 
 class TransactionLog:
@@ -135,6 +137,15 @@ class TransactionLog:
         self.mark = Mark(self.mark.number + 1, sequence, end)
         self.write(mark_offset(self.mark), _encode_mark(self.mark, self.header))
 
+    def mark_sealed(self, sequence: int) -> None:
+        """Note that this log ends with commit `sequence` and a newer one has its place. Raises StorageFault.
+
+        Durability: the note is on disk when this returns.
+        """
+        self.mark = Mark(self.mark.number + 1, sequence, self.end, sealed=1)
+        self.write(mark_offset(self.mark), _encode_mark(self.mark, self.header))
+        self.sync()
+
     def check(self) -> None:
         """Raise StorageFault if the file was removed or cut short behind our back."""
         try:
@@ -177,7 +188,7 @@ def read_mark(file: File, name: str, header: LogHeader) -> Mark:
     for offset in (BLOCK_BYTES, 2 * BLOCK_BYTES):
         fields = decode_block(file.read_at(offset, BLOCK_BYTES), _MARK, header.salt)
         if fields is not None:
-            marks.append(Mark(*(int(fields[field], 16) for field in Mark._fields)))
+            marks.append(Mark(*(int(fields.get(field, "0"), 16) for field in Mark._fields)))
     if not marks:
         raise DamagedStore(name, BLOCK_BYTES, "both marks of the log are invalid", "")
     return max(marks)

@@ -251,6 +251,8 @@ def _read_live(file: File, replay: _Replay, header: LogHeader, mark: Mark) -> tu
 
     Returns its number of operations, the end of its frames, and the torn tail.
     """
+    if mark.sealed:
+        raise DamagedStore(LIVE, mark_offset(mark), "this is a sealed segment; the live log after it is missing", "")
     end, reason, entries = _replay_frames(file, replay, header, LIVE)
     promised = max(replay.durable, mark.sequence)
     if reason is not None:

@@ -265,7 +265,8 @@ class Store:
             self._disk.sync_directory()
             self._disk.rename(LIVE + ".tmp", LIVE)
             self._disk.sync_directory()
-        except OSError as error:
+            old.mark_sealed(covers)
+        except (OSError, StorageFault) as error:
             raise self._fail(StorageFault(f"cannot seal the log: {error}")) from error
         new.name = LIVE
         self.durable_sequence = covers
