@@ -1,0 +1,520 @@
+"""kill -9 under load, over and over: what was acknowledged is there, what was in flight is there whole or not at all.
+
+One process writes on many connections to the real server; at a random moment the server is killed; it is started again
+on the same data, its whole table is read, and compared. Then the next round goes on from what was found, so that
+recovered states are written to and recovered again. Now and then a start is killed too, or the child that compacts.
+
+Each client (`Writer`) has keys of its own, so what they hold is known exactly: it is the state after the requests that
+were acknowledged, and after the first j of those that were in flight (sent, not answered when the connection broke),
+for some j from 0 on: a client's requests execute in their order. Any other state is a violation: something
+acknowledged was lost, half a request was done, something was done twice or out of order, or a key came from nowhere.
+
+Across clients: every MULTI block increments a counter of its client's and one that all share, in one transaction. So
+the shared one is the sum of the others, after any crash; no two blocks are answered the same number; and once anybody
+has read a number there, no crash leads back behind it.
+
+What is sent is a mix of RESP and JSON lines on the same connection, a number of requests at a time, with every reply
+checked against the model. Rejected: a client library (its retries and its buffers would be tested too, and it sends one
+request at a time); keys that clients share freely (then what was in flight may have been done in any order, and nearly
+every state found is some possible one).
+
+Used by tests/test_end_to_end_kill.py for a few rounds, and by scripts/kill_rounds for many.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import json
+import os
+import random
+import selectors
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from kvstore.base.address import Address
+from kvstore.client.raw import RawConnection, resp_request
+from kvstore.store import checkpoint
+from kvstore.store.recovery import segments_of
+from kvstore.testing.server_process import ServerProcess, command, environment
+
+#: The counter that every client's blocks increment.
+SHARED = b"shared"
+
+#: Log entries after which to compact, one drawn for each start: nearly always, now and then, by the default policy.
+COMPACT_AFTER = (50, 300, 2000, None)
+
+#: Requests that a client has on the way, one drawn for each round.
+DEPTHS = (1, 1, 4, 16)
+
+_PATIENCE_S = 60.0
+_OWN_KEYS = 40
+_LONGEST_PADDING = 300
+_KEYS_PER_MGET = 500
+
+
+class Violation(AssertionError):
+    """A promise was broken. The text says which, and how to run into it again."""
+
+
+class Unknown(enum.Enum):
+    """A line of a reply that cannot be known before, by what it begins with; there is a whole number in it.
+
+    BLOCK: the number that the shared counter gave a block. LENGTH: of what is in the next line. READ: the number that
+    was read there.
+    """
+
+    BLOCK = b":"
+    LENGTH = b"$"
+    READ = b""
+
+
+class Request(NamedTuple):
+    """One request, or one half of a MULTI block.
+
+    `lines`: those of its reply. `changes`: what it does to the client's keys; None for a key that it removes.
+    """
+
+    data: bytes
+    lines: list[bytes | Unknown]
+    changes: dict[bytes, bytes | None]
+
+
+@dataclass
+class Counts:
+    """What happened so far."""
+
+    rounds: int = 0
+    starts_killed: int = 0
+    children_killed: int = 0
+    acknowledged: int = 0
+    blocks_acknowledged: int = 0
+    in_flight: int = 0
+    in_flight_done: int = 0
+    checkpoints: int = 0
+    killed_while_compacting: int = 0
+    keys: int = 0
+    start_seconds: list[float] = field(default_factory=list)
+
+
+class Writer:
+    """One client: makes requests, knows what they must be answered, and what may be found after a crash.
+
+    `name`: begins each of its keys. `random`: where its requests come from. It does no I/O.
+    """
+
+    def __init__(self, name: str, chance: random.Random) -> None:
+        self.name = name
+        self.state: dict[bytes, bytes] = {}
+        self.in_flight: deque[Request] = deque()
+        self.acknowledged = 0
+        self._planned: dict[bytes, bytes] = {}
+        self._chance = chance
+        self._serial = 0
+        self._second_half: Request | None = None
+        self._received = 0  # lines of the reply that is coming
+
+    # Making requests
+
+    def next_request(self) -> bytes:
+        """Another request, in flight from now on."""
+        request, self._second_half = self._second_half, None
+        if request is None:
+            request = self._chance.choice(_MAKERS)(self)
+        self.in_flight.append(request)
+        _apply(self._planned, request)
+        return request.data
+
+    def set(self) -> Request:
+        """SET of one key."""
+        key, value = self._key("string"), self._value()
+        return Request(resp_request("SET", key, value), [b"+OK"], {key: value})
+
+    def mset(self) -> Request:
+        """MSET of three."""
+        changes: dict[bytes, bytes | None] = {self._key("string"): self._value() for _ in range(3)}
+        words = [word for key, value in changes.items() for word in (key, value or b"")]
+        return Request(resp_request("MSET", *words), [b"+OK"], changes)
+
+    def incr(self) -> Request:
+        """INCR of a counter."""
+        key = self._key("counter")
+        value = self._incremented(key)
+        return Request(resp_request("INCR", key), [b":" + value], {key: value})
+
+    def delete(self) -> Request:
+        """DEL of three keys, of which any may be there."""
+        keys = [self._key(kind) for kind in ("string", "counter", "document")]
+        there = sum(key in self._planned for key in keys)
+        return Request(resp_request("DEL", *keys), [b":%d" % there], dict.fromkeys(keys))
+
+    def insert(self) -> Request:
+        """Insert of a document, as a JSON line."""
+        key = self._key("document")
+        document = {"number": self._number(), "text": "x" * self._chance.randrange(_LONGEST_PADDING)}
+        line = json.dumps({"method": "insert", "key": key.decode(), "value": document})
+        return Request(line.encode() + b"\n", [b'{"result":"success"}'], {key: _as_text(document)})
+
+    def get(self) -> Request:
+        """GET of a key of its own."""
+        key = self._key("string")
+        value = self._planned.get(key)
+        return Request(resp_request("GET", key), [b"$-1"] if value is None else [b"$%d" % len(value), value], {})
+
+    def get_shared(self) -> Request:
+        """GET of the counter that all share."""
+        return Request(resp_request("GET", SHARED), [Unknown.LENGTH, Unknown.READ], {})
+
+    def remove(self) -> Request:
+        """Remove of a document that may or may not be there, as a JSON line."""
+        key = self._key("document")
+        there = key in self._planned
+        line = b'{"result":"success"}' if there else b'{"result":"failure","error":"no such key"}'
+        return Request(b'{"method":"remove","key":"%b"}\n' % key, [line], {key: None})
+
+    def block(self) -> Request:
+        """The first half of a MULTI block; the second half is the next request, and does it all."""
+        own, removed = self.counter, self._key("document")
+        first, second = self._key("string"), self._key("string")
+        changes: dict[bytes, bytes | None] = {own: self._incremented(own)}
+        halves: list[list[bytes]] = [[resp_request("MULTI"), resp_request("INCR", own)], []]
+        for key in (first, second):
+            changes[key] = value = self._value()
+            halves[1].append(resp_request("SET", key, value))
+        there = removed in self._planned
+        changes[removed] = None
+        halves[1] += [resp_request("INCR", SHARED), resp_request("DEL", removed), resp_request("EXEC")]
+        replies: list[bytes | Unknown] = [b":" + (changes[own] or b""), b"+OK", b"+OK", Unknown.BLOCK, b":%d" % there]
+        lines = [*[b"+QUEUED"] * 4, b"*%d" % len(replies), *replies]
+        self._second_half = Request(b"".join(halves[1]), lines, changes)
+        return Request(b"".join(halves[0]), [b"+OK", b"+QUEUED"], {})
+
+    @property
+    def counter(self) -> bytes:
+        """The key that counts this client's blocks."""
+        return b"%b:blocks" % self.name.encode()
+
+    def blocks(self) -> int:
+        """How many of its blocks were done, as far as its state says."""
+        return int(self.state.get(self.counter, b"0"))
+
+    def _key(self, kind: str) -> bytes:
+        return b"%b:%b:%d" % (self.name.encode(), kind.encode(), self._chance.randrange(_OWN_KEYS))
+
+    def _number(self) -> int:
+        self._serial += 1
+        return self._serial
+
+    def _value(self) -> bytes:
+        """A value that was never used before."""
+        return b"%b-%d-%b" % (self.name.encode(), self._number(), b"x" * self._chance.randrange(_LONGEST_PADDING))
+
+    def _incremented(self, key: bytes) -> bytes:
+        return b"%d" % (int(self._planned.get(key, b"0")) + 1)
+
+    # Hearing replies
+
+    def hear(self, line: bytes) -> tuple[Unknown, int] | None:
+        """One line of reply. Returns what could not be known before, if it was such a line. Raises Violation."""
+        if not self.in_flight:
+            raise Violation(f"{self.name} was answered {line!r}, and had asked nothing")
+        request = self.in_flight[0]
+        expected = request.lines[self._received]
+        heard = (expected, _number_in(line, expected.value)) if isinstance(expected, Unknown) else None
+        if (line != expected) if heard is None else heard[1] < 0:
+            raise Violation(f"{self.name}: {request.data[:200]!r} was answered {line!r}, not {expected!r}")
+        self._received += 1
+        if self._received == len(request.lines):
+            self._received = 0
+            self.in_flight.popleft()
+            self.acknowledged += 1
+            _apply(self.state, request)
+        return heard
+
+    # After a crash
+
+    def settle(self, found: dict[bytes, bytes]) -> int:
+        """The server was killed; `found` are this client's keys after recovery. Returns how many requests in flight
+        were done. Raises Violation if no number of them explains what was found.
+        """
+        candidate = dict(self.state)
+        for done in range(len(self.in_flight) + 1):
+            if candidate == found:
+                self.state, self._planned = candidate, dict(candidate)
+                self.in_flight.clear()
+                self._received, self._second_half = 0, None
+                return done
+            if done < len(self.in_flight):
+                _apply(candidate, self.in_flight[done])
+        raise Violation(f"{self.name}: {self._difference(found)}")
+
+    def _difference(self, found: dict[bytes, bytes]) -> str:
+        """What is wrong, against the acknowledged state; keys that requests in flight may have changed are named."""
+        open_keys = {key for request in self.in_flight for key in request.changes}
+        wrong = [key for key in sorted(self.state.keys() | found.keys()) if self.state.get(key) != found.get(key)]
+        shown = [
+            f"{key!r}: acknowledged {_shown(self.state.get(key))}, found {_shown(found.get(key))}"
+            f"{' (in flight)' if key in open_keys else ''}"
+            for key in wrong[:10]
+        ]
+        return (
+            f"after {self.acknowledged} acknowledged requests, with {len(self.in_flight)} in flight, no number of these"
+            f" explains the {len(wrong)} keys that differ: {'; '.join(shown)}"
+        )
+
+
+_MAKERS: Sequence[Callable[[Writer], Request]] = (
+    Writer.set, Writer.set, Writer.mset, Writer.incr, Writer.delete, Writer.insert, Writer.insert, Writer.remove,
+    Writer.block, Writer.block, Writer.get, Writer.get_shared,
+)  # fmt: skip
+
+
+def _apply(state: dict[bytes, bytes], request: Request) -> None:
+    for key, value in request.changes.items():
+        if value is None:
+            state.pop(key, None)
+        else:
+            state[key] = value
+
+
+def _number_in(line: bytes, begins: bytes) -> int:
+    """The number after `begins`, -1 if there is none."""
+    digits = line.removeprefix(begins)
+    return int(digits) if line.startswith(begins) and digits.isdigit() else -1
+
+
+def _as_text(document: object) -> bytes:
+    """A document in the one form in which documents are compared."""
+    return json.dumps(document, sort_keys=True).encode()
+
+
+def _shown(value: bytes | None) -> str:
+    return "nothing" if value is None else repr(value[:40])
+
+
+class _Line:
+    """The connection of one writer in one round."""
+
+    def __init__(self, writer: Writer, address: Address, depth: int) -> None:
+        self.writer = writer
+        self.socket = socket.create_connection(address, _PATIENCE_S)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._depth = depth
+        self._rest = b""
+
+    def fill(self) -> None:
+        """Send requests until as many are in flight as there may be. Whether they arrive is for the replies to tell."""
+        data = b""
+        while len(self.writer.in_flight) < self._depth:
+            data += self.writer.next_request()
+        if data:
+            with contextlib.suppress(OSError):
+                self.socket.sendall(data)
+
+    def take(self) -> list[tuple[Unknown, int]] | None:
+        """Read what is there; returns what could not be known before, None when the server is gone.
+
+        Raises Violation.
+        """
+        try:
+            data = self.socket.recv(1 << 16)
+        except OSError:
+            return None
+        if not data:
+            return None
+        *lines, self._rest = (self._rest + data).split(b"\r\n")
+        return [heard for line in lines if (heard := self.writer.hear(line)) is not None]
+
+
+class KillRun:
+    """A run over many rounds on one data directory.
+
+    `data`: the directory. `clients`: how many write. `seed`: of all that is random here (the server's timing is not).
+    `options`: of the server. `longest_seconds`: of load in one round, before the kill. Ends with `stop`.
+    """
+
+    def __init__(
+        self, data: Path, clients: int, seed: int, options: Sequence[str] = (), longest_seconds: float = 1.0
+    ) -> None:
+        self.counts = Counts()
+        self.data = data
+        self._random = random.Random(seed)
+        self._options = tuple(options)
+        self._longest_seconds = longest_seconds
+        self.writers = [Writer(f"c{i}", random.Random(f"{seed}/{i}")) for i in range(clients)]
+        self._numbers: set[int] = set()
+        self._highest_read = 0
+        self._checkpoint: tuple[int, int] | None = None
+        self.server = self._start()
+        with RawConnection(Address("127.0.0.1", self.server.port)) as connection:
+            connection.send(resp_request("SET", SHARED, "0", "NX"))  # so that it can be read from the beginning
+            connection.resp()
+
+    def round(self) -> None:
+        """Load, kill, start, compare. Raises Violation."""
+        self._load_until_killed()
+        self.counts.rounds += 1
+        self._look_at_files()
+        if self._random.random() < 0.2:
+            self._kill_a_start()
+        self.server = self._start()
+        self.compare()
+
+    def stop(self) -> None:
+        """Kill the server, if it runs."""
+        self.server.kill()
+
+    def restart_in_order(self) -> None:
+        """End the server with SIGTERM, start it again, and compare: nothing was in flight. Raises Violation."""
+        status = self.server.stop()
+        if status not in (0, -signal.SIGTERM):  # twistd ends in order, then by the signal that it was sent
+            raise Violation(f"SIGTERM: the server ended with status {status}")
+        self.server = self._start()
+        self.compare()
+
+    # Starting
+
+    def _start(self) -> ServerProcess:
+        began = time.monotonic()
+        server = ServerProcess(*self._draw_options(), data=self.data)
+        self.counts.start_seconds.append(time.monotonic() - began)
+        return server
+
+    def _draw_options(self) -> list[str]:
+        after = self._random.choice(COMPACT_AFTER)
+        return [*self._options, *(["--compact-after", str(after)] if after else [])]
+
+    def _kill_a_start(self) -> None:
+        """Start, and kill at a moment when it may be importing, recovering, or listening."""
+        words = command("--port", "0", "--data", os.fspath(self.data), *self._draw_options())
+        silent = subprocess.DEVNULL
+        with subprocess.Popen(words, stdin=silent, stdout=silent, stderr=silent, env=environment()) as process:
+            time.sleep(self._random.uniform(0, 1.5) * min(self.counts.start_seconds))
+            process.kill()
+        self.counts.starts_killed += 1
+
+    # Load
+
+    def _load_until_killed(self) -> None:
+        """Write on all connections until the killer, who comes when he likes, has ended them all. Raises Violation."""
+        depth = self._random.choice(DEPTHS)
+        address = Address("127.0.0.1", self.server.port)
+        before = sum(writer.acknowledged for writer in self.writers)
+        lines = [_Line(writer, address, depth) for writer in self.writers]
+        kill_at = self._random.uniform(0, self._longest_seconds)
+        plan = [(kill_at, lambda: self.server.signal(signal.SIGKILL))]
+        if self._random.random() < 0.3:
+            plan.append((self._random.uniform(0, kill_at), self._kill_child))
+        killers = [threading.Timer(*entry) for entry in plan]
+        for killer in killers:
+            killer.start()
+        try:
+            self._serve(lines)
+        finally:
+            for killer in killers:
+                killer.join()
+            for line in lines:
+                line.socket.close()
+        status = self.server.wait()
+        if status != -signal.SIGKILL:
+            raise Violation(f"the server ended by itself, with status {status}: {self.server.log[-5:]}")
+        self.counts.acknowledged += sum(writer.acknowledged for writer in self.writers) - before
+
+    def _serve(self, lines: list[_Line]) -> None:
+        with selectors.DefaultSelector() as selector:
+            for line in lines:
+                selector.register(line.socket, selectors.EVENT_READ, line)
+                line.fill()
+            while selector.get_map():
+                events = selector.select(_PATIENCE_S)
+                if not events:
+                    raise Violation(f"nothing was answered for {_PATIENCE_S:g} s")
+                for key, _ in events:
+                    self._exchange(selector, key.data)
+
+    def _exchange(self, selector: selectors.BaseSelector, line: _Line) -> None:
+        """Read the replies that are there and send more requests; forget the connection when it is gone."""
+        heard = line.take()
+        if heard is None:
+            selector.unregister(line.socket)
+            return
+        for what, number in heard:
+            self._note(what, number)
+        line.fill()
+
+    def _note(self, what: Unknown, number: int) -> None:
+        """A number of the shared counter was told, to a block that incremented it or to a reader."""
+        if what is Unknown.READ:
+            self._highest_read = max(self._highest_read, number)
+        elif what is Unknown.BLOCK:
+            self.counts.blocks_acknowledged += 1
+            if number in self._numbers:
+                raise Violation(f"two blocks were told that the shared counter is {number}")
+            self._numbers.add(number)
+
+    def _kill_child(self) -> None:
+        """Kill the compaction process, if there is one."""
+        try:
+            text = Path(f"/proc/{self.server.pid}/task/{self.server.pid}/children").read_text(encoding="ascii")
+            for word in text.split():
+                os.kill(int(word), signal.SIGKILL)
+                self.counts.children_killed += 1
+        except OSError:
+            pass  # the server, or the child, was faster
+
+    # Looking at what is left
+
+    def _look_at_files(self) -> None:
+        """Count what the kill has hit: sealed segments or a half-written checkpoint mean that it compacted."""
+        names = sorted(entry.name for entry in self.data.iterdir())
+        if segments_of(names) or any(name.endswith(".tmp") for name in names):
+            self.counts.killed_while_compacting += 1
+        if checkpoint.NAME in names:
+            status = (self.data / checkpoint.NAME).stat()
+            identity = (status.st_ino, status.st_mtime_ns)
+            self.counts.checkpoints += identity != self._checkpoint
+            self._checkpoint = identity
+
+    def compare(self) -> None:
+        """Read the whole table and compare it with what every client knows. Raises Violation."""
+        found = self._read_all()
+        self.counts.keys = len(found)
+        shared = int(found.pop(SHARED))
+        by_client: dict[str, dict[bytes, bytes]] = {writer.name: {} for writer in self.writers}
+        for key, value in found.items():
+            owner = key.partition(b":")[0].decode("utf-8", "replace")
+            if owner not in by_client:
+                raise Violation(f"the key {key!r} was never written")
+            by_client[owner][key] = _as_text(json.loads(value)) if b":document:" in key else value
+        for writer in self.writers:
+            self.counts.in_flight += len(writer.in_flight)
+            self.counts.in_flight_done += writer.settle(by_client[writer.name])
+        blocks = sum(writer.blocks() for writer in self.writers)
+        if shared != blocks:
+            raise Violation(f"half a transaction: the shared counter is {shared}, the clients' blocks are {blocks}")
+        if max(self._numbers, default=0) > shared:
+            raise Violation(f"a block was told {max(self._numbers)}, and the shared counter is {shared}")
+        if self._highest_read > shared:
+            raise Violation(f"the shared counter was read as {self._highest_read}, and is {shared}")
+
+    def _read_all(self) -> dict[bytes, bytes]:
+        """Every key and its value."""
+        with RawConnection(Address("127.0.0.1", self.server.port)) as connection:
+            connection.send(resp_request("DBSIZE") + resp_request("KEYS", "*"))
+            count, keys = connection.resp(), connection.resp()
+            if count != len(keys) or len(set(keys)) != len(keys):
+                raise Violation(f"DBSIZE is {count}, KEYS gives {len(keys)}, {len(set(keys))} of them different")
+            found: dict[bytes, bytes] = {}
+            for first in range(0, len(keys), _KEYS_PER_MGET):
+                some = keys[first : first + _KEYS_PER_MGET]
+                connection.send(resp_request("MGET", *some))
+                found.update(zip(some, connection.resp(), strict=True))
+        return found

@@ -1,0 +1,101 @@
+"""kill -9 under writing clients: a few rounds of what scripts/kill_rounds does, and that it would see a loss."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvstore.base.address import Address
+from kvstore.client.raw import RawConnection, resp_request
+from tests.kill_run import SHARED, KillRun, Request, Unknown, Violation, Writer
+
+
+class KillRoundTests(SynchronousTestCase):
+    """The real server, killed and started again."""
+
+    def setUp(self) -> None:
+        """Eight clients and a directory that all rounds of the test work on."""
+        directory = tempfile.mkdtemp(prefix="kvstore-test-")
+        self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
+        self.seed = random.SystemRandom().randrange(2**32)
+        self.run_ = KillRun(Path(directory, "data"), 8, self.seed, longest_seconds=0.4)
+        self.addCleanup(self.run_.stop)
+
+    def test_nothing_acknowledged_is_lost(self) -> None:
+        """After each of three kills every acknowledged write is there, and no half transaction."""
+        run = self.run_
+        try:
+            for _ in range(3):
+                run.round()
+        except Violation as error:
+            raise AssertionError(f"seed {self.seed}: {error}") from None
+        self.assertEqual(run.counts.rounds, 3)
+        self.assertGreater(run.counts.acknowledged, 0)
+        self.assertGreater(run.counts.blocks_acknowledged, 0)
+
+    def test_a_loss_is_seen(self) -> None:
+        """What is changed behind the clients' backs is a violation: a key removed, one added, a counter set back."""
+        run = self.run_
+        for _ in range(20):  # a kill may come before the first block
+            run.round()
+            if run.counts.blocks_acknowledged:
+                break
+        writer = next(writer for writer in run.writers if writer.blocks())
+        shared = str(sum(each.blocks() for each in run.writers))
+        for change, undo in (
+            (("DEL", writer.counter), ("SET", writer.counter, str(writer.blocks()))),
+            (("SET", "c0:string:never", "x"), ("DEL", "c0:string:never")),
+            (("SET", "stranger", "x"), ("DEL", "stranger")),
+            (("SET", SHARED, str(int(shared) - 1)), ("SET", SHARED, shared)),
+        ):
+            self._ask(*change)
+            self.assertRaises(Violation, run.compare)
+            self._ask(*undo)
+            run.compare()
+
+    def _ask(self, *words: str | bytes) -> None:
+        with RawConnection(Address("127.0.0.1", self.run_.server.port)) as connection:
+            connection.send(resp_request(*words))
+            connection.resp()
+
+
+class WriterTests(SynchronousTestCase):
+    """What one client accepts, without a server."""
+
+    def setUp(self) -> None:
+        """A client that has a=1 acknowledged, and b=2, then a=3 and b=4 in one request, in flight."""
+        self.writer = Writer("c0", random.Random(1))
+        self.writer.state = {b"a": b"1"}
+        self.writer.in_flight.append(Request(b"", [b"+OK"], {b"b": b"2"}))
+        self.writer.in_flight.append(Request(b"", [b"+OK", Unknown.BLOCK], {b"a": b"3", b"b": b"4"}))
+
+    def test_any_number_of_requests_in_flight_may_be_done(self) -> None:
+        """None, one or both."""
+        for done, found in enumerate(({b"a": b"1"}, {b"a": b"1", b"b": b"2"}, {b"a": b"3", b"b": b"4"})):
+            self.setUp()
+            self.assertEqual(self.writer.settle(found), done)
+            self.assertEqual(self.writer.state, found)
+            self.assertFalse(self.writer.in_flight)
+
+    def test_every_other_state_is_a_violation(self) -> None:
+        """A lost write, half of a request, a request done before an earlier one, a value that was never written."""
+        for found in (
+            {}, {b"b": b"2"}, {b"a": b"3", b"b": b"2"}, {b"a": b"1", b"b": b"4"}, {b"a": b"3"}, {b"a": b"9"},
+            {b"a": b"1", b"c": b"1"},
+        ):  # fmt: skip
+            self.assertRaises(Violation, self.writer.settle, found)
+
+    def test_replies_are_checked(self) -> None:
+        """A wrong line, and a line too many, are violations; a request counts when its reply is whole."""
+        self.assertRaises(Violation, self.writer.hear, b"-ERR no")
+        self.assertIsNone(self.writer.hear(b"+OK"))
+        self.assertIsNone(self.writer.hear(b"+OK"))
+        self.assertRaises(Violation, self.writer.hear, b"+7")
+        self.assertEqual((self.writer.acknowledged, self.writer.state), (1, {b"a": b"1", b"b": b"2"}))
+        self.assertEqual(self.writer.hear(b":7"), (Unknown.BLOCK, 7))
+        self.assertEqual((self.writer.acknowledged, self.writer.state), (2, {b"a": b"3", b"b": b"4"}))
+        self.assertRaises(Violation, self.writer.hear, b"+OK")
