@@ -199,7 +199,7 @@ class ReadAndChangeTests(CommandTestCase):
         self.script("""
             MSET a 1 b 2 a 3 -> OK
             MGET a nosuch b a -> [b'3', None, b'2', b'3']
-            MSETNX c 1 a 2 -> 0
+            MSETNX c 1 d 2 a 2 -> 0
             EXISTS c -> 0
             MSETNX c 1 d 2 c 3 -> 1
             MGET c d -> [b'3', b'2']
