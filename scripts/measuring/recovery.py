@@ -111,8 +111,8 @@ def _result(bench: Bench, ours: Peer, theirs: Peer) -> Result:
         checks.append(Check(f"resident memory, {what}", f"{per_key:.0f} bytes a key",
                             f"at most {TARGET_BYTES_PER_KEY} bytes", per_key <= TARGET_BYTES_PER_KEY))  # fmt: skip
     method = (
-        f"{keys:,} keys of 16 bytes with values of {VALUE_BYTES}, loaded over one connection; {bench.effort.rounds}"
-        " starts from each state, each ended by kill -9; medians. From the start of the process to `Listening`"
+        f"{keys:,} keys of 16 bytes with values of {VALUE_BYTES}, loaded over one connection. Starts from each"
+        f" state: {bench.effort.rounds}, each ended by kill -9; medians. From the start of the process to `Listening`"
         " (Valkey: to the first PONG); the files are in the page cache. There is no load."
     )
     raw: dict[str, Any] = {peer.name: peer._asdict() for peer in (ours, theirs)}

@@ -9,6 +9,7 @@ that is broken off leaves nothing running.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import select
@@ -26,6 +27,7 @@ from tests.valkey import valkey_binary
 
 _PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.002
+_LAST_WORDS_SECONDS = 1.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -100,6 +102,8 @@ class MeasuredServer:
         raise self._did_not_start(seconds)
 
     def _did_not_start(self, seconds: float) -> DidNotStart:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_LAST_WORDS_SECONDS)  # its output may have ended just before it does
         how = "ended" if self._process.poll() is not None else f"does not serve after {seconds:g} s"
         self.kill()
         said = self._log.read_text(errors="replace")[-2000:] if self._log.exists() else ""
