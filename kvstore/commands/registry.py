@@ -133,7 +133,7 @@ class Command:
 
     __slots__ = (
         "calls", "convert", "flags", "function", "group", "keys", "least", "most", "name", "options",
-        "parameters", "scope", "subcommands", "summary", "words", "writes",
+        "parameters", "scope", "subcommands", "summary", "takes_one_word", "takes_two_words", "words", "writes",
     )  # fmt: skip
 
     def __init__(
@@ -164,6 +164,8 @@ class Command:
         self.scope = self._scope()
         converters = [argument.convert for _, argument, _, _ in self.parameters]
         self.convert: list[Converter | None] | None = converters if any(converters) else None
+        self.takes_one_word = self.convert is None and self.least <= 2 <= self.most
+        self.takes_two_words = self.convert is None and self.least <= 3 <= self.most
 
     @property
     def arity(self) -> int:

@@ -191,11 +191,19 @@ class Session:
             row = plain.get(request[0]) if request.__class__ is list else None
             if row is None:
                 encoded = self._respond(request)
+                if client.closing or self.closing:
+                    append(encoded)
+                    break
                 plain = self._plain_rows()
                 encode = resp.encode2 if client.protocol == 2 else resp.encode3
             else:
                 try:
-                    if row.convert is None and row.least <= len(request) <= row.most:
+                    words = len(request)
+                    if words == 2 and row.takes_one_word:
+                        encoded = encode(row.function(call, request[1]))
+                    elif words == 3 and row.takes_two_words:
+                        encoded = encode(row.function(call, request[1], request[2]))
+                    elif row.convert is None and row.least <= words <= row.most:
                         encoded = encode(row.function(call, *request[1:]))
                     else:
                         encoded = encode(row.function(call, *row.arguments(request)))
@@ -214,10 +222,11 @@ class Session:
                 except StorageFault:
                     raise
                 except Exception:
-                    encoded = self._bug(request)
+                    append(self._bug(request))
+                    break
             append(encoded)
             budget_bytes -= len(encoded)
-            if budget_bytes < 0 or client.closing or self.closing:
+            if budget_bytes < 0:
                 break
         if wrote:
             self._needed = max(self._needed, store.commit_for_table())
