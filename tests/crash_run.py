@@ -315,7 +315,6 @@ class Run:
             self.merge()
         else:
             self.die()
-            self.disk.capacity_bytes = None
             self.start()
 
     def steps(self, count: int) -> Run:
@@ -411,6 +410,8 @@ def explore_moment(moment: Moment, run: Run, effort: Effort, counts: Counts, see
     number = 0
     for number, left in enumerate(states_of(moment, effort, where)):
         counts.states += 1
+        if run.tight:
+            fill_up(left)
         if seen is not None and not _is_new(left, run.history.bounds(moment.changes), number, seen):
             continue
         counts.distinct += 1
@@ -423,6 +424,12 @@ def states_of(moment: Moment, effort: Effort, seed: str) -> Iterable[SimulatedDi
     """What kill -9 leaves at a moment, then what power cuts leave."""
     crashes = moment.disk.crashes(effort.states, seed, most=effort.most, record=True)
     return chain([moment.disk.kill(record=True)], crashes)
+
+
+def fill_up(disk: SimulatedDisk) -> None:
+    """Leave no room at all on a disk, unless the store has not begun there."""
+    contents = disk.contents()
+    disk.capacity_bytes = sum(map(len, contents.values())) if "table.txn" in contents else None
 
 
 def _is_new(disk: SimulatedDisk, bounds: tuple[int, int], number: int, seen: set[int]) -> bool:
@@ -442,7 +449,6 @@ def check_state(
     `settled`: the whole disk is on the platter (a power cut left it): a crash during the recovery then changes nothing.
     """
     counts.recoveries += 1
-    disk.capacity_bytes = None  # with a torn tail to copy aside, a start needs room
     chance = random.Random(where)
     with errors_as_violations(where):
         run = Run(disk, where, chance.choice(POLICIES), history)

@@ -30,6 +30,7 @@ TWISTED = ("kvstore.edge", "kvstore.client.deferred", "kvstore.client.pipeline")
 #: Modules of the standard library that reach files or the process, and who may import them.
 FILES = ("os", "io", "pathlib", "shutil", "tempfile", "mmap", "fcntl", "glob", "fileinput")
 FILES_ALLOWED = {
+    "kvstore.commands.info": "tells the process's number",
     "kvstore.base.address": "reads one environment variable",
     "kvstore.base.disk": "the room of the disk",
     "kvstore.store.merge": "a program of its own: lowers its priority (os.nice); its files go through RealDisk",

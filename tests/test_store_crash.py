@@ -14,14 +14,16 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvstore.base.errors import DamagedStore
+from kvstore.base.errors import DamagedStore, StorageFull
 from kvstore.store import recovery
 from kvstore.store.log import TransactionLog
 from kvstore.store.merge import merge
+from kvstore.store.store import Store
 from kvstore.testing.fates import AllKept, AllLost, Fate, RandomFates
 from kvstore.testing.simulated_disk import SimulatedDisk, SimulatedFile
 from tests.crash_run import (
     POLICIES,
+    Clock,
     Counts,
     Effort,
     Fault,
@@ -145,6 +147,52 @@ class FoundTests(CrashTestCase):
         again = Run(disk, "found", "always", run.history)
         self.assertEqual(again.store.durable_sequence, 1)
         recover_checked(disk.crash(AllLost()), again.history, disk.changes, "after the restart")
+
+    def torn_directory(self) -> tuple[SimulatedDisk, bytes]:
+        """A directory whose live log ends in a torn frame and zeros; and the bytes that are torn."""
+        disk = SimulatedDisk()
+        run = Run(disk, "torn", "always")
+        run.store.table.write(b"key", b"value")
+        commit = run.store.close_commit()
+        assert commit is not None
+        torn = commit.frame[:-3] + b"?"
+        contents = disk.contents()
+        image = bytearray(contents["table.txn"])
+        image[commit.offset : commit.offset + len(torn)] = torn
+        return SimulatedDisk.holding({**contents, "table.txn": bytes(image)}), torn
+
+    def test_torn_tail_is_copied_without_its_zeros(self) -> None:
+        """The copy holds what was torn, not the file's zeros after it, and the log ends where the tail began."""
+        disk, torn = self.torn_directory()
+        store = Store(disk, Clock("torn").now_us, Clock("torn").random_bytes)
+        self.assertEqual(store.torn_copy, "table.txn.torn-0000000000000001")
+        self.assertEqual(disk.contents()[store.torn_copy], torn)
+        self.assertEqual(len(disk.contents()["table.txn"]), store.log.end)
+
+    def test_torn_tail_on_a_full_disk(self) -> None:
+        """A server starts on a full disk: what it cuts off makes the room for the copy. It refuses writes and is read.
+
+        It ended with an OSError, because the copy came first.
+        """
+        disk, torn = self.torn_directory()
+        disk.capacity_bytes = sum(map(len, disk.contents().values()))
+        store = Store(disk, Clock("torn").now_us, Clock("torn").random_bytes)
+        assert store.torn_copy is not None
+        self.assertEqual(disk.contents()[store.torn_copy], torn)
+        disk.capacity_bytes = 0
+        self.assertIsNone(store.table.read(b"key"))
+        self.assertRaises(StorageFull, store.table.write, b"key", b"value")
+
+    def test_compaction_that_cannot_be_cleaned_up(self) -> None:
+        """A failed compaction is forgotten even if its file cannot be removed: else there would never be another."""
+        disk = SimulatedDisk()
+        run = Run(disk, "cleaning", "always")
+        run.store.table.write(b"key", b"value")
+        run.commit()
+        run.seal()
+        disk.fail("remove", errno.EIO)
+        run.store.abandon_compaction()
+        self.assertTrue(run.store.can_compact())
 
     def test_sealed_segment_in_place_of_the_live_log(self) -> None:
         """A sealed segment copied or moved onto the live log's name is refused: the commits after it would be lost.

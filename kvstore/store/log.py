@@ -31,7 +31,8 @@ from kvstore.base.limits import KIB
 FRAMES_AT = 3 * BLOCK_BYTES
 #: How far ahead of the frames the file is filled with zeros. Larger costs a longer sync once in a while.
 ZERO_FILL_BYTES = 512 * KIB
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: Errors that say that the file system has no room.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _KIND, _MARK = "KVLOG1", "KVMARK1"
 
 
@@ -99,7 +100,7 @@ class TransactionLog:
                 self._file.write_at(self.allocated, bytes(step))
                 self.allocated += step
         except OSError as error:
-            if error.errno in _NO_ROOM:
+            if error.errno in NO_ROOM:
                 raise StorageFull(error.strerror or "no space left") from error
             raise StorageFault(f"cannot extend {self.name}: {error}") from error
 

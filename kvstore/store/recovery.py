@@ -41,6 +41,7 @@ from kvstore.base.limits import MIB
 from kvstore.store import checkpoint
 from kvstore.store.log import (
     FRAMES_AT,
+    NO_ROOM,
     LogHeader,
     Mark,
     TransactionLog,
@@ -315,14 +316,34 @@ def _write_again(file: File, mark: Mark, end: int) -> None:
 
 
 def _cut(disk: Disk, file: File, tail: Tail, sequence: int) -> str:
-    """Copy the torn tail aside, then cut it off; returns the copy's name."""
+    """Copy the torn tail aside, without the zeros that it ends in, then cut it off; returns the copy's name.
+
+    On a full disk the cut comes first and makes the room for the copy: a server must start there, if only to be read.
+    """
     name = f"{LIVE}.torn-{sequence:016x}"
-    length = file.size() - tail.offset
-    pieces = (file.read_at(tail.offset + at, MIB) for at in range(0, length, MIB))
-    replace_with(disk, name, pieces)
-    file.truncate(tail.offset)
-    file.sync()
+    end = _end_without_zeros(file, tail.offset)
+    try:
+        replace_with(disk, name, (file.read_at(at, min(MIB, end - at)) for at in range(tail.offset, end, MIB)))
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        torn = file.read_at(tail.offset, end - tail.offset)
+        file.truncate(tail.offset)
+        file.sync()
+        replace_with(disk, name, [torn])
+    else:
+        file.truncate(tail.offset)
+        file.sync()
     return name
+
+
+def _end_without_zeros(file: File, offset: int) -> int:
+    """The end of the file, or of the last byte past `offset` that is not zero."""
+    end = offset
+    for at in range(offset, file.size(), MIB):
+        used = len(file.read_at(at, MIB).rstrip(b"\0"))
+        end = at + used if used else end
+    return end
 
 
 def _first_log(disk: Disk, now_us: int, random_bytes: Callable[[int], bytes]) -> TransactionLog:

@@ -12,6 +12,7 @@ States: recovered -> serving -> failed. After any StorageFault the store is fail
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -301,9 +302,9 @@ class Store:
     def abandon_compaction(self) -> int:
         """The merge failed: forget it, keep its inputs. Returns the milliseconds until the next attempt."""
         assert self._job is not None
-        if self._job.output in self._disk.names():
-            self._disk.remove(self._job.output)
-        self._job = None
+        output, self._job = self._job.output, None
+        with contextlib.suppress(OSError):  # not there, or left for the next start to remove
+            self._disk.remove(output)
         return self.postpone_compaction()
 
     def postpone_compaction(self) -> int:
