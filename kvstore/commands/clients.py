@@ -102,7 +102,7 @@ def _described(client: Client, now_ms: int) -> str:
         "qbuf": client.unread_request_bytes(),
         "multi-mem": client.queued_bytes,
         "omem": client.unsent_reply_bytes(),
-        "cmd": client.last_command,
+        "cmd": client.last_command if client.last_command == "NULL" else client.last_command.lower(),
         "user": "default",
         "resp": client.protocol,
         "lib-name": client.library_name.decode("ascii"),

@@ -1,1 +1,4 @@
-"""The edge (Twisted): options, services, protocol, group commit, catalog announcer. All that knows reactor and transports."""
+"""The edge (Twisted): options, services, protocol, group commit, catalog announcer.
+
+All that knows reactor and transports.
+"""

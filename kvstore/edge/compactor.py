@@ -117,7 +117,8 @@ class Compactor:
     """Begins compactions when the store's policy asks for one, and sees them through.
 
     `start`: begins a merge: called with the job, and the two callbacks of `MergeProcess`. `fault`: called with a
-    StorageFault. `last_error`, `last_seconds`, `last_seal_seconds`: of the last compaction.
+    StorageFault. `last_error`, `last_seconds`, `last_seal_seconds`, `last_finished_ms` (since the epoch): of the last
+    compaction.
     """
 
     def __init__(
@@ -137,6 +138,7 @@ class Compactor:
         self.last_error = ""
         self.last_seconds = 0.0
         self.last_seal_seconds = 0.0
+        self.last_finished_ms = 0
 
     @property
     def running(self) -> bool:
@@ -185,6 +187,7 @@ class Compactor:
                 self._store.finish_compaction(report["bytes"])
                 self.last_error = ""
                 self.last_seconds = time.monotonic() - self._begun
+                self.last_finished_ms = time.time_ns() // 1_000_000
             else:
                 self._abandon(error)
         except StorageFault as fault:

@@ -50,6 +50,7 @@ _EXPIRED_AT_ONCE = 500
 _EXPIRY_PERIOD_S = 0.1
 _EXPIRY_HURRY_S = 0.01
 _TICK_S = 1.0
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
 def _exit_at_once(status: int) -> None:
@@ -152,6 +153,8 @@ class KVStoreService(MultiService):
         server = Server(store, lambda: time.time_ns() // 1_000_000, settings.as_config(), os.urandom(20).hex())
         self.server = server
         server.compact_now = self._compact_now
+        server.checkpoint_ms = lambda: self.compactor.last_finished_ms or server.started_ms
+        server.max_value_bytes = settings.max_request_bytes
         server.shutdown = lambda: self._reactor.callLater(0, self._reactor.stop)
         server.info.update(info_sections(self))
         self.factory = KVStoreFactory(settings, server, self.commit, self.hooks, self.fail_stop)
@@ -180,6 +183,11 @@ class KVStoreService(MultiService):
 
         settings = self.settings
         assert settings.project is not None
+        if not settings.listen and settings.catalog.host not in _THIS_MACHINE:
+            _log.warn(
+                "announced to {catalog}, but only clients on this machine can connect; add --listen tcp:PORT",
+                catalog=settings.catalog,
+            )
         return CatalogAnnouncer(
             self._reactor, settings.project, settings.owner, lambda: next(iter(self.port_numbers), 0), settings.catalog
         )

@@ -187,6 +187,7 @@ class Session:
         append = out.append
         request_limit = self._hooks.request_limit
         wrote = False
+        row: Command | None = None
         for request in requests:
             row = plain.get(request[0]) if request.__class__ is list else None
             if row is None:
@@ -228,6 +229,8 @@ class Session:
             budget_bytes -= len(encoded)
             if budget_bytes < 0:
                 break
+        if row is not None:
+            client.last_command = row.name
         if wrote:
             self._needed = max(self._needed, store.commit_for_table())
 
@@ -312,6 +315,7 @@ class Session:
         row: Command | None = None
         try:
             row = commands.find(request)
+            client.last_command = row.name
             if client.queued is not None and not row.flags & IMMEDIATE:
                 reply = dispatch.queue(call, row, request)
             else:
@@ -340,6 +344,7 @@ class Session:
         words = [str(members.get("method")).encode("utf-8", "replace")]
         try:
             row = self._verb(members)
+            call.client.last_command = row.name
             arguments = row.arguments_from_members(members)
             words += [a if isinstance(a, bytes) else str(a).encode("utf-8", "replace") for a in arguments]
             reply = row.function(call, *arguments)
