@@ -1,10 +1,11 @@
 """The one tree of errors, and whose fault each is.
 
-- `RequestError`: the client's fault (or the disk is full). The request changed nothing; the client gets a reply and may go on.
-  It is also a reply value: inside the array that EXEC answers it stands for one failed command.
+- `RequestError`: the client's fault (or the disk is full). The request changed nothing; the client gets a reply and
+  may go on. It is also a reply value: inside the array that EXEC answers it stands for one failed command.
 - `ProtocolError`: the byte stream itself makes no sense. The client gets a reply, then the connection is closed.
 - `StorageFault`: the disk failed under the log. Fatal: nothing more is acknowledged (promise 6, fail-stop).
-- `StartRefused` and below: the server will not start; the message names the file, the place, the reason and what to run next.
+- `StartRefused` and below: the server will not start; the message names the file, the place, the reason and what to
+  run next.
 
 Anything else that escapes a command is a bug: a generic reply, a traceback in the log, and the connection is closed.
 
