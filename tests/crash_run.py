@@ -6,7 +6,7 @@ changes, which commits had been promised and which had been asked for. So for a 
 is exact: the state that recovery finds is the model's state after some commit that was asked for by then, and not
 before the last that was promised; it is whole commits in their order, and nothing else.
 
-Used by tests/test_store_crash.py on a sample, and by scripts/crashpoints on all moments.
+What a crash leaves is explored by `crash_explore`.
 """
 
 from __future__ import annotations
@@ -14,17 +14,15 @@ from __future__ import annotations
 import contextlib
 import random
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 from unittest import mock
 
-from kvstore.base.errors import StorageFault, StorageFull
+from kvstore.base.errors import StorageFull
 from kvstore.store import checkpoint, log
 from kvstore.store.merge import MergeJob, merge
 from kvstore.store.store import Commit, Store
-from kvstore.testing.fates import RandomFates
-from kvstore.testing.simulated_disk import Moment, SimulatedDisk
+from kvstore.testing.simulated_disk import SimulatedDisk
 
 #: Values and deadlines, as the files hold them: a key past its deadline is there until it was removed.
 State = tuple[dict[bytes, bytes], dict[bytes, int]]
@@ -353,153 +351,3 @@ def checked(store: Store, history: History, changes: int, where: str) -> State:
     if state != history.state(changes, found):
         raise Violation(f"{where}: the state is not the one after commit {found}")
     return dict(state[0]), dict(state[1])
-
-
-def recover_checked(disk: SimulatedDisk, history: History, changes: int, where: str) -> None:
-    """Recover and check. Any error of recovery is a Violation."""
-    clock = Clock(where)
-    with errors_as_violations(where):
-        store = Store(disk, clock.now_us, clock.random_bytes)
-        checked(store, history, changes, where)
-
-
-@contextlib.contextmanager
-def errors_as_violations(where: str) -> Iterator[None]:
-    """No error is in order where no fault was ordered."""
-    try:
-        yield
-    except Violation:
-        raise
-    except Exception as error:
-        raise Violation(f"{where}: {type(error).__name__}: {error}") from error
-
-
-class Counts:
-    """What an exploration did. `moments`: at which a crash was tried. `complete`: those of which every state was tried.
-    `states`: disks that a crash left. `distinct`: those that were recovered, because no equal one had been before.
-    `recoveries`: of these disks, and of those that the second crashes left.
-    """
-
-    def __init__(self) -> None:
-        self.moments = 0
-        self.complete = 0
-        self.states = 0
-        self.distinct = 0
-        self.recoveries = 0
-
-    def add(self, other: Counts) -> None:
-        """Add the counts of another exploration."""
-        for name, value in vars(other).items():
-            setattr(self, name, getattr(self, name) + value)
-
-
-class Effort(NamedTuple):
-    """How much to try. `states`: crash states a moment. `most`: bytes at which one sector is torn. `second`: crashes in
-    the recovery from each state and in what is written after it.
-    """
-
-    states: int = 100
-    most: int = 64
-    second: int = 2
-
-
-def explore_moment(moment: Moment, run: Run, effort: Effort, counts: Counts, seen: set[int] | None = None) -> None:
-    """Check the states that a crash at one moment could leave. `seen`: states checked before, to be left out."""
-    counts.moments += 1
-    where = f"{run.seed}, sync {run.sync}, moment {moment.changes} ({moment.call})"
-    number = 0
-    for number, left in enumerate(states_of(moment, effort, where)):
-        counts.states += 1
-        if run.tight:
-            fill_up(left)
-        if seen is not None and not _is_new(left, run.history.bounds(moment.changes), number, seen):
-            continue
-        counts.distinct += 1
-        past = run.history.fork(moment.changes)
-        check_state(left, past, f"{where}, state {number}", effort.second, counts, settled=number > 0)
-    counts.complete += number < effort.states  # fewer than asked for: these are all
-
-
-def states_of(moment: Moment, effort: Effort, seed: str) -> Iterable[SimulatedDisk]:
-    """What kill -9 leaves at a moment, then what power cuts leave."""
-    crashes = moment.disk.crashes(effort.states, seed, most=effort.most, record=True)
-    return chain([moment.disk.kill(record=True)], crashes)
-
-
-def fill_up(disk: SimulatedDisk) -> None:
-    """Leave no room at all on a disk, unless the store has not begun there."""
-    contents = disk.contents()
-    disk.capacity_bytes = sum(map(len, contents.values())) if "table.txn" in contents else None
-
-
-def _is_new(disk: SimulatedDisk, bounds: tuple[int, int], number: int, seen: set[int]) -> bool:
-    """Whether no such state was seen before. One that kill -9 left has more to it than its contents: always new."""
-    fingerprint = hash((bounds, tuple(disk.contents().items())))
-    is_new = number == 0 or fingerprint not in seen
-    if number:
-        seen.add(fingerprint)
-    return is_new
-
-
-def check_state(
-    disk: SimulatedDisk, history: History, where: str, second: int, counts: Counts, *, settled: bool
-) -> None:
-    """Recover and check; write more, crash at `second` random moments of all that, recover and check again.
-
-    `settled`: the whole disk is on the platter (a power cut left it): a crash during the recovery then changes nothing.
-    """
-    counts.recoveries += 1
-    chance = random.Random(where)
-    with errors_as_violations(where):
-        run = Run(disk, where, chance.choice(POLICIES), history)
-        if settled:
-            history.narrow(run.store.durable_sequence)
-        if second:
-            run.steps(chance.randrange(1, 6))
-    for number in range(second):
-        at = chance.randint(0, disk.changes)
-        moment = next(disk.moments(at))
-        crashed = moment.disk.crash(RandomFates(f"{where}/{number}"))
-        recover_checked(crashed, history, at, f"{where}, then moment {at} ({moment.call})")
-        counts.recoveries += 1
-
-
-class Fault(NamedTuple):
-    """A call that fails, as `SimulatedDisk.fail` takes it: the `when`-th of all calls of a run raises `error`."""
-
-    when: int
-    error: int
-    done: int
-    times: int | None
-
-
-def explore_fault(fault: Fault, seed: str, sync: str, steps: int, effort: Effort, counts: Counts) -> bool:
-    """Run with a failing call until the server stops of it; check what is left, start again, and check that.
-
-    Returns whether the fault came at all: the run may have been over before it.
-    """
-    where = f"{seed}, sync {sync}, {fault}"
-    disk = SimulatedDisk()
-    disk.fail("any", fault.error, fault.when, times=fault.times, done=fault.done)
-    history = History()
-    with errors_as_violations(where), contextlib.suppress(StorageFault, OSError):
-        Run(disk, seed, sync, history).steps(steps)
-    came = len(disk.calls) >= fault.when
-    disk.heal()
-    disk.unlock()
-    _explore_left(disk, history, where, effort, counts)
-    with errors_as_violations(where + ", then started again"):
-        Run(disk, where, sync, history).steps(8).die()
-    _explore_left(disk, history, where + ", then started again", effort, counts)
-    return came
-
-
-def _explore_left(disk: SimulatedDisk, history: History, where: str, effort: Effort, counts: Counts) -> None:
-    counts.moments += 1
-    number = 0
-    for number, left in enumerate(states_of(Moment(disk.changes, None, disk), effort, where)):
-        counts.states += 1
-        counts.distinct += 1
-        past = history.fork(disk.changes)
-        check_state(left, past, f"{where}, state {number}", effort.second, counts, settled=number > 0)
-    counts.complete += number < effort.states

@@ -27,18 +27,15 @@ from typing import NamedTuple
 
 from kvstore.client.progress import Progress
 from kvstore.testing.simulated_disk import SimulatedDisk
-from tests.crash_run import (
-    POLICIES,
+from tests.crash_explore import (
     Counts,
     Effort,
     Fault,
-    Run,
-    Violation,
     errors_as_violations,
     explore_fault,
     explore_moment,
-    small_files,
 )
+from tests.crash_run import POLICIES, Run, Violation, small_files
 
 KIB = 1024
 #: How many violations of one task are kept.

@@ -21,21 +21,16 @@ from kvstore.store.merge import merge
 from kvstore.store.store import Store
 from kvstore.testing.fates import AllKept, AllLost, Fate, RandomFates
 from kvstore.testing.simulated_disk import SimulatedDisk, SimulatedFile
-from tests.crash_run import (
-    POLICIES,
-    Clock,
+from tests.crash_explore import (
     Counts,
     Effort,
     Fault,
-    History,
-    Run,
-    Violation,
     check_state,
     explore_fault,
     explore_moment,
     recover_checked,
-    small_files,
 )
+from tests.crash_run import POLICIES, Clock, History, Run, Violation, small_files
 
 SEED = os.environ.get("KVSTORE_CRASH_SEED") or f"{random.SystemRandom().getrandbits(32):08x}"
 
