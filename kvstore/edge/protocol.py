@@ -126,6 +126,7 @@ class KVStoreProtocol(LineReceiver):
                 "client {address} dropped: {unsent} bytes of replies not taken, more than --drop-client-bytes {limit}",
                 address=self.client.address, unsent=unsent, limit=settings.drop_client_bytes,
             )  # fmt: skip
+            self._gone = True  # as good as: what others' requests still push to it (MONITOR) is not worth a line each
             transport.abortConnection()
             return
         pause = self._session.has_backlog or unsent > settings.pause_reading_bytes

@@ -113,6 +113,8 @@ class Session:
             self._backlog.extend(requests)
         elif requests:
             self._batch(requests, self._budget_bytes)
+        else:  # part of a request: the client is slow, not idle
+            self._call.client.last_request_ms = self._call.server.now_ms()
 
     def run(self, budget_bytes: int) -> None:
         """Execute the backlog until its replies pass `budget_bytes`. Raises StorageFault."""
