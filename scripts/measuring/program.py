@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shlex
-import signal
 import subprocess
 import sys
 import tempfile
@@ -101,7 +100,6 @@ def measure(name: str, arguments: argparse.Namespace, out: Path | None) -> bool:
 def main(description: str) -> int:
     """Measure the figures asked for. Returns the exit status."""
     arguments = parse_arguments(description)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and directories go, as at Ctrl-C
     out = arguments.out or (None if arguments.quick else Path(ROOT, "report"))
     try:
         measured = [measure(name, arguments, out) for name in dict.fromkeys(arguments.names or FIGURES)]
