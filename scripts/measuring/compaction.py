@@ -30,7 +30,7 @@ from kvstore.client.raw import resp_request
 from scripts.measuring.bench import NEVER_COMPACT, VALKEY_NEVER_COMPACT, Bench, share
 from scripts.measuring.load import ClosedLoop, half_gets_half_sets, load_keys
 from scripts.measuring.results import Check, Result, Table, median
-from scripts.measuring.servers import MeasuredServer, resident_bytes
+from scripts.measuring.servers import MeasuredServer, command_line, resident_bytes
 
 CLIENTS = 16
 VALUE_BYTES = 100
@@ -78,6 +78,7 @@ class Watch:
         self._server = server
         self._start = time.monotonic()
         self._connection: socket.socket | None = None
+        self._has_begun = False
         self.before = server.resident_bytes()
         self.asked_ns = self.ended_ns = 0
         self.server_peak = self.child_peak = self.total_peak = 0
@@ -87,17 +88,18 @@ class Watch:
         elapsed = time.monotonic() - self._start
         if elapsed < _LEAD_SECONDS:
             return True
-        if elapsed > (_LONGEST_SECONDS if self.child_peak else _BEGIN_SECONDS):
+        if elapsed > (_LONGEST_SECONDS if self._has_begun else _BEGIN_SECONDS):
             raise NoCompaction(
                 f"{self._server.name}: after {elapsed:.0f} s the compaction has not "
-                + ("ended" if self.child_peak else "begun, or was over before its process could be seen: use more keys")
+                + ("ended" if self._has_begun else "begun, or was over before its process could be seen: use more keys")
             )
         if self._connection is None:
             self._ask()
             return True
         children = self._server.children()
         self._weigh(children)
-        if children or not self.child_peak:
+        self._has_begun = self._has_begun or bool(children)
+        if children or not self._has_begun:
             return True
         self.ended_ns = time.perf_counter_ns()
         self._connection.close()
@@ -111,7 +113,12 @@ class Watch:
         self._connection.sendall(resp_request("BGREWRITEAOF"))
 
     def _weigh(self, children: list[int]) -> None:
-        server, child = self._server.resident_bytes(), sum(map(resident_bytes, children))
+        """Note the most memory at any moment. Until a child has become another program it runs in its parent's memory
+        (vfork(2)), which is not to be counted twice.
+        """
+        words = command_line(self._server.pid)
+        others = [child for child in children if command_line(child) != words]
+        server, child = self._server.resident_bytes(), sum(map(resident_bytes, others))
         self.server_peak = max(self.server_peak, server)
         self.child_peak = max(self.child_peak, child)
         self.total_peak = max(self.total_peak, server + child)

@@ -145,6 +145,14 @@ def resident_bytes(pid: int) -> int:
     return int(statm.split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def command_line(pid: int) -> bytes:
+    """The words that a process was started with; empty if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def start_kvstore(data: Path, *options: str, seconds: float) -> MeasuredServer:
     """Start kvstore on the data directory `data`, on any free port; wait until it listens, or raise DidNotStart.
 
