@@ -120,9 +120,9 @@ class KVStoreService(MultiService):
 
     def _open_store(self) -> None:
         began = time.monotonic()
-        disk = RealDisk(self.settings.data_path)
+        self._disk = RealDisk(self.settings.data_path)
         policy = CompactionPolicy(self.settings.compact_after_entries)
-        self.store = Store(disk, lambda: time.time_ns() // 1000, os.urandom, policy)
+        self.store = Store(self._disk, lambda: time.time_ns() // 1000, os.urandom, policy)
         found = self.store.found
         if self.store.torn_copy is not None and found.tail is not None:
             _log.warn(
@@ -217,6 +217,8 @@ class KVStoreService(MultiService):
             work()
         except StorageFault as fault:
             self.fail_stop(fault)
+        except Exception:
+            _log.failure("bug in a timer; it goes on")
 
     def _tick(self) -> None:
         """Once a second: look after the files and the clients."""
@@ -229,7 +231,7 @@ class KVStoreService(MultiService):
         store.table.scan_order.age()
         self.factory.drop_idle()
         if store.in_flight is None:
-            self.compactor.begin_if_due()
+            self._between_commits()
         if self._trace is not None:
             self._trace.flush()
 
@@ -263,8 +265,8 @@ class KVStoreService(MultiService):
         self._syncing.addErrback(failed)
 
     def _between_commits(self) -> None:
-        if self._syncing is None:  # a thread may be syncing the file that sealing would close
-            self.compactor.begin_if_due()
+        if self._syncing is None:  # else a thread is syncing the file that sealing would close
+            self._guarded(self.compactor.begin_if_due)
 
     def _compact_now(self) -> bool:
         asked = self.compactor.ask()
@@ -285,16 +287,25 @@ class KVStoreService(MultiService):
         for port in self._ports:
             await _deferred(port.stopListening())
         self.compactor.stop()
-        if self.store.failed is None and self.store.in_flight is None:
-            self.commit.commit_now()
-            if self.settings.sync == "always" and self.store.mark():
-                self.store.sync()
+        self._guarded(self._last_commit)
         for protocol in list(self.factory.protocols.values()):
             transport: Any = protocol.transport
             transport.loseConnection()
         if self._trace is not None:
             self._trace.close()
             self.hooks.watchers.clear()
+        self.store.close()
+        self._disk.unlock()
+
+    def _last_commit(self) -> None:
+        """Put everything on disk, whatever the policy, and note that it is."""
+        store = self.store
+        if store.failed is None and store.in_flight is None:
+            self.commit.commit_now()
+            store.sync()
+            store.note_durable(store.settled_sequence())
+            if store.mark():
+                store.sync()
 
     def stopService(self) -> Deferred[None]:
         """Stop in order: listening, compaction, the last commit, connections. Returns when all is said."""
