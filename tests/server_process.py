@@ -41,10 +41,14 @@ def new_directory(cleanup: Callable[..., object]) -> str:
     return directory
 
 
-def eventually(look: Callable[[], _Seen], patience_s: float = PATIENCE_S) -> _Seen:
-    """Look until there is something true to see; returns it. Raises AssertionError after `patience_s`."""
+def eventually(
+    look: Callable[[], _Seen], wanted: Callable[[_Seen], object] = bool, patience_s: float = PATIENCE_S
+) -> _Seen:
+    """Look until what is seen is `wanted`, and return it. Raises AssertionError, with the last sight, after
+    `patience_s`.
+    """
     deadline = time.monotonic() + patience_s
-    while not (seen := look()):
+    while not wanted(seen := look()):
         if time.monotonic() > deadline:
             raise AssertionError(f"not seen in {patience_s} s; the last look gave {seen!r}")
         time.sleep(_LOOK_AGAIN_S)
