@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.address import Address
 from kvstore.client.raw import RawConnection, resp_request
-from tests.kill_run import SHARED, KillRun, Request, Unknown, Violation, Writer
+from tests.kill_run import KillRun
+from tests.kill_writer import SHARED, Request, Unknown, Violation, Writer
 
 
 class KillRoundTests(SynchronousTestCase):
