@@ -31,9 +31,9 @@ class SettingsTests(SynchronousTestCase):
 
     def test_endpoints(self) -> None:
         """The port, on the loopback address only, comes before the other endpoints, unless there is none."""
-        self.assertEqual(Settings(data_path="/d", port=0).endpoints, ("tcp:0:interface=127.0.0.1",))
+        self.assertEqual(Settings(data_path="/d", port=0).endpoints, ("tcp:0:interface=127.0.0.1:backlog=4096",))
         both = Settings(data_path="/d", port=7, listen=("unix:/s",))
-        self.assertEqual(both.endpoints, ("tcp:7:interface=127.0.0.1", "unix:/s"))
+        self.assertEqual(both.endpoints, ("tcp:7:interface=127.0.0.1:backlog=4096", "unix:/s"))
         self.assertEqual(Settings(data_path="/d", port=None, listen=("unix:/s",)).endpoints, ("unix:/s",))
 
     def test_config_has_redis_names(self) -> None:
@@ -69,6 +69,7 @@ class SettingsTests(SynchronousTestCase):
             "trace_path": "/t",
             "max_clients": 1,
             "max_request_bytes": 1,
+            "max_input_bytes": 1,
             "pause_reading_bytes": 1,
             "drop_client_bytes": 1,
             "idle_timeout_s": 1,

@@ -204,6 +204,14 @@ class TogetherTests(OptionsTestCase):
         error = self.refusal("--pause-reading-bytes=2001", "--drop-client-bytes=2k")
         self.assertEqual(error, "--pause-reading-bytes '2001': give at most what --drop-client-bytes says, 2k")
 
+    def test_all_unfinished_requests_have_room_for_one(self) -> None:
+        """The limit over all clients admits the largest request, and grows with it unless it is given."""
+        self.assertEqual(parse().max_input_bytes, limits.MAX_INPUT_BYTES)
+        self.assertEqual(parse("--max-request-bytes=512mb").max_input_bytes, 1024 * limits.MIB)
+        self.assertEqual(parse("--max-request-bytes=2k", "--max-input-bytes=2k").max_input_bytes, 2000)
+        error = self.refusal("--max-request-bytes=2k", "--max-input-bytes=1999")
+        self.assertEqual(error, "--max-input-bytes '1999': give at least what --max-request-bytes says, 2k")
+
     def test_words_are_no_options(self) -> None:
         """A word that belongs to no option is named."""
         self.assertEqual(self.refusal("6380"), "'6380': only options are taken; see twistd kvstore --help")

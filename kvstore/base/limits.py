@@ -41,7 +41,14 @@ PAUSE_READING_BYTES = 1 * MIB
 #: Unread replies, in bytes, past which a client is dropped (`--drop-client-bytes`). Redis: client-output-buffer-limit.
 DROP_CLIENT_BYTES = 256 * MIB
 
-#: What these two may be set to at most, in bytes: past it a client's unread replies are no limit to memory any more.
+#: Unfinished requests of all clients together, in bytes of memory, past which the client that holds most is dropped
+#: (`--max-input-bytes`); or twice the largest request, if that is more. Redis: maxmemory-clients, whose default is none.
+MAX_INPUT_BYTES = 256 * MIB
+
+#: Bytes of one client's unfinished requests that are not worth counting: what a socket gives in one read is rarely more.
+UNCOUNTED_INPUT_BYTES = 4 * KIB
+
+#: What these three may be set to at most, in bytes: past it a client's unread replies are no limit to memory any more.
 MOST_BUFFERED_BYTES = 64 * 1024 * MIB
 
 #: Most clients connected at once (`--max-clients`). Redis: maxclients 10000.
@@ -49,6 +56,11 @@ MAX_CLIENTS = 10_000
 
 #: What it may be set to at most. Linux: fs.nr_open, the most files one process may have open, is 1024 * 1024.
 MOST_CLIENTS = 1024 * 1024
+
+#: Connections that may wait to be accepted. Past it a client's SYN is lost and it tries again after a second: Twisted's
+#: default of 50 shows when a few hundred clients come at once. Redis: tcp-backlog 511. Linux caps it at
+#: net.core.somaxconn, 4096 by default.
+LISTEN_BACKLOG = 4096
 
 #: Bytes of hostile input that may reach a log line.
 MAX_LOGGED_BYTES = 128

@@ -6,6 +6,10 @@ Everything the client can do ends here: nothing it sends raises out of `rawDataR
 
 A client whose replies pile up past one limit is not read from until it has taken them; past a second it is dropped. One
 that has sent its last byte (half-closed) still gets the replies it waits for.
+
+What clients began to send and did not end, requests and MULTI blocks, has a limit over all of them: past it the one
+that holds most is dropped. Rejected: to drop the one whose bytes are the last straw, for a few clients that hold much
+and wait could then keep everybody else from writing anything long. (Redis's maxmemory-clients decides alike.)
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from kvstore.base.errors import StorageFault
+from kvstore.base.limits import UNCOUNTED_INPUT_BYTES
 from kvstore.commands import RAW_TAILS
 from kvstore.commands.context import Call, Client, Server
 from kvstore.edge.group_commit import GroupCommit
@@ -45,6 +50,7 @@ class KVStoreProtocol(LineReceiver):
         self._paused = False
         self._input_ended = False
         self._gone = False
+        self._counted = False
 
     def connectionMade(self) -> None:
         """Register the client, and begin."""
@@ -59,6 +65,7 @@ class KVStoreProtocol(LineReceiver):
         )
         parser = RequestParser(RAW_TAILS, factory.settings.max_request_bytes)
         self.client = client
+        self._parser = parser
         self._session = Session(Call(server, client), parser, factory.hooks, factory.settings.pause_reading_bytes)
         self._outlet = Outlet(transport, self._pump)
         client.unread_request_bytes = lambda: self._session.unread_bytes
@@ -71,9 +78,12 @@ class KVStoreProtocol(LineReceiver):
         """Bytes from the client: execute the requests they complete."""
         try:
             self._session.receive(data)
-            self._pump()
+            if self._counted or self._parser.unread_bytes + self.client.queued_bytes > UNCOUNTED_INPUT_BYTES:
+                self._counted = self.factory.unfinished.note(self, self._session.unfinished_bytes)
         except StorageFault as fault:
             self.factory.fault(fault)
+        else:
+            self._pump()
 
     def settled(self, sequence: int) -> bool:
         """See `Waiter`."""
@@ -92,9 +102,20 @@ class KVStoreProtocol(LineReceiver):
             self._slow_down()
 
     def _pump(self) -> None:
-        """Send what may leave, and go on with waiting requests while there is room for their replies."""
-        if self._gone:
-            return
+        """Send what may leave, and go on with waiting requests while there is room for their replies.
+
+        Raises nothing: it also runs for this client while other clients' replies are being released.
+        """
+        try:
+            if not self._gone:
+                self._send_and_go_on()
+        except StorageFault as fault:
+            self.factory.fault(fault)
+        except Exception:
+            _log.failure("bug; client {address} is disconnected", address=self.client.address)
+            self.client.close()
+
+    def _send_and_go_on(self) -> None:
         session, outlet = self._session, self._outlet
         while True:
             ready = session.take_ready()
@@ -138,6 +159,21 @@ class KVStoreProtocol(LineReceiver):
             if not self._input_ended:
                 transport.resumeProducing()
 
+    def drop_unfinished(self, held_bytes: int, all_bytes: int) -> None:
+        """This client began most of what all clients did not end, and that is too much."""
+        limit = self.factory.settings.max_input_bytes
+        self._counted = False
+        _log.warn(
+            "client {address} dropped: {held} bytes of unfinished requests, the most of any client; all clients' are"
+            " {all}, more than --max-input-bytes {limit}",
+            address=self.client.address, held=held_bytes, all=all_bytes, limit=limit,
+        )  # fmt: skip
+        self._session.refuse_rest(
+            "the unfinished requests of all clients are too large, and yours is the largest; nothing of it was done,"
+            " send it again later or in parts"
+        )
+        self._pump()
+
     def _unsent_bytes(self) -> int:
         return self._outlet.unsent_bytes + self._session.held_bytes
 
@@ -159,10 +195,44 @@ class KVStoreProtocol(LineReceiver):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Forget the client. Its changes that are not committed yet will be; it just does not hear of it."""
         self._gone = True
+        self.factory.unfinished.forget(self)
         self._session.disconnected()
         self._outlet.stopProducing()
         self.factory.server.clients.pop(self.client.identity, None)
         self.factory.protocols.pop(self.client.identity, None)
+
+
+class Unfinished:
+    """What clients began to send and did not end: who holds how much, in bytes of memory. Small amounts are left out.
+
+    `limit_bytes`: of all together.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._held: dict[KVStoreProtocol, int] = {}
+        self.total_bytes = 0
+
+    def note(self, protocol: KVStoreProtocol, held_bytes: int) -> bool:
+        """`protocol` holds so much now. Drops the one that holds most while it is too much.
+
+        Returns whether `protocol` is to be noted at every read from now on.
+        """
+        self.forget(protocol)
+        if held_bytes <= UNCOUNTED_INPUT_BYTES:
+            return False
+        self._held[protocol] = held_bytes
+        self.total_bytes += held_bytes
+        while self.total_bytes > self._limit_bytes:
+            largest = max(self._held, key=self._held.__getitem__)
+            most, total = self._held[largest], self.total_bytes
+            self.forget(largest)
+            largest.drop_unfinished(most, total)
+        return protocol in self._held
+
+    def forget(self, protocol: KVStoreProtocol) -> None:
+        """`protocol` holds nothing, or is gone."""
+        self.total_bytes -= self._held.pop(protocol, 0)
 
 
 class _Refused(Protocol):
@@ -198,6 +268,7 @@ class KVStoreFactory(Factory):
         self.hooks = hooks
         self.fault = fault
         self.protocols: dict[int, KVStoreProtocol] = {}
+        self.unfinished = Unfinished(settings.max_input_bytes)
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """A protocol for a new connection, or one that refuses it."""

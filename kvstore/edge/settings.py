@@ -15,7 +15,9 @@ from typing import Literal, TypeAlias
 from kvstore.base.address import DEFAULT_CATALOG, Address, parse_address
 from kvstore.base.limits import (
     DROP_CLIENT_BYTES,
+    LISTEN_BACKLOG,
     MAX_CLIENTS,
+    MAX_INPUT_BYTES,
     MAX_REQUEST_BYTES,
     PAUSE_READING_BYTES,
 )
@@ -41,9 +43,9 @@ class Settings:
     `compact_after_entries`: compact when the log holds more entries than this; None leaves it to the size policy.
     `group_limit`: most write requests in one commit, 0 for any number. `project`: the name to announce, None to
     announce nothing. `owner`: who runs the server, for the announcement. `catalog`: the host and UDP port announced to.
-    `trace_path`: the trace file, absolute, or None. `max_clients`, `max_request_bytes`, `pause_reading_bytes`,
-    `drop_client_bytes`: see the limits of these names. `idle_timeout_s`: a client that sent nothing for so many seconds
-    is disconnected; 0 for never.
+    `trace_path`: the trace file, absolute, or None. `max_clients`, `max_request_bytes`, `max_input_bytes`,
+    `pause_reading_bytes`, `drop_client_bytes`: see the limits of these names. `idle_timeout_s`: a client that sent
+    nothing for so many seconds is disconnected; 0 for never.
     """
 
     data_path: str
@@ -58,6 +60,7 @@ class Settings:
     trace_path: str | None = None
     max_clients: int = MAX_CLIENTS
     max_request_bytes: int = MAX_REQUEST_BYTES
+    max_input_bytes: int = MAX_INPUT_BYTES
     pause_reading_bytes: int = PAUSE_READING_BYTES
     drop_client_bytes: int = DROP_CLIENT_BYTES
     idle_timeout_s: int = 0
@@ -65,7 +68,7 @@ class Settings:
     @property
     def endpoints(self) -> tuple[str, ...]:
         """Everything to listen on, as Twisted's server endpoint strings; the port, if there is one, comes first."""
-        own = () if self.port is None else (f"tcp:{self.port}:interface=127.0.0.1",)
+        own = () if self.port is None else (f"tcp:{self.port}:interface=127.0.0.1:backlog={LISTEN_BACKLOG}",)
         return own + self.listen
 
     def as_config(self) -> dict[str, str]:
@@ -79,6 +82,7 @@ class Settings:
             "drop-client-bytes": str(self.drop_client_bytes),
             "group-limit": str(self.group_limit),
             "listen": " ".join(self.endpoints),
+            "max-input-bytes": str(self.max_input_bytes),
             "max-request-bytes": str(self.max_request_bytes),
             "owner": self.owner,
             "pause-reading-bytes": str(self.pause_reading_bytes),

@@ -34,6 +34,7 @@ from kvstore.base.limits import (
     DROP_CLIENT_BYTES,
     LEAST_REQUEST_BYTES,
     MAX_CLIENTS,
+    MAX_INPUT_BYTES,
     MAX_REQUEST_BYTES,
     MOST_BUFFERED_BYTES,
     MOST_CLIENTS,
@@ -113,6 +114,13 @@ _ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
         "Largest request, in bytes; units as in redis.conf (1k is 1000, 1kb is 1024).",
     ),
     (
+        "max-input-bytes",
+        None,
+        _buffered_bytes,
+        "Unfinished requests of all clients, in bytes, past which the client with most of them is disconnected."
+        f" [default: {byte_text(MAX_INPUT_BYTES)}, or twice --max-request-bytes if that is more]",
+    ),
+    (
         "pause-reading-bytes",
         byte_text(PAUSE_READING_BYTES),
         _buffered_bytes,
@@ -189,6 +197,7 @@ class Options(usage.Options):
             trace_path=value["trace"],
             max_clients=value["max-clients"],
             max_request_bytes=value["max-request-bytes"],
+            max_input_bytes=value["max-input-bytes"] or max(MAX_INPUT_BYTES, 2 * value["max-request-bytes"]),
             pause_reading_bytes=value["pause-reading-bytes"],
             drop_client_bytes=value["drop-client-bytes"],
             idle_timeout_s=value["idle-timeout"],
@@ -202,6 +211,11 @@ class Options(usage.Options):
             raise usage.UsageError(
                 f"--pause-reading-bytes {self['pause-reading-bytes']!r}: "
                 f"give at most what --drop-client-bytes says, {self['drop-client-bytes']}"
+            )
+        if value["max-input-bytes"] is not None and value["max-input-bytes"] < value["max-request-bytes"]:
+            raise usage.UsageError(
+                f"--max-input-bytes {self['max-input-bytes']!r}: "
+                f"give at least what --max-request-bytes says, {self['max-request-bytes']}"
             )
         for name in ("owner", "catalog"):
             if value[name] is not None and value["project"] is None:

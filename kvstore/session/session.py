@@ -95,6 +95,11 @@ class Session:
         return self._parser.unread_bytes
 
     @property
+    def unfinished_bytes(self) -> int:
+        """About the bytes of memory of what the client began and did not end: a request, a MULTI block."""
+        return self._parser.memory_bytes + self._call.client.queued_bytes
+
+    @property
     def has_backlog(self) -> bool:
         """Whether requests wait for room for their replies."""
         return bool(self._backlog)
@@ -141,6 +146,16 @@ class Session:
     def push(self, data: bytes) -> None:
         """Send something unasked (MONITOR), behind the replies so far."""
         self._deliver(data, 0)
+
+    def refuse_rest(self, text: str) -> None:
+        """Take no more from this client: forget what it began, tell it why behind the replies so far, and close."""
+        error = RequestError(text)
+        in_json_line = self._parser.in_json_line
+        self.closing = True
+        self._parser.abandon()
+        self._backlog.clear()
+        dispatch.release(self._call)
+        self._deliver(jsonlines.encode_error(error) if in_json_line else resp.encode_error(error), 0)
 
     def disconnected(self) -> None:
         """The client is gone: let go of everything it held on to."""

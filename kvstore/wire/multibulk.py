@@ -142,6 +142,11 @@ class Multibulk:
         #: Bytes of the request that is not complete yet.
         self.received_bytes = 0
 
+    @property
+    def words_held(self) -> int:
+        """Complete words of the request that is not complete yet."""
+        return len(self._words)
+
     def take(self, data: bytes, start: int) -> tuple[list[bytes] | None, int]:
         """Read on from `data[start:]` up to the end of the request.
 

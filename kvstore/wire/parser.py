@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 
 from kvstore.base.errors import ProtocolError
 from kvstore.base.jsontext import loads
-from kvstore.base.limits import MAX_REQUEST_BYTES
+from kvstore.base.limits import MAX_REQUEST_BYTES, QUEUED_WORD_BYTES
 from kvstore.wire.multibulk import Multibulk, split_pipeline
 from kvstore.wire.words import Words, split_words, too_big
 
@@ -112,6 +112,16 @@ class RequestParser:
         """Bytes received of the request that is not complete yet."""
         return len(self._held) + self._multibulk.received_bytes
 
+    @property
+    def memory_bytes(self) -> int:
+        """About the bytes of memory that the request which is not complete yet takes: its words are objects."""
+        return self.unread_bytes + QUEUED_WORD_BYTES * self._multibulk.words_held
+
+    @property
+    def in_json_line(self) -> bool:
+        """Whether the request that is not complete yet is a JSON line."""
+        return self._held.startswith(b"{")
+
     def feed(self, data: bytes) -> list[Request]:
         """Take the next bytes of the stream; return the requests that they complete, in order.
 
@@ -127,11 +137,15 @@ class RequestParser:
         try:
             self._read(data, items)
         except ProtocolError as error:
-            self._state = _State.DEAD
-            self._held = bytearray()
-            self._multibulk = Multibulk(0)
+            self.abandon()
             items.append(error)
         return items
+
+    def abandon(self) -> None:
+        """Forget what is not complete, and take nothing more: every later `feed` returns []."""
+        self._state = _State.DEAD
+        self._held = bytearray()
+        self._multibulk = Multibulk(0)
 
     def _read(self, data: bytes, items: list[Request]) -> None:
         position = 0
