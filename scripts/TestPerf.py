@@ -6,8 +6,9 @@ share, remove them. For each stage: throughput, mean latency, p50, p99 and the s
 checked.
 
 Any number of instances may run at once; each works on keys of its own. With --start-at they start together; with
---duration as well, they also change stages together. A server that is killed and comes back in the meantime makes some
-requests slow and the rest of the run is as before.
+--duration as well, they also change stages together; with --warm-up, each stage begins with requests that are not
+timed. A server that is killed and comes back in the meantime makes some requests slow and the rest of the run is as
+before.
 
 Exit status: 0, or 1 if an answer was wrong.
 """
@@ -128,6 +129,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--start-at", type=float, metavar="EPOCH", help="start the first stage at this time (seconds since the epoch)"
     )
+    parser.add_argument(
+        "--warm-up", type=positive_seconds, default=0.0, metavar="SECONDS",
+        help="with --duration: begin each stage with requests for so long that are not timed",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object, for a program")
     parser.add_argument(
         "--catalog", metavar="HOST:PORT", help="the catalog (default: $KVSTORE_CATALOG, or the public one)"
@@ -135,6 +140,8 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.count and arguments.duration:
         parser.error("give --count or --duration, not both")
+    if arguments.warm_up and not arguments.duration:
+        parser.error("--warm-up goes with --duration")
     if arguments.count is None and arguments.duration is None:
         arguments.count = DEFAULT_COUNT
     try:
@@ -166,11 +173,19 @@ def indices(available: float, duration: float | None, progress: Progress) -> Ite
     progress.clear()
 
 
-def run_stage(name: str, operation: Callable[[int], None], steps: Iterator[int]) -> Timings:
-    """Do one stage and time each of its requests."""
+def run_stage(
+    name: str, operation: Callable[[int], None], steps: Iterator[int], warm_up_seconds: float = 0.0
+) -> Timings:
+    """Do one stage and time each of its requests, but for those that begin in the first `warm_up_seconds`.
+
+    Should the stage end with those, they are timed after all.
+    """
     timings = Timings(name)
     clock_ns = time.perf_counter_ns
+    warm_until_ns = clock_ns() + int(warm_up_seconds * 1e9) if warm_up_seconds else None
     for i in steps:
+        if warm_until_ns is not None and clock_ns() >= warm_until_ns:
+            timings, warm_until_ns = Timings(name), None
         began = clock_ns()
         operation(i)
         timings.add(began, clock_ns())
@@ -180,12 +195,13 @@ def run_stage(name: str, operation: Callable[[int], None], steps: Iterator[int])
 def run(arguments: argparse.Namespace, workload: Workload) -> Iterator[Timings]:
     """The four stages, each given as soon as it is over."""
     many = float("inf") if arguments.duration else arguments.count
+    duration = arguments.duration and arguments.warm_up + arguments.duration
     for number, name in enumerate(("insert", "lookup", "query", "remove")):
         progress = Progress(f"{name:6}")
         if arguments.start_at is not None and (number == 0 or arguments.duration):
-            wait_until(arguments.start_at + number * ((arguments.duration or 0) + STAGE_GAP_SECONDS), progress)
+            wait_until(arguments.start_at + number * ((duration or 0) + STAGE_GAP_SECONDS), progress)
         available = workload.inserted if name == "remove" else many
-        yield run_stage(name, getattr(workload, name), indices(available, arguments.duration, progress))
+        yield run_stage(name, getattr(workload, name), indices(available, duration, progress), arguments.warm_up)
     workload.remove_rest()
 
 

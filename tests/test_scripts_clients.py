@@ -131,7 +131,8 @@ class CommandLineTests(SynchronousTestCase):
             for arguments in ([], ["localhost:http"], ["me-a5", "--catalog", "nowhere"]):
                 status, _, err = Program(name, *arguments).finish()
                 self.assertEqual((status, "usage:" in err, "Traceback" in err), (2, True, False), err)
-        for arguments in (["--count", "0"], ["--count", "5", "--duration", "1"], ["--duration", "-1"]):
+        wrong = [["--count", "0"], ["--count", "5", "--duration", "1"], ["--duration", "-1"], ["--warm-up", "1"]]
+        for arguments in wrong:
             status, _, err = Program("TestPerf", "127.0.0.1:1", *arguments).finish()
             self.assertEqual((status, "usage:" in err), (2, True), err)
 
@@ -188,6 +189,19 @@ class FakeServerTests(SynchronousTestCase):
         for number, stage in enumerate(json.loads(out)["stages"]):
             self.assertGreaterEqual(stage["start"], start + 1.2 * number)
             self.assertGreater(stage["count"], 0)
+        self.assertEqual(self.server.table, {})
+
+    def test_perf_warm_up(self) -> None:
+        """With --warm-up the first requests of each stage are not timed, and the stages begin so much later."""
+        start = time.time() + 1
+        arguments = ["--duration", "0.2", "--warm-up", "0.1", "--start-at", str(start), "--json"]
+        status, out, err = Program("TestPerf", self.server.target, *arguments).finish()
+        self.assertEqual((status, err), (0, ""))
+        stages = json.loads(out)["stages"]
+        for number, stage in enumerate(stages[:3]):
+            self.assertGreaterEqual(stage["start"], start + 1.3 * number + 0.1)
+        inserts = sum(request["method"] == "insert" for request in self.server.requests)
+        self.assertLess(stages[0]["count"], inserts)
         self.assertEqual(self.server.table, {})
 
     def test_outliers(self) -> None:
