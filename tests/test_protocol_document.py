@@ -1,0 +1,175 @@
+"""docs/PROTOCOL.md is true: its sessions go as they are written, its table is the command table, its limits ours."""
+
+from __future__ import annotations
+
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvstore.base import limits
+from kvstore.base.limits import KIB, MIB
+from kvstore.commands import RAW_TAILS, table
+from kvstore.commands.context import Call, Client, Server
+from kvstore.commands.registry import VERB, CommandTable
+from kvstore.commands.table_document import markdown, replace_section
+from kvstore.session.session import Hooks, Session
+from kvstore.store.store import Store
+from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.wire.parser import RequestParser
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "docs" / "PROTOCOL.md").read_text(encoding="utf-8")
+
+#: Limits as the page words them: the start of the row, what stands for the value, and the option.
+LIMITS = [
+    ("a request", f"{limits.MAX_REQUEST_BYTES // MIB} MiB", "`--max-request-bytes`"),
+    ("words of a request", f"{limits.MAX_REQUEST_ELEMENTS:,}", ""),
+    ("words, and escapes, of a line", f"{limits.MAX_HEADER_BYTES:,} each", ""),
+    ("a header line", f"{limits.MAX_HEADER_BYTES // KIB} KiB", ""),
+    ("unfinished requests of all clients", f"{limits.MAX_INPUT_BYTES // MIB} MiB", "`--max-input-bytes`"),
+    (
+        f"requests queued in a MULTI block, with {limits.QUEUED_WORD_BYTES} bytes more",
+        f"{limits.MAX_TRANSACTION_BYTES // MIB} MiB",
+        "",
+    ),
+    ("unread replies of a client, before", f"{limits.PAUSE_READING_BYTES // MIB} MiB", "`--pause-reading-bytes`"),
+    ("unread replies of a client", f"{limits.DROP_CLIENT_BYTES // MIB} MiB", "`--drop-client-bytes`"),
+    ("clients", f"{limits.MAX_CLIENTS:,}", "`--max-clients`"),
+    ("a string that", f"{limits.MAX_VALUE_BYTES // MIB} MiB", ""),
+    ("a pattern", f"{limits.MAX_PATTERN_BYTES // KIB} KiB", ""),
+    ("nesting", f"{limits.MAX_JSON_DEPTH}", ""),
+    ("digits", f"{limits.MAX_INTEGER_DIGITS:,}", ""),
+    ("changes in one commit", f"{limits.MAX_COMMIT_BYTES // MIB // KIB} GiB", ""),
+    ("subkeys", f"{limits.MAX_INDEXES}", ""),
+    ("characters of a request that MONITOR", f"{limits.MAX_MONITORED_BYTES:,}", ""),
+]
+
+
+class Player:
+    """A client of an empty server: what it sends executes, and what may leave comes back."""
+
+    def __init__(self) -> None:
+        self._store = Store(SimulatedDisk(), lambda: 1_700_000_000_000_000, random.Random(1).randbytes)
+        server = Server(self._store, lambda: 1_700_000_000_000, {}, "0" * 40)
+        client = Client(1, "127.0.0.1:50000", "127.0.0.1:6380", 1_700_000_000_000)
+        self._session = Session(Call(server, client), RequestParser(RAW_TAILS), Hooks(), 1 << 30)
+
+    def send(self, line: str) -> bytes:
+        """Send a line; returns what came back by the end of the turn."""
+        self._session.receive(line.encode() + b"\r\n")
+        store = self._store
+        commit = store.close_commit()
+        if commit is not None:
+            store.write(commit)
+            store.sync()
+            store.settle(commit, durable=True)
+            self._session.release(commit.sequence)
+        return self._session.take_ready()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the server closes the connection."""
+        return self._session.closing
+
+
+def exchanges(session: str) -> Iterator[tuple[list[str], list[str]]]:
+    """What is sent and what is answered, turn by turn, in a session of the page."""
+    for part in re.findall(r"((?:^> .*\n)+)((?:^< .*\n)*)", session, re.MULTILINE):
+        sent, answered = ([line[2:] for line in lines.splitlines()] for lines in part)
+        yield sent, answered
+
+
+class SessionTests(SynchronousTestCase):
+    """The sessions in the page."""
+
+    def play(self, session: str) -> None:
+        """Hold that a session goes as it is written."""
+        player = Player()
+        for sent, answered in exchanges(session):
+            closed = answered[-1:] == ["(closed)"]
+            expected = "".join(line + "\r\n" for line in (answered[:-1] if closed else answered))
+            pattern = ".*".join(map(re.escape, expected.split("...")))
+            answer = b"".join(map(player.send, sent)).decode()
+            self.assertRegex(answer, f"^(?:{pattern})\\Z", f"after {sent}")
+            self.assertEqual(player.is_closed, closed, f"after {sent}")
+
+    def test_they_go_as_they_are_written(self) -> None:
+        """Byte for byte, but for what `...` stands for."""
+        sessions = re.findall(r"```session\n(.*?)```", PAGE, re.DOTALL)
+        self.assertGreaterEqual(len(sessions), 6)
+        for session in sessions:
+            self.play(session)
+
+    def test_a_wrong_session_is_found(self) -> None:
+        """Another answer, one too many, none, or a connection that is not closed."""
+        for session in ("> PING\n< +PANG\n", "> PING\n< +PONG\n< +PONG\n", "> PING\n", "> PING\n< +PONG\n< (closed)\n"):
+            self.assertRaises(self.failureException, self.play, session)
+        self.play("> PING\n< +PO...\n")
+        self.play("> QUIT\n< +OK\n< (closed)\n")
+
+
+class TableTests(SynchronousTestCase):
+    """The table of all commands in the page."""
+
+    def test_it_is_up_to_date(self) -> None:
+        """Otherwise run scripts/command_table."""
+        self.assertEqual(PAGE, replace_section(PAGE, table))
+
+    def test_every_command_is_in_it(self) -> None:
+        """Once, and every subcommand, with its summary."""
+        lines = markdown(table).replace("\\|", "|").splitlines()
+        for row in table.all_rows():
+            if not row.subcommands or row.least == 1:
+                beginning = f"| `{row.usage()}` | {row.summary} |"
+                self.assertEqual(sum(line.startswith(beginning) for line in lines), 1, row.name)
+
+    def test_every_row_has_its_cells(self) -> None:
+        """A bar in the usage of a command does not end its cell."""
+        for line in markdown(table).splitlines():
+            if line.startswith("|"):
+                self.assertEqual(len(re.findall(r"(?<!\\)\|", line)), 4, line)
+
+    def test_groups_that_are_not_known_come_last(self) -> None:
+        """A new family has its place without a change here."""
+        made = CommandTable()
+        for name, group in (("B", "zset"), ("A", "bitmap"), ("C", "server")):
+            made.command(name, group=group)(lambda call: None)
+        headings = [line for line in markdown(made).splitlines() if line.startswith("### ")]
+        self.assertEqual(headings, ["### Server", "### Bitmap", "### Zset"])
+
+    def test_a_page_without_markers_is_refused(self) -> None:
+        """Nothing is lost by writing it."""
+        self.assertRaises(ValueError, replace_section, "# The protocol\n", table)
+
+    def test_the_script_agrees(self) -> None:
+        """`scripts/command_table --check` says that the page is up to date."""
+        done = subprocess.run(
+            [sys.executable, ROOT / "scripts" / "command_table", "--check"], capture_output=True, text=True, timeout=60
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def test_the_verbs_have_a_table_of_their_own(self) -> None:
+        """With the members of their JSON lines."""
+        section = PAGE.partition("## Document verbs")[2].partition("\n## ")[0]
+        for row in table.rows():
+            if row.flags & VERB:
+                members = ", ".join(f"`{name}`" for name, _, _, _ in row.parameters)
+                self.assertRegex(section, rf"\| `{row.name.lower()}` \| {re.escape(members)}")
+
+
+class LimitTests(SynchronousTestCase):
+    """The limits in the page."""
+
+    def test_they_are_those_of_the_server(self) -> None:
+        """Each row has the value and the option."""
+        section = PAGE.partition("## Limits")[2].partition("\n## ")[0]
+        rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if "|" in line][2:]
+        self.assertEqual(len(rows), len(LIMITS))
+        for (what, value, option), row in zip(LIMITS, rows, strict=True):
+            self.assertTrue(row[0].startswith(what), row)
+            self.assertEqual(row[1:3], [value, option])
