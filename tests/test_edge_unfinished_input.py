@@ -1,4 +1,4 @@
-"""The limit on what all clients together began to send and did not end: who is dropped, what they hear, what it costs."""
+"""The limit on what all clients together began to send and did not end: who is dropped, what they hear."""
 
 from __future__ import annotations
 

@@ -41,11 +41,11 @@ PAUSE_READING_BYTES = 1 * MIB
 #: Unread replies, in bytes, past which a client is dropped (`--drop-client-bytes`). Redis: client-output-buffer-limit.
 DROP_CLIENT_BYTES = 256 * MIB
 
-#: Unfinished requests of all clients together, in bytes of memory, past which the client that holds most is dropped
-#: (`--max-input-bytes`); or twice the largest request, if that is more. Redis: maxmemory-clients, whose default is none.
+#: Unfinished requests of all clients together, in bytes of memory; past it the client that holds most is dropped
+#: (`--max-input-bytes`). Twice the largest request, if that is more. Redis: maxmemory-clients, by default none.
 MAX_INPUT_BYTES = 256 * MIB
 
-#: Bytes of one client's unfinished requests that are not worth counting: what a socket gives in one read is rarely more.
+#: Bytes of one client's unfinished requests that are not worth counting: what is cut off by a read is rarely more.
 UNCOUNTED_INPUT_BYTES = 4 * KIB
 
 #: What these three may be set to at most, in bytes: past it a client's unread replies are no limit to memory any more.
