@@ -19,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.disk import Disk
 from kvstore.base.errors import DamagedStore
 from kvstore.base.frame import encode_frame
+from kvstore.base.limits import KIB, MIB
 from kvstore.store import checkpoint
 from kvstore.store.checkpoint import CheckpointHeader, CheckpointReader, CheckpointWriter
 from kvstore.store.log import FRAMES_AT, LogHeader, create_log
@@ -148,9 +149,16 @@ class FileTests(SmallFilesTestCase):
         self.assertEqual(read_checkpoint(disk, checkpoint.NAME), (values, some))
 
     @settings(max_examples=150, deadline=None)
-    @given(commits, st.lists(st.lists(commits, min_size=1, max_size=4), min_size=1, max_size=4), st.booleans())
-    def test_merge_is_replay(self, before: list[Any], segments: list[Any], has_checkpoint: bool) -> None:
-        """The merged checkpoint holds what the replay of the old one and of the segments gives."""
+    @given(
+        commits,
+        st.lists(st.lists(commits, min_size=1, max_size=4), min_size=1, max_size=4),
+        st.booleans(),
+        st.sampled_from([4 * KIB, 32 * MIB]),
+    )
+    def test_merge_is_replay(
+        self, before: list[Any], segments: list[Any], has_checkpoint: bool, pass_bytes: int
+    ) -> None:
+        """In any number of passes, the merge holds what the replay of the old one and of the segments gives."""
         disk, model = SimulatedDisk(record=False), Model()
         covers = 0
         if has_checkpoint:
@@ -162,7 +170,7 @@ class FileTests(SmallFilesTestCase):
             names.append(segment_name(covers + 1))
             write_log(disk, names[-1], covers + 1, [model.commit(commit) for commit in segment])
             covers += len(segment)
-        size = merge(disk, MergeJob(names, "new.tmp", covers, 1), 0)
+        size = merge(disk, MergeJob(names, "new.tmp", covers, 1), 0, pass_bytes)
         self.assertEqual(read_checkpoint(disk, "new.tmp"), model.state())
         self.assertEqual(len(disk.contents()["new.tmp"]), size)
 

@@ -6,6 +6,9 @@ the changed keys with their new state. So the memory needed is that of the segme
 the checkpoint, and every byte of the input is read and checked: each compaction proves that the files can be
 recovered.
 
+Segments of more than _PASS_BYTES are merged in several passes, each for its share of the keys (by a hash of the key),
+so that the memory stays bounded however much the log has grown; each pass reads all input again.
+
 The child only ever writes one new file under a temporary name of its own. Renaming it over the checkpoint and
 removing the segments is left to the server, which holds the lock on the directory: a child that outlives its server
 can do no harm.
@@ -24,10 +27,12 @@ import sys
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
+from zlib import crc32
 
 from kvstore.base.disk import Disk, File, RealDisk
 from kvstore.base.errors import DamagedStore, KVStoreError
 from kvstore.base.frame import FrameReader
+from kvstore.base.limits import MIB
 from kvstore.store import checkpoint
 from kvstore.store.checkpoint import CheckpointHeader, CheckpointReader, CheckpointWriter
 from kvstore.store.log import FRAMES_AT, read_log_header
@@ -56,13 +61,28 @@ class KeyState(NamedTuple):
 
 GONE = KeyState(False, None, None)
 
+#: Bytes of segments merged in one pass. The last states of their keys take up to three times as much memory.
+_PASS_BYTES = 32 * MIB
+
+
+class Share(NamedTuple):
+    """The keys that one pass is about: number `number` of `of` equal shares."""
+
+    number: int
+    of: int
+
+    def has(self, key: bytes) -> bool:
+        """Whether this pass is about `key`."""
+        return self.of == 1 or crc32(key) % self.of == self.number
+
 
 class Delta:
-    """The segments, reduced: the last state of each key they name, and whether everything before them was flushed."""
+    """The segments, reduced: the last state of each key of `share` they name, and whether everything was flushed."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: Share) -> None:
         self.keys: dict[bytes, KeyState] = {}
         self.flushed = False
+        self.share = share
 
     def add(self, operations: Sequence[Operation]) -> None:
         """Take in the operations of one frame."""
@@ -71,6 +91,8 @@ class Delta:
             if kind == b"FLUSHALL":
                 self.keys.clear()
                 self.flushed = True
+            elif not self.share.has(operation[1]):
+                continue
             elif kind == b"SET":
                 deadline = int(operation[4]) if len(operation) == 5 else None
                 self.keys[operation[1]] = KeyState(True, operation[2], deadline)
@@ -82,25 +104,35 @@ class Delta:
                 self.keys[operation[1]] = KeyState(True, before.value if before else None, deadline)
 
 
-def merge(disk: Disk, job: MergeJob, now_us: int) -> int:
-    """Write the new checkpoint under its temporary name; returns its size in bytes.
+def merge(disk: Disk, job: MergeJob, now_us: int, pass_bytes: int = _PASS_BYTES) -> int:
+    """Write the new checkpoint under its temporary name; returns its size in bytes. `pass_bytes`: see the module.
 
     Raises DamagedStore if an input cannot be recovered, OSError. Durability: the content is on disk, the name is not.
     """
     with contextlib.ExitStack() as files:
-        delta, store = _reduce(disk, files, job)
-        header = CheckpointHeader(store, job.salt, job.covers, now_us)
+        segments = [(name, _open(disk, files, name)) for name in job.segments]
+        passes = 1 + sum(file.size() for _, file in segments) // pass_bytes
         old = _open(disk, files, checkpoint.NAME) if checkpoint.NAME in disk.names() else None
-        writer = CheckpointWriter(disk, job.output, header)
+        store = read_log_header(segments[0][1], segments[0][0]).store
+        writer = CheckpointWriter(disk, job.output, CheckpointHeader(store, job.salt, job.covers, now_us))
         try:
-            if old is not None:
-                _copy_old(old, delta, writer)
-            for key, state in delta.keys.items():
-                if state.exists and state.value is not None:
-                    writer.add(encode_set(key, state.value, state.deadline_ms), 1)
+            for number in range(passes):
+                _merge_share(segments, old, Share(number, passes), job, writer)
             return writer.finish()
         finally:
             writer.abandon()
+
+
+def _merge_share(
+    segments: list[tuple[str, File]], old: File | None, share: Share, job: MergeJob, writer: CheckpointWriter
+) -> None:
+    """One pass: write the keys of `share`."""
+    delta = _reduce(segments, share, job)
+    if old is not None:
+        _copy_old(old, delta, writer)
+    for key, state in delta.keys.items():
+        if state.exists and state.value is not None:
+            writer.add(encode_set(key, state.value, state.deadline_ms), 1)
 
 
 def _open(disk: Disk, files: contextlib.ExitStack, name: str) -> File:
@@ -109,15 +141,12 @@ def _open(disk: Disk, files: contextlib.ExitStack, name: str) -> File:
     return file
 
 
-def _reduce(disk: Disk, files: contextlib.ExitStack, job: MergeJob) -> tuple[Delta, str]:
+def _reduce(segments: list[tuple[str, File]], share: Share, job: MergeJob) -> Delta:
     """Read the segments, checking that they run without a gap up to the last commit of the job."""
-    delta = Delta()
+    delta = Delta(share)
     sequence = None
-    store = ""
-    for name in job.segments:
-        file = _open(disk, files, name)
+    for name, file in segments:
         header = read_log_header(file, name)
-        store = header.store
         sequence = header.first - 1 if sequence is None else sequence
         reader = FrameReader(file, FRAMES_AT, header.salt)
         for frame in reader:
@@ -129,23 +158,24 @@ def _reduce(disk: Disk, files: contextlib.ExitStack, job: MergeJob) -> tuple[Del
             raise DamagedStore(name, reader.stopped_at, reader.reason, "")
     if sequence != job.covers:
         raise DamagedStore(job.segments[-1], 0, f"the segments end with commit {sequence}, not {job.covers}", "")
-    return delta, store
+    return delta
 
 
 def _copy_old(file: File, delta: Delta, writer: CheckpointWriter) -> None:
-    """Stream the old checkpoint into the new one, without what the segments changed; those keys leave `delta`."""
+    """Stream the delta's share of the old checkpoint into the new one, without what the segments changed."""
     reader = CheckpointReader(file)
-    changed = delta.keys
+    changed, share = delta.keys, delta.share
     keys = 0
     for frame in reader.frames():
         operations = decode(frame.body)
         keys += len(operations)
         if delta.flushed:
             continue
-        if changed.keys().isdisjoint([operation[1] for operation in operations]):
+        if share.of == 1 and changed.keys().isdisjoint([operation[1] for operation in operations]):
             writer.add(frame.body, len(operations))
             continue
-        kept = [encoded for operation in operations if (encoded := _merged(operation, changed))]
+        mine = [operation for operation in operations if share.has(operation[1])]
+        kept = [encoded for operation in mine if (encoded := _merged(operation, changed))]
         writer.add(b"".join(kept), len(kept))
     reader.check_keys(keys)
 
