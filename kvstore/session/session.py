@@ -236,7 +236,7 @@ class Session:
                     elif pending.operations or store.in_flight is not None:
                         self._needed = max(self._needed, self._commit_for(row, request))
                 except RequestError as error:
-                    encoded = self._failed(error)
+                    encoded = self._failed(error, row, request)
                 except StorageFault:
                     raise
                 except Exception:
@@ -266,26 +266,30 @@ class Session:
         if pending.requests >= self._hooks.request_limit:
             self._hooks.commit_now()
 
-    def _failed(self, error: RequestError) -> bytes:
-        """Undo what the request changed before it failed; returns the reply. What it read may still be pending."""
-        self._undo()
+    def _failed(self, error: RequestError, row: Command, request: list[bytes]) -> bytes:
+        self._undo(row, request)
         return resp.encode_error(error)
 
-    def _undo(self) -> None:
+    def _undo(self, row: Command | None, request: list[bytes]) -> None:
+        """Undo what the request changed before it failed. What the failure tells of may still be pending."""
         call = self._call
         call.server.errors += 1
         if call.table.pending.undo:
             call.table.undo_request()
-        self._needed = max(self._needed, call.store.commit_for_table())
+        if row is not None:
+            self._needed = max(self._needed, self._commit_for(row, request))
 
     def _bug(self, request: Any) -> bytes:
         """An exception nobody meant: undo, report, answer, and close the connection."""
-        self._undo()
+        self._undo(None, [])
+        self._needed = max(self._needed, self._call.store.commit_for_table())
         words = request if isinstance(request, list) else [b"JSON line"]
         self._hooks.report_bug(f"bug in {shorten(words[0])!r}; client {self._call.client.address} is disconnected")
         self.closing = True
         if isinstance(request, JSONLine):
             return jsonlines.encode_error(_INTERNAL_ERROR, request.members.get("id", jsonlines.ABSENT))
+        if _answers_json(words, commands.by_name.get(words[0].upper())):
+            return jsonlines.encode_error(_INTERNAL_ERROR)
         return resp.encode_error(_INTERNAL_ERROR)
 
     def _commit_for(self, row: Command, request: list[bytes]) -> int:
@@ -330,9 +334,12 @@ class Session:
         call = self._call
         client = call.client
         row: Command | None = None
+        refused = True  # until it is known that there is such a command, and that the number of words is right
         try:
             row = commands.find(request)
             client.last_command = row.name
+            row.check_arity(request)
+            refused = False
             if client.queued is not None and not row.flags & IMMEDIATE:
                 reply = dispatch.queue(call, row, request)
             else:
@@ -340,8 +347,8 @@ class Session:
                 self._needed = max(self._needed, self._commit_for(row, request))
             encoded = jsonlines.encode(reply) if _answers_json(request, row) else self._encode(reply)
         except RequestError as error:
-            self._undo()
-            if row is None:
+            self._undo(row, request)
+            if refused:
                 client.poisoned = client.queued is not None
             encode_error = jsonlines.encode_error if _answers_json(request, row) else resp.encode_error
             return encode_error(error), request, str(error)
@@ -359,6 +366,7 @@ class Session:
         members = line.members
         identity = members.get("id", jsonlines.ABSENT)
         words = [str(members.get("method")).encode("utf-8", "replace")]
+        row: Command | None = None
         try:
             row = self._verb(members)
             call.client.last_command = row.name
@@ -369,7 +377,7 @@ class Session:
             self._needed = max(self._needed, self._commit_for(row, words))
             encoded = jsonlines.encode(reply, identity)
         except RequestError as error:
-            self._undo()
+            self._undo(row, words)
             return jsonlines.encode_error(error, identity), words, str(error)
         except StorageFault:
             raise
