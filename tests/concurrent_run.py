@@ -1,0 +1,271 @@
+"""Histories of the real server for the checker in `kvstore.testing.linearizability`: clients, kills, and what they saw.
+
+Several clients, a thread each, work on the same few keys, one request at a time, and note when they called, when the
+answer came and what it was. In the middle the server is killed with kill -9 and started again; what was not answered
+then is noted as unknown, and the clients go on. At the end every key is read. The keys are new in each history.
+
+The kinds of keys, each under the commands that fit it: strings (SET, GET, SET NX, GETSET, DEL, and compare-and-set by
+WATCH, GET, MULTI, SET, EXEC), counters (INCR, GET, GETSET, DEL), documents (insert, lookup and remove as JSON lines),
+and two keys that are changed in MULTI blocks and read by MGET and GET.
+
+Every value written is a new one, so that no wrong read can be right by chance.
+
+Used by tests/test_linearizability.py for a few histories, and by scripts/linearizability for many.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kvstore.base.address import Address
+from kvstore.client.raw import RawConnection, resp_request
+from kvstore.testing.linearizability import UNKNOWN, Operation, check
+from kvstore.testing.server_process import ServerProcess
+
+_CLIENTS = 6
+#: Operations of one client after the kill; before it, it works until it is killed, which is within so many seconds.
+_OPERATIONS = 40
+_LONGEST_S = 0.25
+
+
+@dataclass
+class Counts:
+    """What happened so far. `by_command`: answered operations; a CAS that was refused is `CAS refused`."""
+
+    histories: int = 0
+    kills: int = 0
+    operations: int = 0
+    unknown: int = 0
+    groups: int = 0
+    check_seconds: float = 0.0
+    by_command: Counter[str] = field(default_factory=Counter)
+
+
+class _Client:
+    """One client in one phase of a history: a thread that works until it is done or its server is gone."""
+
+    def __init__(
+        self, name: str, port: int, prefix: bytes, chance: random.Random, values: Any, endless: bool = False
+    ) -> None:
+        self.history: list[Operation] = []
+        self.error: Exception | None = None
+        self._name = name
+        self._prefix = prefix
+        self._chance = chance
+        self._values = values
+        self._endless = endless
+        self._connection = RawConnection(Address("127.0.0.1", port))
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self) -> None:
+        """Return when it is done. Raises what it ran into, unless that is the server's end."""
+        self._thread.join()
+        if self.error is not None:
+            raise self.error
+
+    def _work(self) -> None:
+        try:
+            with self._connection:
+                for _ in itertools.count() if self._endless else range(_OPERATIONS):
+                    self._chance.choice(_KINDS)(self)
+        except OSError:
+            pass  # the server was killed; the operation under way was noted as unknown
+        except Exception as error:
+            self.error = error
+
+    # What it does, by kind of key
+
+    def strings(self) -> None:
+        """One of a few strings."""
+        key, value = self._key(b"string", 3), self._value()
+        words = self._chance.choice(
+            [(b"SET", key, value), (b"SET", key, value, b"NX"), (b"GETSET", key, value), (b"DEL", key), (b"GET", key)]
+        )
+        self._resp(words)
+
+    def compare_and_set(self) -> None:
+        """Read a string, and change it if nobody else has."""
+        key = self._key(b"string", 3)
+        began = time.monotonic()
+        self._connection.send(resp_request(b"WATCH", key) + resp_request(b"GET", key))
+        try:
+            assert self._connection.resp() == "+OK"
+            old = self._connection.resp()
+        finally:
+            ended = time.monotonic()
+        self._note((b"GET", key), began, old, ended)
+        value = self._value()
+        block = resp_request(b"MULTI") + resp_request(b"SET", key, value) + resp_request(b"EXEC")
+        self._call((b"CAS", key, old, value), block, lambda: self._last_of(3))
+
+    def counters(self) -> None:
+        """A counter."""
+        key = self._key(b"counter", 2)
+        number = b"%d" % (next(self._values) * 1000)
+        self._resp(
+            self._chance.choice(
+                [(b"INCR", key), (b"INCR", key), (b"GETSET", key, number), (b"DEL", key), (b"GET", key)]
+            )
+        )
+
+    def documents(self) -> None:
+        """A document, by the verbs."""
+        key, value = self._key(b"document", 2), self._value()
+        verb = self._chance.choice(("insert", "insert", "lookup", "remove"))
+        members = {"method": verb, "key": key.decode()} | ({"value": value.decode()} if verb == "insert" else {})
+        words = (verb.upper().encode(), key, *((json.dumps(value.decode()).encode(),) if verb == "insert" else ()))
+        self._call(words, json.dumps(members).encode() + b"\n", self._json)
+
+    def blocks(self) -> None:
+        """Two keys at once."""
+        left, right, value = self._prefix + b":left", self._prefix + b":right", self._value()
+        blocks: list[list[tuple[bytes, ...]]] = [
+            [(b"SET", left, value), (b"SET", right, value)],
+            [(b"GETSET", left, value), (b"DEL", right)],
+            [(b"DEL", left), (b"SET", right, value, b"NX"), (b"GET", right)],
+        ]
+        inner = self._chance.choice(blocks)
+        if self._chance.random() < 0.5:
+            self._resp(self._chance.choice([(b"MGET", left, right), (b"GET", left), (b"GET", right)]))
+            return
+        data = b"".join(resp_request(*words) for words in [(b"MULTI",), *inner, (b"EXEC",)])
+        self._call((b"EXEC", *inner), data, lambda: self._last_of(len(inner) + 2))
+
+    def read_all(self) -> None:
+        """Read every key, one after the other, in this thread."""
+        for kind, count in ((b"string", 3), (b"counter", 2)):
+            for number in range(count):
+                self._resp((b"GET", b"%b:%b:%d" % (self._prefix, kind, number)))
+        self._resp((b"MGET", self._prefix + b":left", self._prefix + b":right"))
+        for number in range(2):
+            key = b"%b:document:%d" % (self._prefix, number)
+            self._call((b"LOOKUP", key), b'{"method":"lookup","key":"%b"}\n' % key, self._json)
+        self._connection.__exit__(None, None, None)
+
+    def _key(self, kind: bytes, count: int) -> bytes:
+        return b"%b:%b:%d" % (self._prefix, kind, self._chance.randrange(count))
+
+    def _value(self) -> bytes:
+        return b"v%d" % next(self._values)
+
+    # Calling
+
+    def _resp(self, words: tuple[bytes, ...]) -> None:
+        self._call(words, resp_request(*words), self._connection.resp)
+
+    def _last_of(self, count: int) -> Any:
+        """The last of so many replies: EXEC's."""
+        return [self._connection.resp() for _ in range(count)][-1]
+
+    def _json(self) -> tuple[Any, ...]:
+        reply = self._connection.reply()
+        if reply["result"] == "success":
+            return ("success", json.dumps(reply["value"]).encode()) if "value" in reply else ("success",)
+        assert reply == {"result": "failure", "error": "no such key"}, reply
+        return ("failure",)
+
+    def _call(self, words: tuple[Any, ...], data: bytes, read: Callable[[], Any]) -> None:
+        """Send a request and note it with its outcome. Raises OSError when the server is gone: unknown, then."""
+        began = time.monotonic()
+        try:
+            self._connection.send(data)
+            result = read()
+        except OSError:
+            self._note(words, began, UNKNOWN)
+            raise
+        self._note(words, began, result)
+
+    def _note(self, words: tuple[Any, ...], began: float, result: Any, ended: float | None = None) -> None:
+        self.history.append(Operation(self._name, began, ended or time.monotonic(), words, result))
+
+
+_KINDS: Sequence[Callable[[_Client], None]] = (
+    _Client.strings, _Client.strings, _Client.compare_and_set, _Client.counters, _Client.documents, _Client.blocks,
+)  # fmt: skip
+
+
+class ConcurrentRun:
+    """Histories on one data directory, one after the other. Ends with `stop`.
+
+    `data`: the directory. `seed`: of what the clients ask and when the server is killed. `options`: of the server.
+    """
+
+    def __init__(self, data: Path, seed: int, options: Sequence[str] = ()) -> None:
+        self.seed = seed
+        self.counts = Counts()
+        self._random = random.Random(seed)
+        self._values = itertools.count(1)
+        self.server = ServerProcess(*options, data=data)
+
+    def stop(self) -> None:
+        """Kill the server, if it runs."""
+        self.server.kill()
+
+    def check_one(self) -> None:
+        """Record one history, with a kill and a start in the middle, and check it. Raises NotLinearizable."""
+        history = self.record()
+        began = time.monotonic()
+        self.counts.groups += check(history)
+        self.counts.check_seconds += time.monotonic() - began
+        self.counts.histories += 1
+
+    def record(self) -> list[Operation]:
+        """One history."""
+        prefix = b"h%d" % self.counts.histories
+        killer = threading.Timer(self._random.uniform(0, _LONGEST_S), self.server.signal, [signal.SIGKILL])
+        history = self._phase("before", prefix, killer)
+        killer.join()
+        self.server.wait()
+        self.counts.kills += 1
+        self.server.start()
+        history += self._phase("after", prefix, None)
+        last = _Client("reader", self.server.port, prefix, self._random, self._values)
+        last.read_all()
+        history += last.history
+        for operation in history:
+            self._count(operation)
+        return history
+
+    def _phase(self, name: str, prefix: bytes, killer: threading.Timer | None) -> list[Operation]:
+        clients = [
+            _Client(
+                f"{name}{number}",
+                self.server.port,
+                prefix,
+                random.Random(self._random.random()),
+                self._values,
+                killer is not None,
+            )
+            for number in range(_CLIENTS)
+        ]
+        for client in clients:
+            client.start()
+        if killer is not None:
+            killer.start()
+        for client in clients:
+            client.join()
+        return [operation for client in clients for operation in client.history]
+
+    def _count(self, operation: Operation) -> None:
+        counts = self.counts
+        counts.operations += 1
+        if operation.result is UNKNOWN:
+            counts.unknown += 1
+            return
+        name = operation.words[0].decode()
+        if operation.words[3:] == (b"NX",):
+            name += " NX"
+        counts.by_command[name + (" refused" if name in ("CAS", "SET NX") and operation.result is None else "")] += 1

@@ -1,0 +1,221 @@
+"""The checker of histories accepts what is right and refuses what is wrong; the real server's histories are right."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvstore.testing.linearizability import UNKNOWN, NotLinearizable, Operation, check, execute
+from tests.concurrent_run import ConcurrentRun
+
+_K, _L = b"k", b"l"
+_LINE = re.compile(r"(\w+) +([\d.]+)-([\d.]+) +(\S+) ->? *(.*)")
+
+
+def history(text: str) -> list[Operation]:
+    """A history from lines `CLIENT CALLED-RETURNED WORD,WORD,... -> RESULT`.
+
+    RESULT is a Python expression; `?` is an unknown one. `a+b` as words is a block of a and b.
+    """
+    operations = []
+    for line in text.strip().splitlines():
+        match = _LINE.fullmatch(line.strip())
+        assert match is not None, line
+        client, called, returned, request, result = match.groups()
+        blocks = [tuple(word.encode() for word in part.split(",")) for part in request.split("+")]
+        words: tuple[Any, ...] = blocks[0] if len(blocks) == 1 else (b"EXEC", *blocks)
+        value = UNKNOWN if result == "?" else eval(result, {"OK": "+OK", "done": ("success",), "none": ("failure",)})
+        operations.append(Operation(client, float(called), float(returned), words, value))
+    return operations
+
+
+class RightHistoriesTests(SynchronousTestCase):
+    """What may happen is accepted."""
+
+    def accept(self, text: str) -> None:
+        """The history in `text` is linearizable, in whatever order it is written down."""
+        operations = history(text)
+        for order in itertools.islice(itertools.permutations(operations), 50):
+            check(order)
+
+    def test_one_after_the_other(self) -> None:
+        """A history without concurrency: what the commands do."""
+        self.accept("""
+            a 1-2 SET,k,1 -> OK
+            b 3-4 INCR,k -> 2
+            a 5-6 GETSET,k,9 -> b"2"
+            b 7-8 SET,k,5,NX -> None
+            a 9-10 DEL,k -> 1
+            a 11-12 DEL,k -> 0
+            b 13-14 SET,k,5,NX -> OK
+            b 15-16 GET,k -> b"5"
+        """)
+
+    def test_documents(self) -> None:
+        """Insert, lookup and remove."""
+        self.accept("""
+            a 1-2 REMOVE,k -> none
+            a 3-4 INSERT,k,[1] -> done
+            b 5-6 LOOKUP,k -> ("success", b"[1]")
+            a 7-8 REMOVE,k -> done
+            b 9-10 LOOKUP,k -> none
+        """)
+
+    def test_concurrent_operations_take_any_order(self) -> None:
+        """Readers during a write see the old value or the new one."""
+        self.accept("""
+            a 1-10 SET,k,1 -> OK
+            b 2-3 GET,k -> None
+            c 4-5 GET,k -> b"1"
+            b 6-7 GET,k -> b"1"
+        """)
+
+    def test_unknown_outcomes(self) -> None:
+        """What was not answered may have been done at once, much later, or never."""
+        for seen in ("None", 'b"1"'):
+            self.accept(f"a 1-2 SET,k,1 -> ?\nb 3-4 GET,k -> {seen}\nb 5-6 GET,k -> {seen}")
+        self.accept('a 1-2 SET,k,1 -> ?\nb 3-4 GET,k -> None\nb 5-6 GET,k -> b"1"')
+
+    def test_blocks_and_compare_and_set(self) -> None:
+        """Blocks over two keys, a compare-and-set that won and one that was refused."""
+        self.accept("""
+            a 1-10 SET,k,1+SET,l,1 -> [OK, OK]
+            b 2-3 GET,k+GET,l -> [None, None]
+            c 4-5 MGET,k,l -> [b"1", b"1"]
+            b 11-12 CAS,k,1,2 -> [OK]
+            c 11-13 CAS,k,1,3 -> None
+            b 14-15 GET,k -> b"2"
+        """)
+
+    def test_random_histories_of_a_real_table(self) -> None:
+        """Operations that were really executed one by one, with calls and returns spread around them, are accepted."""
+        chance = random.Random(5)
+        for _ in range(30):
+            table: dict[bytes, bytes] = {}
+            operations = []
+            for moment in range(40):
+                key = chance.choice((_K, _L))
+                words: Any = chance.choice(
+                    ((b"GET", key), (b"INCR", key), (b"DEL", key), (b"GETSET", key, b"7"), (b"SET", key, b"3", b"NX"),
+                     (b"EXEC", (b"INCR", _K), (b"INCR", _L)))
+                )  # fmt: skip
+                result = execute(table, words)
+                start, end = moment - chance.uniform(0, 3), moment + chance.uniform(0, 3)
+                operations.append(Operation("x", start, end, words, UNKNOWN if chance.random() < 0.1 else result))
+            check(operations)
+
+
+class WrongHistoriesTests(SynchronousTestCase):
+    """What must not happen is refused, and the text shows where."""
+
+    def refuse(self, text: str) -> str:
+        """The history in `text` is not linearizable; returns what is said of it."""
+        return str(self.assertRaises(NotLinearizable, check, history(text)))
+
+    def test_lost_update(self) -> None:
+        """Two increments, both answered, of which one is gone: or both were told the same number."""
+        self.refuse("a 1-2 INCR,k -> 1\nb 1-2 INCR,k -> 2\na 3-4 GET,k -> b'1'")
+        self.refuse("a 1-2 INCR,k -> 1\nb 1-2 INCR,k -> 1")
+
+    def test_lost_write(self) -> None:
+        """An acknowledged write is not there: what kill -9 must not lead to."""
+        said = self.refuse("a 1-2 SET,k,1 -> OK\nb 3-4 GET,k -> None")
+        self.assertIn("GET", said)
+        self.refuse("a 1-2 INSERT,k,1 -> done\nb 3-4 LOOKUP,k -> none")
+
+    def test_stale_read(self) -> None:
+        """A read that began after a write was acknowledged sees the value before it."""
+        self.refuse("a 1-2 SET,k,1 -> OK\na 3-4 SET,k,2 -> OK\nb 5-6 GET,k -> b'1'")
+
+    def test_taken_back(self) -> None:
+        """A value that was not acknowledged was seen, and then was not there: what a reply sent too early leads to."""
+        self.refuse("a 1-2 SET,k,1 -> ?\nb 3-4 GET,k -> b'1'\nb 5-6 GET,k -> None")
+        self.refuse("a 1-9 SET,k,1 -> OK\nb 2-3 GET,k -> b'1'\nc 4-5 GET,k -> None")
+
+    def test_before_its_call(self) -> None:
+        """A value is seen before anybody asked for it, even if its outcome is unknown."""
+        self.refuse("b 1-2 GET,k -> b'1'\na 3-4 SET,k,1 -> OK")
+        self.refuse("b 1-2 GET,k -> b'1'\na 3-4 SET,k,1 -> ?")
+
+    def test_from_nowhere(self) -> None:
+        """A value that nobody wrote."""
+        self.refuse("a 1-9 SET,k,1 -> OK\nb 2-8 GET,k -> b'2'")
+
+    def test_done_twice(self) -> None:
+        """One increment, unanswered, that counts twice."""
+        self.refuse("a 1-2 INCR,k -> ?\nb 3-4 GET,k -> b'2'")
+
+    def test_half_a_transaction(self) -> None:
+        """One key of a block is there and the other is not, at once or one after the other."""
+        self.refuse("a 1-2 SET,k,1+SET,l,1 -> [OK, OK]\nb 3-4 MGET,k,l -> [b'1', None]")
+        self.refuse("a 1-2 SET,k,1+SET,l,1 -> ?\nb 3-4 GET,k+GET,l -> [None, b'1']")
+        self.refuse("a 1-2 SET,k,1+SET,l,1 -> ?\nb 3-4 GET,k -> b'1'\nb 5-6 GET,l -> None")
+
+    def test_order_inversion(self) -> None:
+        """Two readers see two writes in opposite orders."""
+        self.refuse("""
+            a 1-20 SET,k,1 -> OK
+            b 1-20 SET,k,2 -> OK
+            c 2-3 GET,k -> b"1"
+            c 4-5 GET,k -> b"2"
+            d 6-7 GET,k -> b"1"
+        """)
+        self.refuse("""
+            a 1-20 SET,k,1+GET,l -> [OK, None]
+            b 1-20 SET,l,1+GET,k -> [OK, None]
+        """)
+
+    def test_won_twice(self) -> None:
+        """SET NX and compare-and-set are won by one, and not by somebody after it was taken."""
+        self.refuse("a 1-9 SET,k,1,NX -> OK\nb 1-9 SET,k,2,NX -> OK")
+        self.refuse("c 0-1 SET,k,0 -> OK\na 2-9 CAS,k,0,1 -> [OK]\nb 2-9 CAS,k,0,2 -> [OK]")
+        self.refuse("a 1-2 SET,k,1,NX -> None")
+
+    def test_both_got_the_same(self) -> None:
+        """GETSET hands each value on once; DEL and remove tell one client that it was there."""
+        self.refuse("a 1-2 SET,k,1 -> OK\na 3-9 GETSET,k,2 -> b'1'\nb 3-9 GETSET,k,3 -> b'1'")
+        self.refuse("a 1-2 SET,k,1 -> OK\na 3-9 DEL,k -> 1\nb 3-9 DEL,k -> 1")
+        self.refuse("a 1-2 INSERT,k,1 -> done\na 3-9 REMOVE,k -> done\nb 3-9 REMOVE,k -> done")
+
+    def test_one_bad_key_among_many(self) -> None:
+        """Groups of keys are checked apart, and each of them is."""
+        good = "\n".join(f"a {2 * n}-{2 * n + 1} SET,k{n},1 -> OK" for n in range(50))
+        self.assertEqual(check(history(good)), 50)
+        self.refuse(good + "\nb 200-201 GET,k33 -> None")
+
+    def test_a_long_history_with_one_wrong_read(self) -> None:
+        """Among hundreds of concurrent operations one stale read is found, in a moment."""
+        lines = [f"c{n % 5} {n}-{n + 4.5} INCR,k -> {n + 1}" for n in range(300)]
+        check(history("\n".join(lines)))
+        self.refuse("\n".join([*lines, "r 200-201 GET,k -> b'150'"]))
+
+
+class RealServerTests(SynchronousTestCase):
+    """A few histories of the real server; scripts/linearizability makes many."""
+
+    def test_histories_with_kills(self) -> None:
+        """Clients at work while the server is killed and started again see one order of everything."""
+        directory = tempfile.mkdtemp(prefix="kvstore-concurrent-")
+        self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
+        run = ConcurrentRun(Path(directory, "data"), seed=random.randrange(2**32), options=("--compact-after", "100"))
+        self.addCleanup(run.stop)
+        for _ in range(2):
+            try:
+                run.check_one()
+            except NotLinearizable as error:
+                raise AssertionError(f"seed {run.seed}: {error}") from None
+        self.assertGreater(run.counts.operations, 300)
+        self.assertGreater(run.counts.unknown, 0)
+        recorded = run.record()
+        check(recorded)
+        place = max(n for n, each in enumerate(recorded) if each.words[0] == b"GET" and each.result is not None)
+        recorded[place] = recorded[place]._replace(result=b"never written")
+        self.assertRaises(NotLinearizable, check, recorded)
+        self.assertEqual(run.counts.kills, 3)
