@@ -1,0 +1,101 @@
+"""A server without a reactor: a real store on a simulated disk and clock, and sessions, fed and released by hand.
+
+What the edge does at the end of a turn a test does itself: `close` puts the open commit in flight, `settle` says that
+it is on disk. So a test can look at any moment in between.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kvstore.base.limits import MAX_REQUEST_BYTES
+from kvstore.commands import RAW_TAILS
+from kvstore.commands.context import Call, Client, Server
+from kvstore.session.session import Hooks, Session
+from kvstore.store.store import Commit, Store
+from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.wire.parser import RequestParser
+from kvstore.wire.resp import pack
+
+#: The time at which every test begins: milliseconds since the epoch, some day in 2033.
+START_MS = 2_000_000_000_000
+
+UNLIMITED_BYTES = 2**40
+
+
+class Connection:
+    """One client of a `Serving`. `ask` gives bytes to its session and returns the replies that may leave."""
+
+    def __init__(self, serving: Serving, identity: int, budget_bytes: int) -> None:
+        server = serving.server
+        self.client = Client(identity, f"127.0.0.1:{50_000 + identity}", "127.0.0.1:6380", serving.now_ms)
+        server.clients[identity] = self.client
+        parser = RequestParser(RAW_TAILS, serving.max_request_bytes)
+        self.session = Session(Call(server, self.client), parser, serving.hooks, budget_bytes)
+
+    def ask(self, *requests: bytes | str) -> bytes:
+        """Execute requests that come in one go; returns what may leave now.
+
+        Each is a line of words, which goes as RESP; one that begins with `{`, or ends with a line end, goes as it is.
+        """
+        self.session.receive(b"".join(map(to_wire, requests)))
+        return self.session.take_ready()
+
+    def released(self) -> bytes:
+        """What may leave now."""
+        return self.session.take_ready()
+
+
+def to_wire(request: bytes | str) -> bytes:
+    """The bytes of a request, see `Connection.ask`."""
+    data = request if isinstance(request, bytes) else request.encode()
+    if data.endswith(b"\n"):
+        return data
+    return data + b"\n" if data.startswith(b"{") else pack(*data.split(b" "))
+
+
+class Serving:
+    """See the module. `now_ms`: the clock, for tests to set."""
+
+    def __init__(self, *, max_request_bytes: int = MAX_REQUEST_BYTES) -> None:
+        self.now_ms = START_MS
+        self.max_request_bytes = max_request_bytes
+        self.disk = SimulatedDisk(record=False)
+        self.store = Store(self.disk, lambda: self.now_ms * 1000, lambda length: bytes(length))
+        self.table = self.store.table
+        self.server = Server(self.store, lambda: self.now_ms, {}, "0" * 40)
+        self.hooks = Hooks()
+        self.bugs: list[str] = []
+        self.hooks.report_bug = self.bugs.append
+        self._connections: list[Connection] = []
+
+    def connect(self, budget_bytes: int = UNLIMITED_BYTES) -> Connection:
+        """Another client."""
+        connection = Connection(self, len(self._connections) + 1, budget_bytes)
+        self._connections.append(connection)
+        return connection
+
+    def close(self) -> Commit:
+        """Put the open commit, which must hold something, in flight."""
+        commit = self.store.close_commit()
+        assert commit is not None
+        self.store.write(commit)
+        return commit
+
+    def settle(self) -> None:
+        """The commit in flight is on disk: release what waited for it."""
+        commit = self.store.in_flight
+        assert commit is not None
+        self.store.sync()
+        self.store.settle(commit, durable=True)
+        for connection in self._connections:
+            connection.session.release(commit.sequence)
+
+    def commit(self) -> None:
+        """Put what changed on disk, and release what waited for it."""
+        self.close()
+        self.settle()
+
+    def state(self) -> Any:
+        """What all requests so far have made: values, deadlines, and what the open commit holds of it."""
+        return dict(self.table.values), dict(self.table.deadlines), list(self.table.pending.operations)
