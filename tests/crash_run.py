@@ -270,7 +270,8 @@ class Run:
         if self.job is None:
             return
         try:
-            size = merge(_Beside(self.disk, self._meanwhile), self.job, self.clock.now_us())  # type: ignore[arg-type]
+            beside = _Beside(self.disk, self._meanwhile)
+            size = merge(beside, self.job, self.clock.now_us(), self.random.choice((8000, 1 << 20)))  # type: ignore[arg-type]
         except OSError:
             self.refused += 1
             self.store.abandon_compaction()
