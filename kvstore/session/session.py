@@ -24,7 +24,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from kvstore.base.errors import InvalidRequest, ProtocolError, RequestError, StorageFault
-from kvstore.base.reply import Reply
+from kvstore.base.jsontext import dumps
+from kvstore.base.reply import QUEUED, Reply
 from kvstore.commands import dispatch
 from kvstore.commands.context import Call
 from kvstore.commands.registry import IMMEDIATE, VERB, Command, Scope, shorten
@@ -308,21 +309,23 @@ class Session:
         if isinstance(request, ProtocolError):
             self.closing = True
             return resp.encode_error(request)
-        if isinstance(request, BadJSONLine):
-            self._call.server.errors += 1
-            return jsonlines.encode_error(request.reason)
         hooks = self._hooks
         before = self._needed
         self._needed = 0
         started_ns = time.perf_counter_ns()
-        encoded, words, outcome = self._respond_json(request) if isinstance(request, JSONLine) else self._words(request)
+        if isinstance(request, JSONLine):
+            encoded, words, outcome = self._respond_json(request)
+        elif isinstance(request, BadJSONLine):
+            encoded, words, outcome = self._refuse_line(request)
+        else:
+            encoded, words, outcome = self._words(request)
         commit = self._needed
         self._needed = max(before, commit)
         if hooks.watchers:
             hooks.watched += 1
             client = self._call.client
             executed = Executed(
-                hooks.watched, client.identity, client.address, self._call.server.now_ms() * 1000, started_ns,
+                hooks.watched, client.identity, client.address, self._call.store.now_us(), started_ns,
                 time.perf_counter_ns(), words, outcome, commit,
             )  # fmt: skip
             for watcher in tuple(hooks.watchers):
@@ -345,7 +348,9 @@ class Session:
             else:
                 reply = dispatch.run(call, row, request)
                 self._needed = max(self._needed, self._commit_for(row, request))
-            encoded = jsonlines.encode(reply) if _answers_json(request, row) else self._encode(reply)
+            encoded = (
+                jsonlines.encode(reply) if _answers_json(request, row) and reply is not QUEUED else self._encode(reply)
+            )
         except RequestError as error:
             self._undo(row, request)
             if refused:
@@ -360,6 +365,12 @@ class Session:
             self._changed()
         return encoded, request, "ok"
 
+    def _refuse_line(self, line: BadJSONLine) -> tuple[bytes, list[bytes], str]:
+        """Answer a line that is no JSON object. Returns as `_words`."""
+        self._call.server.errors += 1
+        self._call.client.poisoned = self._call.client.queued is not None
+        return jsonlines.encode_error(line.reason), [b"{..."], line.reason
+
     def _respond_json(self, line: JSONLine) -> tuple[bytes, list[bytes], str]:
         """Execute a JSON line. Returns the encoded reply, the request as words, and the outcome."""
         call = self._call
@@ -371,13 +382,14 @@ class Session:
             row = self._verb(members)
             call.client.last_command = row.name
             arguments = row.arguments_from_members(members)
-            words += [a if isinstance(a, bytes) else str(a).encode("utf-8", "replace") for a in arguments]
+            words += [a if isinstance(a, bytes) else self._shown(a) for a in arguments]
             reply = row.function(call, *arguments)
             row.calls += 1
             self._needed = max(self._needed, self._commit_for(row, words))
             encoded = jsonlines.encode(reply, identity)
         except RequestError as error:
             self._undo(row, words)
+            call.client.poisoned = call.client.queued is not None
             return jsonlines.encode_error(error, identity), words, str(error)
         except StorageFault:
             raise
@@ -386,6 +398,10 @@ class Session:
         if call.table.pending.undo:
             self._changed()
         return encoded, words, "ok"
+
+    def _shown(self, argument: Any) -> bytes:
+        """A JSON argument as a word, for whoever watches; nothing is spent on it while nobody does."""
+        return dumps(argument) if self._hooks.watchers else b"JSON"
 
     def _verb(self, members: dict[str, Any]) -> Command:
         method = members.get("method")

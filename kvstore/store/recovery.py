@@ -215,6 +215,8 @@ def _read_segments(disk: Disk, replay: _Replay, segments: dict[str, int], live_f
             if replay.sequence != next_first - 1:
                 found = f"commit {replay.sequence + 1} should be here, the next file begins with {next_first}"
                 raise DamagedStore(name, end, f"{found}; {reason or 'the file ends'}", "")
+            if reason is not None:
+                raise DamagedStore(name, end, f"after the last commit, {replay.sequence}: {reason}", "")
             size += end
         finally:
             file.close()

@@ -60,7 +60,7 @@ class Store:
         policy: CompactionPolicy | None = None,
     ) -> None:
         self._disk = disk
-        self._now_us = now_us
+        self.now_us = now_us
         self._random_bytes = random_bytes
         self.policy = policy or CompactionPolicy()
         disk.lock()
@@ -116,7 +116,7 @@ class Store:
         pending = self.table.pending
         if not pending.operations:
             return None
-        self._time_us = max(self._time_us, self._now_us())
+        self._time_us = max(self._time_us, self.now_us())
         body = b"".join(pending.operations)
         log = self.log
         frame = encode_frame(pending.sequence, self.durable_sequence, self._time_us, body, log.header.salt)
@@ -220,7 +220,7 @@ class Store:
         if self._job is not None:
             return False
         log_bytes = self.log.end + self.segment_bytes
-        return self.policy.is_due(self.log.entries, log_bytes, self.checkpoint_bytes, self._now_us() // 1000)
+        return self.policy.is_due(self.log.entries, log_bytes, self.checkpoint_bytes, self.now_us() // 1000)
 
     def can_compact(self) -> bool:
         """Whether there is anything to merge and no compaction is under way."""
@@ -253,7 +253,7 @@ class Store:
         old = self.log
         self.sync()
         sealed = segment_name(old.header.first)
-        header = new_log_header(old.header.store, covers + 1, self._now_us(), self._random_bytes)
+        header = new_log_header(old.header.store, covers + 1, self.now_us(), self._random_bytes)
         new = create_log(self._disk, LIVE + ".tmp", header)
         pending = self.table.pending
         try:
@@ -309,7 +309,7 @@ class Store:
 
     def postpone_compaction(self) -> int:
         """A compaction could not be begun or finished: wait. Returns the milliseconds until the next attempt."""
-        return self.policy.failed(self._now_us() // 1000)
+        return self.policy.failed(self.now_us() // 1000)
 
     def close(self) -> None:
         """Close the log. The directory stays locked until the process ends."""
