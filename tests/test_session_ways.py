@@ -1,0 +1,178 @@
+"""A request means the same whichever way it goes through the session: any sequence, by every way, beside the others.
+
+| way | how it is forced |
+|---|---|
+| the fast loop | RESP, nobody watches |
+| one request at a time | a watcher |
+| in small batches | a budget of a few bytes, so that nearly every request begins as backlog |
+| dispatch alone | `dispatch.answer`, the simple truth, without a session |
+
+The same steps go to each: requests of two clients, commits closed and settled in between, the clock, a disk that is
+full and has room again, and a limit on the group.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest import mock
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvstore.base.errors import RequestError
+from kvstore.commands import dispatch
+from kvstore.commands.context import Call
+from kvstore.store import log
+from kvstore.wire import resp
+from tests.serving import UNLIMITED_BYTES, Connection, Serving
+
+#: Requests with places for a key (K), a value (V), a number (N) and a document (J); the others are words.
+REQUESTS = """
+SET K V|SET K V NX|SET K V XX GET|SET K V PX N|SET K V KEEPTTL|SETNX K V|GETSET K V|GETDEL K|GET K|STRLEN K|APPEND K V
+MSET K V K V|MSET K V K|MGET K K|MSETNX K V K V|DEL K|DEL K K|EXISTS K K|INCR K|INCRBY K N|DECRBY K V|TYPE K
+PEXPIRE K N|EXPIRE K N NX|PTTL K|TTL K|PERSIST K|KEYS *|DBSIZE|FLUSHALL|INSERT K J|INSERT K V|LOOKUP K|REMOVE K|SIZE
+QUERY name J|PING|PING V|ECHO V|TIME|SELECT 0|SELECT 1|HELLO 3|HELLO 2|HELLO 4|RESET|CLIENT ID|CLIENT SETNAME V
+CLIENT GETNAME|CLIENT NONSENSE|CLIENT|MULTI|MULTI|EXEC|EXEC|DISCARD|WATCH K|WATCH K K|UNWATCH|NONSENSE K|GET|GET K K
+EXEC V|MULTI V|INCRBY K|HELP|HELP K|COMMAND COUNT|QUIT
+""".replace("\n", "|").strip("|").split("|")  # fmt: skip
+
+PLACES = {
+    "K": st.sampled_from([b"a", b"b", b"c"]),
+    "V": st.sampled_from([b"1", b"text", b"", b"-5", b"\r\n\xff", b"x" * 200]),
+    "N": st.sampled_from([b"1", b"5", b"0", b"-1", b"100", b"1.5"]),
+    "J": st.sampled_from([b"1", b'"fred"', b'{"name":1}', b'{"name":"fred"}', b"[1]", b"{oops"]),
+}
+
+requests = (
+    st.sampled_from(REQUESTS)
+    .flatmap(lambda text: st.tuples(*(PLACES.get(word, st.just(word.encode())) for word in text.split(" "))))
+    .flatmap(lambda words: st.sampled_from([words, (words[0].lower(), *words[1:]), (words[0].title(), *words[1:])]))
+    .map(list)
+)
+batches = st.tuples(st.just("batch"), st.integers(0, 1), st.lists(requests, min_size=1, max_size=6))
+turns = st.sampled_from([("close",), ("settle",), ("commit",), ("later", 3), ("full",), ("room",)])
+steps = st.lists(st.one_of(batches, batches, turns), max_size=12)
+
+
+class Way:
+    """A server of its own, and two clients that go one way through it. `replies`: what each client got so far."""
+
+    def __init__(self, budget_bytes: int = UNLIMITED_BYTES, watched: bool = False) -> None:
+        self.serving = Serving()
+        self.connections = [self.serving.connect(budget_bytes) for _ in range(2)]
+        self.budget_bytes = budget_bytes
+        self.replies = [b"", b""]
+        if watched:
+            self.serving.hooks.watchers.append(lambda executed: None)
+
+    def limit_groups(self, limit: int | None) -> None:
+        """Close the open commit whenever it holds so many requests, if none is in flight."""
+        if limit is not None:
+            self.serving.hooks.request_limit = limit
+            self.serving.hooks.commit_now = self.close
+
+    def step(self, kind: str, *arguments: Any) -> None:
+        """Do one step."""
+        getattr(self, kind)(*arguments)
+        for number in range(2):
+            self.replies[number] += self.connections[number].released()
+
+    def batch(self, number: int, requests: list[list[bytes]]) -> None:
+        """Requests of one client, in one go, to their end."""
+        connection = self.connections[number]
+        connection.session.receive(b"".join(resp.pack(*request) for request in requests))
+        while connection.session.has_backlog:
+            connection.session.run(self.budget_bytes)
+
+    def close(self) -> None:
+        """The open commit goes in flight."""
+        if self.serving.store.in_flight is None and self.serving.store.has_changes():
+            self.serving.close()
+
+    def settle(self) -> None:
+        """The commit in flight is settled."""
+        if self.serving.store.in_flight is not None:
+            self.serving.settle()
+
+    def commit(self) -> None:
+        """All that changed is settled."""
+        self.settle()
+        self.close()
+        self.settle()
+
+    def later(self, ms: int) -> None:
+        """Time goes by."""
+        self.serving.now_ms += ms
+
+    def full(self) -> None:
+        """The disk is full."""
+        self.serving.disk.capacity_bytes = 0
+
+    def room(self) -> None:
+        """The disk has room."""
+        self.serving.disk.capacity_bytes = None
+
+    def seen(self) -> Any:
+        """All that can be compared after a step, whichever the way."""
+        return self.serving.state(), [_client_state(connection) for connection in self.connections]
+
+
+def _client_state(connection: Connection) -> Any:
+    client = connection.client
+    queued = None if client.queued is None else [request for _, request in client.queued]
+    return client.protocol, client.name, client.closing, queued, client.poisoned, client.watched, client.watched_changed
+
+
+class DispatchAlone(Way):
+    """No session: each request goes through `dispatch.answer`, and its reply is there at once."""
+
+    def batch(self, number: int, requests: list[list[bytes]]) -> None:
+        """See `Way`."""
+        client = self.connections[number].client
+        call = Call(self.serving.server, client)
+        for request in requests:
+            if client.closing:
+                return
+            try:
+                self.replies[number] += resp.encode(dispatch.answer(call, list(request)), client.protocol)
+            except RequestError as error:
+                self.replies[number] += resp.encode_error(error)
+
+
+class WaysTests(SynchronousTestCase):
+    """Any steps, by every way."""
+
+    def test_the_same_by_every_way(self) -> None:
+        """The same table and log, the same replies, and the same moment at which each may leave."""
+
+        @settings(max_examples=250, deadline=None)
+        @given(steps, st.one_of(st.none(), st.integers(1, 3)))
+        def compare(plan: list[tuple[Any, ...]], limit: int | None) -> None:
+            with mock.patch.object(log, "ZERO_FILL_BYTES", 512):
+                self.follow([*plan, ("room",), ("commit",)], limit)
+
+        compare()
+
+    def follow(self, plan: list[tuple[Any, ...]], limit: int | None) -> None:
+        """Go the plan by every way, and compare after each step."""
+        fast, slow = Way(), Way(watched=True)
+        ways = [fast, slow, Way(budget_bytes=10)]
+        for way in ways:
+            way.limit_groups(limit)
+        if limit is None:  # dispatch knows no groups, and another number of frames leaves another room in the log
+            ways.append(DispatchAlone())
+        for step in plan:
+            for way in ways:
+                way.step(*step)
+            for way in ways[1:]:
+                self.assertEqual(fast.seen(), way.seen(), step)
+            self.assertEqual(fast.replies, slow.replies, step)
+            for one, two in zip(fast.connections, slow.connections, strict=True):
+                self.assertEqual(one.session.waits_for, two.session.waits_for, step)
+                self.assertEqual(one.session.closing, two.session.closing, step)
+        for way in ways[1:]:
+            self.assertEqual(fast.replies, way.replies)
+            self.assertEqual(way.serving.bugs, [])
+        self.assertEqual(fast.serving.server.errors, slow.serving.server.errors)
+        self.assertEqual(fast.serving.server.requests_executed, slow.serving.server.requests_executed)
