@@ -173,7 +173,7 @@ class TransactionTests(SessionTestCase):
         self.assertEqual(replies, b"+PONG\r\n+OK\r\n+QUEUED\r\n*1\r\n+PONG\r\n+PONG\r\n$1\r\nx\r\n")
 
     def test_a_json_line_inside_a_block(self) -> None:
-        """It is refused, and the block stays as it was."""
+        """It is refused, and so is the block: its client meant to run something that is missing from it."""
         self.one.ask("MULTI", "PING")
         self.assertIn(b'"result":"invalid"', self.one.ask('{"method":"size"}'))
         self.assertIn(b"EXECABORT", self.one.ask("EXEC"))

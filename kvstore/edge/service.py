@@ -232,8 +232,6 @@ class KVStoreService(MultiService):
         self.factory.drop_idle()
         if store.in_flight is None:
             self._between_commits()
-        if self._trace is not None:
-            self._trace.flush()
 
     def _expire(self) -> None:
         """Remove keys past their deadline, some at a time; sooner again if there are more."""

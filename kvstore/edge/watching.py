@@ -84,9 +84,6 @@ class Trace:
         while written < len(data):  # the disk is nearly full: the rest raises
             written += os.write(self._descriptor, data[written:])
 
-    def flush(self) -> None:
-        """Nothing to do: every line is with the system already."""
-
     def close(self) -> None:
         """Close the file. Further requests are not written; closing twice is allowed."""
         if self._descriptor >= 0:
