@@ -35,7 +35,7 @@ class Outlet:
     def __init__(self, transport: ITransport, drained: Callable[[], None]) -> None:
         self._transport: Any = transport
         self._drained = drained
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[bytes | memoryview] = deque()
         self._draining = False
         self._handing_over = 0
         self.unsent_bytes = 0
@@ -80,8 +80,9 @@ class Outlet:
         pieces = [queue.popleft()]
         size = len(pieces[0])
         if size > 2 * _PIECE_BYTES:
-            queue.appendleft(pieces[0][_PIECE_BYTES:])
-            return pieces[0][:_PIECE_BYTES]
+            whole = memoryview(pieces[0])  # to cut bytes would copy all that is left, for every piece
+            queue.appendleft(whole[_PIECE_BYTES:])
+            return bytes(whole[:_PIECE_BYTES])
         while queue and size + len(queue[0]) <= _PIECE_BYTES:
             size += len(queue[0])
             pieces.append(queue.popleft())
