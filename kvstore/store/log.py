@@ -133,7 +133,8 @@ class TransactionLog:
     def write_mark(self, sequence: int, end: int) -> None:
         """Note that commits up to `sequence`, and the file up to byte `end`, are on disk. Raises StorageFault.
 
-        The note itself is on disk after the next `sync`; until then it merely proves less.
+        `sequence` must be past that of the mark before: see `promised_by_marks`. The note itself is on disk after the
+        next `sync`; until then it merely proves less.
         """
         self.mark = Mark(self.mark.number + 1, sequence, end)
         self.write(mark_offset(self.mark), _encode_mark(self.mark, self.header))
@@ -185,14 +186,28 @@ def read_log_header(file: File, name: str) -> LogHeader:
 
 def read_mark(file: File, name: str, header: LogHeader) -> Mark:
     """The newest valid mark of the log `file`. Raises DamagedStore if neither is valid: a crash can tear only one."""
-    marks = []
-    for offset in (BLOCK_BYTES, 2 * BLOCK_BYTES):
-        fields = decode_block(file.read_at(offset, BLOCK_BYTES), _MARK, header.salt)
-        if fields is not None:
-            marks.append(Mark(*(int(fields.get(field, "0"), 16) for field in Mark._fields)))
+    if file.size() < FRAMES_AT:
+        raise DamagedStore(name, file.size(), "the file ends before the log's first frame", "")
+    marks = _valid_marks(file, header)
     if not marks:
         raise DamagedStore(name, BLOCK_BYTES, "both marks of the log are invalid", "")
     return max(marks)
+
+
+def promised_by_marks(file: File, header: LogHeader) -> int:
+    """The commit up to which the marks of `file`, one of which must be valid, say that all is on disk. Raises OSError.
+
+    An invalid mark beside a valid one was newer, and each mark tells of at least one commit more than the one before.
+    Without this, damage that runs from the newest mark into the first frames could pass for an empty log.
+    """
+    marks = _valid_marks(file, header)
+    return max(mark.sequence for mark in marks) + (len(marks) == 1)
+
+
+def _valid_marks(file: File, header: LogHeader) -> list[Mark]:
+    blocks = (file.read_at(offset, BLOCK_BYTES) for offset in (BLOCK_BYTES, 2 * BLOCK_BYTES))
+    found = [fields for block in blocks if (fields := decode_block(block, _MARK, header.salt)) is not None]
+    return [Mark(*(int(fields.get(field, "0"), 16) for field in Mark._fields)) for fields in found]
 
 
 def mark_offset(mark: Mark) -> int:

@@ -47,6 +47,7 @@ from kvstore.store.log import (
     TransactionLog,
     create_log,
     mark_offset,
+    promised_by_marks,
     read_log_header,
     read_mark,
 )
@@ -134,8 +135,9 @@ def examine(disk: Disk) -> Examined:
 
 
 ADVICE = (
-    "Nothing was changed. Put back a copy of the directory made before the damage, or move the directory away to start "
-    "empty; docs/FORMAT.md tells how to read what is left by hand."
+    "Nothing was changed. Run `python -m kvstore.tools verify DIR` (DIR: the data directory) to see what can be read; "
+    "then put back a backup, or `python -m kvstore.tools restore DIR --archive ARCHIVE --to-sequence N OUT`, or give up "
+    "what is damaged with `python -m kvstore.tools repair DIR`, which first says exactly what that is."
 )
 
 
@@ -155,7 +157,7 @@ def _examine(disk: Disk) -> Examined:
         replay.belongs(header.store, LIVE)
         needed = {name: first for name, first in segments.items() if covers < first < header.first}
         leftovers = [name for name in segments if name not in needed]
-        _check_leftovers(disk, replay, leftovers, header)
+        _check_leftovers(disk, replay, leftovers, header, file)
         sizes = _read_segments(disk, replay, needed, header.first)
         mark = read_mark(file, LIVE, header)
         entries, end, tail = _read_live(file, replay, header, mark)
@@ -167,17 +169,31 @@ def _examine(disk: Disk) -> Examined:
     )  # fmt: skip
 
 
-def _check_leftovers(disk: Disk, replay: _Replay, names: list[str], live: LogHeader) -> None:
-    """Refuse a segment that is neither in the checkpoint nor the live log's second name: it is not ours to remove."""
+def _check_leftovers(disk: Disk, replay: _Replay, names: list[str], live: LogHeader, live_file: File) -> None:
+    """Refuse a segment that is neither in the checkpoint nor the live log's second name: it is not ours to remove.
+
+    A live log that was put back from before it was sealed has the segment's header, too, but not its content.
+    """
     for name in names:
         file = disk.open_read(name)
         try:
             header = read_log_header(file, name)
+            replay.belongs(header.store, name)
+            if header.first > replay.sequence and header != live:
+                reason = f"it begins with commit {header.first}, after the live log ({live.first})"
+                raise DamagedStore(name, 0, reason, "")
+            if header.first > replay.sequence and (at := _first_difference(file, live_file)) is not None:
+                raise DamagedStore(name, at, f"it should be a second name of {LIVE}, but has other content", "")
         finally:
             file.close()
-        replay.belongs(header.store, name)
-        if header.first > replay.sequence and header != live:
-            raise DamagedStore(name, 0, f"it begins with commit {header.first}, after the live log ({live.first})", "")
+
+
+def _first_difference(one: File, other: File) -> int | None:
+    """The offset of the first mebibyte in which two files differ, or None."""
+    for at in range(0, max(one.size(), other.size()), MIB):
+        if one.read_at(at, MIB) != other.read_at(at, MIB):
+            return at
+    return None
 
 
 def _temporaries(names: list[str]) -> list[str]:
@@ -212,8 +228,8 @@ def _read_segments(disk: Disk, replay: _Replay, segments: dict[str, int], live_f
             if header.first != segments[name]:
                 raise DamagedStore(name, 0, f"it begins with commit {header.first}, not as its name says", "")
             end, reason, _ = _replay_frames(file, replay, header, name)
-            if replay.sequence != next_first - 1:
-                found = f"commit {replay.sequence + 1} should be here, the next file begins with {next_first}"
+            if reason is not None or replay.sequence != next_first - 1:
+                found = f"commit {replay.sequence + 1} cannot be read, the next file begins with {next_first}"
                 raise DamagedStore(name, end, f"{found}; {reason or 'the file ends'}", "")
             if reason is not None:
                 raise DamagedStore(name, end, f"after the last commit, {replay.sequence}: {reason}", "")
@@ -257,7 +273,7 @@ def _read_live(file: File, replay: _Replay, header: LogHeader, mark: Mark) -> tu
     if mark.sealed:
         raise DamagedStore(LIVE, mark_offset(mark), "this is a sealed segment; the live log after it is missing", "")
     end, reason, entries = _replay_frames(file, replay, header, LIVE)
-    promised = max(replay.durable, mark.sequence)
+    promised = max(replay.durable, promised_by_marks(file, header))
     if reason is not None:
         later = (found.durable for _, found in later_headers(file, end, header.salt))
         promised = max([promised, *later])
@@ -300,8 +316,9 @@ def recover(disk: Disk, now_us: Callable[[], int], random_bytes: Callable[[int],
     log = TransactionLog(file, LIVE, found.live, found.live_end, found.entries, found.live_mark)
     _write_again(file, found.live_mark, found.live_end)
     log.sync()  # commits that were written, not synced, by a server that was killed
-    log.write_mark(found.sequence, log.end)
-    log.sync()
+    if found.sequence > found.live_mark.sequence:
+        log.write_mark(found.sequence, log.end)
+        log.sync()
     disk.sync_directory()
     return Recovered(found, log, copy)
 
@@ -312,7 +329,9 @@ def _write_again(file: File, mark: Mark, end: int) -> None:
     If that server stopped because a sync failed, the system still shows these bytes but believes that they are on disk
     (Linux marks such pages clean): a sync alone would return at once and save nothing.
     """
-    for start, stop in ((mark_offset(mark), mark_offset(mark) + BLOCK_BYTES), (mark.end, end)):
+    first_mark = mark.number == 1  # synced before the log had its name; tearing it now would say that a commit is lost
+    at_mark = mark_offset(mark)
+    for start, stop in ((at_mark, at_mark if first_mark else at_mark + BLOCK_BYTES), (mark.end, end)):
         for at in range(start, stop, MIB):
             file.write_at(at, file.read_at(at, min(MIB, stop - at)))
 
