@@ -23,10 +23,18 @@ class CompactionPolicy:
         self._pause_ms = 0
         self._not_before_ms = 0
 
-    def is_due(self, log_entries: int, log_bytes: int, checkpoint_bytes: int, now_ms: int) -> bool:
-        """Whether to seal the log and merge now. Times in milliseconds of any steady clock."""
-        if now_ms < self._not_before_ms:
+    def is_due(
+        self, log_entries: int, log_bytes: int, checkpoint_bytes: int, now_ms: int, *, unmerged: bool = False
+    ) -> bool:
+        """Whether to seal the log and merge now.
+
+        `now_ms`: the wall clock; set back, it must not make the pause longer. `unmerged`: sealed segments wait that a
+        merge should have taken: they are due whatever the log holds, for nobody might ever write to it again.
+        """
+        if self._not_before_ms - self._pause_ms <= now_ms < self._not_before_ms:
             return False
+        if unmerged:
+            return True
         if self.after_entries is not None:
             return log_entries > self.after_entries
         return log_bytes > max(_LEAST_LOG_BYTES, checkpoint_bytes)

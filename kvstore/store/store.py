@@ -220,7 +220,8 @@ class Store:
         if self._job is not None:
             return False
         log_bytes = self.log.end + self.segment_bytes
-        return self.policy.is_due(self.log.entries, log_bytes, self.checkpoint_bytes, self.now_us() // 1000)
+        now_ms, unmerged = self.now_us() // 1000, bool(self._segments)
+        return self.policy.is_due(self.log.entries, log_bytes, self.checkpoint_bytes, now_ms, unmerged=unmerged)
 
     def can_compact(self) -> bool:
         """Whether there is anything to merge and no compaction is under way."""
