@@ -201,10 +201,14 @@ class ConcurrentRun:
     """Histories on one data directory, one after the other. Ends with `stop`.
 
     `data`: the directory. `seed`: of what the clients ask and when the server is killed. `options`: of the server.
+    `ending`: the signal that ends it in the middle of each history.
     """
 
-    def __init__(self, data: Path, seed: int, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self, data: Path, seed: int, options: Sequence[str] = (), ending: signal.Signals = signal.SIGKILL
+    ) -> None:
         self.seed = seed
+        self.ending = ending
         self.counts = Counts()
         self._random = random.Random(seed)
         self._values = itertools.count(1)
@@ -225,10 +229,11 @@ class ConcurrentRun:
     def record(self) -> list[Operation]:
         """One history."""
         prefix = b"h%d" % self.counts.histories
-        killer = threading.Timer(self._random.uniform(0, _LONGEST_S), self.server.signal, [signal.SIGKILL])
+        killer = threading.Timer(self._random.uniform(0, _LONGEST_S), self.server.signal, [self.ending])
         history = self._phase("before", prefix, killer)
         killer.join()
-        self.server.wait()
+        status = self.server.wait()
+        assert status in (-self.ending, 0), f"the server ended with status {status}: {self.server.log[-5:]}"
         self.counts.kills += 1
         self.server.start()
         history += self._phase("after", prefix, None)

@@ -1,0 +1,261 @@
+"""Real faults on real files: a full disk, too few files, a log that vanishes, signals, dead children.
+
+What needs a file system of its own mounts a small tmpfs, which takes root (and Linux); else those tests are skipped and
+say so. Longer runs of the same: scripts/faults.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import hiredis
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from kvstore.testing.linearizability import check
+from kvstore.testing.server_process import ServerProcess, StartFailed
+from tests.concurrent_run import ConcurrentRun
+from tests.server_process import Serving, Wire, eventually, new_directory
+
+_MIB = 1024 * 1024
+
+
+def children(server: ServerProcess) -> list[int]:
+    """The processes that the server has started and that run."""
+    return [int(word) for word in Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()]
+
+
+def fill(wire: Wire, name: str, size_bytes: int = 10_000, most: int = 100_000) -> tuple[int, str]:
+    """Write `NAME:0`, `NAME:1`, ... until one is refused. Returns how many were taken, and the error."""
+    for number in range(most):
+        reply = wire.ask("SET", f"{name}:{number}", f"{number}:".ljust(size_bytes, "x"))
+        if isinstance(reply, hiredis.ReplyError):
+            return number, str(reply)
+        assert reply == b"OK", reply
+    raise AssertionError("the disk did not fill up")
+
+
+class SmallDisk(Serving):
+    """For tests on a file system of a few MiB."""
+
+    def mount(self, size: str) -> Path:
+        """An empty tmpfs of this size, unmounted after the test."""
+        directory = new_directory(self.addCleanup)
+        if os.geteuid() != 0:
+            raise SkipTest("mounting a small tmpfs takes root")
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", directory], capture_output=True, text=True
+        )
+        if mounted.returncode != 0:
+            raise SkipTest(f"a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
+        self.addCleanup(subprocess.run, ["umount", "--lazy", directory], check=True)
+        return Path(directory)
+
+    def ballast(self, directory: Path, size_bytes: int) -> Path:
+        """A file beside the data that takes room until it is removed."""
+        path = directory / "ballast"
+        path.write_bytes(bytes(size_bytes))
+        return path
+
+
+class FullDiskTests(SmallDisk, SynchronousTestCase):
+    """No space left on device, for writes and for compaction."""
+
+    def test_writes_are_refused_until_there_is_room(self) -> None:
+        """-MISCONF and a JSON failure for writes, reads as ever, and after room is made writes again; nothing lost."""
+        disk = self.mount("12m")
+        ballast = self.ballast(disk, 4 * _MIB)
+        server = self.start("--max-request-bytes", "1mb", data=str(disk / "data"))
+        wire = self.connect(server)
+        taken, error = fill(wire, "a")
+        self.assertGreater(taken, 100)
+        self.assertRegex(error, r"^MISCONF Errors writing to the log: No space left on device")
+        refused = wire.say('{"method":"insert","key":"j","value":"' + "x" * 9000 + '"}')
+        self.assertRegex(refused, rb'^\{"result":"failure","error":"Errors writing to the log: No space left')
+        self.assertRegex(str(wire.ask("MSET", "m1", "x" * 9000, "m2", "x" * 9000)), "^MISCONF")
+        self.assertEqual(wire.ask("EXISTS", "j", "m1", "m2", f"a:{taken}"), 0)
+        self.assertTrue(wire.ask("GET", f"a:{taken - 1}").startswith(f"{taken - 1}:".encode()))
+        self.assertEqual(wire.ask("DBSIZE"), taken)
+        ballast.unlink()
+        more, _ = fill(wire, "b")
+        self.assertGreater(more, 100)
+        server.kill()
+        server.start()
+        wire = self.connect(server)
+        self.assertEqual(wire.ask("DBSIZE"), taken + more)
+        for name, count in (("a", taken), ("b", more)):
+            for number in range(count):
+                self.assertTrue(wire.ask("GET", f"{name}:{number}").startswith(b"%d:" % number))
+
+    def test_compaction_out_of_disk(self) -> None:
+        """The merge finds no room: the server goes on, says so, tries again, and succeeds once there is room."""
+        disk = self.mount("16m")
+        server = self.start("--compact-after", "300", data=str(disk / "data"))
+        wire = self.connect(server)
+        for number in range(250):
+            self.assertEqual(wire.ask("SET", f"a:{number}", "x" * 20_000), b"OK")
+        ballast = self.ballast(disk, shutil.disk_usage(disk).free - 3 * _MIB)  # for a new log, not for 5 MB more
+        for number in range(100):
+            self.assertEqual(wire.ask("SET", f"b:{number}", "y"), b"OK")
+        error = eventually(lambda: wire.info("persistence")["last_compaction_error"], lambda seen: seen != "none")
+        self.assertIn("No space left on device", error)
+        server.wait_for_line(lambda line: "compaction failed, again in" in line)
+        self.assertEqual(wire.ask("SET", "c", "z"), b"OK")
+        self.assertEqual(wire.info("persistence")["compactions"], "0")
+        ballast.unlink()
+        eventually(lambda: wire.info("persistence"), lambda seen: seen["compactions"] != "0")
+        self.assertEqual(wire.info("persistence")["last_compaction_error"], "none")
+        self.assertEqual([name for name in os.listdir(disk / "data") if name.endswith(".tmp")], [])
+        server.kill()
+        server.start()
+        wire = self.connect(server)
+        self.assertEqual(wire.ask("DBSIZE"), 351)
+        self.assertEqual(wire.ask("GET", "a:249"), b"x" * 20_000)
+
+    def test_a_disk_that_is_read_only(self) -> None:
+        """The system refuses to remount under the server, which harms nothing; a start on such a disk is refused."""
+        disk = self.mount("8m")
+        server = self.start(data=str(disk / "data"))
+        wire = self.connect(server)
+        self.assertEqual(wire.ask("SET", "a", "1"), b"OK")
+        remount = ["mount", "-o", "remount,ro", str(disk)]
+        self.assertNotEqual(subprocess.run(remount, capture_output=True).returncode, 0)
+        self.assertEqual(wire.ask("SET", "a", "2"), b"OK")
+        server.kill()
+        subprocess.run(remount, check=True)
+        refused = self.assertRaises(StartFailed, server.start)
+        self.assertEqual(refused.status, 1)
+        self.assertIn("kvstore: ", refused.errors)
+        self.assertRegex(refused.errors, "(?i)read-only|cannot be written")
+        self.assertNotIn("Traceback", refused.errors)
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+        server.start()
+        self.assertEqual(self.connect(server).ask("GET", "a"), b"2")
+
+
+class FileLimitTests(Serving, SynchronousTestCase):
+    """Too many open files."""
+
+    def test_clients_too_many_for_the_limit(self) -> None:
+        """Those connected are served; those past the limit are closed or wait; when some go, others are accepted."""
+        server = self.start("--compact-after", "20")
+        witness = self.connect(server)
+        open_files = len(os.listdir(f"/proc/{server.pid}/fd"))
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (open_files + 10, open_files + 10))
+        crowd = [self.connect(server) for _ in range(60)]
+        for number in range(100):  # no file is left for compaction either
+            self.assertEqual(witness.ask("SET", f"k{number}", "x"), b"OK")
+        for wire in crowd:
+            wire.close()
+        eventually(lambda: self.answers(server))
+        self.assertEqual(witness.ask("DBSIZE"), 100)
+        eventually(lambda: witness.info("persistence")["compactions"], lambda seen: seen != "0")
+
+    def answers(self, server: ServerProcess) -> bool:
+        """Whether a new client is served."""
+        try:
+            with Wire(server.port) as wire:
+                wire.socket.settimeout(1)
+                return bool(wire.ask("PING") == b"PONG")
+        except (OSError, EOFError):
+            return False
+
+
+class VanishingLogTests(Serving, SynchronousTestCase):
+    """The log's file is removed or cut short under the running server."""
+
+    def found(self, harm: str) -> ServerProcess:
+        """Harm the log of a server that writes; it ends with status 1, soon, and says why. Returns it."""
+        server = self.start()
+        wire = self.connect(server)
+        self.assertEqual(wire.ask("SET", "a", "1"), b"OK")
+        path = Path(server.data, "table.txn")
+        began = time.monotonic()
+        if harm == "removed":
+            path.unlink()
+        else:
+            os.truncate(path, 8192)
+        acknowledged_at = began
+        try:
+            while True:
+                wire.ask("INCR", "n")
+                acknowledged_at = time.monotonic()
+        except (EOFError, OSError):
+            pass
+        self.assertEqual(server.wait(), 1)
+        self.assertLess(acknowledged_at - began, 2.5)
+        last = [line for line in server.log if "fail-stop" in line]
+        self.assertEqual(len(last), 1, server.log)
+        self.assertIn("table.txn was removed or truncated under the running server", last[0])
+        return server
+
+    def test_removed(self) -> None:
+        """Found within about a second; no client is answered after that."""
+        self.found("removed")
+
+    def test_truncated(self) -> None:
+        """The same; writing on past the new end must not hide it."""
+        self.found("truncated")
+
+
+class SignalTests(Serving, SynchronousTestCase):
+    """Signals at random moments under load: what was answered stays, in one order."""
+
+    def run_with(self, ending: signal.Signals) -> None:
+        """Clients at work, the signal, a start, clients at work again: one history."""
+        run = ConcurrentRun(Path(self.new_data()), random.randrange(2**32), ("--compact-after", "200"), ending)
+        self.addCleanup(run.stop)
+        check(run.record())
+
+    def test_sigterm(self) -> None:
+        """The orderly stop."""
+        self.run_with(signal.SIGTERM)
+
+    def test_sighup(self) -> None:
+        """The terminal is gone: the server ends as by kill -9; there is nothing that it would reload."""
+        self.run_with(signal.SIGHUP)
+
+    def test_stopped_and_continued(self) -> None:
+        """SIGSTOP and SIGCONT: clients wait for a while, no longer, and nothing else happens."""
+        server = self.start("--compact-after", "50")
+        wire = self.connect(server)
+        chance = random.Random()
+        for number in range(1, 201):
+            wire.send(b"INCR n\r\n")
+            if number % 20 == 0:
+                server.signal(signal.SIGSTOP)
+                time.sleep(chance.uniform(0, 0.02))
+                server.signal(signal.SIGCONT)
+            self.assertEqual(wire.read_replies(1), [number])
+        self.assertTrue(server.running)
+
+
+class CompactionChildTests(Serving, SynchronousTestCase):
+    """The process that merges is killed."""
+
+    def test_killed_children(self) -> None:
+        """The server goes on, says so and tries again; at last a merge is through and nothing is lost."""
+        server = self.start("--compact-after", "100")
+        wire = self.connect(server)
+        number = killed = 0
+        while not killed:
+            self.assertEqual(wire.ask("SET", f"k{number}", str(number)), b"OK")
+            number += 1
+            for child in children(server):
+                os.kill(child, signal.SIGKILL)
+                killed += 1
+        line = server.wait_for_line(lambda line: "compaction failed, again in" in line)
+        self.assertIn("killed by signal 9", line)
+        self.assertEqual(wire.ask("SET", "k", "after"), b"OK")
+        eventually(lambda: wire.info("persistence")["compactions"], lambda seen: seen != "0")
+        server.kill()
+        server.start()
+        wire = self.connect(server)
+        self.assertEqual(wire.ask("DBSIZE"), number + 1)
+        self.assertEqual(wire.ask("MGET", *(f"k{each}" for each in range(number))), [b"%d" % n for n in range(number)])
