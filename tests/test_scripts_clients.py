@@ -199,7 +199,7 @@ class FakeServerTests(SynchronousTestCase):
         self.assertEqual((status, err), (0, ""))
         stages = json.loads(out)["stages"]
         for number, stage in enumerate(stages[:3]):
-            self.assertGreaterEqual(stage["start"], start + 1.3 * number + 0.1)
+            self.assertGreaterEqual(stage["start"], start + 1.3 * number)
         inserts = sum(request["method"] == "insert" for request in self.server.requests)
         self.assertLess(stages[0]["count"], inserts)
         self.assertEqual(self.server.table, {})

@@ -39,7 +39,7 @@ MIXED_ITEMS = [
     *[array(b"GET", b"a")] * 3,
     (
         "BadJSONLine",
-        "the line is not one JSON object: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)",
+        "the line is not one JSON object: unexpected character, expected a string key: line 1 column 2 (char 1)",
     ),
     words(b"insert", b"a key", b'{"x": "y z"}'),
     array(b"SET", b"", b"\r\n*1\r\n$1\r\nx"),

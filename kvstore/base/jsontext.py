@@ -33,7 +33,7 @@ def loads(text: bytes) -> Any:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as refused:
-        if not any(word in str(refused) for word in _LOOK_AGAIN):
+        if not any(word in str(refused) for word in _LOOK_AGAIN) and b"NaN" not in text and b"Infinity" not in text:
             raise ValueError(str(refused)) from None  # looking again would cost five times as much, and find the same
         value = _loads_exactly(text)
     else:
