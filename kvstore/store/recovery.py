@@ -230,6 +230,8 @@ def _read_segments(disk: Disk, replay: _Replay, segments: dict[str, int], live_f
             end, reason, _ = _replay_frames(file, replay, header, name)
             if reason is not None or replay.sequence != next_first - 1:
                 found = f"commit {replay.sequence + 1} cannot be read, the next file begins with {next_first}"
+                if replay.sequence == next_first - 1:
+                    found = f"bytes after its last commit, {replay.sequence}"
                 raise DamagedStore(name, end, f"{found}; {reason or 'the file ends'}", "")
             if reason is not None:
                 raise DamagedStore(name, end, f"after the last commit, {replay.sequence}: {reason}", "")

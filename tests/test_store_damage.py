@@ -1,0 +1,101 @@
+"""Damage: the promised state exactly, or a refusal that says what to run. A sample; `scripts/damage` tries them all."""
+
+from __future__ import annotations
+
+import random
+from unittest import mock
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvstore.base.errors import DamagedStore
+from kvstore.base.frame import BLOCK_BYTES
+from kvstore.store import recovery
+from kvstore.store.recovery import LIVE, examine
+from kvstore.testing.simulated_disk import SimulatedDisk
+from tests.damage_run import Damage, Directory, ThirdOutcome, directories, judge, try_all
+
+_SHARE = 0.008
+_SEED = random.SystemRandom().randrange(2**32)
+
+
+def refused(contents: dict[str, bytes]) -> DamagedStore:
+    """The refusal of these files, or an AssertionError."""
+    try:
+        examine(SimulatedDisk.holding(contents, record=False))
+    except DamagedStore as refusal:
+        return refusal
+    raise AssertionError("served")
+
+
+class DamageTests(SynchronousTestCase):
+    """Damaged directories, opened as a server does."""
+
+    def setUp(self) -> None:
+        """Small undamaged ones."""
+        self.log_alone, self.one_commit, self.everything, self.empty_live = directories()
+
+    def test_sample_of_all_damages(self) -> None:
+        """No damage has a third outcome; all rare kinds are tried, and a share of the rest."""
+        chance = random.Random(_SEED)
+        seen: set[str] = set()
+        third = try_all(directories(), lambda: chance.random() < _SHARE, lambda _, kind, outcome: seen.add(outcome))
+        self.assertEqual([str(error) for error in third], [], f"seed {_SEED}")
+        self.assertEqual(seen, {"served", "refused"})
+
+    def test_damage_of_the_newest_mark_and_all_frames(self) -> None:
+        """The mark from the log's creation promises nothing, but the invalid one beside it was newer."""
+        data = self.one_commit.contents[LIVE]
+        damaged = data[:BLOCK_BYTES] + bytes(BLOCK_BYTES) + data[2 * BLOCK_BYTES : 3 * BLOCK_BYTES]
+        refusal = refused({LIVE: damaged.ljust(len(data), b"\0")})
+        self.assertIn("commits up to 1 were on disk", refusal.reason)
+
+    def test_both_marks_damaged(self) -> None:
+        """Then nothing says what was promised."""
+        data = self.one_commit.contents[LIVE]
+        damaged = data[:BLOCK_BYTES] + bytes(2 * BLOCK_BYTES) + data[3 * BLOCK_BYTES :]
+        self.assertIn("both marks", refused({LIVE: damaged}).reason)
+
+    def test_log_shorter_than_its_first_blocks(self) -> None:
+        """No crash leaves such a log; a mark that was cut off might have promised something."""
+        for length in (1, BLOCK_BYTES, 2 * BLOCK_BYTES, 3 * BLOCK_BYTES - 1):
+            refused({LIVE: self.one_commit.contents[LIVE][:length]})
+
+    def _live_from_before_its_sealing(self) -> Damage:
+        newest = max(name for name in self.everything.contents if name.startswith(LIVE + "."))
+        older = [copy[LIVE] for copy in self.everything.older if newest not in copy]
+        return Damage("older", "live log", {**self.everything.contents, LIVE: older[-1]})
+
+    def test_live_log_from_before_it_was_sealed(self) -> None:
+        """It has the header of the sealed segment, which is no second name of it: refused, and nothing removed."""
+        damage = self._live_from_before_its_sealing()
+        self.assertEqual(judge(damage, self.everything), "refused")
+        self.assertIn("second name", refused(damage.contents).reason)
+
+    def test_live_log_from_before_it_was_sealed_unchecked(self) -> None:
+        """The judge sees what happens without that check: commits are lost."""
+        self.patch(recovery, "_first_difference", lambda one, other: None)
+        self.assertRaises(ThirdOutcome, judge, self._live_from_before_its_sealing(), self.everything)
+
+    def test_garbage_behind_a_sealed_segment(self) -> None:
+        """Refused at start: every later compaction would have failed."""
+        contents = dict(self.everything.contents)
+        name = next(name for name in contents if name.startswith(LIVE + "."))
+        contents[name] = contents[name][:-1] + b"x"
+        self.assertIn("bytes after its last commit", refused({**contents}).reason)
+
+    def test_checksums_ignored(self) -> None:
+        """The judge sees a server that does not check its frames."""
+        with mock.patch("kvstore.base.frame.crc32", lambda data, salt=0: 0):
+            self._judge_unchecked(directories()[0])
+
+    def _judge_unchecked(self, directory: Directory) -> None:
+        data = directory.contents[LIVE]
+        at = data.index(b"shared")
+        damage = Damage("bit", "key", {LIVE: data[:at] + b"S" + data[at + 1 :]})
+        self.assertRaises(ThirdOutcome, judge, damage, directory)
+
+    def test_refusal_names_the_commands_to_run(self) -> None:
+        """File, offset, reason, and verify, restore, repair."""
+        text = str(refused({LIVE: b"x" * 99_999}))
+        for word in (LIVE, "byte 0", "header", "kvstore.tools verify", "restore", "repair"):
+            self.assertIn(word, text)
