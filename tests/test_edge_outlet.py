@@ -1,0 +1,240 @@
+"""What leaves for one client: at once, or kept until its socket drains, on transports that take what tests let them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet import tcp
+from twisted.internet.error import ConnectionLost
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvstore.base.limits import KIB, MIB
+from kvstore.edge.outlet import Outlet
+
+
+class Socket:
+    """The kernel's side: takes at most `room` bytes. `taken`: all that it took."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.taken = b""
+
+    def take(self, data: bytes) -> int:
+        """Take what there is room for; returns how much that was."""
+        count = min(len(data), self.room)
+        self.room -= count
+        self.taken += data[:count]
+        return count
+
+
+class Transport(tcp.Connection):
+    """A TCP transport without a socket, as far as an outlet sees it: what it buffers, and a pull producer.
+
+    It does what `twisted.internet.abstract.FileDescriptor` does; in tests/test_end_to_end_clients.py the real one is at
+    work.
+    """
+
+    def __init__(self, room: int = 2**40, *, TLS: bool = False) -> None:
+        self.kernel = Socket(room)
+        self.buffered = b""
+        self.pieces: list[int] = []
+        self.pull: Any = None
+        self.aborted = 0
+        self.lost = False
+        self.TLS = TLS
+
+    def writeSomeData(self, data: bytes) -> int | BaseException:
+        """Past the buffer, straight to the socket."""
+        assert not self.buffered, "this would overtake what is buffered"
+        return ConnectionLost() if self.lost else self.kernel.take(data)
+
+    def write(self, data: bytes) -> None:
+        """Buffer."""
+        assert isinstance(data, bytes), "the real transport takes nothing else"
+        self.pieces.append(len(data))
+        self.buffered += data
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Take a producer, and ask it for data at once, as it is a pull producer."""
+        assert self.pull is None and not streaming
+        self.pull = producer
+        producer.resumeProducing()
+
+    def unregisterProducer(self) -> None:
+        """Forget the producer."""
+        self.pull = None
+
+    def abortConnection(self) -> None:
+        """Count."""
+        self.aborted += 1
+
+    def drain(self, room: int = 2**40) -> None:
+        """The socket has room for so many more bytes: write, and ask the producer whenever nothing is buffered."""
+        self.kernel.room += room
+        while self.kernel.room and (self.buffered or self.pull is not None):
+            self.buffered = self.buffered[self.kernel.take(self.buffered) :]
+            if not self.buffered and self.pull is not None:
+                self.pull.resumeProducing()
+
+
+class PlainTransport:
+    """The same for a transport that is no TCP or UNIX connection, such as a TLS wrapper."""
+
+    def __init__(self) -> None:
+        self.kernel = Socket(2**40)
+        self.buffered = b""
+        self.pieces: list[int] = []
+        self.pull: Any = None
+
+    write = Transport.write
+    registerProducer = Transport.registerProducer
+    unregisterProducer = Transport.unregisterProducer
+    drain = Transport.drain
+
+    def writeSomeData(self, data: bytes) -> int:
+        """What the wrapper passes through from the bare socket beneath it."""
+        raise AssertionError("this would go out unencrypted")
+
+
+class OutletTests(SynchronousTestCase):
+    """One outlet."""
+
+    def outlet(self, transport: Any) -> Outlet:
+        """An outlet. `drained`: how often it said that the last byte went."""
+        self.drained = 0
+        return Outlet(transport, self.count_drained)
+
+    def count_drained(self) -> None:
+        """What the outlet calls."""
+        self.drained += 1
+
+    def test_at_once(self) -> None:
+        """With room in the socket everything leaves in the call that sends it."""
+        transport = Transport()
+        outlet = self.outlet(transport)
+        outlet.send(b"one")
+        outlet.send(b"two")
+        outlet.send(b"")
+        self.assertEqual(transport.kernel.taken, b"onetwo")
+        self.assertEqual((transport.pull, outlet.unsent_bytes, self.drained), (None, 0, 0))
+
+    def test_the_rest_waits_here(self) -> None:
+        """What the socket does not take is kept, counted, and follows when there is room; then that is told, once."""
+        transport = Transport(room=4)
+        outlet = self.outlet(transport)
+        outlet.send(b"0123456789")
+        self.assertEqual((transport.kernel.taken, outlet.unsent_bytes), (b"0123", 6))
+        transport.drain(3)
+        self.assertEqual((transport.kernel.taken, outlet.unsent_bytes, self.drained), (b"0123456", 6, 0))
+        transport.drain()
+        self.assertEqual((transport.kernel.taken, outlet.unsent_bytes, self.drained), (b"0123456789", 0, 1))
+
+    def test_nothing_overtakes(self) -> None:
+        """While something is queued everything is; afterwards it goes straight to the socket again."""
+        transport = Transport(room=1)
+        outlet = self.outlet(transport)
+        outlet.send(b"ab")
+        outlet.send(b"cd")
+        self.assertEqual((transport.kernel.taken, outlet.unsent_bytes), (b"a", 3))
+        transport.drain(100)
+        outlet.send(b"ef")
+        self.assertEqual((transport.kernel.taken, transport.pull, outlet.unsent_bytes), (b"abcdef", None, 0))
+
+    def test_a_full_socket(self) -> None:
+        """It takes nothing at all."""
+        transport = Transport(room=0)
+        outlet = self.outlet(transport)
+        outlet.send(b"abc")
+        self.assertEqual(outlet.unsent_bytes, 3)
+        transport.drain()
+        self.assertEqual(transport.kernel.taken, b"abc")
+
+    def test_small_replies_leave_together(self) -> None:
+        """They are joined to pieces of 64 KiB at most."""
+        transport = Transport(room=0)
+        outlet = self.outlet(transport)
+        outlet.send(b"x")
+        for _ in range(1000):
+            outlet.send(b"y" * KIB)
+        transport.drain()
+        self.assertEqual(transport.kernel.taken, b"x" + b"y" * 1000 * KIB)
+        self.assertEqual(max(transport.pieces), 64 * KIB)
+        self.assertLessEqual(len(transport.pieces), 18)
+
+    def test_a_large_reply_leaves_in_pieces(self) -> None:
+        """The transport is never given more than two pieces' worth at a time, and small replies keep their place."""
+        transport = Transport(room=0)
+        outlet = self.outlet(transport)
+        large = bytes(range(256)) * (12 * KIB)
+        for data in (b"before", large, b"after"):
+            outlet.send(data)
+        transport.drain()
+        self.assertEqual(transport.kernel.taken, b"before" + large + b"after")
+        self.assertLessEqual(max(transport.pieces), 128 * KIB)
+
+    def test_a_large_reply_is_not_copied_for_each_piece(self) -> None:
+        """Work is linear in the bytes sent: what is left of a reply is never copied to cut a piece off it."""
+        transport = Transport(room=0)
+        outlet = self.outlet(transport)
+        large = b"x" * (8 * MIB)
+        outlet.send(large)
+        queued = outlet._queue[0]
+        self.assertIs(queued.obj if isinstance(queued, memoryview) else queued, large)
+        transport.drain(1 * MIB)
+        queued = outlet._queue[0]
+        self.assertIs(queued.obj if isinstance(queued, memoryview) else queued, large)
+
+    def test_sending_more_when_drained(self) -> None:
+        """`drained` may send, even more than the socket takes."""
+        transport = Transport(room=0)
+        more = [b"c" * 10, b"b" * 10]
+        outlet = Outlet(transport, lambda: outlet.send(more.pop()) if more else None)
+        outlet.send(b"a")
+        for _ in range(5):
+            transport.drain(5)
+        self.assertEqual((transport.kernel.taken, outlet.unsent_bytes), (b"a" + b"b" * 10 + b"c" * 10, 0))
+
+    def test_connection_lost(self) -> None:
+        """Nothing is raised and nothing kept; the connection is aborted, and the reactor tells of it in its time."""
+        transport = Transport()
+        transport.lost = True
+        outlet = self.outlet(transport)
+        outlet.send(b"abc")
+        self.assertEqual((transport.aborted, outlet.unsent_bytes, transport.pull), (1, 0, None))
+
+    def test_stopped(self) -> None:
+        """When the connection is gone the queue is forgotten."""
+        transport = Transport(room=0)
+        outlet = self.outlet(transport)
+        outlet.send(b"x" * (1 * MIB))
+        outlet.stopProducing()
+        self.assertEqual(outlet.unsent_bytes, 0)
+
+    def test_tls(self) -> None:
+        """On a TLS connection, wrapped or not, nothing goes past the transport: it would go out unencrypted."""
+        for transport in (Transport(TLS=True), PlainTransport()):
+            outlet = self.outlet(transport)
+            outlet.send(b"secret")
+            self.assertEqual((transport.kernel.taken, transport.pieces, outlet.unsent_bytes), (b"", [6], 6))
+            transport.drain()
+            self.assertEqual((transport.kernel.taken, outlet.unsent_bytes, self.drained), (b"secret", 0, 1))
+
+    @given(st.integers(0, 300), st.lists(st.one_of(st.integers(0, 200_000), st.integers(-300_000, -1)), max_size=12))
+    def test_any_sizes(self, room: int, steps: list[int]) -> None:
+        """Whatever is sent (a step of 0 or more bytes) and drained (less than 0): the same bytes, in order, counted."""
+        transport = Transport(room)
+        outlet = self.outlet(transport)
+        sent = b""
+        for number, step in enumerate([*steps, -(2**40)]):
+            if step < 0:
+                transport.drain(-step)
+            else:
+                data = bytes([number]) * step
+                outlet.send(data)
+                sent += data
+            self.assertTrue(sent.startswith(transport.kernel.taken))
+            unsent = len(sent) - len(transport.kernel.taken)
+            self.assertTrue(unsent <= outlet.unsent_bytes <= unsent + 128 * KIB)
+        self.assertEqual((transport.kernel.taken, outlet.unsent_bytes, transport.pull), (sent, 0, None))
