@@ -1,0 +1,462 @@
+"""Connections and their factory, on transports without sockets, a simulated clock and a simulated disk."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from kvstore.base.errors import StorageFault
+from kvstore.base.limits import KIB
+from kvstore.commands.context import Server
+from kvstore.edge.group_commit import GroupCommit, InLoopWriter
+from kvstore.edge.protocol import KVStoreFactory, KVStoreProtocol
+from kvstore.edge.settings import Settings
+from kvstore.session.session import Hooks
+from kvstore.store.store import Store
+from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.wire.resp import pack
+
+OK = b"+OK\r\n"
+
+
+class Transport(StringTransport):
+    """A connection whose client takes replies when the test lets it, at once unless told (`takes`)."""
+
+    def __init__(self, address: IAddress) -> None:
+        super().__init__(peerAddress=address, hostAddress=IPv4Address("TCP", "127.0.0.1", 6380))
+        self.takes = True
+        self.aborted = False
+        self.tuned: list[tuple[str, bool]] = []
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Take a pull producer, and what it has if the client takes replies."""
+        super().registerProducer(producer, streaming)
+        producer.resumeProducing()
+        if self.takes:
+            self.take()
+
+    def take(self) -> None:
+        """The client takes all there is."""
+        while self.producer is not None:
+            self.producer.resumeProducing()
+
+    def pauseProducing(self) -> None:
+        """Note it; pausing twice is allowed here as on a real transport."""
+        self.producerState = "paused"
+
+    def resumeProducing(self) -> None:
+        """Note it."""
+        self.producerState = "producing"
+
+    def abortConnection(self) -> None:
+        """Note it. A real transport loses the connection in the next turn."""
+        self.aborted = True
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Note it."""
+        self.tuned.append(("no delay", enabled))
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """Note it."""
+        self.tuned.append(("keep alive", enabled))
+
+
+class Connection:
+    """One connected client: a protocol and its transport."""
+
+    def __init__(self, factory: KVStoreFactory, address: IAddress) -> None:
+        self.protocol = factory.buildProtocol(address)
+        self.transport = Transport(address)
+        self.protocol.makeConnection(self.transport)
+
+    def send(self, data: bytes) -> None:
+        """Bytes from the client."""
+        self.protocol.dataReceived(data)
+
+    def ask(self, data: bytes) -> bytes:
+        """Bytes from the client; returns what it got since the last time."""
+        self.send(data)
+        return self.received()
+
+    def received(self) -> bytes:
+        """What the client got since the last time."""
+        data = self.transport.value()
+        self.transport.clear()
+        return data
+
+    def end_input(self) -> None:
+        """The client says that it will send no more."""
+        assert isinstance(self.protocol, KVStoreProtocol)
+        self.protocol.readConnectionLost()
+
+    def lose(self, reason: Exception) -> None:
+        """The connection is gone."""
+        self.protocol.connectionLost(Failure(reason))
+
+
+class ProtocolTestCase(SynchronousTestCase):
+    """A factory over a store on a simulated disk. `options`: of its Settings; `now_ms`: the time."""
+
+    options: dict[str, Any] = {}  # noqa: RUF012 - subclasses replace it
+
+    def setUp(self) -> None:
+        """Make it."""
+        self.now_ms = 2_000_000_000_000
+        self.clock = Clock()
+        self.disk = SimulatedDisk(record=False)
+        self.store = Store(self.disk, lambda: self.now_ms * 1000, lambda length: bytes(length))
+        self.server = Server(self.store, lambda: self.now_ms, {}, "0" * 40)
+        self.faults: list[StorageFault] = []
+        self.hooks = Hooks()
+        writer = InLoopWriter(self.store, sync=True)
+        self.commit = GroupCommit(self.clock, self.store, writer, "always", self.faults.append, lambda: None)
+        self.hooks.commit_now = self.commit.commit_now
+        settings = Settings(data_path="/nowhere", **self.options)
+        self.factory = KVStoreFactory(settings, self.server, self.commit, self.hooks, self.faults.append)
+        self.connections = 0
+
+    def connect(self, address: IAddress | None = None) -> Connection:
+        """A new client."""
+        self.connections += 1
+        return Connection(self.factory, address or IPv4Address("TCP", "127.0.0.1", 50_000 + self.connections))
+
+    def turn(self) -> None:
+        """The loop's turn ends."""
+        self.clock.advance(0)
+
+
+class ConnectionTests(ProtocolTestCase):
+    """Coming and going."""
+
+    def test_registered_while_connected(self) -> None:
+        """The dictionary of clients has it from the first moment to the last."""
+        one, two = self.connect(), self.connect()
+        self.assertEqual([client.address for client in self.server.clients.values()],
+                         ["127.0.0.1:50001", "127.0.0.1:50002"])  # fmt: skip
+        one.lose(ConnectionLost())
+        self.assertEqual(list(self.server.clients), [2])
+        two.lose(ConnectionDone())
+        self.assertEqual((self.server.clients, self.factory.protocols), ({}, {}))
+        self.assertEqual(self.server.connections_received, 2)
+
+    def test_addresses(self) -> None:
+        """As CLIENT LIST shows them: host and port, or the path of the socket file and 0."""
+        self.connect(UNIXAddress(b"/run/kvstore"))
+        self.connect(UNIXAddress(None))
+        self.connect(IPv4Address("TCP", "10.0.0.1", 7))
+        addresses = [client.address for client in self.server.clients.values()]
+        self.assertEqual(addresses, ["/run/kvstore:0", "unix:0", "10.0.0.1:7"])
+
+    def test_tuned(self) -> None:
+        """Small replies go at once, and the system looks after peers that vanished."""
+        self.assertEqual(self.connect().transport.tuned, [("no delay", True), ("keep alive", True)])
+
+    def test_half_close_is_known_to_twisted(self) -> None:
+        """Without the interface Twisted would take the end of the input for the end of the connection."""
+        self.assertTrue(verifyObject(IHalfCloseableProtocol, self.connect().protocol))
+
+    def test_one_too_many(self) -> None:
+        """It is answered with an error, is closed, and is no client; when another leaves there is room again."""
+        self.factory.settings = Settings(data_path="/nowhere", max_clients=2)
+        first, second, third = self.connect(), self.connect(), self.connect()
+        self.assertEqual(third.received(), b"-ERR max number of clients reached\r\n")
+        self.assertTrue(third.transport.disconnecting)
+        self.assertEqual((len(self.server.clients), self.server.connections_refused), (2, 1))
+        third.send(b"PING\r\n")
+        self.assertEqual(third.received(), b"")
+        third.lose(ConnectionDone())
+        self.assertEqual(first.ask(b"PING\r\n") + second.ask(b"PING\r\n"), b"+PONG\r\n" * 2)
+        first.lose(ConnectionDone())
+        self.assertEqual(self.connect().ask(b"PING\r\n"), b"+PONG\r\n")
+
+    def test_idle(self) -> None:
+        """Past the timeout a client that sent nothing is dropped; at it, not yet; one in MONITOR never."""
+        self.factory.settings = Settings(data_path="/nowhere", idle_timeout_s=10)
+        idle, busy, monitor = self.connect(), self.connect(), self.connect()
+        monitor.send(b"MONITOR\r\n")
+        self.now_ms += 10_000
+        busy.send(b"PI")
+        self.factory.drop_idle()
+        self.assertFalse(idle.transport.aborted)
+        self.now_ms += 1
+        self.factory.drop_idle()
+        self.assertEqual([c.transport.aborted for c in (idle, busy, monitor)], [True, False, False])
+
+    def test_no_timeout(self) -> None:
+        """Without the option nobody is ever idle."""
+        idle = self.connect()
+        self.now_ms += 10**9
+        self.factory.drop_idle()
+        self.assertFalse(idle.transport.aborted)
+
+    def test_killed_by_another(self) -> None:
+        """CLIENT KILL aborts the connection; what the dead client's changes were is committed all the same."""
+        one, two = self.connect(), self.connect()
+        one.send(b"SET a 1\r\n")
+        self.assertEqual(two.ask(b"CLIENT KILL 127.0.0.1:50001\r\n"), OK)
+        self.assertTrue(one.transport.aborted)
+        one.lose(ConnectionLost())
+        self.turn()
+        self.assertEqual((one.received(), self.store.durable_sequence), (b"", 1))
+
+
+class ReplyTests(ProtocolTestCase):
+    """When replies leave, and in which order."""
+
+    def test_reads_leave_at_once_and_writes_at_the_end_of_the_turn(self) -> None:
+        """One sync for all that changed in a turn."""
+        one, two = self.connect(), self.connect()
+        self.assertEqual(one.ask(b"GET a\r\n"), b"$-1\r\n")
+        self.assertEqual(one.ask(b"SET a 1\r\n") + two.ask(b"SET b 1\r\n"), b"")
+        self.turn()
+        self.assertEqual((one.received(), two.received()), (OK, OK))
+        self.assertEqual(self.commit.figures.commits, 1)
+
+    def test_many_requests_in_one_read_and_one_request_in_many(self) -> None:
+        """However the bytes come."""
+        client = self.connect()
+        data = pack(b"SET", b"a", b"1") + b"GET a\r\n" + b'{"method":"size"}\n'
+        for byte in data:
+            client.send(bytes([byte]))
+        client.send(data * 2)
+        self.turn()
+        self.assertEqual(client.received(), (OK + b'$1\r\n1\r\n{"result":"success","value":1}\r\n') * 3)
+
+    def test_a_client_that_left(self) -> None:
+        """Its replies are nobody's, the others' leave."""
+        one, two = self.connect(), self.connect()
+        one.send(b"SET a 1\r\n")
+        two.send(b"GET a\r\n")
+        one.lose(ConnectionLost())
+        self.turn()
+        self.assertEqual((one.received(), two.received()), (b"", b"$1\r\n1\r\n"))
+
+    def test_quit(self) -> None:
+        """The connection is closed when the reply has left, not before."""
+        client = self.connect()
+        client.send(b"SET a 1\r\nQUIT\r\nSET b 1\r\n")
+        self.assertFalse(client.transport.disconnecting)
+        self.turn()
+        self.assertEqual(client.received(), OK * 2)
+        self.assertTrue(client.transport.disconnecting)
+        self.assertEqual(list(self.store.table.values), [b"a"])
+
+    def test_quit_of_a_client_that_takes_its_time(self) -> None:
+        """It is not cut off before it has its last byte."""
+        client = self.connect()
+        client.transport.takes = False
+        client.send(b"ECHO %b\r\nQUIT\r\n" % (b"x" * 500 * KIB))
+        self.assertFalse(client.transport.disconnecting)
+        client.transport.take()
+        self.assertTrue(client.transport.disconnecting)
+        self.assertTrue(client.received().endswith(b"x\r\n+OK\r\n"))
+
+    def test_protocol_error(self) -> None:
+        """Told, and closed."""
+        client = self.connect()
+        self.assertEqual(client.ask(b"*1\r\n$x\r\n"), b"-ERR Protocol error: invalid bulk length\r\n")
+        self.assertTrue(client.transport.disconnecting)
+
+    def test_pushed(self) -> None:
+        """What MONITOR shows leaves at once; for a client that is gone it is nothing."""
+        client = self.connect()
+        assert isinstance(client.protocol, KVStoreProtocol)
+        client.protocol.push(b"+shown\r\n")
+        self.assertEqual(client.received(), b"+shown\r\n")
+        client.lose(ConnectionLost())
+        client.protocol.push(b"+shown\r\n")
+        self.assertEqual(client.received(), b"")
+
+    def test_a_bug_hurts_nobody_else(self) -> None:
+        """An exception while one client's replies are sent ends that client; those behind it get theirs."""
+        one, two = self.connect(), self.connect()
+        one.send(b"SET a 1\r\n")
+        two.send(b"SET b 1\r\n")
+
+        def broken(data: bytes) -> None:
+            raise ZeroDivisionError("planted by a test")
+
+        one.transport.write = broken
+        self.turn()
+        self.assertEqual((one.transport.aborted, two.received()), (True, OK))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class HalfCloseTests(ProtocolTestCase):
+    """A client that has sent its last byte."""
+
+    def test_nothing_pending(self) -> None:
+        """The connection is closed at once."""
+        client = self.connect()
+        client.send(b"PING\r\nPIN")
+        client.end_input()
+        self.assertEqual(client.received(), b"+PONG\r\n")
+        self.assertTrue(client.transport.disconnecting)
+
+    def test_a_reply_that_waits_for_a_commit(self) -> None:
+        """It is closed when the reply has left."""
+        client = self.connect()
+        client.send(b"SET a 1\r\n")
+        client.end_input()
+        self.assertFalse(client.transport.disconnecting)
+        self.turn()
+        self.assertEqual(client.received(), OK)
+        self.assertTrue(client.transport.disconnecting)
+
+    def test_replies_that_are_not_taken_yet(self) -> None:
+        """All requests are executed as the client takes replies, though reading was paused; then it is closed."""
+        self.factory.settings = Settings(data_path="/nowhere", pause_reading_bytes=100 * KIB)
+        client = self.connect()
+        client.transport.takes = False
+        client.send(b"ECHO %b\r\n" % (b"x" * 40 * KIB) * 10)
+        client.end_input()
+        self.assertFalse(client.transport.disconnecting)
+        client.transport.take()
+        self.assertEqual(client.received(), (b"$%d\r\n%b\r\n" % (40 * KIB, b"x" * 40 * KIB)) * 10)
+        self.assertTrue(client.transport.disconnecting)
+        self.assertEqual(client.transport.producerState, "paused")  # reading from a closed input would spin
+
+    def test_output_ended(self) -> None:
+        """A client that reads no more is of no use."""
+        client = self.connect()
+        assert isinstance(client.protocol, KVStoreProtocol)
+        client.protocol.writeConnectionLost()
+        self.assertTrue(client.transport.disconnecting)
+
+
+class UnreadTests(ProtocolTestCase):
+    """Clients that do not take their replies."""
+
+    options = {"pause_reading_bytes": 100 * KIB, "drop_client_bytes": 300 * KIB}  # noqa: RUF012
+    LARGE = b"x" * 20 * KIB
+
+    def lazy(self) -> Connection:
+        """A client that takes nothing."""
+        client = self.connect()
+        client.transport.takes = False
+        return client
+
+    def test_not_read_from_past_the_first_limit(self) -> None:
+        """Until it has taken enough; then its requests go on, each answered, in order."""
+        client = self.lazy()
+        for number in range(5):
+            client.send(b"ECHO %d%b\r\n" % (number, self.LARGE))
+        self.assertEqual(client.transport.producerState, "paused")
+        client.transport.take()
+        self.assertEqual(client.transport.producerState, "producing")
+        self.assertEqual(client.received(), b"".join(b"$20481\r\n%d%b\r\n" % (n, self.LARGE) for n in range(5)))
+
+    def test_at_the_first_limit(self) -> None:
+        """A client may have as many bytes to take as the limit says."""
+        client = self.lazy()
+        client.send(b"ECHO %b\r\n" % (b"x" * (100 * KIB - len(b"$102389\r\n\r\n"))))
+        self.assertEqual(client.protocol.client.unsent_reply_bytes(), 100 * KIB)
+        self.assertEqual(client.transport.producerState, "producing")
+        client.send(b"PING\r\n")
+        self.assertEqual(client.transport.producerState, "paused")
+
+    def test_a_pipeline_executes_as_far_as_there_is_room(self) -> None:
+        """What is left is done when the client takes replies; memory has a bound whatever it sent."""
+        client = self.lazy()
+        client.send(b"ECHO %b\r\n" % self.LARGE * 50 + b"INCR n\r\n")
+        self.assertLess(client.protocol.client.unsent_reply_bytes(), 200 * KIB)
+        self.assertEqual(self.store.table.values, {})
+        client.transport.take()
+        self.turn()
+        self.assertTrue(client.received().endswith(b"x\r\n:1\r\n"))
+
+    def test_held_replies_count(self) -> None:
+        """Replies that wait for a commit are replies that the client has not taken."""
+        client = self.connect()
+        client.send(b"SET a %b\r\n" % self.LARGE + b"GET a\r\n" * 5)
+        self.assertEqual(client.transport.producerState, "paused")
+        self.turn()
+        self.assertEqual(client.transport.producerState, "producing")
+        self.assertEqual(len(client.received()), len(OK) + 5 * len(b"$20480\r\n%b\r\n" % self.LARGE))
+
+    def test_dropped_past_the_second_limit(self) -> None:
+        """With one line in the log that names it, however much is pushed to it in the same turn."""
+        client = self.lazy()
+        assert isinstance(client.protocol, KVStoreProtocol)
+        with capturedLogs() as logs:
+            for _ in range(14):
+                client.protocol.push(self.LARGE)
+            self.assertFalse(client.transport.aborted)
+            for _ in range(10):
+                client.protocol.push(self.LARGE)
+        self.assertTrue(client.transport.aborted)
+        lines = [formatEvent(event) for event in logs if event["log_level"] is LogLevel.warn]
+        self.assertEqual(len(lines), 1)
+        self.assertRegex(lines[0], r"^client 127.0.0.1:50001 dropped: \d+ bytes .* --drop-client-bytes 307200$")
+
+    def test_a_large_reply_alone(self) -> None:
+        """One reply larger than the second limit drops a client that does not take it as fast as it is made."""
+        client = self.lazy()
+        client.send(b"ECHO %b\r\n" % (b"x" * 400 * KIB))
+        self.assertTrue(client.transport.aborted)
+
+
+class FaultTests(ProtocolTestCase):
+    """A disk that fails."""
+
+    def test_while_a_request_executes(self) -> None:
+        """The fault is handed on; no reply leaves, not even those that were ready."""
+        self.disk.fail("write_at", errno.EIO, times=None)
+        client = self.connect()
+        self.assertEqual(client.ask(b"PING\r\nSET a %b\r\n" % (b"x" * 2**20)), b"")
+        self.assertEqual(len(self.faults), 1)
+
+    def test_at_the_commit(self) -> None:
+        """Nobody hears anything of the commit, then or later."""
+        one, two = self.connect(), self.connect()
+        one.send(b"SET a 1\r\n")
+        two.send(b"GET a\r\n")
+        self.disk.fail("sync", errno.EIO)
+        self.turn()
+        self.turn()
+        self.assertEqual((one.received() + two.received(), len(self.faults)), (b"", 1))
+
+    def test_while_a_backlog_executes(self) -> None:
+        """In the middle of telling others: the fault is handed on, not raised at them."""
+        self.factory.settings = Settings(data_path="/nowhere", pause_reading_bytes=10)
+        client = self.connect()
+        client.send(b"SET a 1\r\nGET a\r\nGET a\r\nSET a %b\r\n" % (b"x" * 2**20))
+        real = self.store.sync
+
+        def sync_and_break() -> None:
+            real()
+            self.disk.fail("write_at", errno.EIO, times=None)
+
+        self.patch(self.store, "sync", sync_and_break)
+        self.turn()
+        self.assertEqual(len(self.faults), 1)
+
+
+class GroupLimitTests(ProtocolTestCase):
+    """A commit that ends in the middle of a turn tells other clients at once."""
+
+    options = {"pause_reading_bytes": 20}  # noqa: RUF012
+
+    def test_backlogs_go_on_inside_another_clients_turn(self) -> None:
+        """Every client gets all its replies, in order, when commits close while its neighbours execute."""
+        self.hooks.request_limit = 3
+        clients = [self.connect() for _ in range(4)]
+        for number, client in enumerate(clients):
+            client.send(b"".join(b"INCR n%d\r\nGET n%d\r\n" % (number, number) for _ in range(25)))
+        for _ in range(100):
+            self.turn()
+        expected = b"".join(b":%d\r\n$%d\r\n%d\r\n" % (n, len(str(n)), n) for n in range(1, 26))
+        for client in clients:
+            self.assertEqual(client.received(), expected)
+        self.assertEqual(self.commit.figures.requests, 100)
+        self.assertEqual(self.commit.figures.largest_group, 3)
