@@ -1,0 +1,302 @@
+"""Seeing a compaction through: a child process that reports, fails, dies or never starts, each planted by the test."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from kvstore.base.disk import RealDisk
+from kvstore.base.errors import StorageFault
+from kvstore.edge import compactor
+from kvstore.edge.compactor import Compactor, MergeProcess
+from kvstore.store.compaction import CompactionPolicy
+from kvstore.store.merge import MergeJob, merge
+from kvstore.store.store import Store
+from kvstore.testing.simulated_disk import SimulatedDisk
+
+
+class FakeChild:
+    """A child that does what the test says. `released`, `killed`: what it was told."""
+
+    def __init__(self, job: MergeJob, said: Callable[[str], None], ended: Callable[[str], None]) -> None:
+        self.job = job
+        self.say = said
+        self.end = ended
+        self.released = False
+        self.killed = False
+
+    def release(self) -> None:
+        """See `Child`."""
+        self.released = True
+
+    def kill(self) -> None:
+        """See `Child`."""
+        self.killed = True
+
+
+class CompactorTests(SynchronousTestCase):
+    """A compactor over a store on a simulated disk, which compacts after more than 2 entries."""
+
+    def setUp(self) -> None:
+        """Make them, and change three keys: a compaction is due."""
+        self.now_us = 2_000_000_000_000_000
+        self.disk = SimulatedDisk()
+        self.store = self.open_store()
+        self.children: list[FakeChild] = []
+        self.start_error: OSError | None = None
+        self.faults: list[StorageFault] = []
+        self.compactor = Compactor(self.store, self.start, self.faults.append)
+        self.change("a", "b", "c")
+
+    def open_store(self) -> Store:
+        """The store that is on the disk."""
+        names = iter(range(10**6))  # random enough: every temporary file has a name of its own
+        return Store(self.disk, lambda: self.now_us, lambda n: next(names).to_bytes(n, "big"), CompactionPolicy(2))
+
+    def start(self, job: MergeJob, said: Callable[[str], None], ended: Callable[[str], None]) -> FakeChild:
+        """What the compactor calls to begin a merge."""
+        if self.start_error is not None:
+            raise self.start_error
+        self.children.append(FakeChild(job, said, ended))
+        return self.children[-1]
+
+    def change(self, *keys: str) -> None:
+        """A commit that writes these keys."""
+        for key in keys:
+            self.store.table.write(key.encode(), b"1")
+        self.store.table.pending.undo.clear()
+        commit = self.store.close_commit()
+        assert commit is not None
+        self.store.write(commit)
+        self.store.sync()
+        self.store.settle(commit, durable=True)
+
+    def begun(self) -> FakeChild:
+        """Begin the compaction that is due; returns its child."""
+        self.compactor.begin_if_due()
+        return self.children[-1]
+
+    def do_merge(self, child: FakeChild) -> str:
+        """Do a child's work; returns its report."""
+        return json.dumps({"bytes": merge(self.disk, child.job, self.now_us), "seconds": 0.1})
+
+    def recovered(self) -> list[bytes]:
+        """The keys that a server started now, after a kill, would have."""
+        self.disk = self.disk.kill()
+        return sorted(self.open_store().table.values)
+
+    def test_a_compaction(self) -> None:
+        """Sealed, merged by the child, put in place when it reports; over when the child is gone."""
+        child = self.begun()
+        self.assertTrue(self.compactor.running)
+        self.assertEqual((child.job.covers, self.store.compactions), (1, 0))
+        self.change("d")
+        child.say(self.do_merge(child))
+        self.assertEqual((self.store.compactions, child.released), (1, True))
+        self.assertTrue(self.compactor.running)
+        child.end("ended with status 0")
+        self.assertFalse(self.compactor.running)
+        self.assertEqual((self.compactor.last_error, self.faults), ("", []))
+        self.assertGreater(self.compactor.last_finished_ms, 0)
+        self.assertEqual(sorted(name for name in self.disk.names() if name != "lock"), ["table.ckpt", "table.txn"])
+        self.assertEqual(self.recovered(), [b"a", b"b", b"c", b"d"])
+
+    def test_one_after_the_other(self) -> None:
+        """While a child is at work, or has not ended yet, no other begins."""
+        child = self.begun()
+        self.change("d", "e", "f")
+        self.compactor.begin_if_due()
+        child.say(self.do_merge(child))
+        self.compactor.begin_if_due()
+        self.assertEqual(len(self.children), 1)
+        child.end("ended with status 0")
+        self.compactor.begin_if_due()
+        self.assertEqual(len(self.children), 2)
+
+    def test_not_due(self) -> None:
+        """A log as long as the limit is not compacted; one entry more is."""
+        self.disk = SimulatedDisk()
+        self.store = self.open_store()
+        self.compactor = Compactor(self.store, self.start, self.faults.append)
+        self.change("a", "b")
+        self.compactor.begin_if_due()
+        self.assertEqual(self.children, [])
+        self.change("c")
+        self.compactor.begin_if_due()
+        self.assertEqual(len(self.children), 1)
+
+    def test_asked_for(self) -> None:
+        """BGSAVE's way: whatever the policy says, once, unless a child is at work."""
+        child = self.begun()
+        self.assertFalse(self.compactor.ask())
+        child.say(self.do_merge(child))
+        child.end("ended with status 0")
+        self.change("d")
+        self.compactor.begin_if_due()
+        self.assertEqual(len(self.children), 1)
+        self.assertTrue(self.compactor.ask())
+        self.compactor.begin_if_due()
+        self.assertEqual(len(self.children), 2)
+
+    def test_asked_for_with_nothing_to_do(self) -> None:
+        """An empty store is not compacted."""
+        self.disk = SimulatedDisk()
+        self.store = self.open_store()
+        self.compactor = Compactor(self.store, self.start, self.faults.append)
+        self.assertTrue(self.compactor.ask())
+        self.compactor.begin_if_due()
+        self.assertEqual(self.children, [])
+
+    def failed(self, why: str) -> None:
+        """The compaction failed for this reason; a later one takes up where it was, and nothing is lost."""
+        self.assertIn(why, self.compactor.last_error)
+        self.assertEqual((self.store.compactions, self.faults), (0, []))
+        before = len(self.children)
+        self.start_error = None
+        self.compactor.begin_if_due()
+        self.assertEqual(len(self.children), before, "no pause after a failure")
+        self.change("d")
+        self.now_us += 10_000_000
+        self.compactor.begin_if_due()
+        child = self.children[before]
+        child.say(self.do_merge(child))
+        child.end("ended with status 0")
+        self.assertEqual((self.store.compactions, self.compactor.last_error), (1, ""))
+        self.assertEqual(self.recovered(), [b"a", b"b", b"c", b"d"])
+
+    def test_the_child_reports_an_error(self) -> None:
+        """It says why; its inputs are kept."""
+        child = self.begun()
+        child.say('{"error": "No space left on device"}')
+        self.assertTrue(child.released)
+        child.end("ended with status 1")
+        self.failed("No space left on device")
+
+    def test_the_child_dies(self) -> None:
+        """Without a report; the last line it printed is told."""
+        child = self.begun()
+        for line in ("Traceback (most recent call last):", "3", "MemoryError"):
+            child.say(line)
+        child.end("was killed by signal 9")
+        self.failed("the compaction process was killed by signal 9 without a report; MemoryError")
+
+    def test_the_child_dies_half_way(self) -> None:
+        """Its unfinished file is removed."""
+        child = self.begun()
+        self.disk.create(child.job.output).write_at(0, b"half a checkpoint")
+        child.end("was killed by signal 15")
+        self.assertNotIn(child.job.output, self.disk.names())
+        self.failed("was killed by signal 15")
+
+    def test_the_child_cannot_be_started(self) -> None:
+        """Too many processes, say."""
+        self.start_error = OSError(errno.EAGAIN, "Resource temporarily unavailable")
+        self.compactor.begin_if_due()
+        self.assertFalse(self.compactor.running)
+        self.failed("could not be started: [Errno 11] Resource temporarily unavailable")
+
+    def test_the_log_cannot_be_sealed(self) -> None:
+        """No room for a fresh log: nothing has changed, it is tried later, and the operator is told."""
+        self.disk.capacity_bytes = 0
+        with capturedLogs() as logs:
+            self.compactor.begin_if_due()
+        self.assertEqual((self.children, len(logs)), ([], 1))
+        self.assertIn("nothing is lost", logs[0]["log_format"])
+        self.disk.capacity_bytes = None
+        self.failed("the log could not be sealed: ")
+
+    def test_sealing_stops_half_way(self) -> None:
+        """The disk failed under the log: that is a fault, for whoever called."""
+        self.disk.fail("link", errno.EIO)
+        self.assertRaises(StorageFault, self.compactor.begin_if_due)
+        self.assertIsNotNone(self.store.failed)
+
+    def test_the_checkpoint_cannot_be_put_in_place(self) -> None:
+        """So is this; nothing is asked of the store after it."""
+        child = self.begun()
+        report = self.do_merge(child)
+        self.disk.fail("rename", errno.EIO)
+        child.say(report)
+        child.end("ended with status 0")
+        self.assertEqual((len(self.faults), self.store.compactions), (1, 0))
+        self.assertEqual(self.recovered(), [b"a", b"b", b"c"])
+
+    def test_stopping(self) -> None:
+        """The child is killed; what it may still say changes nothing; no other begins."""
+        child = self.begun()
+        report = self.do_merge(child)
+        self.compactor.stop()
+        self.assertTrue(child.killed)
+        child.say(report)
+        child.end("was killed by signal 9")
+        self.compactor.begin_if_due()
+        self.assertEqual((self.store.compactions, self.compactor.last_error, len(self.children)), (0, "", 1))
+        self.assertEqual(self.recovered(), [b"a", b"b", b"c"])
+
+
+class MergeProcessTests(TestCase):
+    """The child process itself, a real one."""
+
+    def run_child(self, arrange: Callable[[MergeProcess, str], None]) -> Deferred[tuple[list[str], str]]:
+        """Seal a real store of one key and merge it. `arrange`: called with the child and each line it prints.
+
+        The result is the lines and how the child ended.
+        """
+        directory = os.path.abspath(self.mktemp())
+        store = Store(RealDisk(directory), lambda: 1_000_000, lambda length: bytes(length))
+        store.table.write(b"key", b"value")
+        commit = store.close_commit()
+        assert commit is not None
+        store.write(commit)
+        store.settle(commit, durable=False)
+        lines: list[str] = []
+        over: Deferred[tuple[list[str], str]] = Deferred()
+
+        def said(line: str) -> None:
+            lines.append(line)
+            arrange(child, line)
+
+        child = MergeProcess(reactor, directory, store.seal(), said, lambda how: over.callback((lines, how)))
+        self.addCleanup(store.close)
+        return over
+
+    def test_reports_and_ends_when_released(self) -> Deferred[None]:
+        """One line of JSON; then it waits for its release."""
+
+        def check(result: tuple[list[str], str]) -> None:
+            lines, how = result
+            self.assertEqual((len(lines), how), (1, "ended with status 0"))
+            self.assertGreater(json.loads(lines[0])["bytes"], 0)
+
+        return self.run_child(lambda child, line: child.release()).addCallback(check)
+
+    def test_killed(self) -> Deferred[None]:
+        """Its end is told, with the signal."""
+
+        def check(result: tuple[list[str], str]) -> None:
+            self.assertEqual(result[1], "was killed by signal 9")
+
+        return self.run_child(lambda child, line: child.kill()).addCallback(check)
+
+    def test_a_program_that_fails(self) -> Deferred[None]:
+        """What it complains of is told line by line."""
+        real = compactor.subprocess.Popen
+
+        def broken(arguments: list[str], **options: Any) -> Any:
+            return real([sys.executable, "-c", "print('one'); raise SystemExit('two')"], **options)
+
+        self.patch(compactor.subprocess, "Popen", broken)
+
+        def check(result: tuple[list[str], str]) -> None:
+            self.assertEqual((sorted(result[0]), result[1]), (["one", "two"], "ended with status 1"))
+
+        return self.run_child(lambda child, line: None).addCallback(check)
