@@ -24,7 +24,7 @@ from twisted.application.internet import TimerService
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -93,6 +93,7 @@ class KVStoreService(MultiService):
         self._ports: list[IListeningPort] = []
         self._trace: Trace | None = None
         self._syncing: Deferred[None] | None = None
+        self._expiring_soon: IDelayedCall | None = None
         self._starting = False
         self._refused: StartEnded | None = None
         self.port_numbers: list[int] = []
@@ -235,13 +236,15 @@ class KVStoreService(MultiService):
 
     def _expire(self) -> None:
         """Remove keys past their deadline, some at a time; sooner again if there are more."""
+        if self._expiring_soon is not None and self._expiring_soon.active():
+            return  # one is enough: the timer must not begin another row of hurried rounds
         table = self.store.table
         removed = table.remove_expired(_EXPIRED_AT_ONCE)
         table.pending.undo.clear()
         if table.pending.operations:
             self.commit.schedule()
         if removed == _EXPIRED_AT_ONCE:
-            self._reactor.callLater(_EXPIRY_HURRY_S, self._guarded, self._expire)
+            self._expiring_soon = self._reactor.callLater(_EXPIRY_HURRY_S, self._guarded, self._expire)
 
     def _sync_in_background(self) -> None:
         """--sync everysec: a sync of a second's worth of writes takes long; a thread waits for it."""
@@ -284,6 +287,10 @@ class KVStoreService(MultiService):
     async def _stop(self) -> None:
         for port in self._ports:
             await _deferred(port.stopListening())
+        if self._expiring_soon is not None and self._expiring_soon.active():
+            self._expiring_soon.cancel()
+        if self._syncing is not None:
+            await self._syncing  # a thread has the file that is about to be closed
         self.compactor.stop()
         self._guarded(self._last_commit)
         for protocol in list(self.factory.protocols.values()):
