@@ -22,20 +22,19 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kvstore.base.address import Address
 from kvstore.client.raw import RawConnection, resp_request
-from kvstore.testing.linearizability import UNKNOWN, Operation, check
+from kvstore.testing.linearizability import REFUSED, UNKNOWN, Operation, check
 from kvstore.testing.server_process import ServerProcess
 
 _CLIENTS = 6
-#: Operations of one client after the kill; before it, it works until it is killed, which is within so many seconds.
+#: Operations of one client after the start; before it, it works until the server is gone.
 _OPERATIONS = 40
-_LONGEST_S = 0.25
 
 
 @dataclass
@@ -46,6 +45,7 @@ class Counts:
     kills: int = 0
     operations: int = 0
     unknown: int = 0
+    refused: int = 0
     groups: int = 0
     check_seconds: float = 0.0
     by_command: Counter[str] = field(default_factory=Counter)
@@ -55,7 +55,14 @@ class _Client:
     """One client in one phase of a history: a thread that works until it is done or its server is gone."""
 
     def __init__(
-        self, name: str, port: int, prefix: bytes, chance: random.Random, values: Any, endless: bool = False
+        self,
+        name: str,
+        port: int,
+        prefix: bytes,
+        chance: random.Random,
+        values: Iterator[int],
+        padding_bytes: int = 0,
+        endless: bool = False,
     ) -> None:
         self.history: list[Operation] = []
         self.error: Exception | None = None
@@ -63,6 +70,7 @@ class _Client:
         self._prefix = prefix
         self._chance = chance
         self._values = values
+        self._padding = b"x" * padding_bytes
         self._endless = endless
         self._connection = RawConnection(Address("127.0.0.1", port))
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -159,7 +167,7 @@ class _Client:
         return b"%b:%b:%d" % (self._prefix, kind, self._chance.randrange(count))
 
     def _value(self) -> bytes:
-        return b"v%d" % next(self._values)
+        return b"v%d%b" % (next(self._values), self._padding)
 
     # Calling
 
@@ -174,6 +182,8 @@ class _Client:
         reply = self._connection.reply()
         if reply["result"] == "success":
             return ("success", json.dumps(reply["value"]).encode()) if "value" in reply else ("success",)
+        if reply["error"].startswith("Errors writing to the log"):
+            return (REFUSED,)
         assert reply == {"result": "failure", "error": "no such key"}, reply
         return ("failure",)
 
@@ -186,7 +196,7 @@ class _Client:
         except OSError:
             self._note(words, began, UNKNOWN)
             raise
-        self._note(words, began, result)
+        self._note(words, began, _refused(result, words[0]))
 
     def _note(self, words: tuple[Any, ...], began: float, result: Any, ended: float | None = None) -> None:
         self.history.append(Operation(self._name, began, ended or time.monotonic(), words, result))
@@ -197,18 +207,32 @@ _KINDS: Sequence[Callable[[_Client], None]] = (
 )  # fmt: skip
 
 
+def _refused(result: Any, name: bytes) -> Any:
+    """The result with REFUSED for what a full disk refuses."""
+    if result == (REFUSED,) or (isinstance(result, str) and result.startswith("-MISCONF ")):
+        return REFUSED
+    if isinstance(result, list) and name in (b"EXEC", b"CAS"):
+        inner = [_refused(one, b"") for one in result]
+        return REFUSED if inner == [REFUSED] else inner
+    return result
+
+
 class ConcurrentRun:
     """Histories on one data directory, one after the other. Ends with `stop`.
 
     `data`: the directory. `seed`: of what the clients ask and when the server is killed. `options`: of the server.
-    `ending`: the signal that ends it in the middle of each history.
+    `ending`: the signal that ends it in the middle of each history, after `longest_s` seconds of load at most.
+    `padding_bytes`: how much longer each value is than it need be.
     """
 
     def __init__(
-        self, data: Path, seed: int, options: Sequence[str] = (), ending: signal.Signals = signal.SIGKILL
-    ) -> None:
+        self, data: Path, seed: int, options: Sequence[str] = (), ending: signal.Signals = signal.SIGKILL,
+        longest_s: float = 0.25, padding_bytes: int = 0,
+    ) -> None:  # fmt: skip
         self.seed = seed
         self.ending = ending
+        self._longest_s = longest_s
+        self._padding_bytes = padding_bytes
         self.counts = Counts()
         self._random = random.Random(seed)
         self._values = itertools.count(1)
@@ -229,7 +253,7 @@ class ConcurrentRun:
     def record(self) -> list[Operation]:
         """One history."""
         prefix = b"h%d" % self.counts.histories
-        killer = threading.Timer(self._random.uniform(0, _LONGEST_S), self.server.signal, [self.ending])
+        killer = threading.Timer(self._random.uniform(0, self._longest_s), self.server.signal, [self.ending])
         history = self._phase("before", prefix, killer)
         killer.join()
         status = self.server.wait()
@@ -252,6 +276,7 @@ class ConcurrentRun:
                 prefix,
                 random.Random(self._random.random()),
                 self._values,
+                self._padding_bytes,
                 killer is not None,
             )
             for number in range(_CLIENTS)
@@ -269,6 +294,9 @@ class ConcurrentRun:
         counts.operations += 1
         if operation.result is UNKNOWN:
             counts.unknown += 1
+            return
+        if operation.result is REFUSED or (isinstance(operation.result, list) and REFUSED in operation.result):
+            counts.refused += 1
             return
         name = operation.words[0].decode()
         if operation.words[3:] == (b"NX",):

@@ -12,7 +12,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvstore.testing.linearizability import UNKNOWN, NotLinearizable, Operation, check, execute
+from kvstore.testing.linearizability import REFUSED, UNKNOWN, NotLinearizable, Operation, check, execute
 from tests.concurrent_run import ConcurrentRun
 
 _K, _L = b"k", b"l"
@@ -31,7 +31,11 @@ def history(text: str) -> list[Operation]:
         client, called, returned, request, result = match.groups()
         blocks = [tuple(word.encode() for word in part.split(",")) for part in request.split("+")]
         words: tuple[Any, ...] = blocks[0] if len(blocks) == 1 else (b"EXEC", *blocks)
-        value = UNKNOWN if result == "?" else eval(result, {"OK": "+OK", "done": ("success",), "none": ("failure",)})
+        value = (
+            UNKNOWN
+            if result == "?"
+            else eval(result, {"OK": "+OK", "done": ("success",), "none": ("failure",), "refused": REFUSED})
+        )
         operations.append(Operation(client, float(called), float(returned), words, value))
     return operations
 
@@ -92,6 +96,15 @@ class RightHistoriesTests(SynchronousTestCase):
             b 11-12 CAS,k,1,2 -> [OK]
             c 11-13 CAS,k,1,3 -> None
             b 14-15 GET,k -> b"2"
+        """)
+
+    def test_refused(self) -> None:
+        """What was refused, alone or inside a block, has changed nothing."""
+        self.accept("""
+            a 1-2 SET,k,1 -> refused
+            b 3-4 GET,k -> None
+            a 5-6 SET,k,2+SET,l,2 -> [refused, OK]
+            b 7-8 MGET,k,l -> [None, b"2"]
         """)
 
     def test_random_histories_of_a_real_table(self) -> None:
@@ -183,6 +196,12 @@ class WrongHistoriesTests(SynchronousTestCase):
         self.refuse("a 1-2 SET,k,1 -> OK\na 3-9 GETSET,k,2 -> b'1'\nb 3-9 GETSET,k,3 -> b'1'")
         self.refuse("a 1-2 SET,k,1 -> OK\na 3-9 DEL,k -> 1\nb 3-9 DEL,k -> 1")
         self.refuse("a 1-2 INSERT,k,1 -> done\na 3-9 REMOVE,k -> done\nb 3-9 REMOVE,k -> done")
+
+    def test_refused_and_done(self) -> None:
+        """What was refused was done all the same; a block's reply lacks a part."""
+        self.refuse("a 1-2 SET,k,1 -> refused\nb 3-4 GET,k -> b'1'")
+        self.refuse("a 1-2 SET,k,1+SET,l,1 -> [OK, refused]\nb 3-4 GET,l -> b'1'")
+        self.refuse("a 1-2 SET,k,1+SET,l,1 -> [OK]")
 
     def test_one_bad_key_among_many(self) -> None:
         """Groups of keys are checked apart, and each of them is."""

@@ -29,6 +29,9 @@ from typing import Any, NamedTuple
 #: The result of an operation of which nothing came back.
 UNKNOWN: Any = type("Unknown", (), {"__repr__": lambda _: "UNKNOWN"})()
 
+#: The result of an operation, or of one inside a block, that was refused with an error: it must have changed nothing.
+REFUSED: Any = type("Refused", (), {"__repr__": lambda _: "REFUSED"})()
+
 #: (key, value) pairs of the keys that are there, sorted.
 State = tuple[tuple[bytes, bytes], ...]
 
@@ -114,11 +117,17 @@ def execute(table: dict[bytes, bytes], words: Sequence[Any]) -> Any:
 
 def step(state: State, operation: Operation) -> State | None:
     """The state after `operation`, or None if it cannot have given its result in `state`."""
-    if operation.words[0] == b"CAS" and operation.result is None:
-        return state  # somebody touched the key, which may have left its value as it was
+    words, seen = operation.words, operation.result
+    if seen is REFUSED or (words[0] == b"CAS" and seen is None):
+        return state  # CAS: somebody touched the key, which may have left its value as it was
+    if words[0] == b"EXEC" and isinstance(seen, list):
+        if len(seen) != len(words) - 1:
+            return None
+        words = (b"EXEC", *(inner for inner, one in zip(words[1:], seen, strict=True) if one is not REFUSED))
+        seen = [one for one in seen if one is not REFUSED]
     table = dict(state)
-    result = execute(table, operation.words)
-    if operation.result is not UNKNOWN and result != operation.result:
+    result = execute(table, words)
+    if seen is not UNKNOWN and result != seen:
         return None
     return tuple(sorted(table.items()))
 
