@@ -276,7 +276,7 @@ def _check_state(store: Store, damage: Damage, directory: Directory) -> None:
 def try_all(
     found: list[Directory], chosen: Callable[[], bool], seen: Callable[[str, str, str], None]
 ) -> list[ThirdOutcome]:
-    """Judge the damages that `chosen` picks. `seen`: called with directory, kind and outcome. Returns the third ones."""
+    """Judge the damages that `chosen` picks. `seen`: called with directory, kind and outcome. Returns third ones."""
     third = []
     with mock.patch.object(log, "ZERO_FILL_BYTES", _FILL_BYTES), mock.patch.object(checkpoint, "_FRAME_BYTES", 200):
         for number, directory in enumerate(found):

@@ -21,6 +21,7 @@ LAYERS = ["edge", "session", "commands", "wire", "store", "base"]
 #: Rooms beside the layers, and all that they may import.
 BESIDE = {
     "testing": {"kvstore.base"},
+    "tools": {"kvstore.base", "kvstore.store", "kvstore.client.progress"},
     "client": {"kvstore.base.jsontext", "kvstore.base.limits", "kvstore.base.errors", "kvstore.base.address"},
 }
 

@@ -21,10 +21,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from kvstore.base.errors import DirectoryInUse
+from kvstore.base.limits import MIB
 
 
 class File(Protocol):
@@ -103,6 +104,25 @@ def replace_with(disk: Disk, name: str, pieces: Iterable[bytes]) -> None:
         file.close()
     disk.rename(temporary, name)
     disk.sync_directory()
+
+
+def copy_file(source: Disk, name: str, target: Disk) -> None:
+    """Copy file `name` to another directory, replacing one of that name atomically. Raises OSError.
+
+    Durability: on disk, name and content, when this returns; after a crash before that it is not there, or whole.
+    """
+    file = source.open_read(name)
+    try:
+        replace_with(target, name, _pieces(file))
+    finally:
+        file.close()
+
+
+def _pieces(file: File) -> Iterator[bytes]:
+    offset = 0
+    while piece := file.read_at(offset, MIB):
+        yield piece
+        offset += len(piece)
 
 
 class RealFile:

@@ -1,0 +1,34 @@
+"""Save the state of a data directory, of a running server too, as a new data directory that a server can start on.
+
+The files are read as they are at some moment of the run, as `verify` does: a seal or a merge in the middle makes it
+read again, until checkpoint, segments and log fit together. What is saved holds every commit promised before the backup
+began. It is written as one fresh checkpoint, and read again to check it before this says that it is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from kvstore.base.errors import KVStoreError
+from kvstore.store.recovery import examine
+from kvstore.tools.directory import existing, look, new_directory, write_state
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line."""
+    parser.add_argument("directory", metavar="DIR")
+    parser.add_argument("out", metavar="OUT", help="the directory to make; it must not exist, or be empty")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The tool."""
+    found = look(existing(arguments.directory))
+    if found.live is None:
+        raise KVStoreError(f"{arguments.directory}: no server has used this directory yet; there is nothing to save")
+    out = new_directory(arguments.out)
+    write_state(out, found.values, found.deadlines, found.sequence, found.live.store)
+    copy = examine(out)
+    if (copy.values, copy.deadlines, copy.sequence) != (found.values, found.deadlines, found.sequence):
+        raise KVStoreError(f"{arguments.out}: what was written is not what is read; do not rely on this backup")
+    print(f"{arguments.out}: {len(copy.values)} keys as of commit {copy.sequence}, read again and equal")
+    return 0

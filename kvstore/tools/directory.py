@@ -1,0 +1,127 @@
+"""Data directories as the tools open and make them.
+
+`existing` opens one that must be there (a `RealDisk` alone would make it); with a progress bar, every byte read of a
+file moves it. `look` examines a directory that a server may be changing meanwhile. `write_new` makes one with a given
+state, which a server can start on: it belongs to no other directory, so none of their files can be mixed up.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+from kvstore.base.disk import Disk, RealDisk, RealFile
+from kvstore.base.errors import DamagedStore, KVStoreError
+from kvstore.client.progress import Progress
+from kvstore.store import checkpoint
+from kvstore.store.checkpoint import CheckpointHeader, CheckpointWriter
+from kvstore.store.log import create_log
+from kvstore.store.operations import encode_set
+from kvstore.store.recovery import LIVE, Examined, examine, new_log_header
+
+_TRIES = 20
+_PAUSE_SECONDS = 0.1
+
+
+class _CountedFile(RealFile):
+    def __init__(self, descriptor: int, count: Callable[[int], None]) -> None:
+        super().__init__(descriptor)
+        self._count = count
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        data = super().read_at(offset, length)
+        self._count(len(data))
+        return data
+
+
+class ReadDisk(RealDisk):
+    """A directory that is only read, with a progress bar. `label`: stands before the bar."""
+
+    def __init__(self, path: str, label: str) -> None:
+        super().__init__(path)
+        self._progress = Progress(label)
+        self._total = sum(os.path.getsize(self.describe(name)) for name in self.names())
+        self._read = 0
+
+    def open_read(self, name: str) -> RealFile:
+        """See `Disk`."""
+        return _CountedFile(os.open(self.describe(name), os.O_RDONLY | os.O_CLOEXEC), self._count)
+
+    def clear(self) -> None:
+        """Take the bar away, and begin again."""
+        self._progress.clear()
+        self._read = 0
+
+    def _count(self, size: int) -> None:
+        self._read += size
+        self._progress.show(self._read / max(self._total, 1))
+
+
+def existing(path: str, label: str = "reading") -> ReadDisk:
+    """The directory at `path`. Raises KVStoreError if there is none."""
+    if not os.path.isdir(path):
+        raise KVStoreError(f"{path} is no directory; give the --data directory of a server")
+    return ReadDisk(path, label)
+
+
+def look(disk: ReadDisk) -> Examined:
+    """Examine a directory without its lock. Raises DamagedStore, OSError.
+
+    A server may write, seal and merge meanwhile, and half of that can look like damage. So what looks damaged is
+    looked at again: it is damage if the same thing is found twice while no file changed, or always.
+    """
+    before: tuple[str, object] | None = None
+    for _ in range(_TRIES):
+        try:
+            return examine(disk)
+        except (DamagedStore, FileNotFoundError) as error:
+            now = (str(error), _fingerprint(disk))
+            if now == before:
+                raise
+            before, last = now, error
+            time.sleep(_PAUSE_SECONDS)
+        finally:
+            disk.clear()
+    raise last
+
+
+def _fingerprint(disk: RealDisk) -> object:
+    found = []
+    for entry in os.scandir(disk.path):
+        status = entry.stat()
+        found.append((entry.name, status.st_ino, status.st_size, status.st_mtime_ns))
+    return sorted(found)
+
+
+def new_directory(path: str) -> RealDisk:
+    """An empty directory, made if it is missing. Raises KVStoreError if there is anything in it."""
+    if os.path.lexists(path) and (not os.path.isdir(path) or os.listdir(path)):
+        raise KVStoreError(f"{path} is there already; give the name of a new directory")
+    return RealDisk(path)
+
+
+def write_state(
+    disk: Disk, values: dict[bytes, bytes], deadlines: dict[bytes, int], sequence: int, store: str | None = None
+) -> None:
+    """Put a checkpoint with this state, as of commit `sequence`, and an empty log after it in place of what is there.
+
+    `store`: whose directory it is; None for a new one. Durability: all on disk when this returns; a crash before that
+    leaves what was there, or a directory that refuses to be served.
+    """
+    now = time.time_ns() // 1000
+    header = new_log_header(store or os.urandom(16).hex(), sequence + 1, now, os.urandom)
+    salt = int.from_bytes(os.urandom(4), "big")
+    log = create_log(disk, LIVE + ".tmp", header)
+    log.close()
+    writer = CheckpointWriter(disk, checkpoint.NAME + ".tmp", CheckpointHeader(header.store, salt, sequence, now))
+    progress = Progress("writing")
+    for number, (key, value) in enumerate(values.items()):
+        writer.add(encode_set(key, value, deadlines.get(key)), 1)
+        progress.show(number / len(values))
+    writer.finish()
+    progress.clear()
+    disk.rename(checkpoint.NAME + ".tmp", checkpoint.NAME)
+    disk.sync_directory()
+    disk.rename(LIVE + ".tmp", LIVE)
+    disk.sync_directory()

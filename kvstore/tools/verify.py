@@ -1,0 +1,62 @@
+"""Check every byte of a data directory, change nothing, and say what a server would recover.
+
+Takes no lock, so a running server may hold the directory; then the answer is about a moment of the run. Exit status 0
+if a server would start, 1 if it would refuse, with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from datetime import UTC, datetime
+
+from kvstore.base.disk import RealDisk
+from kvstore.base.errors import DamagedStore
+from kvstore.tools.directory import existing, look
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line."""
+    parser.add_argument("directory", metavar="DIR")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The tool."""
+    disk = existing(arguments.directory, "verifying")
+    held = _is_held(disk)
+    try:
+        found = look(disk)
+    except DamagedStore as damage:
+        print(f"DAMAGED: {damage}")
+        return 1
+    if found.live is None:
+        print("empty: no server has used this directory yet")
+        return 0
+    time = datetime.fromtimestamp(found.time_us / 1e6, UTC).isoformat(" ", "milliseconds")
+    lines = [
+        ("verdict", "sound" if found.tail is None else "sound, but for a torn tail that was never promised"),
+        ("in use", "by a running server: what follows is about one moment of it" if held else "no"),
+        ("last commit", f"{found.sequence}, {time} UTC"),
+        ("promised up to", f"{found.durable}"),
+        ("keys", f"{len(found.values)}, of which {len(found.deadlines)} with a deadline"),
+        ("torn tail", f"at byte {found.tail.offset} of the live log: {found.tail.reason}" if found.tail else "none"),
+        ("checkpoint", f"{found.checkpoint_bytes} bytes"),
+        ("sealed segments", f"{len(found.segments)}, {found.segment_bytes} bytes"),
+        ("live log", f"commits from {found.live.first}, {found.entries} operations, frames end at {found.live_end}"),
+        ("left by a crash", ", ".join(found.leftovers) or "nothing"),
+    ]
+    for name, text in lines:
+        print(f"{name + ':':17}{text}")
+    return 0
+
+
+def _is_held(disk: RealDisk) -> bool:
+    """Whether a process holds the lock, as /proc/locks tells: trying the lock could refuse a server that starts now."""
+    if disk.LOCK not in disk.names():
+        return False
+    number = os.stat(disk.describe(disk.LOCK)).st_ino
+    try:
+        with open("/proc/locks", encoding="ascii") as locks:
+            return any(f":{number} " in line and "FLOCK" in line for line in locks)
+    except OSError:
+        return False

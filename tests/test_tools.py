@@ -1,0 +1,236 @@
+"""The operator's tools, on real directories: what they say, what they make, and that they change nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import kvstore
+from kvstore.base.disk import RealDisk
+from kvstore.store.archive import keep
+from kvstore.store.recovery import LIVE, examine
+from kvstore.store.store import Store
+from kvstore.testing.fates import AllLost
+from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.tools.main import main
+from kvstore.tools.words import from_json, to_json
+from tests.damage_run import Contents, directories
+
+
+class ToolTests(SynchronousTestCase):
+    """Each tool, on a directory with a checkpoint, two segments and a log, 15 commits in all."""
+
+    def setUp(self) -> None:
+        """A real directory with such files."""
+        self.directory = directories()[2]
+        self.path = self.place("data", self.directory.contents)
+
+    def place(self, name: str, contents: Contents) -> str:
+        """These files as a real directory; returns its path."""
+        path = os.path.join(os.path.abspath(self.mktemp()), name)
+        os.makedirs(path)
+        for file, data in contents.items():
+            with open(os.path.join(path, file), "wb") as out:
+                out.write(data)
+        return path
+
+    def new(self) -> str:
+        """The path of a directory that is not there yet."""
+        return os.path.abspath(self.mktemp())
+
+    def run_tool(self, *words: str) -> tuple[int, str]:
+        """Exit status, and what it printed to both streams."""
+        output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            status = main(words)
+        output.flush()
+        return status, output.buffer.getvalue().decode("utf-8")  # type: ignore[attr-defined]
+
+    def contents(self, path: str) -> Contents:
+        """The files of a directory."""
+        return {entry.name: open(entry.path, "rb").read() for entry in os.scandir(path) if entry.name != "lock"}
+
+    def damaged(self) -> str:
+        """The same directory with one byte of the first segment's second commit changed."""
+        name = LIVE + ".0000000000000007"
+        data = bytearray(self.directory.contents[name])
+        data[data.index(b"n1")] ^= 1
+        return self.place("damaged", {**self.directory.contents, name: bytes(data)})
+
+    def test_verify_sound(self) -> None:
+        """It tells the state, and changes nothing."""
+        status, text = self.run_tool("verify", self.path)
+        self.assertEqual(status, 0)
+        self.assertRegex(text, r"last commit: +15,")
+        self.assertRegex(text, f"keys: +{len(self.directory.state[0])},")
+        self.assertEqual(self.contents(self.path), self.directory.contents)
+
+    def test_verify_damaged(self) -> None:
+        """Status 1, file, offset and what to run."""
+        status, text = self.run_tool("verify", self.damaged())
+        self.assertEqual(status, 1)
+        for word in ("table.txn.0000000000000007", "byte", "checksum", "kvstore.tools repair"):
+            self.assertIn(word, text)
+
+    def test_a_directory_that_is_not_there(self) -> None:
+        """One line, status 1, and it is not made."""
+        path = self.new()
+        for tool in (["verify", path], ["repair", path], ["export", path], ["backup", path, self.new()]):
+            status, text = self.run_tool(*tool)
+            self.assertEqual((status, text.count("\n")), (1, 1), text)
+        self.assertFalse(os.path.exists(path))
+
+    def test_show_each_kind_of_file(self) -> None:
+        """Log, segment and checkpoint; for a person and as JSON lines."""
+        for name, commits in ((LIVE, 3), (LIVE + ".0000000000000007", 3), ("table.ckpt", None)):
+            path = os.path.join(self.path, name)
+            status, text = self.run_tool("show", path)
+            self.assertEqual((status, text.splitlines()[-1]), (0, "clean end"))
+            *shown, verdict = [json.loads(line) for line in self.run_tool("show", "--json", path)[1].splitlines()]
+            self.assertEqual(verdict, {"verdict": "clean end"})
+            self.assertIn(len(shown), (commits, len(shown) if commits is None else commits))
+            self.assertEqual(shown[0]["operations"][0][0], "SET")
+
+    def test_show_damage(self) -> None:
+        """The commits before it, then the verdict; status 1."""
+        status, text = self.run_tool("show", os.path.join(self.damaged(), LIVE + ".0000000000000007"))
+        self.assertEqual(status, 1)
+        self.assertIn("commit 7 ", text)
+        self.assertRegex(text.splitlines()[-1], r"stops at byte \d+: the checksum")
+
+    def test_repair_asks_first(self) -> None:
+        """Without --yes it only says what would be given up."""
+        path = self.damaged()
+        before = self.contents(path)
+        status, text = self.run_tool("repair", path)
+        self.assertEqual(status, 1)
+        self.assertIn("kept: commits up to 7", text)
+        self.assertIn("given up: commits 8 to 15", text)
+        self.assertEqual(self.contents(path), before)
+
+    def test_repair(self) -> None:
+        """The files are copied aside, the directory recovers, with the commits before the damage."""
+        path = self.damaged()
+        before = self.contents(path)
+        status, text = self.run_tool("repair", "--yes", path)
+        self.assertEqual(status, 0, text)
+        found = examine(RealDisk(path))
+        self.assertEqual((found.sequence, found.tail, found.segments, found.leftovers), (7, None, [], []))
+        self.assertIn(b"k20", found.values)
+        self.assertNotIn(b"k21", found.values)
+        self.assertEqual(self.contents(path + ".damaged-1"), before)
+
+    def test_repair_of_a_sound_directory(self) -> None:
+        """Changes nothing."""
+        self.assertEqual(self.run_tool("repair", "--yes", self.path)[0], 0)
+        self.assertEqual(self.contents(self.path), self.directory.contents)
+
+    def test_repair_takes_the_lock(self) -> None:
+        """A directory that a server holds is left alone."""
+        disk = RealDisk(self.path)
+        disk.lock()
+        self.addCleanup(disk.unlock)
+        status, text = self.run_tool("repair", "--yes", self.path)
+        self.assertEqual(status, 1)
+        self.assertIn("in use", text)
+
+    def test_restore_each_commit(self) -> None:
+        """From the checkpoint on, each commit can be gone back to; before it, the files do not reach."""
+        for sequence in range(6, 16):
+            out = self.new()
+            status, text = self.run_tool("restore", self.path, out, "--to-sequence", str(sequence))
+            self.assertEqual(status, 0, text)
+            found = examine(RealDisk(out))
+            self.assertEqual((found.sequence, b"live0" in found.values), (sequence, sequence >= 13))
+        self.assertEqual((found.values, found.deadlines), self.directory.state)
+        self.assertEqual(self.run_tool("restore", self.path, self.new(), "--to-sequence", "5")[0], 1)
+        self.assertEqual(self.run_tool("restore", self.path, self.new(), "--to-sequence", "16")[0], 1)
+
+    def test_restore_past_damage_is_refused(self) -> None:
+        """It names the commits that cannot be read; up to them it works."""
+        path = self.damaged()
+        status, text = self.run_tool("restore", path, self.new())
+        self.assertEqual(status, 1)
+        self.assertIn("commits 8 to 15 cannot be read", text)
+        self.assertEqual(self.run_tool("restore", path, self.new(), "--to-sequence", "7")[0], 0)
+
+    def test_export_and_import(self) -> None:
+        """All bytes come back."""
+        out, file = self.new(), self.new()
+        status, text = self.run_tool("export", self.path)
+        with open(file, "w", encoding="utf-8") as lines:
+            lines.write(text)
+        self.assertEqual((status, self.run_tool("import", out, file)[0]), (0, 0))
+        found = examine(RealDisk(out))
+        self.assertEqual((found.values, found.deadlines), self.directory.state)
+
+    def test_import_of_a_bad_line(self) -> None:
+        """Named by its number; nothing is made."""
+        out, file = self.new(), self.new()
+        for line in ("{}", "nonsense", '{"key":1,"value":"x"}', '{"key":"k","value":"x","deadline_ms":"soon"}'):
+            with open(file, "w", encoding="utf-8") as lines:
+                lines.write('{"key":"a","value":"b"}\n' + line + "\n")
+            status, text = self.run_tool("import", out, file)
+            self.assertEqual((status, os.path.exists(out)), (1, False))
+            self.assertIn("line 2 ", text)
+
+    def test_backup(self) -> None:
+        """A directory of its own with the same state; a taken name is refused."""
+        out = self.new()
+        self.assertEqual(self.run_tool("backup", self.path, out)[0], 0)
+        found = examine(RealDisk(out))
+        self.assertEqual((found.values, found.deadlines, found.sequence), (*self.directory.state, 15))
+        self.assertEqual(self.run_tool("backup", self.path, out)[0], 1)
+
+    def test_words(self) -> None:
+        """Any bytes become JSON and come back."""
+        for word in (b"", b"plain", "é".encode(), b"\xff\x00", b'{"base64":"x"}', b"\xed\xa0\x80"):
+            self.assertEqual(from_json(json.loads(json.dumps(to_json(word)))), word)
+
+
+class ArchiveTests(SynchronousTestCase):
+    """What `--keep-log` keeps."""
+
+    def test_kept_segments_reach_back(self) -> None:
+        """Segments and, at first, the checkpoint before them; again is no harm; another directory's are refused."""
+        contents, archive = directories()[2].contents, SimulatedDisk()
+        segments = sorted(name for name in contents if name.startswith(LIVE + "."))
+        source = SimulatedDisk.holding(contents)
+        keep(source, segments[:1], archive)
+        keep(source, segments, archive)
+        self.assertEqual(archive.crash(AllLost()).contents(), {k: v for k, v in contents.items() if k != LIVE})
+        foreign = SimulatedDisk.holding({segments[0]: contents[segments[1]]})
+        self.assertRaises(FileExistsError, keep, foreign, segments[:1], archive)
+
+    def test_restore_behind_a_merge(self) -> None:
+        """The server's own merge program keeps the segments; each commit can be gone back to."""
+        path, archive = os.path.abspath(self.mktemp()), os.path.abspath(self.mktemp())
+        clock = iter(range(1_700_000_000_000_000, 1 << 62))
+        environment = os.environ | {"PYTHONPATH": os.path.dirname(os.path.dirname(kvstore.__file__))}
+        disk = RealDisk(path)
+        self.addCleanup(disk.unlock)
+        store = Store(disk, lambda: next(clock), os.urandom)
+        for number in range(6):
+            store.table.write(b"key", b"%d" % number)
+            commit = store.close_commit()
+            store.write(commit)
+            store.sync()
+            store.settle(commit, durable=True)
+            if number in (1, 3):
+                job = store.seal()
+                words = [f"--keep-log={archive}", path, job.output, str(job.salt), str(job.covers), *job.segments]
+                done = subprocess.run([sys.executable, "-m", "kvstore.store.merge", *words], input=b"",
+                                      capture_output=True, check=True, env=environment)  # fmt: skip
+                store.finish_compaction(json.loads(done.stdout)["bytes"])
+        for number in range(6):
+            out = os.path.abspath(self.mktemp())
+            words = ["restore", path, out, "--archive", archive, "--to-sequence", str(number + 1)]
+            with contextlib.redirect_stdout(io.StringIO()):
+                self.assertEqual(main(words), 0)
+            self.assertEqual(examine(RealDisk(out)).values, {b"key": b"%d" % number})
