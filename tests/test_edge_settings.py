@@ -66,6 +66,7 @@ class SettingsTests(SynchronousTestCase):
             "project": "q",
             "owner": "o",
             "catalog": Address("::1", 1),
+            "keep_log_path": "/k",
             "trace_path": "/t",
             "max_clients": 1,
             "max_request_bytes": 1,

@@ -51,18 +51,23 @@ class Child(Protocol):
 
 @implementer(IReadDescriptor)
 class MergeProcess:
-    """A child process that merges. `said`: called with each line it prints; `ended`: once, with how it ended."""
+    """A child process that merges. `said`: called with each line it prints; `ended`: once, with how it ended.
+
+    `keep_log_path`: the archive that it copies the segments to, or None.
+    """
 
     def __init__(
-        self, reactor: Any, directory: str, job: MergeJob, said: Callable[[str], None], ended: Callable[[str], None]
-    ) -> None:
+        self, reactor: Any, directory: str, job: MergeJob, said: Callable[[str], None], ended: Callable[[str], None],
+        keep_log_path: str | None = None,
+    ) -> None:  # fmt: skip
         self._reactor = reactor
         self._said = said
         self._ended = ended
         self._output = b""
+        option = [] if keep_log_path is None else [f"--keep-log={keep_log_path}"]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "kvstore.store.merge", directory, job.output, str(job.salt), str(job.covers),
-             *job.segments],
+            [sys.executable, "-m", "kvstore.store.merge", *option, directory, job.output, str(job.salt),
+             str(job.covers), *job.segments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, close_fds=False,
             env=_environment(), cwd=directory,
         )  # fmt: skip

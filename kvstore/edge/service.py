@@ -169,7 +169,8 @@ class KVStoreService(MultiService):
         self._add_timers()
 
     def _start_merge(self, job: MergeJob, said: Callable[[str], None], ended: Callable[[str], None]) -> MergeProcess:
-        return MergeProcess(self._reactor, self.settings.data_path, job, said, ended)
+        settings = self.settings
+        return MergeProcess(self._reactor, settings.data_path, job, said, ended, settings.keep_log_path)
 
     def _add_timers(self) -> None:
         for period, work in ((_TICK_S, self._tick), (_EXPIRY_PERIOD_S, self._expire)):

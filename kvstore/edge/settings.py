@@ -43,6 +43,7 @@ class Settings:
     `compact_after_entries`: compact when the log holds more entries than this; None leaves it to the size policy.
     `group_limit`: most write requests in one commit, 0 for any number. `project`: the name to announce, None to
     announce nothing. `owner`: who runs the server, for the announcement. `catalog`: the host and UDP port announced to.
+    `keep_log_path`: the directory that merged segments are kept in, absolute, or None to remove them.
     `trace_path`: the trace file, absolute, or None. `max_clients`, `max_request_bytes`, `max_input_bytes`,
     `pause_reading_bytes`, `drop_client_bytes`: see the limits of these names. `idle_timeout_s`: a client that sent
     nothing for so many seconds is disconnected; 0 for never.
@@ -57,6 +58,7 @@ class Settings:
     project: str | None = None
     owner: str = "unknown"
     catalog: Address = _PUBLIC_CATALOG
+    keep_log_path: str | None = None
     trace_path: str | None = None
     max_clients: int = MAX_CLIENTS
     max_request_bytes: int = MAX_REQUEST_BYTES
@@ -81,6 +83,7 @@ class Settings:
             "compact-after": str(self.compact_after_entries or 0),
             "drop-client-bytes": str(self.drop_client_bytes),
             "group-limit": str(self.group_limit),
+            "keep-log": self.keep_log_path or "",
             "listen": " ".join(self.endpoints),
             "max-input-bytes": str(self.max_input_bytes),
             "max-request-bytes": str(self.max_request_bytes),

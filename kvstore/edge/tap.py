@@ -105,6 +105,13 @@ _ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
         host_and_port,
         f"HOST:PORT of the catalog to announce to. [default: ${CATALOG_VARIABLE}, else {DEFAULT_CATALOG}]",
     ),
+    (
+        "keep-log",
+        None,
+        data_directory,
+        "Keep sealed segments of the log in this directory when they are merged, for `kvstore restore --archive`."
+        " [default: remove them]",
+    ),
     ("trace", None, output_file, "Append one line per request to this file. [default: no trace]"),
     ("max-clients", str(MAX_CLIENTS), partial(whole_number, least=1, most=MOST_CLIENTS), "Most clients at once."),
     (
@@ -194,6 +201,7 @@ class Options(usage.Options):
             project=value["project"],
             owner=value["owner"] or _login_name(),
             catalog=value["catalog"] or _default_catalog(announcing=value["project"] is not None),
+            keep_log_path=value["keep-log"],
             trace_path=value["trace"],
             max_clients=value["max-clients"],
             max_request_bytes=value["max-request-bytes"],
@@ -217,6 +225,8 @@ class Options(usage.Options):
                 f"--max-input-bytes {self['max-input-bytes']!r}: "
                 f"give at least what --max-request-bytes says, {self['max-request-bytes']}"
             )
+        if value["keep-log"] is not None and os.path.realpath(value["keep-log"]) == os.path.realpath(value["data"]):
+            raise usage.UsageError(f"--keep-log {self['keep-log']!r}: give another directory than --data")
         for name in ("owner", "catalog"):
             if value[name] is not None and value["project"] is None:
                 raise usage.UsageError(

@@ -13,7 +13,8 @@ The child only ever writes one new file under a temporary name of its own. Renam
 removing the segments is left to the server, which holds the lock on the directory: a child that outlives its server
 can do no harm.
 
-As a program: `python -m kvstore.store.merge DIRECTORY OUTPUT SALT COVERS SEGMENT...` prints one JSON line, then waits
+As a program: `python -m kvstore.store.merge [--keep-log=DIR] DIRECTORY OUTPUT SALT COVERS SEGMENT...` (with the
+option it copies the segments to an archive, see there, when the merge is done) prints one JSON line, then waits
 for the end of its standard input: it keeps the old files open until the server has removed their names, so that the
 freeing of their blocks does not fall to the server.
 """
@@ -34,6 +35,7 @@ from kvstore.base.errors import DamagedStore, KVStoreError
 from kvstore.base.frame import FrameReader
 from kvstore.base.limits import MIB
 from kvstore.store import checkpoint
+from kvstore.store.archive import keep
 from kvstore.store.checkpoint import CheckpointHeader, CheckpointReader, CheckpointWriter
 from kvstore.store.log import FRAMES_AT, read_log_header
 from kvstore.store.operations import Operation, decode, encode_set
@@ -58,6 +60,8 @@ class KeyState(NamedTuple):
     value: bytes | None
     deadline_ms: int | None
 
+
+_KEEP_LOG = "--keep-log="
 
 GONE = KeyState(False, None, None)
 
@@ -193,6 +197,7 @@ def _merged(operation: Operation, changed: dict[bytes, KeyState]) -> bytes | Non
 
 def main(arguments: list[str]) -> int:
     """The program; see the module's docstring. Returns the exit status."""
+    archive = arguments.pop(0).removeprefix(_KEEP_LOG) if arguments[0].startswith(_KEEP_LOG) else None
     directory, output, salt, covers, *segments = arguments
     with contextlib.suppress(OSError):
         os.nice(19)
@@ -205,6 +210,8 @@ def main(arguments: list[str]) -> int:
                     _open(disk, files, name)
             started = time.monotonic()
             size = merge(disk, job, time.time_ns() // 1000)
+            if archive is not None:
+                keep(disk, segments, RealDisk(archive))
             report = {"bytes": size, "seconds": round(time.monotonic() - started, 3)}
         except (KVStoreError, OSError) as error:
             report = {"error": str(error)}  # type: ignore[dict-item]

@@ -136,8 +136,8 @@ def examine(disk: Disk) -> Examined:
 
 ADVICE = (
     "Nothing was changed. Run `python -m kvstore.tools verify DIR` (DIR: the data directory) to see what can be read; "
-    "then put back a backup, or `python -m kvstore.tools restore DIR --archive ARCHIVE --to-sequence N OUT`, or give up "
-    "what is damaged with `python -m kvstore.tools repair DIR`, which first says exactly what that is."
+    "then put back a backup, or `python -m kvstore.tools restore DIR --archive ARCHIVE --to-sequence N OUT`, or give "
+    "up what is damaged with `python -m kvstore.tools repair DIR`, which first says exactly what that is."
 )
 
 
