@@ -1,0 +1,376 @@
+"""The tree of services on a reactor in memory and a clock by hand; the data directory is a real one."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import time
+from types import SimpleNamespace
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvstore.base.disk import RealDisk
+from kvstore.base.errors import DirectoryInUse
+from kvstore.edge import service
+from kvstore.edge.protocol import KVStoreProtocol
+from kvstore.edge.service import KVStoreService, StartEnded, make_tree
+from kvstore.edge.settings import Settings
+from kvstore.store.store import Store
+
+
+class Transport(StringTransport):
+    """A client that takes every reply at once. `aborted`: whether it was cut off."""
+
+    aborted = False
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Take all it has, at once."""
+        super().registerProducer(producer, streaming)
+        while self.producer is not None:
+            self.producer.resumeProducing()
+
+    def abortConnection(self) -> None:
+        """Note it."""
+        self.aborted = True
+
+
+class ServiceTestCase(SynchronousTestCase):
+    """A server whose every surrounding is the test's: `reactor`, `now_us` (the wall clock), `exits`, both outputs."""
+
+    def setUp(self) -> None:
+        """Put them in place."""
+        self.reactor = MemoryReactorClock()
+        self.data_path = os.path.abspath(self.mktemp())
+        self.exits: list[int] = []
+        self.now_us = 2_000_000_000_000_000
+        clock = SimpleNamespace(time_ns=lambda: self.now_us * 1000, monotonic=time.monotonic)
+        self.patch(service, "time", clock)
+        self.patch(service, "_raise_file_limit", lambda max_clients: None)
+        self.output, self.errors = io.StringIO(), io.StringIO()
+        self.patch(sys, "__stdout__", self.output)
+        self.patch(sys, "__stderr__", self.errors)
+        self.patch(sys, "stderr", io.StringIO())  # twistd has put its log in the place of stderr
+
+    def make(self, **options: Any) -> KVStoreService:
+        """A server, not started; stopped after the test."""
+        settings = Settings(data_path=self.data_path, **options)
+        tree = KVStoreService(settings, self.reactor, self.exits.append)
+        self.addCleanup(lambda: self.stop(tree) if tree.running else None)
+        return tree
+
+    def start(self, **options: Any) -> KVStoreService:
+        """A server, started."""
+        tree = self.make(**options)
+        tree.startService()
+        return tree
+
+    def stop(self, tree: KVStoreService) -> None:
+        """Stop it; all there is to wait for in here is done at once."""
+        self.successResultOf(tree.stopService())
+
+    def connect(self, tree: KVStoreService) -> tuple[KVStoreProtocol, Transport]:
+        """A client."""
+        protocol, transport = tree.factory.buildProtocol(None), Transport()
+        assert isinstance(protocol, KVStoreProtocol)
+        protocol.makeConnection(transport)
+        return protocol, transport
+
+    def on_disk(self) -> Store:
+        """The store that a server started now would have. The one before must be stopped."""
+        disk = RealDisk(self.data_path)
+        store = Store(disk, lambda: self.now_us, os.urandom)
+        self.addCleanup(disk.unlock)
+        self.addCleanup(store.close)
+        return store
+
+
+class StartTests(ServiceTestCase):
+    """How it begins."""
+
+    def test_nothing_is_opened_before_the_start(self) -> None:
+        """twistd makes the tree before it becomes a daemon."""
+        make_tree(Settings(data_path=self.data_path), self.reactor)
+        self.assertFalse(os.path.exists(self.data_path))
+        self.assertEqual((self.reactor.tcpServers, self.reactor.getDelayedCalls()), ([], []))
+
+    def test_listens(self) -> None:
+        """On the port of loopback, and says so on standard output once it does."""
+        tree = self.start(port=6380)
+        (port, factory, _, interface) = self.reactor.tcpServers[0]
+        self.assertEqual((port, factory, interface), (6380, tree.factory, "127.0.0.1"))
+        self.assertEqual(self.output.getvalue(), f"Listening on port {tree.port_numbers[0]}\n")
+
+    def test_several_endpoints(self) -> None:
+        """Each has its line."""
+        self.start(port=0, listen=("tcp:7000", "unix:/tmp/socket"))
+        self.assertEqual([server[0] for server in self.reactor.tcpServers], [0, 7000])
+        self.assertEqual(self.reactor.unixServers[0][0], "/tmp/socket")
+        self.assertEqual(self.output.getvalue().count("Listening on "), 3)
+
+    def test_refused_for_the_directory(self) -> None:
+        """One line on stderr and in the log, and exit status 1; nothing is listened on."""
+        other = RealDisk(self.data_path)
+        other.lock()
+        self.addCleanup(other.unlock)
+        with capturedLogs() as logs:
+            error = self.assertRaises(StartEnded, self.make().startService)
+        self.assertEqual((error.code, self.reactor.tcpServers), (1, []))
+        self.assertRegex(self.errors.getvalue(), r"\Akvstore: .* is in use by another server .*\n\Z")
+        self.assertIn(self.errors.getvalue().strip(), [formatEvent(event) for event in logs])
+
+    def test_refused_for_the_port(self) -> None:
+        """The other endpoints do not matter then."""
+
+        def taken(port: int, *arguments: Any, **options: Any) -> Any:
+            raise CannotListenError("127.0.0.1", port, OSError(98, "Address already in use"))
+
+        self.patch(self.reactor, "listenTCP", taken)
+        tree = self.make(port=6380)
+        error = self.assertRaises(StartEnded, tree.startService)
+        self.assertEqual((error.code, self.exits), (1, []))
+        self.assertIn("cannot listen on tcp:6380:", self.errors.getvalue())
+        self.assertIn("choose another --port", self.errors.getvalue())
+
+    def test_a_refusal_is_heard_by_twistd_and_by_the_interpreter(self) -> None:
+        """twistd tells its waiting parent of an Exception, and of nothing else; SystemExit shows no traceback."""
+        self.assertTrue(issubclass(StartEnded, Exception) and issubclass(StartEnded, SystemExit))
+        self.assertEqual(str(StartEnded("kvstore: no")), "kvstore: no")
+
+    def test_what_recovery_found_is_told(self) -> None:
+        """Keys, commit, and a torn tail that was cut off."""
+        tree = self.start()
+        self.connect(tree)[0].dataReceived(b"SET a 1\r\n")
+        self.stop(tree)
+        log = os.path.join(self.data_path, "table.txn")
+        with open(log, "r+b") as file:
+            content = file.read()
+            file.seek(content.rindex(b"$1\r\n1\r\n") + 7)
+            file.write(b"torn")
+        with capturedLogs() as logs:
+            self.start()
+        lines = [formatEvent(event) for event in logs]
+        self.assertTrue(any("recovered 1 keys as of commit 1 " in line for line in lines), lines)
+        (torn,) = [formatEvent(event) for event in logs if event["log_level"] is LogLevel.warn]
+        self.assertIn("cut a torn tail", torn)
+
+
+class RunningTests(ServiceTestCase):
+    """What it does while it runs."""
+
+    def test_serves(self) -> None:
+        """A write is on disk when its reply leaves, at the end of the turn."""
+        tree = self.start()
+        protocol, transport = self.connect(tree)
+        protocol.dataReceived(b"SET a 1\r\n")
+        self.assertEqual(transport.value(), b"")
+        self.reactor.advance(0)
+        self.assertEqual((transport.value(), tree.store.durable_sequence), (b"+OK\r\n", 1))
+
+    def test_marks_what_is_on_disk(self) -> None:
+        """Within a second of the last commit the log says that it was promised; then nothing more is written."""
+        tree = self.start()
+        self.connect(tree)[0].dataReceived(b"SET a 1\r\n")
+        self.reactor.advance(0)
+        self.assertEqual(tree.store.log.mark.sequence, 0)
+        self.reactor.advance(1)
+        mark = tree.store.log.mark
+        self.assertEqual(mark.sequence, 1)
+        self.reactor.advance(1)
+        self.assertEqual(tree.store.log.mark, mark)
+
+    def test_expired_keys_are_removed_some_at_a_time(self) -> None:
+        """However many there are, no turn removes more than its share; all go, each with its record in the log."""
+        tree = self.start()
+        protocol, _ = self.connect(tree)
+        for number in range(8000):
+            protocol.dataReceived(b"SET k%d v PX 1\r\n" % number)
+        self.reactor.advance(0)
+        self.now_us += 2000
+        removed = []
+        while len(tree.store.table.values):
+            before = len(tree.store.table.values)
+            self.reactor.advance(0.01)
+            removed.append(before - len(tree.store.table.values))
+        self.assertLessEqual(max(removed), 2 * service._EXPIRED_AT_ONCE)  # the timer's round, and a hurried one
+        self.assertLessEqual(len([count for count in removed if count > service._EXPIRED_AT_ONCE]), 1)
+        self.stop(tree)
+        self.assertEqual(self.on_disk().table.values, {})
+
+    def test_idle_clients(self) -> None:
+        """--idle-timeout is looked after."""
+        tree = self.start(idle_timeout_s=1)
+        _, transport = self.connect(tree)
+        self.now_us += 1_500_000
+        self.reactor.advance(1)
+        self.assertTrue(transport.aborted)
+
+    def test_a_bug_in_a_timer(self) -> None:
+        """It is logged, and the timer goes on."""
+        tree = self.start()
+
+        def broken() -> None:
+            raise ZeroDivisionError("planted by a test")
+
+        self.patch(tree.store.table.scan_order, "age", broken)
+        self.reactor.advance(1)
+        self.reactor.advance(1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+        self.assertEqual(self.exits, [])
+
+    def test_trace(self) -> None:
+        """Each request has a line in the file, within a second."""
+        path = os.path.abspath(self.mktemp())
+        tree = self.start(trace_path=path)
+        self.connect(tree)[0].dataReceived(b"SET a 1\r\n")
+        self.reactor.advance(1)
+        with open(path, encoding="ascii") as trace:
+            self.assertIn("SET", trace.read())
+        self.stop(tree)
+
+    def test_everysec(self) -> None:
+        """A commit counts as durable when a thread's sync that began after it has ended; no seal meanwhile."""
+        syncs: list[tuple[Any, Deferred[None]]] = []
+
+        def in_thread(sync: Any) -> Deferred[None]:
+            syncs.append((sync, Deferred()))
+            return syncs[-1][1]
+
+        self.patch(service, "deferToThread", in_thread)
+        tree = self.start(sync="everysec", compact_after_entries=1)
+        protocol, transport = self.connect(tree)
+        protocol.dataReceived(b"SET a 1\r\n")
+        self.reactor.advance(0)
+        self.assertEqual((transport.value(), tree.store.durable_sequence), (b"+OK\r\n", 0))
+        self.reactor.advance(1)
+        protocol.dataReceived(b"SET b 1\r\n")
+        self.reactor.advance(0)
+        self.assertEqual((len(syncs), tree.compactor.running), (1, False))
+        self.reactor.advance(1)
+        self.assertEqual(len(syncs), 1)
+        sync, done = syncs[0]
+        sync()
+        done.callback(None)
+        self.assertEqual(tree.store.durable_sequence, 1)
+
+    def test_stopping_waits_for_the_thread(self) -> None:
+        """The log is not closed while a thread syncs it."""
+        syncing: Deferred[None] = Deferred()
+        self.patch(service, "deferToThread", lambda sync: syncing)
+        tree = self.start(sync="everysec")
+        self.connect(tree)[0].dataReceived(b"SET a 1\r\n")
+        self.reactor.advance(1)
+        self.reactor.advance(1)
+        stopped = tree.stopService()
+        self.assertNoResult(stopped)
+        syncing.callback(None)
+        self.successResultOf(stopped)
+        self.assertEqual((self.exits, self.on_disk().table.values), ([], {b"a": b"1"}))
+
+
+class FailStopTests(ServiceTestCase):
+    """After a failure of the disk the process ends, and nobody hears anything more."""
+
+    def check_failed(self, transports: list[Transport]) -> None:
+        """Every client was cut off without a word, and the process was told to end."""
+        self.assertEqual(self.exits[:1], [1])
+        self.assertTrue(all(transport.aborted and transport.value() == b"" for transport in transports))
+
+    def test_a_failed_sync(self) -> None:
+        """The replies that waited for it never leave."""
+        tree = self.start()
+        (one, first), (_, second) = self.connect(tree), self.connect(tree)
+
+        def failing() -> None:
+            raise OSError(5, "Input/output error")
+
+        self.patch(tree.store.log._file, "sync", failing)
+        one.dataReceived(b"SET a 1\r\n")
+        with capturedLogs() as logs:
+            self.reactor.advance(0)
+        self.check_failed([first, second])
+        (line,) = [formatEvent(event) for event in logs if event["log_level"] is LogLevel.critical]
+        self.assertRegex(line, r"^fail-stop: cannot sync table\.txn: .*Input/output error; .*start again to recover$")
+
+    def test_the_log_was_removed(self) -> None:
+        """It is found within a second, before anybody is told that a write is safe there."""
+        tree = self.start()
+        _, transport = self.connect(tree)
+        os.remove(os.path.join(self.data_path, "table.txn"))
+        self.reactor.advance(1)
+        self.check_failed([transport])
+
+    def test_a_failed_sync_in_the_thread(self) -> None:
+        """Under --sync everysec too."""
+        self.patch(service, "deferToThread", lambda sync: succeed(None).addCallback(lambda _: sync()))
+        tree = self.start(sync="everysec")
+        protocol, _ = self.connect(tree)
+        protocol.dataReceived(b"SET a 1\r\n")
+        self.reactor.advance(0)
+
+        def failing() -> None:
+            raise OSError(5, "Input/output error")
+
+        self.patch(tree.store.log._file, "sync", failing)
+        self.reactor.advance(1)
+        self.assertEqual(self.exits, [1])
+
+
+class StopTests(ServiceTestCase):
+    """A courtesy: the same as kill, with a last commit."""
+
+    def test_what_changed_is_committed(self) -> None:
+        """What is executed by then is on disk, acknowledged, and marked."""
+        tree = self.start()
+        protocol, transport = self.connect(tree)
+        protocol.dataReceived(b"SET a 1\r\n")
+        self.stop(tree)
+        self.assertEqual(transport.value(), b"+OK\r\n")
+        self.assertTrue(transport.disconnecting)
+        store = self.on_disk()
+        self.assertEqual((store.table.values, store.log.mark.sequence), ({b"a": b"1"}, 1))
+
+    def test_the_directory_is_free(self) -> None:
+        """Until then it is not."""
+        tree = self.start()
+        self.assertRaises(DirectoryInUse, RealDisk(self.data_path).lock)
+        self.stop(tree)
+        again = self.start()
+        self.assertTrue(again.running)
+
+    def test_every_policy_leaves_everything_on_disk(self) -> None:
+        """A stop under --sync no loses as little as any."""
+        for policy in ("everysec", "no"):
+            self.patch(service, "deferToThread", lambda sync: Deferred())
+            tree = self.start(sync=policy)
+            self.connect(tree)[0].dataReceived(b"INCR n\r\n")
+            self.stop(tree)
+            self.assertEqual(tree.store.durable_sequence, tree.store.settled_sequence())
+
+
+class FileLimitTests(SynchronousTestCase):
+    """As many files as clients may come, as far as the system lets us."""
+
+    def limits(self, soft: int, hard: int, max_clients: int) -> tuple[int, int] | None:
+        """What the limits are set to when they are these; None if they are left alone."""
+        changed: list[tuple[int, int]] = []
+        self.patch(service.resource, "getrlimit", lambda which: (soft, hard))
+        self.patch(service.resource, "setrlimit", lambda which, limits: changed.append(limits))
+        service._raise_file_limit(max_clients)
+        return changed[0] if changed else None
+
+    def test_raised(self) -> None:
+        """To what is needed, or the most that is allowed, which is then told; never lowered."""
+        unlimited = service.resource.RLIM_INFINITY
+        self.assertEqual(self.limits(1024, 100_000, 10_000), (10_064, 100_000))
+        self.assertEqual(self.limits(1024, unlimited, 10_000), (10_064, unlimited))
+        self.assertIsNone(self.limits(20_000, 100_000, 10_000))
+        self.assertIsNone(self.limits(unlimited, unlimited, 10_000))
+        with capturedLogs() as logs:
+            self.assertEqual(self.limits(1024, 4096, 10_000), (4096, 4096))
+        self.assertIn("only 4096 files", formatEvent(logs[0]))
