@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.edge import tap
+from kvstore.store.recovery import ADVICE
 from kvstore.testing.server_process import PATIENCE_S, StartFailed, command, environment
 from tests.server_process import Serving, Wire, eventually, new_directory
 
@@ -79,11 +80,11 @@ class StopChecks(Serving):
         self.assertEqual(server.wait(), 0)
 
     def test_nothing_is_left_behind(self) -> None:
-        """A server that ran and was stopped has its two files, and says at the next start that all is well."""
+        """A server that ran and was stopped has no files but its own, and says at the next start that all is well."""
         server = self.start()
         self.connect(server).ask("SET", "a", "1")
         server.stop()
-        self.assertEqual(sorted(os.listdir(server.data)), ["lock", "table.txn"])
+        self.assertLessEqual(set(os.listdir(server.data)), {"lock", "table.txn", "table.ckpt"})
         server.start()
         self.assertTrue(server.wait_for_line(re.compile(r".*recovered 1 keys as of commit 1 from ").match))
         self.assertEqual([line for line in server.log if "#warn" in line or "#error" in line], [])
@@ -116,12 +117,10 @@ class DaemonTests(Serving, SynchronousTestCase):
         return done
 
     def kill_daemon(self) -> None:
-        """Kill the one whose number the pidfile holds, if there is a pidfile; returns when it is gone."""
+        """Kill the one whose number the pidfile holds, if there is a pidfile."""
         if os.path.exists(self.path("twistd.pid")):
-            pid = self.pid()
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            eventually(lambda: not is_alive(pid))
+                os.kill(self.pid(), signal.SIGKILL)
 
     def path(self, name: str) -> str:
         """A file in the directory."""
@@ -147,7 +146,7 @@ class DaemonTests(Serving, SynchronousTestCase):
         with Wire(self.port()) as wire:
             self.assertEqual(wire.ask("SET", "a", "1"), b"OK")
             self.assertEqual(wire.info("server")["process_id"], str(self.pid()))
-            self.assertEqual(sorted(os.listdir(self.path("here"))), ["lock", "table.txn"])
+            self.assertIn("table.txn", os.listdir(self.path("here")))
             os.kill(self.pid(), signal.SIGTERM)
             self.assertEqual(wire.read_to_end(), b"")
         eventually(lambda: not os.path.exists(self.path("twistd.pid")))
@@ -159,6 +158,8 @@ class DaemonTests(Serving, SynchronousTestCase):
         with Wire(self.port()) as wire:
             wire.ask("SET", "a", "1")
             self.kill_daemon()
+        pid = self.pid()
+        eventually(lambda: not is_alive(pid))  # twistd starts none beside a process that is dying
         os.remove(self.path("twistd.log"))
         self.assertEqual(self.start_daemon("--port", "0", "--data", "here").returncode, 0)
         with Wire(self.port()) as wire:
@@ -209,7 +210,7 @@ class RefusedStartTests(Serving, SynchronousTestCase):
         """The line names the endpoint and the options that change it."""
         with self.start() as server:
             line = self.refused(port=server.port)
-        self.assertTrue(line.startswith(f"kvstore: cannot listen on tcp:{server.port}:interface=127.0.0.1: "), line)
+        self.assertTrue(line.startswith(f"kvstore: cannot listen on tcp:{server.port}:interface=127.0.0.1:"), line)
         self.assertTrue(line.endswith("; choose another --port or --listen"), line)
 
     def test_damaged_log(self) -> None:
@@ -225,12 +226,11 @@ class RefusedStartTests(Serving, SynchronousTestCase):
             log.seek(content.index(b"value 1"))
             log.write(b"Value")
         line = self.refused(data=server.data)
-        pattern = rf"kvstore: {re.escape(path)} is damaged at byte ([0-9]+): (.*)\. Nothing was changed\. (.*)"
-        found = re.fullmatch(pattern, line)
+        found = re.fullmatch(rf"kvstore: {re.escape(path)} is damaged at byte ([0-9]+): (.*)", line)
         assert found is not None, line
         self.assertTrue(content.index(b"value 0") < int(found[1]) < content.index(b"value 1"))
         self.assertIn("checksum", found[2])
-        self.assertIn("docs/FORMAT.md", found[3])
+        self.assertTrue(found[2].endswith(ADVICE))
         with open(path, "rb") as log:
             self.assertEqual(log.read(), content.replace(b"value 1", b"Value 1"))
 
