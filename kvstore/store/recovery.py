@@ -375,7 +375,21 @@ def _first_log(disk: Disk, now_us: int, random_bytes: Callable[[int], bytes]) ->
     disk.rename(LIVE + ".tmp", LIVE)
     disk.sync_directory()
     log.name = LIVE
+    _first_checkpoint(disk, log.header, now_us, random_bytes)
     return log
+
+
+def _first_checkpoint(disk: Disk, live: LogHeader, now_us: int, random_bytes: Callable[[int], bytes]) -> None:
+    """An empty checkpoint beside the first log: should the log go missing, what is left tells that there was one."""
+    salt = int.from_bytes(random_bytes(4), "big")
+    header = checkpoint.CheckpointHeader(live.store, salt, 0, now_us)
+    writer = checkpoint.CheckpointWriter(disk, checkpoint.NAME + ".tmp", header)
+    try:
+        writer.finish()
+    finally:
+        writer.abandon()
+    disk.rename(checkpoint.NAME + ".tmp", checkpoint.NAME)
+    disk.sync_directory()
 
 
 def new_log_header(store: str, first: int, now_us: int, random_bytes: Callable[[int], bytes]) -> LogHeader:
