@@ -12,9 +12,11 @@ import subprocess
 from collections.abc import Sequence
 
 from kvstore.client.raw import RawConnection, resp_request
+from scripts.experimenting.places import Loopback
 from scripts.experimenting.processors import Snapshot, usage
+from scripts.experimenting.readings import read_counters
 from scripts.experimenting.rows import ServerRow
-from scripts.experimenting.runs import Loopback, RunFailed, read_counters, serving
+from scripts.experimenting.runs import RunFailed, serving
 from scripts.experimenting.setup import Setup
 from scripts.experimenting.swarm import VALUE_BYTES
 from scripts.measuring.bench import NEVER_COMPACT

@@ -2,8 +2,8 @@
 
 A namespace made here has no name. It exists as long as a process is in it or a descriptor of it is open, so that
 nothing is left when this program ends, however that ends; the machine's own network is not touched at all. A process
-that is started, or a socket that is opened, inside `Host.inside()` belongs to that host for good, wherever its maker goes
-on: so the measuring program itself can ask a server over there.
+that is started, or a socket that is opened, inside `Host.inside()` belongs to that host for good, wherever its maker
+goes on: so the measuring program itself can ask a server over there.
 
 Joined they are by a veth pair. A delay is the kernel's, where it has netem (tc-netem(8)) and tc is installed. Where it
 has not, the hosts are joined by a pair of TUN devices instead, and the process between them, `wire`, hands each packet
@@ -12,8 +12,8 @@ acknowledgements are real. But it costs processor time, which is measured and gi
 
 The addresses are of TEST-NET-1 (RFC 5737), which belongs to nobody. Needs root, Linux, and ip (Debian: iproute2).
 
-Rejected: named namespaces (`ip netns add`), which stay when a program is killed; a relay of TCP connections with pauses,
-which hides the distance from TCP and would be what is measured.
+Rejected: named namespaces (`ip netns add`), which stay when a program is killed; a relay of TCP connections with
+pauses, which hides the distance from TCP and would be what is measured.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
@@ -135,10 +135,10 @@ class TwoHosts:
             self._cleanup.close()
             raise
 
-    # What a run needs to know of the place (see `runs.Loopback`)
+    # What a run needs to know of the place (see `places`)
 
     @property
-    def server_options(self) -> list[str]:
+    def server_options(self) -> Sequence[str]:
         """Options of the server, so that the clients reach it."""
         return ["--listen", f"tcp:{_PORT}:interface={SERVER_ADDRESS}"]
 
@@ -155,7 +155,7 @@ class TwoHosts:
         return self.clients.inside()
 
     @property
-    def link_pids(self) -> list[int]:
+    def link_pids(self) -> Sequence[int]:
         """Processes that belong to the link."""
         return [] if self.wire_pid is None else [self.wire_pid]
 

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from kvstore.base.limits import MIB
+from scripts.experimenting.places import Loopback
 from scripts.experimenting.processors import running_ns
 from scripts.experimenting.rows import CompactionRow, TenthRow, write_rows
-from scripts.experimenting.runs import Loopback, serving
+from scripts.experimenting.runs import serving
 from scripts.experimenting.setup import Setup
 from scripts.measuring.bench import NEVER_COMPACT
 from scripts.measuring.compaction import _LEAD_SECONDS as LEAD_SECONDS
@@ -37,7 +38,7 @@ class Busy(NamedTuple):
 
 
 class Course:
-    """Decides how long the load goes on: a while, the compaction, a while. Called every few milliseconds by the loop."""
+    """Decides how long the load goes on: a while, the compaction, a while. The loop calls it every few milliseconds."""
 
     def __init__(self, server: MeasuredServer, lead_seconds: float) -> None:
         self._server = server
@@ -93,8 +94,8 @@ def run(setup: Setup) -> None:
     rows = phases(loop.latencies, course, course.watch, keys)
     write_rows(setup.out, CompactionRow, rows)
     for row in rows:
-        print(f"{row.phase} ({row.seconds:.1f} s), {row.operation}: {row.per_second:,.0f} a second, p99 {row.p99_ms:.2f} ms,"
-              f" slowest {row.slowest_ms:.1f} ms", flush=True)  # fmt: skip
+        took = f"p99 {row.p99_ms:.2f} ms, slowest {row.slowest_ms:.1f} ms"
+        print(f"{row.phase} ({row.seconds:.1f} s), {row.operation}: {row.per_second:,.0f} a second, {took}", flush=True)
 
 
 def tenths(latencies: dict[str, Latencies], zero_ns: int) -> list[TenthRow]:
@@ -122,14 +123,16 @@ def phases(latencies: dict[str, Latencies], course: Course, watch: Watch, keys: 
         for operation, found in latencies.items():
             took = [t for b, t in zip(found.began, found.took, strict=True) if start <= b + t < end]
             seconds = (end - start) / 1e9
-            figures = [seconds, len(took), len(took) / seconds, *_quantiles_ms(took)]
             grown = memory if phase == "during" else (0.0, 0.0)
-            rows.append(CompactionRow(phase, operation, keys, CLIENTS, *(_short(f) for f in (*figures, *grown, *cpu))))
+            figures = [len(took) / seconds, *_quantiles_ms(took), *grown, *cpu]
+            about = (phase, operation, keys, CLIENTS, _short(seconds), len(took))
+            rows.append(CompactionRow(*about, *map(_short, figures)))
     return rows
 
 
 def _short(number: float) -> float:
-    return number if isinstance(number, int) else float(f"{number:.6g}")
+    """Six significant digits."""
+    return float(f"{number:.6g}")
 
 
 def _quantiles_ms(took_ns: Sequence[int]) -> list[float]:

@@ -17,7 +17,9 @@ def run(setup: Setup) -> None:
             print(f"{hosts.link}, {delay_ms:g} ms each way:", flush=True)
             for count in setup.effort.far_clients:
                 pace = _pace(setup.effort.swarm_pace, delay_ms)
-                found = Run(setup.next_number(), Load("swarm", count), hosts, pace).measure(DistanceRow, setup.directory)
+                found = Run(setup.next_number(), Load("swarm", count), hosts, pace).measure(
+                    DistanceRow, setup.directory
+                )
                 say(found)
                 rows += found
                 write_rows(setup.out, DistanceRow, rows)

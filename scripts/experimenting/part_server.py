@@ -13,8 +13,9 @@ from collections.abc import Sequence
 
 from scripts.experimenting import cross_check
 from scripts.experimenting.levelling import levelled_at, steps
+from scripts.experimenting.places import Loopback
 from scripts.experimenting.rows import ServerRow, write_rows
-from scripts.experimenting.runs import Load, Loopback, Run
+from scripts.experimenting.runs import Load, Run
 from scripts.experimenting.setup import Setup, say
 
 DEPTH = 16

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from scripts.experimenting.levelling import levelled_at, steps
+from scripts.experimenting.places import Loopback
 from scripts.experimenting.rows import ClientRow, PerfRow, write_rows
-from scripts.experimenting.runs import Load, Loopback, Run
+from scripts.experimenting.runs import Load, Run
 from scripts.experimenting.setup import Setup, say
 from scripts.experimenting.swarm import OPERATIONS
 

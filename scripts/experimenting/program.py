@@ -14,6 +14,7 @@ from pathlib import Path
 from kvstore.testing.server_process import ROOT
 from scripts.experimenting import part_compaction, part_distance, part_server, part_testperf
 from scripts.experimenting.network import NoNetwork
+from scripts.experimenting.readings import NotRead
 from scripts.experimenting.rows import MalformedData
 from scripts.experimenting.runs import RunFailed
 from scripts.experimenting.setup import FULL, QUICK, Setup
@@ -34,7 +35,17 @@ REPORT = "report"
 USUAL = ("testperf", "server", "compaction")
 
 #: What can go wrong without a bug in the program: it is said, and the next part is measured.
-_EXPECTED = (RunFailed, NoWindow, NoNetwork, NoCompaction, WrongReply, DidNotStart, OSError, subprocess.SubprocessError)
+_EXPECTED = (
+    RunFailed,
+    NotRead,
+    NoWindow,
+    NoNetwork,
+    NoCompaction,
+    WrongReply,
+    DidNotStart,
+    OSError,
+    subprocess.SubprocessError,
+)
 
 
 def parse_arguments(description: str, words: list[str] | None = None) -> argparse.Namespace:
@@ -43,7 +54,9 @@ def parse_arguments(description: str, words: list[str] | None = None) -> argpars
     parser.add_argument("names", metavar="PART", nargs="*", help=f"of {', '.join([*PARTS, REPORT])}")
     parser.add_argument("--two-hosts", action="store_true", help="the same as the part of that name; be root")
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes: to see that it works")
-    parser.add_argument("--check", action="store_true", help="write no report, but say whether it follows from the data")
+    parser.add_argument(
+        "--check", action="store_true", help="write no report, but say whether it follows from the data"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="where data and plots go (default: report)")
     parser.add_argument(
         "--directory", type=Path, metavar="DIR", default=Path(tempfile.gettempdir()),

@@ -18,17 +18,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from kvstore.base.address import Address
 from kvstore.client.raw import RawConnection, resp_request
 from kvstore.testing.server_process import ROOT, environment
 from scripts.experimenting import stages
+from scripts.experimenting.places import Place
 from scripts.experimenting.processors import Snapshot, usage
+from scripts.experimenting.readings import NotRead, Reading, between, read_counters
 from scripts.experimenting.rows import ClientRow, SumRow
 from scripts.experimenting.stages import Stage, Window
 from scripts.experimenting.swarm import OPERATIONS
@@ -86,87 +88,6 @@ class Load(NamedTuple):
     operations: Sequence[str] = OPERATIONS
 
 
-class Place(Protocol):
-    """Where server and clients are, and what is between them."""
-
-    link: str
-    delay_ms: float
-
-    @property
-    def server_options(self) -> list[str]:
-        """Options of the server, so that the clients reach it."""
-
-    @property
-    def link_pids(self) -> list[int]:
-        """Processes that belong to the link."""
-
-    def target(self, server: MeasuredServer) -> Address:
-        """Where the clients find the server."""
-
-    def at_server(self) -> AbstractContextManager[None]:
-        """Be where the server is."""
-
-    def at_clients(self) -> AbstractContextManager[None]:
-        """Be where the clients are."""
-
-
-class Loopback:
-    """Both on this host."""
-
-    link = "loopback"
-    delay_ms = 0.0
-    server_options: Sequence[str] = []
-    link_pids: Sequence[int] = []
-
-    def target(self, server: MeasuredServer) -> Address:
-        """Where the clients find the server."""
-        return server.address
-
-    def at_server(self) -> AbstractContextManager[None]:
-        """Be where the server is."""
-        return nullcontext()
-
-    def at_clients(self) -> AbstractContextManager[None]:
-        """Be where the clients are."""
-        return nullcontext()
-
-
-class Counters(NamedTuple):
-    """What INFO says of commits since the server started. `microseconds`: spent in them."""
-
-    commits: int
-    requests: int
-    microseconds: float
-
-
-class Reading(NamedTuple):
-    """Processors and commits at one time of the wall clock."""
-
-    at: float
-    processors: Snapshot
-    counters: Counters
-
-
-def read_counters(connection: RawConnection) -> Counters:
-    """Ask the server how many commits it has made. Raises OSError, RunFailed."""
-    connection.send(resp_request("INFO", "group_commit"))
-    reply = connection.resp()
-    try:
-        info = dict(line.split(":", 1) for line in reply.decode().splitlines() if ":" in line)
-        commits = int(info["commits"])
-        return Counters(commits, int(info["committed_requests"]), commits * float(info["microseconds_per_commit"]))
-    except (AttributeError, KeyError, ValueError) as error:
-        raise RunFailed(f"INFO group_commit of the server is not understood: {reply!r}") from error
-
-
-def between(readings: Sequence[Reading], window: Window) -> tuple[Reading, Reading]:
-    """The first and the last reading in a window. Raises RunFailed if there are not two."""
-    inside = [reading for reading in readings if window.start <= reading.at <= window.end]
-    if len(inside) < 2:
-        raise RunFailed(f"only {len(inside)} readings in a window of {window.end - window.start:.2f} s: measure for longer")
-    return inside[0], inside[-1]
-
-
 @contextmanager
 def serving(place: Place, directory: Path, *options: str) -> Iterator[MeasuredServer]:
     """A server on a new data directory, which goes with it. Raises DidNotStart."""
@@ -200,12 +121,12 @@ class Run:
     def measure(self, kind: type[SumKind], directory: Path) -> list[SumKind]:
         """Do it, once more if it is worth nothing; returns a row for each operation.
 
-        `directory`: on the disk that is to be measured. Raises RunFailed, NoWindow, DidNotStart, OSError.
+        `directory`: on the disk that is to be measured. Raises RunFailed, NotRead, NoWindow, DidNotStart, OSError.
         """
         for _ in range(_TRIES - 1):
             try:
                 return self._measure(kind, directory)
-            except (RunFailed, stages.NoWindow) as error:
+            except (RunFailed, NotRead, stages.NoWindow) as error:
                 print(f"once more: {error}", file=sys.stderr, flush=True)
         return self._measure(kind, directory)
 

@@ -1,4 +1,4 @@
-"""What all parts of the experiment share: where data and results go, how long to measure, and what is said meanwhile."""
+"""What all parts of the experiment share: where data and results go, how long to measure, what is said meanwhile."""
 
 from __future__ import annotations
 
@@ -86,6 +86,8 @@ def say(rows: Sequence[SumRow]) -> None:
     first = rows[0]
     what = [first.generator, f"--sync {first.sync}"]
     what += [f"--group-limit {first.group_limit}"] * bool(first.group_limit)
-    what += [f"depth {first.depth}"] * (first.depth > 1) + [f"{first.link} {first.delay_ms:g} ms"] * bool(first.delay_ms)
+    what += [f"depth {first.depth}"] * (first.depth > 1) + [f"{first.link} {first.delay_ms:g} ms"] * bool(
+        first.delay_ms
+    )
     sums = ", ".join(f"{row.operation} {row.per_second:,.0f}" for row in rows)
     print(f"{', '.join(what)}, {first.clients:3d} clients: {sums} a second", flush=True)

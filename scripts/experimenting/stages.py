@@ -68,7 +68,9 @@ def common_window(stages: Sequence[Stage]) -> Window:
     window = Window(max(stage.start for stage in stages), min(stage.end for stage in stages))
     if window.end <= window.start:
         late = max(stages, key=lambda stage: stage.start)
-        raise NoWindow(f"stage {late.name}: the last client began {window.start - window.end:.2f} s after the first ended")
+        raise NoWindow(
+            f"stage {late.name}: the last client began {window.start - window.end:.2f} s after the first ended"
+        )
     return window
 
 

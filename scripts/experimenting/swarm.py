@@ -1,17 +1,16 @@
 """Many clients in one process, at little cost: python -m scripts.experimenting.swarm HOST:PORT [options].
 
-What each connection sends is, byte for byte, what one scripts/TestPerf.py sends (a test compares them): the same four stages
-of JSON lines, documents of 100 bytes, ten of which share the member that is asked for; and what is printed at the end
-is the same JSON object, so that whoever reads the one can read the other. It differs in what it costs. One process
-serves all connections with epoll; a request is put together from a template, a reply is looked at only to see that
-it is whole and a success. That is some 10 microseconds for each request, most of it the kernel's, where TestPerf takes some
-100. With --depth D each connection has D requests on the way, one system call carries several, and the cost falls to
-2 microseconds.
+What each connection sends is, byte for byte, what one scripts/TestPerf.py sends (a test compares them): the same four
+stages of JSON lines, documents of 100 bytes, ten of which share the member that is asked for; and what is printed at
+the end is the same JSON object, so that whoever reads the one can read the other. It differs in what it costs. One
+process serves all connections with epoll; a request is put together from a template, a reply is looked at only to see
+that it is whole and a success. So most of what a request costs here are the kernel's two system calls; and with
+--depth D each connection has D requests on the way, so that one system call carries several.
 
 A connection has used up its documents when all of them are removed; the stage ends with the first, since then not all
-are running. Latency is from just before a request is handed to the kernel to just after its reply was read; replies that
-wait for this process to read them are counted as slow. The garbage collector is off. Exit status: 0, or 1 if an answer
-was wrong or did not come.
+are running. Latency is from just before a request is handed to the kernel to just after its reply was read; replies
+that wait for this process to read them are counted as slow. The garbage collector is off. Exit status: 0, or 1 if an
+answer was wrong or did not come.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A link with a delay, as a process: python -m scripts.experimenting.wire LEFT RIGHT DELAY_MS.
 
 LEFT and RIGHT are descriptors of TUN devices without packet information (the kernel's Documentation/networking/tuntap),
-inherited. What comes out of one goes into the other DELAY_MS later, in order, whole, and nothing is lost here. The delay
-counts from when the packet is read: while this process is busy or waits for a processor, it is longer. Runs until it
-is killed, or a device is gone.
+inherited. What comes out of one goes into the other DELAY_MS later, in order, whole, and nothing is lost here. The
+delay counts from when the packet is read: while this process is busy or waits for a processor, it is longer. Runs until
+it is killed, or a device is gone.
 """
 
 from __future__ import annotations
