@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
+from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
@@ -351,6 +352,18 @@ class StopTests(ServiceTestCase):
             self.connect(tree)[0].dataReceived(b"INCR n\r\n")
             self.stop(tree)
             self.assertEqual(tree.store.durable_sequence, tree.store.settled_sequence())
+
+
+class ReactorLimitTests(SynchronousTestCase):
+    """As many clients as the reactor can watch."""
+
+    def test_select(self) -> None:
+        """select(2) ends at 1024 files; the operator is told if that is fewer clients than asked for."""
+        select = SelectReactor.__new__(SelectReactor)
+        with capturedLogs() as logs:
+            allowed = [service._clients_allowed(clients, select) for clients in (959, 960, 961, 10_000)]
+        self.assertEqual((allowed, len(logs)), ([959, 960, 960, 960], 2))
+        self.assertEqual(service._clients_allowed(10_000, MemoryReactorClock()), 10_000)
 
 
 class FileLimitTests(SynchronousTestCase):

@@ -57,6 +57,12 @@ MAX_CLIENTS = 10_000
 #: What it may be set to at most. Linux: fs.nr_open, the most files one process may have open, is 1024 * 1024.
 MOST_CLIENTS = 1024 * 1024
 
+#: Files that are not clients': the log, the checkpoint, pipes to the compaction process, the reactor's own.
+OTHER_FILES = 64
+
+#: Most clients at once under Twisted's select reactor: select(2) watches no file whose number is FD_SETSIZE or more.
+MOST_CLIENTS_OF_SELECT = 1024 - OTHER_FILES
+
 #: Connections that may wait to be accepted. Past it a client's SYN is lost and it tries again after a second: Twisted's
 #: default of 50 shows when a few hundred clients come at once. Redis: tcp-backlog 511. Linux caps it at
 #: net.core.somaxconn, 4096 by default.

@@ -18,6 +18,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from twisted.application.internet import TimerService
@@ -25,12 +26,14 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from kvstore.base.disk import RealDisk
 from kvstore.base.errors import KVStoreError, StorageFault
+from kvstore.base.limits import MOST_CLIENTS_OF_SELECT, OTHER_FILES
 from kvstore.commands.context import Server
 from kvstore.edge.compactor import Compactor, MergeProcess
 from kvstore.edge.group_commit import GroupCommit, InLoopWriter
@@ -102,6 +105,7 @@ class KVStoreService(MultiService):
 
     def startService(self) -> None:
         """Recover, listen, announce. Raises SystemExit after saying why, if the start is refused."""
+        self.settings = replace(self.settings, max_clients=_clients_allowed(self.settings.max_clients, self._reactor))
         _raise_file_limit(self.settings.max_clients)
         try:
             self._open_store()
@@ -327,10 +331,18 @@ def _deferred(result: Any) -> Deferred[None]:
     return maybeDeferred(lambda: result)
 
 
+def _clients_allowed(max_clients: int, reactor: Any) -> int:
+    """As many clients as the reactor can watch, at most `max_clients`: one too many is told so, not just dropped."""
+    if not isinstance(reactor, SelectReactor) or max_clients <= MOST_CLIENTS_OF_SELECT:
+        return max_clients
+    _log.info("the select reactor serves {most} clients at most; others serve more", most=MOST_CLIENTS_OF_SELECT)
+    return MOST_CLIENTS_OF_SELECT
+
+
 def _raise_file_limit(max_clients: int) -> None:
     """Let the process have as many files open as it may have clients, as far as the hard limit allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = max_clients + 64
+    wanted = max_clients + OTHER_FILES
     if soft < wanted and soft != resource.RLIM_INFINITY:
         allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
