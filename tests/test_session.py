@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -466,6 +467,20 @@ class WatchingTests(SessionTestCase):
         self.one.ask("SET a 1")
         self.two.ask("GET b", "PING")
         self.assertEqual([each.commit for each in self.seen], [1, 0, 0])
+
+    def test_a_commit_in_the_middle_of_a_turn(self) -> None:
+        """It lets others go on, whose requests come after the one that made it, and do not overlap with it."""
+
+        def commit_now() -> None:
+            self.serving.commit()
+            self.two.ask("GET a")
+
+        self.serving.hooks.request_limit = 1
+        self.serving.hooks.commit_now = commit_now
+        self.one.ask("SET a 1", "SET b 1\n", '{"method":"insert","key":"c","value":1}')
+        self.assertEqual([each.client for each in self.seen], [1, 2, 1, 2, 1, 2])
+        for one, following in itertools.pairwise(self.seen):
+            self.assertLessEqual(one.ended_ns, following.started_ns)
 
     def test_monitor(self) -> None:
         """A client that says MONITOR is told to the edge; others are not."""

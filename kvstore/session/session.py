@@ -264,8 +264,6 @@ class Session:
         pending = self._call.table.pending
         pending.undo.clear()
         pending.requests += 1
-        if pending.requests >= self._hooks.request_limit:
-            self._hooks.commit_now()
 
     def _failed(self, error: RequestError, row: Command, request: list[bytes]) -> bytes:
         self._undo(row, request)
@@ -330,6 +328,9 @@ class Session:
             )  # fmt: skip
             for watcher in tuple(hooks.watchers):
                 watcher(executed)
+        # Only now: a commit lets waiting clients go on at once, and their requests come after this one.
+        if self._call.table.pending.requests >= hooks.request_limit:
+            hooks.commit_now()
         return encoded
 
     def _words(self, request: list[bytes]) -> tuple[bytes, list[bytes], str]:
