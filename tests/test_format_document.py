@@ -173,8 +173,10 @@ def read_segment(data: bytes, first: int, next_first: int, state: State) -> None
         raise Corruption(f"segment {first} ends with commit {state.sequence}; byte {at}")
 
 
-def newest_mark(data: bytes, salt: int) -> dict[str, str]:
-    """Section "The transaction log": of the two marks."""
+def read_marks(data: bytes, salt: int) -> int:
+    """Section "The transaction log": the commit up to which the two marks promise."""
+    if len(data) < 12288:
+        raise Corruption("shorter than its first three blocks")
     marks = []
     for at in (4096, 8192):
         try:
@@ -183,7 +185,10 @@ def newest_mark(data: bytes, salt: int) -> dict[str, str]:
             continue
     if not marks:
         raise Corruption("neither mark is valid")
-    return max(marks, key=lambda mark: int(mark["number"], 16))
+    newest = max(marks, key=lambda mark: int(mark["number"], 16))
+    if int(newest["sealed"], 16):
+        raise Corruption("the live log is a sealed segment")
+    return int(newest["sequence"], 16) + (1 if len(marks) == 1 else 0)
 
 
 def read_live(data: bytes, state: State) -> None:
@@ -192,11 +197,9 @@ def read_live(data: bytes, state: State) -> None:
     salt = int(header["salt"], 16)
     if int(header["first"], 16) != state.sequence + 1:
         raise Corruption("the live log does not follow")
-    mark = newest_mark(data, salt)
-    if int(mark.get("sealed", "0"), 16):
-        raise Corruption("the live log is a sealed segment")
+    promised_by_marks = read_marks(data, salt)
     at, promised = apply_frames(data, salt, state)
-    promised = max(promised, int(mark["sequence"], 16))
+    promised = max(promised, promised_by_marks)
     clean = not data[at:].strip(b"\0")
     found = at - 1
     while not clean and (found := data.find(b"+KV1 ", found + 1)) >= 0:
@@ -227,8 +230,8 @@ def read_directory(path: str) -> State:
     for number in set(numbers) - set(needed):
         other = read_block(segments[number], 0, "KVLOG1", 0)
         same_store(state, other)
-        if int(other["first"], 16) > covered and other != header:
-            raise Corruption(f"segment {number} is not needed, and not covered")
+        if int(other["first"], 16) > covered and segments[number] != live:
+            raise Corruption(f"segment {number} is not needed, not covered, and no second name of the live log")
     for number, following in zip(needed, [*needed, first][1:], strict=True):
         read_segment(segments[number], number, following, state)
     read_live(live, state)
@@ -513,9 +516,44 @@ class VerdictTests(SynchronousTestCase):
         self.assertEqual(self.live(lambda data: data[: self.last_at] + bytes(4096)), "corruption")
 
     def test_one_torn_mark_is_nothing_two_are_damage(self) -> None:
-        """Each alone, then both."""
+        """Each alone, then both: the one commit more that the other then promises is there."""
         self.assertEqual([self.live(flip(4096 + 50)), self.live(flip(8192 + 50))], ["clean", "clean"])
         self.assertEqual(self.live(lambda data: flip(4096 + 50)(flip(8192 + 50)(data))), "corruption")
+
+    def test_a_mark_that_is_not_valid_was_newer(self) -> None:
+        """The other one, from the log's creation, promises nothing; together they promise one commit."""
+        first_at = 12288
+        for mark_at in (4096, 8192):
+            torn = flip(mark_at + 50)
+            self.assertEqual(self.live(lambda data, torn=torn: torn(data)[:first_at]), "corruption")
+            self.assertEqual(self.live(lambda data, torn=torn: torn(data)[:first_at] + bytes(4096)), "corruption")
+            self.assertEqual(self.live(lambda data, torn=torn: torn(data)[: self.last_at]), "clean")
+        self.assertEqual(self.live(lambda data: data[:first_at]), "clean")
+
+    def test_a_log_shorter_than_its_first_blocks(self) -> None:
+        """No crash leaves one, since a log has its name only when it is whole."""
+        for length in (0, 1, 4095, 4096, 8192, 12287):
+            self.assertEqual(self.live(lambda data, length=length: data[:length]), "corruption")
+
+    def test_garbage_behind_a_sealed_segment(self) -> None:
+        """Though all of its commits can be read."""
+        for segment in self.segments():
+            for garbage in (lambda data: data[:-1] + b"x", lambda data: data + b"+KV1 ", lambda data: data + b"\0\1"):
+                self.assertEqual(self.change(segment.name, garbage), "corruption")
+            self.assertEqual(self.change(segment.name, lambda data: data + bytes(10)), "clean")
+
+    def test_the_live_log_from_before_it_was_sealed(self) -> None:
+        """Put back while its sealed segment is there; and again when that is merged."""
+        older = Path(self.directory, "table.txn").read_bytes()
+        writer = Writer(self.directory)
+        writer.store.table.write(b"later", b"1")
+        writer.commit()
+        writer.seal()
+        self.assertEqual(self.verdict(), "clean")
+        self.assertEqual(self.live(lambda _: older), "corruption")
+        writer.compact()
+        writer.stop()
+        self.assertEqual(self.live(lambda _: older), "corruption")
 
     def test_headers_and_padding(self) -> None:
         """Every byte of a first block is under its CRC."""
@@ -538,7 +576,13 @@ class VerdictTests(SynchronousTestCase):
         self.assertEqual(self.change("table.txn", lambda _: first), "corruption")
 
     def test_the_live_log_is_missing(self) -> None:
-        """While other files are there."""
+        """While other files are there: after the first start, too, the empty checkpoint is."""
+        os.remove(Path(self.directory, "table.txn"))
+        self.assertEqual(self.verdict(), "corruption")
+        writer = Writer(self.mktemp())
+        writer.stop()
+        self.directory = writer.directory
+        self.assertEqual(self.verdict(), "clean")
         os.remove(Path(self.directory, "table.txn"))
         self.assertEqual(self.verdict(), "corruption")
 
@@ -554,6 +598,10 @@ class VerdictTests(SynchronousTestCase):
         name = f"table.txn.{live.first:016x}"
         os.link(Path(self.directory, "table.txn"), Path(self.directory, name))
         self.assertEqual(self.verdict(), "clean")
+        os.remove(Path(self.directory, name))
+        shutil.copy(Path(self.directory, "table.txn"), Path(self.directory, name))
+        for other in (lambda data: data[:-1], lambda data: data + b"\0", flip(self.end), flip(4096 + 50)):
+            self.assertEqual(self.change(name, other), "corruption")
         os.remove(Path(self.directory, name))
         shutil.copy(self.segments()[-1], Path(self.directory, name))
         self.assertEqual(self.verdict(), "corruption")
