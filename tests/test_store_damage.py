@@ -60,6 +60,12 @@ class DamageTests(SynchronousTestCase):
         for length in (1, BLOCK_BYTES, 2 * BLOCK_BYTES, 3 * BLOCK_BYTES - 1):
             refused({LIVE: self.one_commit.contents[LIVE][:length]})
 
+    def test_log_deleted_from_a_directory_that_never_compacted(self) -> None:
+        """Refused instead of coming up empty: the empty checkpoint from the first start says that there was a log."""
+        contents = dict(self.log_alone.contents)
+        del contents[LIVE]
+        self.assertIn("the transaction log is missing", refused(contents).reason)
+
     def _live_from_before_its_sealing(self) -> Damage:
         newest = max(name for name in self.everything.contents if name.startswith(LIVE + "."))
         older = [copy[LIVE] for copy in self.everything.older if newest not in copy]
