@@ -37,8 +37,18 @@ _LOOK_AGAIN_S = 0.01
 def new_directory(cleanup: Callable[..., object]) -> str:
     """An empty directory with a short path, as sockets need; `cleanup` (such as a test's addCleanup) removes it."""
     directory = tempfile.mkdtemp(prefix="kvstore-test-")
-    cleanup(shutil.rmtree, directory, ignore_errors=True)
+    cleanup(_remove, directory)
     return directory
+
+
+def _remove(directory: str) -> None:
+    """Remove it, though the compaction process of a killed server may go on writing in there for a moment."""
+
+    def remove() -> bool:
+        shutil.rmtree(directory, ignore_errors=True)
+        return not os.path.exists(directory)
+
+    eventually(remove)
 
 
 def eventually(

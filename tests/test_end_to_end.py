@@ -23,8 +23,8 @@ SESSION = [
     (b"nonsense", b"-ERR unknown command 'nonsense', with args beginning with: "),
     (
         b"insert zebra fred",
-        b'{"result":"invalid","error":"value is not JSON (invalid literal, expected \'false\': line 1 column 1 (char 0));'
-        b' strings need double quotes"}',
+        b'{"result":"invalid","error":"value is not JSON (invalid literal, expected \'false\': line 1 column 1 '
+        b'(char 0)); strings need double quotes"}',
     ),
     (b"insert", b'{"result":"invalid","error":"wrong number of arguments for \'insert\' command; '
                 b'usage: insert key value"}'),
