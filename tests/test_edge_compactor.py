@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ from kvstore.edge.compactor import Compactor, MergeProcess
 from kvstore.store.compaction import CompactionPolicy
 from kvstore.store.merge import MergeJob, merge
 from kvstore.store.store import Store
+from kvstore.testing.server_process import PATIENCE_S, environment
 from kvstore.testing.simulated_disk import SimulatedDisk
 
 
@@ -300,3 +302,13 @@ class MergeProcessTests(TestCase):
             self.assertEqual((sorted(result[0]), result[1]), (["one", "two"], "ended with status 1"))
 
         return self.run_child(lambda child, line: None).addCallback(check)
+
+    def test_a_directory_that_is_gone(self) -> None:
+        """A child that outlives its server does not make the directory again that somebody has removed."""
+        directory = os.path.abspath(self.mktemp())
+        done = subprocess.run(
+            [sys.executable, "-m", "kvstore.store.merge", directory, "output", "1", "1", "segment"],
+            stdin=subprocess.DEVNULL, capture_output=True, env=environment(), timeout=PATIENCE_S,
+        )  # fmt: skip
+        self.assertEqual((done.returncode, done.stderr, os.path.exists(directory)), (1, b"", False))
+        self.assertIn("no directory", json.loads(done.stdout)["error"])

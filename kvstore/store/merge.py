@@ -201,6 +201,9 @@ def main(arguments: list[str]) -> int:
     directory, output, salt, covers, *segments = arguments
     with contextlib.suppress(OSError):
         os.nice(19)
+    if not os.path.isdir(directory):  # the server is gone and its directory removed: RealDisk would make it again
+        print(json.dumps({"error": f"there is no directory {directory} any more"}), flush=True)
+        return 1
     disk = RealDisk(directory)
     job = MergeJob(segments, output, int(covers), int(salt))
     with contextlib.ExitStack() as files:
