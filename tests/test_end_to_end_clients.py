@@ -336,7 +336,7 @@ class LimitTests(Serving, SynchronousTestCase):
 class IdleTests(Serving, SynchronousTestCase):
     """--idle-timeout."""
 
-    options = ("--idle-timeout", "1")
+    options = ("--idle-timeout", "2")
 
     def test_silent_client_is_disconnected(self) -> None:
         """One that sends nothing is disconnected; one that does, even half a request now and then, is not."""
