@@ -340,6 +340,11 @@ class CommandTable:
         rows = [row for row in self.rows() if row.flags & (READ | WRITE) and not row.subcommands]
         return {name: row for row in rows for name in (row.name.encode(), row.name.lower().encode())}
 
+    @functools.cached_property
+    def verbs(self) -> dict[str, Command]:
+        """The verbs of our own, by their names in lower case: what a JSON line may call. As `plain`, for a full table."""
+        return {row.name.lower(): row for row in self.rows() if row.flags & VERB}
+
     def find(self, request: list[bytes]) -> Command:
         """The row for a request, in any case of letters; follows subcommands.
 

@@ -410,8 +410,8 @@ class Session:
             raise InvalidRequest("missing member 'method', a string such as \"lookup\"")
         if self._call.client.queued is not None:
             raise InvalidRequest("a JSON line cannot be part of a MULTI block; EXEC or DISCARD it first")
-        row = commands.by_name.get(method.upper().encode("utf-8", "surrogatepass"))
-        if row is None or not row.flags & VERB:
+        row = commands.verbs.get(method) or commands.verbs.get(method.lower())
+        if row is None:
             raise InvalidRequest(f"unknown method '{shorten(method.encode('utf-8', 'surrogatepass'))}'; try help")
         return row
 
