@@ -342,7 +342,7 @@ class CommandTable:
 
     @functools.cached_property
     def verbs(self) -> dict[str, Command]:
-        """The verbs of our own, by their names in lower case: what a JSON line may call. As `plain`, for a full table."""
+        """The verbs of our own, by their names in lower case: what a JSON line may call. For a full table."""
         return {row.name.lower(): row for row in self.rows() if row.flags & VERB}
 
     def find(self, request: list[bytes]) -> Command:
