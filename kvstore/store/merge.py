@@ -200,7 +200,7 @@ def main(arguments: list[str]) -> int:
     archive = arguments.pop(0).removeprefix(_KEEP_LOG) if arguments[0].startswith(_KEEP_LOG) else None
     directory, output, salt, covers, *segments = arguments
     with contextlib.suppress(OSError):
-        os.nice(19)
+        os.nice(10)
     if not os.path.isdir(directory):  # the server is gone and its directory removed: RealDisk would make it again
         print(json.dumps({"error": f"there is no directory {directory} any more"}), flush=True)
         return 1
