@@ -24,7 +24,6 @@ from scripts.experimenting.rows import (
     read_rows,
 )
 from scripts.experimenting.setup import ABOUT_NAME
-from scripts.experimenting.swarm import OPERATIONS
 
 Sum = TypeVar("Sum", bound=SumRow)
 
@@ -36,6 +35,11 @@ VARIANTS = {
     "deep": ("swarm", "always", 0, True),
     "redis-benchmark": ("redis-benchmark", "always", 0, False),
 }
+
+
+#: A processor of which this part is used is full; so are both, when less than that is left of them.
+FULL_PROCESSOR = 0.85
+FULL_MACHINE_IDLE = 0.2
 
 
 @dataclass(frozen=True)
@@ -158,20 +162,14 @@ def predicted_per_second(synced: SumRow, unsynced: SumRow) -> float:
 
 
 def limit(row: SumRow) -> str:
-    """What keeps a sum from being larger, by rules that the report states."""
-    if row.link != "loopback" and row.idle_cpu + row.disk_wait_cpu > 0.5 and committing_share(row) < 0.5:
-        return "distance"
-    if committing_share(row) >= 0.5:
-        return "the disk"
-    if row.server_cpu >= 0.85:
-        return "the server's processor"
-    if row.idle_cpu + row.disk_wait_cpu < 0.2:
+    """What keeps a sum from being larger: the first of these rules that is true, in the words of the report."""
+    idle, in_commits = row.idle_cpu + row.disk_wait_cpu, committing_share(row)
+    if idle < FULL_MACHINE_IDLE:
         return "both processors"
-    if row.clients_cpu >= 0.85 and row.generator == "swarm":
+    if row.server_cpu >= FULL_PROCESSOR:
+        return "the server's processor"
+    if row.server_cpu + in_commits >= FULL_PROCESSOR:
+        return "the disk" if in_commits >= row.server_cpu else "the server's processor, and the disk"
+    if row.clients_cpu >= FULL_PROCESSOR and row.generator == "swarm":
         return "the generator's processor"
-    return "too few clients"
-
-
-def operations() -> tuple[str, ...]:
-    """The four, in the order of the stages."""
-    return OPERATIONS
+    return "distance" if row.delay_ms else "too few clients"

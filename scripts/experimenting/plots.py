@@ -40,7 +40,7 @@ def testperf_throughput(data: Data, path: Path) -> bool:
             line(total, rows, lambda r: r.per_second, color=color, marker=marker, label=operation)
             line(each, rows, lambda r: r.per_second / r.clients, color=color, marker=marker, label=operation)
             rates = [data.client_rates(sync, row.clients, operation) for row in rows]
-            if all(rates):
+            if rows and all(rates):
                 each.fill_between(
                     numbers_of(rows), [r[0] for r in rates], [r[-1] for r in rates], color=color, alpha=0.2
                 )
@@ -69,10 +69,9 @@ def _guide(axis: Any, rows: Sequence[SumRow]) -> None:
 
 def _share_limits(axes: Any) -> None:
     """The same scale on all, so that they can be compared."""
-    low = min(axis.get_ylim()[0] for axis in axes)
-    high = max(axis.get_ylim()[1] for axis in axes)
+    limits = [axis.get_ylim() for axis in axes if axis.has_data()]
     for axis in axes:
-        axis.set_ylim(low, high)
+        axis.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
 
 
 def testperf_latency(data: Data, path: Path) -> bool:

@@ -6,7 +6,7 @@ not see:
     <!-- table NAME -->        the table of that name in `tables`, up to
     <!-- end -->
 
-    ... <!--v NAME-->1,234<!--/--> inserts a second ...        the value of that name in `values`
+    ... 1,234<!--NAME--> inserts a second ...        before the mark, the value of that name in `values`: a number
 
 Writing the report replaces what is between the marks, and nothing else. Checking it says whether that would change
 anything: whether the text follows from the data. Rejected: a template from which REPORT.md is made, since then there
@@ -26,11 +26,14 @@ from scripts.experimenting.values import NotMeasured, resolve
 REPORT_NAME = "REPORT.md"
 
 _TABLE = re.compile(r"(<!-- table ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-_VALUE = re.compile(r"(<!--v ([\w.-]+)-->)[^<]*?(<!--/-->)")
-_MARK = re.compile(r"<!-- table |<!-- end -->|<!--v |<!--/-->")
+_MARK = re.compile(r"<!--")
 
 #: What stands for a value that cannot be made of the data there is.
 UNKNOWN = "?"
+
+#: A number as `wording` writes it, or UNKNOWN, and its mark. The mark comes behind: a line that begins with one would
+#: not be part of its paragraph (CommonMark, HTML blocks).
+_VALUE = re.compile(r"(?:> )?(?:\d[\d,.]*|\?)(?:\s%)?(<!--([\w.-]+)-->)")
 
 
 class MalformedReport(Exception):
@@ -54,7 +57,7 @@ def _fill_tables(text: str, data: Data) -> str:
 
 def _fill_values(text: str, data: Data) -> str:
     def value(match: re.Match[str]) -> str:
-        return f"{match[1]}{value_text(match[2], data)}{match[3]}"
+        return f"{value_text(match[2], data)}{match[1]}"
 
     return _VALUE.sub(value, text)
 
@@ -71,11 +74,11 @@ def value_text(name: str, data: Data) -> str:
 
 
 def _check_marks(text: str) -> None:
-    """Raise MalformedReport if a mark has no partner: what follows it would never be kept in step."""
+    """Raise MalformedReport if a mark is not where it means something: what it marks would never be kept in step."""
     rest = _VALUE.sub("", _TABLE.sub("", text))
     if stray := _MARK.search(rest):
         line = rest[stray.start() :].splitlines()[0]
-        raise MalformedReport(f"a mark without its partner, or with another mark inside: {line[:80]!r}")
+        raise MalformedReport(f"a mark without its partner or its number: {line[:80]!r}")
 
 
 def write_report(root: Path, out: Path) -> bool:

@@ -5,11 +5,13 @@ A table of what was not measured is a line that says so, with the command that m
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from scripts.experimenting import tables_server, tables_testperf
-from scripts.experimenting.data import Data
-from scripts.experimenting.wording import ms
+from scripts.experimenting.data import Data, best, levelled, limit
+from scripts.experimenting.rows import SumRow
+from scripts.experimenting.swarm import OPERATIONS
+from scripts.experimenting.wording import count, ms
 from scripts.experimenting.wording import table as outline
 
 
@@ -46,6 +48,32 @@ def all_sums(data: Data) -> str:
     return outline("Every sum", columns, rows, "testperf server two-hosts")
 
 
+#: The curves of the report, for `limits`.
+_CURVES: list[tuple[str, Callable[[Data, str], Sequence[SumRow]], Sequence[str]]] = [
+    ("TestPerfs, `always`", lambda data, operation: data.perf_series("always", operation), OPERATIONS),
+    ("TestPerfs, `no`", lambda data, operation: data.perf_series("no", operation), OPERATIONS),
+    ("server, `always`", lambda data, operation: data.server_series("always", operation), OPERATIONS),
+    ("server, `no`", lambda data, operation: data.server_series("no", operation), ("insert", "remove")),
+    ("one sync per request", lambda data, operation: data.server_series("single", operation), ("insert", "remove")),
+    ("16 at a time", lambda data, operation: data.server_series("deep", operation), OPERATIONS),
+]
+
+
+def limits(data: Data) -> str:
+    """Where each curve of the report levels out, and why; the distances, which have few steps, at their largest sum."""
+    curves = [(f"{o}, {name}", list(of(data, o))) for name, of, ops in _CURVES for o in ops]
+    for link, delay_ms in data.distances():
+        for operation in ("insert", "lookup"):
+            found: list[SumRow] = list(data.distance_series(link, delay_ms, operation))
+            curves.append((f"{operation}, {link}, {delay_ms:g} ms away", found))
+    rows = []
+    for name, series in curves:
+        if top := best(series):
+            rows.append([name, str(levelled(series) or "-"), count(top.per_second), str(top.clients), limit(top)])
+    columns = ["curve", "levels out at", "largest sum/s", "at clients", "limited by"]
+    return outline("Where each curve levels out, and what keeps it there", columns, rows, "")
+
+
 TABLES: dict[str, Callable[[Data], str]] = {
     "warning": warning,
     "machine": machine,
@@ -66,4 +94,5 @@ TABLES: dict[str, Callable[[Data], str]] = {
     "distance": tables_server.distance,
     "each-client": tables_testperf.each_client,
     "all-sums": all_sums,
+    "limits": limits,
 }

@@ -111,7 +111,8 @@ def one_sync(data: Data) -> str:
             assert a is not None and b is not None
             rows.append(
                 [operation, str(clients), count(a.per_second), count(b.per_second),
-                 f"{a.per_second / b.per_second:.1f}", f"{a.requests_per_commit:.1f}", f"{a.commit_us:.0f}", f"{b.commit_us:.0f}", ms(a.p99_ms), ms(b.p99_ms)]
+                 f"{a.per_second / b.per_second:.1f}", f"{a.requests_per_commit:.1f}", f"{a.commit_us:.0f}",
+                 f"{b.commit_us:.0f}", ms(a.p99_ms), ms(b.p99_ms)]
             )  # fmt: skip
     columns = ["", "clients", "group commit/s", "one sync each/s", "ratio", "group", "µs a commit", "one sync: µs",
                "p99 ms", "one sync: p99 ms"]  # fmt: skip

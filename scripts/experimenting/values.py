@@ -24,7 +24,6 @@ from scripts.experimenting.data import (
     best,
     committing_share,
     levelled,
-    limit,
     predicted_per_second,
     thinking_ms,
     us_per_request,
@@ -105,7 +104,6 @@ FIELDS: dict[str, Callable[[Series], str]] = {
     "most": lambda rows: str(need(max((row.clients for row in rows), default=None))),
     "levelled": lambda rows: _levelled(rows),
     "times": lambda rows: f"{need(best(rows)).per_second / need(at(rows, 1)).per_second:.1f}",
-    "limit": _of_best(limit),
     "ping": _of(1, lambda r: ms(r.round_trip_ms)),
 }
 
@@ -113,7 +111,7 @@ FIELDS: dict[str, Callable[[Series], str]] = {
 def _levelled(rows: Series) -> str:
     if not rows:
         raise NotMeasured
-    return str(levelled(rows) or f"more than {rows[-1].clients}")
+    return str(levelled(rows) or f"> {rows[-1].clients}")
 
 
 # Of a compaction
@@ -174,17 +172,15 @@ def _durable_part(data: Data) -> str:
     return percent(synced.per_second / unsynced.per_second)
 
 
-def _prediction(data: Data) -> str:
-    """g / (S + g c) as a part of what was measured: the range over the steps from 4 clients on."""
+def _predictions(data: Data) -> list[float]:
+    """g / (S + g c) as parts of what was measured, from 4 clients on. Raises NotMeasured."""
     unsynced = data.server_series("no", "insert")
     parts = [
         predicted_per_second(row, without) / row.per_second
         for row in data.server_series("always", "insert")
         if row.clients >= 4 and (without := at(unsynced, row.clients)) is not None
     ]
-    if not parts:
-        raise NotMeasured
-    return f"{min(parts):.2f} to {max(parts):.2f}"
+    return need(parts or None)
 
 
 def _spread(data: Data) -> str:
@@ -205,7 +201,8 @@ OTHERS: dict[str, Callable[[Data], str]] = {
     "gain.16": _gain(COMPARED_CLIENTS),
     "gain.best": _gain(None),
     "durable-part": _durable_part,
-    "prediction": _prediction,
+    "prediction.least": lambda data: f"{min(_predictions(data)):.2f}",
+    "prediction.most": lambda data: f"{max(_predictions(data)):.2f}",
     "spread": _spread,
     "compaction.keys": _compaction(lambda r: f"{r.keys:,}"),
     "compaction.clients": _compaction(lambda r: str(r.clients)),
@@ -218,9 +215,7 @@ OTHERS: dict[str, Callable[[Data], str]] = {
     "compaction.after": lambda data: count(_compaction_sum("after", data)),
     "compaction.part": lambda data: percent(_compaction_sum("during", data) / _compaction_sum("before", data)),
     "near.delay": lambda data: f"{_place(data, 'near')[1]:g}",
-    "near.link": lambda data: _place(data, "near")[0],
     "far.delay": lambda data: f"{_place(data, 'far')[1]:g}",
-    "far.link": lambda data: _place(data, "far")[0],
 }
 
 
