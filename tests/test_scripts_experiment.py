@@ -295,6 +295,14 @@ class ReportTests(SynchronousTestCase):
         self.assertIn("\nbye 5 %<!--rule.gain-->.\n", filled)
         self.assertEqual(fill(filled, self.data), filled)
 
+    def test_values_of_every_form_are_replaced_whole(self) -> None:
+        """Negative numbers, shares, bounds and unknown values leave nothing of themselves behind."""
+        write_rows(self.out, ServerRow, [ServerRow(**vars(row(generator="swarm", clients=1, per_second=20000.0)))])
+        data = Data.read(self.out)
+        text = "is {}<!--clients-part.insert-->, at {}<!--perf.always.insert.levelled-->"
+        for old in (("?", "?"), ("-50 %", "16+"), ("1,234.5", "-7 %"), ("3\n  %", "0")):
+            self.assertEqual(fill(text.format(*old), data), text.format("-50 %", "16+"))
+
     def test_what_was_not_measured(self) -> None:
         """A value without data is a question mark, a table without data a line with the command."""
         self.assertEqual(fill("9<!--gain.16-->", self.data), f"{UNKNOWN}<!--gain.16-->")

@@ -33,7 +33,7 @@ UNKNOWN = "?"
 
 #: A number as `wording` writes it, or UNKNOWN, and its mark. The mark comes behind: a line that begins with one would
 #: not be part of its paragraph (CommonMark, HTML blocks).
-_VALUE = re.compile(r"(?:> )?(?:\d[\d,.]*|\?)(?:\s%)?(<!--([\w.-]+)-->)")
+_VALUE = re.compile(r"-?(?:\d[\d,.]*|\?)(?:\+|\s+%)?(<!--([\w.-]+)-->)")
 
 
 class MalformedReport(Exception):

@@ -42,11 +42,14 @@ _START_SECONDS = 30.0
 
 #: scripts/TestPerf.py's pause between stages, in seconds; the swarm's is given to it.
 _PERF_GAP_SECONDS = 1.0
-_SWARM_GAP_SECONDS = 0.25
+_SWARM_GAP_SECONDS = 0.4
 
 #: Until the first stage begins: for the programs to start, in seconds, and so much more for each.
 _LEAD_SECONDS = 1.0
 _LEAD_SECONDS_EACH = 0.15
+
+#: The swarm makes its connections one after the other; each takes a round trip, and something.
+_CONNECTING = 1.5
 
 #: How often processors and INFO are read in one stage.
 _READINGS = 10
@@ -137,7 +140,7 @@ class Run:
             options += ["--group-limit", str(load.group_limit)]
         with serving(self.place, directory, *options) as server:
             round_trip_ms = self._round_trip_ms(server)
-            reports, readings = self._run_clients(server)
+            reports, readings = self._run_clients(server, round_trip_ms)
         self.client_rows: list[ClientRow] = []
         rows = []
         for number, operation in enumerate(load.operations):
@@ -171,10 +174,11 @@ class Run:
         which = ["--gap", str(_SWARM_GAP_SECONDS), "--operations", ",".join(self.load.operations)]
         return [sys.executable, "-m", "scripts.experimenting.swarm", str(target), *many, *times, *which]
 
-    def _run_clients(self, server: MeasuredServer) -> tuple[list[dict[str, Any]], list[Reading]]:
+    def _run_clients(self, server: MeasuredServer, round_trip_ms: float) -> tuple[list[dict[str, Any]], list[Reading]]:
         """Run them all; returns what each printed, and the readings."""
         count = self.load.clients if self.load.generator == "TestPerf" else 1
-        start_at = time.time() + _LEAD_SECONDS + count * _LEAD_SECONDS_EACH
+        connecting_seconds = _CONNECTING * self.load.clients * round_trip_ms / 1000
+        start_at = time.time() + _LEAD_SECONDS + count * _LEAD_SECONDS_EACH + connecting_seconds
         words = self._command(self.place.target(server), start_at)
         clients = []
         try:

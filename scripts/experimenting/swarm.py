@@ -7,10 +7,11 @@ process serves all connections with epoll; a request is put together from a temp
 that it is whole and a success. So most of what a request costs here are the kernel's two system calls; and with
 --depth D each connection has D requests on the way, so that one system call carries several.
 
-A connection has used up its documents when all of them are removed; the stage ends with the first, since then not all
-are running. Latency is from just before a request is handed to the kernel to just after its reply was read; replies
-that wait for this process to read them are counted as slow. The garbage collector is off. Exit status: 0, or 1 if an
-answer was wrong or did not come.
+In the pause after the inserts more documents are inserted, so that the removes do not run out of them. Should they all
+the same, the stage ends with the first connection whose documents are gone, since then not all are running. Latency is
+from just before a request is handed to the kernel to just after its reply was read; replies that wait for this process
+to read them are counted as slow. The garbage collector is off. Exit status: 0, or 1 if an answer was wrong or did not
+come.
 """
 
 from __future__ import annotations
@@ -44,6 +45,11 @@ _RECEIVE_BYTES = 256 * 1024
 _POLL_SECONDS = 0.1
 _SILENCE_SECONDS = 30.0
 _SPARE_FILES = 50
+
+#: After the inserts more are made in this part of the pause, so many at a time on each connection: removes are faster,
+#: and would run out of documents.
+_SPARE_PART = 0.6
+_SPARE_DEPTH = 32
 
 
 class WrongReply(Exception):
@@ -101,7 +107,8 @@ class Connection:
 
     def start(self, operation: str) -> None:
         """Begin a stage."""
-        numbers = range(self.documents.inserted) if operation == "remove" else count_from()
+        inserted = self.documents.inserted
+        numbers = {"insert": count_from(inserted), "remove": range(inserted)}.get(operation, count_from())
         self.requests = map(getattr(self.documents, operation), numbers)
 
     def send(self, count: int) -> bool:
@@ -155,6 +162,15 @@ class Swarm:
         self._serve(lambda now: now < end, timings)
         self._finish()
         return timings
+
+    def insert_spare(self, seconds: float) -> None:
+        """Insert more documents for so long, many at a time and not timed. Raises WrongReply, OSError."""
+        for connection in self._by_descriptor.values():
+            connection.start("insert")
+            connection.send(_SPARE_DEPTH)
+        end = time.perf_counter() + seconds
+        self._serve(lambda now: now < end, None)
+        self._finish()
 
     def _serve(self, go_on: Callable[[float], bool], timings: Timings | None) -> None:
         """Answer each reply with the next request, until it is time or a connection has nothing left to ask."""
@@ -216,6 +232,8 @@ def run(arguments: argparse.Namespace) -> Iterator[Timings]:
         time.sleep(max(0.0, start + number * stage_period(arguments) - time.time()))
         yield swarm.stage(operation, arguments.warm_up, arguments.duration)
         gc.enable()
+        if operation == "insert" and "remove" in arguments.operations:
+            swarm.insert_spare(_SPARE_PART * arguments.gap)
 
 
 def stage_period(arguments: argparse.Namespace) -> float:

@@ -111,7 +111,7 @@ FIELDS: dict[str, Callable[[Series], str]] = {
 def _levelled(rows: Series) -> str:
     if not rows:
         raise NotMeasured
-    return str(levelled(rows) or f"> {rows[-1].clients}")
+    return str(levelled(rows) or f"{rows[-1].clients}+")
 
 
 # Of a compaction
