@@ -31,7 +31,9 @@ from kvstore.client.exchange import (
 )
 from kvstore.client.target import is_address, resolve
 
-_RECEIVE_BYTES = 256 * 1024
+#: Read at once. malloc maps buffers of 128 KiB or more anew for every reply, and gives them back (mallopt(3),
+#: M_MMAP_THRESHOLD): 10 us each.
+_RECEIVE_BYTES = 64 * 1024
 
 #: SO_LINGER with a time of 0: closing resets the connection and throws away what was not sent (socket(7)).
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
