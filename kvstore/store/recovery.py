@@ -322,6 +322,8 @@ def recover(disk: Disk, now_us: Callable[[], int], random_bytes: Callable[[int],
         log.write_mark(found.sequence, log.end)
         log.sync()
     disk.sync_directory()
+    if found.live.first == 1 and not found.checkpoint_bytes:  # killed in the middle of the first start
+        _first_checkpoint(disk, found.live, now_us(), random_bytes)
     return Recovered(found, log, copy)
 
 
