@@ -189,12 +189,12 @@ class RunTests(SynchronousTestCase):
     def test_a_run_of_each_generator(self) -> None:
         """Every operation has a row that agrees with itself: requests, processors, commits."""
         with tempfile.TemporaryDirectory() as directory:
-            for generator in ("TestPerf", "swarm"):
-                run = Run(7, Load(generator, 2, sync="no"), Loopback(), Pace(0.1, 0.5))
+            for load in (Load("TestPerf", 2, "no"), Load("swarm", 2, "no", operations=("insert", "remove"))):
+                run = Run(7, load, Loopback(), Pace(0.05, 0.4))
                 with contextlib.redirect_stderr(io.StringIO()):  # "once more", on a busy machine
                     rows = run.measure(PerfRow, Path(directory))
-                self.assertEqual([found.operation for found in rows], ["insert", "lookup", "query", "remove"])
-                self.assertEqual(len(run.client_rows), 8 if generator == "TestPerf" else 4)
+                self.assertEqual([found.operation for found in rows], list(load.operations))
+                self.assertEqual(len(run.client_rows), 8 if load.generator == "TestPerf" else 2)
                 for found in rows:
                     self._check(found)
             self.assertEqual(os.listdir(directory), [])
@@ -204,7 +204,7 @@ class RunTests(SynchronousTestCase):
         self.assertGreater(min(found.per_second, found.server_cpu, found.clients_cpu, found.round_trip_ms), 0)
         self.assertLessEqual(found.p50_ms, found.p99_ms)
         total = found.server_cpu + found.clients_cpu + found.other_cpu + found.disk_wait_cpu + found.idle_cpu
-        self.assertLess(abs(total - (os.cpu_count() or 1)), 0.5)
+        self.assertLess(abs(total - (os.cpu_count() or 1)), 0.8)
         self.assertEqual(bool(found.commits), found.operation in ("insert", "remove"))
         if found.commits:
             self.assertTrue(1 <= found.requests_per_commit <= 2)

@@ -30,6 +30,7 @@ from itertools import count as count_from
 from itertools import islice
 
 from kvstore.base.address import Address, parse_address
+from kvstore.base.limits import KIB
 from kvstore.client.timing import Timings
 from scripts.measuring.bench import allow_files
 
@@ -41,7 +42,9 @@ VALUE_BYTES = 100
 
 #: Once in each reply that we want, and in nothing else that we ask for.
 _SUCCESS = b'"success"'
-_RECEIVE_BYTES = 256 * 1024
+
+#: Read at once. A buffer of 128 KiB or more would be mapped and unmapped by malloc for every reply, at 8 us (mallopt(3)).
+_RECEIVE_BYTES = 16 * KIB
 _POLL_SECONDS = 0.1
 _SILENCE_SECONDS = 30.0
 _SPARE_FILES = 50

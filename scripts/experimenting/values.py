@@ -76,6 +76,7 @@ FIELDS: dict[str, Callable[[Series], str]] = {
     "one": _of(1, lambda r: count(r.per_second)),
     "one-p50": _of(1, lambda r: ms(r.p50_ms)),
     "one-client-us": _of(1, lambda r: f"{us_per_request(r.clients_cpu, r):.0f}"),
+    "one-commit-us": _of(1, lambda r: f"{r.commit_us:.0f}"),
     "at16": _of(16, lambda r: count(r.per_second)),
     "at16-p50": _of(16, lambda r: ms(r.p50_ms)),
     "at16-p99": _of(16, lambda r: ms(r.p99_ms)),
