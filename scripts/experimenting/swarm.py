@@ -43,7 +43,7 @@ VALUE_BYTES = 100
 #: Once in each reply that we want, and in nothing else that we ask for.
 _SUCCESS = b'"success"'
 
-#: Read at once. A buffer of 128 KiB or more would be mapped and unmapped by malloc for every reply, at 8 us (mallopt(3)).
+#: Read at once. malloc would map a buffer of 128 KiB or more anew for every reply, at 10 us (mallopt(3)).
 _RECEIVE_BYTES = 16 * KIB
 _POLL_SECONDS = 0.1
 _SILENCE_SECONDS = 30.0
