@@ -122,8 +122,8 @@ class Compactor:
     """Begins compactions when the store's policy asks for one, and sees them through.
 
     `start`: begins a merge: called with the job, and the two callbacks of `MergeProcess`. `fault`: called with a
-    StorageFault. `last_error`, `last_seconds`, `last_seal_seconds`, `last_finished_ms` (since the epoch): of the last
-    compaction.
+    StorageFault. `last_error`, `last_seconds`, `last_seal_seconds`, `last_finish_seconds`, `last_finished_ms` (since
+    the epoch): of the last compaction; sealing and finishing are what the loop waits for.
     """
 
     def __init__(
@@ -143,6 +143,7 @@ class Compactor:
         self.last_error = ""
         self.last_seconds = 0.0
         self.last_seal_seconds = 0.0
+        self.last_finish_seconds = 0.0
         self.last_finished_ms = 0
 
     @property
@@ -189,7 +190,9 @@ class Compactor:
             return
         try:
             if error is None:
+                finishing = time.monotonic()
                 self._store.finish_compaction(report["bytes"])
+                self.last_finish_seconds = time.monotonic() - finishing
                 self.last_error = ""
                 self.last_seconds = time.monotonic() - self._begun
                 self.last_finished_ms = time.time_ns() // 1_000_000

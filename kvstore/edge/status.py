@@ -54,6 +54,7 @@ def _persistence(service: KVStoreService) -> list[tuple[str, Any]]:
         ("compaction_in_progress", int(compactor.running)),
         ("last_compaction_seconds", f"{compactor.last_seconds:.3f}"),
         ("last_seal_milliseconds", f"{compactor.last_seal_seconds * 1e3:.3f}"),
+        ("last_finish_milliseconds", f"{compactor.last_finish_seconds * 1e3:.3f}"),
         ("last_compaction_error", compactor.last_error or "none"),
     ]
 
