@@ -16,7 +16,8 @@ can do no harm.
 As a program: `python -m kvstore.store.merge [--keep-log=DIR] DIRECTORY OUTPUT SALT COVERS SEGMENT...` (with the
 option it copies the segments to an archive, see there, when the merge is done) prints one JSON line, then waits
 for the end of its standard input: it keeps the old files open until the server has removed their names, so that the
-freeing of their blocks does not fall to the server.
+freeing of their blocks does not fall to the server. It frees them piece by piece: freed at once, hundreds of megabytes
+hold up the file system's journal, and with it the server's next sync, for 15 ms and more.
 """
 
 from __future__ import annotations
@@ -67,6 +68,9 @@ GONE = KeyState(False, None, None)
 
 #: Bytes of segments merged in one pass. The last states of their keys take up to three times as much memory.
 _PASS_BYTES = 32 * MIB
+
+_FREED_AT_ONCE_BYTES = 4 * MIB
+_FREEING_PAUSE_S = 0.005
 
 
 class Share(NamedTuple):
@@ -207,10 +211,12 @@ def main(arguments: list[str]) -> int:
     disk = RealDisk(directory)
     job = MergeJob(segments, output, int(covers), int(salt))
     with contextlib.ExitStack() as files:
+        old: list[File] = []
         try:
             for name in [*segments, checkpoint.NAME]:
                 with contextlib.suppress(FileNotFoundError):
-                    _open(disk, files, name)
+                    old.append(disk.open(name))
+                    files.callback(old[-1].close)
             started = time.monotonic()
             size = merge(disk, job, time.time_ns() // 1000)
             if archive is not None:
@@ -220,7 +226,16 @@ def main(arguments: list[str]) -> int:
             report = {"error": str(error)}  # type: ignore[dict-item]
         print(json.dumps(report), flush=True)
         sys.stdin.buffer.read()
+        for file in old:
+            _free(file)
     return 1 if "error" in report else 0
+
+
+def _free(file: File) -> None:
+    """Give back the blocks of a file that has no name any more, a piece at a time. Any other file is left as it is."""
+    while not file.is_linked() and (size := file.size()):
+        file.truncate(max(0, size - _FREED_AT_ONCE_BYTES))
+        time.sleep(_FREEING_PAUSE_S)
 
 
 if __name__ == "__main__":
