@@ -15,6 +15,7 @@ class FreeTests(SynchronousTestCase):
     """Replaced files are freed piece by piece, and only those."""
 
     def setUp(self) -> None:
+        """A directory with one file of 9 MiB."""
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.disk = RealDisk(directory.name)
