@@ -323,7 +323,7 @@ def recover(disk: Disk, now_us: Callable[[], int], random_bytes: Callable[[int],
         log.sync()
     disk.sync_directory()
     if found.live.first == 1 and not found.checkpoint_bytes:  # killed in the middle of the first start
-        _first_checkpoint(disk, found.live, now_us(), random_bytes)
+        _first_checkpoint_if_there_is_room(disk, found.live, now_us(), random_bytes)
     return Recovered(found, log, copy)
 
 
@@ -377,7 +377,7 @@ def _first_log(disk: Disk, now_us: int, random_bytes: Callable[[int], bytes]) ->
     disk.rename(LIVE + ".tmp", LIVE)
     disk.sync_directory()
     log.name = LIVE
-    _first_checkpoint(disk, log.header, now_us, random_bytes)
+    _first_checkpoint_if_there_is_room(disk, log.header, now_us, random_bytes)
     return log
 
 
@@ -392,6 +392,17 @@ def _first_checkpoint(disk: Disk, live: LogHeader, now_us: int, random_bytes: Ca
         writer.abandon()
     disk.rename(checkpoint.NAME + ".tmp", checkpoint.NAME)
     disk.sync_directory()
+
+
+def _first_checkpoint_if_there_is_room(
+    disk: Disk, live: LogHeader, now_us: int, random_bytes: Callable[[int], bytes]
+) -> None:
+    """On a full disk the server comes up without: it serves reads, and a later start tries again."""
+    try:
+        _first_checkpoint(disk, live, now_us, random_bytes)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
 
 
 def new_log_header(store: str, first: int, now_us: int, random_bytes: Callable[[int], bytes]) -> LogHeader:
