@@ -308,6 +308,7 @@ class Session:
             self.closing = True
             return resp.encode_error(request)
         hooks = self._hooks
+        requests = self._call.table.pending.requests
         before = self._needed
         self._needed = 0
         started_ns = time.perf_counter_ns()
@@ -329,7 +330,7 @@ class Session:
             for watcher in tuple(hooks.watchers):
                 watcher(executed)
         # Only now: a commit lets waiting clients go on at once, and their requests come after this one.
-        if self._call.table.pending.requests >= hooks.request_limit:
+        if requests < self._call.table.pending.requests >= hooks.request_limit:
             hooks.commit_now()
         return encoded
 
