@@ -12,6 +12,7 @@ from kvstore.base.errors import StorageFault
 from kvstore.edge import group_commit
 from kvstore.edge.group_commit import GroupCommit, InLoopWriter
 from kvstore.edge.settings import SyncPolicy
+from kvstore.edge.turn import Turn
 from kvstore.store.store import Commit, Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 
@@ -69,7 +70,7 @@ class GroupCommitTestCase(SynchronousTestCase):
 
     def make(self, writer: group_commit.Writer, policy: SyncPolicy = "always") -> GroupCommit:
         """Group commit with this writer."""
-        return GroupCommit(self.clock, self.store, writer, policy, self.faults.append, self.count_between)
+        return GroupCommit(Turn(self.clock), self.store, writer, policy, self.faults.append, self.count_between)
 
     def count_between(self) -> None:
         """What is called when no commit is in flight."""

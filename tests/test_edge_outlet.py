@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet import tcp
-from twisted.internet.error import ConnectionLost
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.limits import KIB, MIB
 from kvstore.edge.outlet import Outlet
+from kvstore.edge.turn import Turn
 
 
 class Socket:
@@ -45,10 +47,19 @@ class Transport(tcp.Connection):
         self.lost = False
         self.TLS = TLS
 
-    def writeSomeData(self, data: bytes) -> int | BaseException:
-        """Past the buffer, straight to the socket."""
+    @property
+    def socket(self) -> Any:
+        """The bare socket: what goes to it is past the buffer."""
+        return self
+
+    def send(self, data: bytes) -> int:
+        """As socket.send of a socket that does not block."""
         assert not self.buffered, "this would overtake what is buffered"
-        return ConnectionLost() if self.lost else self.kernel.take(data)
+        if self.lost:
+            raise ConnectionResetError
+        if not self.kernel.room:
+            raise BlockingIOError(errno.EAGAIN, "it is full")
+        return self.kernel.take(data)
 
     def write(self, data: bytes) -> None:
         """Buffer."""
@@ -93,7 +104,8 @@ class PlainTransport:
     unregisterProducer = Transport.unregisterProducer
     drain = Transport.drain
 
-    def writeSomeData(self, data: bytes) -> int:
+    @property
+    def socket(self) -> Any:
         """What the wrapper passes through from the bare socket beneath it."""
         raise AssertionError("this would go out unencrypted")
 
@@ -102,9 +114,13 @@ class OutletTests(SynchronousTestCase):
     """One outlet."""
 
     def outlet(self, transport: Any) -> Outlet:
-        """An outlet. `drained`: how often it said that the last byte went."""
-        self.drained = 0
-        return Outlet(transport, self.count_drained)
+        """An outlet. `drained`: how often it said that the last byte went; `stuck`: that there is more."""
+        self.drained = self.stuck = 0
+        return Outlet(transport, Turn(Clock()), self.count_stuck, self.count_drained)
+
+    def count_stuck(self) -> None:
+        """What the outlet calls when the socket did not take everything."""
+        self.stuck += 1
 
     def count_drained(self) -> None:
         """What the outlet calls."""
@@ -125,7 +141,7 @@ class OutletTests(SynchronousTestCase):
         transport = Transport(room=4)
         outlet = self.outlet(transport)
         outlet.send(b"0123456789")
-        self.assertEqual((transport.kernel.taken, outlet.unsent_bytes), (b"0123", 6))
+        self.assertEqual((transport.kernel.taken, outlet.unsent_bytes, self.stuck), (b"0123", 6, 1))
         transport.drain(3)
         self.assertEqual((transport.kernel.taken, outlet.unsent_bytes, self.drained), (b"0123456", 6, 0))
         transport.drain()
@@ -190,7 +206,7 @@ class OutletTests(SynchronousTestCase):
         """`drained` may send, even more than the socket takes."""
         transport = Transport(room=0)
         more = [b"c" * 10, b"b" * 10]
-        outlet = Outlet(transport, lambda: outlet.send(more.pop()) if more else None)
+        outlet = Outlet(transport, Turn(Clock()), lambda: None, lambda: outlet.send(more.pop()) if more else None)
         outlet.send(b"a")
         for _ in range(5):
             transport.drain(5)

@@ -21,7 +21,8 @@ from kvstore.commands.context import Server
 from kvstore.edge.group_commit import GroupCommit, InLoopWriter
 from kvstore.edge.protocol import KVStoreFactory, KVStoreProtocol
 from kvstore.edge.settings import Settings
-from kvstore.session.session import Hooks
+from kvstore.edge.turn import Turn
+from kvstore.session.execution import Hooks
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.wire.resp import pack
@@ -119,10 +120,11 @@ class ProtocolTestCase(SynchronousTestCase):
         self.faults: list[StorageFault] = []
         self.hooks = Hooks()
         writer = InLoopWriter(self.store, sync=True)
-        self.commit = GroupCommit(self.clock, self.store, writer, "always", self.faults.append, lambda: None)
+        turn = Turn(self.clock)
+        self.commit = GroupCommit(turn, self.store, writer, "always", self.faults.append, lambda: None)
         self.hooks.commit_now = self.commit.commit_now
         settings = Settings(data_path="/nowhere", **self.options)
-        self.factory = KVStoreFactory(settings, self.server, self.commit, self.hooks, self.faults.append)
+        self.factory = KVStoreFactory(settings, self.server, turn, self.commit, self.hooks, self.faults.append)
         self.connections = 0
 
     def connect(self, address: IAddress | None = None) -> Connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,7 +14,8 @@ from kvstore.base.limits import UNCOUNTED_INPUT_BYTES
 from kvstore.commands.context import Server
 from kvstore.edge.protocol import KVStoreFactory, KVStoreProtocol, Unfinished
 from kvstore.edge.settings import Settings
-from kvstore.session.session import Hooks
+from kvstore.edge.turn import Turn
+from kvstore.session.execution import Hooks
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from tests.server_process import Serving
@@ -49,7 +51,9 @@ class UnfinishedInputTests(SynchronousTestCase):
         settings = Settings(data_path="/nowhere", max_input_bytes=_LIMIT, max_request_bytes=_LIMIT)
         commit: Any = _NoCommits()
         store = Store(SimulatedDisk(), lambda: 0, bytes)
-        self.factory = KVStoreFactory(settings, Server(store, lambda: 0, {}, ""), commit, Hooks(), self.fail)
+        self.factory = KVStoreFactory(
+            settings, Server(store, lambda: 0, {}, ""), Turn(Clock()), commit, Hooks(), self.fail
+        )
 
     def client(self) -> tuple[KVStoreProtocol, _Transport]:
         """One more client."""
@@ -77,7 +81,7 @@ class UnfinishedInputTests(SynchronousTestCase):
         self.assertFalse(small.disconnecting)
         self.assertRegex(large.value(), rb"^-ERR the unfinished requests of all clients are too large.*\r\n$")
         self.assertEqual(self.factory.unfinished.total_bytes, 40_001)
-        self.assertEqual(first._parser.unread_bytes, 0)
+        self.assertEqual(first._session.unread_bytes, 0)
 
     def test_the_one_that_holds_most_may_be_the_one_that_sends(self) -> None:
         """It is dropped in the middle of its own read, and what it sends after that is not looked at."""

@@ -41,7 +41,7 @@ FILES_ALLOWED = {
 OUTSIDE = ("time", "random", "secrets", "socket", "select", "selectors", "threading", "asyncio", "subprocess")
 OUTSIDE_ALLOWED = {
     "kvstore.commands.context": "the generator behind RANDOMKEY: an attribute of the server, which a test can set",
-    "kvstore.session.session": "a stopwatch for the trace, not a clock: nothing is decided by it",
+    "kvstore.session.execution": "a stopwatch for the trace, not a clock: nothing is decided by it",
     "kvstore.store.merge": "a program of its own: reads its own clock",
 }
 

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import StorageFault
 from kvstore.commands.registry import table as commands
-from kvstore.session.session import Executed
+from kvstore.session.execution import Executed
 from tests.serving import Serving
 
 OK = b"+OK\r\n"
@@ -313,7 +313,7 @@ class BudgetTests(SessionTestCase):
         """The request that passes the budget is the last one executed."""
         client = self.serving.connect(budget_bytes=20)
         self.assertEqual(client.ask(*["PING"] * 10), b"+PONG\r\n" * 3)
-        self.assertTrue(client.session.has_backlog)
+        self.assertTrue(client.session.backlog)
 
     def test_at_the_limit(self) -> None:
         """Replies of just the budget do not pass it."""
@@ -326,7 +326,7 @@ class BudgetTests(SessionTestCase):
         client = self.serving.connect(budget_bytes=20)
         replies = client.ask(*[f"ECHO {number}" for number in range(10)])
         self.assertEqual(client.ask("ECHO late", "ECHO last"), b"")
-        while client.session.has_backlog:
+        while client.session.backlog:
             client.session.run(20)
             replies += client.released()
         texts = [*map(str, range(10)), "late", "last"]
@@ -337,11 +337,11 @@ class BudgetTests(SessionTestCase):
         for request in ("PING\n", '{"method":"size"}', "MULTI"):
             client = self.serving.connect(budget_bytes=0)
             client.ask(*[request] * 5)
-            self.assertTrue(client.session.has_backlog, request)
+            self.assertTrue(client.session.backlog, request)
             for _ in range(4):
-                self.assertTrue(client.session.has_backlog)
+                self.assertTrue(client.session.backlog)
                 client.session.run(0)
-            self.assertFalse(client.session.has_backlog)
+            self.assertFalse(client.session.backlog)
 
     def test_held_replies(self) -> None:
         """A backlog may stand behind replies that are held; all leave in order."""
@@ -361,7 +361,7 @@ class ClosingTests(SessionTestCase):
         self.assertEqual(self.one.ask("SET a 1", "QUIT", "SET b 1"), b"")
         self.assertTrue(self.one.session.closing)
         self.assertEqual(self.one.ask("SET c 1"), b"")
-        self.assertFalse(self.one.session.has_backlog)
+        self.assertFalse(self.one.session.backlog)
         self.serving.commit()
         self.assertEqual(self.one.released(), OK * 2)
         self.assertEqual(self.serving.table.values, {b"a": b"1"})
@@ -388,10 +388,10 @@ class ClosingTests(SessionTestCase):
         """Nothing is kept of a client that is gone: replies, backlog, block, watched keys. Its changes stand."""
         client = self.serving.connect(budget_bytes=100)
         client.ask("WATCH a", "SET a 1", "MULTI", *["PING"] * 50)
-        self.assertTrue(client.session.has_backlog)
+        self.assertTrue(client.session.backlog)
         self.assertEqual(self.serving.server.watches.count(), 1)
         client.session.disconnected()
-        self.assertFalse(client.session.has_backlog)
+        self.assertFalse(client.session.backlog)
         self.assertEqual(self.serving.server.watches.count(), 0)
         self.assertIsNone(client.client.queued)
         self.serving.commit()

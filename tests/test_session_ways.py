@@ -82,7 +82,7 @@ class Way:
         """Requests of one client, in one go, to their end."""
         connection = self.connections[number]
         connection.session.receive(b"".join(resp.pack(*request) for request in requests))
-        while connection.session.has_backlog:
+        while connection.session.backlog:
             connection.session.run(self.budget_bytes)
 
     def close(self) -> None:

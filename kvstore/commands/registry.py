@@ -111,6 +111,9 @@ class Argument(typing.NamedTuple):
     convert: Converter | None = None
 
 
+#: See `CommandTable.many`.
+Many: TypeAlias = Callable[[Any, list[list[bytes]], bytes | None], "Status | list[bytes | None] | None"]
+
 Key: TypeAlias = Annotated[bytes, Argument("key")]
 Integer: TypeAlias = Annotated[int, Argument("integer", to_integer)]
 Number: TypeAlias = Annotated[float, Argument("double", to_number)]
@@ -132,8 +135,9 @@ class Command:
     """
 
     __slots__ = (
-        "calls", "convert", "flags", "function", "group", "keys", "least", "most", "name", "options",
-        "parameters", "scope", "subcommands", "summary", "takes_one_word", "takes_two_words", "words", "writes",
+        "calls", "convert", "flags", "function", "group", "keys", "least", "many", "most", "name", "options",
+        "parameters", "scope", "subcommands", "summary", "takes_one_word", "takes_two_words", "wire_name", "words",
+        "writes",
     )  # fmt: skip
 
     def __init__(
@@ -165,6 +169,9 @@ class Command:
         converters = [argument.convert for _, argument, _, _ in self.parameters]
         self.convert: list[Converter | None] | None = converters if any(converters) else None
         self.takes_one_word = self.convert is None and self.least <= 2 <= self.most
+        #: Executes a pipeline of this command, if that can be done better than one by one; see `CommandTable.many`.
+        self.many: Many | None = None
+        self.wire_name = name.encode()
         self.takes_two_words = self.convert is None and self.least <= 3 <= self.most
 
     @property
@@ -308,6 +315,20 @@ class CommandTable:
 
         return add
 
+    def many(self, name: str) -> Callable[[Many], Many]:
+        """Decorator: the function executes many requests of the command `name` at once.
+
+        It is given the call, the arguments in columns, and the requests as they came, or None if the name was not
+        spelled as here. It does all of them or, returning None or raising RequestError, none; it must mean what the
+        command means. Returns one reply for all (Status), or strings and nulls, one for each.
+        """
+
+        def add(function: Many) -> Many:
+            self.by_name[name.encode()].many = function
+            return function
+
+        return add
+
     def container(self, name: str, summary: str, *, group: str) -> None:
         """Add a row that only holds subcommands, and its HELP."""
 
@@ -393,3 +414,4 @@ def _unknown(request: list[bytes]) -> str:
 table = CommandTable()
 command = table.command
 container = table.container
+many = table.many

@@ -7,7 +7,7 @@ first and changes last, so that an error leaves nothing half-done.
 from __future__ import annotations
 
 from kvstore.base.errors import NOT_AN_INTEGER, Failure, InvalidRequest, wrong_arity
-from kvstore.base.reply import OK, Reply
+from kvstore.base.reply import OK, Reply, Status
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import (
     MS_PER_S,
@@ -27,11 +27,13 @@ from kvstore.commands.registry import (
     Integer,
     Key,
     command,
+    many,
     to_integer,
 )
 
 _SET_OPTIONS = excluding_each_other(*TIMES, b"KEEPTTL") | excluding_each_other(b"NX", b"XX") | {b"GET": frozenset()}
 _GETEX_OPTIONS = excluding_each_other(*TIMES, b"PERSIST")
+_STRINGS = frozenset({bytes, type(None)})
 _TIME_TEXT = "EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds"
 
 
@@ -52,6 +54,25 @@ def set_(call: Call, key: Key, value: bytes, *options: bytes) -> Reply:
         return _set_with_options(call, key, value, options)
     call.table.write(key, value)
     return OK
+
+
+@many("GET")
+def get_many(call: Call, columns: list[list[bytes]], raw: bytes | None) -> list[bytes | None] | None:
+    """As many GETs; none if a key has a deadline, or holds no string."""
+    table = call.table
+    keys = columns[0]
+    if len(columns) != 1 or (table.deadlines and not table.deadlines.keys().isdisjoint(keys)):
+        return None
+    values = list(map(table.values.get, keys))
+    return values if _STRINGS.issuperset(map(type, values)) else None
+
+
+@many("SET")
+def set_many(call: Call, columns: list[list[bytes]], raw: bytes | None) -> Status | None:
+    """As many SETs. Their bytes, as they came, are the operations that the log keeps."""
+    if len(columns) != 2 or raw is None:
+        return None
+    return OK if call.table.write_strings(columns[0], columns[1], raw) else None
 
 
 def _set_with_options(call: Call, key: bytes, value: bytes, options: tuple[bytes, ...]) -> Reply:

@@ -1,9 +1,8 @@
 """Group commit: all that one turn of the loop changed goes to disk as one frame, under one sync; then the replies
 leave.
 
-The reactor serves every ready socket, then runs what is due: `callLater(0)` is the end of the turn. There the open
-commit is closed and handed to the **writer**; while it is in flight the loop may go on, and the next commit grows.
-One commit is in flight at a time.
+At the end of the turn (see `turn`) the open commit is closed and handed to the **writer**; while it is in flight the
+loop may go on, and the next commit grows. One commit is in flight at a time.
 
 The writer is the seam: who writes and syncs, and whether the loop waits for it. `InLoopWriter` does both in the
 reactor's thread, where a sync of 100 µs costs less than handing it to a thread (the GIL changes hands twice); with
@@ -18,11 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter_ns
-from typing import Any, Protocol
+from typing import Protocol
 
 from kvstore.base.errors import StorageFault
 from kvstore.base.limits import MIB
 from kvstore.edge.settings import SyncPolicy
+from kvstore.edge.turn import Turn
 from kvstore.store.store import Commit, Store
 
 #: A commit is closed in the middle of a turn when its operations pass this: so that the frame stays small beside the
@@ -81,26 +81,27 @@ class Figures:
 class GroupCommit:
     """See the module.
 
-    `reactor`: for callLater. `fault`: called once with a StorageFault; nothing is settled after it. `between`: called
-    when a commit was settled and none is in flight: the moment at which the log may be sealed.
+    `turn`: at whose ends there are commits. `fault`: called once with a StorageFault; nothing is settled
+    after it. `between`: called when a commit was settled and none is in flight: the moment at which the log may be
+    sealed.
     """
 
     def __init__(
         self,
-        reactor: Any,
+        turn: Turn,
         store: Store,
         writer: Writer,
         sync_policy: SyncPolicy,
         fault: Callable[[StorageFault], None],
         between: Callable[[], None],
     ) -> None:
-        self._reactor = reactor
+        self._turn = turn
+        turn.commit = self.commit_now
         self._store = store
         self._writer = writer
         self._durable = sync_policy == "always"
         self._fault = fault
         self._between = between
-        self._scheduled = False
         self._begun_ns = 0
         self._waiters: list[Waiter] = []
         self.figures = Figures()
@@ -111,15 +112,9 @@ class GroupCommit:
 
     def schedule(self) -> None:
         """There are changes: commit them at the end of this turn."""
-        if not self._scheduled:
-            self._scheduled = True
-            self._reactor.callLater(0, self._end_of_turn)
+        self._turn.ask_for_commit()
         if self._store.table.pending.size_bytes > _LARGEST_COMMIT_BYTES:
             self.commit_now()
-
-    def _end_of_turn(self) -> None:
-        self._scheduled = False
-        self.commit_now()
 
     def commit_now(self) -> None:
         """Close the open commit and put it on its way, unless one is in flight: then it follows when that is done."""

@@ -31,7 +31,9 @@ from kvstore.commands.context import Call, Client, Server
 from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.outlet import Outlet
 from kvstore.edge.settings import Settings
-from kvstore.session.session import Hooks, Session
+from kvstore.edge.turn import Turn
+from kvstore.session.execution import Hooks
+from kvstore.session.session import Session
 from kvstore.wire.parser import RequestParser
 
 _log = Logger()
@@ -45,7 +47,7 @@ class KVStoreProtocol(LineReceiver):
     def __init__(self, factory: KVStoreFactory) -> None:
         self.factory: KVStoreFactory = factory
         self._commit = factory.commit
-        self._store = factory.server.store
+        self._table = factory.server.store.table
         self._waiting = False
         self._paused = False
         self._input_ended = False
@@ -65,25 +67,26 @@ class KVStoreProtocol(LineReceiver):
         )
         parser = RequestParser(RAW_TAILS, factory.settings.max_request_bytes)
         self.client = client
-        self._parser = parser
         self._session = Session(Call(server, client), parser, factory.hooks, factory.settings.pause_reading_bytes)
-        self._outlet = Outlet(transport, self._pump)
+        self._outlet = Outlet(transport, factory.turn, self._slow_down, self._pump)
         client.unread_request_bytes = lambda: self._session.unread_bytes
         client.unsent_reply_bytes = self._unsent_bytes
         client.close = transport.abortConnection
         server.clients[client.identity] = client
         factory.protocols[client.identity] = self
 
-    def rawDataReceived(self, data: bytes) -> None:
-        """Bytes from the client: execute the requests they complete."""
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes from the client: execute the requests they complete. Past the buffer of LineReceiver's two modes."""
         try:
             self._session.receive(data)
-            if self._counted or self._parser.unread_bytes + self.client.queued_bytes > UNCOUNTED_INPUT_BYTES:
+            if self._counted or self._session.has_unfinished:
                 self._counted = self.factory.unfinished.note(self, self._session.unfinished_bytes)
         except StorageFault as fault:
             self.factory.fault(fault)
         else:
             self._pump()
+
+    rawDataReceived = dataReceived
 
     def settled(self, sequence: int) -> bool:
         """See `Waiter`."""
@@ -116,26 +119,31 @@ class KVStoreProtocol(LineReceiver):
             self.client.close()
 
     def _send_and_go_on(self) -> None:
+        session = self._session
+        if session.ready:
+            self._outlet.send(session.take_ready())
+        if session.backlog:
+            self._go_on()
+        if session.held and not self._waiting:
+            self._waiting = True
+            self._commit.wait(self)
+        if self._table.pending.operations:
+            self._commit.schedule()
+        if session.backlog or session.held or self._paused or self._outlet.is_draining:
+            self._slow_down()
+        if session.closing or self._input_ended:
+            self._end()
+
+    def _go_on(self) -> None:
+        """Execute requests that had to wait, while there is room for their replies."""
         session, outlet = self._session, self._outlet
-        while True:
-            ready = session.take_ready()
-            if ready:
-                outlet.send(ready)
-            if not session.has_backlog or session.closing:
-                break
+        while session.backlog and not session.closing:
+            outlet.flush()
             budget = self.factory.settings.pause_reading_bytes - self._unsent_bytes()
             if budget <= 0:
                 break
             session.run(budget)
-        if not self._waiting and session.waits_for:
-            self._waiting = True
-            self._commit.wait(self)
-        if self._store.table.pending.operations:
-            self._commit.schedule()
-        if session.has_backlog or session.held_bytes or outlet.unsent_bytes or self._paused:
-            self._slow_down()
-        if (session.closing or self._input_ended) and not (session.waits_for or outlet.unsent_bytes):
-            self._end(session)
+            outlet.send(session.take_ready())
 
     def _slow_down(self) -> None:
         """Stop or resume reading, by what the client has not taken yet; drop it past the limit."""
@@ -150,7 +158,7 @@ class KVStoreProtocol(LineReceiver):
             self._gone = True  # as good as: what others' requests still push to it (MONITOR) is not worth a line each
             transport.abortConnection()
             return
-        pause = self._session.has_backlog or unsent > settings.pause_reading_bytes
+        pause = bool(self._session.backlog) or unsent > settings.pause_reading_bytes
         if pause and not self._paused:
             self._paused = True
             transport.pauseProducing()
@@ -177,8 +185,11 @@ class KVStoreProtocol(LineReceiver):
     def _unsent_bytes(self) -> int:
         return self._outlet.unsent_bytes + self._session.held_bytes
 
-    def _end(self, session: Session) -> None:
-        if not session.has_backlog or session.closing:
+    def _end(self) -> None:
+        """Close, if all replies have left and no request is to be executed any more."""
+        session = self._session
+        self._outlet.flush()
+        if not (session.held or self._outlet.unsent_bytes) and (session.closing or not session.backlog):
             transport: Any = self.transport
             transport.loseConnection()
 
@@ -258,12 +269,14 @@ class KVStoreFactory(Factory):
         self,
         settings: Settings,
         server: Server,
+        turn: Turn,
         commit: GroupCommit,
         hooks: Hooks,
         fault: Callable[[StorageFault], None],
     ) -> None:
         self.settings = settings
         self.server = server
+        self.turn = turn
         self.commit = commit
         self.hooks = hooks
         self.fault = fault

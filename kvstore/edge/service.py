@@ -40,8 +40,9 @@ from kvstore.edge.group_commit import GroupCommit, InLoopWriter
 from kvstore.edge.protocol import KVStoreFactory
 from kvstore.edge.settings import Settings
 from kvstore.edge.status import info_sections
+from kvstore.edge.turn import Turn
 from kvstore.edge.watching import Monitor, Trace
-from kvstore.session.session import Hooks
+from kvstore.session.execution import Hooks
 from kvstore.store.compaction import CompactionPolicy
 from kvstore.store.merge import MergeJob
 from kvstore.store.store import Store
@@ -154,7 +155,8 @@ class KVStoreService(MultiService):
         self.hooks = Hooks()
         self.compactor = Compactor(store, self._start_merge, self.fail_stop)
         writer = InLoopWriter(store, sync=settings.sync == "always")
-        self.commit = GroupCommit(self._reactor, store, writer, settings.sync, self.fail_stop, self._between_commits)
+        turn = Turn(self._reactor)
+        self.commit = GroupCommit(turn, store, writer, settings.sync, self.fail_stop, self._between_commits)
         server = Server(store, lambda: time.time_ns() // 1_000_000, settings.as_config(), os.urandom(20).hex())
         self.server = server
         server.compact_now = self._compact_now
@@ -162,7 +164,7 @@ class KVStoreService(MultiService):
         server.max_value_bytes = settings.max_request_bytes
         server.shutdown = lambda: self._reactor.callLater(0, self._reactor.stop)
         server.info.update(info_sections(self))
-        self.factory = KVStoreFactory(settings, server, self.commit, self.hooks, self.fail_stop)
+        self.factory = KVStoreFactory(settings, server, turn, self.commit, self.hooks, self.fail_stop)
         self.hooks.commit_now = self.commit.commit_now
         if settings.group_limit:
             self.hooks.request_limit = settings.group_limit

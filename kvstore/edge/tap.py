@@ -236,12 +236,11 @@ class Options(usage.Options):
 
 def makeService(options: Options) -> IService:
     """The server as a tree of services, for twistd to start. `options`: parsed. Opens nothing."""
-    # Only now: importing the reactor any earlier would install the default one before twistd's --reactor is heard.
-    from twisted.internet import reactor
-
+    # Only now: importing the reactor any earlier would install one before twistd's --reactor is heard.
+    from kvstore.edge.reactor import the_reactor
     from kvstore.edge.service import make_tree
 
-    return make_tree(options.settings, reactor)
+    return make_tree(options.settings, the_reactor())
 
 
 def _read(source: str, text: str, read: Callable[[str], Any]) -> Any:
@@ -254,10 +253,10 @@ def _read(source: str, text: str, read: Callable[[str], Any]) -> Any:
 def _check_endpoint(text: str) -> None:
     """Parse an endpoint string without binding anything; a `ssl:` one reads its certificate. Raises ValueError."""
     # Parsing needs a reactor only to hand it on to the endpoint, which is thrown away here.
-    from twisted.internet import reactor
+    from kvstore.edge.reactor import the_reactor
 
     try:
-        port = getattr(serverFromString(reactor, text), "_port", 0)
+        port = getattr(serverFromString(the_reactor(), text), "_port", 0)
     except Exception as error:  # plugins parse the texts: they raise what they like
         # On one line, and without the name of the parser's function that Python puts before a missing argument.
         reason = re.sub(r"^\w+\(\) ", "", " ".join(str(error).split())) or type(error).__name__

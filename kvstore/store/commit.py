@@ -22,13 +22,17 @@ class OpenCommit:
     returns the room now there; raises StorageFull (nothing recorded) or StorageFault.
     """
 
-    __slots__ = ("everything", "keys", "operations", "requests", "reserve", "room", "sequence", "size_bytes", "undo")
+    __slots__ = (
+        "count", "everything", "keys", "operations", "requests", "reserve", "room", "sequence", "size_bytes", "undo",
+    )  # fmt: skip
 
     def __init__(self, sequence: int, reserve: Callable[[int], int]) -> None:
         self.sequence = sequence
         self.reserve = reserve
         self.room = 0
+        #: Encoded operations, one or more in each item; `count`: how many there are, `size_bytes`: of all.
         self.operations: list[bytes] = []
+        self.count = 0
         self.size_bytes = 0
         self.requests = 0
         #: Keys changed; a superset after an undo, which only makes a reader wait longer.
@@ -44,8 +48,22 @@ class OpenCommit:
             self.room = self.reserve(size)
         self.size_bytes = size
         self.operations.append(operation)
+        self.count += 1
         self.keys.add(key)
         self.undo.append((key, value, deadline_ms))
+
+    def record_whole(self, keys: list[bytes], operations: bytes) -> None:
+        """Record one operation on each of `keys`, encoded one behind the other, that will not be undone.
+
+        Raises StorageFull.
+        """
+        size = self.size_bytes + len(operations)
+        if size > self.room:
+            self.room = self.reserve(size)
+        self.size_bytes = size
+        self.operations.append(operations)
+        self.count += len(keys)
+        self.keys.update(keys)
 
     def record_flush(self, operation: bytes, values: dict[bytes, bytes], deadlines: dict[bytes, int]) -> None:
         """Record that everything goes; `values` and `deadlines` are kept for the undo, not copied.
@@ -57,6 +75,7 @@ class OpenCommit:
             self.room = self.reserve(size)
         self.size_bytes = size
         self.operations.append(operation)
+        self.count += 1
         self.everything = True
         self.undo.append((None, values, deadlines))
 
@@ -67,6 +86,7 @@ class OpenCommit:
     def drop_last(self) -> None:
         """Forget the newest operation (its change was undone)."""
         self.size_bytes -= len(self.operations.pop())
+        self.count -= 1
         if not self.operations:
             self.keys.clear()
             self.everything = False

@@ -122,7 +122,7 @@ class Store:
         frame = encode_frame(pending.sequence, self.durable_sequence, self._time_us, body, log.header.salt)
         commit = Commit(
             pending.sequence, frame, log.claim(len(frame)), log, pending.keys, pending.everything, pending.requests,
-            len(pending.operations),
+            pending.count,
         )  # fmt: skip
         log.entries += commit.operations
         self.in_flight = commit
@@ -173,6 +173,15 @@ class Store:
             return pending.sequence
         flight = self.in_flight
         if flight is not None and (flight.everything or key in flight.keys):
+            return flight.sequence
+        return 0
+
+    def commit_for_keys(self, keys: list[bytes]) -> int:
+        """The number of the newest unsettled commit that a read of `keys` sees something of, 0 for none."""
+        pending, flight = self.table.pending, self.in_flight
+        if pending.operations and (pending.everything or not pending.keys.isdisjoint(keys)):
+            return pending.sequence
+        if flight is not None and (flight.everything or not flight.keys.isdisjoint(keys)):
             return flight.sequence
         return 0
 

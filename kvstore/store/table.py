@@ -117,6 +117,19 @@ class Table:
         if self._observers:
             self._tell(key, before, value)
 
+    def write_strings(self, keys: list[bytes], values: list[bytes], operations: bytes) -> bool:
+        """Give each key the value at its place, and no deadline, in order: what as many `write`s do, at C speed.
+
+        `operations`: the same as `encode_set` makes them, one behind the other. Returns False, having done nothing, if
+        they have to be written one by one: somebody observes, or a key has a deadline. Raises StorageFull; then
+        nothing changed. It is a request of its own: nothing of it is to be undone.
+        """
+        if self._observers or (self.deadlines and not self.deadlines.keys().isdisjoint(keys)):
+            return False
+        self.pending.record_whole(keys, operations)
+        self.values.update(zip(keys, values, strict=True))
+        return True
+
     def update(self, key: bytes, value: Value) -> None:
         """Give `key` a new value and leave its deadline as it is. Raises StorageFull; then nothing changed."""
         self.write(key, value, None if self._is_expired(key) else self.deadlines.get(key))

@@ -1,11 +1,13 @@
 """RESP requests: arrays of bulk strings, `*2 $3 GET $1 k`, each header and each string ended by CR LF.
 
-Two readers of one language; what they take is the same, and a property test holds it:
+Three readers of one language; what they take is the same, and a property test holds it:
 
 - `split_pipeline` is the fast one: it cuts a chunk at every CR LF and believes the pieces only if each length
   header is exactly the header that the string after it would have. It keeps nothing between calls, sees whole
   requests only, gives up at the first doubt (a string with CR LF inside, or a long one), and is always right when
   it does not.
+- `uniform_pipeline` sees a pipeline of one command as columns (all names, all first arguments, ...), which costs a few
+  passes at C speed instead of some steps of Python for each request. It takes nothing else.
 - `Multibulk` is the truth: one state machine per connection, resumable at any byte, that checks every length before
   it trusts it. Work and memory are linear in the bytes received, however they are cut: a bulk string grows in one
   bytearray, headers are searched from where the last search ended, arguments that are complete are never looked at
@@ -28,6 +30,7 @@ where this takes 0.6.
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from kvstore.base.errors import ProtocolError
 from kvstore.base.limits import KIB, MAX_HEADER_BYTES, MAX_REQUEST_ELEMENTS
@@ -51,6 +54,68 @@ _MANY = 6
 
 #: A chunk is split only if its first request ends within this many bytes: splitting costs more per byte than skipping.
 _SPLIT_WITHIN_BYTES = 4 * KIB
+
+
+#: A shorter chunk holds no pipeline worth looking for: fewer than _MANY of the shortest requests for a key.
+SHORTEST_PIPELINE_BYTES = (_MANY + 1) * len(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n")
+
+
+class Uniform(NamedTuple):
+    """Requests of one command with the same number of arguments, column by column.
+
+    `name`: the command's, as it was sent. `columns`: all first arguments, all second ones, and so on; each of
+    `length` words. `raw`: the bytes of these requests; every length in them is written in the shortest way. `rest`:
+    the bytes behind them, which begin at a request.
+    """
+
+    name: bytes
+    columns: list[list[bytes]]
+    length: int
+    raw: bytes
+    rest: bytes
+
+    def requests(self) -> list[list[bytes]]:
+        """The requests one by one, as `split_pipeline` gives them."""
+        return [[self.name, *arguments] for arguments in zip(*self.columns, strict=True)]
+
+
+def uniform_pipeline(data: bytes) -> Uniform | None:
+    """The requests at the front of a chunk as a pipeline of one command; None if they are no such thing.
+
+    `data`: input that begins at a request; no longer than the largest request allowed.
+    """
+    end = data.find(CRLF, data.find(CRLF, data.find(CRLF) + 2) + 2) + 2  # behind the name of the first command
+    count = data.count(data[:end]) if end < _SPLIT_WITHIN_BYTES else 0
+    if count < _MANY or data.count(b"\r\n*") >= count:
+        return None
+    pieces = data.split(CRLF)
+    words = _COUNTS.get(pieces[0], 0)
+    stride = 2 * words + 1
+    count = (len(pieces) - 1) // stride
+    if words < 2 or count < _MANY:
+        return None
+    used = count * stride
+    columns = [pieces[place:used:stride] for place in range(2, stride, 2)]
+    if pieces[0:used:stride].count(pieces[0]) != count or columns[0].count(pieces[2]) != count:
+        return None
+    try:
+        for place, column in enumerate(columns):
+            if not _have_headers(column, pieces[2 * place + 1 : used : stride]):
+                return None
+    except IndexError:  # a string longer than the table
+        return None
+    if used == len(pieces) - 1 and not pieces[-1]:
+        return Uniform(pieces[2], columns[1:], count, data, b"")
+    rest = CRLF.join(pieces[used:])
+    return Uniform(pieces[2], columns[1:], count, data[: len(data) - len(rest)], rest)
+
+
+def _have_headers(words: list[bytes], headers: list[bytes]) -> bool:
+    """Whether these are the headers of these words. Raises IndexError for a word too long for the table."""
+    lengths = set(map(len, words))
+    if len(lengths) == 1:
+        return headers.count(_HEADERS[lengths.pop()]) == len(headers)
+    return headers == [_HEADERS[len(word)] for word in words]
 
 
 def split_pipeline(data: bytes) -> tuple[list[list[bytes]], bytes]:

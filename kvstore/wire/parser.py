@@ -25,7 +25,7 @@ from typing import Any, TypeAlias
 from kvstore.base.errors import ProtocolError
 from kvstore.base.jsontext import loads
 from kvstore.base.limits import MAX_REQUEST_BYTES, QUEUED_WORD_BYTES
-from kvstore.wire.multibulk import Multibulk, split_pipeline
+from kvstore.wire.multibulk import Multibulk, Uniform, split_pipeline, uniform_pipeline
 from kvstore.wire.words import Words, split_words, too_big
 
 __all__ = ["BadJSONLine", "JSONLine", "ProtocolError", "Request", "RequestParser", "Words"]
@@ -118,9 +118,24 @@ class RequestParser:
         return self.unread_bytes + QUEUED_WORD_BYTES * self._multibulk.words_held
 
     @property
+    def is_inside_request(self) -> bool:
+        """Whether a request has begun that is not complete yet."""
+        return self._state is not _BOUNDARY
+
+    @property
     def in_json_line(self) -> bool:
         """Whether the request that is not complete yet is a JSON line."""
         return self._held.startswith(b"{")
+
+    def feed_uniform(self, data: bytes) -> Uniform | None:
+        """Take the next bytes as a pipeline of one command, if they are one and nothing is pending.
+
+        Returns None if they are not: nothing was taken then, and `feed` has to take them. What a pipeline leaves over
+        is the caller's to feed. To be tried for chunks of SHORTEST_PIPELINE_BYTES or more.
+        """
+        if self._state is not _BOUNDARY or len(data) > self._max_request_bytes:
+            return None
+        return uniform_pipeline(data)
 
     def feed(self, data: bytes) -> list[Request]:
         """Take the next bytes of the stream; return the requests that they complete, in order.

@@ -68,6 +68,19 @@ def encode3(reply: Reply) -> bytes:
     return b"".join(pieces)
 
 
+def encode_strings(strings: list[bytes | None], protocol: int) -> bytes:
+    """The bytes of the replies that these strings, or nulls, are, one behind the other. `protocol`: 2 or 3."""
+    try:
+        lengths = set(map(len, strings))  # type: ignore[arg-type]
+    except TypeError:
+        null = NULL3 if protocol == 3 else NULL2
+        return b"".join([null if text is None else b"$%d\r\n%b\r\n" % (len(text), text) for text in strings])
+    if len(lengths) == 1:
+        header = b"$%d\r\n" % lengths.pop()
+        return header + (CRLF + header).join(strings) + CRLF  # type: ignore[arg-type]
+    return b"".join([b"$%d\r\n%b\r\n" % (len(text), text) for text in strings])  # type: ignore[arg-type,str-format]
+
+
 def encode_error(error: RequestError | ProtocolError) -> bytes:
     """An error reply, `-CODE text`; line breaks in the text become spaces, as in Redis."""
     return b"-%b\r\n" % str(error).translate(_LINE_BREAKS).encode("utf-8", "backslashreplace")

@@ -1,0 +1,95 @@
+"""The epoll reactor with two things that a server of many small requests wants: sockets served without a log context
+around each event, and a word when a turn of the loop ends.
+
+Twisted's own loop puts a log context around every event of every socket: a dictionary copied, a stack pushed and
+popped, an interface looked up. That is a third of what a GET costs here, and our log lines name the client themselves.
+So `doPoll` reads from accepted connections directly, and leaves every other event (writing, closing, errors, listening
+ports, child processes, TLS, timers) to the code it inherits.
+
+`callAtEndOfTurn(f)`: f runs when all sockets that were ready have been served: the place for one commit of all that
+they changed, and for their replies in one burst. Sent one by one, each reply wakes a client that was asleep, which
+costs the sender; sent together, the first wakes it and the others find it at work. `Turn` asks for it; on any other
+reactor it makes do with `callLater(0)`.
+
+Rejected: an epoll descriptor of our own with all the clients in it, watched by the reactor as one reader (a third
+faster still, but then transports, half-closing and TLS are ours to write again); asyncio's and uvloop's loops behind
+Twisted (30 to 50 % slower than epoll, see docs/PERFORMANCE.md).
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable
+from select import EPOLLIN
+from typing import Any
+
+from twisted.internet import tcp, unix
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.main import installReactor
+from twisted.python import log
+
+#: Transports of accepted connections. Their doRead is a recv and a call of the protocol's dataReceived.
+_CONNECTIONS = (tcp.Server, unix.Server)
+
+
+class TurnReactor(EPollReactor):
+    """See the module."""
+
+    def __init__(self) -> None:
+        self._at_end: list[Callable[[], None]] = []
+        super().__init__()
+
+    def callAtEndOfTurn(self, function: Callable[[], None]) -> None:
+        """Call `function` once, when the sockets that are ready now have been served; soon, if none is being served.
+
+        What it raises is logged, as for `callLater`.
+        """
+        self._at_end.append(function)
+
+    def doPoll(self, timeout: float | None) -> None:
+        """Serve the sockets that are ready, then end the turn. `timeout`: seconds to wait for one, None for ever."""
+        if self._at_end:  # a timer asked for it
+            self._end_turn()
+            timeout = 0
+        try:
+            events = self._poller.poll(-1 if timeout is None else timeout, len(self._selectables))
+        except OSError as error:
+            if error.errno == errno.EINTR:
+                return
+            raise
+        find = self._selectables.get
+        for descriptor, event in events:
+            selectable = find(descriptor)
+            if event == EPOLLIN and selectable.__class__ in _CONNECTIONS:
+                why: Any
+                try:
+                    why = selectable.doRead()
+                except BaseException as error:
+                    log.err()
+                    why = error
+                if why:
+                    self._disconnectSelectable(selectable, why, True)
+            elif selectable is not None:
+                log.callWithLogger(selectable, self._doReadOrWrite, selectable, descriptor, event)
+        if self._at_end:
+            self._end_turn()
+
+    doIteration = doPoll
+
+    def _end_turn(self) -> None:
+        functions, self._at_end = self._at_end, []
+        for function in functions:
+            try:
+                function()
+            except BaseException:
+                log.err()
+
+
+def the_reactor() -> Any:
+    """Twisted's reactor: the one installed already (`twistd --reactor`, a test), else ours."""
+    if "twisted.internet.reactor" not in sys.modules:
+        installReactor(TurnReactor())
+    from twisted.internet import reactor
+
+    return reactor
