@@ -6,15 +6,19 @@ import errno
 from collections.abc import Callable
 
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvstore.base.disk import File
 from kvstore.base.errors import StorageFault
-from kvstore.edge import group_commit
-from kvstore.edge.group_commit import GroupCommit, InLoopWriter
+from kvstore.edge import group_commit, writers
+from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.settings import SyncPolicy
 from kvstore.edge.turn import Turn
+from kvstore.edge.writers import InLoopWriter
 from kvstore.store.store import Commit, Store
 from kvstore.testing.simulated_disk import SimulatedDisk
+from tests.test_edge_turn import TellingReactor
 
 
 class LateWriter:
@@ -62,15 +66,16 @@ class GroupCommitTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Make them."""
         self.clock = Clock()
+        self.turn = Turn(self.clock)
         self.disk = SimulatedDisk()
         self.store = Store(self.disk, lambda: 1_000_000, lambda length: bytes(length))
         self.faults: list[StorageFault] = []
         self.between = 0
         self.told: list[tuple[str, int]] = []
 
-    def make(self, writer: group_commit.Writer, policy: SyncPolicy = "always") -> GroupCommit:
+    def make(self, writer: writers.Writer, policy: SyncPolicy = "always") -> GroupCommit:
         """Group commit with this writer."""
-        return GroupCommit(Turn(self.clock), self.store, writer, policy, self.faults.append, self.count_between)
+        return GroupCommit(self.turn, self.store, writer, policy, self.faults.append, self.count_between)
 
     def count_between(self) -> None:
         """What is called when no commit is in flight."""
@@ -96,14 +101,14 @@ class LateWriterTests(GroupCommitTestCase):
     def waiter(self, name: str, again: bool = False) -> FakeWaiter:
         """A waiter for the next commit."""
         waiter = FakeWaiter(name, self.told, again)
-        self.group.wait(waiter)
+        self.group.waiters.append(waiter)
         return waiter
 
     def test_one_commit_a_turn(self) -> None:
         """Everything that changed in a turn of the loop is one commit, begun at the turn's end."""
         for key in (b"a", b"b", b"c"):
             self.change(key)
-            self.group.schedule()
+            self.turn.ask_for_commit()
         self.assertEqual(self.writer.begun, [])
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
         self.clock.advance(0)
@@ -112,7 +117,7 @@ class LateWriterTests(GroupCommitTestCase):
 
     def test_nothing_to_commit(self) -> None:
         """Without changes nothing is begun."""
-        self.group.schedule()
+        self.turn.ask_for_commit()
         self.clock.advance(0)
         self.group.commit_now()
         self.assertEqual(self.writer.begun, [])
@@ -120,11 +125,11 @@ class LateWriterTests(GroupCommitTestCase):
     def test_one_in_flight_at_a_time(self) -> None:
         """What changes meanwhile makes the next commit, however many turns pass; it follows when the first is done."""
         self.change(b"a")
-        self.group.schedule()
+        self.turn.ask_for_commit()
         self.clock.advance(0)
         for key in (b"b", b"c"):
             self.change(key)
-            self.group.schedule()
+            self.turn.ask_for_commit()
             self.clock.advance(0)
             self.group.commit_now()
         self.assertEqual(len(self.writer.begun), 1)
@@ -155,7 +160,7 @@ class LateWriterTests(GroupCommitTestCase):
         """A waiter that says so, or that asks to wait while it is told, is told of the next commit too."""
         self.waiter("a", again=True)
         other = self.waiter("b")
-        other.when_told = lambda: self.group.wait(other) if len(self.told) < 4 else None
+        other.when_told = lambda: self.group.waiters.append(other) if len(self.told) < 4 else None
         for _ in range(2):
             self.change(b"k")
             self.group.commit_now()
@@ -188,26 +193,14 @@ class LateWriterTests(GroupCommitTestCase):
         self.change(b"k")
         self.group.commit_now()
         self.change(b"l")
-        self.group.schedule()
+        self.turn.ask_for_commit()
         self.writer.finish(StorageFault("the disk is gone"))
         self.assertEqual([str(fault) for fault in self.faults], ["the disk is gone"])
         self.change(b"m")
-        self.group.schedule()
+        self.turn.ask_for_commit()
         self.clock.advance(1)
         self.group.commit_now()
         self.assertEqual((self.told, self.between, len(self.writer.begun)), ([], 0, 1))
-
-    def test_a_large_commit_does_not_wait_for_the_end_of_the_turn(self) -> None:
-        """Past a size the commit is closed at once; at it, not yet."""
-        self.change(b"k", b"x" * 1000)
-        self.patch(group_commit, "_LARGEST_COMMIT_BYTES", self.store.table.pending.size_bytes)
-        self.group.schedule()
-        self.assertEqual(self.writer.begun, [])
-        self.change(b"l")
-        self.group.schedule()
-        self.assertEqual(len(self.writer.begun), 1)
-        self.clock.advance(0)
-        self.assertEqual(len(self.writer.begun), 1)
 
     def test_figures(self) -> None:
         """What INFO shows: commits, requests, operations, bytes, and the largest group."""
@@ -233,8 +226,8 @@ class InLoopWriterTests(GroupCommitTestCase):
         group = self.make(writer, policy)
         self.change(b"k")
         before = len(self.disk.calls)
-        group.wait(FakeWaiter("a", self.told))
-        group.schedule()
+        group.waiters.append(FakeWaiter("a", self.told))
+        self.turn.ask_for_commit()
         self.clock.advance(0)
         return [call.name for call in self.disk.calls[before:]]
 
@@ -265,3 +258,242 @@ class InLoopWriterTests(GroupCommitTestCase):
         self.assertEqual((self.told, len(self.faults), self.store.durable_sequence), ([], 1, 0))
         self.assertEqual([call.name for call in self.disk.calls][-1], "sync")
         self.assertIsNotNone(self.store.failed)
+
+
+class NamedWriter:
+    """Says which writer was begun, and is done after so many nanoseconds of the test's clock."""
+
+    def __init__(self, name: str, test: AdaptiveWriterTests) -> None:
+        self._name = name
+        self._test = test
+        self.overlaps = name == "overlapped"
+
+    def begin(self, commit: Commit, done: Callable[[StorageFault | None], None]) -> None:
+        """See `Writer`."""
+        self._test.begun.append(self._name)
+        self._test.now_ns += self._test.sync_ns
+        done(None)
+
+
+class AdaptiveWriterTests(GroupCommitTestCase):
+    """Which writer is used, by how long syncs take."""
+
+    def setUp(self) -> None:
+        """A fast disk. `begun`: the writers, commit by commit."""
+        super().setUp()
+        self.begun: list[str] = []
+        self.now_ns = 0
+        self.sync_ns = 100_000
+        self.writer = writers.AdaptiveWriter(
+            NamedWriter("in loop", self), NamedWriter("overlapped", self), lambda: self.now_ns
+        )
+        self.group = self.make(self.writer)
+
+    def commits(self, number: int) -> list[str]:
+        """The writers of so many commits."""
+        self.begun.clear()
+        for _ in range(number):
+            self.change(b"k")
+            self.group.commit_now()
+        return list(self.begun)
+
+    def test_a_fast_disk(self) -> None:
+        """The loop waits, and one slow sync does not change that."""
+        self.assertEqual(set(self.commits(50)), {"in loop"})
+        self.sync_ns = 2_000_000
+        self.commits(1)
+        self.sync_ns = 100_000
+        self.assertEqual(set(self.commits(50)), {"in loop"})
+
+    def test_a_slow_disk(self) -> None:
+        """After a few slow syncs they overlap; when they are fast again, the loop waits again."""
+        self.sync_ns = 5_000_000
+        self.assertEqual(self.commits(1), ["in loop"])
+        self.commits(3)
+        self.assertTrue(self.writer.overlaps)
+        self.assertEqual(set(self.commits(50)), {"overlapped"})
+        self.sync_ns = 100_000
+        self.commits(100)
+        self.assertEqual(set(self.commits(10)), {"in loop"})
+
+    def test_between_fast_and_slow(self) -> None:
+        """What is neither changes nothing."""
+        self.sync_ns = 400_000
+        self.assertEqual(set(self.commits(50)), {"in loop"})
+        self.sync_ns = 5_000_000
+        self.commits(20)
+        self.sync_ns = 400_000
+        self.assertEqual(set(self.commits(100)), {"overlapped"})
+
+    def test_the_turn_knows(self) -> None:
+        """The order of commit and replies follows."""
+        self.assertFalse(self.turn.commit_first())
+        self.sync_ns = 50_000_000
+        self.commits(1)
+        self.assertTrue(self.turn.commit_first())
+
+
+class FakeSyncer:
+    """A syncer that is done when the test says so. `faults`: what `begin` and `finish` raise."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.done = False
+        self.faults: dict[str, OSError] = {}
+
+    def fileno(self) -> int:
+        """No descriptor that anybody looks at."""
+        return 99
+
+    def begin(self, file: File) -> None:
+        """See `Syncer`."""
+        if "begin" in self.faults:
+            raise self.faults["begin"]
+        self.begun += 1
+        self.file = file
+
+    def finish(self) -> bool:
+        """See `Syncer`."""
+        if "finish" in self.faults:
+            raise self.faults["finish"]
+        if self.done:
+            self.file.sync()
+        return self.done
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class OverlappedWriterTests(GroupCommitTestCase):
+    """A sync that goes on while the loop does."""
+
+    def setUp(self) -> None:
+        """A reactor that remembers whom it watches."""
+        super().setUp()
+        self.syncer = FakeSyncer()
+        self.reactor = MemoryReactor()
+        self.writer = writers.OverlappedWriter(self.store, self.reactor, self.syncer)
+        self.group = self.make(self.writer)
+
+    def begin(self) -> None:
+        """A change, and a waiter for it, are on their way."""
+        self.group.waiters.append(FakeWaiter("a", self.told))
+        self.change(b"k")
+        self.group.commit_now()
+
+    def test_told_when_it_is_done(self) -> None:
+        """Not when it begins, and not when the descriptor rings too early; then all that was written is on disk."""
+        self.assertEqual(self.reactor.getReaders(), [self.writer])
+        self.begin()
+        self.writer.doRead()
+        self.assertEqual((self.told, self.store.durable_sequence), ([], 0))
+        self.syncer.done = True
+        self.writer.doRead()
+        self.assertEqual((self.told, self.store.durable_sequence), ([("a", 1)], 1))
+        for disk in self.disk.crashes(20):
+            self.assertEqual(Store(disk, lambda: 1_000_000, bytes).table.values, {b"k": b"1"})
+
+    def test_ringing_for_nothing(self) -> None:
+        """Nothing is under way: nothing happens."""
+        self.syncer.done = True
+        self.writer.doRead()
+        self.assertEqual((self.faults, self.told), ([], []))
+
+    def test_it_cannot_be_begun(self) -> None:
+        """Then the loop waits for this one, as without a syncer."""
+        self.syncer.faults["begin"] = OSError(errno.EAGAIN, "planted by a test")
+        self.begin()
+        self.assertEqual((self.told, self.faults, self.store.durable_sequence), ([("a", 1)], [], 1))
+
+    def test_it_fails(self) -> None:
+        """That is fatal: nobody is told anything, and nothing is written after it."""
+        self.begin()
+        self.syncer.faults["finish"] = OSError(errno.EIO, "planted by a test")
+        self.writer.doRead()
+        self.assertEqual(self.told, [])
+        self.assertRegex(str(self.faults[0]), "cannot sync table.txn: .*planted by a test")
+        self.assertIsNotNone(self.store.failed)
+
+    def test_the_write_fails(self) -> None:
+        """The same, and no sync is begun."""
+        self.disk.fail("write_at", errno.EIO)
+        self.begin()
+        self.assertEqual((self.told, self.syncer.begun, len(self.faults)), ([], 0, 1))
+
+    def test_when_idle(self) -> None:
+        """At once if no commit is in flight, else when it is done."""
+        self.assertIsNone(self.successResultOf(self.group.when_idle()))
+        self.begin()
+        waiting = self.group.when_idle()
+        self.assertNoResult(waiting)
+        self.syncer.done = True
+        self.writer.doRead()
+        self.assertIsNone(self.successResultOf(waiting))
+
+    def test_closed(self) -> None:
+        """The reactor watches it no more."""
+        self.writer.close()
+        self.assertEqual(self.reactor.getReaders(), [])
+
+
+class GatheringTests(GroupCommitTestCase):
+    """Looking once more for requests before a sync, where the reactor tells when a turn ends."""
+
+    def setUp(self) -> None:
+        """A reactor that tells, and three clients."""
+        super().setUp()
+        self.reactor = TellingReactor()
+        self.turn = Turn(self.reactor)
+        self.writer = LateWriter(self.store)
+        self.group = GroupCommit(
+            self.turn, self.store, self.writer, "always", self.faults.append, self.count_between, lambda: 3
+        )
+
+    def write(self, name: str) -> None:
+        """A client's write request."""
+        self.change(name.encode())
+        self.group.waiters.append(FakeWaiter(name, self.told))
+        self.turn.ask_for_commit()
+
+    def test_as_long_as_more_comes(self) -> None:
+        """Turns that were not idle are waited for; the first idle one ends it."""
+        self.write("a")
+        self.reactor.end_turn()
+        self.write("b")
+        self.reactor.end_turn()
+        self.assertEqual(self.writer.begun, [])
+        self.reactor.was_idle = True
+        self.reactor.end_turn()
+        self.assertEqual([commit.keys for commit in self.writer.begun], [{b"a", b"b"}])
+
+    def test_everybody_waits(self) -> None:
+        """Then nothing can come."""
+        for name in "abc":
+            self.write(name)
+        self.reactor.end_turn()
+        self.assertEqual(len(self.writer.begun), 1)
+
+    def test_enough(self) -> None:
+        """Enough for a sync is enough."""
+        self.patch(group_commit, "_WORTH_A_SYNC", 2)
+        self.write("a")
+        self.reactor.end_turn()
+        self.assertEqual(self.writer.begun, [])
+        self.write("a")
+        self.reactor.end_turn()
+        self.assertEqual(len(self.writer.begun), 1)
+
+    def test_behind_one_in_flight(self) -> None:
+        """The end of that asks for the next commit; turns in between do not."""
+        self.reactor.was_idle = True
+        self.write("a")
+        self.reactor.end_turn()
+        self.reactor.was_idle = False
+        self.write("b")
+        self.reactor.end_turn()
+        self.assertFalse(self.turn.commit_asked)
+        self.writer.finish()
+        self.assertTrue(self.turn.commit_asked)
+        self.reactor.was_idle = True
+        self.reactor.end_turn()
+        self.assertEqual(len(self.writer.begun), 2)

@@ -18,10 +18,11 @@ from zope.interface.verify import verifyObject
 from kvstore.base.errors import StorageFault
 from kvstore.base.limits import KIB
 from kvstore.commands.context import Server
-from kvstore.edge.group_commit import GroupCommit, InLoopWriter
+from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.protocol import KVStoreFactory, KVStoreProtocol
 from kvstore.edge.settings import Settings
 from kvstore.edge.turn import Turn
+from kvstore.edge.writers import InLoopWriter
 from kvstore.session.execution import Hooks
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
@@ -187,6 +188,7 @@ class ConnectionTests(ProtocolTestCase):
         idle, busy, monitor = self.connect(), self.connect(), self.connect()
         monitor.send(b"MONITOR\r\n")
         self.now_ms += 10_000
+        self.server.recent_ms = self.now_ms
         busy.send(b"PI")
         self.factory.drop_idle()
         self.assertFalse(idle.transport.aborted)

@@ -62,6 +62,7 @@ class SettingsTests(SynchronousTestCase):
             "listen": ("unix:/s",),
             "sync": "no",
             "compact_after_entries": 1,
+            "overlap": "never",
             "group_limit": 1,
             "project": "q",
             "owner": "o",

@@ -34,12 +34,14 @@ FILES_ALLOWED = {
     "kvstore.commands.info": "tells the process's number",
     "kvstore.base.address": "reads one environment variable",
     "kvstore.base.disk": "the room of the disk",
+    "kvstore.base.syncing": "the disk's other half: the pipe that a thread reports through",
     "kvstore.store.merge": "a program of its own: lowers its priority (os.nice); its files go through RealDisk",
 }
 
 #: Modules of the standard library that reach clocks, randomness, the network or threads: parameters below the edge.
 OUTSIDE = ("time", "random", "secrets", "socket", "select", "selectors", "threading", "asyncio", "subprocess")
 OUTSIDE_ALLOWED = {
+    "kvstore.base.syncing": "a thread that waits for the disk while the process goes on; it decides nothing",
     "kvstore.commands.context": "the generator behind RANDOMKEY: an attribute of the server, which a test can set",
     "kvstore.session.execution": "a stopwatch for the trace, not a clock: nothing is decided by it",
     "kvstore.store.merge": "a program of its own: reads its own clock",

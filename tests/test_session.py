@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import StorageFault
 from kvstore.commands.registry import table as commands
-from kvstore.session.execution import Executed
+from kvstore.session.execution import Executed, Hooks
+from kvstore.wire.resp import pack
 from tests.serving import Serving
 
 OK = b"+OK\r\n"
@@ -287,6 +288,13 @@ class GroupLimitTests(SessionTestCase):
         self.one.ask(*requests)
         return sizes
 
+    def test_bytes(self) -> None:
+        """Past a size the open commit is closed at once; at it, not yet."""
+        self.serving.hooks.size_limit = len(pack(b"SET", b"a", b"1"))
+        self.assertEqual(self.counted(Hooks.NO_LIMIT, "SET a 1", "GET a"), [])
+        self.assertEqual(self.counted(Hooks.NO_LIMIT, "SET b 1", "SET c 1", "SET d 1"), [2, 2])
+        self.assertEqual(self.counted(Hooks.NO_LIMIT, "MULTI", "SET a 2", "SET b 2", "EXEC"), [1])
+
     def test_one(self) -> None:
         """Each write request has a commit of its own; its reply need not wait when the batch is done."""
         self.assertEqual(self.counted(1, "SET a 1", "SET b 1", "MULTI", "SET a 2", "SET b 2", "EXEC"), [1, 1, 1])
@@ -417,6 +425,7 @@ class CountingTests(SessionTestCase):
         """A client that sends is not idle, even if it sends only part of a request."""
         for sent in ("PING", b"*1\r\n$4\r\nPI\n"):
             self.serving.now_ms += 1000
+            self.serving.server.recent_ms = self.serving.now_ms
             self.one.ask(sent)
             self.assertEqual(self.one.client.last_request_ms, self.serving.now_ms)
         self.assertEqual(self.one.session.unread_bytes, len(b"*1\r\n$4\r\nPI\n"))

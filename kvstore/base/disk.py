@@ -46,6 +46,9 @@ class File(Protocol):
     def sync(self) -> None:
         """Return when everything written so far is on disk. Raises OSError; then nothing is known of what is."""
 
+    def fileno(self) -> int:
+        """The descriptor, for whoever syncs the file while the process goes on (see `syncing`)."""
+
     def is_linked(self) -> bool:
         """Whether the file still has a name: False once somebody removed it."""
 
@@ -161,6 +164,10 @@ class RealFile:
     def sync(self) -> None:
         """See `File`."""
         self._sync(self._descriptor)
+
+    def fileno(self) -> int:
+        """See `File`."""
+        return self._descriptor
 
     def is_linked(self) -> bool:
         """See `File`."""

@@ -67,6 +67,8 @@ class Server:
         self.settings = settings
         self.run_id = run_id
         self.started_ms = now_ms()
+        #: The wall clock up to a tenth of a second ago, for what needs no better: it is set by the edge.
+        self.recent_ms = self.started_ms
         self.clients: dict[int, Client] = {}
         self.connections_received = 0
         self.connections_refused = 0

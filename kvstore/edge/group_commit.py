@@ -4,9 +4,7 @@ leave.
 At the end of the turn (see `turn`) the open commit is closed and handed to the **writer**; while it is in flight the
 loop may go on, and the next commit grows. One commit is in flight at a time.
 
-The writer is the seam: who writes and syncs, and whether the loop waits for it. `InLoopWriter` does both in the
-reactor's thread, where a sync of 100 µs costs less than handing it to a thread (the GIL changes hands twice); with
-replies of fifty clients in one group it is also what measures best. See docs/ARCHITECTURE.md for the figures.
+The writer is the seam: who writes and syncs, and whether the loop waits for it. See `writers`.
 
 `--sync`: `always` settles a commit when it is synced; `everysec` and `no` when it is written. Under `everysec` a
 thread syncs once a second (the only thread there is; the loop must not wait for a sync of a second's worth of
@@ -19,15 +17,18 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Protocol
 
+from twisted.internet.defer import Deferred, succeed
+
 from kvstore.base.errors import StorageFault
-from kvstore.base.limits import MIB
 from kvstore.edge.settings import SyncPolicy
 from kvstore.edge.turn import Turn
+from kvstore.edge.writers import Writer
 from kvstore.store.store import Commit, Store
 
-#: A commit is closed in the middle of a turn when its operations pass this: so that the frame stays small beside the
-#: data.
-_LARGEST_COMMIT_BYTES = 16 * MIB
+#: With fewer write requests than this in the open commit the loop looks once more for sockets that are ready before it
+#: syncs: while the disk would be busy, the clients that have just been answered are about to send. If none is ready, or
+#: every client waits for this very commit, the sync begins.
+_WORTH_A_SYNC = 48
 
 
 class Waiter(Protocol):
@@ -35,35 +36,6 @@ class Waiter(Protocol):
 
     def settled(self, sequence: int) -> bool:
         """Commits up to `sequence` are settled. Returns whether it waits for another."""
-
-
-class Writer(Protocol):
-    """Puts one commit at a time on disk."""
-
-    def begin(self, commit: Commit, done: Callable[[StorageFault | None], None]) -> None:
-        """Write `commit`, and sync it if the policy says so; call `done` with None, or the fault, at once or later."""
-
-
-class InLoopWriter:
-    """Writes and syncs in the reactor's thread: the loop waits.
-
-    `sync`: whether a commit is settled only when synced.
-    """
-
-    def __init__(self, store: Store, *, sync: bool) -> None:
-        self._store = store
-        self._sync = sync
-
-    def begin(self, commit: Commit, done: Callable[[StorageFault | None], None]) -> None:
-        """See `Writer`; `done` is called before this returns."""
-        try:
-            self._store.write(commit)
-            if self._sync:
-                self._store.sync()
-        except StorageFault as fault:
-            done(fault)
-        else:
-            done(None)
 
 
 class Figures:
@@ -83,7 +55,7 @@ class GroupCommit:
 
     `turn`: at whose ends there are commits. `fault`: called once with a StorageFault; nothing is settled
     after it. `between`: called when a commit was settled and none is in flight: the moment at which the log may be
-    sealed.
+    sealed. `clients`: how many are connected.
     """
 
     def __init__(
@@ -94,30 +66,37 @@ class GroupCommit:
         sync_policy: SyncPolicy,
         fault: Callable[[StorageFault], None],
         between: Callable[[], None],
+        clients: Callable[[], int] = lambda: 0,
     ) -> None:
         self._turn = turn
-        turn.commit = self.commit_now
+        turn.commit = self._end_of_turn
+        turn.commit_first = lambda: writer.overlaps
         self._store = store
         self._writer = writer
         self._durable = sync_policy == "always"
         self._fault = fault
         self._between = between
+        self._clients = clients
+        self._idle: list[Deferred[None]] = []
         self._begun_ns = 0
-        self._waiters: list[Waiter] = []
+        #: Told when the next commit is settled, once for each time that they are in it.
+        self.waiters: list[Waiter] = []
         self.figures = Figures()
 
-    def wait(self, waiter: Waiter) -> None:
-        """Tell `waiter` when the next commit is settled. Once for each call."""
-        self._waiters.append(waiter)
-
-    def schedule(self) -> None:
-        """There are changes: commit them at the end of this turn."""
-        self._turn.ask_for_commit()
-        if self._store.table.pending.size_bytes > _LARGEST_COMMIT_BYTES:
+    def _end_of_turn(self) -> None:
+        """Commit, unless it is worth while to look first whether more is about to come: see _WORTH_A_SYNC."""
+        requests = self._store.table.pending.requests
+        if requests < _WORTH_A_SYNC and not self._turn.was_idle and len(self.waiters) < self._clients():
+            if self._store.in_flight is None:
+                self._turn.ask_for_commit()
+        else:
             self.commit_now()
 
-    def commit_now(self) -> None:
-        """Close the open commit and put it on its way, unless one is in flight: then it follows when that is done."""
+    def commit_now(self, writer: Writer | None = None) -> None:
+        """Close the open commit and put it on its way, unless one is in flight: then it follows when that is done.
+
+        `writer`: another than the usual one.
+        """
         store = self._store
         if store.failed is not None or store.in_flight is not None:
             return
@@ -125,7 +104,15 @@ class GroupCommit:
         if commit is None:
             return
         self._begun_ns = perf_counter_ns()
-        self._writer.begin(commit, lambda fault: self._done(commit, fault))
+        (writer or self._writer).begin(commit, lambda fault: self._done(commit, fault))
+
+    def when_idle(self) -> Deferred[None]:
+        """Fires when no commit is in flight, at once if none is."""
+        if self._store.in_flight is None or self._store.failed is not None:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._idle.append(waiting)
+        return waiting
 
     def _done(self, commit: Commit, fault: StorageFault | None) -> None:
         if fault is not None:
@@ -133,13 +120,16 @@ class GroupCommit:
             return
         self._count(commit)
         self._store.settle(commit, durable=self._durable)
-        waiters, self._waiters = self._waiters, []
+        waiters, self.waiters = self.waiters, []
         for waiter in waiters:
             if waiter.settled(commit.sequence):
-                self._waiters.append(waiter)
+                self.waiters.append(waiter)
+        idle, self._idle = self._idle, []
+        for waiting in idle:
+            waiting.callback(None)
         self._between()
         if self._store.has_changes():
-            self.schedule()
+            self._turn.ask_for_commit()
 
     def _count(self, commit: Commit) -> None:
         figures = self.figures

@@ -14,7 +14,7 @@ import re
 from typing import get_args
 
 from kvstore.base.address import Address, parse_address
-from kvstore.edge.settings import SyncPolicy
+from kvstore.edge.settings import OverlapPolicy, SyncPolicy
 
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 _BYTES = re.compile(r"([0-9]{1,18})(b|k|kb|m|mb|g|gb)?", re.ASCII | re.IGNORECASE)
@@ -63,6 +63,14 @@ def sync_policy(text: str) -> SyncPolicy:
         if text == policy:
             return policy  # type: ignore[no-any-return]  # get_args knows no types
     raise ValueError("give always, everysec or no")
+
+
+def overlap_policy(text: str) -> OverlapPolicy:
+    """One of the names of `OverlapPolicy`. Raises ValueError with all of them."""
+    for policy in get_args(OverlapPolicy):
+        if text == policy:
+            return policy  # type: ignore[no-any-return]  # get_args knows no types
+    raise ValueError("give auto, always or never")
 
 
 def announced_name(text: str) -> str:

@@ -80,12 +80,25 @@ class Outlet:
             else:
                 self.flush()
 
+    def send_now(self, data: bytes) -> None:
+        """As `send`, but in the middle of a burst: there is nothing to gather for."""
+        self.unsent_bytes += len(data)
+        if self.is_draining or self._write is None:
+            self._enqueue(data)
+        elif self._gathered:
+            self._gathered += data
+        else:
+            self._write_out(data)
+
     def flush(self) -> None:
         """Write what was gathered to the socket; see `Gatherer`."""
         data = self._gathered
-        if not data or self._write is None:
-            return
-        self._gathered = b""
+        if data:
+            self._gathered = b""
+            self._write_out(data)
+
+    def _write_out(self, data: bytes) -> None:
+        assert self._write is not None
         try:
             sent = self._write(data)
         except OSError as error:

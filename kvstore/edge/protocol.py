@@ -53,6 +53,8 @@ class KVStoreProtocol(LineReceiver):
         self._input_ended = False
         self._gone = False
         self._counted = False
+        self._turn = factory.turn
+        self._pause_bytes = factory.settings.pause_reading_bytes
 
     def connectionMade(self) -> None:
         """Register the client, and begin."""
@@ -78,8 +80,7 @@ class KVStoreProtocol(LineReceiver):
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the client: execute the requests they complete. Past the buffer of LineReceiver's two modes."""
         try:
-            self._session.receive(data)
-            if self._counted or self._session.has_unfinished:
+            if self._session.receive(data) or self._counted:
                 self._counted = self.factory.unfinished.note(self, self._session.unfinished_bytes)
         except StorageFault as fault:
             self.factory.fault(fault)
@@ -92,9 +93,16 @@ class KVStoreProtocol(LineReceiver):
         """See `Waiter`."""
         if self._gone:
             return False
-        self._session.release(sequence)
+        session = self._session
         self._waiting = False
-        self._pump()
+        session.release(sequence)
+        if session.held or session.backlog or session.closing or self._paused or self._input_ended:
+            self._pump()
+        elif session.ready:
+            try:
+                self._outlet.send_now(session.take_ready())
+            except Exception:
+                self._bug()
         return False
 
     def push(self, data: bytes) -> None:
@@ -115,21 +123,25 @@ class KVStoreProtocol(LineReceiver):
         except StorageFault as fault:
             self.factory.fault(fault)
         except Exception:
-            _log.failure("bug; client {address} is disconnected", address=self.client.address)
-            self.client.close()
+            self._bug()
+
+    def _bug(self) -> None:
+        """Called inside the `except` of what nobody meant."""
+        _log.failure("bug; client {address} is disconnected", address=self.client.address)
+        self.client.close()
 
     def _send_and_go_on(self) -> None:
-        session = self._session
+        session, outlet = self._session, self._outlet
         if session.ready:
-            self._outlet.send(session.take_ready())
+            outlet.send(session.take_ready())
         if session.backlog:
             self._go_on()
         if session.held and not self._waiting:
             self._waiting = True
-            self._commit.wait(self)
-        if self._table.pending.operations:
-            self._commit.schedule()
-        if session.backlog or session.held or self._paused or self._outlet.is_draining:
+            self._commit.waiters.append(self)
+        if self._table.pending.operations and not self._turn.commit_asked:
+            self._turn.ask_for_commit()
+        if self._paused or session.backlog or session.held_bytes + outlet.unsent_bytes > self._pause_bytes:
             self._slow_down()
         if session.closing or self._input_ended:
             self._end()

@@ -38,6 +38,8 @@ class TurnReactor(EPollReactor):
 
     def __init__(self) -> None:
         self._at_end: list[Callable[[], None]] = []
+        #: Whether nothing at all was ready in this turn.
+        self.was_idle = True
         super().__init__()
 
     def callAtEndOfTurn(self, function: Callable[[], None]) -> None:
@@ -49,8 +51,7 @@ class TurnReactor(EPollReactor):
 
     def doPoll(self, timeout: float | None) -> None:
         """Serve the sockets that are ready, then end the turn. `timeout`: seconds to wait for one, None for ever."""
-        if self._at_end:  # a timer asked for it
-            self._end_turn()
+        if self._at_end:  # a timer asked for it, or the last turn's end
             timeout = 0
         try:
             events = self._poller.poll(-1 if timeout is None else timeout, len(self._selectables))
@@ -58,6 +59,7 @@ class TurnReactor(EPollReactor):
             if error.errno == errno.EINTR:
                 return
             raise
+        self.was_idle = not events
         find = self._selectables.get
         for descriptor, event in events:
             selectable = find(descriptor)

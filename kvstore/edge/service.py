@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from time import perf_counter_ns
 from typing import Any
 
 from twisted.application.internet import TimerService
@@ -34,14 +35,16 @@ from twisted.python.failure import Failure
 from kvstore.base.disk import RealDisk
 from kvstore.base.errors import KVStoreError, StorageFault
 from kvstore.base.limits import MOST_CLIENTS_OF_SELECT, OTHER_FILES
+from kvstore.base.syncing import best_syncer
 from kvstore.commands.context import Server
 from kvstore.edge.compactor import Compactor, MergeProcess
-from kvstore.edge.group_commit import GroupCommit, InLoopWriter
+from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.protocol import KVStoreFactory
 from kvstore.edge.settings import Settings
 from kvstore.edge.status import info_sections
 from kvstore.edge.turn import Turn
 from kvstore.edge.watching import Monitor, Trace
+from kvstore.edge.writers import AdaptiveWriter, InLoopWriter, OverlappedWriter, Writer
 from kvstore.session.execution import Hooks
 from kvstore.store.compaction import CompactionPolicy
 from kvstore.store.merge import MergeJob
@@ -96,6 +99,7 @@ class KVStoreService(MultiService):
         self._exit_process = exit_process
         self._ports: list[IListeningPort] = []
         self._trace: Trace | None = None
+        self._overlapped: OverlappedWriter | None = None
         self._syncing: Deferred[None] | None = None
         self._expiring_soon: IDelayedCall | None = None
         self._starting = False
@@ -154,9 +158,11 @@ class KVStoreService(MultiService):
         settings, store = self.settings, self.store
         self.hooks = Hooks()
         self.compactor = Compactor(store, self._start_merge, self.fail_stop)
-        writer = InLoopWriter(store, sync=settings.sync == "always")
-        turn = Turn(self._reactor)
-        self.commit = GroupCommit(turn, store, writer, settings.sync, self.fail_stop, self._between_commits)
+        self.turn = Turn(self._reactor)
+        self.commit = GroupCommit(
+            self.turn, store, self._choose_writer(), settings.sync, self.fail_stop, self._between_commits,
+            lambda: len(self.factory.protocols),
+        )  # fmt: skip
         server = Server(store, lambda: time.time_ns() // 1_000_000, settings.as_config(), os.urandom(20).hex())
         self.server = server
         server.compact_now = self._compact_now
@@ -164,7 +170,7 @@ class KVStoreService(MultiService):
         server.max_value_bytes = settings.max_request_bytes
         server.shutdown = lambda: self._reactor.callLater(0, self._reactor.stop)
         server.info.update(info_sections(self))
-        self.factory = KVStoreFactory(settings, server, turn, self.commit, self.hooks, self.fail_stop)
+        self.factory = KVStoreFactory(settings, server, self.turn, self.commit, self.hooks, self.fail_stop)
         self.hooks.commit_now = self.commit.commit_now
         if settings.group_limit:
             self.hooks.request_limit = settings.group_limit
@@ -173,6 +179,16 @@ class KVStoreService(MultiService):
         if self._trace is not None:
             self.hooks.watchers.append(self._trace)
         self._add_timers()
+
+    def _choose_writer(self) -> Writer:
+        settings = self.settings
+        in_loop = InLoopWriter(self.store, sync=settings.sync == "always")
+        if settings.sync != "always" or settings.overlap == "never":
+            return in_loop
+        self._overlapped = OverlappedWriter(self.store, self._reactor, best_syncer())
+        if settings.overlap == "always":
+            return self._overlapped
+        return AdaptiveWriter(in_loop, self._overlapped, perf_counter_ns)
 
     def _start_merge(self, job: MergeJob, said: Callable[[str], None], ended: Callable[[str], None]) -> MergeProcess:
         settings = self.settings
@@ -245,11 +261,12 @@ class KVStoreService(MultiService):
         """Remove keys past their deadline, some at a time; sooner again if there are more."""
         if self._expiring_soon is not None and self._expiring_soon.active():
             return  # one is enough: the timer must not begin another row of hurried rounds
+        self.server.recent_ms = self.server.now_ms()
         table = self.store.table
         removed = table.remove_expired(_EXPIRED_AT_ONCE)
         table.pending.undo.clear()
         if table.pending.operations:
-            self.commit.schedule()
+            self.turn.ask_for_commit()
         if removed == _EXPIRED_AT_ONCE:
             self._expiring_soon = self._reactor.callLater(_EXPIRY_HURRY_S, self._guarded, self._expire)
 
@@ -298,6 +315,7 @@ class KVStoreService(MultiService):
             self._expiring_soon.cancel()
         if self._syncing is not None:
             await self._syncing  # a thread has the file that is about to be closed
+        await self.commit.when_idle()
         self.compactor.stop()
         self._guarded(self._last_commit)
         for protocol in list(self.factory.protocols.values()):
@@ -306,6 +324,8 @@ class KVStoreService(MultiService):
         if self._trace is not None:
             self._trace.close()
             self.hooks.watchers.clear()
+        if self._overlapped is not None:
+            self._overlapped.close()
         self.store.close()
         self._disk.unlock()
 
@@ -313,7 +333,7 @@ class KVStoreService(MultiService):
         """Put everything on disk, whatever the policy, and note that it is."""
         store = self.store
         if store.failed is None and store.in_flight is None:
-            self.commit.commit_now()
+            self.commit.commit_now(InLoopWriter(store, sync=True))
             store.sync()
             store.note_durable(store.settled_sequence())
             if store.mark():

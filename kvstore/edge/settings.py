@@ -26,6 +26,9 @@ from kvstore.base.limits import (
 #: pleases. Redis: appendfsync.
 SyncPolicy: TypeAlias = Literal["always", "everysec", "no"]
 
+#: Whether the loop goes on while the log is synced before a reply. auto: while syncs are slow (see `writers`).
+OverlapPolicy: TypeAlias = Literal["auto", "always", "never"]
+
 #: Where the server listens unless told otherwise; one past Redis's 6379, so that both can run on one machine.
 DEFAULT_PORT = 6380
 
@@ -41,8 +44,9 @@ class Settings:
     `data_path`: the data directory, absolute; it need not exist. `port`: TCP port on 127.0.0.1, 0 for any free one,
     None for none. `listen`: further endpoints, as Twisted's server endpoint strings. `sync`: see `SyncPolicy`.
     `compact_after_entries`: compact when the log holds more entries than this; None leaves it to the size policy.
-    `group_limit`: most write requests in one commit, 0 for any number. `project`: the name to announce, None to
-    announce nothing. `owner`: who runs the server, for the announcement. `catalog`: the host and UDP port announced to.
+    `overlap`: see `OverlapPolicy`. `group_limit`: most write requests in one commit, 0 for any number. `project`: the
+    name to announce, None to announce nothing. `owner`: who runs the server, for the announcement. `catalog`: the host
+    and UDP port announced to.
     `keep_log_path`: the directory that merged segments are kept in, absolute, or None to remove them.
     `trace_path`: the trace file, absolute, or None. `max_clients`, `max_request_bytes`, `max_input_bytes`,
     `pause_reading_bytes`, `drop_client_bytes`: see the limits of these names. `idle_timeout_s`: a client that sent
@@ -54,6 +58,7 @@ class Settings:
     listen: tuple[str, ...] = ()
     sync: SyncPolicy = "always"
     compact_after_entries: int | None = None
+    overlap: OverlapPolicy = "auto"
     group_limit: int = 0
     project: str | None = None
     owner: str = "unknown"
@@ -85,6 +90,7 @@ class Settings:
             "group-limit": str(self.group_limit),
             "keep-log": self.keep_log_path or "",
             "listen": " ".join(self.endpoints),
+            "overlap": self.overlap,
             "max-input-bytes": str(self.max_input_bytes),
             "max-request-bytes": str(self.max_request_bytes),
             "owner": self.owner,

@@ -49,6 +49,7 @@ from kvstore.edge.option_text import (
     data_directory,
     host_and_port,
     output_file,
+    overlap_policy,
     port_number,
     sync_policy,
     whole_number,
@@ -85,6 +86,12 @@ _ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
         None,
         partial(whole_number, least=1, most=_MOST),
         "Compact when the log holds more than this many entries. [default: a size policy decides]",
+    ),
+    (
+        "overlap",
+        "auto",
+        overlap_policy,
+        "With --sync always: whether the loop goes on during a sync: always, never, or auto (while syncs are slow).",
     ),
     (
         "group-limit",
@@ -197,6 +204,7 @@ class Options(usage.Options):
             listen=tuple(self["listen"]),
             sync=value["sync"],
             compact_after_entries=value["compact-after"],
+            overlap=value["overlap"],
             group_limit=value["group-limit"],
             project=value["project"],
             owner=value["owner"] or _login_name(),

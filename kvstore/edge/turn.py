@@ -1,7 +1,12 @@
 """The end of a turn of the loop: what all the sockets that were ready have asked for is done together.
 
-First the replies leave that wait for nothing; then the open commit goes to the disk; then the replies leave that only
-waited for it. In that order: while the loop is busy with the disk, the clients are busy with what they got.
+The open commit goes to the disk, and the replies leave, in the order that lets the disk, the clients and the loop work
+at the same time:
+
+| the writer | order | meanwhile |
+|---|---|---|
+| waits for the disk in the loop | replies that are ready, commit, its replies | clients work while the loop waits |
+| overlaps the sync with the loop | commit, replies that are ready | the disk works while the loop sends |
 
 On a reactor that tells the end of a turn (`TurnReactor`) outlets gather their replies for it. On any other the end is
 `callLater(0)`, which runs after every ready socket was served too, but at a price: there replies leave at once, and
@@ -12,6 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Protocol
+
+from twisted.logger import Logger
+
+_log = Logger()
 
 
 class Gatherer(Protocol):
@@ -25,22 +34,29 @@ class Turn:
     """See the module. `reactor`: with `callAtEndOfTurn`, or at least callLater.
 
     `commit`: closes the open commit and puts it on its way; called at the end of each turn that asked for it.
-    `gathers`: whether replies are to be gathered.
+    `commit_first`: whether that comes before the replies. `gathers`: whether replies are to be gathered.
     """
 
     def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
         at_end = getattr(reactor, "callAtEndOfTurn", None)
         self.gathers = at_end is not None
         self._call: Callable[[Callable[[], None]], Any] = at_end or (lambda function: reactor.callLater(0, function))
         self._scheduled = False
         self._gathered: list[Gatherer] = []
-        self._commit_asked = False
+        self.commit_asked = False
         self.commit: Callable[[], None] = lambda: None
+        self.commit_first: Callable[[], bool] = lambda: False
+
+    @property
+    def was_idle(self) -> bool:
+        """Whether no socket was ready in this turn; True where that is not known."""
+        return not self.gathers or bool(self._reactor.was_idle)
 
     def ask_for_commit(self) -> None:
-        """There are changes: commit them at the end of this turn."""
-        if not self._commit_asked:
-            self._commit_asked = True
+        """There are changes: commit them at the end of this turn; asked for at its end, of the next."""
+        if not self.commit_asked:
+            self.commit_asked = True
             self._schedule()
 
     def gather(self, gatherer: Gatherer) -> None:
@@ -56,15 +72,18 @@ class Turn:
 
     def _end(self) -> None:
         self._scheduled = False
+        if self._gathered and not (self.commit_asked and self.commit_first()):
+            self._flush()
+        if self.commit_asked:
+            self.commit_asked = False
+            self.commit()
         if self._gathered:
             self._flush()
-        if self._commit_asked:
-            self._commit_asked = False
-            self.commit()
-            if self._gathered:
-                self._flush()
 
     def _flush(self) -> None:
         gathered, self._gathered = self._gathered, []
         for gatherer in gathered:
-            gatherer.flush()
+            try:
+                gatherer.flush()
+            except Exception:
+                _log.failure("bug while replies were sent; the others' leave all the same")

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from kvstore.base.errors import InvalidRequest, ProtocolError, RequestError, StorageFault
 from kvstore.base.jsontext import dumps
+from kvstore.base.limits import MIB
 from kvstore.base.reply import QUEUED, Status
 from kvstore.commands import dispatch
 from kvstore.commands.context import Call
@@ -58,7 +59,8 @@ class Hooks:
     """What executing requests tells the edge; shared by all sessions of a server.
 
     `watchers`: called with each `Executed` request; while there are none, nothing is gathered. `commit_now`: called
-    when the open commit holds `request_limit` write requests. `report_bug`: called inside the `except` of an
+    when the open commit holds `request_limit` write requests, or more than `size_limit` bytes of operations: so that a
+    frame stays small beside the data. `report_bug`: called inside the `except` of an
     unexpected error. `monitor`: called with the number of a client that is in MONITOR. `watched`: requests shown to
     watchers so far.
     """
@@ -68,6 +70,7 @@ class Hooks:
     def __init__(self) -> None:
         self.watchers: list[Callable[[Executed], None]] = []
         self.request_limit = self.NO_LIMIT
+        self.size_limit = 16 * MIB
         self.commit_now: Callable[[], None] = lambda: None
         self.report_bug: Callable[[str], None] = lambda text: None
         self.monitor: Callable[[int], None] = lambda identity: None
@@ -77,7 +80,7 @@ class Hooks:
 class Execution:
     """See the module. A request after which the client is to be closed sets `closing` of the `Client`."""
 
-    __slots__ = ("_call", "_client", "_hooks", "_plain", "_store", "_table", "needed")
+    __slots__ = ("_call", "_client", "_hooks", "_store", "_table", "needed", "plain")
 
     def __init__(self, call: Call, hooks: Hooks) -> None:
         self._call = call
@@ -85,12 +88,12 @@ class Execution:
         self._hooks = hooks
         self._store = call.store
         self._table = call.table
-        self._plain = commands.plain
+        self.plain = commands.plain
         self.needed = 0
 
     def plain_rows(self) -> dict[bytes, Command]:
         """The rows that `run` takes now, by name: none in a MULTI block, nor while somebody watches."""
-        return self._plain if self._client.queued is None and not self._hooks.watchers else _NO_ROWS
+        return self.plain if self._client.queued is None and not self._hooks.watchers else _NO_ROWS
 
     def run(self, row: Command, request: list[bytes]) -> bytes:
         """Execute one RESP request for one of the `plain_rows`. Returns the encoded reply. Raises StorageFault."""
@@ -107,8 +110,10 @@ class Execution:
             row.calls += 1
             pending = self._table.pending
             if pending.undo:
-                self._changed(1)
-                if pending.requests >= self._hooks.request_limit:
+                pending.undo.clear()
+                pending.requests += 1
+                self.needed = pending.sequence
+                if pending.requests >= self._hooks.request_limit or pending.size_bytes > self._hooks.size_limit:
                     self._hooks.commit_now()
             elif pending.operations or self._store.in_flight is not None:
                 self.needed = max(self.needed, self._commit_for(row, request))
@@ -147,6 +152,7 @@ class Execution:
         self._client.last_command = row.name
         if row.writes:
             self._changed(pipeline.length)
+            self._close_if_full()
         else:
             self.needed = max(self.needed, self._store.commit_for_keys(pipeline.columns[0]))
         return encoded
@@ -178,9 +184,14 @@ class Execution:
             for watcher in tuple(hooks.watchers):
                 watcher(executed)
         # Only now: a commit lets waiting clients go on at once, and their requests come after this one.
-        if requests < self._table.pending.requests >= hooks.request_limit:
-            hooks.commit_now()
+        if requests < self._table.pending.requests:
+            self._close_if_full()
         return encoded
+
+    def _close_if_full(self) -> None:
+        pending, hooks = self._table.pending, self._hooks
+        if pending.requests >= hooks.request_limit or pending.size_bytes > hooks.size_limit:
+            hooks.commit_now()
 
     def _changed(self, requests: int) -> None:
         """So many requests that just executed have changed something: they are whole now, and count."""

@@ -26,7 +26,7 @@ from kvstore.commands.context import Call
 from kvstore.session.execution import Execution, Hooks
 from kvstore.wire import jsonlines, resp
 from kvstore.wire.multibulk import SHORTEST_PIPELINE_BYTES, Uniform
-from kvstore.wire.parser import RequestParser
+from kvstore.wire.parser import BOUNDARY, RequestParser
 
 
 class Session:
@@ -42,6 +42,7 @@ class Session:
         self._client = call.client
         self._server = call.server
         self._store = call.store
+        self._table = call.table
         self._parser = parser
         self._hooks = hooks
         self._execution = Execution(call, hooks)
@@ -58,11 +59,6 @@ class Session:
         return self._parser.unread_bytes
 
     @property
-    def has_unfinished(self) -> bool:
-        """Whether the client began something that it did not end: a request, a MULTI block."""
-        return self._parser.is_inside_request or self._client.queued_bytes > 0
-
-    @property
     def unfinished_bytes(self) -> int:
         """About the bytes of memory of what the client began and did not end."""
         return self._parser.memory_bytes + self._client.queued_bytes
@@ -72,24 +68,29 @@ class Session:
         """The next commit that a held reply waits for, 0 for none."""
         return self.held[0][0] if self.held else 0
 
-    def receive(self, data: bytes) -> None:
-        """Take in bytes from the client and execute the requests they complete. Raises StorageFault."""
+    def receive(self, data: bytes) -> bool:
+        """Take in bytes from the client and execute the requests they complete. Raises StorageFault.
+
+        Returns whether the client has begun something that it did not end (see `unfinished_bytes`).
+        """
         if self.closing:
-            return
+            return False
+        parser = self._parser
         if len(data) >= SHORTEST_PIPELINE_BYTES and not self.backlog:
-            pipeline = self._parser.feed_uniform(data)
+            pipeline = parser.feed_uniform(data)
             if pipeline is not None:
                 self._pipeline(pipeline)
-                if pipeline.rest:
-                    self.receive(pipeline.rest)
-                return
-        requests = self._parser.feed(data)
+                return self.receive(pipeline.rest) if pipeline.rest else False
+        requests = parser.feed(data)
         if self.backlog:
             self.backlog.extend(requests)
+        elif len(requests) == 1 and self._one(requests[0]):
+            pass
         elif requests:
             self._batch(requests, self._budget_bytes)
         else:  # part of a request: the client is slow, not idle
-            self._client.last_request_ms = self._server.now_ms()
+            self._client.last_request_ms = self._server.recent_ms
+        return parser.state is not BOUNDARY or self._client.queued_bytes > 0
 
     def run(self, budget_bytes: int) -> None:
         """Execute the backlog until its replies pass `budget_bytes`. Raises StorageFault."""
@@ -107,11 +108,11 @@ class Session:
 
     def release(self, sequence: int) -> None:
         """Commits up to `sequence` are settled: make ready what waited for them."""
-        held = self.held
+        held, ready = self.held, self.ready
         while held and held[0][0] <= sequence:
             data = held.popleft()[1]
             self.held_bytes -= len(data)
-            self.ready.append(data)
+            ready.append(data)
 
     def push(self, data: bytes) -> None:
         """Send something unasked (MONITOR), behind the replies so far."""
@@ -134,6 +135,27 @@ class Session:
         self.held.clear()
         self.ready.clear()
         dispatch.release(self._call)
+
+    def _one(self, request: Any) -> bool:
+        """Execute a request that came alone if it is one for `Execution.run`, and return whether it is. Most are."""
+        client, execution = self._client, self._execution
+        if request.__class__ is not list or client.queued is not None or self._hooks.watchers:
+            return False
+        row = execution.plain.get(request[0])
+        if row is None:
+            return False
+        execution.needed = 0
+        reply = execution.run(row, request)
+        client.last_command = row.name
+        client.last_request_ms = self._server.recent_ms
+        self._server.requests_executed += 1
+        if execution.needed or self.held:
+            self._deliver(reply, execution.needed)
+        else:
+            self.ready.append(reply)
+        if client.closing:
+            self.closing = True
+        return True
 
     def _pipeline(self, pipeline: Uniform) -> None:
         """Execute a pipeline of one command: all at once if the command can, else one request after the other."""
@@ -178,7 +200,7 @@ class Session:
         """So many requests were executed; keep their replies until they may leave."""
         server = self._server
         server.requests_executed += count
-        self._client.last_request_ms = server.now_ms()
+        self._client.last_request_ms = server.recent_ms
         self._deliver(replies, self._execution.needed)
 
     def _deliver(self, data: bytes, needed: int) -> None:
@@ -187,7 +209,7 @@ class Session:
             return
         if self.held:
             needed = max(needed, self.held[-1][0])
-        elif not needed or needed <= self._store.settled_sequence():
+        elif needed != self._table.pending.sequence and needed <= self._store.settled_sequence():
             self.ready.append(data)
             return
         self.held.append((needed, data))

@@ -27,6 +27,7 @@ from kvstore.base.disk import Disk, File
 from kvstore.base.errors import DamagedStore, StorageFault, StorageFull
 from kvstore.base.frame import BLOCK_BYTES, HEADER_BYTES, decode_block, encode_block
 from kvstore.base.limits import KIB
+from kvstore.base.syncing import Syncer
 
 FRAMES_AT = 3 * BLOCK_BYTES
 #: How far ahead of the frames the file is filled with zeros. Larger costs a longer sync once in a while.
@@ -127,6 +128,24 @@ class TransactionLog:
         """
         try:
             self._file.sync()
+        except OSError as error:
+            raise StorageFault(f"cannot sync {self.name}: {error}") from error
+
+    def begin_sync(self, syncer: Syncer) -> bool:
+        """Start to sync what was written. Returns whether it could be started; if not, `sync` is what is left."""
+        try:
+            syncer.begin(self._file)
+        except OSError:
+            return False
+        return True
+
+    def finish_sync(self, syncer: Syncer) -> bool:
+        """Whether the sync begun has ended: all that was written before it began is on disk then.
+
+        Raises StorageFault if it failed; the log is unusable after it.
+        """
+        try:
+            return syncer.finish()
         except OSError as error:
             raise StorageFault(f"cannot sync {self.name}: {error}") from error
 

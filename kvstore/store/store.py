@@ -20,6 +20,7 @@ from kvstore.base.disk import Disk
 from kvstore.base.errors import StorageFault, StorageFull
 from kvstore.base.frame import encode_frame
 from kvstore.base.limits import MAX_COMMIT_BYTES
+from kvstore.base.syncing import Syncer
 from kvstore.store import checkpoint
 from kvstore.store.commit import OpenCommit
 from kvstore.store.compaction import CompactionPolicy
@@ -142,6 +143,23 @@ class Store:
         self._must_work()
         try:
             self.log.sync()
+        except StorageFault as fault:
+            raise self._fail(fault) from fault
+
+    def begin_sync(self, syncer: Syncer) -> bool:
+        """Start to sync the commit in flight, just written, and return; `finish_sync` tells when it is on disk.
+
+        Returns False if that cannot be started now: then `sync` it. Until it has ended nothing else is to be written
+        or sealed; what may grow is the open commit.
+        """
+        self._must_work()
+        return self.log.begin_sync(syncer)
+
+    def finish_sync(self, syncer: Syncer) -> bool:
+        """Whether the sync begun has ended well. Raises StorageFault, for good."""
+        self._must_work()
+        try:
+            return self.log.finish_sync(syncer)
         except StorageFault as fault:
             raise self._fail(fault) from fault
 

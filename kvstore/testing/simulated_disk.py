@@ -369,6 +369,10 @@ class SimulatedFile:
         self._disk._happen(Platter.sync, self._number, fault is None)
         _raise(fault, self._name)
 
+    def fileno(self) -> int:
+        """See `File`: there is none; a simulated file is synced by a simulated syncer."""
+        raise AssertionError("a simulated file has no descriptor")
+
     def is_linked(self) -> bool:
         """See `File`."""
         self._begin("is_linked")

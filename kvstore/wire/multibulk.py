@@ -132,24 +132,19 @@ def split_pipeline(data: bytes) -> tuple[list[list[bytes]], bytes]:
     if count is None:
         return [], data
     try:
-        if len(pieces) == 2 * count + 2:
-            return _one(pieces, data)
+        if len(pieces) == 2 * count + 2:  # exactly one request, perhaps with a bit of the next: no pipelining
+            words = pieces[2::2]
+            place = 1
+            for word in words:
+                if pieces[place] != _HEADERS[len(word)]:
+                    return [], data
+                place += 2
+            return [words], pieces[-1]
         stride = 2 * count + 1
         requests, used = (len(pieces) > _MANY * stride and _columns(pieces, stride)) or _rows(pieces)
     except IndexError:  # a string longer than the table
         return [], data
     return requests, CRLF.join(pieces[used:]) if requests else data
-
-
-def _one(pieces: list[bytes], data: bytes) -> tuple[list[list[bytes]], bytes]:
-    """The chunk as exactly one request, perhaps with a bit of the next: the usual case without pipelining."""
-    words = pieces[2::2]
-    place = 1
-    for word in words:
-        if pieces[place] != _HEADERS[len(word)]:
-            return [], data
-        place += 2
-    return [words], pieces[-1]
 
 
 def _columns(pieces: list[bytes], stride: int) -> tuple[list[list[bytes]], int] | None:

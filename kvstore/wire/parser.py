@@ -85,7 +85,8 @@ class _State(enum.Enum):
     DEAD = enum.auto()
 
 
-_BOUNDARY = _State.BOUNDARY
+#: The state of a parser that waits for nothing: no request has begun that is not complete.
+BOUNDARY = _State.BOUNDARY
 
 
 class RequestParser:
@@ -95,7 +96,7 @@ class RequestParser:
     arguments of an array together (Redis: proto-max-bulk-len, for each argument).
     """
 
-    __slots__ = ("_held", "_max_request_bytes", "_multibulk", "_raw_tails", "_state")
+    __slots__ = ("_held", "_max_request_bytes", "_multibulk", "_raw_tails", "state")
 
     def __init__(
         self, raw_tails: Mapping[bytes, int] = _NO_RAW_TAILS, max_request_bytes: int = MAX_REQUEST_BYTES
@@ -105,7 +106,7 @@ class RequestParser:
         self._multibulk = Multibulk(max_request_bytes)
         #: The part of a line that came in earlier chunks.
         self._held = bytearray()
-        self._state = _BOUNDARY
+        self.state = BOUNDARY
 
     @property
     def unread_bytes(self) -> int:
@@ -118,11 +119,6 @@ class RequestParser:
         return self.unread_bytes + QUEUED_WORD_BYTES * self._multibulk.words_held
 
     @property
-    def is_inside_request(self) -> bool:
-        """Whether a request has begun that is not complete yet."""
-        return self._state is not _BOUNDARY
-
-    @property
     def in_json_line(self) -> bool:
         """Whether the request that is not complete yet is a JSON line."""
         return self._held.startswith(b"{")
@@ -133,7 +129,7 @@ class RequestParser:
         Returns None if they are not: nothing was taken then, and `feed` has to take them. What a pipeline leaves over
         is the caller's to feed. To be tried for chunks of SHORTEST_PIPELINE_BYTES or more.
         """
-        if self._state is not _BOUNDARY or len(data) > self._max_request_bytes:
+        if self.state is not BOUNDARY or len(data) > self._max_request_bytes:
             return None
         return uniform_pipeline(data)
 
@@ -142,7 +138,7 @@ class RequestParser:
 
         Raises nothing for anything a client can send: after a ProtocolError item every later call returns [].
         """
-        if self._state is _BOUNDARY and data.startswith(b"*") and len(data) <= self._max_request_bytes:
+        if self.state is BOUNDARY and data.startswith(b"*") and len(data) <= self._max_request_bytes:
             requests, data = split_pipeline(data)
             if not data:
                 return requests  # type: ignore[return-value]
@@ -158,18 +154,18 @@ class RequestParser:
 
     def abandon(self) -> None:
         """Forget what is not complete, and take nothing more: every later `feed` returns []."""
-        self._state = _State.DEAD
+        self.state = _State.DEAD
         self._held = bytearray()
         self._multibulk = Multibulk(0)
 
     def _read(self, data: bytes, items: list[Request]) -> None:
         position = 0
-        if self._state is not _BOUNDARY:
+        if self.state is not BOUNDARY:
             position = self._resume(data, items)
-            if self._state is _BOUNDARY and position < len(data):
+            if self.state is BOUNDARY and position < len(data):
                 items += self.feed(data[position:])
             return
-        while position < len(data) and self._state is _BOUNDARY:
+        while position < len(data) and self.state is BOUNDARY:
             if data[position] == _STAR:
                 position = self._read_array(data, position, items)
             else:
@@ -177,12 +173,12 @@ class RequestParser:
 
     def _resume(self, data: bytes, items: list[Request]) -> int:
         """Go on with the request that began in an earlier chunk, up to its end. Returns the offset after it."""
-        if self._state is _State.ARRAY:
+        if self.state is _State.ARRAY:
             return self._read_array(data, 0, items)
-        if self._state is _State.LINE:
+        if self.state is _State.LINE:
             return self._read_line(data, 0, items)
-        if self._state is _State.DISCARD and (end := data.find(b"\n")) >= 0:
-            self._state = _BOUNDARY
+        if self.state is _State.DISCARD and (end := data.find(b"\n")) >= 0:
+            self.state = BOUNDARY
             return end + 1
         return len(data)
 
@@ -190,7 +186,7 @@ class RequestParser:
         words, position = self._multibulk.take(data, position)
         if words:
             items.append(words)
-        self._state = _State.ARRAY if words is None else _BOUNDARY
+        self.state = _State.ARRAY if words is None else BOUNDARY
         return position
 
     def _read_line(self, data: bytes, position: int, items: list[Request]) -> int:
@@ -203,7 +199,7 @@ class RequestParser:
             self._held += line
             line = bytes(self._held)
             self._held = bytearray()
-        self._state = _BOUNDARY
+        self.state = BOUNDARY
         if line.startswith(b"{"):
             items.append(self._json_line(line))
         elif line not in _BLANK and (words := self._words(line)):
@@ -212,13 +208,13 @@ class RequestParser:
 
     def _hold(self, part: bytes, items: list[Request]) -> None:
         """Keep the part of a line that goes on in the next chunk, or refuse the line once it is longer than allowed."""
-        self._state = _State.LINE
+        self.state = _State.LINE
         self._held += part
         if len(self._held) <= self._max_request_bytes:
             return
         if self._held[0] != _BRACE:
             raise too_big()
-        self._state = _State.DISCARD
+        self.state = _State.DISCARD
         self._held = bytearray()
         items.append(self._too_long())
 

@@ -1,0 +1,119 @@
+"""Syncers, the real ones on a real file: they tell when they are done, and say what went wrong."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+from typing import Any
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from kvstore.base import syncing
+from kvstore.base.disk import RealDisk, RealFile
+from kvstore.base.syncing import KernelSyncer, Syncer, ThreadSyncer, best_syncer
+
+
+class BrokenFile(RealFile):
+    """A file whose sync fails."""
+
+    def sync(self) -> None:
+        """Fail."""
+        raise OSError(errno.EIO, "planted by a test")
+
+
+class SyncerTests:
+    """What every syncer does. A mixin; `make` makes one."""
+
+    def make(self) -> Syncer:
+        """One to test."""
+        raise NotImplementedError
+
+    def setUp(self) -> None:
+        """A syncer, and a file that was written to."""
+        case: Any = self
+        self.syncer = self.make()
+        case.addCleanup(self.syncer.close)
+        self.file = RealDisk(case.mktemp()).create("file")
+        case.addCleanup(self.file.close)
+        self.file.write_at(0, b"x" * 100_000)
+
+    def wait(self) -> bool:
+        """Wait for the descriptor; whether the sync is done."""
+        assert select.select([self.syncer.fileno()], [], [], 30)[0], "it never ends"
+        return self.syncer.finish()
+
+    def test_one_after_the_other(self) -> None:
+        """Each ends once, and nothing rings before the next begins."""
+        case: Any = self
+        for number in range(20):
+            self.file.write_at(number, b"y")
+            self.syncer.begin(self.file)
+            case.assertTrue(self.wait())
+            case.assertEqual(select.select([self.syncer.fileno()], [], [], 0)[0], [])
+            case.assertFalse(self.syncer.finish())
+
+
+class KernelSyncerTests(SyncerTests, SynchronousTestCase):
+    """Linux AIO."""
+
+    def make(self) -> Syncer:
+        """See the mixin."""
+        try:
+            return KernelSyncer()
+        except OSError as error:
+            raise SkipTest(f"this kernel has no AIO: {error}") from None
+
+    def test_what_cannot_be_synced(self) -> None:
+        """A pipe: the request is refused at once, and nothing is under way; the next one is as good as any."""
+        readable, writable = os.pipe()
+        self.addCleanup(os.close, readable)
+        pipe = RealFile(writable)
+        self.addCleanup(pipe.close)
+        with self.assertRaises(OSError):
+            self.syncer.begin(pipe)
+        self.test_one_after_the_other()
+
+    def test_a_failed_sync(self) -> None:
+        """The kernel's word for it is raised, under its own number."""
+        self.syncer.begin(self.file)
+        self.assertTrue(self.wait())
+        assert isinstance(self.syncer, KernelSyncer)
+        self.syncer._ended.append(2**64 - errno.EIO)  # as io_getevents gives it
+        with self.assertRaises(OSError) as raised:
+            self.syncer.finish()
+        self.assertEqual(raised.exception.errno, errno.EIO)
+
+
+class ThreadSyncerTests(SyncerTests, SynchronousTestCase):
+    """A thread."""
+
+    def make(self) -> Syncer:
+        """See the mixin."""
+        return ThreadSyncer()
+
+    def test_a_failed_sync(self) -> None:
+        """It is raised when it is asked for; a later sync is not blamed for it."""
+        broken = BrokenFile(os.dup(self.file.fileno()))
+        self.addCleanup(broken.close)
+        self.syncer.begin(broken)
+        with self.assertRaises(OSError) as raised:
+            self.wait()
+        self.assertEqual(raised.exception.errno, errno.EIO)
+        self.syncer.begin(self.file)
+        self.assertTrue(self.wait())
+
+
+class BestSyncerTests(SynchronousTestCase):
+    """Which one the server takes."""
+
+    def test_without_aio(self) -> None:
+        """A thread."""
+
+        def refuse() -> None:
+            raise OSError(errno.ENOSYS, "planted by a test")
+
+        self.patch(syncing, "KernelSyncer", refuse)
+        syncer = best_syncer()
+        self.addCleanup(syncer.close)
+        self.assertIsInstance(syncer, ThreadSyncer)

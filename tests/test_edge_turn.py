@@ -1,0 +1,118 @@
+"""The end of a turn: what is done in which order, on a reactor that tells it and on one that does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvstore.edge.turn import Turn
+
+
+class TellingReactor:
+    """A reactor that tells when a turn ends: when the test says so."""
+
+    def __init__(self) -> None:
+        self._at_end: list[Callable[[], None]] = []
+        self.was_idle = False
+
+    def callAtEndOfTurn(self, function: Callable[[], None]) -> None:
+        """Keep it."""
+        self._at_end.append(function)
+
+    def end_turn(self) -> None:
+        """Call what was kept; what is asked for meanwhile waits for the next end."""
+        functions, self._at_end = self._at_end, []
+        for function in functions:
+            function()
+
+
+class Reply:
+    """Something gathered. `also`: done when it is flushed."""
+
+    def __init__(self, done: list[str], name: str, also: Callable[[], None] = lambda: None) -> None:
+        self._done = done
+        self._name = name
+        self._also = also
+
+    def flush(self) -> None:
+        """Note it."""
+        self._done.append(self._name)
+        self._also()
+
+
+class TurnTests(SynchronousTestCase):
+    """One turn after the other."""
+
+    def setUp(self) -> None:
+        """A reactor that tells. `done`: what happened."""
+        self.reactor = TellingReactor()
+        self.turn = Turn(self.reactor)
+        self.done: list[str] = []
+        self.turn.commit = lambda: self.done.append("commit")
+
+    def ends(self) -> list[str]:
+        """The turn ends; what happened."""
+        self.done.clear()
+        self.reactor.end_turn()
+        return list(self.done)
+
+    def test_nothing_asked(self) -> None:
+        """Then nothing happens."""
+        self.assertEqual(self.ends(), [])
+
+    def test_asked_often(self) -> None:
+        """There is one commit a turn, however many ask."""
+        for _ in range(3):
+            self.turn.ask_for_commit()
+        self.assertEqual((self.ends(), self.ends()), (["commit"], []))
+
+    def test_a_writer_that_waits(self) -> None:
+        """Replies that wait for nothing leave before the commit, those that it sets free after it."""
+        self.turn.commit = lambda: (self.done.append("commit"), self.turn.gather(Reply(self.done, "released")))[0]
+        self.turn.ask_for_commit()
+        self.turn.gather(Reply(self.done, "read"))
+        self.assertEqual(self.ends(), ["read", "commit", "released"])
+        self.assertEqual(self.ends(), [])
+
+    def test_a_writer_that_overlaps(self) -> None:
+        """The commit is on its way first; without one, replies leave all the same."""
+        self.turn.commit_first = lambda: True
+        self.turn.ask_for_commit()
+        self.turn.gather(Reply(self.done, "read"))
+        self.assertEqual(self.ends(), ["commit", "read"])
+        self.turn.gather(Reply(self.done, "read"))
+        self.assertEqual(self.ends(), ["read"])
+
+    def test_asking_at_the_end(self) -> None:
+        """What is asked for at the end of a turn is done at the end of the next."""
+        self.turn.commit = lambda: (self.done.append("commit"), len(self.done) < 2 and self.turn.ask_for_commit())[0]
+        self.turn.ask_for_commit()
+        self.assertEqual((self.ends(), self.ends()), (["commit"], ["commit"]))
+
+    def test_a_bug_in_one(self) -> None:
+        """The others' replies leave all the same, and the bug is logged."""
+        self.turn.gather(Reply(self.done, "one", lambda: self.fail("planted by a test")))
+        self.turn.gather(Reply(self.done, "two"))
+        self.assertEqual(self.ends(), ["one", "two"])
+        self.assertEqual(len(self.flushLoggedErrors(self.failureException)), 1)
+
+    def test_idle(self) -> None:
+        """Whether anything was ready is the reactor's to say; where it does not, nothing more is waited for."""
+        self.assertFalse(self.turn.was_idle)
+        self.reactor.was_idle = True
+        self.assertTrue(self.turn.was_idle)
+        self.assertTrue(Turn(Clock()).was_idle)
+
+    def test_a_reactor_that_does_not_tell(self) -> None:
+        """The commit comes with callLater(0), and replies are not to be gathered."""
+        clock = Clock()
+        turn = Turn(clock)
+        turn.commit = self.turn.commit
+        self.assertEqual((turn.gathers, self.turn.gathers), (False, True))
+        turn.ask_for_commit()
+        turn.ask_for_commit()
+        self.assertEqual((self.done, len(clock.getDelayedCalls())), ([], 1))
+        clock.advance(0)
+        self.assertEqual(self.done, ["commit"])
