@@ -214,12 +214,6 @@ class RealDiskTests(SynchronousTestCase):
         self.disk.lock()
         self.disk.unlock()
 
-    def test_free_bytes_is_what_the_system_says(self) -> None:
-        """Free space is what an ordinary user may still take."""
-        status = mock.Mock(f_bavail=7, f_bfree=9, f_frsize=4096)
-        with mock.patch("os.statvfs", return_value=status):
-            self.assertEqual(self.disk.free_bytes(), 7 * 4096)
-
 
 class ReplaceWithTests(SynchronousTestCase):
     """`replace_with`, when one of the system calls under it fails."""

@@ -83,9 +83,6 @@ class Disk(Protocol):
     def lock(self) -> None:
         """Take the directory for this process until it ends, or raise DirectoryInUse."""
 
-    def free_bytes(self) -> int:
-        """Bytes that may still be written on this file system."""
-
     def describe(self, name: str) -> str:
         """The file's full name, for messages to the operator."""
 
@@ -237,11 +234,6 @@ class RealDisk:
         if self._lock_descriptor >= 0:
             os.close(self._lock_descriptor)
             self._lock_descriptor = -1
-
-    def free_bytes(self) -> int:
-        """See `Disk`."""
-        status = os.statvfs(self.path)
-        return status.f_bavail * status.f_frsize
 
     def describe(self, name: str) -> str:
         """See `Disk`."""
