@@ -18,8 +18,8 @@ from unittest import mock
 
 from kvstore.base.errors import DamagedStore
 from kvstore.store import checkpoint, log
+from kvstore.store.examine import ADVICE, LIVE, examine
 from kvstore.store.merge import merge
-from kvstore.store.recovery import ADVICE, LIVE, examine
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import DamagedStore, StorageFull
 from kvstore.store import recovery
+from kvstore.store.examine import examine
 from kvstore.store.log import TransactionLog
 from kvstore.store.merge import merge
 from kvstore.store.store import Store
@@ -207,7 +208,7 @@ class FoundTests(CrashTestCase):
         contents["table.txn"] = contents[segment]
         moved = {name: image for name, image in contents.items() if name != segment}
         for damaged in (contents, moved):
-            refusal = self.assertRaises(DamagedStore, recovery.examine, SimulatedDisk.holding(damaged))
+            refusal = self.assertRaises(DamagedStore, examine, SimulatedDisk.holding(damaged))
             self.assertIn("sealed segment", refusal.reason)
 
 

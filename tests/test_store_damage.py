@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import DamagedStore
 from kvstore.base.frame import BLOCK_BYTES
-from kvstore.store import recovery
-from kvstore.store.recovery import LIVE, examine
+from kvstore.store import examine as examination
+from kvstore.store.examine import LIVE, examine
 from kvstore.testing.simulated_disk import SimulatedDisk
 from tests.damage_run import Damage, Directory, ThirdOutcome, directories, judge, try_all
 
@@ -79,7 +79,7 @@ class DamageTests(SynchronousTestCase):
 
     def test_live_log_from_before_it_was_sealed_unchecked(self) -> None:
         """The judge sees what happens without that check: commits are lost."""
-        self.patch(recovery, "_first_difference", lambda one, other: None)
+        self.patch(examination, "_first_difference", lambda one, other: None)
         self.assertRaises(ThirdOutcome, judge, self._live_from_before_its_sealing(), self.everything)
 
     def test_garbage_behind_a_sealed_segment(self) -> None:

@@ -11,8 +11,8 @@ from kvstore.base.errors import DamagedStore
 from kvstore.base.limits import MIB
 from kvstore.store import checkpoint, merge
 from kvstore.store.checkpoint import CheckpointReader
+from kvstore.store.examine import examine
 from kvstore.store.merge import MergeJob
-from kvstore.store.recovery import examine
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import kvstore
 from kvstore.base.disk import RealDisk
 from kvstore.store.archive import keep
-from kvstore.store.recovery import LIVE, examine
+from kvstore.store.examine import LIVE, examine
 from kvstore.store.store import Store
 from kvstore.testing.fates import AllLost
 from kvstore.testing.simulated_disk import SimulatedDisk

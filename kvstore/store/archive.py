@@ -15,7 +15,7 @@ import errno
 from kvstore.base.disk import Disk, copy_file
 from kvstore.base.limits import MIB
 from kvstore.store import checkpoint
-from kvstore.store.recovery import segments_of
+from kvstore.store.examine import segments_of
 
 
 def keep(source: Disk, segments: list[str], archive: Disk) -> None:

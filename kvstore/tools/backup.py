@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 from kvstore.base.errors import KVStoreError
-from kvstore.store.recovery import examine
+from kvstore.store.examine import examine
 from kvstore.tools.directory import existing, look, new_directory, write_state
 
 

@@ -16,9 +16,10 @@ from kvstore.base.errors import DamagedStore, KVStoreError
 from kvstore.client.progress import Progress
 from kvstore.store import checkpoint
 from kvstore.store.checkpoint import CheckpointHeader, CheckpointWriter
+from kvstore.store.examine import LIVE, Examined, examine
 from kvstore.store.log import create_log
 from kvstore.store.operations import encode_set
-from kvstore.store.recovery import LIVE, Examined, examine, new_log_header
+from kvstore.store.recovery import new_log_header
 
 _TRIES = 20
 _PAUSE_SECONDS = 0.1

@@ -12,7 +12,7 @@ import os
 
 from kvstore.base.disk import RealDisk, copy_file
 from kvstore.base.errors import DamagedStore, KVStoreError
-from kvstore.store.recovery import examine, segments_of
+from kvstore.store.examine import examine, segments_of
 from kvstore.tools.directory import existing, new_directory, write_state
 from kvstore.tools.timeline import Past, read_past
 

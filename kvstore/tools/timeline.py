@@ -15,9 +15,9 @@ from kvstore.base.errors import DamagedStore, KVStoreError
 from kvstore.base.frame import FrameReader, later_headers
 from kvstore.store import checkpoint
 from kvstore.store.checkpoint import CheckpointReader
+from kvstore.store.examine import LIVE, segments_of
 from kvstore.store.log import FRAMES_AT, LogHeader, read_log_header
 from kvstore.store.operations import apply, decode
-from kvstore.store.recovery import LIVE, segments_of
 
 #: Past any commit and any time.
 FOREVER = 1 << 64
