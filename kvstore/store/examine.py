@@ -240,8 +240,10 @@ def _read_segments(disk: Disk, replay: _Replay, segments: dict[str, int], live_f
 
 def _expect_first(replay: _Replay, first: int, name: str) -> None:
     if first != replay.sequence + 1:
-        reason = f"it begins with commit {first}, but the files before it end with commit {replay.sequence}"
-        raise DamagedStore(name, 0, reason, "")
+        before = f"but the files before it end with commit {replay.sequence}"
+        if replay.sequence == 0:
+            before = f"but no file holds the commits before: {checkpoint.NAME} is missing, or too old"
+        raise DamagedStore(name, 0, f"it begins with commit {first}, {before}", "")
 
 
 def _replay_frames(file: File, replay: _Replay, header: LogHeader, name: str) -> tuple[int, str | None, int]:

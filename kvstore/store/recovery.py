@@ -4,7 +4,7 @@ What is read, and the verdicts on it, is told in `examine`; what is damaged is r
 this order, so that a crash in the middle of it leaves nothing worse:
 
 1. Leftovers (temporary files, segments that the checkpoint covers) are removed, once the directory is synced.
-2. A torn tail is copied aside (`table.txn.torn-NNN`), then cut off.
+2. A torn tail is copied aside (`table.txn.torn-NNN`, with a number behind it if there is another copy), then cut off.
 3. The newest frames are written once more, synced, and noted in a mark: then everything recovered is promised.
 4. In a directory never used, or left in the middle of its first start: the first log, the first checkpoint.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from itertools import chain, count
 from typing import NamedTuple
 
 from kvstore.base.disk import Disk, File, replace_with
@@ -82,8 +83,8 @@ def _cut(disk: Disk, file: File, tail: Tail, sequence: int) -> str:
 
     On a full disk the cut comes first and makes the room for the copy: a server must start there, if only to be read.
     """
-    name = f"{LIVE}.torn-{sequence:016x}"
     end = _end_without_zeros(file, tail.offset)
+    name = _name_of_copy(disk, file, tail.offset, end, sequence)
     try:
         replace_with(disk, name, (file.read_at(at, min(MIB, end - at)) for at in range(tail.offset, end, MIB)))
     except OSError as error:
@@ -97,6 +98,27 @@ def _cut(disk: Disk, file: File, tail: Tail, sequence: int) -> str:
         file.truncate(tail.offset)
         file.sync()
     return name
+
+
+def _name_of_copy(disk: Disk, file: File, offset: int, end: int, sequence: int) -> str:
+    """A name that no copy of another tail has: one cut at the same commit before is kept beside this one.
+
+    A copy of just these bytes is one that was made by a start which a crash ended before it cut.
+    """
+    names, first = disk.names(), f"{LIVE}.torn-{sequence:016x}"
+    possible = chain([first], (f"{first}-{number}" for number in count(2)))
+    return next(name for name in possible if name not in names or _holds(disk, name, file, offset, end))
+
+
+def _holds(disk: Disk, name: str, file: File, offset: int, end: int) -> bool:
+    """Whether the file of that name holds bytes `offset` to `end` of `file`, and nothing else."""
+    copy = disk.open_read(name)
+    try:
+        return copy.size() == end - offset and all(
+            copy.read_at(at - offset, MIB) == file.read_at(at, min(MIB, end - at)) for at in range(offset, end, MIB)
+        )
+    finally:
+        copy.close()
 
 
 def _end_without_zeros(file: File, offset: int) -> int:
