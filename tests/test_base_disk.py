@@ -108,8 +108,9 @@ class RealDiskTests(SynchronousTestCase):
         """A child process gets none of our files, nor the lock."""
         self.disk.lock()
         files = [self.disk.create("a"), self.disk.open("a"), self.disk.open_read("a")]
-        descriptors = [file._descriptor for file in files] + [self.disk._lock_descriptor]
-        self.assertEqual([os.get_inheritable(descriptor) for descriptor in descriptors], [False] * 4)
+        descriptors = [file._descriptor for file in files]
+        descriptors += [self.disk._lock_descriptor, self.disk._directory_descriptor]
+        self.assertEqual([os.get_inheritable(descriptor) for descriptor in descriptors], [False] * 5)
         for file in files:
             file.close()
         self.disk.unlock()

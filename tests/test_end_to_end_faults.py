@@ -157,6 +157,32 @@ class FileLimitTests(Serving, SynchronousTestCase):
         self.assertEqual(witness.ask("DBSIZE"), 100)
         eventually(lambda: witness.info("persistence")["compactions"], lambda seen: seen != "0")
 
+    def test_compaction_with_few_files_left(self) -> None:
+        """With none left, one, two, ...: a compaction begins or does not, but the server goes on.
+
+        With just one left the log could be sealed half-way: the server stopped.
+        """
+        server = self.start()
+        wire = self.connect(server)
+        limits = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+        for number in range(8):
+            self.assertEqual(wire.ask("SET", f"k{number}", "x"), b"OK")
+            eventually(lambda: wire.info("persistence"), lambda seen: seen["compaction_in_progress"] == "0")
+            left = len(os.listdir(f"/proc/{server.pid}/fd")) + number
+            resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (left, limits[1]))
+            before = self.compactions_tried(server, wire)
+            eventually(lambda: wire.ask("BGREWRITEAOF"), lambda reply: isinstance(reply, bytes))
+            eventually(lambda: self.compactions_tried(server, wire), before.__lt__)
+            resource.prlimit(server.pid, resource.RLIMIT_NOFILE, limits)
+        server.kill()
+        server.start()
+        self.assertEqual(self.connect(server).ask("DBSIZE"), 8)
+
+    def compactions_tried(self, server: ServerProcess, wire: Wire) -> int:
+        """How many compactions failed or succeeded so far."""
+        failed = sum("compaction failed" in line for line in server.log)
+        return failed + int(wire.info("persistence")["compactions"])
+
     def answers(self, server: ServerProcess) -> bool:
         """Whether a new client is served."""
         try:
