@@ -14,6 +14,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from unittest import mock
 
 import hiredis
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -24,6 +25,7 @@ from tests.concurrent_run import ConcurrentRun
 from tests.server_process import Serving, Wire, eventually, new_directory
 
 _MIB = 1024 * 1024
+_DAY_S = 24 * 3600
 
 
 def children(server: ServerProcess) -> list[int]:
@@ -191,6 +193,67 @@ class FileLimitTests(Serving, SynchronousTestCase):
                 return bool(wire.ask("PING") == b"PONG")
         except (OSError, EOFError):
             return False
+
+
+#: Put in the way of the server's Python: a wall clock that is as many seconds off as a file says.
+_WRONG_CLOCK = """
+import pathlib, time
+right, right_ns = time.time, time.time_ns
+off = pathlib.Path(__file__).with_name("off")
+time.time = lambda: right() + int(off.read_text())
+time.time_ns = lambda: right_ns() + int(off.read_text()) * 10**9
+"""
+
+
+class ClockTests(Serving, SynchronousTestCase):
+    """The wall clock is set under the running server."""
+
+    def setUp(self) -> None:
+        """A server whose clock we set, and which has to sync every second by itself."""
+        self.place = Path(new_directory(self.addCleanup))
+        self.set_clock(0)
+        (self.place / "sitecustomize.py").write_text(_WRONG_CLOCK)
+        with mock.patch.dict(os.environ, PYTHONPATH=f"{self.place}:{os.environ.get('PYTHONPATH', '')}"):
+            self.own = self.start("--sync", "everysec")
+        self.wire = self.connect(self.own)
+
+    def set_clock(self, off_s: int) -> None:
+        """Set the server's clock to so many seconds after the right time."""
+        (self.place / "new").write_text(str(off_s))
+        (self.place / "new").rename(self.place / "off")
+
+    def check_timers(self) -> None:
+        """What is to happen every second, and every tenth of one, happens."""
+        self.assertIsInstance(self.wire.ask("INCR", "n"), int)
+        eventually(lambda: self.wire.info("persistence"), lambda seen: seen["durable_commit"] == seen["last_commit"])
+        expired = int(self.wire.info("stats")["expired_keys"])
+        self.assertEqual(self.wire.ask("SET", "short", "x", "PX", "50"), b"OK")
+        eventually(lambda: int(self.wire.info("stats")["expired_keys"]), expired.__lt__)
+
+    def test_set_back(self) -> None:
+        """Writes, syncs and expiry go on, and a deadline stays the moment that it was.
+
+        The reactor's timers stood still until the clock was again where it had been: nothing was synced for a day.
+        """
+        self.assertEqual(self.wire.ask("SET", "long", "x", "EX", "100"), b"OK")
+        self.set_clock(-_DAY_S)
+        self.check_timers()
+        self.assertGreater(self.wire.ask("TTL", "long"), _DAY_S)
+        self.own.kill()
+        with mock.patch.dict(os.environ, PYTHONPATH=""):
+            self.own.start()
+        self.assertLessEqual(self.connect(self.own).ask("TTL", "long"), 100)
+
+    def test_set_forward(self) -> None:
+        """What was to live until then is gone; all else goes on, and after the clock is right again too."""
+        self.assertEqual(self.wire.ask("SET", "a", "x", "EX", "100"), b"OK")
+        self.assertEqual(self.wire.ask("SET", "b", "x", "EX", str(2 * _DAY_S)), b"OK")
+        self.set_clock(_DAY_S)
+        self.assertEqual(self.wire.ask("MGET", "a", "b"), [None, b"x"])
+        self.check_timers()
+        self.set_clock(0)
+        self.check_timers()
+        self.assertEqual(self.wire.ask("MGET", "a", "b"), [None, b"x"])
 
 
 class VanishingLogTests(Serving, SynchronousTestCase):

@@ -40,6 +40,7 @@ from kvstore.edge.group_commit import GroupCommit, InLoopWriter
 from kvstore.edge.protocol import KVStoreFactory
 from kvstore.edge.settings import Settings
 from kvstore.edge.status import info_sections
+from kvstore.edge.steady import use_steady_clock
 from kvstore.edge.watching import Monitor, Trace
 from kvstore.session.session import Hooks
 from kvstore.store.compaction import CompactionPolicy
@@ -107,6 +108,7 @@ class KVStoreService(MultiService):
         """Recover, listen, announce. Raises SystemExit after saying why, if the start is refused."""
         self.settings = replace(self.settings, max_clients=_clients_allowed(self.settings.max_clients, self._reactor))
         _raise_file_limit(self.settings.max_clients)
+        use_steady_clock(self._reactor)
         try:
             self._open_store()
             self._open_trace()
