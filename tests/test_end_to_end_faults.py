@@ -6,12 +6,14 @@ say so. Longer runs of the same: scripts/faults.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import resource
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 from unittest import mock
@@ -49,15 +51,31 @@ class SmallDisk(Serving):
     def mount(self, size: str) -> Path:
         """An empty tmpfs of this size, unmounted after the test."""
         directory = new_directory(self.addCleanup)
-        if os.geteuid() != 0:
-            raise SkipTest("mounting a small tmpfs takes root")
-        mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", directory], capture_output=True, text=True
-        )
-        if mounted.returncode != 0:
-            raise SkipTest(f"a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
+        self.run_or_skip("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", directory)
         self.addCleanup(subprocess.run, ["umount", "--lazy", directory], check=True)
         return Path(directory)
+
+    def mount_ext4(self) -> tuple[Path, Path]:
+        """A file with an empty ext4 file system of 16 MiB, and where it is mounted."""
+        place = Path(new_directory(self.addCleanup))
+        image, directory = place / "image", place / "mounted"
+        directory.mkdir()
+        with image.open("wb") as file:
+            file.truncate(16 * _MIB)
+        self.run_or_skip("mkfs.ext4", "-q", "-F", str(image))
+        self.run_or_skip("mount", "-o", "loop", str(image), str(directory))
+        self.addCleanup(subprocess.run, ["umount", "--lazy", str(directory)], check=True)
+        return image, directory
+
+    def run_or_skip(self, *words: str) -> None:
+        """Run a program that makes a file system; skip the test where that is not possible."""
+        if os.geteuid() != 0:
+            raise SkipTest("mounting a file system takes root")
+        if shutil.which(words[0], path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
+            raise SkipTest(f"{words[0]} is not installed")
+        done = subprocess.run(words, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise SkipTest(f"not possible here: {' '.join(words)}: {done.stderr.strip()}")
 
     def ballast(self, directory: Path, size_bytes: int) -> Path:
         """A file beside the data that takes room until it is removed."""
@@ -139,6 +157,36 @@ class FullDiskTests(SmallDisk, SynchronousTestCase):
         subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
         server.start()
         self.assertEqual(self.connect(server).ask("GET", "a"), b"2")
+
+    def test_a_disk_that_turns_read_only(self) -> None:
+        """ext4 does so when it meets an error of the disk (here it is told that it met one): the server fail-stops.
+
+        It answers nothing more; a start is refused while the disk is so; after a repair what was acknowledged is there.
+        """
+        image, disk = self.mount_ext4()
+        server = self.start(data=str(disk / "data"))
+        wire = self.connect(server)
+        acknowledged = 0
+
+        def write() -> None:
+            nonlocal acknowledged
+            with contextlib.suppress(EOFError, OSError):
+                while True:
+                    acknowledged = wire.ask("INCR", "n")
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        eventually(lambda: acknowledged > 100)
+        subprocess.run(["mount", "-o", "remount,abort", str(disk)], capture_output=True)
+        writer.join()
+        self.assertEqual(server.wait(), 1)
+        self.assertEqual(sum("fail-stop: cannot " in line for line in server.log), 1)
+        self.assertRegex(self.assertRaises(StartFailed, server.start).errors, "(?i)read-only")
+        subprocess.run(["umount", str(disk)], check=True)
+        subprocess.run(["mount", "-o", "loop", str(image), str(disk)], check=True)
+        server.start()
+        self.assertIn(int(self.connect(server).ask("GET", "n")), (acknowledged, acknowledged + 1))
+        server.kill()  # before the disk is unmounted
 
 
 class FileLimitTests(Serving, SynchronousTestCase):
