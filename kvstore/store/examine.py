@@ -116,8 +116,8 @@ class _Replay:
         try:
             operations = decode(frame.body)
             apply(operations, self.values, self.deadlines)
-        except (BadOperation, ValueError, IndexError, TypeError) as error:
-            raise DamagedStore(name, frame.offset, f"not an operation: {error}", "") from error
+        except BadOperation as error:
+            raise DamagedStore(name, frame.offset, str(error), "") from error
         return len(operations)
 
 
