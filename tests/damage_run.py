@@ -263,6 +263,8 @@ def _check_state(store: Store, damage: Damage, directory: Directory) -> None:
         raise ThirdOutcome(f"{what}: served another state")
     disk = store._disk
     found = examine(disk)
+    if found.time_us != _NOW_US:
+        raise ThirdOutcome(f"{what}: the last commit is of another time")
     if (found.values, found.deadlines) != directory.state or found.tail or found.leftovers:
         raise ThirdOutcome(f"{what}: the second recovery finds another state")
     if store.can_compact():

@@ -186,6 +186,13 @@ class RealDiskTests(SynchronousTestCase):
         with mock.patch("os.fsync", side_effect=OSError(errno.EIO, "Input/output error")):
             self.assertRaises(OSError, self.disk.sync_directory)
 
+    def test_sync_of_a_locked_directory(self) -> None:
+        """The same for the directory that a server holds, and no file need be opened for it."""
+        self.disk.lock()
+        self.addCleanup(self.disk.unlock)
+        with mock.patch("os.open", side_effect=OSError(errno.EMFILE, "Too many open files")):
+            self.test_sync_directory_asks_the_system()
+
     def test_new_directory_is_synced_into_its_parent(self) -> None:
         """A power cut does not lose a fresh data directory: every directory that was made is synced into its parent."""
         top = temporary_path(self)

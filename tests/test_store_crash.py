@@ -15,6 +15,7 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import DamagedStore, StorageFull
+from kvstore.base.frame import encode_frame
 from kvstore.store import recovery
 from kvstore.store.examine import examine
 from kvstore.store.log import TransactionLog
@@ -178,6 +179,14 @@ class FoundTests(CrashTestCase):
         assert disk is not None
         found = disk.contents()
         self.assertEqual({name: found[name] for name in found if "torn" in name}, copies)
+
+    def test_a_client_that_writes_frames(self) -> None:
+        """A torn value that holds the header of a later commit, as of any other log, is torn: only our salt counts."""
+        planted = encode_frame(9, 8, 0, b"", 0)
+        disk, torn = self.torn_directory(value=planted + b"...")
+        self.assertIn(planted, torn)
+        store = Store(disk, Clock("torn").now_us, Clock("torn").random_bytes)
+        self.assertEqual((store.durable_sequence, disk.contents()[store.torn_copy or ""]), (0, torn))
 
     def test_copied_and_not_cut(self) -> None:
         """A crash between copy and cut: the next start makes no second copy."""

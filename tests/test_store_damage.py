@@ -89,6 +89,15 @@ class DamageTests(SynchronousTestCase):
         contents[name] = contents[name][:-1] + b"x"
         self.assertIn("bytes after its last commit", refused({**contents}).reason)
 
+    def test_header_of_a_frame(self) -> None:
+        """A commit whose time was changed, or what it says was on disk before it, is not served, though its body is."""
+        data = self.log_alone.contents[LIVE]
+        start = data.rindex(b"+KV1 ")
+        for field, offset in (("DURABLE", 22), ("TIME", 39)):
+            at = start + offset + 15
+            damaged = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+            self.assertIn("no valid frame header", refused({LIVE: damaged}).reason, field)
+
     def test_checksums_ignored(self) -> None:
         """The judge sees a server that does not check its frames."""
         with mock.patch("kvstore.base.frame.crc32", lambda data, salt=0: 0):
