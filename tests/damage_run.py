@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 from unittest import mock
 
 from kvstore.base.errors import DamagedStore
 from kvstore.store import checkpoint, log
+from kvstore.store.examine import ADVICE, LIVE, examine
 from kvstore.store.merge import merge
-from kvstore.store.recovery import ADVICE, LIVE, examine
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 
@@ -44,12 +45,23 @@ class Directory(NamedTuple):
     older: list[Contents]
 
 
-class Damage(NamedTuple):
-    """One way to damage: what it is counted under, what was done, and the damaged directory."""
+class Damage:
+    """One way to damage: what it is counted under, what was done, and the damaged directory.
 
-    kind: str
-    what: str
-    contents: Contents
+    `contents`: the directory, or what makes it: of millions of damages a sample is tried, and only those are made.
+    """
+
+    def __init__(self, kind: str, what: str, contents: Contents | Callable[[], Contents]) -> None:
+        self.kind = kind
+        self.what = what
+        self._contents = contents
+
+    @property
+    def contents(self) -> Contents:
+        """The damaged directory; made when first asked for."""
+        if callable(self._contents):
+            self._contents = self._contents()
+        return self._contents
 
 
 class _Writer:
@@ -150,20 +162,30 @@ def _empty_live(seed: str) -> Directory:
 def damages(directory: Directory, other: Directory) -> Iterator[Damage]:
     """Every damage of one directory. `other`: a directory of another server."""
     for name, data in directory.contents.items():
-        for kind, what, damaged in _of_one_file(data):
+        yield from _of_bytes(directory.contents, name)
+        for kind, what, damaged in _of_blocks(data):
             if damaged != data:
                 yield Damage(kind, f"{name}: {what}", {**directory.contents, name: damaged})
     yield from _of_files(directory, other)
 
 
-def _of_one_file(data: bytes) -> Iterator[tuple[str, str, bytes]]:
-    for at, byte in enumerate(data):
-        for value in [byte ^ 1 << bit for bit in range(8)]:
-            yield "bit flipped", f"byte {at} from {byte} to {value}", _put(data, at, bytes([value]))
+def _of_bytes(contents: Contents, name: str) -> Iterator[Damage]:
+    """Each byte of one file changed, and the file cut off there."""
+
+    def changed(at: int, value: int) -> Contents:
+        return {**contents, name: _put(contents[name], at, bytes([value]))}
+
+    def cut(at: int) -> Contents:
+        return {**contents, name: contents[name][:at]}
+
+    for at, byte in enumerate(contents[name]):
+        place = f"{name}: byte {at} from {byte}"
+        for bit in range(8):
+            yield Damage("bit flipped", f"{place}, bit {bit}", partial(changed, at, byte ^ 1 << bit))
         for kind, value in (("byte zeroed", 0), ("byte set to 255", 255)):
-            yield kind, f"byte {at} from {byte} to {value}", _put(data, at, bytes([value]))
-        yield "file truncated", f"to {at} bytes", data[:at]
-    yield from _of_blocks(data)
+            if byte != value:
+                yield Damage(kind, place, partial(changed, at, value))
+        yield Damage("file truncated", place, partial(cut, at))
 
 
 def _of_blocks(data: bytes) -> Iterator[tuple[str, str, bytes]]:
@@ -263,6 +285,8 @@ def _check_state(store: Store, damage: Damage, directory: Directory) -> None:
         raise ThirdOutcome(f"{what}: served another state")
     disk = store._disk
     found = examine(disk)
+    if found.time_us != _NOW_US:
+        raise ThirdOutcome(f"{what}: the last commit is of another time")
     if (found.values, found.deadlines) != directory.state or found.tail or found.leftovers:
         raise ThirdOutcome(f"{what}: the second recovery finds another state")
     if store.can_compact():

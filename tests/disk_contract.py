@@ -284,10 +284,6 @@ class DiskContract:
             self.assertRaises(DirectoryInUse, self.second_opening(disk).lock)
         disk.unlock()
 
-    def test_free_bytes(self) -> None:
-        """There is some number of free bytes."""
-        self.assertGreater(self.make_disk().free_bytes(), 0)
-
     def test_describe_ends_with_the_name(self) -> None:
         """Messages to the operator name the file."""
         self.assertTrue(self.make_disk().describe("table.txn").endswith("/table.txn"))

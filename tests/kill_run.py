@@ -40,7 +40,7 @@ from pathlib import Path
 from kvstore.base.address import Address
 from kvstore.client.raw import RawConnection, resp_request
 from kvstore.store import checkpoint
-from kvstore.store.recovery import segments_of
+from kvstore.store.examine import segments_of
 from kvstore.testing.server_process import ServerProcess, command, environment
 from tests.kill_writer import SHARED, Unknown, Violation, Writer, as_text
 

@@ -108,8 +108,9 @@ class RealDiskTests(SynchronousTestCase):
         """A child process gets none of our files, nor the lock."""
         self.disk.lock()
         files = [self.disk.create("a"), self.disk.open("a"), self.disk.open_read("a")]
-        descriptors = [file._descriptor for file in files] + [self.disk._lock_descriptor]
-        self.assertEqual([os.get_inheritable(descriptor) for descriptor in descriptors], [False] * 4)
+        descriptors = [file._descriptor for file in files]
+        descriptors += [self.disk._lock_descriptor, self.disk._directory_descriptor]
+        self.assertEqual([os.get_inheritable(descriptor) for descriptor in descriptors], [False] * 5)
         for file in files:
             file.close()
         self.disk.unlock()
@@ -185,6 +186,13 @@ class RealDiskTests(SynchronousTestCase):
         with mock.patch("os.fsync", side_effect=OSError(errno.EIO, "Input/output error")):
             self.assertRaises(OSError, self.disk.sync_directory)
 
+    def test_sync_of_a_locked_directory(self) -> None:
+        """The same for the directory that a server holds, and no file need be opened for it."""
+        self.disk.lock()
+        self.addCleanup(self.disk.unlock)
+        with mock.patch("os.open", side_effect=OSError(errno.EMFILE, "Too many open files")):
+            self.test_sync_directory_asks_the_system()
+
     def test_new_directory_is_synced_into_its_parent(self) -> None:
         """A power cut does not lose a fresh data directory: every directory that was made is synced into its parent."""
         top = temporary_path(self)
@@ -213,12 +221,6 @@ class RealDiskTests(SynchronousTestCase):
             other.kill()
         self.disk.lock()
         self.disk.unlock()
-
-    def test_free_bytes_is_what_the_system_says(self) -> None:
-        """Free space is what an ordinary user may still take."""
-        status = mock.Mock(f_bavail=7, f_bfree=9, f_frsize=4096)
-        with mock.patch("os.statvfs", return_value=status):
-            self.assertEqual(self.disk.free_bytes(), 7 * 4096)
 
 
 class ReplaceWithTests(SynchronousTestCase):

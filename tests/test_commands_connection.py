@@ -133,7 +133,7 @@ class ClientTests(CommandTestCase):
         client.unsent_reply_bytes = lambda: 8
         client.last_command = "client|list"
         client.last_request_ms = START_MS + 4000
-        self.rig.now_ms += 9999
+        self.rig.call.server.recent_ms += 9999
         lines = self.do("CLIENT", "LIST").splitlines()
         self.assertEqual(len(lines), 3)
         self.assertEqual(

@@ -212,7 +212,7 @@ class CompactorTests(SynchronousTestCase):
         with capturedLogs() as logs:
             self.compactor.begin_if_due()
         self.assertEqual((self.children, len(logs)), ([], 1))
-        self.assertIn("nothing is lost", logs[0]["log_format"])
+        self.assertIn("no file was changed", logs[0]["log_format"])
         self.disk.capacity_bytes = None
         self.failed("the log could not be sealed: ")
 

@@ -6,14 +6,17 @@ say so. Longer runs of the same: scripts/faults.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import resource
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
+from unittest import mock
 
 import hiredis
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -24,6 +27,7 @@ from tests.concurrent_run import ConcurrentRun
 from tests.server_process import Serving, Wire, eventually, new_directory
 
 _MIB = 1024 * 1024
+_DAY_S = 24 * 3600
 
 
 def children(server: ServerProcess) -> list[int]:
@@ -47,15 +51,31 @@ class SmallDisk(Serving):
     def mount(self, size: str) -> Path:
         """An empty tmpfs of this size, unmounted after the test."""
         directory = new_directory(self.addCleanup)
-        if os.geteuid() != 0:
-            raise SkipTest("mounting a small tmpfs takes root")
-        mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", directory], capture_output=True, text=True
-        )
-        if mounted.returncode != 0:
-            raise SkipTest(f"a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
+        self.run_or_skip("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", directory)
         self.addCleanup(subprocess.run, ["umount", "--lazy", directory], check=True)
         return Path(directory)
+
+    def mount_ext4(self) -> tuple[Path, Path]:
+        """A file with an empty ext4 file system of 16 MiB, and where it is mounted."""
+        place = Path(new_directory(self.addCleanup))
+        image, directory = place / "image", place / "mounted"
+        directory.mkdir()
+        with image.open("wb") as file:
+            file.truncate(16 * _MIB)
+        self.run_or_skip("mkfs.ext4", "-q", "-F", str(image))
+        self.run_or_skip("mount", "-o", "loop", str(image), str(directory))
+        self.addCleanup(subprocess.run, ["umount", "--lazy", str(directory)], check=True)
+        return image, directory
+
+    def run_or_skip(self, *words: str) -> None:
+        """Run a program that makes a file system; skip the test where that is not possible."""
+        if os.geteuid() != 0:
+            raise SkipTest("mounting a file system takes root")
+        if shutil.which(words[0], path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
+            raise SkipTest(f"{words[0]} is not installed")
+        done = subprocess.run(words, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise SkipTest(f"not possible here: {' '.join(words)}: {done.stderr.strip()}")
 
     def ballast(self, directory: Path, size_bytes: int) -> Path:
         """A file beside the data that takes room until it is removed."""
@@ -138,6 +158,36 @@ class FullDiskTests(SmallDisk, SynchronousTestCase):
         server.start()
         self.assertEqual(self.connect(server).ask("GET", "a"), b"2")
 
+    def test_a_disk_that_turns_read_only(self) -> None:
+        """ext4 does so when it meets an error of the disk (here it is told that it met one): the server fail-stops.
+
+        It answers nothing more; a start is refused while the disk is so; after a repair what was acknowledged is there.
+        """
+        image, disk = self.mount_ext4()
+        server = self.start(data=str(disk / "data"))
+        wire = self.connect(server)
+        acknowledged = 0
+
+        def write() -> None:
+            nonlocal acknowledged
+            with contextlib.suppress(EOFError, OSError):
+                while True:
+                    acknowledged = wire.ask("INCR", "n")
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        eventually(lambda: acknowledged > 100)
+        subprocess.run(["mount", "-o", "remount,abort", str(disk)], capture_output=True)
+        writer.join()
+        self.assertEqual(server.wait(), 1)
+        self.assertEqual(sum("fail-stop: cannot " in line for line in server.log), 1)
+        self.assertRegex(self.assertRaises(StartFailed, server.start).errors, "(?i)read-only")
+        subprocess.run(["umount", str(disk)], check=True)
+        subprocess.run(["mount", "-o", "loop", str(image), str(disk)], check=True)
+        server.start()
+        self.assertIn(int(self.connect(server).ask("GET", "n")), (acknowledged, acknowledged + 1))
+        server.kill()  # before the disk is unmounted
+
 
 class FileLimitTests(Serving, SynchronousTestCase):
     """Too many open files."""
@@ -157,6 +207,32 @@ class FileLimitTests(Serving, SynchronousTestCase):
         self.assertEqual(witness.ask("DBSIZE"), 100)
         eventually(lambda: witness.info("persistence")["compactions"], lambda seen: seen != "0")
 
+    def test_compaction_with_few_files_left(self) -> None:
+        """With none left, one, two, ...: a compaction begins or does not, but the server goes on.
+
+        With just one left the log could be sealed half-way: the server stopped.
+        """
+        server = self.start()
+        wire = self.connect(server)
+        limits = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+        for number in range(8):
+            self.assertEqual(wire.ask("SET", f"k{number}", "x"), b"OK")
+            eventually(lambda: wire.info("persistence"), lambda seen: seen["compaction_in_progress"] == "0")
+            left = len(os.listdir(f"/proc/{server.pid}/fd")) + number
+            resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (left, limits[1]))
+            before = self.compactions_tried(server, wire)
+            eventually(lambda: wire.ask("BGREWRITEAOF"), lambda reply: isinstance(reply, bytes))
+            eventually(lambda: self.compactions_tried(server, wire), before.__lt__)
+            resource.prlimit(server.pid, resource.RLIMIT_NOFILE, limits)
+        server.kill()
+        server.start()
+        self.assertEqual(self.connect(server).ask("DBSIZE"), 8)
+
+    def compactions_tried(self, server: ServerProcess, wire: Wire) -> int:
+        """How many compactions failed or succeeded so far."""
+        failed = sum("compaction failed" in line for line in server.log)
+        return failed + int(wire.info("persistence")["compactions"])
+
     def answers(self, server: ServerProcess) -> bool:
         """Whether a new client is served."""
         try:
@@ -165,6 +241,67 @@ class FileLimitTests(Serving, SynchronousTestCase):
                 return bool(wire.ask("PING") == b"PONG")
         except (OSError, EOFError):
             return False
+
+
+#: Put in the way of the server's Python: a wall clock that is as many seconds off as a file says.
+_WRONG_CLOCK = """
+import pathlib, time
+right, right_ns = time.time, time.time_ns
+off = pathlib.Path(__file__).with_name("off")
+time.time = lambda: right() + int(off.read_text())
+time.time_ns = lambda: right_ns() + int(off.read_text()) * 10**9
+"""
+
+
+class ClockTests(Serving, SynchronousTestCase):
+    """The wall clock is set under the running server."""
+
+    def setUp(self) -> None:
+        """A server whose clock we set, and which has to sync every second by itself."""
+        self.place = Path(new_directory(self.addCleanup))
+        self.set_clock(0)
+        (self.place / "sitecustomize.py").write_text(_WRONG_CLOCK)
+        with mock.patch.dict(os.environ, PYTHONPATH=f"{self.place}:{os.environ.get('PYTHONPATH', '')}"):
+            self.own = self.start("--sync", "everysec")
+        self.wire = self.connect(self.own)
+
+    def set_clock(self, off_s: int) -> None:
+        """Set the server's clock to so many seconds after the right time."""
+        (self.place / "new").write_text(str(off_s))
+        (self.place / "new").rename(self.place / "off")
+
+    def check_timers(self) -> None:
+        """What is to happen every second, and every tenth of one, happens."""
+        self.assertIsInstance(self.wire.ask("INCR", "n"), int)
+        eventually(lambda: self.wire.info("persistence"), lambda seen: seen["durable_commit"] == seen["last_commit"])
+        expired = int(self.wire.info("stats")["expired_keys"])
+        self.assertEqual(self.wire.ask("SET", "short", "x", "PX", "50"), b"OK")
+        eventually(lambda: int(self.wire.info("stats")["expired_keys"]), expired.__lt__)
+
+    def test_set_back(self) -> None:
+        """Writes, syncs and expiry go on, and a deadline stays the moment that it was.
+
+        The reactor's timers stood still until the clock was again where it had been: nothing was synced for a day.
+        """
+        self.assertEqual(self.wire.ask("SET", "long", "x", "EX", "100"), b"OK")
+        self.set_clock(-_DAY_S)
+        self.check_timers()
+        self.assertGreater(self.wire.ask("TTL", "long"), _DAY_S)
+        self.own.kill()
+        with mock.patch.dict(os.environ, PYTHONPATH=""):
+            self.own.start()
+        self.assertLessEqual(self.connect(self.own).ask("TTL", "long"), 100)
+
+    def test_set_forward(self) -> None:
+        """What was to live until then is gone; all else goes on, and after the clock is right again too."""
+        self.assertEqual(self.wire.ask("SET", "a", "x", "EX", "100"), b"OK")
+        self.assertEqual(self.wire.ask("SET", "b", "x", "EX", str(2 * _DAY_S)), b"OK")
+        self.set_clock(_DAY_S)
+        self.assertEqual(self.wire.ask("MGET", "a", "b"), [None, b"x"])
+        self.check_timers()
+        self.set_clock(0)
+        self.check_timers()
+        self.assertEqual(self.wire.ask("MGET", "a", "b"), [None, b"x"])
 
 
 class VanishingLogTests(Serving, SynchronousTestCase):

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.edge import tap
-from kvstore.store.recovery import ADVICE
+from kvstore.store.examine import ADVICE
 from kvstore.testing.server_process import PATIENCE_S, StartFailed, command, environment
 from tests.server_process import Serving, Wire, eventually, new_directory
 

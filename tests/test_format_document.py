@@ -21,8 +21,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.disk import RealDisk
 from kvstore.base.errors import DamagedStore
+from kvstore.store.examine import Examined, examine
 from kvstore.store.merge import merge
-from kvstore.store.recovery import Examined, examine
 from kvstore.store.store import Store
 from tests import format_example
 

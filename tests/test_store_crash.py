@@ -15,7 +15,9 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import DamagedStore, StorageFull
+from kvstore.base.frame import encode_frame
 from kvstore.store import recovery
+from kvstore.store.examine import examine
 from kvstore.store.log import TransactionLog
 from kvstore.store.merge import merge
 from kvstore.store.store import Store
@@ -143,11 +145,11 @@ class FoundTests(CrashTestCase):
         self.assertEqual(again.store.durable_sequence, 1)
         recover_checked(disk.crash(AllLost()), again.history, disk.changes, "after the restart")
 
-    def torn_directory(self) -> tuple[SimulatedDisk, bytes]:
+    def torn_directory(self, disk: SimulatedDisk | None = None, value: bytes = b"value") -> tuple[SimulatedDisk, bytes]:
         """A directory whose live log ends in a torn frame and zeros; and the bytes that are torn."""
-        disk = SimulatedDisk()
+        disk = disk or SimulatedDisk()
         run = Run(disk, "torn", "always")
-        run.store.table.write(b"key", b"value")
+        run.store.table.write(b"key", value)
         commit = run.store.close_commit()
         assert commit is not None
         torn = commit.frame[:-3] + b"?"
@@ -163,6 +165,38 @@ class FoundTests(CrashTestCase):
         self.assertEqual(store.torn_copy, "table.txn.torn-0000000000000001")
         self.assertEqual(disk.contents()[store.torn_copy], torn)
         self.assertEqual(len(disk.contents()["table.txn"]), store.log.end)
+
+    def test_another_torn_tail_at_the_same_commit(self) -> None:
+        """Both copies are kept. The second had the first one's name."""
+        copies = {}
+        disk = None
+        for value, suffix in ((b"one", ""), (b"two", "-2"), (b"three", "-3")):
+            disk, torn = self.torn_directory(disk, value)
+            store = Store(disk, Clock("torn").now_us, Clock("torn").random_bytes)
+            disk.unlock()
+            copies["table.txn.torn-0000000000000001" + suffix] = torn
+            self.assertEqual(store.torn_copy, list(copies)[-1])
+        assert disk is not None
+        found = disk.contents()
+        self.assertEqual({name: found[name] for name in found if "torn" in name}, copies)
+
+    def test_a_client_that_writes_frames(self) -> None:
+        """A torn value that holds the header of a later commit, as of any other log, is torn: only our salt counts."""
+        planted = encode_frame(9, 8, 0, b"", 0)
+        disk, torn = self.torn_directory(value=planted + b"...")
+        self.assertIn(planted, torn)
+        store = Store(disk, Clock("torn").now_us, Clock("torn").random_bytes)
+        self.assertEqual((store.durable_sequence, disk.contents()[store.torn_copy or ""]), (0, torn))
+
+    def test_copied_and_not_cut(self) -> None:
+        """A crash between copy and cut: the next start makes no second copy."""
+        disk, torn = self.torn_directory()
+        disk.fail("truncate", errno.EIO)
+        self.assertRaises(OSError, Store, disk, Clock("torn").now_us, Clock("torn").random_bytes)
+        disk.unlock()
+        Store(disk, Clock("torn").now_us, Clock("torn").random_bytes)
+        found = disk.contents()
+        self.assertEqual([found[name] for name in found if "torn" in name], [torn])
 
     def test_torn_tail_on_a_full_disk(self) -> None:
         """A server starts on a full disk: what it cuts off makes the room for the copy. It refuses writes and is read.
@@ -207,7 +241,7 @@ class FoundTests(CrashTestCase):
         contents["table.txn"] = contents[segment]
         moved = {name: image for name, image in contents.items() if name != segment}
         for damaged in (contents, moved):
-            refusal = self.assertRaises(DamagedStore, recovery.examine, SimulatedDisk.holding(damaged))
+            refusal = self.assertRaises(DamagedStore, examine, SimulatedDisk.holding(damaged))
             self.assertIn("sealed segment", refusal.reason)
 
 

@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import DamagedStore
 from kvstore.base.frame import BLOCK_BYTES
-from kvstore.store import recovery
-from kvstore.store.recovery import LIVE, examine
+from kvstore.store import examine as examination
+from kvstore.store.examine import LIVE, examine
 from kvstore.testing.simulated_disk import SimulatedDisk
 from tests.damage_run import Damage, Directory, ThirdOutcome, directories, judge, try_all
 
@@ -79,7 +79,7 @@ class DamageTests(SynchronousTestCase):
 
     def test_live_log_from_before_it_was_sealed_unchecked(self) -> None:
         """The judge sees what happens without that check: commits are lost."""
-        self.patch(recovery, "_first_difference", lambda one, other: None)
+        self.patch(examination, "_first_difference", lambda one, other: None)
         self.assertRaises(ThirdOutcome, judge, self._live_from_before_its_sealing(), self.everything)
 
     def test_garbage_behind_a_sealed_segment(self) -> None:
@@ -88,6 +88,15 @@ class DamageTests(SynchronousTestCase):
         name = next(name for name in contents if name.startswith(LIVE + "."))
         contents[name] = contents[name][:-1] + b"x"
         self.assertIn("bytes after its last commit", refused({**contents}).reason)
+
+    def test_header_of_a_frame(self) -> None:
+        """A commit whose time was changed, or what it says was on disk before it, is not served, though its body is."""
+        data = self.log_alone.contents[LIVE]
+        start = data.rindex(b"+KV1 ")
+        for field, offset in (("DURABLE", 22), ("TIME", 39)):
+            at = start + offset + 15
+            damaged = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+            self.assertIn("no valid frame header", refused({LIVE: damaged}).reason, field)
 
     def test_checksums_ignored(self) -> None:
         """The judge sees a server that does not check its frames."""

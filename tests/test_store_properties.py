@@ -22,10 +22,10 @@ from kvstore.base.frame import encode_frame
 from kvstore.base.limits import KIB, MIB
 from kvstore.store import checkpoint
 from kvstore.store.checkpoint import CheckpointHeader, CheckpointReader, CheckpointWriter
+from kvstore.store.examine import LIVE, examine, segment_name
 from kvstore.store.log import FRAMES_AT, LogHeader, create_log
 from kvstore.store.merge import MergeJob, merge
 from kvstore.store.operations import FLUSH, apply, decode, encode_deadline, encode_delete, encode_set
-from kvstore.store.recovery import LIVE, examine, segment_name
 from kvstore.store.store import Store
 from kvstore.testing.fates import AllKept, AllLost, RandomFates
 from kvstore.testing.simulated_disk import SimulatedDisk

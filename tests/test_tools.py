@@ -6,20 +6,26 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
+from typing import Any
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
 import kvstore
 from kvstore.base.disk import RealDisk
 from kvstore.store.archive import keep
-from kvstore.store.recovery import LIVE, examine
+from kvstore.store.examine import LIVE, examine
 from kvstore.store.store import Store
 from kvstore.testing.fates import AllLost
 from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.tools import directory, restore
 from kvstore.tools.main import main
+from kvstore.tools.timeline import Past, read_past
 from kvstore.tools.words import from_json, to_json
+from kvstore.wire.resp import pack
 from tests.damage_run import Contents, directories
 
 
@@ -97,6 +103,22 @@ class ToolTests(SynchronousTestCase):
             self.assertIn(len(shown), (commits, len(shown) if commits is None else commits))
             self.assertEqual(shown[0]["operations"][0][0], "SET")
 
+    def test_show_a_checkpoint(self) -> None:
+        """Its parts are no commits, and are not called so."""
+        path = os.path.join(self.path, "table.ckpt")
+        self.assertRegex(self.run_tool("show", path)[1], r"^frame 1  of a checkpoint as of commit 6, ")
+        self.assertEqual(json.loads(self.run_tool("show", "--json", path)[1].splitlines()[0])["frame"], 1)
+
+    def test_show_what_is_no_log(self) -> None:
+        """A directory, a missing file, another file: one line that says so, status 1."""
+        other = os.path.join(self.path, "notes")
+        with open(other, "w", encoding="utf-8") as notes:
+            notes.write("nothing")
+        for path, said in ((self.path, "is no file"), (self.new(), "is no file"), (other, "this is no log")):
+            status, text = self.run_tool("show", path)
+            self.assertEqual((status, text.count("\n")), (1, 1))
+            self.assertIn(said, text)
+
     def test_show_damage(self) -> None:
         """The commits before it, then the verdict; status 1."""
         status, text = self.run_tool("show", os.path.join(self.damaged(), LIVE + ".0000000000000007"))
@@ -152,6 +174,77 @@ class ToolTests(SynchronousTestCase):
         self.assertEqual(self.run_tool("restore", self.path, self.new(), "--to-sequence", "5")[0], 1)
         self.assertEqual(self.run_tool("restore", self.path, self.new(), "--to-sequence", "16")[0], 1)
 
+    def test_restore_to_a_time(self) -> None:
+        """In any of the ways to write it. All commits here are of one moment: it, or a second before."""
+        first = examine(RealDisk(self.path)).time_us // 1_000_000
+        self.assertEqual(first, 1_700_000_000)
+        for text in ("1700000000", "2023-11-14T22:13:20+00:00", "2023-11-14T22:13:20Z", "1e11"):
+            status, said = self.run_tool("restore", self.path, self.new(), "--to-time", text)
+            self.assertEqual(status, 0, said)
+            self.assertIn("as of commit 15, of 2023-11-14 22:13:20.000", said)
+        status, said = self.run_tool("restore", self.path, self.new(), "--to-time", "1699999999")
+        self.assertEqual(status, 1)
+        self.assertIn("--keep-log reaches further back", said)
+
+    def test_wrong_usage(self) -> None:
+        """Status 2, and what was wrong; nothing is made."""
+        out = self.new()
+        for words, said in (
+            (["restore", self.path, out, "--to-time", "yesterday"], "'yesterday' is neither a time"),
+            (["restore", self.path, out, "--to-time", "nan"], "'nan' is neither a time"),
+            (["restore", self.path, out, "--to-time", "1e400"], "'1e400' is neither a time"),
+            (["restore", self.path, out, "--to-sequence", "-1"], "'-1' is not the number of a commit"),
+            (["restore", self.path, out, "--to-sequence", "1", "--to-time", "1"], "not allowed with"),
+            (["mend", self.path], "invalid choice: 'mend'"),
+            ([], "required: COMMAND"),
+        ):
+            errors = io.StringIO()
+            with contextlib.redirect_stderr(errors):
+                self.assertEqual(self.assertRaises(SystemExit, main, words).code, 2)
+            self.assertIn(said, errors.getvalue())
+        self.assertFalse(os.path.exists(out))
+
+    def test_an_output_that_is_taken(self) -> None:
+        """Refused before anything is read: a long wait would be for nothing."""
+        self.patch(directory, "examine", None)
+        self.patch(restore, "read_past", None)
+        for words in (["restore", self.path, self.path], ["backup", self.path, self.path], ["import", self.path, "x"]):
+            status, text = self.run_tool(*words)
+            self.assertEqual(status, 1)
+            self.assertIn("is there already", text)
+
+    def test_restore_beside_a_server_that_merges(self) -> None:
+        """What is replaced while it is read is read again: half of the old and half of the new fit nowhere."""
+        read: list[int] = []
+
+        def replacing(*arguments: Any) -> Past:
+            past = read_past(*arguments)
+            read.append(past.sequence)
+            if len(read) == 1:
+                checkpoint = os.path.join(self.path, "table.ckpt")
+                os.rename(checkpoint, checkpoint + ".old")
+                shutil.copy(checkpoint + ".old", checkpoint)
+            return past
+
+        self.patch(restore, "read_past", replacing)
+        self.assertEqual(self.run_tool("restore", self.path, self.new())[0], 0)
+        self.assertEqual(read, [15, 15])
+
+    def test_a_foreign_segment_in_the_archive(self) -> None:
+        """Its commits have higher numbers; what is restored is DIR's own state."""
+        other = directories("another")[2]
+        name = max(other.contents)
+        archive = self.place("archive", {LIVE + ".00000000000000ff": other.contents[name]})
+        out = self.new()
+        self.assertEqual(self.run_tool("restore", self.path, out, "--archive", archive)[0], 0)
+        found = examine(RealDisk(out))
+        self.assertEqual((found.values, found.deadlines), self.directory.state)
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C is no traceback."""
+        self.patch(directory, "examine", mock.Mock(side_effect=KeyboardInterrupt))
+        self.assertEqual(self.run_tool("verify", self.path), (130, "\n"))
+
     def test_restore_past_damage_is_refused(self) -> None:
         """It names the commits that cannot be read; up to them it works."""
         path = self.damaged()
@@ -173,12 +266,39 @@ class ToolTests(SynchronousTestCase):
     def test_import_of_a_bad_line(self) -> None:
         """Named by its number; nothing is made."""
         out, file = self.new(), self.new()
-        for line in ("{}", "nonsense", '{"key":1,"value":"x"}', '{"key":"k","value":"x","deadline_ms":"soon"}'):
+        deadlines = [f'{{"key":"k","value":"x","deadline_ms":{text}}}' for text in ('"soon"', "-1", "true", 2**63)]
+        for line in ("{}", "nonsense", "", '{"key":1,"value":"x"}', "[" * 100_000, *deadlines):
             with open(file, "w", encoding="utf-8") as lines:
                 lines.write('{"key":"a","value":"b"}\n' + line + "\n")
             status, text = self.run_tool("import", out, file)
             self.assertEqual((status, os.path.exists(out)), (1, False))
             self.assertIn("line 2 ", text)
+
+    def test_export_and_import_of_resp(self) -> None:
+        """The same commands that `redis-cli --pipe` takes; all bytes come back."""
+        out, file = self.new(), self.new()
+        output = io.TextIOWrapper(io.BytesIO(), encoding="latin-1", newline="", write_through=True)
+        with contextlib.redirect_stdout(output):
+            self.assertEqual(main(["export", "--resp", self.path]), 0)
+        with open(file, "wb") as commands:
+            commands.write(output.buffer.getvalue())  # type: ignore[attr-defined]
+        self.assertEqual(self.run_tool("import", "--resp", out, file)[0], 0)
+        found = examine(RealDisk(out))
+        self.assertEqual((found.values, found.deadlines), self.directory.state)
+
+    def test_import_of_bad_resp(self) -> None:
+        """Named by its number, also what only begins; nothing is made."""
+        out, file = self.new(), self.new()
+        for bad in (
+            b"*2147483647\r\n", b"PING\r\n", b":1\r\n", b'{"key":"a","value":"b"}\n', pack(b"DEL", b"a"),
+            pack(b"SET", b"a", b"b")[:-7], pack(b"SET", b"a", b"b")[:-2], b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$-1\r\n",
+            pack(b"SET", b"a", b"b", b"EX", b"9"), pack(b"SET", b"a", b"b", b"PXAT", b"soon"),
+        ):  # fmt: skip
+            with open(file, "wb") as commands:
+                commands.write(pack(b"SET", b"a", b"b") + bad)
+            status, text = self.run_tool("import", "--resp", out, file)
+            self.assertEqual((status, os.path.exists(out)), (1, False))
+            self.assertIn("command 2 is not SET key value", text)
 
     def test_backup(self) -> None:
         """A directory of its own with the same state; a taken name is refused."""
@@ -207,6 +327,15 @@ class ArchiveTests(SynchronousTestCase):
         self.assertEqual(archive.crash(AllLost()).contents(), {k: v for k, v in contents.items() if k != LIVE})
         foreign = SimulatedDisk.holding({segments[0]: contents[segments[1]]})
         self.assertRaises(FileExistsError, keep, foreign, segments[:1], archive)
+
+    def test_an_archive_of_another_directory(self) -> None:
+        """Refused though no name is taken: what would be mixed could not be told apart in years."""
+        ours, theirs = directories()[2].contents, directories("another")[2].contents
+        segments = sorted(name for name in ours if name.startswith(LIVE + "."))
+        archive = SimulatedDisk.holding({LIVE + ".00000000000000ff": theirs[segments[0]]})
+        before = archive.contents()
+        self.assertRaises(FileExistsError, keep, SimulatedDisk.holding(ours), segments, archive)
+        self.assertEqual(archive.contents(), before)
 
     def test_restore_behind_a_merge(self) -> None:
         """The server's own merge program keeps the segments; each commit can be gone back to."""

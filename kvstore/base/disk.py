@@ -86,9 +86,6 @@ class Disk(Protocol):
     def lock(self) -> None:
         """Take the directory for this process until it ends, or raise DirectoryInUse."""
 
-    def free_bytes(self) -> int:
-        """Bytes that may still be written on this file system."""
-
     def describe(self, name: str) -> str:
         """The file's full name, for messages to the operator."""
 
@@ -180,6 +177,9 @@ class RealFile:
             os.close(self._descriptor)
 
 
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
 class RealDisk:
     """A directory of the operating system. `path`: absolute; made, with its parents, if it is missing."""
 
@@ -188,6 +188,7 @@ class RealDisk:
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
         self._lock_descriptor = -1
+        self._directory_descriptor = -1
         _make_directory(self.path)
 
     def names(self) -> list[str]:
@@ -220,8 +221,11 @@ class RealDisk:
         os.remove(self.describe(name))
 
     def sync_directory(self) -> None:
-        """See `Disk`."""
-        _sync_directory(self.path)
+        """See `Disk`. While the lock is held this opens nothing: too many open files must not fail a sync half-way."""
+        if self._directory_descriptor >= 0:
+            os.fsync(self._directory_descriptor)
+        else:
+            _sync_directory(self.path)
 
     def lock(self) -> None:
         """See `Disk`. flock(2): the lock is gone with the process, however it ends; there is nothing to clean up."""
@@ -238,17 +242,14 @@ class RealDisk:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         self._lock_descriptor = descriptor
+        self._directory_descriptor = os.open(self.path, _DIRECTORY)
 
     def unlock(self) -> None:
         """Give the directory back before the process ends: for tests and tools that open it more than once."""
         if self._lock_descriptor >= 0:
             os.close(self._lock_descriptor)
-            self._lock_descriptor = -1
-
-    def free_bytes(self) -> int:
-        """See `Disk`."""
-        status = os.statvfs(self.path)
-        return status.f_bavail * status.f_frsize
+            os.close(self._directory_descriptor)
+            self._lock_descriptor = self._directory_descriptor = -1
 
     def describe(self, name: str) -> str:
         """See `Disk`."""
@@ -265,7 +266,7 @@ def _make_directory(path: str) -> None:
 
 
 def _sync_directory(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(path, _DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:

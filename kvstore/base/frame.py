@@ -34,7 +34,6 @@ from kvstore.base.limits import MIB
 
 BLOCK_BYTES = 4096
 HEADER_BYTES = 84
-MAX_BODY_BYTES = 0xFFFFFFFF
 _CRC_AT = HEADER_BYTES - 10
 _BLOCK_CRC_AT = BLOCK_BYTES - 10
 _HEADER = re.compile(
@@ -66,7 +65,7 @@ class Frame(NamedTuple):
 
 
 def encode_frame(sequence: int, durable: int, time_us: int, body: bytes, salt: int) -> bytes:
-    """One frame as bytes. `body`: at most MAX_BODY_BYTES; `salt`: of the file it goes to."""
+    """One frame as bytes. `body`: less than 4 GiB, as LENGTH has it; `salt`: of the file it goes to."""
     head = b"+KV1 %016x %016x %016x %08x %08x " % (sequence, durable, time_us, len(body), crc32(body, salt))
     return b"%b%08x\r\n%b" % (head, crc32(head, salt), body)
 

@@ -78,7 +78,7 @@ def client_list(call: Call, *options: bytes) -> Reply:
 
 
 def _listing(call: Call, clients: Iterable[Client]) -> Verbatim:
-    now_ms = call.server.now_ms()
+    now_ms = call.server.recent_ms
     return Verbatim("".join(_described(client, now_ms) + "\n" for client in clients))
 
 

@@ -67,7 +67,8 @@ class Server:
         self.settings = settings
         self.run_id = run_id
         self.started_ms = now_ms()
-        #: The wall clock up to a tenth of a second ago, for what needs no better: it is set by the edge.
+        #: `started_ms` and what a steady clock has counted since, up to a tenth of a second ago; set by the edge. For
+        #: how long clients are silent: the wall clock may be set back and forward meanwhile.
         self.recent_ms = self.started_ms
         self.clients: dict[int, Client] = {}
         self.connections_received = 0

@@ -214,7 +214,7 @@ class Compactor:
 
     def _note(self, why: str, pause_ms: int) -> None:
         self.last_error = why
-        _log.error("compaction failed, again in {pause} s; nothing is lost: {why}", pause=pause_ms / 1000, why=why)
+        _log.error("compaction failed, again in {pause} s; no file was changed: {why}", pause=pause_ms / 1000, why=why)
 
     def stop(self) -> None:
         """Kill the child, if any: what it wrote is garbage that the next start removes."""

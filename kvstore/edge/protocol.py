@@ -65,7 +65,7 @@ class KVStoreProtocol(LineReceiver):
         server = factory.server
         server.connections_received += 1
         client = Client(
-            server.connections_received, _show(transport.getPeer()), _show(transport.getHost()), server.now_ms()
+            server.connections_received, _show(transport.getPeer()), _show(transport.getHost()), server.recent_ms
         )
         parser = RequestParser(RAW_TAILS, factory.settings.max_request_bytes)
         self.client = client
@@ -305,7 +305,7 @@ class KVStoreFactory(Factory):
     def drop_idle(self) -> None:
         """Disconnect the clients that sent nothing for --idle-timeout."""
         limit_ms = self.settings.idle_timeout_s * 1000
-        now_ms = self.server.now_ms()
+        now_ms = self.server.recent_ms
         for protocol in list(self.protocols.values()):
             client = protocol.client
             if limit_ms and now_ms - client.last_request_ms > limit_ms and not client.monitoring:

@@ -42,6 +42,7 @@ from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.protocol import KVStoreFactory
 from kvstore.edge.settings import Settings
 from kvstore.edge.status import info_sections
+from kvstore.edge.steady import use_steady_clock
 from kvstore.edge.turn import Turn
 from kvstore.edge.watching import Monitor, Trace
 from kvstore.edge.writers import AdaptiveWriter, InLoopWriter, OverlappedWriter, Writer
@@ -112,6 +113,7 @@ class KVStoreService(MultiService):
         """Recover, listen, announce. Raises SystemExit after saying why, if the start is refused."""
         self.settings = replace(self.settings, max_clients=_clients_allowed(self.settings.max_clients, self._reactor))
         _raise_file_limit(self.settings.max_clients)
+        use_steady_clock(self._reactor)
         try:
             self._open_store()
             self._open_trace()
@@ -165,6 +167,7 @@ class KVStoreService(MultiService):
         )  # fmt: skip
         server = Server(store, lambda: time.time_ns() // 1_000_000, settings.as_config(), os.urandom(20).hex())
         self.server = server
+        self._started_s = self._reactor.seconds()
         server.compact_now = self._compact_now
         server.checkpoint_ms = lambda: self.compactor.last_finished_ms or server.started_ms
         server.max_value_bytes = settings.max_request_bytes
@@ -261,7 +264,7 @@ class KVStoreService(MultiService):
         """Remove keys past their deadline, some at a time; sooner again if there are more."""
         if self._expiring_soon is not None and self._expiring_soon.active():
             return  # one is enough: the timer must not begin another row of hurried rounds
-        self.server.recent_ms = self.server.now_ms()
+        self.server.recent_ms = self.server.started_ms + int(1000 * (self._reactor.seconds() - self._started_s))
         table = self.store.table
         removed = table.remove_expired(_EXPIRED_AT_ONCE)
         table.pending.undo.clear()

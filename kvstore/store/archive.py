@@ -15,24 +15,45 @@ import errno
 from kvstore.base.disk import Disk, copy_file
 from kvstore.base.limits import MIB
 from kvstore.store import checkpoint
-from kvstore.store.recovery import segments_of
+from kvstore.store.examine import segments_of
+from kvstore.store.log import read_log_header
 
 
 def keep(source: Disk, segments: list[str], archive: Disk) -> None:
     """Copy sealed segments of `source` to the archive; those already there are left. Raises OSError.
 
-    FileExistsError: the archive has another file of that name: it belongs to another data directory. Durability: all
-    of them are on disk when this returns.
+    FileExistsError: the archive belongs to another data directory. DamagedStore: its newest segment is not sound.
+    Durability: all of them are on disk when this returns.
     """
     there = archive.names()
+    _check_owner(source, segments, archive)
     if checkpoint.NAME in source.names() and checkpoint.NAME not in there and not segments_of(there):
         copy_file(source, checkpoint.NAME, archive)
     for name in segments:
         if name not in there:
             copy_file(source, name, archive)
         elif not _equal(source, archive, name):
-            reason = "another data directory's segment has this name; give each its own --keep-log directory"
-            raise FileExistsError(errno.EEXIST, reason, archive.describe(name))
+            raise _foreign(archive, name)
+
+
+def _check_owner(source: Disk, segments: list[str], archive: Disk) -> None:
+    """Refuse an archive whose newest segment is of another data directory."""
+    there = list(segments_of(archive.names()))
+    if there and segments and _store(archive, there[-1]) != _store(source, segments[0]):
+        raise _foreign(archive, there[-1])
+
+
+def _store(disk: Disk, name: str) -> str:
+    file = disk.open_read(name)
+    try:
+        return read_log_header(file, disk.describe(name)).store
+    finally:
+        file.close()
+
+
+def _foreign(archive: Disk, name: str) -> FileExistsError:
+    reason = "this is another data directory's segment; give each its own --keep-log directory"
+    return FileExistsError(errno.EEXIST, reason, archive.describe(name))
 
 
 def _equal(one: Disk, other: Disk, name: str) -> bool:

@@ -66,10 +66,6 @@ class DocumentIndexes:
         self._by_subkey.move_to_end(subkey)
         return list(index.get(atom, ()))
 
-    def subkeys(self) -> list[str]:
-        """The subkeys that have an index, the one asked for last at the end."""
-        return list(self._by_subkey)
-
     def changed(self, key: bytes, before: bytes | None, after: bytes | None) -> None:
         """See `Observer`."""
         if before is after:

@@ -38,7 +38,7 @@ from kvstore.base.limits import MIB
 from kvstore.store import checkpoint
 from kvstore.store.archive import keep
 from kvstore.store.checkpoint import CheckpointHeader, CheckpointReader, CheckpointWriter
-from kvstore.store.log import FRAMES_AT, read_log_header
+from kvstore.store.log import FRAMES_AT, LogHeader, read_log_header
 from kvstore.store.operations import Operation, decode, encode_set
 
 
@@ -84,13 +84,25 @@ class Share(NamedTuple):
         return self.of == 1 or crc32(key) % self.of == self.number
 
 
+class Segment(NamedTuple):
+    """A sealed segment, open."""
+
+    name: str
+    file: File
+    header: LogHeader
+
+
 class Delta:
-    """The segments, reduced: the last state of each key of `share` they name, and whether everything was flushed."""
+    """The segments, reduced: the last state of each key of `share` they name, and whether everything was flushed.
+
+    `time_us`: of their last commit.
+    """
 
     def __init__(self, share: Share) -> None:
         self.keys: dict[bytes, KeyState] = {}
         self.flushed = False
         self.share = share
+        self.time_us = 0
 
     def add(self, operations: Sequence[Operation]) -> None:
         """Take in the operations of one frame."""
@@ -118,26 +130,28 @@ def merge(disk: Disk, job: MergeJob, now_us: int, pass_bytes: int = _PASS_BYTES)
     Raises DamagedStore if an input cannot be recovered, OSError. Durability: the content is on disk, the name is not.
     """
     with contextlib.ExitStack() as files:
-        segments = [(name, _open(disk, files, name)) for name in job.segments]
-        passes = 1 + sum(file.size() for _, file in segments) // pass_bytes
-        old = _open(disk, files, checkpoint.NAME) if checkpoint.NAME in disk.names() else None
-        store = read_log_header(segments[0][1], segments[0][0]).store
-        writer = CheckpointWriter(disk, job.output, CheckpointHeader(store, job.salt, job.covers, now_us))
-        try:
-            for number in range(passes):
-                _merge_share(segments, old, Share(number, passes), job, writer)
-            return writer.finish()
-        finally:
-            writer.abandon()
+        segments = [_open_segment(disk, files, name) for name in job.segments]
+        passes = 1 + sum(segment.file.size() for segment in segments) // pass_bytes
+        base = _open(disk, files, checkpoint.NAME) if checkpoint.NAME in disk.names() else None
+        base_us = _check_fit(base, segments)
+        writer = None
+        for number in range(passes):
+            delta = _reduce(segments, Share(number, passes), job)
+            if writer is None:
+                created_us = max(now_us, base_us, delta.time_us)  # the clock may have been set back
+                header = CheckpointHeader(segments[0].header.store, job.salt, job.covers, created_us)
+                writer = CheckpointWriter(disk, job.output, header)
+                files.callback(writer.abandon)
+            _write_share(delta, base, writer)
+            del delta  # before the next is made: only one share at a time is in memory
+        assert writer is not None
+        return writer.finish()
 
 
-def _merge_share(
-    segments: list[tuple[str, File]], old: File | None, share: Share, job: MergeJob, writer: CheckpointWriter
-) -> None:
-    """One pass: write the keys of `share`."""
-    delta = _reduce(segments, share, job)
-    if old is not None:
-        _copy_old(old, delta, writer)
+def _write_share(delta: Delta, base: File | None, writer: CheckpointWriter) -> None:
+    """Write the keys of one share."""
+    if base is not None:
+        _copy_old(base, delta, writer)
     for key, state in delta.keys.items():
         if state.exists and state.value is not None:
             writer.add(encode_set(key, state.value, state.deadline_ms), 1)
@@ -149,18 +163,45 @@ def _open(disk: Disk, files: contextlib.ExitStack, name: str) -> File:
     return file
 
 
-def _reduce(segments: list[tuple[str, File]], share: Share, job: MergeJob) -> Delta:
+def _open_segment(disk: Disk, files: contextlib.ExitStack, name: str) -> Segment:
+    file = _open(disk, files, name)
+    return Segment(name, file, read_log_header(file, name))
+
+
+def _check_fit(base: File | None, segments: list[Segment]) -> int:
+    """Refuse a checkpoint that does not end where the segments begin; returns its time, 0 if there is none.
+
+    Somebody may have removed it, or put back an older one, under the running server: what is merged with that, or with
+    none, would lack every key that the segments do not name.
+    """
+    first, store = segments[0].header.first, segments[0].header.store
+    for segment in segments:
+        if segment.header.store != store:
+            raise DamagedStore(segment.name, 0, "it belongs to another data directory", "")
+    if base is None:
+        if first == 1:
+            return 0
+        raise DamagedStore(checkpoint.NAME, 0, f"it is missing; it should hold the commits before {first}", "")
+    header = CheckpointReader(base).header
+    if header.store != store:
+        raise DamagedStore(checkpoint.NAME, 0, "it belongs to another data directory", "")
+    if header.covers != first - 1:
+        reason = f"it ends with commit {header.covers}, but the segments begin with {first}"
+        raise DamagedStore(checkpoint.NAME, 0, reason, "")
+    return header.created_us
+
+
+def _reduce(segments: list[Segment], share: Share, job: MergeJob) -> Delta:
     """Read the segments, checking that they run without a gap up to the last commit of the job."""
     delta = Delta(share)
-    sequence = None
-    for name, file in segments:
-        header = read_log_header(file, name)
-        sequence = header.first - 1 if sequence is None else sequence
+    sequence = segments[0].header.first - 1
+    for name, file, header in segments:
         reader = FrameReader(file, FRAMES_AT, header.salt)
         for frame in reader:
             if frame.sequence != sequence + 1:
                 raise DamagedStore(name, frame.offset, f"commit {frame.sequence}, not {sequence + 1}", "")
             sequence = frame.sequence
+            delta.time_us = frame.time_us
             delta.add(decode(frame.body))
         if reader.reason is not None:
             raise DamagedStore(name, reader.stopped_at, reader.reason, "")

@@ -82,6 +82,13 @@ def apply(operations: Iterable[Operation], values: dict[bytes, bytes], deadlines
 
     `values`, `deadlines` (ms since the epoch): changed in place. Raises BadOperation.
     """
+    try:
+        _apply(operations, values, deadlines)
+    except (ValueError, IndexError, TypeError) as error:
+        raise BadOperation(f"not an operation: {error}") from error
+
+
+def _apply(operations: Iterable[Operation], values: dict[bytes, bytes], deadlines: dict[bytes, int]) -> None:
     for operation in operations:
         kind = operation[0]
         if kind == b"SET":

@@ -1,289 +1,27 @@
-"""Recovery: from the files of a data directory to the state that was promised, or to a refusal that says why.
+"""Recovery: read what is in a data directory, mend what a crash left there, and open the log.
 
-Files, and their life cycle:
+What is read, and the verdicts on it, is told in `examine`; what is damaged is refused there. What is left to mend, in
+this order, so that a crash in the middle of it leaves nothing worse:
 
-- `table.ckpt`, the checkpoint: the state as of commit C. Replaced whole, atomically.
-- `table.txn.NNN`, sealed segments: former live logs, NNN the number of their first commit in 16 hexadecimal digits.
-- `table.txn`, the live log. It exists from the first start on: a new one takes its name in one step.
-
-The state is the checkpoint, then the segments that begin after C in order of their numbers, then the live log,
-without a gap. Segments that begin at or before C are wholly in the checkpoint: leftovers of a crash before their
-removal. A segment that begins where the live log does is the live log under a second name: a crash in the middle of
-sealing.
-
-**The verdicts.** What stands where the next frame should be:
-
-| found | in a sealed segment or checkpoint | in the live log |
-|---|---|---|
-| end of file, or zeros up to it, nothing promised beyond | clean end | clean end |
-| the same, but a mark or a later file says there was more | corruption | corruption |
-| a bad frame; a mark or a valid later frame says it was on disk | corruption | corruption |
-| a bad frame that nothing says was on disk | corruption | torn tail |
-| a valid frame with another number than expected | corruption | as a bad frame |
-
-A clean end is fine. A torn tail was never promised: it is copied aside (`table.txn.torn-NNN`), cut off, and reported.
-Corruption is never served and never skipped: DamagedStore.
-
-`examine` only reads; `recover` examines, then mends what a crash left (temporary files, leftovers, torn tail).
+1. Leftovers (temporary files, segments that the checkpoint covers) are removed, once the directory is synced.
+2. A torn tail is copied aside (`table.txn.torn-NNN`, with a number behind it if there is another copy), then cut off.
+3. The newest frames are written once more, synced, and noted in a mark: then everything recovered is promised.
+4. In a directory never used, or left in the middle of its first start: the first log, the first checkpoint.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable
+from itertools import chain, count
 from typing import NamedTuple
 
 from kvstore.base.disk import Disk, File, replace_with
-from kvstore.base.errors import DamagedStore
-from kvstore.base.frame import BLOCK_BYTES, Frame, FrameReader, later_headers
+from kvstore.base.frame import BLOCK_BYTES
 from kvstore.base.limits import MIB
 from kvstore.store import checkpoint
-from kvstore.store.log import (
-    FRAMES_AT,
-    NO_ROOM,
-    LogHeader,
-    Mark,
-    TransactionLog,
-    create_log,
-    mark_offset,
-    promised_by_marks,
-    read_log_header,
-    read_mark,
-)
-from kvstore.store.operations import BadOperation, apply, decode
-
-LIVE = "table.txn"
-_SEGMENT = re.compile(r"table\.txn\.([0-9a-f]{16})")
-
-
-class Tail(NamedTuple):
-    """A torn tail: where in the live log it begins, and why it is no frame."""
-
-    offset: int
-    reason: str
-
-
-class Examined(NamedTuple):
-    """What the files hold. `sequence`: number of the last commit. `live`: None in a directory never used.
-
-    `durable`: the last commit that something says is on disk. `entries`: operations in the live log; `live_end`:
-    where its next frame goes. `segments`: sealed segments not in the checkpoint, in order. `leftovers`: files to be
-    removed.
-    """
-
-    values: dict[bytes, bytes]
-    deadlines: dict[bytes, int]
-    sequence: int
-    durable: int
-    time_us: int
-    live: LogHeader | None
-    live_end: int
-    live_mark: Mark | None
-    entries: int
-    segments: list[str]
-    leftovers: list[str]
-    tail: Tail | None
-    checkpoint_bytes: int
-    segment_bytes: int
-
-
-def segment_name(first: int) -> str:
-    """The name of the sealed segment whose first commit has that number."""
-    return f"{LIVE}.{first:016x}"
-
-
-def segments_of(names: list[str]) -> dict[str, int]:
-    """The sealed segments among the file names, in order, each with the number of its first commit."""
-    return {name: int(match[1], 16) for name in sorted(names) if (match := _SEGMENT.fullmatch(name))}
-
-
-class _Replay:
-    """The state while it is being read, and how far it got."""
-
-    def __init__(self) -> None:
-        self.values: dict[bytes, bytes] = {}
-        self.deadlines: dict[bytes, int] = {}
-        self.sequence = 0
-        self.durable = 0
-        self.time_us = 0
-        self.store: str | None = None
-
-    def belongs(self, store: str, name: str) -> None:
-        """Refuse a file that another directory's server wrote."""
-        if self.store is None:
-            self.store = store
-        elif self.store != store:
-            raise DamagedStore(name, 0, "it belongs to another data directory", "")
-
-    def apply(self, frame: Frame, name: str) -> int:
-        """Apply the operations of a frame; returns how many they were."""
-        try:
-            operations = decode(frame.body)
-            apply(operations, self.values, self.deadlines)
-        except (BadOperation, ValueError, IndexError, TypeError) as error:
-            raise DamagedStore(name, frame.offset, f"not an operation: {error}", "") from error
-        return len(operations)
-
-
-def examine(disk: Disk) -> Examined:
-    """Read all files and judge them; changes nothing. Raises DamagedStore, OSError."""
-    try:
-        return _examine(disk)
-    except DamagedStore as error:
-        raise DamagedStore(disk.describe(error.file), error.offset, error.reason, ADVICE) from error
-
-
-ADVICE = (
-    "Nothing was changed. Run `python -m kvstore.tools verify DIR` (DIR: the data directory) to see what can be read; "
-    "then put back a backup, or `python -m kvstore.tools restore DIR --archive ARCHIVE --to-sequence N OUT`, or give "
-    "up what is damaged with `python -m kvstore.tools repair DIR`, which first says exactly what that is."
-)
-
-
-def _examine(disk: Disk) -> Examined:
-    names = disk.names()
-    replay = _Replay()
-    checkpoint_bytes = _read_checkpoint(disk, replay) if checkpoint.NAME in names else 0
-    covers = replay.sequence
-    segments = segments_of(names)
-    if LIVE not in names:
-        if segments or checkpoint.NAME in names:
-            raise DamagedStore(LIVE, 0, "the transaction log is missing", "")
-        return Examined({}, {}, 0, 0, 0, None, 0, None, 0, [], _temporaries(names), None, 0, 0)
-    file = disk.open_read(LIVE)
-    try:
-        header = read_log_header(file, LIVE)
-        replay.belongs(header.store, LIVE)
-        needed = {name: first for name, first in segments.items() if covers < first < header.first}
-        leftovers = [name for name in segments if name not in needed]
-        _check_leftovers(disk, replay, leftovers, header, file)
-        sizes = _read_segments(disk, replay, needed, header.first)
-        mark = read_mark(file, LIVE, header)
-        entries, end, tail = _read_live(file, replay, header, mark)
-    finally:
-        file.close()
-    return Examined(
-        replay.values, replay.deadlines, replay.sequence, replay.durable, replay.time_us, header, end, mark, entries,
-        list(needed), leftovers + _temporaries(names), tail, checkpoint_bytes, sizes,
-    )  # fmt: skip
-
-
-def _check_leftovers(disk: Disk, replay: _Replay, names: list[str], live: LogHeader, live_file: File) -> None:
-    """Refuse a segment that is neither in the checkpoint nor the live log's second name: it is not ours to remove.
-
-    A live log that was put back from before it was sealed has the segment's header, too, but not its content.
-    """
-    for name in names:
-        file = disk.open_read(name)
-        try:
-            header = read_log_header(file, name)
-            replay.belongs(header.store, name)
-            if header.first > replay.sequence and header != live:
-                reason = f"it begins with commit {header.first}, after the live log ({live.first})"
-                raise DamagedStore(name, 0, reason, "")
-            if header.first > replay.sequence and (at := _first_difference(file, live_file)) is not None:
-                raise DamagedStore(name, at, f"it should be a second name of {LIVE}, but has other content", "")
-        finally:
-            file.close()
-
-
-def _first_difference(one: File, other: File) -> int | None:
-    """The offset of the first mebibyte in which two files differ, or None."""
-    for at in range(0, max(one.size(), other.size()), MIB):
-        if one.read_at(at, MIB) != other.read_at(at, MIB):
-            return at
-    return None
-
-
-def _temporaries(names: list[str]) -> list[str]:
-    return [name for name in names if name.endswith(".tmp")]
-
-
-def _read_checkpoint(disk: Disk, replay: _Replay) -> int:
-    """Read the checkpoint into `replay`; returns its size in bytes."""
-    file = disk.open_read(checkpoint.NAME)
-    try:
-        reader = checkpoint.CheckpointReader(file)
-        replay.belongs(reader.header.store, checkpoint.NAME)
-        for frame in reader.frames():
-            replay.apply(frame, checkpoint.NAME)
-        reader.check_keys(len(replay.values))
-        replay.sequence = replay.durable = reader.header.covers
-        replay.time_us = reader.header.created_us
-        return file.size()
-    finally:
-        file.close()
-
-
-def _read_segments(disk: Disk, replay: _Replay, segments: dict[str, int], live_first: int) -> int:
-    """Read the sealed segments, which must follow each other up to the live log; returns their size in bytes."""
-    size = 0
-    following = [*segments.values(), live_first][1:]
-    for name, next_first in zip(segments, following, strict=True):
-        file = disk.open_read(name)
-        try:
-            header = read_log_header(file, name)
-            replay.belongs(header.store, name)
-            if header.first != segments[name]:
-                raise DamagedStore(name, 0, f"it begins with commit {header.first}, not as its name says", "")
-            end, reason, _ = _replay_frames(file, replay, header, name)
-            if reason is not None or replay.sequence != next_first - 1:
-                found = f"commit {replay.sequence + 1} cannot be read, the next file begins with {next_first}"
-                if replay.sequence == next_first - 1:
-                    found = f"bytes after its last commit, {replay.sequence}"
-                raise DamagedStore(name, end, f"{found}; {reason or 'the file ends'}", "")
-            if reason is not None:
-                raise DamagedStore(name, end, f"after the last commit, {replay.sequence}: {reason}", "")
-            size += end
-        finally:
-            file.close()
-    _expect_first(replay, live_first, LIVE)
-    replay.durable = replay.sequence
-    return size
-
-
-def _expect_first(replay: _Replay, first: int, name: str) -> None:
-    if first != replay.sequence + 1:
-        reason = f"it begins with commit {first}, but the files before it end with commit {replay.sequence}"
-        raise DamagedStore(name, 0, reason, "")
-
-
-def _replay_frames(file: File, replay: _Replay, header: LogHeader, name: str) -> tuple[int, str | None, int]:
-    """Apply the frames of a log to `replay`.
-
-    Returns where they stop, why (None at a clean end), and their operations.
-    """
-    _expect_first(replay, header.first, name)
-    reader = FrameReader(file, FRAMES_AT, header.salt)
-    entries = 0
-    for frame in reader:
-        if frame.sequence != replay.sequence + 1:
-            return frame.offset, f"commit {frame.sequence} stands where {replay.sequence + 1} belongs", entries
-        entries += replay.apply(frame, name)
-        replay.sequence = frame.sequence
-        replay.time_us = frame.time_us
-        replay.durable = max(replay.durable, frame.durable)
-    return reader.stopped_at, reader.reason, entries
-
-
-def _read_live(file: File, replay: _Replay, header: LogHeader, mark: Mark) -> tuple[int, int, Tail | None]:
-    """Read the live log and judge its end.
-
-    Returns its number of operations, the end of its frames, and the torn tail.
-    """
-    if mark.sealed:
-        raise DamagedStore(LIVE, mark_offset(mark), "this is a sealed segment; the live log after it is missing", "")
-    end, reason, entries = _replay_frames(file, replay, header, LIVE)
-    promised = max(replay.durable, promised_by_marks(file, header))
-    if reason is not None:
-        later = (found.durable for _, found in later_headers(file, end, header.salt))
-        promised = max([promised, *later])
-    if promised > replay.sequence:
-        what = f"commits up to {promised} were on disk, but {replay.sequence + 1} cannot be read"
-        raise DamagedStore(LIVE, end, f"{what}: {reason or 'the frames end here'}", "")
-    replay.durable = max(replay.durable, promised)
-    return entries, end, None if reason is None else Tail(end, reason)
+from kvstore.store.examine import LIVE, Examined, Tail, examine
+from kvstore.store.log import NO_ROOM, LogHeader, Mark, TransactionLog, create_log, mark_offset
 
 
 class Recovered(NamedTuple):
@@ -345,8 +83,8 @@ def _cut(disk: Disk, file: File, tail: Tail, sequence: int) -> str:
 
     On a full disk the cut comes first and makes the room for the copy: a server must start there, if only to be read.
     """
-    name = f"{LIVE}.torn-{sequence:016x}"
     end = _end_without_zeros(file, tail.offset)
+    name = _name_of_copy(disk, file, tail.offset, end, sequence)
     try:
         replace_with(disk, name, (file.read_at(at, min(MIB, end - at)) for at in range(tail.offset, end, MIB)))
     except OSError as error:
@@ -360,6 +98,27 @@ def _cut(disk: Disk, file: File, tail: Tail, sequence: int) -> str:
         file.truncate(tail.offset)
         file.sync()
     return name
+
+
+def _name_of_copy(disk: Disk, file: File, offset: int, end: int, sequence: int) -> str:
+    """A name that no copy of another tail has: one cut at the same commit before is kept beside this one.
+
+    A copy of just these bytes is one that was made by a start which a crash ended before it cut.
+    """
+    names, first = disk.names(), f"{LIVE}.torn-{sequence:016x}"
+    possible = chain([first], (f"{first}-{number}" for number in count(2)))
+    return next(name for name in possible if name not in names or _holds(disk, name, file, offset, end))
+
+
+def _holds(disk: Disk, name: str, file: File, offset: int, end: int) -> bool:
+    """Whether the file of that name holds bytes `offset` to `end` of `file`, and nothing else."""
+    copy = disk.open_read(name)
+    try:
+        return copy.size() == end - offset and all(
+            copy.read_at(at - offset, MIB) == file.read_at(at, min(MIB, end - at)) for at in range(offset, end, MIB)
+        )
+    finally:
+        copy.close()
 
 
 def _end_without_zeros(file: File, offset: int) -> int:

@@ -24,9 +24,10 @@ from kvstore.base.syncing import Syncer
 from kvstore.store import checkpoint
 from kvstore.store.commit import OpenCommit
 from kvstore.store.compaction import CompactionPolicy
+from kvstore.store.examine import LIVE, Examined, segment_name
 from kvstore.store.log import TransactionLog, create_log
 from kvstore.store.merge import MergeJob
-from kvstore.store.recovery import LIVE, Examined, new_log_header, recover, segment_name
+from kvstore.store.recovery import new_log_header, recover
 from kvstore.store.table import Table
 
 
@@ -273,7 +274,7 @@ class Store:
         return self._job
 
     def _switch_logs(self, covers: int) -> None:
-        """Give the live log its sealed name, then put a fresh log in its place. See `recovery` for a crash in between.
+        """Give the live log its sealed name, then put a fresh log in its place. See `examine` for a crash in between.
 
         The directory is synced between the two steps: else a power cut could keep the second and lose the first, and
         with it the only name of the sealed segment.

@@ -183,10 +183,6 @@ class Table:
             heapq.heappop(heap)
         return removed
 
-    def next_deadline_ms(self) -> int | None:
-        """The earliest deadline that may be due (ms since the epoch), or None if no key has one."""
-        return self._heap[0][0] if self._heap else None
-
     def _set_deadline(self, key: bytes, deadline_ms: int) -> None:
         self.deadlines[key] = deadline_ms
         heapq.heappush(self._heap, (deadline_ms, key))

@@ -37,7 +37,7 @@ from kvstore.testing.platter import Platter
 
 __all__ = ["AllLost", "Call", "Moment", "SimulatedDisk", "SimulatedFile"]
 
-#: What `free_bytes` says of a disk without a capacity.
+#: The room on a disk without a capacity.
 _PLENTY_BYTES = 1 << 40
 
 
@@ -192,11 +192,6 @@ class SimulatedDisk:
     def unlock(self) -> None:
         """See `RealDisk.unlock`."""
         self._locked = False
-
-    def free_bytes(self) -> int:
-        """See `Disk`."""
-        self._begin("free_bytes")
-        return self._room()
 
     def describe(self, name: str) -> str:
         """See `Disk`."""

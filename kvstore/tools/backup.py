@@ -10,8 +10,7 @@ from __future__ import annotations
 import argparse
 
 from kvstore.base.errors import KVStoreError
-from kvstore.store.recovery import examine
-from kvstore.tools.directory import existing, look, new_directory, write_state
+from kvstore.tools.directory import check_new, existing, look, new_directory, write_state
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,12 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """The tool."""
+    check_new(arguments.out)
     found = look(existing(arguments.directory))
     if found.live is None:
         raise KVStoreError(f"{arguments.directory}: no server has used this directory yet; there is nothing to save")
     out = new_directory(arguments.out)
     write_state(out, found.values, found.deadlines, found.sequence, found.live.store)
-    copy = examine(out)
+    copy = look(existing(out.path, "checking"))
     if (copy.values, copy.deadlines, copy.sequence) != (found.values, found.deadlines, found.sequence):
         raise KVStoreError(f"{arguments.out}: what was written is not what is read; do not rely on this backup")
     print(f"{arguments.out}: {len(copy.values)} keys as of commit {copy.sequence}, read again and equal")

@@ -1,24 +1,29 @@
 """Data directories as the tools open and make them.
 
 `existing` opens one that must be there (a `RealDisk` alone would make it); with a progress bar, every byte read of a
-file moves it. `look` examines a directory that a server may be changing meanwhile. `write_new` makes one with a given
-state, which a server can start on: it belongs to no other directory, so none of their files can be mixed up.
+file moves it. `look` examines a directory that a server may be changing meanwhile. `write_state` makes one with a given
+state, which a server can start on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from kvstore.base.disk import Disk, RealDisk, RealFile
-from kvstore.base.errors import DamagedStore, KVStoreError
+from kvstore.base.errors import KVStoreError
 from kvstore.client.progress import Progress
 from kvstore.store import checkpoint
 from kvstore.store.checkpoint import CheckpointHeader, CheckpointWriter
+from kvstore.store.examine import LIVE, Examined, examine
 from kvstore.store.log import create_log
 from kvstore.store.operations import encode_set
-from kvstore.store.recovery import LIVE, Examined, examine, new_log_header
+from kvstore.store.recovery import new_log_header
+
+_Read = TypeVar("_Read")
 
 _TRIES = 20
 _PAUSE_SECONDS = 0.1
@@ -66,38 +71,55 @@ def existing(path: str, label: str = "reading") -> ReadDisk:
 
 
 def look(disk: ReadDisk) -> Examined:
-    """Examine a directory without its lock. Raises DamagedStore, OSError.
+    """Examine a directory without its lock. Raises DamagedStore, OSError."""
+    return read_unlocked([disk], lambda: examine(disk))
 
-    A server may write, seal and merge meanwhile, and half of that can look like damage. So what looks damaged is
-    looked at again: it is damage if the same thing is found twice while no file changed, or always.
+
+def read_unlocked(disks: Sequence[ReadDisk], read: Callable[[], _Read]) -> _Read:
+    """What `read` returns, reading directories without their locks. Raises what it raises.
+
+    A server may write, seal and merge meanwhile, and half of that can look like damage. So what fails is tried again:
+    it is so if the same thing is found twice while no file changed, or always.
     """
     before: tuple[str, object] | None = None
     for _ in range(_TRIES):
         try:
-            return examine(disk)
-        except (DamagedStore, FileNotFoundError) as error:
-            now = (str(error), _fingerprint(disk))
+            return read()
+        except (KVStoreError, FileNotFoundError) as error:
+            now = (str(error), [_fingerprint(disk) for disk in disks])
             if now == before:
                 raise
             before, last = now, error
             time.sleep(_PAUSE_SECONDS)
         finally:
-            disk.clear()
+            for disk in disks:
+                disk.clear()
     raise last
+
+
+def identities(disks: Sequence[RealDisk]) -> object:
+    """Which files there are: changed by a seal and by a merge, not by a commit."""
+    return [[(name, os.stat(disk.describe(name)).st_ino) for name in disk.names()] for disk in disks]
 
 
 def _fingerprint(disk: RealDisk) -> object:
     found = []
     for entry in os.scandir(disk.path):
-        status = entry.stat()
-        found.append((entry.name, status.st_ino, status.st_size, status.st_mtime_ns))
+        with contextlib.suppress(FileNotFoundError):
+            status = entry.stat()
+            found.append((entry.name, status.st_ino, status.st_size, status.st_mtime_ns))
     return sorted(found)
 
 
-def new_directory(path: str) -> RealDisk:
-    """An empty directory, made if it is missing. Raises KVStoreError if there is anything in it."""
+def check_new(path: str) -> None:
+    """Refuse a directory to be made that is there already, with something in it. Raises KVStoreError."""
     if os.path.lexists(path) and (not os.path.isdir(path) or os.listdir(path)):
         raise KVStoreError(f"{path} is there already; give the name of a new directory")
+
+
+def new_directory(path: str) -> RealDisk:
+    """An empty directory, made if it is missing. Raises KVStoreError if there is anything in it, OSError."""
+    check_new(path)
     return RealDisk(path)
 
 

@@ -29,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = _TOOLS[parsed.command].run(parsed)
         sys.stdout.flush()
         return status
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
     except BrokenPipeError:  # such as `kvstore show FILE | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1

@@ -12,8 +12,8 @@ import os
 
 from kvstore.base.disk import RealDisk, copy_file
 from kvstore.base.errors import DamagedStore, KVStoreError
-from kvstore.store.recovery import examine, segments_of
-from kvstore.tools.directory import existing, new_directory, write_state
+from kvstore.store.examine import examine, segments_of
+from kvstore.tools.directory import ReadDisk, existing, new_directory, write_state
 from kvstore.tools.timeline import Past, read_past
 
 
@@ -33,25 +33,30 @@ def run(arguments: argparse.Namespace) -> int:
         disk.unlock()
 
 
-def _repair(disk: RealDisk, yes: bool) -> int:
+def _repair(disk: ReadDisk, yes: bool) -> int:
     try:
         found = examine(disk)
+        disk.clear()
         print(f"nothing to repair: a server would start with {len(found.values)} keys as of commit {found.sequence}")
         return 0
     except DamagedStore as damage:
+        disk.clear()
         print(f"{damage.file}, byte {damage.offset}: {damage.reason}")
     past = read_past([disk])
+    disk.clear()
     print(_given_up(past))
     if not yes:
         print("nothing was changed; run again with --yes to give that up")
         return 1
     aside = _copy_aside(disk)
+    disk.clear()
     print(f"all files as they were are in {aside.path}")
     write_state(disk, past.values, past.deadlines, past.sequence, past.store)
     for name in segments_of(disk.names()):
         disk.remove(name)
     disk.sync_directory()
     found = examine(disk)
+    disk.clear()
     print(f"repaired: {len(found.values)} keys as of commit {found.sequence}")
     return 0
 

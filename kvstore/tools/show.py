@@ -1,7 +1,7 @@
-"""Show each commit of a log, segment or checkpoint: number, time, operations. Ends with the verdict on the file.
+"""Show each commit of a log or segment: number, time, operations. Ends with the verdict on the file.
 
-A line for each commit, then one for each operation; with --json one JSON object a commit, words as in `export`. Exit
-status 1 if the file ends in anything but a clean end.
+A line for each commit, then one for each operation; with --json one JSON object a commit, words as in `export`. A
+checkpoint is shown by its frames, some hundred keys each. Exit status 1 if the file ends in anything but a clean end.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from kvstore.base.disk import RealDisk
-from kvstore.base.errors import DamagedStore
+from kvstore.base.errors import DamagedStore, KVStoreError
 from kvstore.base.frame import Frame, FrameReader
 from kvstore.store.checkpoint import CheckpointReader
 from kvstore.store.log import FRAMES_AT, read_log_header
@@ -32,11 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """The tool."""
+    if not os.path.isfile(arguments.file):
+        raise KVStoreError(f"{arguments.file} is no file; give a log, a segment or a checkpoint of a data directory")
     folder, name = os.path.split(os.path.abspath(arguments.file))
     disk = existing(folder)
     try:
-        for frame in _frames(disk, name):
-            _show(frame, arguments.json)
+        for what, frame in _frames(disk, name):
+            _show(what, frame, arguments.json)
     except DamagedStore as damage:
         verdict = {"verdict": damage.reason, "offset": damage.offset}
         print(json.dumps(verdict) if arguments.json else f"stops at byte {damage.offset}: {damage.reason}")
@@ -45,26 +47,38 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _frames(disk: RealDisk, name: str) -> Iterator[Frame]:
-    """The frames of any file of the store. Raises DamagedStore at the first thing that is none."""
+def _frames(disk: RealDisk, name: str) -> Iterator[tuple[str, Frame]]:
+    """The frames of any file of the store, each with what it is. Raises DamagedStore at the first thing that is none.
+
+    What is in a checkpoint are no commits: its frames have numbers of their own.
+    """
     file = RealDisk.open_read(disk, name)  # without a bar: the commits themselves are the progress
-    if file.read_at(0, 9).startswith(b"+KVCKPT1"):
-        yield from CheckpointReader(file, name).frames()
+    start = file.read_at(0, 9)
+    if start.startswith(b"+KVCKPT1"):
+        for frame in CheckpointReader(file, name).frames():
+            yield "frame", frame
         return
+    if not start.startswith(b"+KVLOG1"):
+        reason = "this is no log, segment or checkpoint of kvstore, or its first bytes are damaged"
+        raise DamagedStore(name, 0, reason, "")
     reader = FrameReader(file, FRAMES_AT, read_log_header(file, name).salt)
-    yield from reader
+    for frame in reader:
+        yield "commit", frame
     if reader.reason is not None:
         raise DamagedStore(name, reader.stopped_at, reader.reason, "")
 
 
-def _show(frame: Frame, as_json: bool) -> None:
+def _show(what: str, frame: Frame, as_json: bool) -> None:
     operations = decode(frame.body)
     time = datetime.fromtimestamp(frame.time_us / 1e6, UTC).isoformat(" ", "microseconds")
     if as_json:
         words = [[to_json(word) for word in operation] for operation in operations]
-        print(json.dumps({"commit": frame.sequence, "time_us": frame.time_us, "offset": frame.offset,
+        print(json.dumps({what: frame.sequence, "time_us": frame.time_us, "offset": frame.offset,
                           "operations": words}))  # fmt: skip
         return
-    print(f"commit {frame.sequence}  {time}  bytes {frame.offset} to {frame.end}  {len(operations)} operations")
+    of = f" of a checkpoint as of commit {frame.durable}," if what == "frame" else ""
+    plural = "s" if len(operations) != 1 else ""
+    print(f"{what} {frame.sequence} {of} {time}  bytes {frame.offset} to {frame.end}  "
+          f"{len(operations)} operation{plural}")  # fmt: skip
     for operation in operations:
         print("  " + " ".join(readable(word, _MOST_SHOWN_BYTES) for word in operation))

@@ -15,9 +15,9 @@ from kvstore.base.errors import DamagedStore, KVStoreError
 from kvstore.base.frame import FrameReader, later_headers
 from kvstore.store import checkpoint
 from kvstore.store.checkpoint import CheckpointReader
+from kvstore.store.examine import LIVE, segments_of
 from kvstore.store.log import FRAMES_AT, LogHeader, read_log_header
 from kvstore.store.operations import apply, decode
-from kvstore.store.recovery import LIVE, segments_of
 
 #: Past any commit and any time.
 FOREVER = 1 << 64
@@ -48,10 +48,10 @@ class Past(NamedTuple):
 def read_past(disks: Sequence[Disk], to_sequence: int = FOREVER, to_time_us: int = FOREVER) -> Past:
     """The state at a moment, or as near before it as the files reach. Raises KVStoreError if they reach no state."""
     logs, complaints = _logs(disks)
-    store = logs[-1].header.store if logs else None
+    store = _owner(disks, logs)
     start = _checkpoint(disks, to_sequence, to_time_us, store, complaints)
     if start is None and not (logs and logs[0].header.first == 1):
-        detail = "; ".join(complaints) or "the logs do not begin with commit 1, and no checkpoint is early enough"
+        detail = "; ".join(complaints) or _shortage(disks, logs)
         raise KVStoreError(f"no state can be read: {detail}")
     values, deadlines, sequence, time_us, owner = start or ({}, {}, 0, 0, logs[0].header.store)
     past = Past(values, deadlines, sequence, time_us, owner, None, sequence)
@@ -62,6 +62,19 @@ def read_past(disks: Sequence[Disk], to_sequence: int = FOREVER, to_time_us: int
                 return past._replace(last_seen=max(past.last_seen, *(_last_in(one) for one in logs)))
     reason = past.stopped or "; ".join(["the files end there", *complaints])
     return past._replace(stopped=reason, last_seen=max([past.last_seen, *(_last_in(one) for one in logs)]))
+
+
+def _owner(disks: Sequence[Disk], logs: Sequence[Log]) -> str | None:
+    """Whose files are meant: the first directory's that has a sound log. An archive may hold others' by mistake."""
+    owners = (log.header.store for disk in disks for log in logs if log.disk is disk)
+    return next(owners, None)
+
+
+def _shortage(disks: Sequence[Disk], logs: Sequence[Log]) -> str:
+    if not logs and not any(checkpoint.NAME in disk.names() for disk in disks):
+        return "there is neither a log nor a checkpoint; no server has used this directory yet"
+    return ("no checkpoint is early enough, and the logs do not begin with commit 1; the archive of a server with "
+            "--keep-log reaches further back")  # fmt: skip
 
 
 def _logs(disks: Sequence[Disk]) -> tuple[list[Log], list[str]]:

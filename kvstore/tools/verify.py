@@ -33,10 +33,11 @@ def run(arguments: argparse.Namespace) -> int:
         print("empty: no server has used this directory yet")
         return 0
     time = datetime.fromtimestamp(found.time_us / 1e6, UTC).isoformat(" ", "milliseconds")
+    last = f"{found.sequence}, {time}" if found.sequence else "none yet"
     lines = [
         ("verdict", "sound" if found.tail is None else "sound, but for a torn tail that was never promised"),
         ("in use", "by a running server: what follows is about one moment of it" if held else "no"),
-        ("last commit", f"{found.sequence}, {time} UTC"),
+        ("last commit", last),
         ("promised up to", f"{found.durable}"),
         ("keys", f"{len(found.values)}, of which {len(found.deadlines)} with a deadline"),
         ("torn tail", f"at byte {found.tail.offset} of the live log: {found.tail.reason}" if found.tail else "none"),

@@ -1,0 +1,283 @@
+"""Examination: from the files of a data directory to the state that was promised, or to a refusal that says why.
+
+Files, and their life cycle:
+
+- `table.ckpt`, the checkpoint: the state as of commit C. Replaced whole, atomically.
+- `table.txn.NNN`, sealed segments: former live logs, NNN the number of their first commit in 16 hexadecimal digits.
+- `table.txn`, the live log. It exists from the first start on: a new one takes its name in one step.
+
+The state is the checkpoint, then the segments that begin after C in order of their numbers, then the live log,
+without a gap. Segments that begin at or before C are wholly in the checkpoint: leftovers of a crash before their
+removal. A segment that begins where the live log does is the live log under a second name: a crash in the middle of
+sealing.
+
+**The verdicts.** What stands where the next frame should be:
+
+| found | in a sealed segment or checkpoint | in the live log |
+|---|---|---|
+| end of file, or zeros up to it, nothing promised beyond | clean end | clean end |
+| the same, but a mark or a later file says there was more | corruption | corruption |
+| a bad frame; a mark or a valid later frame says it was on disk | corruption | corruption |
+| a bad frame that nothing says was on disk | corruption | torn tail |
+| a valid frame with another number than expected | corruption | as a bad frame |
+
+A clean end is fine. A torn tail was never promised. Corruption is never served and never skipped: DamagedStore.
+
+`examine` only reads, and takes no lock: the server starts with it (see `recovery` for what it then mends), and the
+tools have the server's verdict from it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from kvstore.base.disk import Disk, File
+from kvstore.base.errors import DamagedStore
+from kvstore.base.frame import Frame, FrameReader, later_headers
+from kvstore.base.limits import MIB
+from kvstore.store import checkpoint
+from kvstore.store.log import (
+    FRAMES_AT,
+    LogHeader,
+    Mark,
+    mark_offset,
+    promised_by_marks,
+    read_log_header,
+    read_mark,
+)
+from kvstore.store.operations import BadOperation, apply, decode
+
+LIVE = "table.txn"
+_SEGMENT = re.compile(r"table\.txn\.([0-9a-f]{16})")
+
+
+class Tail(NamedTuple):
+    """A torn tail: where in the live log it begins, and why it is no frame."""
+
+    offset: int
+    reason: str
+
+
+class Examined(NamedTuple):
+    """What the files hold. `sequence`: number of the last commit. `live`: None in a directory never used.
+
+    `durable`: the last commit that something says is on disk. `entries`: operations in the live log; `live_end`:
+    where its next frame goes. `segments`: sealed segments not in the checkpoint, in order. `leftovers`: files to be
+    removed.
+    """
+
+    values: dict[bytes, bytes]
+    deadlines: dict[bytes, int]
+    sequence: int
+    durable: int
+    time_us: int
+    live: LogHeader | None
+    live_end: int
+    live_mark: Mark | None
+    entries: int
+    segments: list[str]
+    leftovers: list[str]
+    tail: Tail | None
+    checkpoint_bytes: int
+    segment_bytes: int
+
+
+def segment_name(first: int) -> str:
+    """The name of the sealed segment whose first commit has that number."""
+    return f"{LIVE}.{first:016x}"
+
+
+def segments_of(names: list[str]) -> dict[str, int]:
+    """The sealed segments among the file names, in order, each with the number of its first commit."""
+    return {name: int(match[1], 16) for name in sorted(names) if (match := _SEGMENT.fullmatch(name))}
+
+
+class _Replay:
+    """The state while it is being read, and how far it got."""
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes] = {}
+        self.deadlines: dict[bytes, int] = {}
+        self.sequence = 0
+        self.durable = 0
+        self.time_us = 0
+        self.store: str | None = None
+
+    def belongs(self, store: str, name: str) -> None:
+        """Refuse a file that another directory's server wrote."""
+        if self.store is None:
+            self.store = store
+        elif self.store != store:
+            raise DamagedStore(name, 0, "it belongs to another data directory", "")
+
+    def apply(self, frame: Frame, name: str) -> int:
+        """Apply the operations of a frame; returns how many they were."""
+        try:
+            operations = decode(frame.body)
+            apply(operations, self.values, self.deadlines)
+        except BadOperation as error:
+            raise DamagedStore(name, frame.offset, str(error), "") from error
+        return len(operations)
+
+
+def examine(disk: Disk) -> Examined:
+    """Read all files and judge them; changes nothing. Raises DamagedStore, OSError."""
+    try:
+        return _examine(disk)
+    except DamagedStore as error:
+        raise DamagedStore(disk.describe(error.file), error.offset, error.reason, ADVICE) from error
+
+
+ADVICE = (
+    "Nothing was changed. Run `python -m kvstore.tools verify DIR` (DIR: the data directory) to see what can be read; "
+    "then put back a backup, or `python -m kvstore.tools restore DIR --archive ARCHIVE --to-sequence N OUT`, or give "
+    "up what is damaged with `python -m kvstore.tools repair DIR`, which first says exactly what that is."
+)
+
+
+def _examine(disk: Disk) -> Examined:
+    names = disk.names()
+    replay = _Replay()
+    checkpoint_bytes = _read_checkpoint(disk, replay) if checkpoint.NAME in names else 0
+    covers = replay.sequence
+    segments = segments_of(names)
+    if LIVE not in names:
+        if segments or checkpoint.NAME in names:
+            raise DamagedStore(LIVE, 0, "the transaction log is missing", "")
+        return Examined({}, {}, 0, 0, 0, None, 0, None, 0, [], _temporaries(names), None, 0, 0)
+    file = disk.open_read(LIVE)
+    try:
+        header = read_log_header(file, LIVE)
+        replay.belongs(header.store, LIVE)
+        needed = {name: first for name, first in segments.items() if covers < first < header.first}
+        leftovers = [name for name in segments if name not in needed]
+        _check_leftovers(disk, replay, leftovers, header, file)
+        sizes = _read_segments(disk, replay, needed, header.first)
+        mark = read_mark(file, LIVE, header)
+        entries, end, tail = _read_live(file, replay, header, mark)
+    finally:
+        file.close()
+    return Examined(
+        replay.values, replay.deadlines, replay.sequence, replay.durable, replay.time_us, header, end, mark, entries,
+        list(needed), leftovers + _temporaries(names), tail, checkpoint_bytes, sizes,
+    )  # fmt: skip
+
+
+def _check_leftovers(disk: Disk, replay: _Replay, names: list[str], live: LogHeader, live_file: File) -> None:
+    """Refuse a segment that is neither in the checkpoint nor the live log's second name: it is not ours to remove.
+
+    A live log that was put back from before it was sealed has the segment's header, too, but not its content.
+    """
+    for name in names:
+        file = disk.open_read(name)
+        try:
+            header = read_log_header(file, name)
+            replay.belongs(header.store, name)
+            if header.first > replay.sequence and header != live:
+                reason = f"it begins with commit {header.first}, after the live log ({live.first})"
+                raise DamagedStore(name, 0, reason, "")
+            if header.first > replay.sequence and (at := _first_difference(file, live_file)) is not None:
+                raise DamagedStore(name, at, f"it should be a second name of {LIVE}, but has other content", "")
+        finally:
+            file.close()
+
+
+def _first_difference(one: File, other: File) -> int | None:
+    """The offset of the first mebibyte in which two files differ, or None."""
+    for at in range(0, max(one.size(), other.size()), MIB):
+        if one.read_at(at, MIB) != other.read_at(at, MIB):
+            return at
+    return None
+
+
+def _temporaries(names: list[str]) -> list[str]:
+    return [name for name in names if name.endswith(".tmp")]
+
+
+def _read_checkpoint(disk: Disk, replay: _Replay) -> int:
+    """Read the checkpoint into `replay`; returns its size in bytes."""
+    file = disk.open_read(checkpoint.NAME)
+    try:
+        reader = checkpoint.CheckpointReader(file)
+        replay.belongs(reader.header.store, checkpoint.NAME)
+        for frame in reader.frames():
+            replay.apply(frame, checkpoint.NAME)
+        reader.check_keys(len(replay.values))
+        replay.sequence = replay.durable = reader.header.covers
+        replay.time_us = reader.header.created_us
+        return file.size()
+    finally:
+        file.close()
+
+
+def _read_segments(disk: Disk, replay: _Replay, segments: dict[str, int], live_first: int) -> int:
+    """Read the sealed segments, which must follow each other up to the live log; returns their size in bytes."""
+    size = 0
+    following = [*segments.values(), live_first][1:]
+    for name, next_first in zip(segments, following, strict=True):
+        file = disk.open_read(name)
+        try:
+            header = read_log_header(file, name)
+            replay.belongs(header.store, name)
+            if header.first != segments[name]:
+                raise DamagedStore(name, 0, f"it begins with commit {header.first}, not as its name says", "")
+            end, reason, _ = _replay_frames(file, replay, header, name)
+            if reason is not None or replay.sequence != next_first - 1:
+                found = f"commit {replay.sequence + 1} cannot be read, the next file begins with {next_first}"
+                if replay.sequence == next_first - 1:
+                    found = f"bytes after its last commit, {replay.sequence}"
+                raise DamagedStore(name, end, f"{found}; {reason or 'the file ends'}", "")
+            if reason is not None:
+                raise DamagedStore(name, end, f"after the last commit, {replay.sequence}: {reason}", "")
+            size += end
+        finally:
+            file.close()
+    _expect_first(replay, live_first, LIVE)
+    replay.durable = replay.sequence
+    return size
+
+
+def _expect_first(replay: _Replay, first: int, name: str) -> None:
+    if first != replay.sequence + 1:
+        before = f"but the files before it end with commit {replay.sequence}"
+        if replay.sequence == 0:
+            before = f"but no file holds the commits before: {checkpoint.NAME} is missing, or too old"
+        raise DamagedStore(name, 0, f"it begins with commit {first}, {before}", "")
+
+
+def _replay_frames(file: File, replay: _Replay, header: LogHeader, name: str) -> tuple[int, str | None, int]:
+    """Apply the frames of a log to `replay`.
+
+    Returns where they stop, why (None at a clean end), and their operations.
+    """
+    _expect_first(replay, header.first, name)
+    reader = FrameReader(file, FRAMES_AT, header.salt)
+    entries = 0
+    for frame in reader:
+        if frame.sequence != replay.sequence + 1:
+            return frame.offset, f"commit {frame.sequence} stands where {replay.sequence + 1} belongs", entries
+        entries += replay.apply(frame, name)
+        replay.sequence = frame.sequence
+        replay.time_us = frame.time_us
+        replay.durable = max(replay.durable, frame.durable)
+    return reader.stopped_at, reader.reason, entries
+
+
+def _read_live(file: File, replay: _Replay, header: LogHeader, mark: Mark) -> tuple[int, int, Tail | None]:
+    """Read the live log and judge its end.
+
+    Returns its number of operations, the end of its frames, and the torn tail.
+    """
+    if mark.sealed:
+        raise DamagedStore(LIVE, mark_offset(mark), "this is a sealed segment; the live log after it is missing", "")
+    end, reason, entries = _replay_frames(file, replay, header, LIVE)
+    promised = max(replay.durable, promised_by_marks(file, header))
+    if reason is not None:
+        later = (found.durable for _, found in later_headers(file, end, header.salt))
+        promised = max([promised, *later])
+    if promised > replay.sequence:
+        what = f"commits up to {promised} were on disk, but {replay.sequence + 1} cannot be read"
+        raise DamagedStore(LIVE, end, f"{what}: {reason or 'the frames end here'}", "")
+    replay.durable = max(replay.durable, promised)
+    return entries, end, None if reason is None else Tail(end, reason)
