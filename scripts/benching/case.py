@@ -7,12 +7,13 @@ Whatever is measured, by whatever generator, so has the same form, and report, p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from scripts.measuring.bench import NEVER_COMPACT, VALKEY_NEVER_COMPACT, Bench, in_turns
-from scripts.measuring.servers import MeasuredServer
+from scripts.measuring.servers import MeasuredServer, Surroundings
 
 KVSTORE = "kvstore"
 VALKEY = "Valkey"
@@ -61,14 +62,19 @@ class Case:
         return turns
 
 
-def start(bench: Bench, side: str, sync: str = "always", *, directory: str = "") -> MeasuredServer:
-    """Start a server of that side. `sync`: always, everysec or no. It compacts only when it is asked to."""
+def start(
+    bench: Bench, side: str, sync: str = "always", *, directory: str = "", surroundings: Surroundings | None = None
+) -> MeasuredServer:
+    """Start a server of that side. `sync`: always, everysec or no. `directory`: of its data, empty for one named as the
+    side. `surroundings`: others than the bench's setting has. It compacts only when it is asked to.
+    """
+    name = directory or side
     if side == KVSTORE:
-        return bench.kvstore(directory or side, "--sync", sync, *NEVER_COMPACT)
-    return bench.valkey(directory or side, "--appendfsync", sync, *VALKEY_NEVER_COMPACT)
+        return bench.kvstore(name, "--sync", sync, *NEVER_COMPACT, surroundings=surroundings)
+    return bench.valkey(name, "--appendfsync", sync, *VALKEY_NEVER_COMPACT, surroundings=surroundings)
 
 
 def ratios(turns: Mapping[str, list[Measures]], measure: str) -> list[float]:
-    """kvstore's number by Valkey's, round by round."""
+    """kvstore's number by Valkey's, round by round; infinite where Valkey's is nothing."""
     pairs = zip(turns[KVSTORE], turns[VALKEY], strict=True)
-    return [ours[measure] / theirs[measure] for ours, theirs in pairs]
+    return [ours[measure] / theirs[measure] if theirs[measure] else math.inf for ours, theirs in pairs]

@@ -110,7 +110,9 @@ def _number(name: str, value: float) -> str:
     """By the unit that the name ends with."""
     if name.endswith("_bytes"):
         return f"{value / 2**20:.0f} MiB"
-    return f"{value:.2f} " + ("ms" if name.endswith("_ms") else "s" if name.endswith("_seconds") else "")
+    if name.endswith("per_second"):
+        return f"{value:,.0f}/s"
+    return f"{value:.2f} {'ms' if name.endswith('_ms') else 's'}"
 
 
 # The file

@@ -66,17 +66,20 @@ class Bench:
         self.directory = Path(tempfile.mkdtemp(prefix=f"kvstore-{name}-", dir=directory))
         self._cleanup.callback(shutil.rmtree, self.directory, ignore_errors=True)
 
-    def kvstore(self, name: str, *options: str) -> MeasuredServer:
-        """Start kvstore on the directory `name`, new or as an earlier server left it."""
+    def kvstore(self, name: str, *options: str, surroundings: Surroundings | None = None) -> MeasuredServer:
+        """Start kvstore on the directory `name`, new or as an earlier server left it, in the setting's surroundings
+        if no others are given.
+        """
         return self._until_the_end(
             start_kvstore(self.directory / name, *options, *self.setting.kvstore_options, seconds=START_SECONDS,
-                          surroundings=self.setting.surroundings)
+                          surroundings=surroundings or self.setting.surroundings)
         )  # fmt: skip
 
-    def valkey(self, name: str, *options: str) -> MeasuredServer:
-        """Start Valkey on the directory `name`, new or as an earlier server left it."""
+    def valkey(self, name: str, *options: str, surroundings: Surroundings | None = None) -> MeasuredServer:
+        """Start Valkey so."""
         return self._until_the_end(
-            start_valkey(self.directory / name, *options, seconds=START_SECONDS, surroundings=self.setting.surroundings)
+            start_valkey(self.directory / name, *options, seconds=START_SECONDS,
+                         surroundings=surroundings or self.setting.surroundings)
         )  # fmt: skip
 
     def _until_the_end(self, server: MeasuredServer) -> MeasuredServer:
