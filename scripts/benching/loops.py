@@ -14,12 +14,16 @@ from scripts.measuring.turn import Shape, Turn
 KEYS = 10_000
 VALUE_BYTES = 100
 
+#: As redis-benchmark's.
+_SHORT_BYTES = 3
+
 #: The first part of a turn, which is not counted, in seconds.
 SKIP_SECONDS = 0.05
 
-MIXED, DOCUMENTS, BESIDE_WRITES = "mixed", "documents", "beside-writes"
+OWN, MIXED, DOCUMENTS, BESIDE_WRITES = "own-generator", "mixed", "documents", "beside-writes"
 
 GROUP_TITLES = {
+    OWN: "SET and GET of 3 bytes again, by a generator that costs half of redis-benchmark",
     MIXED: "80 % GET and 20 % SET of 100 bytes, on the same connections",
     DOCUMENTS: "The JSON-line verbs, documents of some 100 bytes; beside them what Valkey has instead",
     BESIDE_WRITES: "GET on some connections while others SET durably",
@@ -51,12 +55,14 @@ class LoopStation:
         return with_kinds(*self._generator.take_turn(self.server, self._seconds, SKIP_SECONDS))
 
 
-def _on_strings(groups: Callable[[], list[Group]]) -> Callable[[Bench, str], LoopStation]:
+def _on_strings(
+    groups: Callable[[], list[Group]], value_bytes: int = VALUE_BYTES
+) -> Callable[[Bench, str], LoopStation]:
     """Stations with KEYS strings in the table."""
 
     def set_up(bench: Bench, side: str) -> LoopStation:
         station = LoopStation(bench, side, groups())
-        load_keys(station.server.port, KEYS, VALUE_BYTES)
+        load_keys(station.server.port, KEYS, value_bytes)
         return station
 
     return set_up
@@ -103,6 +109,16 @@ def readers_and_writers(readers: int, writers: int) -> list[Group]:
     ]
 
 
+def _plain(kind: str, shape: Shape) -> Case:
+    """One command; what redis-benchmark asks too."""
+
+    def groups() -> list[Group]:
+        return [Group(shape.clients, shape.pipeline, resp(kind, KEYS, _SHORT_BYTES))]
+
+    name = f"own-{kind.lower()}-{shape.clients}" + (f"-p{shape.pipeline}" if shape.pipeline > 1 else "")
+    return Case(name, OWN, f"{kind} {shape}", _on_strings(groups, _SHORT_BYTES))
+
+
 def _blend(shape: Shape) -> Case:
     """GET and SET mixed."""
 
@@ -122,6 +138,7 @@ def _beside(readers: int, writers: int) -> Case:
 
 def cases() -> list[Case]:
     """All of them, table by table."""
+    plain = [_plain(kind, shape) for kind in ("SET", "GET") for shape in (Shape(50), Shape(200), Shape(50, 16))]
     blends = [_blend(Shape(50)), _blend(Shape(50, 16))]
     verbs = [
         _verb("insert", insert_line, "SET", 50),
@@ -129,4 +146,4 @@ def cases() -> list[Case]:
         _verb("query", query_line, "", 50),
     ]
     beside = [_beside(16, 16), _beside(50, 5)]
-    return [*blends, *verbs, *beside]
+    return [*plain, *blends, *verbs, *beside]

@@ -16,6 +16,7 @@ from pathlib import Path
 from kvstore.testing.server_process import ROOT
 from scripts.benching import large, loops, rates, report, slow_disk
 from scripts.benching.case import Case
+from scripts.benching.probes import PROBES, Probe
 from scripts.benching.record import JSON_NAME, Entry, Record
 from scripts.measuring import redis_benchmark
 from scripts.measuring.bench import Bench, Effort, Setting
@@ -38,19 +39,27 @@ def all_cases() -> list[Case]:
     return [*rates.cases(), *loops.cases(), *slow_disk.cases(), *large.cases()]
 
 
-def choose(patterns: list[str]) -> list[Case]:
-    """The cases that are named: by name, by group, or by a pattern such as "set-*"; all if none are. Raises ValueError
-    for one that names nothing.
+def choose(patterns: list[str]) -> tuple[list[Probe], list[Case]]:
+    """The probes and cases that are named: by name, by group, or by a pattern such as "set-*"; all if none are. Raises
+    ValueError for one that names nothing.
     """
-    cases = all_cases()
+    probes = {probe.name: (probe, "probes") for probe in PROBES}
+    cases = {case.name: (case, case.group) for case in all_cases()}
+
+    def is_named(name: str, group: str, pattern: str) -> bool:
+        return group == pattern or fnmatch.fnmatchcase(name, pattern)
+
     for pattern in patterns:
-        if not any(_is_named(case, pattern) for case in cases):
+        if not any(is_named(name, group, pattern) for name, (_, group) in (probes | cases).items()):
             raise ValueError(f"{pattern!r} names no case; --list tells their names")
-    return [case for case in cases if not patterns or any(_is_named(case, pattern) for pattern in patterns)]
 
+    def is_chosen(name: str, group: str) -> bool:
+        return not patterns or any(is_named(name, group, pattern) for pattern in patterns)
 
-def _is_named(case: Case, pattern: str) -> bool:
-    return case.group == pattern or fnmatch.fnmatchcase(case.name, pattern)
+    return (
+        [probe for probe, group in probes.values() if is_chosen(probe.name, group)],
+        [case for case, group in cases.values() if is_chosen(case.name, group)],
+    )
 
 
 def parse_arguments(description: str, words: list[str] | None = None) -> argparse.Namespace:
@@ -73,7 +82,7 @@ def parse_arguments(description: str, words: list[str] | None = None) -> argpars
         help="a word for kvstore's command line, as --kvstore-option=--group-limit=64; repeatable")  # fmt: skip
     arguments = parser.parse_args(words)
     try:
-        arguments.cases = choose(arguments.names)
+        arguments.probes, arguments.cases = choose(arguments.names)
     except ValueError as error:
         parser.error(str(error))
     if not arguments.directory.is_dir():
@@ -99,6 +108,19 @@ def setting(is_pinned: bool, kvstore_options: list[str]) -> Setting:
     return Setting(Surroundings(frozenset({server})), frozenset(others), tuple(kvstore_options))
 
 
+def probe(what: Probe, record: Record, arguments: argparse.Namespace) -> bool:
+    """Find out one limit, and save it. Returns whether it could be measured."""
+    try:
+        with Bench(what.name, arguments.effort, arguments.directory, arguments.setting) as bench:
+            record.probes[what.name] = what.measure(bench)
+    except EXPECTED as error:
+        print(f"bench: {what.name} could not be measured: {error}", file=sys.stderr)
+        return False
+    record.save()
+    print(f"{what.name:32} done", flush=True)
+    return True
+
+
 def measure(case: Case, record: Record, arguments: argparse.Namespace, about: dict[str, str]) -> bool:
     """Measure one case, print and save it. Returns whether it could be measured."""
     began = time.time()
@@ -116,7 +138,7 @@ def measure(case: Case, record: Record, arguments: argparse.Namespace, about: di
 def _line(case: Case, entry: Entry, seconds: float) -> str:
     """What is said of a case as it ends."""
     facts = [f"{side} {text}" for side, text in report.headline(entry).items()]
-    return f"{case.name:24} {'  '.join(facts)}  ({seconds:.0f} s)"
+    return f"{case.name:32} {'  '.join(facts)}  ({seconds:.0f} s)"
 
 
 def conditions(arguments: argparse.Namespace) -> dict[str, str]:
@@ -134,7 +156,9 @@ def main(description: str) -> int:
     """Measure the cases asked for. Returns the exit status."""
     arguments = parse_arguments(description)
     if arguments.list:
-        print("\n".join(f"{case.group:14} {case.name:26} {case.title}" for case in all_cases()))
+        rows = [("probes", what.name, what.title) for what in PROBES]
+        rows += [(case.group, case.name, case.title) for case in all_cases()]
+        print("\n".join(f"{group:14} {name:32} {title}" for group, name, title in rows))
         return 0
     out = arguments.out or (None if arguments.quick else Path(ROOT, "report"))
     record = Record.read(out and out / JSON_NAME)
@@ -147,7 +171,9 @@ def main(description: str) -> int:
     }
     try:
         redis_benchmark.require()
-        done = [measure(case, record, arguments, about) for case in _left(arguments, record, about)]
+        probes = [what for what in arguments.probes if not (arguments.resume and what.name in record.probes)]
+        done = [probe(what, record, arguments) for what in probes]
+        done += [measure(case, record, arguments, about) for case in _left(arguments, record, about)]
     except FileNotFoundError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
