@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from kvstore.testing.server_process import ROOT
-from scripts.benching import large, loops, rates, report, slow_disk
+from scripts.benching import large, loops, plots, rates, report, slow_disk
 from scripts.benching.case import Case
 from scripts.benching.probes import PROBES, Probe
 from scripts.benching.record import JSON_NAME, Entry, Record
@@ -130,7 +130,8 @@ def measure(case: Case, record: Record, arguments: argparse.Namespace, about: di
     except EXPECTED as error:
         print(f"bench: {case.name} could not be measured: {error}", file=sys.stderr)
         return False
-    entry = record.put(case, turns, about | {"took": f"{time.time() - began:.0f} s"})
+    date = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(began))
+    entry = record.put(case, turns, {**about, "date": date, "took": f"{time.time() - began:.0f} s"})
     print(_line(case, entry, time.time() - began), flush=True)
     return True
 
@@ -165,7 +166,6 @@ def main(description: str) -> int:
     machine = describe_machine(arguments.directory)
     about = {
         "command": shlex.join(["scripts/bench", *sys.argv[1:]]),
-        "date": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
         **machine,
         **conditions(arguments),
     }
@@ -203,5 +203,6 @@ def finish(record: Record, out: Path | None, about: dict[str, str]) -> None:
     tables: list[Table] = [*report.probe_tables(record), *report.tables(record), report.target_table(record)]
     print("\n".join(table.as_text() for table in tables), flush=True)
     if out is not None and record.entries:
-        replace_file(out / report.MARKDOWN_NAME, report.as_markdown(record, about))
+        pictures = plots.draw(record, out)
+        replace_file(out / report.MARKDOWN_NAME, report.as_markdown(record, about, pictures))
         print(f"\nwritten to {out / report.MARKDOWN_NAME}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from scripts.benching import large, loops, rates, slow_disk, targets
 from scripts.benching.case import KVSTORE, SIDES, VALKEY, Measures, ratios
@@ -128,17 +129,33 @@ Valkey's, and "rounds" is from the smallest of them to the largest. Latencies ar
 """
 
 
-def as_markdown(record: Record, about: Mapping[str, str]) -> str:
-    """The whole report."""
+def as_markdown(record: Record, about: Mapping[str, str], pictures: Iterable[str] = ()) -> str:
+    """The whole report. `about`: of the last run. `pictures`: names of files beside it."""
     parts = ["# Bench", "", _HOW]
-    parts += [f"- {what}: {f'`{text}`' if what == 'command' else text}" for what, text in about.items()]
+    facts = {**about, **summary(record)}
+    parts += [f"- {what}: {f'`{text}`' if what == 'command' else text}" for what, text in facts.items()]
     parts += ["", target_table(record).as_markdown()]
     parts += [table.as_markdown() for table in [*probe_tables(record), *tables(record)]]
-    parts += [f"![{name}]({name})\n" for name in PICTURES]
+    parts += [f"![{name}]({name})\n" for name in pictures]
     return "\n".join(parts)
 
 
-PICTURES = ("bench.png", "bench-rates.png", "bench-latency.png")
+def summary(record: Record) -> dict[str, str]:
+    """What holds for all cases together: they need not be of one run."""
+    entries = record.entries.values()
+    commits = Counter(entry.about.get("commit", "unknown") for entry in entries)
+    dates = sorted(entry.about.get("date", "") for entry in entries)
+    stolen = [
+        turn["stolen_share"] for e in entries for turns in e.turns.values() for turn in turns if "stolen_share" in turn
+    ]
+    facts = {
+        "cases by commit": ", ".join(f"{count} at {commit}" for commit, count in commits.items()),
+        "measured": f"{dates[0]} to {dates[-1]}" if dates else "never",
+    }
+    if stolen:
+        times = f"{share(median(stolen), 1)} of the time in the median turn, {share(max(stolen), 1)} in the worst"
+        facts["processors taken away by the host"] = times
+    return facts
 
 
 def probe_tables(record: Record) -> list[Table]:
