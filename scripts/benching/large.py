@@ -20,7 +20,7 @@ from scripts.benching.targets import COMPACTION, RECOVERY
 from scripts.measuring.bench import Bench
 from scripts.measuring.compaction import Watch, check_it_worked
 from scripts.measuring.generator import Generator, Group, Running, Trace
-from scripts.measuring.load import HOOK_SECONDS, load_keys
+from scripts.measuring.load import HOOK_SECONDS, WrongReply, load_keys
 from scripts.measuring.recovery import compact, start_once
 from scripts.measuring.servers import ANYWHERE, MeasuredServer
 
@@ -28,6 +28,7 @@ VALUE_BYTES = 100
 CLIENTS = 16
 
 #: Of the stretch after a compaction, in seconds.
+_SHORTEST_NORMAL_SECONDS = 0.5
 _LONGEST_NORMAL_SECONDS = 1.5
 
 LARGE = "large"
@@ -75,31 +76,37 @@ class CompactionStation:
     def take_turn(self) -> Measures:
         """One compaction, and a stretch without."""
         load_keys(self._server.port, self._keys, VALUE_BYTES)
-        running = self._generator.start(self._server.port)
-        try:
-            watch = self._compact(running)
-            seconds = (watch.ended_ns - watch.asked_ns) / 1e9
-            time.sleep(min(seconds, _LONGEST_NORMAL_SECONDS))
-            _, trace = running.stop()
-        finally:
-            running.kill()
-        during = part_of(trace, lambda began, ended: ended >= watch.asked_ns and began <= watch.ended_ns)
-        normal = part_of(trace, lambda began, ended: began > watch.ended_ns)
-        measures = {"compaction_seconds": seconds, **latencies(during)}
-        measures |= {f"normal.{name}": value for name, value in latencies(normal).items()}
-        return measures | {
-            "server_growth_bytes": float(watch.server_peak - watch.before),
-            "child_peak_bytes": float(watch.child_peak),
-        }
+        return compact_under_load(self._server, self._generator)
 
-    def _compact(self, running: Running) -> Watch:
-        """Ask for a compaction and wait until it has ended."""
-        watch = Watch(self._server)
-        while watch():
-            running.check()
-            time.sleep(HOOK_SECONDS)
-        check_it_worked(self._server)
-        return watch
+
+def compact_under_load(server: MeasuredServer, generator: Generator) -> Measures:
+    """A compaction while the generator asks, and a stretch without one. Raises NoCompaction, WrongReply."""
+    running = generator.start(server.port)
+    try:
+        watch = _compact(server, running)
+        seconds = (watch.ended_ns - watch.asked_ns) / 1e9
+        time.sleep(max(_SHORTEST_NORMAL_SECONDS, min(seconds, _LONGEST_NORMAL_SECONDS)))
+        _, trace = running.stop()
+    finally:
+        running.kill()
+    during = part_of(trace, lambda began, ended: ended >= watch.asked_ns and began <= watch.ended_ns)
+    normal = part_of(trace, lambda began, ended: began > watch.ended_ns)
+    measures = {"compaction_seconds": seconds, **latencies(during)}
+    measures |= {f"normal.{name}": value for name, value in latencies(normal).items()}
+    return measures | {
+        "server_growth_bytes": float(watch.server_peak - watch.before),
+        "child_peak_bytes": float(watch.child_peak),
+    }
+
+
+def _compact(server: MeasuredServer, running: Running) -> Watch:
+    """Ask for a compaction and wait until it has ended."""
+    watch = Watch(server)
+    while watch():
+        running.check()
+        time.sleep(HOOK_SECONDS)
+    check_it_worked(server)
+    return watch
 
 
 def part_of(trace: Trace, is_part: Callable[[int, int], bool]) -> list[tuple[str, int, int]]:
@@ -112,7 +119,7 @@ def latencies(requests: Iterable[tuple[str, int, int]]) -> Measures:
     """Rate, p99.9 of each kind, and the slowest of all."""
     found = list(requests)
     if not found:
-        return {}
+        raise WrongReply("no request was measured in a stretch: use more keys")
     seconds = (max(ended for _, _, ended in found) - min(began for _, began, _ in found)) / 1e9
     measures: Measures = {"per_second": len(found) / seconds}
     for kind in sorted({kind for kind, _, _ in found}):
