@@ -60,10 +60,7 @@ def measure(bench: Bench, keys: int) -> Measures:
     server.kill()
     server = _start(bench, keys)
     measures["log_seconds"] = server.start_seconds
-    measures |= _operations(bench, server, keys)
-    bench.progress.show(0.4)
-    measures |= _queries(server, keys)
-    measures |= _keys_and_scan(server, keys)
+    measures |= measure_served(bench, server, keys)
     bench.progress.show(0.6)
     asked = [Group(8, 1, _drawn(kind, keys)) for kind in ("GET", "SET")]
     measures |= compact_under_load(server, Generator(bench.directory, asked))
@@ -74,6 +71,11 @@ def measure(bench: Bench, keys: int) -> Measures:
     measures["recovered_bytes_each"] = (server.resident_bytes() - empty) / keys
     server.kill()
     return measures
+
+
+def measure_served(bench: Bench, server: MeasuredServer, keys: int) -> Measures:
+    """What a server that has the keys is asked: single requests, queries, KEYS and SCAN."""
+    return _operations(bench, server, keys) | _queries(server, keys) | _keys_and_scan(server, keys)
 
 
 def _start(bench: Bench, keys: int) -> MeasuredServer:
