@@ -23,6 +23,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from scripts.benching import large, plots, probes, program, report, slow_disk, targets
 from scripts.benching.case import KVSTORE, SIDES, VALKEY, Case, Measures, ratios
+from scripts.benching.commits import CommitCounters
 from scripts.benching.record import JSON_NAME, Record
 from scripts.measuring import redis_benchmark
 from scripts.measuring.bench import Bench, Setting
@@ -332,7 +333,8 @@ class RecordTests(SynchronousTestCase):
         self.patch(plots, "save", lambda figure, path: True)  # drawing takes a second
         record = Record(self.out / JSON_NAME)
         about = {"commit": "abc", "date": "now"}
-        record.put(self.case, _both(_RATES), about)
+        commits = {"commits": 25.0, "requests_per_commit": 4.0, "commit_us": 120.0}
+        record.put(self.case, {KVSTORE: [_RATES | commits], VALKEY: [_RATES]}, about)
         kinds = _RATES | {f"{kind}.{name}": value for kind in ("GET", "SET") for name, value in _RATES.items()}
         cases = {case.name: case for case in program.all_cases()}
         record.put(cases["gets-beside-16-writers"], _both(kinds), about)
@@ -344,6 +346,8 @@ class RecordTests(SynchronousTestCase):
         text = report.as_markdown(record, {"command": "scripts/bench"}, ["bench.png"])
         for part in ("| SET 50 | 1,000 | 1,000 | 1.00 |", "| - GET | 1,000 |", "| query 50 | 1,000 | - | - |",
                      "recovery: start, everything in the log | 1.50 s |", "| 1 MiB | 1 MiB |", "| sync | 100 |",
+                     "| SET 50 (commands) | 900.00 | 900.00 | 250 | 4.0 | 120 | 1 % |",
+                     "| 16 GET beside 16 SET (beside-writes) | 900.00 | 900.00 | - | - | - | 1 % |",
                      "![bench.png](bench.png)", "- cases by commit: 4 at abc", "1 % of the time in the median turn",
                      "| GET, 50 connections | at least 0.8 | 1 | - | - | not measured | - |"):  # fmt: skip
             self.assertIn(part, text)
@@ -354,6 +358,30 @@ class RecordTests(SynchronousTestCase):
         found = large.latencies(requests)
         self.assertEqual((found["per_second"], found["SET.p999_ms"], found["slowest_ms"]), (3.0, 3.0, 1000.0))
         self.assertRaises(WrongReply, large.latencies, [])
+
+
+class CommitCountersTests(SynchronousTestCase):
+    """What INFO counts, between two readings."""
+
+    def _found(self, name: str, *infos: dict[str, str]) -> Measures:
+        server = mock.Mock()
+        server.name, server.info.side_effect = name, infos
+        counters = CommitCounters(server)
+        counters.begin()
+        return counters.measures()
+
+    def test_counts_what_came_between(self) -> None:
+        """The mean time of a commit is that of these commits, not of all."""
+        before = {"commits": "10", "committed_requests": "10", "microseconds_per_commit": "100"}
+        after = {"commits": "20", "committed_requests": "50", "microseconds_per_commit": "150"}
+        found = self._found(KVSTORE, before, after)
+        self.assertEqual(found, {"commits": 10.0, "requests_per_commit": 4.0, "commit_us": 200.0})
+        self.assertEqual(self._found(KVSTORE, before, before), {})
+
+    def test_finds_nothing_where_nothing_is_told(self) -> None:
+        """Valkey, or a kvstore with other names in INFO."""
+        self.assertEqual(self._found(VALKEY), {})
+        self.assertEqual(self._found(KVSTORE, {}, {}), {})
 
 
 class CommandLineTests(SynchronousTestCase):

@@ -7,6 +7,7 @@
 | `loops`, `requests` | cases asked by the project's own generator, and the requests |
 | `slow_disk` | both servers on a disk whose syncs take 5 ms |
 | `large` | a table of a million keys: compaction, recovery, memory |
+| `commits` | how kvstore's writes were grouped |
 | `targets` | what is to be reached, and whether it is |
 | `record`, `report`, `plots` | the report's files |
 | `probes` | what disk and generators can do |

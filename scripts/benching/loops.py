@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from scripts.benching.case import KVSTORE, SIDES, Case, Measures, start
+from scripts.benching.commits import CommitCounters
 from scripts.benching.requests import Asked, insert_line, lines, lookup_line, mixed, query_line, resp
 from scripts.measuring.bench import Bench
 from scripts.measuring.generator import Found, Generator, Group
@@ -45,6 +46,7 @@ class LoopStation:
         self.server = start(bench, side)
         self._generator = Generator(bench.directory, groups, bench.setting.generator_cpus)
         self._seconds = bench.effort.seconds
+        self._commits = CommitCounters(self.server)
 
     def warm_up(self) -> None:
         """A short turn."""
@@ -52,7 +54,9 @@ class LoopStation:
 
     def take_turn(self) -> Measures:
         """One run of the generator."""
-        return with_kinds(*self._generator.take_turn(self.server, self._seconds, SKIP_SECONDS))
+        self._commits.begin()
+        turn = self._generator.take_turn(self.server, self._seconds, SKIP_SECONDS)
+        return with_kinds(*turn) | self._commits.measures()
 
 
 def _on_strings(

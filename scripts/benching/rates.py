@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scripts.benching.case import Case, Measures, start
+from scripts.benching.commits import CommitCounters
 from scripts.measuring.bench import Bench
 from scripts.measuring.load import load_keys
 from scripts.measuring.redis_benchmark import Load, Series
@@ -39,6 +40,7 @@ class RateStation:
         load_keys(server.port, load.keys, load.value_bytes)
         self._series = Series(server, load, bench.setting.generator_cpus)
         self._seconds = bench.effort.seconds
+        self._commits = CommitCounters(server)
 
     def warm_up(self) -> None:
         """Find out how fast it is."""
@@ -46,7 +48,8 @@ class RateStation:
 
     def take_turn(self) -> Measures:
         """One run of redis-benchmark."""
-        return self._series.take_turn()._asdict()
+        self._commits.begin()
+        return self._series.take_turn()._asdict() | self._commits.measures()
 
 
 def _case(

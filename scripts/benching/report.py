@@ -40,6 +40,33 @@ def tables(record: Record) -> list[Table]:
     return found
 
 
+_COST_COLUMNS = ["", "kvstore's µs/request", "Valkey's µs/request", "commits/s", "requests a commit", "µs a commit",
+                 "stolen"]  # fmt: skip
+
+
+def cost_table(record: Record) -> Table:
+    """What a request costs the servers' processors, and what kvstore's commits carry and take."""
+    entries = [entry for entry in record.entries.values() if entry.group not in large.GROUP_TITLES]
+    rows = [_cost_row(entry) for entry in entries]
+    return Table("Processor time of a request, kvstore's commits, and what the host took away", _COST_COLUMNS, rows)
+
+
+def _cost_row(entry: Entry) -> list[str]:
+    def processor(side: str) -> str:
+        turns = entry.turns.get(side, [])
+        return f"{median(1e6 * t['server_share'] / t['per_second'] for t in turns):.2f}" if turns else "-"
+
+    turns = [turn for turn in entry.turns[KVSTORE] if "commits" in turn]
+    committed = ["-"] * 3
+    if turns:
+        rates_of_writes = [turn.get("SET.per_second", turn["per_second"]) for turn in turns]
+        in_second = median(r / t["requests_per_commit"] for r, t in zip(rates_of_writes, turns, strict=True))
+        medians = [_median(turns, name) for name in ("requests_per_commit", "commit_us")]
+        committed = [f"{in_second:,.0f}", f"{medians[0]:.1f}", f"{medians[1]:.0f}"]
+    stolen = median(turn["stolen_share"] for turns in entry.turns.values() for turn in turns)
+    return [f"{entry.title} ({entry.group})", *map(processor, SIDES), *committed, share(stolen, 1)]
+
+
 def target_table(record: Record) -> Table:
     """Against what is to be reached."""
     return targets.table({name: entry.turns for name, entry in record.entries.items()})
@@ -135,7 +162,7 @@ def as_markdown(record: Record, about: Mapping[str, str], pictures: Iterable[str
     facts = {**about, **summary(record)}
     parts += [f"- {what}: {f'`{text}`' if what == 'command' else text}" for what, text in facts.items()]
     parts += ["", target_table(record).as_markdown()]
-    parts += [table.as_markdown() for table in [*probe_tables(record), *tables(record)]]
+    parts += [table.as_markdown() for table in [*probe_tables(record), *tables(record), cost_table(record)]]
     parts += [f"![{name}]({name})\n" for name in pictures]
     return "\n".join(parts)
 

@@ -13,6 +13,7 @@ import dataclasses
 from pathlib import Path
 
 from scripts.benching.case import Case, Measures, start
+from scripts.benching.commits import CommitCounters
 from scripts.benching.loops import KEYS, SKIP_SECONDS, VALUE_BYTES, readers_and_writers, with_kinds
 from scripts.measuring import generator
 from scripts.measuring.bench import Bench
@@ -43,6 +44,7 @@ class SlowStation:
         groups = [group for group in readers_and_writers(readers, writers) if group.clients]
         self._generator = Generator(bench.directory, groups, bench.setting.generator_cpus)
         self._seconds = bench.effort.seconds * _TIMES_AS_LONG
+        self._commits = CommitCounters(self._server)
 
     def warm_up(self) -> None:
         """A short turn, in which every SET must be as slow as the disk. Raises WrongReply."""
@@ -55,7 +57,9 @@ class SlowStation:
 
     def take_turn(self) -> Measures:
         """One run of the generator."""
-        return with_kinds(*self._generator.take_turn(self._server, self._seconds, SKIP_SECONDS))
+        self._commits.begin()
+        turn = self._generator.take_turn(self._server, self._seconds, SKIP_SECONDS)
+        return with_kinds(*turn) | self._commits.measures()
 
 
 def _case(name: str, readers: int, writers: int) -> Case:
