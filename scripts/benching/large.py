@@ -2,8 +2,8 @@
 
 A compaction needs a processor beside the server's, so nothing is pinned here. Each turn sets every key again, so that
 there is as much to merge as the default policy lets grow, and then asks for a compaction (BGREWRITEAOF, in both
-servers) under load. Requests that were on the way in the meantime are told apart by the times they began. "Normal" is
-the stretch after it, at most as long.
+servers) under load. Requests that were on the way in the meantime are told apart by the times they began. "Normal" is a
+stretch soon after it, at most as long.
 
 A start lasts until the server says that it listens (Valkey: until it answers PING), interpreter and imports included.
 """
@@ -27,7 +27,8 @@ from scripts.measuring.servers import ANYWHERE, MeasuredServer
 VALUE_BYTES = 100
 CLIENTS = 16
 
-#: Of the stretch after a compaction, in seconds.
+#: The stretch without a compaction begins so long after one, and lasts so long, in seconds.
+_PAUSE_SECONDS = 0.2
 _SHORTEST_NORMAL_SECONDS = 0.5
 _LONGEST_NORMAL_SECONDS = 1.5
 
@@ -85,12 +86,12 @@ def compact_under_load(server: MeasuredServer, generator: Generator) -> Measures
     try:
         watch = _compact(server, running)
         seconds = (watch.ended_ns - watch.asked_ns) / 1e9
-        time.sleep(max(_SHORTEST_NORMAL_SECONDS, min(seconds, _LONGEST_NORMAL_SECONDS)))
+        time.sleep(_PAUSE_SECONDS + max(_SHORTEST_NORMAL_SECONDS, min(seconds, _LONGEST_NORMAL_SECONDS)))
         _, trace = running.stop()
     finally:
         running.kill()
     during = part_of(trace, lambda began, ended: ended >= watch.asked_ns and began <= watch.ended_ns)
-    normal = part_of(trace, lambda began, ended: began > watch.ended_ns)
+    normal = part_of(trace, lambda began, ended: began > watch.ended_ns + int(_PAUSE_SECONDS * 1e9))
     measures = {"compaction_seconds": seconds, **latencies(during)}
     measures |= {f"normal.{name}": value for name, value in latencies(normal).items()}
     return measures | {
