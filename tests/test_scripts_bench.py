@@ -352,6 +352,16 @@ class RecordTests(SynchronousTestCase):
                      "| GET, 50 connections | at least 0.8 | 1 | - | - | not measured | - |"):  # fmt: skip
             self.assertIn(part, text)
 
+    def test_names_another_peer(self) -> None:
+        """Beside another kvstore nothing is worded for Valkey, and the targets are left out."""
+        record = Record(self.out / JSON_NAME, "kvstore@abc")
+        record.put(self.case, _both(_RATES), {"commit": "abc", "date": "now"})
+        text = report.as_markdown(record, {})
+        self.assertNotIn("Valkey", text)
+        self.assertNotIn("Figures to reach", text)
+        self.assertIn("kvstore@abc/s", text)
+        self.assertRaises(ValueError, Record.read, self.out / JSON_NAME)
+
     def test_latencies_of_a_stretch(self) -> None:
         """Rate, tail of each kind, slowest of all, in milliseconds."""
         requests = [("GET", 0, 1_000_000), ("SET", 500_000_000, 503_000_000), ("GET", 0, 1_000_000_000)]
@@ -398,7 +408,8 @@ class CommandLineTests(SynchronousTestCase):
 
     def test_bad_values_end_it(self) -> None:
         """A case that is none, a number that is not over 0, a directory that is not there."""
-        for words in (["nonsense"], ["--rounds", "0"], ["--seconds", "-1"], ["--directory", "/no/such/place"]):
+        for words in (["nonsense"], ["--rounds", "0"], ["--seconds", "-1"], ["--directory", "/no/such/place"],
+                      ["--before", "/no/such/checkout"]):  # fmt: skip
             with contextlib.redirect_stderr(io.StringIO()):
                 self.assertRaises(SystemExit, program.parse_arguments, "", words)
 

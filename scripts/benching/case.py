@@ -65,12 +65,16 @@ class Case:
 def start(
     bench: Bench, side: str, sync: str = "always", *, directory: str = "", surroundings: Surroundings | None = None
 ) -> MeasuredServer:
-    """Start a server of that side. `sync`: always, everysec or no. `directory`: of its data, empty for one named as the
-    side. `surroundings`: others than the bench's setting has. It compacts only when it is asked to.
+    """Start a server of that side; in Valkey's place another kvstore, if the setting has one. It compacts only when it
+    is asked to.
+
+    `sync`: always, everysec or no. `directory`: of its data, empty for one named as the side. `surroundings`: others
+    than the bench's setting has.
     """
     name = directory or side
-    if side == KVSTORE:
-        return bench.kvstore(name, "--sync", sync, *NEVER_COMPACT, surroundings=surroundings)
+    checkout = bench.setting.checkout if side == VALKEY else None
+    if side == KVSTORE or checkout:
+        return bench.kvstore(name, "--sync", sync, *NEVER_COMPACT, surroundings=surroundings, checkout=checkout)
     return bench.valkey(name, "--appendfsync", sync, *VALKEY_NEVER_COMPACT, surroundings=surroundings)
 
 

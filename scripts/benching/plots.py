@@ -43,7 +43,7 @@ def draw_ratios(record: Record, path: Path) -> bool:
         return False
     heights = [max(1, len(faster)), max(1, len(lower))]
     figure, axes = make_axes(
-        2, 1, "kvstore by Valkey: median of the rounds, and their range", (10, 2.5 + 0.2 * sum(heights)),
+        2, 1, f"kvstore by {record.peer}: median of the rounds, and their range", (10, 2.5 + 0.2 * sum(heights)),
         height_ratios=heights,
     )  # fmt: skip
     _draw_ranges(axes[0, 0], faster, "rate: more is better")
@@ -83,7 +83,9 @@ def draw_rates(record: Record, path: Path) -> bool:
     for axis, (title, entries, label) in zip(axes.flat, curves, strict=True):
         for side, (color, marker) in STYLES.items():
             values = [_middle(entry.turns[side], "per_second") for entry in entries.values()]
-            axis.plot(list(entries), values, color=color, marker=marker, markersize=4, label=side)
+            axis.plot(
+                list(entries), values, color=color, marker=marker, markersize=4, label=side.replace(VALKEY, record.peer)
+            )
         axis.set_title(title)
         if label == "bytes":
             axis.set_xscale("log")
@@ -122,7 +124,14 @@ def draw_tails(record: Record, path: Path) -> bool:
         for side in SIDES:
             color, marker = STYLES[side]
             values = [_middle(entry.turns[side], prefix + name) for name in _PERCENTILES]
-            axis.plot(list(_PERCENTILES.values()), values, color=color, marker=marker, markersize=4, label=side)
+            axis.plot(
+                list(_PERCENTILES.values()),
+                values,
+                color=color,
+                marker=marker,
+                markersize=4,
+                label=side.replace(VALKEY, record.peer),
+            )
         axis.set_title(entry.title + (", 5 ms syncs" if entry.group == slow_disk.SLOW_DISK else "")
                        + (f": {prefix[:-1]}" if prefix else ""), fontsize=10)  # fmt: skip
     for axis in axes[:, 0]:

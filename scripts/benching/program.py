@@ -15,7 +15,7 @@ from pathlib import Path
 
 from kvstore.testing.server_process import ROOT
 from scripts.benching import large, loops, plots, rates, report, slow_disk
-from scripts.benching.case import Case
+from scripts.benching.case import VALKEY, Case
 from scripts.benching.probes import PROBES, Probe
 from scripts.benching.record import JSON_NAME, Entry, Record
 from scripts.measuring import redis_benchmark
@@ -78,6 +78,9 @@ def parse_arguments(description: str, words: list[str] | None = None) -> argpars
         help="where the servers' data go; must be on the disk to be measured (default %(default)s)")  # fmt: skip
     add("--pin", action=argparse.BooleanOptionalAction, default=(os.cpu_count() or 1) > 1,
         help="servers on one processor, load generators on the others (default if there are two)")  # fmt: skip
+    add("--before", type=Path, metavar="CHECKOUT",
+        help="measure the kvstore of another checkout in Valkey's place, as before and after; writes nothing without"
+        " --out")  # fmt: skip
     add("--kvstore-option", action="append", default=[], metavar="WORD",
         help="a word for kvstore's command line, as --kvstore-option=--group-limit=64; repeatable")  # fmt: skip
     arguments = parser.parse_args(words)
@@ -88,7 +91,10 @@ def parse_arguments(description: str, words: list[str] | None = None) -> argpars
     if not arguments.directory.is_dir():
         parser.error(f"--directory {arguments.directory}: there is no such directory")
     arguments.effort = _effort(arguments, parser)
-    arguments.setting = setting(arguments.pin, arguments.kvstore_option)
+    if arguments.before and not (arguments.before / "kvstore").is_dir():
+        parser.error(f"--before {arguments.before}: there is no kvstore in it")
+    chosen = setting(arguments.pin, arguments.kvstore_option)
+    arguments.setting = dataclasses.replace(chosen, checkout=arguments.before)
     return arguments
 
 
@@ -132,13 +138,13 @@ def measure(case: Case, record: Record, arguments: argparse.Namespace, about: di
         return False
     date = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(began))
     entry = record.put(case, turns, {**about, "date": date, "took": f"{time.time() - began:.0f} s"})
-    print(_line(case, entry, time.time() - began), flush=True)
+    print(_line(case, entry, record.peer, time.time() - began), flush=True)
     return True
 
 
-def _line(case: Case, entry: Entry, seconds: float) -> str:
-    """What is said of a case as it ends."""
-    facts = [f"{side} {text}" for side, text in report.headline(entry).items()]
+def _line(case: Case, entry: Entry, name: str, seconds: float) -> str:
+    """What is said of a case as it ends. `name`: of what is measured beside us."""
+    facts = [f"{side.replace(VALKEY, name)} {text}" for side, text in report.headline(entry).items()]
     return f"{case.name:32} {'  '.join(facts)}  ({seconds:.0f} s)"
 
 
@@ -161,8 +167,12 @@ def main(description: str) -> int:
         rows += [(case.group, case.name, case.title) for case in all_cases()]
         print("\n".join(f"{group:14} {name:32} {title}" for group, name, title in rows))
         return 0
-    out = arguments.out or (None if arguments.quick else Path(ROOT, "report"))
-    record = Record.read(out and out / JSON_NAME)
+    out = arguments.out or (None if arguments.quick or arguments.before else Path(ROOT, "report"))
+    try:
+        record = Record.read(out and out / JSON_NAME, peer(arguments.before))
+    except ValueError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
     machine = describe_machine(arguments.directory)
     about = {
         "command": shlex.join(["scripts/bench", *sys.argv[1:]]),
@@ -185,6 +195,15 @@ def main(description: str) -> int:
     return 0 if all(done) else 1
 
 
+def peer(checkout: Path | None) -> str:
+    """What is measured beside us: Valkey, or the kvstore of a checkout, named by its commit."""
+    if checkout is None:
+        return VALKEY
+    words = ["git", "-C", str(checkout), "describe", "--always", "--dirty"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return f"kvstore@{done.stdout.strip() or checkout.name}"
+
+
 def _left(arguments: argparse.Namespace, record: Record, about: dict[str, str]) -> list[Case]:
     """The cases still to be measured."""
     if not arguments.resume:
@@ -200,8 +219,8 @@ def _left(arguments: argparse.Namespace, record: Record, about: dict[str, str]) 
 
 def finish(record: Record, out: Path | None, about: dict[str, str]) -> None:
     """Print the tables; write them and the plots."""
-    tables: list[Table] = [*report.probe_tables(record), *report.tables(record), report.target_table(record)]
-    print("\n".join(table.as_text() for table in tables), flush=True)
+    tables: list[Table] = [*report.probe_tables(record), *report.tables(record), *report.target_tables(record)]
+    print("\n".join(report.named(table, record).as_text() for table in tables), flush=True)
     if out is not None and record.entries:
         pictures = plots.draw(record, out)
         replace_file(out / report.MARKDOWN_NAME, report.as_markdown(record, about, pictures))

@@ -67,9 +67,17 @@ def _cost_row(entry: Entry) -> list[str]:
     return [f"{entry.title} ({entry.group})", *map(processor, SIDES), *committed, share(stolen, 1)]
 
 
-def target_table(record: Record) -> Table:
-    """Against what is to be reached."""
-    return targets.table({name: entry.turns for name, entry in record.entries.items()})
+def target_tables(record: Record) -> list[Table]:
+    """Against what is to be reached beside Valkey; none beside another kvstore."""
+    if record.peer != VALKEY:
+        return []
+    return [targets.table({name: entry.turns for name, entry in record.entries.items()})]
+
+
+def named(table: Table, record: Record) -> Table:
+    """A table, worded for Valkey, with the name of what had its place."""
+    columns = [column.replace(VALKEY, record.peer) for column in table.columns]
+    return Table(table.caption.replace(VALKEY, record.peer), columns, table.rows)
 
 
 def headline(entry: Entry) -> dict[str, str]:
@@ -158,11 +166,11 @@ Valkey's, and "rounds" is from the smallest of them to the largest. Latencies ar
 
 def as_markdown(record: Record, about: Mapping[str, str], pictures: Iterable[str] = ()) -> str:
     """The whole report. `about`: of the last run. `pictures`: names of files beside it."""
-    parts = ["# Bench", "", _HOW]
+    parts = ["# Bench", "", _HOW.replace(VALKEY, record.peer)]
     facts = {**about, **summary(record)}
     parts += [f"- {what}: {f'`{text}`' if what == 'command' else text}" for what, text in facts.items()]
-    parts += ["", target_table(record).as_markdown()]
-    parts += [table.as_markdown() for table in [*probe_tables(record), *tables(record), cost_table(record)]]
+    every = [*target_tables(record), *probe_tables(record), *tables(record), cost_table(record)]
+    parts += ["", *(named(table, record).as_markdown() for table in every)]
     parts += [f"![{name}]({name})\n" for name in pictures]
     return "\n".join(parts)
 

@@ -47,12 +47,13 @@ class Setting:
     """Where servers and load generators run, and how kvstore is started.
 
     `surroundings`: of both servers. `generator_cpus`: the processors of a load generator, none for any.
-    `kvstore_options`: given to kvstore after all others.
+    `kvstore_options`: given to kvstore after all others. `checkout`: of another kvstore, measured in Valkey's place.
     """
 
     surroundings: Surroundings = ANYWHERE
     generator_cpus: frozenset[int] = frozenset()
     kvstore_options: tuple[str, ...] = ()
+    checkout: Path | None = None
 
 
 class Bench:
@@ -66,13 +67,16 @@ class Bench:
         self.directory = Path(tempfile.mkdtemp(prefix=f"kvstore-{name}-", dir=directory))
         self._cleanup.callback(shutil.rmtree, self.directory, ignore_errors=True)
 
-    def kvstore(self, name: str, *options: str, surroundings: Surroundings | None = None) -> MeasuredServer:
+    def kvstore(
+        self, name: str, *options: str, surroundings: Surroundings | None = None, checkout: Path | None = None
+    ) -> MeasuredServer:
         """Start kvstore on the directory `name`, new or as an earlier server left it, in the setting's surroundings
-        if no others are given.
+        if no others are given. `checkout`: another kvstore's; it gets no options of the setting.
         """
+        ours = self.setting.kvstore_options if checkout is None else ()
         return self._until_the_end(
-            start_kvstore(self.directory / name, *options, *self.setting.kvstore_options, seconds=START_SECONDS,
-                          surroundings=surroundings or self.setting.surroundings)
+            start_kvstore(self.directory / name, *options, *ours, seconds=START_SECONDS,
+                          surroundings=surroundings or self.setting.surroundings, checkout=checkout)
         )  # fmt: skip
 
     def valkey(self, name: str, *options: str, surroundings: Surroundings | None = None) -> MeasuredServer:

@@ -185,16 +185,19 @@ def command_line(pid: int) -> bytes:
         return b""
 
 
-def start_kvstore(data: Path, *options: str, seconds: float, surroundings: Surroundings = ANYWHERE) -> MeasuredServer:
+def start_kvstore(
+    data: Path, *options: str, seconds: float, surroundings: Surroundings = ANYWHERE, checkout: Path | None = None
+) -> MeasuredServer:
     """Start kvstore on the data directory `data`, on any free port; wait until it listens, or raise DidNotStart.
 
     `options`: of the launcher, beyond --port and --data. Its log goes beside the data directory. `seconds`: for its
-    start.
+    start. `checkout`: one whose code runs instead of ours, under this Python.
     """
     log = data.with_name(data.name + ".log")
     arguments = ["--port", "0", "--data", str(data), *options]
     words = command(*arguments, twistd=("-n", "--pidfile=", "--logfile", str(log)))
-    process = _spawn(words, log, environment(), surroundings)
+    variables = environment() if checkout is None else dict(os.environ, PYTHONPATH=str(checkout.resolve()))
+    process = _spawn(words, log, variables, surroundings)
     server = MeasuredServer("kvstore", ["twistd", "-n", "kvstore", *arguments], process, log)
     server.wait_for_listening(seconds)
     return server
