@@ -151,7 +151,7 @@ class GeneratorTests(SynchronousTestCase):
         self.assertEqual(list(found.by_kind), ["GET", "SET", "PING"])
         total = sum(latency.per_second for latency in found.by_kind.values())
         self.assertApproximates(total, found.total.per_second, 1)
-        self.assertGreater(found.requests, 10)
+        self.assertGreaterEqual(found.requests, 6)
         for latency in (*found.by_kind.values(), found.total):
             self.assertTrue(0 < latency.p50_ms <= latency.p99_ms <= latency.p999_ms <= latency.slowest_ms, latency)
 
@@ -159,7 +159,7 @@ class GeneratorTests(SynchronousTestCase):
         """Whatever its grammar, in however many pieces it comes."""
         for reply in (b":12\r\n", b"$5\r\n+\r\n*1\r\n", b"*2\r\n$1\r\na\r\n*1\r\n:5\r\n", b"*0\r\n",
                       b'{"result":"success","value":[1]}\r\n'):  # fmt: skip
-            self.assertGreater(self._ask(reply, [Group(1, 2, [("x", b"a\n")])]).requests, 2)
+            self.assertGreater(self._ask(reply, [Group(1, 2, [("x", b"a\n")])]).requests, 1)
 
     def test_refuses_what_is_no_success(self) -> None:
         """An error, nothing, an array with an error in it, a failure as a JSON line, one reply too many."""
@@ -219,17 +219,17 @@ class SlowSyncTests(SynchronousTestCase):
         directory = Path(self.mktemp())
         directory.mkdir()
         library = compile_c(slow_disk._SOURCE, directory / "slow.so", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror")
-        variables = {"LD_PRELOAD": str(library.absolute()), "SLOW_SYNC_US": "20000"}
+        variables = {"LD_PRELOAD": str(library.absolute()), "SLOW_SYNC_US": "50000"}
         words = [sys.executable, "-S", "-c", _SYNCS, str(directory / "file")]
         output = subprocess.run(words, env=os.environ | variables, check=True, capture_output=True, text=True).stdout
         waiting, asynchronous = output.splitlines()
         fdatasync, dsync, plain = map(float, waiting.split())
-        self.assertGreaterEqual(min(fdatasync, dsync), 0.02)
-        self.assertLess(plain, 0.02)
+        self.assertGreaterEqual(min(fdatasync, dsync), 0.05)
+        self.assertLess(plain, 0.05)
         if asynchronous != "no AIO":
             submitted, completed = map(float, asynchronous.split())
-            self.assertLess(submitted, 0.02)
-            self.assertGreaterEqual(submitted + completed, 0.019)
+            self.assertLess(submitted, 0.05)
+            self.assertGreaterEqual(submitted + completed, 0.049)
 
 
 def _turns(ours: list[float], theirs: list[float], name: str = "per_second") -> dict[str, list[Measures]]:
