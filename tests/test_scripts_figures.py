@@ -165,8 +165,8 @@ class CommandLineTests(SynchronousTestCase):
         """The full one unless --quick; each number may be given."""
         self.assertEqual(program.parse_arguments("", []).effort, FULL)
         self.assertEqual(program.parse_arguments("", ["--quick"]).effort, QUICK)
-        effort = program.parse_arguments("", ["--rounds", "7", "--value-bytes", "1", "2"]).effort
-        self.assertEqual((effort.rounds, effort.value_bytes, effort.keys), (7, (1, 2), FULL.keys))
+        effort = program.parse_arguments("", ["--rounds", "7", "--idle", "2"]).effort
+        self.assertEqual((effort.rounds, effort.idle, effort.keys), (7, 2, FULL.keys))
 
     def test_bad_values_end_it(self) -> None:
         """An unknown figure, a number that is not over 0, a directory that is not there."""

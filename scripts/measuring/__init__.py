@@ -1,11 +1,14 @@
-"""What scripts/figures is made of: one module for each figure, and what they share.
+"""What scripts/figures is made of, and what scripts/bench and scripts/growth share with it.
 
 | module | what it does |
 |---|---|
 | `bench` | the servers of a figure, in directories of their own; how long and how often to measure |
 | `load` | clients that cost little: closed loops over many connections in one process, and bulk loading |
+| `redis_benchmark` | turns of redis-benchmark |
+| `generator` | the same by a generator of our own, in C: several kinds of requests, JSON lines, every latency |
+| `turn` | what a turn comes to, and who was busy meanwhile |
 | `results` | tables, checks against a target, the report's files |
-| `redis_benchmark`, `groups`, `compaction`, `recovery`, `idle` | the figures |
+| `groups`, `compaction`, `recovery`, `idle` | the figures |
 
 Everything is measured in turns: each round takes one measurement of each side, one right after the other, the side
 that begins changing from round to round, and what is reported is the median of the rounds. So whatever changes slowly

@@ -129,7 +129,7 @@ def compact_under_load(server: MeasuredServer, loop: ClosedLoop) -> Turn:
     watch = Watch(server)
     loop.run(watch)
     during, cpu = loop.total(), loop.cpu_seconds / loop.seconds
-    _check_it_worked(server)
+    check_it_worked(server)
     seconds = (watch.ended_ns - watch.asked_ns) / 1e9
     loop.run_for(seconds)
     inside = [took for began, took in zip(during.began, during.took, strict=True) if began + took >= watch.asked_ns]
@@ -144,7 +144,8 @@ def _p99_ms(took_ns: list[int]) -> float:
     return sorted(took_ns)[int(0.99 * (len(took_ns) - 1))] / 1e6
 
 
-def _check_it_worked(server: MeasuredServer) -> None:
+def check_it_worked(server: MeasuredServer) -> None:
+    """Raises NoCompaction if the last one failed."""
     info = server.info()
     error = info.get("last_compaction_error", "none")
     if error != "none" or info.get("aof_last_bgrewrite_status", "ok") != "ok" or info.get("compactions") == "0":

@@ -12,13 +12,14 @@ are there at once, the later ones wait for the generator; that is counted too. T
 from __future__ import annotations
 
 import gc
+import itertools
 import math
 import random
 import select
 import socket
 import time
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from kvstore.client.raw import resp_request
@@ -267,19 +268,28 @@ def load_keys(port: int, keys: int, value_bytes: int, numbers: Iterator[int] | N
     """Set the first `keys` keys, or as many of those in `numbers`, over one connection, pipelined."""
     pool = values(value_bytes)
     order = numbers if numbers is not None else iter(range(keys))
+    load(port, (resp_request("SET", key(n), pool[n % _VALUES_COUNT]) for n in itertools.islice(order, keys)))
+
+
+def load(port: int, requests: Iterable[bytes]) -> None:
+    """Send requests that are answered OK over one connection, a batch on the way while the next is made."""
+    awaited, received, batches = 0, b"", iter(requests)
     with socket.create_connection(("127.0.0.1", port), 60) as connection:
-        for left in range(keys, 0, -_BATCH):
-            batch = [next(order) for _ in range(min(left, _BATCH))]
-            connection.sendall(b"".join([resp_request("SET", key(n), pool[n % _VALUES_COUNT]) for n in batch]))
-            _take(connection, b"+OK\r\n" * len(batch))
+        while batch := list(itertools.islice(batches, _BATCH)):
+            connection.sendall(b"".join(batch))
+            received = _take(connection, received, awaited)
+            awaited = len(batch)
+        _take(connection, received, awaited)
 
 
-def _take(connection: socket.socket, expected: bytes) -> None:
-    received = b""
+def _take(connection: socket.socket, received: bytes, count: int) -> bytes:
+    """Read so many replies; returns what was received beyond them."""
+    expected = b"+OK\r\n" * count
     while len(received) < len(expected):
         data = connection.recv(1 << 20)
         if not data:
             raise WrongReply("the server closed the connection while keys were loaded")
         received += data
-    if received != expected:
+    if not received.startswith(expected):
         raise WrongReply(f"loading keys was answered {received.replace(b'+OK', b'').strip()[:200]!r}")
+    return received[len(expected) :]

@@ -13,14 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kvstore.testing.server_process import ROOT
-from scripts.measuring import compaction, groups, idle, recovery, redis_benchmark
+from scripts.measuring import compaction, groups, idle, recovery
 from scripts.measuring.bench import FULL, QUICK, Bench, Effort
 from scripts.measuring.load import WrongReply
 from scripts.measuring.results import MARKDOWN_NAME, Result, describe_machine, save
 from scripts.measuring.servers import DidNotStart
 
 FIGURES: dict[str, Callable[[Bench], Result]] = {
-    "redis": redis_benchmark.run,
     "groups": groups.run,
     "compaction": compaction.run,
     "recovery": recovery.run,
@@ -48,9 +47,6 @@ def parse_arguments(description: str, words: list[str] | None = None) -> argpars
         ("idle", int, "idle connections"),
     ):
         parser.add_argument(f"--{field}", type=kind, metavar="N", help=f"{what} (default {getattr(FULL, field)})")
-    parser.add_argument(
-        "--value-bytes", type=int, nargs="+", metavar="N", help="sizes of values for redis (default 3 100)"
-    )
     arguments = parser.parse_args(words)
     unknown = [name for name in arguments.names if name not in FIGURES]
     if unknown:
@@ -69,10 +65,8 @@ def _effort(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> E
         if (value := getattr(arguments, field.name)) is not None
     }
     for name, value in given.items():
-        if min(value if isinstance(value, list) else [value]) <= 0:
+        if value <= 0:
             parser.error(f"--{name.replace('_', '-')}: give a number over 0")
-    if "value_bytes" in given:
-        given["value_bytes"] = tuple(given["value_bytes"])
     return dataclasses.replace(QUICK if arguments.quick else FULL, **given)
 
 

@@ -49,20 +49,20 @@ class Peer(NamedTuple):
 def measure(bench: Bench, name: str, start: Callable[[str], MeasuredServer]) -> Peer:
     """All starts of one server. `start`: makes one on the directory of that name."""
     keys, rounds = bench.effort.keys, bench.effort.rounds
-    empty = [_start_once(start, f"{name}-empty", 0) for _ in range(rounds)]
+    empty = [start_once(start, f"{name}-empty", 0) for _ in range(rounds)]
     server = start(f"{name}-full")
     load_keys(server.port, keys, VALUE_BYTES)
     loaded = server.resident_bytes()
     server.kill()
-    from_log = [_start_once(start, f"{name}-full", keys) for _ in range(rounds)]
+    from_log = [start_once(start, f"{name}-full", keys) for _ in range(rounds)]
     server = start(f"{name}-full")
-    _compact(server)
+    compact(server)
     server.kill()
-    from_checkpoint = [_start_once(start, f"{name}-full", keys) for _ in range(rounds)]
+    from_checkpoint = [start_once(start, f"{name}-full", keys) for _ in range(rounds)]
     return Peer(name, empty, from_log, from_checkpoint, loaded)
 
 
-def _start_once(start: Callable[[str], MeasuredServer], directory: str, keys: int) -> Start:
+def start_once(start: Callable[[str], MeasuredServer], directory: str, keys: int) -> Start:
     """Start, weigh, count the keys, kill. Raises WrongReply if it does not have them all."""
     server = start(directory)
     resident = server.resident_bytes()
@@ -73,8 +73,8 @@ def _start_once(start: Callable[[str], MeasuredServer], directory: str, keys: in
     return Start(server.start_seconds, resident)
 
 
-def _compact(server: MeasuredServer) -> None:
-    """Merge the log into a checkpoint, and wait until that is done."""
+def compact(server: MeasuredServer) -> None:
+    """Merge the log into a checkpoint, and wait until that is done. Raises WrongReply."""
     reply = server.ask("BGREWRITEAOF")
     if not str(reply).startswith("+"):
         raise WrongReply(f"{server.name} answered BGREWRITEAOF with {reply!r}")

@@ -174,7 +174,7 @@ def _commit() -> str:
         done = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
-    changed = git("status", "--porcelain", "--", "kvstore", "scripts/measuring", "scripts/figures")
+    changed = git("status", "--porcelain", "--", "kvstore", "scripts")
     return (git("rev-parse", "--short=12", "HEAD") or "unknown") + (", with changes not committed" if changed else "")
 
 
@@ -187,8 +187,8 @@ def save(directory: Path, name: str, result: Result, about: dict[str, str]) -> N
     path = directory / JSON_NAME
     figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     figures[name] = {"about": about, **asdict(result)}
-    _replace(path, json.dumps(figures, indent=1) + "\n")
-    _replace(directory / MARKDOWN_NAME, as_markdown(figures))
+    replace_file(path, json.dumps(figures, indent=1) + "\n")
+    replace_file(directory / MARKDOWN_NAME, as_markdown(figures))
 
 
 def as_markdown(figures: dict[str, Any]) -> str:
@@ -213,8 +213,8 @@ def _from_json(figure: dict[str, Any]) -> Result:
     return Result(figure["title"], figure["method"], tables, [Check(**check) for check in figure["checks"]])
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write a file so that it is whole at any time."""
+def replace_file(path: Path, text: str) -> None:
+    """Write a text file so that it is whole at any time: the old one or the new one."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)

@@ -17,6 +17,8 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,36 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 class DidNotStart(Exception):
     """A server ended, or went on for too long, before it served. The text is what it said."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a server runs in. `cpus`: the processors it may use, none for any. `preload`: a shared library that is
+    loaded before all others (ld.so(8), LD_PRELOAD). `variables`: of its environment, beside those there are.
+    """
+
+    cpus: frozenset[int] = frozenset()
+    preload: Path | None = None
+    variables: tuple[tuple[str, str], ...] = ()
+
+    def environment(self, variables: dict[str, str]) -> dict[str, str]:
+        """The environment for it, made of that of another process."""
+        loaded = {} if self.preload is None else {"LD_PRELOAD": str(self.preload)}
+        return variables | loaded | dict(self.variables)
+
+    def enter(self) -> None:
+        """For subprocess's preexec_fn: dies with its parent, and runs where it should."""
+        die_with_parent()
+        keep_to(self.cpus)
+
+
+ANYWHERE = Surroundings()
+
+
+def keep_to(cpus: Iterable[int]) -> None:
+    """Have this process, and what it starts, run on those processors only; on any if none are named."""
+    if chosen := set(cpus):
+        os.sched_setaffinity(0, chosen)
 
 
 class MeasuredServer:
@@ -153,21 +185,25 @@ def command_line(pid: int) -> bytes:
         return b""
 
 
-def start_kvstore(data: Path, *options: str, seconds: float) -> MeasuredServer:
+def start_kvstore(
+    data: Path, *options: str, seconds: float, surroundings: Surroundings = ANYWHERE, checkout: Path | None = None
+) -> MeasuredServer:
     """Start kvstore on the data directory `data`, on any free port; wait until it listens, or raise DidNotStart.
 
     `options`: of the launcher, beyond --port and --data. Its log goes beside the data directory. `seconds`: for its
-    start.
+    start. `checkout`: one whose code runs instead of ours, under this Python.
     """
     log = data.with_name(data.name + ".log")
     arguments = ["--port", "0", "--data", str(data), *options]
     words = command(*arguments, twistd=("-n", "--pidfile=", "--logfile", str(log)))
-    server = MeasuredServer("kvstore", ["twistd", "-n", "kvstore", *arguments], _spawn(words, log, environment()), log)
+    variables = environment() if checkout is None else dict(os.environ, PYTHONPATH=str(checkout.resolve()))
+    process = _spawn(words, log, variables, surroundings)
+    server = MeasuredServer("kvstore", ["twistd", "-n", "kvstore", *arguments], process, log)
     server.wait_for_listening(seconds)
     return server
 
 
-def start_valkey(data: Path, *options: str, seconds: float) -> MeasuredServer:
+def start_valkey(data: Path, *options: str, seconds: float, surroundings: Surroundings = ANYWHERE) -> MeasuredServer:
     """Start Valkey with its append-only file synced before every reply; wait until it serves, or raise DidNotStart.
 
     `data`: its directory, made if it is missing. `options`: as `--name value`. `seconds`: for its start.
@@ -180,18 +216,18 @@ def start_valkey(data: Path, *options: str, seconds: float) -> MeasuredServer:
     port = _free_port()
     arguments = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(data), "--logfile", str(log)]
     arguments += ["--save", "", "--appendonly", "yes", "--appendfsync", "always", *options]
-    process = _spawn([str(binary), *arguments], log, dict(os.environ))
+    process = _spawn([str(binary), *arguments], log, dict(os.environ), surroundings)
     server = MeasuredServer("Valkey", ["valkey-server", *arguments], process, log)
     server.wait_for_pong(port, seconds)
     return server
 
 
-def _spawn(words: list[str], log: Path, variables: dict[str, str]) -> subprocess.Popen[str]:
+def _spawn(words: list[str], log: Path, variables: dict[str, str], surroundings: Surroundings) -> subprocess.Popen[str]:
     """A child that dies with us; its standard output is a pipe, its standard error goes to the log."""
     with open(log, "ab") as complaints:
         return subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, env=variables, text=True,
-            preexec_fn=die_with_parent,
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints,
+            env=surroundings.environment(variables), text=True, preexec_fn=surroundings.enter,
         )  # fmt: skip
 
 

@@ -1,0 +1,173 @@
+"""kvstore with so many keys: what an operation, a start, a compaction, a query, KEYS and SCAN cost.
+
+The keys hold documents of some 100 bytes, ten of which share what `query` asks for. One server goes through all of it:
+
+1. it is loaded, over one pipelined connection; what that adds to its memory is the memory of a key;
+2. it is killed and started: a start from the log;
+3. GET and SET of keys drawn from all, 50 connections with 16 requests on the way on each;
+4. the first `query` (which makes the index), and later ones;
+5. KEYS *, and a full SCAN by 1,000;
+6. a compaction under load, and a stretch as long without one;
+7. it is killed and started: a start from the checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+
+import hiredis
+
+from kvstore.client.raw import resp_request
+from scripts.benching.case import Measures
+from scripts.benching.large import compact_under_load
+from scripts.benching.requests import document, query_line
+from scripts.measuring.bench import NEVER_COMPACT, Bench
+from scripts.measuring.generator import Generator, Group
+from scripts.measuring.load import WrongReply, key, load
+from scripts.measuring.results import median
+from scripts.measuring.servers import MeasuredServer
+from scripts.measuring.turn import Shape
+
+SHAPE = Shape(50, 16)
+QUERIES = 200
+SCAN_COUNT = 1_000
+
+#: Requests in a generator's file: enough that most of a large table's keys are far apart.
+_ASKED = 200_000
+
+_US = 1e6
+_SILENCE_SECONDS = 300.0
+
+
+def documents(keys: int) -> Iterator[bytes]:
+    """A SET for each."""
+    return (resp_request("SET", key(n), document(n)) for n in range(keys))
+
+
+def measure(bench: Bench, keys: int) -> Measures:
+    """All of it. Raises what servers and generators raise."""
+    measures: Measures = {"keys": float(keys)}
+    server = bench.kvstore("table", *NEVER_COMPACT)
+    empty = server.resident_bytes()
+    began = time.perf_counter()
+    load(server.port, documents(keys))
+    measures["load_seconds"] = time.perf_counter() - began
+    measures["bytes_each"] = (server.resident_bytes() - empty) / keys
+    bench.progress.show(0.2)
+    server.kill()
+    server = _start(bench, keys)
+    measures["log_seconds"] = server.start_seconds
+    measures |= measure_served(bench, server, keys)
+    bench.progress.show(0.6)
+    asked = [Group(8, 1, _drawn(kind, keys)) for kind in ("GET", "SET")]
+    measures |= compact_under_load(server, Generator(bench.directory, asked))
+    bench.progress.show(0.9)
+    server.kill()
+    server = _start(bench, keys)
+    measures["checkpoint_seconds"] = server.start_seconds
+    measures["recovered_bytes_each"] = (server.resident_bytes() - empty) / keys
+    server.kill()
+    return measures
+
+
+def measure_served(bench: Bench, server: MeasuredServer, keys: int) -> Measures:
+    """What a server that has the keys is asked: single requests, queries, KEYS and SCAN."""
+    return _operations(bench, server, keys) | _queries(server, keys) | _keys_and_scan(server, keys)
+
+
+def _start(bench: Bench, keys: int) -> MeasuredServer:
+    """Start it again. Raises WrongReply if it does not have all keys."""
+    server = bench.kvstore("table", *NEVER_COMPACT)
+    found = server.ask("DBSIZE")
+    if found != keys:
+        raise WrongReply(f"kvstore has {found!r} keys after its start, not {keys}")
+    return server
+
+
+def _drawn(kind: str, keys: int) -> list[tuple[str, bytes]]:
+    """GET or SET of keys spread evenly over all, in an order that jumps about; documents stay as they are."""
+    step = 7_919  # a prime: neighbours in the order are far apart in the table
+    numbers = (i * step * max(1, keys // _ASKED) % keys for i in range(min(_ASKED, 10 * keys)))
+    if kind == "GET":
+        return [(kind, resp_request("GET", key(n))) for n in numbers]
+    return [(kind, resp_request("SET", key(n), document(n))) for n in numbers]
+
+
+def _operations(bench: Bench, server: MeasuredServer, keys: int) -> Measures:
+    """GET and SET: microseconds a request, and of the server's processor."""
+    measures: Measures = {}
+    for kind in ("GET", "SET"):
+        generator = Generator(bench.directory, [Group(*SHAPE, _drawn(kind, keys))])
+        generator.run(server.port, bench.effort.seconds / 3)
+        turns = [generator.take_turn(server, bench.effort.seconds, 0.05)[0] for _ in range(bench.effort.rounds)]
+        name = kind.lower()
+        measures[f"{name}_us"] = median(_US / turn.per_second for turn in turns)
+        measures[f"{name}_server_us"] = median(_US * turn.server_share / turn.per_second for turn in turns)
+        measures[f"{name}_p999_ms"] = median(turn.p999_ms for turn in turns)
+    return measures
+
+
+# One client, one request at a time
+
+
+def _connect(server: MeasuredServer) -> socket.socket:
+    return socket.create_connection(server.address, _SILENCE_SECONDS)
+
+
+def _queries(server: MeasuredServer, keys: int) -> Measures:
+    """The first query on a member, and the median of later ones; the reply is checked."""
+    took = []
+    with _connect(server) as connection, connection.makefile("rb") as replies:
+        for i in range(QUERIES + 1):
+            began = time.perf_counter()
+            connection.sendall(query_line(i * 7_919 % keys))
+            reply = replies.readline()
+            took.append(time.perf_counter() - began)
+        if len(json.loads(reply)["value"]) != 10:
+            raise WrongReply(f"a query was answered {reply[:200]!r}")
+    return {"first_query_ms": took[0] * 1e3, "query_us": median(took[1:]) * _US}
+
+
+def _keys_and_scan(server: MeasuredServer, keys: int) -> Measures:
+    """KEYS *, until its last byte was read; and a SCAN of everything, each request of it timed."""
+    with _connect(server) as connection:
+        seconds = _time_of_keys(connection, keys)
+        took, found = [], 0
+        cursor, reader = b"0", hiredis.Reader()
+        while True:
+            began = time.perf_counter()
+            connection.sendall(resp_request("SCAN", cursor, "COUNT", str(SCAN_COUNT)))
+            while (reply := reader.gets()) is False:
+                reader.feed(connection.recv(1 << 20))
+            took.append(time.perf_counter() - began)
+            cursor, names = reply
+            found += len(names)
+            if cursor == b"0":
+                break
+    if found != keys:
+        raise WrongReply(f"SCAN told {found} keys, not {keys}")
+    later = took[1:] or took
+    return {
+        "keys_ms": seconds * 1e3,
+        "first_scan_ms": took[0] * 1e3,
+        "scan_ms": median(later) * 1e3,
+        "full_scan_ms": sum(took) * 1e3,
+    }
+
+
+def _time_of_keys(connection: socket.socket, keys: int) -> float:
+    expected = len(b"*%d\r\n" % keys) + keys * len(b"$16\r\n" + key(0) + b"\r\n")
+    began = time.perf_counter()
+    connection.sendall(resp_request("KEYS", "*"))
+    received, buffer = 0, bytearray(1 << 20)
+    while received < expected:
+        count = connection.recv_into(buffer)
+        if not count:
+            raise WrongReply("the server closed the connection at KEYS")
+        received += count
+    if received != expected:
+        raise WrongReply(f"KEYS was answered with {received} bytes, not {expected}")
+    return time.perf_counter() - began

@@ -1,0 +1,308 @@
+/* Clients in a closed loop, at little cost: see generator.py, which compiles and runs this.
+ *
+ *     generator PORT SECONDS SKIP TRACE GROUP ...
+ *
+ * SECONDS: how long to send, 0 for until SIGTERM. SKIP: requests begun in so many first seconds are not counted. TRACE:
+ * a file for every request counted, or "-". GROUP: CLIENTS:PIPELINE:FILE, the requests in FILE one after another, from
+ * the start again at the end; each client begins at a place of its own.
+ *
+ * FILE is a sequence of records in this machine's byte order: kind (1 byte, below 16), length (4 bytes), the request.
+ * TRACE is a sequence of records: began (8 bytes, CLOCK_MONOTONIC in ns), took (8 bytes, ns; kind in the top 4 bits).
+ *
+ * Prints for each kind that was asked for: KIND COUNT P50 P99 P99.9 SLOWEST in ns, then the same for all as kind "all",
+ * then "seconds S cpu C". A reply that says an error or "not there", or is no reply, ends it: message, exit status 1.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <math.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { KINDS = 16, MOST_CLIENTS = 1 << 16, SILENCE_SECONDS = 60, CHUNK = 1 << 16 };
+
+/* Room for so many requests, in memory that is taken as it is used. */
+#define MOST_REQUESTS ((size_t)1 << 27)
+
+struct request { uint8_t kind; uint32_t length; const char *data; };
+struct pool { size_t count; struct request *requests; };
+struct sample { uint64_t began, took; };
+
+struct client {
+    int socket;
+    struct pool *pool;
+    size_t next;          /* of the pool, the request to send next */
+    size_t oldest;        /* of the pool, the request whose reply comes next */
+    int pipeline, awaited;
+    uint64_t began;       /* when the requests awaited were sent */
+    char *received;
+    size_t length, room;
+    char *batch;
+    size_t batch_room;
+};
+
+static struct sample *samples;
+static size_t sample_count;
+static uint64_t count_from;
+static volatile sig_atomic_t stopped;
+
+static void fail(const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    vfprintf(stderr, format, values);
+    va_end(values);
+    fputc('\n', stderr);
+    exit(1);
+}
+
+static void stop(int number) { (void)number; stopped = 1; }
+
+static uint64_t now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void *at_least(void *memory, size_t *room, size_t wanted)
+{
+    if (wanted <= *room) return memory;
+    while (*room < wanted) *room = *room ? *room * 2 : CHUNK;
+    memory = realloc(memory, *room);
+    if (!memory) fail("no memory");
+    return memory;
+}
+
+/* The length of the line at `text`, CR LF included; 0 if it is not all there. */
+static size_t line_length(const char *text, size_t length)
+{
+    const char *end = memchr(text, '\n', length);
+    return end ? (size_t)(end - text) + 1 : 0;
+}
+
+/* The length of the reply at `text`; 0 if it is not all there. Ends the program at what is not a success. */
+static size_t reply_length(const char *text, size_t length)
+{
+    size_t line = line_length(text, length), total;
+    if (!line) return 0;
+    long number = atol(text + 1);
+    switch (*text) {
+    case '+': case ':':
+        return line;
+    case '{':
+        if (line < 19 || memcmp(text, "{\"result\":\"success\"", 19)) break;
+        return line;
+    case '$':
+        if (number < 0) break;
+        total = line + number + 2;
+        return total <= length ? total : 0;
+    case '*':
+        for (total = line; number > 0; number--) {
+            size_t part = total < length ? reply_length(text + total, length - total) : 0;
+            if (!part) return 0;
+            total += part;
+        }
+        return total;
+    }
+    fail("a request was answered %.*s", (int)(line < 200 ? line : 200), text);
+    return 0;
+}
+
+static void send_batch(struct client *c)
+{
+    size_t length = 0;
+    for (int i = 0; i < c->pipeline; i++) {
+        struct request *r = &c->pool->requests[c->next];
+        c->batch = at_least(c->batch, &c->batch_room, length + r->length);
+        memcpy(c->batch + length, r->data, r->length);
+        length += r->length;
+        c->next = (c->next + 1) % c->pool->count;
+    }
+    c->awaited = c->pipeline;
+    c->began = now();
+    for (size_t sent = 0; sent < length; ) {
+        ssize_t n = send(c->socket, c->batch + sent, length - sent, MSG_NOSIGNAL);
+        if (n < 0 && errno != EINTR) fail("send: %s", strerror(errno));
+        if (n > 0) sent += n;
+    }
+}
+
+static void note(struct client *c, uint64_t ended)
+{
+    if (c->began >= count_from) {
+        if (sample_count == MOST_REQUESTS) fail("too many requests: measure for a shorter time");
+        uint64_t kind = c->pool->requests[c->oldest].kind;
+        samples[sample_count++] = (struct sample){c->began, (ended - c->began) | kind << 60};
+    }
+    c->oldest = (c->oldest + 1) % c->pool->count;
+    c->awaited--;
+}
+
+/* Read what is there; returns whether all replies that are awaited have come. */
+static int receive(struct client *c)
+{
+    c->received = at_least(c->received, &c->room, c->length + CHUNK);
+    ssize_t n = recv(c->socket, c->received + c->length, c->room - c->length, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
+    if (n <= 0) fail("the server closed a connection");
+    uint64_t ended = now();
+    size_t used = 0;
+    c->length += n;
+    while (c->awaited && used < c->length) {
+        size_t reply = reply_length(c->received + used, c->length - used);
+        if (!reply) break;
+        used += reply;
+        note(c, ended);
+    }
+    c->length -= used;
+    if (!c->awaited && c->length) fail("there are more replies than requests");
+    memmove(c->received, c->received + used, c->length);
+    return !c->awaited;
+}
+
+static struct pool *read_pool(const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    if (!file) fail("%s: %s", path, strerror(errno));
+    fseek(file, 0, SEEK_END);
+    size_t size = ftell(file), at = 0, room = 0;
+    rewind(file);
+    char *data = malloc(size + 1);
+    if (!data || fread(data, 1, size, file) != size) fail("%s: cannot be read", path);
+    fclose(file);
+    struct pool *pool = calloc(1, sizeof *pool);
+    while (at + 5 <= size) {
+        struct request r = {.kind = data[at], .data = data + at + 5};
+        memcpy(&r.length, data + at + 1, 4);
+        at += 5 + (size_t)r.length;
+        if (at > size || r.kind >= KINDS) fail("%s: not a file of requests", path);
+        pool->requests = at_least(pool->requests, &room, (pool->count + 1) * sizeof r);
+        pool->requests[pool->count++] = r;
+    }
+    if (!pool->count) fail("%s: no requests", path);
+    return pool;
+}
+
+static int connect_to(int port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int yes = 1, s = socket(AF_INET, SOCK_STREAM, 0);
+    if (s < 0 || connect(s, (struct sockaddr *)&address, sizeof address)) fail("connect: %s", strerror(errno));
+    setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    return s;
+}
+
+static int by_time(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Nearest rank. */
+static unsigned long long quantile(const uint64_t *took, size_t count, double part)
+{
+    size_t rank = (size_t)ceil(part * count);
+    return took[rank ? rank - 1 : 0];
+}
+
+static void report(const char *name, int kind, uint64_t *took)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < sample_count; i++)
+        if (kind < 0 || samples[i].took >> 60 == (uint64_t)kind)
+            took[count++] = samples[i].took & (((uint64_t)1 << 60) - 1);
+    if (!count) return;
+    qsort(took, count, sizeof *took, by_time);
+    printf("%s %zu %llu %llu %llu %llu\n", name, count, quantile(took, count, 0.5), quantile(took, count, 0.99),
+           quantile(took, count, 0.999), quantile(took, count, 1));
+}
+
+static void *reserve(size_t bytes)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) fail("mmap: %s", strerror(errno));
+    return memory;
+}
+
+static struct client *clients;
+static int client_count;
+
+static void add_group(const char *text, int port, int poll)
+{
+    int count, pipeline, path;
+    if (sscanf(text, "%d:%d:%n", &count, &pipeline, &path) != 2) fail("%s: not CLIENTS:PIPELINE:FILE", text);
+    struct pool *pool = read_pool(text + path);
+    for (int i = 0; i < count; i++) {
+        if (client_count == MOST_CLIENTS) fail("more than %d clients", MOST_CLIENTS);
+        struct client *c = &clients[client_count++];
+        *c = (struct client){.socket = connect_to(port), .pool = pool, .pipeline = pipeline};
+        c->next = c->oldest = pool->count * i / count;
+        struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
+        if (epoll_ctl(poll, EPOLL_CTL_ADD, c->socket, &event)) fail("epoll_ctl: %s", strerror(errno));
+    }
+}
+
+static double cpu_seconds(void)
+{
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    return used.ru_utime.tv_sec + used.ru_stime.tv_sec + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 6) fail("generator PORT SECONDS SKIP TRACE GROUP ...");
+    double seconds = atof(argv[2]);
+    int poll = epoll_create1(0);
+    samples = reserve(MOST_REQUESTS * sizeof *samples);
+    clients = reserve(MOST_CLIENTS * sizeof *clients);
+    signal(SIGTERM, stop);
+    for (int i = 5; i < argc; i++) add_group(argv[i], atoi(argv[1]), poll);
+    double cpu = cpu_seconds();
+    uint64_t began = now(), end = seconds > 0 ? began + (uint64_t)(seconds * 1e9) : UINT64_MAX, heard = began;
+    count_from = began + (uint64_t)(atof(argv[3]) * 1e9);
+    int outstanding = client_count;
+    for (int i = 0; i < client_count; i++) send_batch(&clients[i]);
+    while (outstanding) {
+        struct epoll_event events[256];
+        int n = epoll_wait(poll, events, 256, 1000);
+        uint64_t time = now();
+        if (n > 0) heard = time;
+        if (time - heard > SILENCE_SECONDS * (uint64_t)1000000000) fail("no reply for %d s", SILENCE_SECONDS);
+        for (int i = 0; i < n; i++) {
+            struct client *c = events[i].data.ptr;
+            if (!receive(c)) continue;
+            if (stopped || time >= end) outstanding--;
+            else send_batch(c);
+        }
+    }
+    uint64_t ended = now();
+    cpu = cpu_seconds() - cpu;
+    if (strcmp(argv[4], "-")) {
+        FILE *trace = fopen(argv[4], "wb");
+        if (!trace || fwrite(samples, sizeof *samples, sample_count, trace) != sample_count || fclose(trace))
+            fail("%s: %s", argv[4], strerror(errno));
+    }
+    uint64_t *took = reserve(MOST_REQUESTS * sizeof *took);
+    for (int kind = 0; kind < KINDS; kind++) {
+        char name[8];
+        snprintf(name, sizeof name, "%d", kind);
+        report(name, kind, took);
+    }
+    report("all", -1, took);
+    printf("seconds %.6f cpu %.6f\n", (ended - count_from) / 1e9, cpu);
+    return 0;
+}

@@ -1,0 +1,442 @@
+"""What scripts/bench stands on: redis-benchmark's output, the generator, slow syncs, targets, the report's files."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from scripts.benching import large, plots, probes, program, report, slow_disk, targets
+from scripts.benching.case import KVSTORE, SIDES, VALKEY, Case, Measures, ratios
+from scripts.benching.commits import CommitCounters
+from scripts.benching.record import JSON_NAME, Record
+from scripts.measuring import redis_benchmark
+from scripts.measuring.bench import Bench, Setting
+from scripts.measuring.generator import Generator, Group, compile_c
+from scripts.measuring.load import WrongReply
+from scripts.measuring.turn import Latency, Shape
+
+#: What redis-benchmark 7.0.15 wrote for `-c 50 -n 30000 -r 10000 -t set`, shortened where the dots are.
+OUTPUT = """ \rSET: rps=0.0 (overall: 0.0) avg_msec=-nan (overall: -nan)\r        \
+\rSET: rps=55404.0 (overall: 55183.3) avg_msec=0.821 (overall: 0.821)\r       \r====== SET ======
+  30000 requests completed in 0.51 seconds
+  50 parallel clients
+  3 bytes payload
+  keep alive: 1
+  host configuration "save":
+  host configuration "appendonly": yes
+  multi-thread: no
+
+Latency by percentile distribution:
+0.000% <= 0.247 milliseconds (cumulative count 1)
+50.000% <= 0.695 milliseconds (cumulative count 15346)
+99.219% <= 2.319 milliseconds (cumulative count 29766)
+99.805% <= 7.295 milliseconds (cumulative count 29943)
+99.902% <= 9.591 milliseconds (cumulative count 29971)
+99.951% <= 9.719 milliseconds (cumulative count 29986)
+100.000% <= 9.983 milliseconds (cumulative count 30000)
+
+Cumulative distribution of latencies:
+0.000% <= 0.103 milliseconds (cumulative count 0)
+99.990% <= 9.103 milliseconds (cumulative count 29950)
+100.000% <= 10.103 milliseconds (cumulative count 30000)
+
+Summary:
+  throughput summary: 59288.54 requests per second
+  latency summary (msec):
+          avg       min       p50       p95       p99       max
+        0.762     0.240     0.695     1.079     1.535     9.983
+
+"""
+
+
+class RedisBenchmarkTests(SynchronousTestCase):
+    """What redis-benchmark is asked, and what it answers."""
+
+    def test_reads_its_output(self) -> None:
+        """p99.9 from the first step at or above it, the rest from the summary."""
+        self.assertEqual(redis_benchmark.parse(OUTPUT), Latency(59288.54, 0.695, 1.535, 9.591, 9.983))
+
+    def test_few_requests_have_a_tail_too(self) -> None:
+        """Then the steps end with the slowest."""
+        text = "".join(line for line in OUTPUT.splitlines(keepends=True) if not line.startswith("99.9"))
+        self.assertEqual(redis_benchmark.parse(text).p999_ms, 9.983)
+
+    def test_refuses_what_it_does_not_know(self) -> None:
+        """Also output that breaks off."""
+        for text in ("", "ERR", OUTPUT[: OUTPUT.index("Summary")], OUTPUT.partition("Latency by")[0]):
+            self.assertRaises(redis_benchmark.UnreadableOutput, redis_benchmark.parse, text)
+
+    def test_command(self) -> None:
+        """All that makes a cell is on the command line."""
+        load = redis_benchmark.Load("mset", Shape(50, 16), 100, 200)
+        words = " ".join(redis_benchmark.command(6380, load, 7))
+        self.assertEqual(words, "redis-benchmark -p 6380 -c 50 -P 16 -n 7 -r 200 -d 100 -t mset")
+        self.assertEqual([str(Shape(1)), str(Shape(50, 16))], ["1", "50, -P 16"])
+
+
+def _compiler() -> None:
+    if shutil.which(os.environ.get("CC", "cc")) is None:
+        raise SkipTest("there is no C compiler")
+
+
+@functools.cache
+def _compiled_generator() -> Path:
+    """The generator, without a warning; it goes when the tests end."""
+    directory = Path(tempfile.mkdtemp(prefix="kvstore-generator-"))
+    atexit.register(shutil.rmtree, directory)
+    source = Path(redis_benchmark.__file__).with_name("generator.c")
+    return compile_c(source, directory / "generator", "-Wall", "-Wextra", "-Werror")
+
+
+class _Echo:
+    """Answers each line that it receives on any connection with `reply`, until `stop`."""
+
+    def __init__(self, reply: bytes) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._reply = reply
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=self._serve, args=(self._listener.accept()[0],), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            while data := connection.recv(1 << 16):
+                for piece in (self._reply[:3], self._reply[3:] + self._reply * (data.count(b"\n") - 1)):
+                    connection.sendall(piece)
+
+    def stop(self) -> None:
+        """Take no more connections."""
+        self._listener.close()
+
+
+class GeneratorTests(SynchronousTestCase):
+    """The generator in C."""
+
+    def setUp(self) -> None:
+        """A directory with the generator in it; it is compiled once."""
+        _compiler()
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        shutil.copy(_compiled_generator(), self.directory / "generator")
+
+    def _ask(self, reply: bytes, groups: list[Group]) -> Any:
+        echo = _Echo(reply)
+        self.addCleanup(echo.stop)
+        return Generator(self.directory, groups).run(echo.port, 0.03)
+
+    def test_counts_kinds_apart(self) -> None:
+        """Each with its own rate and percentiles; all together are the sum."""
+        groups = [Group(2, 1, [("GET", b"a\n"), ("SET", b"b\n")]), Group(1, 4, [("PING", b"c\n")])]
+        found = self._ask(b"+OK\r\n", groups)
+        self.assertEqual(list(found.by_kind), ["GET", "SET", "PING"])
+        total = sum(latency.per_second for latency in found.by_kind.values())
+        self.assertApproximates(total, found.total.per_second, 1)
+        self.assertGreaterEqual(found.requests, 6)
+        for latency in (*found.by_kind.values(), found.total):
+            self.assertTrue(0 < latency.p50_ms <= latency.p99_ms <= latency.p999_ms <= latency.slowest_ms, latency)
+
+    def test_knows_where_a_reply_ends(self) -> None:
+        """Whatever its grammar, in however many pieces it comes."""
+        for reply in (b":12\r\n", b"$5\r\n+\r\n*1\r\n", b"*2\r\n$1\r\na\r\n*1\r\n:5\r\n", b"*0\r\n",
+                      b'{"result":"success","value":[1]}\r\n'):  # fmt: skip
+            self.assertGreater(self._ask(reply, [Group(1, 2, [("x", b"a\n")])]).requests, 1)
+
+    def test_refuses_what_is_no_success(self) -> None:
+        """An error, nothing, an array with an error in it, a failure as a JSON line, one reply too many."""
+        for reply in (
+            b"-ERR no\r\n",
+            b"$-1\r\n",
+            b"*2\r\n:1\r\n-ERR\r\n",
+            b'{"result":"failure"}\r\n',
+            b"+A\r\n+B\r\n",
+        ):
+            self.assertRaises(WrongReply, self._ask, reply, [Group(1, 1, [("x", b"a\n")])])
+
+    def test_traces_every_request_until_it_is_stopped(self) -> None:
+        """When each began, on the clock that Python reads too."""
+        echo = _Echo(b"+OK\r\n")
+        self.addCleanup(echo.stop)
+        before = time.perf_counter_ns()
+        running = Generator(self.directory, [Group(2, 1, [("a", b"a\n"), ("b", b"b\n")])]).start(echo.port)
+        time.sleep(0.05)
+        found, trace = running.stop()
+        self.assertEqual(found.requests, len(trace.began))
+        self.assertEqual({"a", "b"}, set(trace.kinds))
+        self.assertTrue(before < min(trace.began) <= max(trace.began) < time.perf_counter_ns())
+        self.assertEqual(max(trace.took) / 1e6, found.total.slowest_ms)
+        running.kill()
+
+
+_SYNCS = """
+import ctypes, os, sys, time
+file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+def took(call):
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+def at_once():
+    libc, context = ctypes.CDLL(None, use_errno=True), ctypes.c_ulong(0)
+    if libc.syscall(206, 4, ctypes.byref(context)):
+        return print("no AIO")
+    event = os.eventfd(0)
+    block = (ctypes.c_uint64 * 8)()
+    block[2] = 3 | file << 32  # IOCB_CMD_FDSYNC
+    block[7] = 1 | event << 32  # IOCB_FLAG_RESFD
+    listed = (ctypes.c_void_p * 1)(ctypes.addressof(block))
+    print(took(lambda: libc.syscall(209, context, ctypes.c_long(1), listed)), took(lambda: os.eventfd_read(event)))
+print(took(lambda: os.fdatasync(file)), took(lambda: os.pwritev(file, [b"x"], 0, os.RWF_DSYNC)),
+      took(lambda: os.pwrite(file, b"x", 0)))
+at_once()
+"""
+
+
+class SlowSyncTests(SynchronousTestCase):
+    """The library that makes syncs slow."""
+
+    def test_delays_syncs_and_nothing_else(self) -> None:
+        """Those that wait sleep; those that do not wait return at once and complete late."""
+        _compiler()
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        library = compile_c(slow_disk._SOURCE, directory / "slow.so", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror")
+        variables = {"LD_PRELOAD": str(library.absolute()), "SLOW_SYNC_US": "50000"}
+        words = [sys.executable, "-S", "-c", _SYNCS, str(directory / "file")]
+        output = subprocess.run(words, env=os.environ | variables, check=True, capture_output=True, text=True).stdout
+        waiting, asynchronous = output.splitlines()
+        fdatasync, dsync, plain = map(float, waiting.split())
+        self.assertGreaterEqual(min(fdatasync, dsync), 0.05)
+        self.assertLess(plain, 0.05)
+        if asynchronous != "no AIO":
+            submitted, completed = map(float, asynchronous.split())
+            self.assertLess(submitted, 0.05)
+            self.assertGreaterEqual(submitted + completed, 0.049)
+
+
+def _turns(ours: list[float], theirs: list[float], name: str = "per_second") -> dict[str, list[Measures]]:
+    return {KVSTORE: [{name: value} for value in ours], VALKEY: [{name: value} for value in theirs]}
+
+
+class TargetTests(SynchronousTestCase):
+    """Whether a figure is reached."""
+
+    def test_ratio_is_that_of_each_round(self) -> None:
+        """Not that of the medians."""
+        self.assertEqual(ratios(_turns([1, 4, 9], [1, 2, 3]), "per_second"), [1, 2, 3])
+
+    def test_more_is_better_of_rates(self) -> None:
+        """The median must be at least the limit; the aim is told apart."""
+        target = targets.Target("x", "case", "per_second", 0.9, 1.25, more_is_better=True)
+        row = target.row(_turns([1, 2, 1], [1, 1, 2]))
+        self.assertEqual(row, ["x", "at least 0.9", "1.25", "1.00", "0.50 to 2.00", "yes", "no"])
+        self.assertEqual(target.row(_turns([1], [2]))[-2:], ["NO", "no"])
+        self.assertEqual(target.row(None)[-2:], ["not measured", "-"])
+
+    def test_less_is_better_of_times(self) -> None:
+        """An aim may be that so much is added, and not a ratio."""
+        target = targets.Target("x", "case", "slowest_ms", 1.0, 2.0, aim_over="normal.slowest_ms")
+        turns = {
+            KVSTORE: [{"slowest_ms": 5.0, "normal.slowest_ms": normal} for normal in (1.0, 3.5, 4.0)],
+            VALKEY: [{"slowest_ms": 10.0}] * 3,
+        }
+        self.assertEqual(target.row(turns)[-2:], ["yes", "yes (1.5 ms over)"])
+
+    def test_targets_are_of_cases_that_there_are(self) -> None:
+        """And no two cases have one name."""
+        names = [case.name for case in program.all_cases()]
+        self.assertEqual(len(names), len(set(names)))
+        self.assertEqual({target.case for target in targets.TARGETS} - set(names), set())
+        self.assertEqual({case.group for case in program.all_cases()} - set(report.GROUP_TITLES), set())
+
+
+_RATES: Measures = {
+    "per_second": 1000.0, "p50_ms": 0.1, "p99_ms": 1.0, "p999_ms": 2.0, "slowest_ms": 3.0, "server_share": 0.9,
+    "generator_share": 0.5, "stolen_share": 0.01,
+}  # fmt: skip
+
+
+def _both(measures: Measures) -> dict[str, list[Measures]]:
+    """One turn of each side, with the same result."""
+    return {side: [measures] for side in SIDES}
+
+
+class _Station:
+    """Says who had a turn."""
+
+    def __init__(self, side: str, happened: list[str]) -> None:
+        self._side, self._happened = side, happened
+
+    def warm_up(self) -> None:
+        """Note it."""
+        self._happened.append(f"{self._side} warms up")
+
+    def take_turn(self) -> Measures:
+        """Note it."""
+        self._happened.append(self._side)
+        return dict(_RATES)
+
+
+class RecordTests(SynchronousTestCase):
+    """Cases, and the report's files."""
+
+    def setUp(self) -> None:
+        """A case whose stations only say who had a turn."""
+        self.happened: list[str] = []
+        self.case = Case("set-50", "commands", "SET 50", lambda bench, side: _Station(side, self.happened))
+        self.out = Path(self.mktemp())
+
+    def _arguments(self, *words: str) -> Any:
+        return program.parse_arguments("", ["--out", str(self.out), *words])
+
+    def test_sides_take_turns(self) -> None:
+        """After the warm-up of both, the side that begins changing from round to round."""
+        with Bench("x", self._arguments("--rounds", "3").effort, Path(".").absolute()) as bench:
+            turns = self.case.measure(bench)
+        ours, theirs = SIDES
+        self.assertEqual(self.happened[:2], [f"{side} warms up" for side in SIDES])
+        self.assertEqual(self.happened[2:], [ours, theirs, theirs, ours, ours, theirs])
+        self.assertEqual([len(turns[side]) for side in SIDES], [3, 3])
+
+    def test_resumes(self) -> None:
+        """What the file has from the same commit and conditions is left out, and only that."""
+        arguments = self._arguments("--resume", "set-50", "get-50")
+        record = Record(self.out / JSON_NAME)
+        about = {"commit": "abc", "date": "now", **program.conditions(arguments)}
+        record.put(self.case, _both(_RATES), about)
+        again = Record.read(self.out / JSON_NAME)
+        self.assertEqual([case.name for case in program._left(arguments, again, about)], ["get-50"])
+        self.assertEqual(len(program._left(arguments, again, about | {"commit": "def"})), 2)
+        more = self._arguments("--resume", "set-50", "get-50", "--rounds", "9")
+        self.assertEqual(len(program._left(more, again, about | program.conditions(more))), 2)
+
+    def test_writes_tables_and_plots(self) -> None:
+        """Of whatever was measured: rates, kinds of requests, other measures, probes."""
+        self.patch(plots, "save", lambda figure, path: True)  # drawing takes a second
+        record = Record(self.out / JSON_NAME)
+        about = {"commit": "abc", "date": "now"}
+        commits = {"commits": 25.0, "requests_per_commit": 4.0, "commit_us": 120.0}
+        record.put(self.case, {KVSTORE: [_RATES | commits], VALKEY: [_RATES]}, about)
+        kinds = _RATES | {f"{kind}.{name}": value for kind in ("GET", "SET") for name, value in _RATES.items()}
+        cases = {case.name: case for case in program.all_cases()}
+        record.put(cases["gets-beside-16-writers"], _both(kinds), about)
+        record.put(cases["query-50"], {KVSTORE: [_RATES]}, about)
+        sizes = {"loaded_bytes": 2.0**20, "recovered_bytes": 2.0**21}
+        record.put(cases["recovery"], _both({"log_seconds": 1.5, "checkpoint_seconds": 1.0} | sizes), about)
+        record.probes["disk"] = {"caption": "Disk", "columns": ["", "µs"], "rows": [["sync", "100"]], "raw": {}}
+        self.assertEqual([plot(record, self.out / name) for name, plot in plots.PLOTS.items()], [True] * 3)
+        text = report.as_markdown(record, {"command": "scripts/bench"}, ["bench.png"])
+        for part in ("| SET 50 | 1,000 | 1,000 | 1.00 |", "| - GET | 1,000 |", "| query 50 | 1,000 | - | - |",
+                     "recovery: start, everything in the log | 1.50 s |", "| 1 MiB | 1 MiB |", "| sync | 100 |",
+                     "| SET 50 (commands) | 900.00 | 900.00 | 250 | 4.0 | 120 | 1 % |",
+                     "| 16 GET beside 16 SET (beside-writes) | 900.00 | 900.00 | - | - | - | 1 % |",
+                     "![bench.png](bench.png)", "- cases by commit: 4 at abc", "1 % of the time in the median turn",
+                     "| GET, 50 connections | at least 0.8 | 1 | - | - | not measured | - |"):  # fmt: skip
+            self.assertIn(part, text)
+
+    def test_names_another_peer(self) -> None:
+        """Beside another kvstore nothing is worded for Valkey, and the targets are left out."""
+        record = Record(self.out / JSON_NAME, "kvstore@abc")
+        record.put(self.case, _both(_RATES), {"commit": "abc", "date": "now"})
+        text = report.as_markdown(record, {})
+        self.assertNotIn("Valkey", text)
+        self.assertNotIn("Figures to reach", text)
+        self.assertIn("kvstore@abc/s", text)
+        self.assertRaises(ValueError, Record.read, self.out / JSON_NAME)
+
+    def test_latencies_of_a_stretch(self) -> None:
+        """Rate, tail of each kind, slowest of all, in milliseconds."""
+        requests = [("GET", 0, 1_000_000), ("SET", 500_000_000, 503_000_000), ("GET", 0, 1_000_000_000)]
+        found = large.latencies(requests)
+        self.assertEqual((found["per_second"], found["SET.p999_ms"], found["slowest_ms"]), (3.0, 3.0, 1000.0))
+        self.assertRaises(WrongReply, large.latencies, [])
+
+
+class CommitCountersTests(SynchronousTestCase):
+    """What INFO counts, between two readings."""
+
+    def _found(self, name: str, *infos: dict[str, str]) -> Measures:
+        server = mock.Mock()
+        server.name, server.info.side_effect = name, infos
+        counters = CommitCounters(server)
+        counters.begin()
+        return counters.measures()
+
+    def test_counts_what_came_between(self) -> None:
+        """The mean time of a commit is that of these commits, not of all."""
+        before = {"commits": "10", "committed_requests": "10", "microseconds_per_commit": "100"}
+        after = {"commits": "20", "committed_requests": "50", "microseconds_per_commit": "150"}
+        found = self._found(KVSTORE, before, after)
+        self.assertEqual(found, {"commits": 10.0, "requests_per_commit": 4.0, "commit_us": 200.0})
+        self.assertEqual(self._found(KVSTORE, before, before), {})
+
+    def test_finds_nothing_where_nothing_is_told(self) -> None:
+        """Valkey, or a kvstore with other names in INFO."""
+        self.assertEqual(self._found(VALKEY), {})
+        self.assertEqual(self._found(KVSTORE, {}, {}), {})
+
+
+class CommandLineTests(SynchronousTestCase):
+    """What can be asked of scripts/bench."""
+
+    def test_chooses_by_name_group_and_pattern(self) -> None:
+        """All without a name."""
+        self.assertEqual([case.name for case in program.choose(["set-1"])[1]], ["set-1"])
+        self.assertEqual(len(program.choose(["commands"])[1]), 16)
+        self.assertEqual([case.name for case in program.choose(["?et-200"])[1]], ["set-200", "get-200"])
+        self.assertEqual(program.choose(["probes"]), (probes.PROBES, []))
+        chosen = [case.name for case in program.choose([])[1]]
+        self.assertEqual(chosen, [case.name for case in program.all_cases()])
+
+    def test_bad_values_end_it(self) -> None:
+        """A case that is none, a number that is not over 0, a directory that is not there."""
+        for words in (["nonsense"], ["--rounds", "0"], ["--seconds", "-1"], ["--directory", "/no/such/place"],
+                      ["--before", "/no/such/checkout"]):  # fmt: skip
+            with contextlib.redirect_stderr(io.StringIO()):
+                self.assertRaises(SystemExit, program.parse_arguments, "", words)
+
+    def test_setting(self) -> None:
+        """Pinned, server and generator share no processor; options are kvstore's."""
+        with mock.patch.object(os, "sched_getaffinity", lambda _: {0, 1, 2}):
+            pinned = program.setting(True, ["--group-limit", "8"])
+        self.assertEqual(pinned.surroundings.cpus, {0})
+        self.assertEqual(pinned.generator_cpus, {1, 2})
+        self.assertEqual(pinned.kvstore_options, ("--group-limit", "8"))
+        self.assertEqual(program.setting(False, []), Setting())
+
+    def test_measures_a_case(self) -> None:
+        """From the command line to the report, with real servers and redis-benchmark."""
+        if shutil.which("redis-benchmark") is None:
+            raise SkipTest("redis-benchmark is not installed")
+        out = os.path.abspath(self.mktemp())
+        words = ["bench", "get-1", "--quick", "--rounds", "1", "--seconds", "0.02", "--out", out]
+        output = io.StringIO()
+        with (
+            mock.patch.object(sys, "argv", words),
+            mock.patch.object(plots, "draw", lambda record, directory: []),
+            contextlib.redirect_stdout(output),
+        ):
+            status = program.main("")
+        self.assertEqual(status, 0, output.getvalue())
+        case = json.loads(Path(out, JSON_NAME).read_text())["cases"]["get-1"]
+        for side in SIDES:
+            self.assertGreater(case["turns"][side][0]["per_second"], 100)
+        self.assertIn("Figures to reach", Path(out, report.MARKDOWN_NAME).read_text())
