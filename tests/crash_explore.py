@@ -16,7 +16,8 @@ from kvstore.base.errors import StorageFault
 from kvstore.store.store import Store
 from kvstore.testing.fates import RandomFates
 from kvstore.testing.simulated_disk import Moment, SimulatedDisk
-from tests.crash_run import POLICIES, Clock, History, Run, Violation, checked
+from tests.crash_history import History, Violation, checked
+from tests.crash_run import POLICIES, Clock, Run
 
 
 def recover_checked(disk: SimulatedDisk, history: History, changes: int, where: str) -> None:

@@ -1,11 +1,8 @@
-"""Recorded runs of the store on a simulated disk, and the check that every state a crash could leave holds its promise.
+"""Runs of the store on a simulated disk that records them, so that a crash at every call in them can be tried.
 
 A `Run` is a server without its edge, but for the edge's writers: it makes commits as the edge would under one of the
 sync policies, compacts, dies and starts again, and keeps a dict model beside the table. Where the sync is overlapped,
-all of that goes on between its beginning and its end. The run's `History` notes, by the disk's count of
-changes, which commits had been promised and which had been asked for. So for a crash at any moment of the run the check
-is exact: the state that recovery finds is the model's state after some commit that was asked for by then, and not
-before the last that was promised; it is whole commits in their order, and nothing else.
+all of that goes on between its beginning and its end. Its `History` (see `crash_history`) says what a crash may leave.
 
 What a crash leaves is explored by `crash_explore`.
 """
@@ -14,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
@@ -27,16 +23,10 @@ from kvstore.store.operations import encode_set
 from kvstore.store.store import Commit, Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.testing.simulated_syncer import SimulatedSyncer
-
-#: Values and deadlines, as the files hold them: a key past its deadline is there until it was removed.
-State = tuple[dict[bytes, bytes], dict[bytes, int]]
+from tests.crash_history import History, Violation, checked
 
 #: Those of `--sync`; "overlapped" is "always" with `--overlap always`.
 POLICIES = ("always", "overlapped", "everysec", "no")
-
-
-class Violation(AssertionError):
-    """A promise was broken; the text says how to see it again."""
 
 
 @contextlib.contextmanager
@@ -48,56 +38,6 @@ def small_files(zero_fill_bytes: int = 2048) -> Iterator[None]:
         mock.patch.object(checkpoint, "_SYNC_EVERY_BYTES", 6000),
     ):
         yield
-
-
-class History:
-    """Which commits were asked for and promised when, and the state after each.
-
-    Times are numbers of changes of the disk. A crash at moment `k` follows the change number `k`.
-    """
-
-    def __init__(self, sequence: int = 0, state: State = ({}, {})) -> None:
-        self._promised = [(-1, sequence)]
-        self._asked = [(-1, sequence)]
-        self._states: dict[int, list[tuple[int, State]]] = {sequence: [(-1, state)]}
-
-    def ask(self, changes: int, sequence: int, state: State) -> None:
-        """Commit `sequence`, which leads to `state`, is about to be written."""
-        self._asked.append((changes, sequence))
-        self._states.setdefault(sequence, []).append((changes, state))
-
-    def promise(self, changes: int, sequence: int) -> None:
-        """The store said that commits up to `sequence` are on disk."""
-        if sequence != self._promised[-1][1]:
-            self._promised.append((changes, sequence))
-
-    def restart(self, changes: int, sequence: int) -> None:
-        """A recovery ended: commits after `sequence` are gone, those up to it are on disk."""
-        self._asked.append((changes - 1, sequence))
-        self.promise(changes, sequence)
-
-    def fork(self, changes: int) -> History:
-        """What a disk left at a moment may hold, as the past of a history of its own, which begins at 0 changes."""
-        promised, asked = self.bounds(changes)
-        past = History(promised, self.state(changes, promised))
-        for sequence in range(promised + 1, asked + 1):
-            past.ask(-1, sequence, self.state(changes, sequence))
-        return past
-
-    def narrow(self, sequence: int) -> None:
-        """What the disk held at the beginning was this commit, and neither more nor less."""
-        self._promised[0] = (-1, sequence)
-        self._asked = [(-1, sequence)] + [entry for entry in self._asked if entry[0] >= 0]
-
-    def bounds(self, changes: int) -> tuple[int, int]:
-        """The last commit promised, and the last asked for, at a moment."""
-        promised = self._promised[bisect_right(self._promised, (changes, 1 << 62)) - 1][1]
-        return promised, self._asked[bisect_left(self._asked, (changes, -1)) - 1][1]
-
-    def state(self, changes: int, sequence: int) -> State:
-        """The state after a commit, as it was asked for last before a moment."""
-        versions = [state for at, state in self._states[sequence] if at < changes]
-        return versions[-1]
 
 
 class Clock:
@@ -425,15 +365,3 @@ class _Beside:
             return _Beside(result, self._meanwhile) if name in ("create", "open_read") else result
 
         return call
-
-
-def checked(store: Store, history: History, changes: int, where: str) -> State:
-    """The state that a store recovered, or Violation if it is none that a crash at that moment may leave."""
-    promised, asked = history.bounds(changes)
-    found = store.durable_sequence
-    if not promised <= found <= asked:
-        raise Violation(f"{where}: commits up to {promised} were promised, up to {asked} asked for, {found} came back")
-    state = store.table.values, store.table.deadlines
-    if state != history.state(changes, found):
-        raise Violation(f"{where}: the state is not the one after commit {found}")
-    return dict(state[0]), dict(state[1])

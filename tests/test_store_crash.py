@@ -34,7 +34,8 @@ from tests.crash_explore import (
     explore_moment,
     recover_checked,
 )
-from tests.crash_run import POLICIES, Clock, History, Run, Violation, small_files
+from tests.crash_history import History, Violation
+from tests.crash_run import POLICIES, Clock, Run, small_files
 
 SEED = os.environ.get("KVSTORE_CRASH_SEED") or f"{random.SystemRandom().getrandbits(32):08x}"
 
