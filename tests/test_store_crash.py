@@ -176,6 +176,27 @@ class FoundTests(CrashTestCase):
         self.assertEqual(again.store.durable_sequence, 1)
         recover_checked(disk.crash(AllLost()), again.history, disk.changes, "after the restart")
 
+    def test_killed_between_two_commits_in_one_sector(self) -> None:
+        """Recovery writes the newest commits again; of those that were on disk before nothing may be torn by that.
+
+        The simulated disk tore them: a sector's part of a write was garbage as a whole, the bytes that did not change
+        in it as well. It says now what the store relies on, as it does when it appends: what does not change stays.
+        """
+        disk = SimulatedDisk()
+        run = Run(disk, "found", "overlapped")
+        for value in (b"first", b"second"):
+            run.store.table.write(b"key", value)
+            run.values[b"key"] = value
+            run.commit()
+            if value == b"first":
+                run.end_sync()
+        left = disk.kill(record=True)
+        again = Run(left, "found, restarted", "always", run.history.fork(disk.changes))
+        self.assertEqual(again.values, {b"key": b"second"})
+        for moment in left.moments():
+            for number, crashed in enumerate(moment.disk.crashes(2000)):
+                recover_checked(crashed, again.history, moment.changes, f"moment {moment.changes}, state {number}")
+
     def torn_directory(self, disk: SimulatedDisk | None = None, value: bytes = b"value") -> tuple[SimulatedDisk, bytes]:
         """A directory whose live log ends in a torn frame and zeros; and the bytes that are torn."""
         disk = disk or SimulatedDisk()

@@ -10,8 +10,8 @@ Files
 
   - A write is decided for every 512-byte sector that it touches. Its bytes in one sector are lost, kept, garbage,
     zeros, or torn at any byte (the new ones before it and the old ones after, or the other way round). Bytes beside
-    those written stay as they are ("powersafe overwrite", as SQLite assumes it too), and so do bytes that were written
-    over with the same ones.
+    those written stay as they are ("powersafe overwrite", as SQLite assumes it too), and so do those at either end of
+    the write that are written over with the same ones: the system writes whole pages, and does not know the difference.
   - Size changes happen in their order, because a journaling file system logs them so: the file is as long as it was
     after some number of them, and a growing write may have stopped at any byte. The size does not tell of the data: a
     file may have grown and hold zeros where the data was lost.
@@ -347,8 +347,13 @@ def _write_sector(image: bytearray, offset: int, data: bytes, chooser: Chooser |
     """
     data = data[: max(0, len(image) - offset)]
     old = bytes(image[offset : offset + len(data)])
-    if old != data:
-        image[offset : offset + len(data)] = data if chooser is None else _sector_after_crash(old, data, chooser)
+    if chooser is None:
+        image[offset : offset + len(data)] = data
+    elif old != data:
+        changed = int.from_bytes(old, "big") ^ int.from_bytes(data, "big")
+        same = len(data) - (changed.bit_length() + 7) // 8
+        end = len(data) - ((changed & -changed).bit_length() - 1) // 8
+        image[offset + same : offset + end] = _sector_after_crash(old[same:end], data[same:end], chooser)
 
 
 def _sector_after_crash(old: bytes, new: bytes, chooser: Chooser) -> bytes:
