@@ -68,8 +68,11 @@ class CrashTests(CrashTestCase):
         print(f"KVSTORE_CRASH_SEED={SEED}")
 
     def test_every_moment_under_each_policy(self) -> None:
-        """A long run under each policy: a spread of states at every moment, crashed again in recovery and after it."""
-        for sync in POLICIES:
+        """A long run under each policy, of the relaxed ones just one: a spread of states at every moment, crashed again
+        in recovery and after it.
+        """
+        relaxed = random.Random(SEED).choice(("everysec", "no"))
+        for sync in ("always", "overlapped", relaxed):
             counts = explore(
                 Run(SimulatedDisk(), f"{SEED}/{sync}", sync).steps(70), Effort(states=5, most=64, second=1)
             )
@@ -194,7 +197,7 @@ class FoundTests(CrashTestCase):
         again = Run(left, "found, restarted", "always", run.history.fork(disk.changes))
         self.assertEqual(again.values, {b"key": b"second"})
         for moment in left.moments():
-            for number, crashed in enumerate(moment.disk.crashes(2000)):
+            for number, crashed in enumerate(moment.disk.crashes(500)):
                 recover_checked(crashed, again.history, moment.changes, f"moment {moment.changes}, state {number}")
 
     def torn_directory(self, disk: SimulatedDisk | None = None, value: bytes = b"value") -> tuple[SimulatedDisk, bytes]:
