@@ -86,7 +86,7 @@ def uniform_pipeline(data: bytes) -> Uniform | None:
     """
     end = data.find(CRLF, data.find(CRLF, data.find(CRLF) + 2) + 2) + 2  # behind the name of the first command
     count = data.count(data[:end]) if end < _SPLIT_WITHIN_BYTES else 0
-    if count < _MANY or data.count(b"\r\n*") >= count:
+    if count < _MANY or data.count(b"\r\n*") > count:
         return None
     pieces = data.split(CRLF)
     words = _COUNTS.get(pieces[0], 0)
