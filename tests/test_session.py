@@ -424,6 +424,33 @@ class PipelineTests(SessionTestCase):
         self.serving.commit()
         self.assertEqual(three.released(), NIL + b"$3\r\nold\r\n" + NIL * 5 + b"$3\r\nnew\r\n")
 
+    def test_reads_wait_for_each_key(self) -> None:
+        """The first one, the last one and those between."""
+        for number in range(8):
+            serving = Serving()
+            serving.connect().ask(f"SET k{number} x")
+            client = serving.connect()
+            self.assertEqual((client.ask(*self.GETS), client.session.waits_for), (b"", 1))
+            serving.close()
+            client = serving.connect()
+            self.assertEqual((client.ask(*self.GETS), client.session.waits_for), (b"", 1))
+
+    def test_observed(self) -> None:
+        """Who must know of each change is told: WATCH, the index of a subkey, the order of SCAN."""
+        self.one.ask("WATCH k3", "MULTI", "PING")
+        self.two.ask(*self.SETS)
+        self.serving.commit()
+        self.assertIn(b"*-1\r\n", self.one.ask("EXEC"))
+        self.one.ask("query name 1\n")
+        self.two.ask(*[f'SET k{number} {{"name":{number}}}' for number in range(8)])
+        self.serving.commit()
+        self.assertIn(b'["k1",{"name":1}]', self.one.ask("query name 1\n"))
+        self.one.ask("FLUSHALL")
+        cursor = self.one.ask("SCAN 0")
+        self.two.ask(*self.SETS)
+        self.serving.commit()
+        self.assertEqual((cursor, self.one.ask("SCAN 0").count(b"k"), self.at_once), (b"", 8, []))
+
     def test_reads_wait_for_a_flush(self) -> None:
         """Open or in flight, it changed keys that nobody names."""
         self.one.ask("SET a 1")

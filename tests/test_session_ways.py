@@ -200,7 +200,7 @@ class WaysTests(SynchronousTestCase):
                 return reply
 
             self.patch(row, "many", counted)
-        self.compare(st.lists(st.one_of(pipelines, pipelines, scenes, turns), max_size=8), 150)
+        self.compare(st.lists(st.one_of(pipelines, pipelines, scenes, scenes, turns), max_size=12), 150)
         self.assertGreater(min(at_once), 0)
 
     def compare(self, plans: st.SearchStrategy[list[tuple[Any, ...]]], examples: int) -> None:
