@@ -76,9 +76,9 @@ class Transport(StringTransport):
 class Connection:
     """One connected client: a protocol and its transport."""
 
-    def __init__(self, factory: KVStoreFactory, address: IAddress) -> None:
+    def __init__(self, factory: KVStoreFactory, address: IAddress, transport: Any = None) -> None:
         self.protocol = factory.buildProtocol(address)
-        self.transport = Transport(address)
+        self.transport = transport or Transport(address)
         self.protocol.makeConnection(self.transport)
 
     def send(self, data: bytes) -> None:
@@ -121,12 +121,16 @@ class ProtocolTestCase(SynchronousTestCase):
         self.faults: list[StorageFault] = []
         self.hooks = Hooks()
         writer = InLoopWriter(self.store, sync=True)
-        turn = Turn(self.clock)
+        turn = Turn(self.reactor())
         self.commit = GroupCommit(turn, self.store, writer, "always", self.faults.append, lambda: None)
         self.hooks.commit_now = self.commit.commit_now
         settings = Settings(data_path="/nowhere", **self.options)
         self.factory = KVStoreFactory(settings, self.server, turn, self.commit, self.hooks, self.faults.append)
         self.connections = 0
+
+    def reactor(self) -> Any:
+        """What turns end on."""
+        return self.clock
 
     def connect(self, address: IAddress | None = None) -> Connection:
         """A new client."""

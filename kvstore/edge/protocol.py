@@ -161,6 +161,11 @@ class KVStoreProtocol(LineReceiver):
         """Stop or resume reading, by what the client has not taken yet; drop it past the limit."""
         settings = self.factory.settings
         unsent = self._unsent_bytes()
+        if unsent > settings.pause_reading_bytes:
+            self._outlet.flush()  # what was just gathered the client may well take; nobody would tell of it later
+            unsent = self._unsent_bytes()
+            if self._gone:
+                return
         transport: Any = self.transport
         if unsent > settings.drop_client_bytes:
             _log.warn(
