@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import gc
+import weakref
 from typing import Any
 
 from twisted.internet.address import IPv4Address, UNIXAddress
@@ -301,6 +303,27 @@ class ReplyTests(ProtocolTestCase):
         self.turn()
         self.assertEqual((one.transport.aborted, two.received()), (True, OK))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_freed_when_lost(self) -> None:
+        """A connection that is gone is freed at once, whatever it did: nobody waits for the garbage collector."""
+        gc.disable()
+        self.addCleanup(gc.enable)
+        gone = []
+        for sent in (
+            b"",
+            b"SET a 1\r\n",
+            b"MULTI\r\nPING\r\n",
+            b"WATCH a\r\nSET b 1\r\nGET a\r\n*2\r\n$3\r\nGE",
+            b"QUIT\r\n",
+        ):
+            client = self.connect()
+            client.transport.takes = len(sent) % 2 == 0
+            client.send(sent)
+            client.lose(ConnectionLost())
+            gone.append(weakref.ref(client.protocol))
+            del client
+        self.turn()
+        self.assertEqual([each() for each in gone], [None] * len(gone))
 
 
 class HalfCloseTests(ProtocolTestCase):

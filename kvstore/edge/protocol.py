@@ -221,11 +221,15 @@ class KVStoreProtocol(LineReceiver):
         transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Forget the client. Its changes that are not committed yet will be; it just does not hear of it."""
+        """Forget the client. Its changes that are not committed yet will be; it just does not hear of it.
+
+        What held it together is cut, so that it is freed now, not by the garbage collector some day: see `collector`.
+        """
         self._gone = True
         self.factory.unfinished.forget(self)
         self._session.disconnected()
         self._outlet.stopProducing()
+        self.client.cut_off()
         self.factory.server.clients.pop(self.client.identity, None)
         self.factory.protocols.pop(self.client.identity, None)
 
