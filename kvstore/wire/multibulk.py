@@ -128,7 +128,7 @@ def _of_one_size(data: bytes, first: list[bytes], words: int) -> Uniform | None:
 def _of_any_size(data: bytes, first: list[bytes], words: int) -> Uniform | None:
     """The pipeline, whatever the lengths of its arguments, and what follows it. Raises IndexError."""
     count = data.count(CRLF.join([*first[:3], b""]))
-    if count < _MANY or data.count(b"\r\n*") >= count:  # not of one command: splitting it would be for nothing
+    if count < _MANY or data.count(b"\r\n*") > count:  # not of one command: splitting it would be for nothing
         return None
     pieces = data.split(CRLF)
     stride = 2 * words + 1
