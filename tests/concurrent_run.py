@@ -6,7 +6,8 @@ then is noted as unknown, and the clients go on. At the end every key is read. T
 
 The kinds of keys, each under the commands that fit it: strings (SET, GET, SET NX, GETSET, DEL, and compare-and-set by
 WATCH, GET, MULTI, SET, EXEC), counters (INCR, GET, GETSET, DEL), documents (insert, lookup and remove as JSON lines),
-and two keys that are changed in MULTI blocks and read by MGET and GET.
+two keys that are changed in MULTI blocks and read by MGET and GET, and keys that are written and read in pipelines of
+one command, which the server executes as columns. Each start of the server has another `--overlap` than the one before.
 
 Every value written is a new one, so that no wrong read can be right by chance.
 
@@ -29,17 +30,23 @@ from typing import Any
 
 from kvstore.base.address import Address
 from kvstore.client.raw import RawConnection, resp_request
+from kvstore.edge.settings import OverlapPolicy
 from kvstore.testing.linearizability import REFUSED, UNKNOWN, Operation, check
 from kvstore.testing.server_process import ServerProcess
+from tests.kill_run import OVERLAPS
 
 _CLIENTS = 6
 #: Operations of one client after the start; before it, it works until the server is gone.
 _OPERATIONS = 40
+#: Keys in a pipeline. The server takes so few for one from 6 on.
+_PIPELINE = 8
 
 
 @dataclass
 class Counts:
-    """What happened so far. `by_command`: answered operations; a CAS that was refused is `CAS refused`."""
+    """What happened so far. `by_command`: answered operations; a CAS that was refused is `CAS refused`, a SET of a
+    pipeline `SET pipelined`. `by_overlap`: answered operations under each policy.
+    """
 
     histories: int = 0
     kills: int = 0
@@ -49,6 +56,7 @@ class Counts:
     groups: int = 0
     check_seconds: float = 0.0
     by_command: Counter[str] = field(default_factory=Counter)
+    by_overlap: Counter[str] = field(default_factory=Counter)
 
 
 class _Client:
@@ -152,12 +160,40 @@ class _Client:
         data = b"".join(resp_request(*words) for words in [(b"MULTI",), *inner, (b"EXEC",)])
         self._call((b"EXEC", *inner), data, lambda: self._last_of(len(inner) + 2))
 
+    def pipelines(self) -> None:
+        """Write, or read, some keys in one pipeline."""
+        keys = [self._pipelined(number) for number in range(_PIPELINE)]
+        self._chance.shuffle(keys)
+        if self._chance.random() < 0.5:
+            self._pipeline([(b"SET", key, self._value(100)) for key in keys])
+        else:
+            self._pipeline([(b"GET", key) for key in keys])
+
+    def _pipelined(self, number: int) -> bytes:
+        return b"%b:pipelined:%d" % (self._prefix, number)
+
+    def _pipeline(self, requests: list[tuple[bytes, ...]]) -> None:
+        """Send requests together. Each is called when all are sent, and returns when its answer is read."""
+        began = time.monotonic()
+        answered = 0
+        try:
+            self._connection.send(b"".join(resp_request(*words) for words in requests))
+            for words in requests:
+                result = self._connection.resp()
+                self._note(words, began, _refused(result, words[0]))
+                answered += 1
+        except OSError:
+            for words in requests[answered:]:
+                self._note(words, began, UNKNOWN)
+            raise
+
     def read_all(self) -> None:
         """Read every key, one after the other, in this thread."""
         for kind, count in ((b"string", 3), (b"counter", 2)):
             for number in range(count):
                 self._resp((b"GET", b"%b:%b:%d" % (self._prefix, kind, number)))
         self._resp((b"MGET", self._prefix + b":left", self._prefix + b":right"))
+        self._pipeline([(b"GET", self._pipelined(number)) for number in range(_PIPELINE)])
         for number in range(2):
             key = b"%b:document:%d" % (self._prefix, number)
             self._call((b"LOOKUP", key), b'{"method":"lookup","key":"%b"}\n' % key, self._json)
@@ -166,8 +202,8 @@ class _Client:
     def _key(self, kind: bytes, count: int) -> bytes:
         return b"%b:%b:%d" % (self._prefix, kind, self._chance.randrange(count))
 
-    def _value(self) -> bytes:
-        return b"v%d%b" % (next(self._values), self._padding)
+    def _value(self, most_padding_bytes: int = 1 << 20) -> bytes:
+        return b"v%d%b" % (next(self._values), self._padding[:most_padding_bytes])
 
     # Calling
 
@@ -204,6 +240,7 @@ class _Client:
 
 _KINDS: Sequence[Callable[[_Client], None]] = (
     _Client.strings, _Client.strings, _Client.compare_and_set, _Client.counters, _Client.documents, _Client.blocks,
+    _Client.pipelines,
 )  # fmt: skip
 
 
@@ -220,14 +257,15 @@ def _refused(result: Any, name: bytes) -> Any:
 class ConcurrentRun:
     """Histories on one data directory, one after the other. Ends with `stop`.
 
-    `data`: the directory. `seed`: of what the clients ask and when the server is killed. `options`: of the server.
+    `data`: the directory. `seed`: of what the clients ask and when the server is killed. `options`: of the server;
+    `overlaps`: for its `--overlap`, one start after the other.
     `ending`: the signal that ends it in the middle of each history, after `longest_s` seconds of load at most.
     `padding_bytes`: how much longer each value is than it need be.
     """
 
     def __init__(
         self, data: Path, seed: int, options: Sequence[str] = (), ending: signal.Signals = signal.SIGKILL,
-        longest_s: float = 0.25, padding_bytes: int = 0,
+        longest_s: float = 0.25, padding_bytes: int = 0, overlaps: Sequence[OverlapPolicy] = OVERLAPS,
     ) -> None:  # fmt: skip
         self.seed = seed
         self.ending = ending
@@ -236,7 +274,10 @@ class ConcurrentRun:
         self.counts = Counts()
         self._random = random.Random(seed)
         self._values = itertools.count(1)
-        self.server = ServerProcess(*options, data=data)
+        self._options = tuple(options)
+        self._overlaps = itertools.cycle(overlaps)
+        self._overlap = next(self._overlaps)
+        self.server = ServerProcess(*options, "--overlap", self._overlap, data=data)
 
     def stop(self) -> None:
         """Kill the server, if it runs."""
@@ -259,6 +300,8 @@ class ConcurrentRun:
         status = self.server.wait()
         assert status in (-self.ending, 0), f"the server ended with status {status}: {self.server.log[-5:]}"
         self.counts.kills += 1
+        self._overlap = next(self._overlaps)
+        self.server.options = (*self._options, "--overlap", self._overlap)
         self.server.start()
         history += self._phase("after", prefix, None)
         last = _Client("reader", self.server.port, prefix, self._random, self._values)
@@ -287,7 +330,9 @@ class ConcurrentRun:
             killer.start()
         for client in clients:
             client.join()
-        return [operation for client in clients for operation in client.history]
+        history = [operation for client in clients for operation in client.history]
+        self.counts.by_overlap[self._overlap] += sum(operation.result is not UNKNOWN for operation in history)
+        return history
 
     def _count(self, operation: Operation) -> None:
         counts = self.counts
@@ -299,6 +344,8 @@ class ConcurrentRun:
             counts.refused += 1
             return
         name = operation.words[0].decode()
+        if b":pipelined:" in operation.words[1]:
+            name += " pipelined"
         if operation.words[3:] == (b"NX",):
             name += " NX"
         counts.by_command[name + (" refused" if name in ("CAS", "SET NX") and operation.result is None else "")] += 1

@@ -16,7 +16,8 @@ from kvstore.base.errors import StorageFault
 from kvstore.store.store import Store
 from kvstore.testing.fates import RandomFates
 from kvstore.testing.simulated_disk import Moment, SimulatedDisk
-from tests.crash_run import POLICIES, Clock, History, Run, Violation, checked
+from tests.crash_history import History, Violation, checked
+from tests.crash_run import POLICIES, Clock, Run
 
 
 def recover_checked(disk: SimulatedDisk, history: History, changes: int, where: str) -> None:
@@ -142,20 +143,26 @@ def explore_fault(fault: Fault, seed: str, sync: str, steps: int, effort: Effort
 
     Returns whether the fault came at all: the run may have been over before it.
     """
-    where = f"{seed}, sync {sync}, {fault}"
     disk = SimulatedDisk()
     disk.fail("any", fault.error, fault.when, times=fault.times, done=fault.done)
+    return explore_failing(disk, f"{seed}, sync {sync}, {fault}", seed, sync, steps, effort, counts) >= fault.when
+
+
+def explore_failing(
+    disk: SimulatedDisk, where: str, seed: str, sync: str, steps: int, effort: Effort, counts: Counts
+) -> int:
+    """The same on a disk that is to fail, in whatever way. Returns how many calls there were before the new start."""
     history = History()
     with errors_as_violations(where), contextlib.suppress(StorageFault, OSError):
         Run(disk, seed, sync, history).steps(steps)
-    came = len(disk.calls) >= fault.when
+    calls = len(disk.calls)
     disk.heal()
     disk.unlock()
     _explore_left(disk, history, where, effort, counts)
     with errors_as_violations(where + ", then started again"):
         Run(disk, where, sync, history).steps(8).die()
     _explore_left(disk, history, where + ", then started again", effort, counts)
-    return came
+    return calls
 
 
 def _explore_left(disk: SimulatedDisk, history: History, where: str, effort: Effort, counts: Counts) -> None:

@@ -1,10 +1,8 @@
-"""Recorded runs of the store on a simulated disk, and the check that every state a crash could leave holds its promise.
+"""Runs of the store on a simulated disk that records them, so that a crash at every call in them can be tried.
 
-A `Run` is a server without its edge: it makes commits as the edge would under one of the three sync policies,
-compacts, dies and starts again, and keeps a dict model beside the table. Its `History` notes, by the disk's count of
-changes, which commits had been promised and which had been asked for. So for a crash at any moment of the run the check
-is exact: the state that recovery finds is the model's state after some commit that was asked for by then, and not
-before the last that was promised; it is whole commits in their order, and nothing else.
+A `Run` is a server without its edge, but for the edge's writers: it makes commits as the edge would under one of the
+sync policies, compacts, dies and starts again, and keeps a dict model beside the table. Where the sync is overlapped,
+all of that goes on between its beginning and its end. Its `History` (see `crash_history`) says what a crash may leave.
 
 What a crash leaves is explored by `crash_explore`.
 """
@@ -13,25 +11,22 @@ from __future__ import annotations
 
 import contextlib
 import random
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
-from kvstore.base.errors import StorageFull
+from kvstore.base.errors import StorageFault, StorageFull
+from kvstore.edge.writers import InLoopWriter, OverlappedWriter, Writer
 from kvstore.store import checkpoint, log
 from kvstore.store.merge import MergeJob, merge
+from kvstore.store.operations import encode_set
 from kvstore.store.store import Commit, Store
 from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.testing.simulated_syncer import SimulatedSyncer
+from tests.crash_history import History, Violation, checked
 
-#: Values and deadlines, as the files hold them: a key past its deadline is there until it was removed.
-State = tuple[dict[bytes, bytes], dict[bytes, int]]
-
-POLICIES = ("always", "everysec", "no")
-
-
-class Violation(AssertionError):
-    """A promise was broken; the text says how to see it again."""
+#: Those of `--sync`; "overlapped" is "always" with `--overlap always`.
+POLICIES = ("always", "overlapped", "everysec", "no")
 
 
 @contextlib.contextmanager
@@ -43,56 +38,6 @@ def small_files(zero_fill_bytes: int = 2048) -> Iterator[None]:
         mock.patch.object(checkpoint, "_SYNC_EVERY_BYTES", 6000),
     ):
         yield
-
-
-class History:
-    """Which commits were asked for and promised when, and the state after each.
-
-    Times are numbers of changes of the disk. A crash at moment `k` follows the change number `k`.
-    """
-
-    def __init__(self, sequence: int = 0, state: State = ({}, {})) -> None:
-        self._promised = [(-1, sequence)]
-        self._asked = [(-1, sequence)]
-        self._states: dict[int, list[tuple[int, State]]] = {sequence: [(-1, state)]}
-
-    def ask(self, changes: int, sequence: int, state: State) -> None:
-        """Commit `sequence`, which leads to `state`, is about to be written."""
-        self._asked.append((changes, sequence))
-        self._states.setdefault(sequence, []).append((changes, state))
-
-    def promise(self, changes: int, sequence: int) -> None:
-        """The store said that commits up to `sequence` are on disk."""
-        if sequence != self._promised[-1][1]:
-            self._promised.append((changes, sequence))
-
-    def restart(self, changes: int, sequence: int) -> None:
-        """A recovery ended: commits after `sequence` are gone, those up to it are on disk."""
-        self._asked.append((changes - 1, sequence))
-        self.promise(changes, sequence)
-
-    def fork(self, changes: int) -> History:
-        """What a disk left at a moment may hold, as the past of a history of its own, which begins at 0 changes."""
-        promised, asked = self.bounds(changes)
-        past = History(promised, self.state(changes, promised))
-        for sequence in range(promised + 1, asked + 1):
-            past.ask(-1, sequence, self.state(changes, sequence))
-        return past
-
-    def narrow(self, sequence: int) -> None:
-        """What the disk held at the beginning was this commit, and neither more nor less."""
-        self._promised[0] = (-1, sequence)
-        self._asked = [(-1, sequence)] + [entry for entry in self._asked if entry[0] >= 0]
-
-    def bounds(self, changes: int) -> tuple[int, int]:
-        """The last commit promised, and the last asked for, at a moment."""
-        promised = self._promised[bisect_right(self._promised, (changes, 1 << 62)) - 1][1]
-        return promised, self._asked[bisect_left(self._asked, (changes, -1)) - 1][1]
-
-    def state(self, changes: int, sequence: int) -> State:
-        """The state after a commit, as it was asked for last before a moment."""
-        versions = [state for at, state in self._states[sequence] if at < changes]
-        return versions[-1]
 
 
 class Clock:
@@ -110,6 +55,13 @@ class Clock:
     def random_bytes(self, count: int) -> bytes:
         """See `Store`."""
         return self._random.randbytes(count)
+
+
+class _NoReactor:
+    """What a writer needs of a reactor: here the run calls its `doRead`."""
+
+    def addReader(self, reader: object) -> None:
+        """See IReactorFDSet."""
 
 
 class Run:
@@ -131,6 +83,7 @@ class Run:
         self.disk = disk
         self.tight = tight
         self.sync = sync
+        self.durable = sync in ("always", "overlapped")
         self.seed = seed
         self.random = random.Random(seed)
         self.clock = Clock(seed)
@@ -151,29 +104,47 @@ class Run:
         self.history.restart(self.disk.changes, found)
         self.job = None
         self.store = store
+        self.syncer = SimulatedSyncer()
+        self.writer: Writer = InLoopWriter(store, sync=self.durable)
+        if self.sync == "overlapped":
+            self.writer = OverlappedWriter(store, _NoReactor(), self.syncer)
         return store
 
     def die(self) -> None:
-        """kill -9: the lock is free; the page cache stays."""
+        """kill -9: the lock is free; the page cache stays. A sync under way may end, well or not, unheard."""
+        if self.random.random() < 0.5:
+            self.syncer.end()
         self.store.log.close()
         self.disk.unlock()
 
     # What the edge does
 
     def commit(self) -> None:
-        """Close the open commit and put it on disk as the policy says."""
-        commit = self.store.close_commit()
+        """Close the open commit and put it on disk as the policy says, if none is in flight."""
+        if self.store.in_flight is not None and self.random.random() < 0.7:
+            self.end_sync()
+        commit = self.store.close_commit() if self.store.in_flight is None else None
         if commit is not None:
             self.write(commit)
 
     def write(self, commit: Commit) -> None:
         """Put a closed commit on disk as the policy says."""
         self.history.ask(self.disk.changes, commit.sequence, (dict(self.values), dict(self.deadlines)))
-        self.store.write(commit)
-        if self.sync == "always":
-            self.store.sync()
-        self.store.settle(commit, durable=self.sync == "always")
+        self.writer.begin(commit, lambda fault: self._done(commit, fault))
+
+    def _done(self, commit: Commit, fault: StorageFault | None) -> None:
+        if fault is not None:
+            raise fault
+        self.store.settle(commit, durable=self.durable)
         self.promise()
+
+    def end_sync(self) -> None:
+        """The sync under way ends, and the server hears of it; now and then it looks too early, too."""
+        if isinstance(self.writer, OverlappedWriter):
+            if self.random.random() < 0.2:
+                self.writer.doRead()
+            self.syncer.end()
+            self.writer.doRead()
 
     def promise(self) -> None:
         """Believe what the store says is durable."""
@@ -187,11 +158,18 @@ class Run:
             self.store.note_durable(written)
             self.promise()
         self.store.check_files()
-        if self.store.mark() and self.sync == "always":
+        if self.store.mark() and self.durable:
             self.store.sync()
 
     def request(self) -> None:
-        """One request: one to five operations, all or (on a full disk) none."""
+        """One request, of one to five operations, all or (on a full disk) none; or a pipeline of requests."""
+        if self.random.random() < 0.12:
+            self.pipeline()
+        else:
+            self._request()
+        self.compare()
+
+    def _request(self) -> None:
         before = dict(self.values), dict(self.deadlines)
         try:
             for _ in range(self.random.choice((1, 1, 1, 2, 5))):
@@ -203,12 +181,52 @@ class Run:
         else:
             self.store.table.pending.undo.clear()
             self.store.table.pending.requests += 1
-        self.compare()
+
+    def pipeline(self) -> None:
+        """Many requests at once: SETs as columns; one by one, until the disk is full, where that cannot be."""
+        table, pick = self.store.table, self.random
+        keys = [self._key() for _ in range(pick.randrange(2, 12))]
+        values = [pick.randbytes(pick.choice((0, 3, 30, 200))) for _ in keys]
+        written = 0
+        try:
+            if table.write_strings(keys, values, b"".join(map(encode_set, keys, values))):
+                written = len(keys)
+            while written < len(keys):
+                table.write(keys[written], values[written])
+                written += 1
+        except StorageFull:
+            self.refused += 1
+        table.pending.undo.clear()
+        table.pending.requests += written
+        for key, value in zip(keys[:written], values, strict=False):
+            self.values[key] = value
+            self._set_deadline(key, None)
+
+    def read(self) -> None:
+        """What a read tells without waiting is on disk. Raises Violation."""
+        store = self.store
+        keys = [self._key(), self._key()]
+        newest = store.commit_for_keys(keys)
+        if newest != max(map(store.commit_for_key, keys)):
+            raise Violation(f"{self.seed}: both ways to ask what a read waits for must agree")
+        values, deadlines = self.history.state(self.disk.changes, store.durable_sequence)
+        if newest <= store.settled_sequence():
+            for key in keys:
+                if (self.values.get(key), self.deadlines.get(key)) != (values.get(key), deadlines.get(key)):
+                    raise Violation(f"{self.seed}: a read of {key!r} tells what is not on disk")
+        if store.commit_for_table() <= store.settled_sequence() and (self.values, self.deadlines) != (
+            values,
+            deadlines,
+        ):
+            raise Violation(f"{self.seed}: a read of the whole table tells what is not on disk")
+
+    def _key(self) -> bytes:
+        return b"key-%d" % self.random.randrange(9)
 
     def operation(self) -> None:
         """One change of the table, and of the model."""
         table, pick = self.store.table, self.random
-        key = b"key-%d" % pick.randrange(9)
+        key = self._key()
         kind = pick.choice(("set", "set", "set", "large", "deadline", "delete", "expire", "persist", "flush", "tick"))
         if kind in ("set", "large", "deadline"):
             value = pick.randbytes(pick.choice((0, 3, 30))) if kind != "large" else pick.randbytes(700)
@@ -257,7 +275,8 @@ class Run:
     # Compaction
 
     def seal(self) -> None:
-        """Begin a compaction; what cannot begin is tried later."""
+        """Begin a compaction, between two commits; what cannot begin is tried later."""
+        self.end_sync()
         if self.job is None and self.store.can_compact():
             try:
                 self.job = self.store.seal()
@@ -288,6 +307,8 @@ class Run:
         if self.random.random() < 0.3:
             self.request()
             self.commit()
+        if self.random.random() < 0.2:
+            self.end_sync()
 
     # The workload
 
@@ -296,6 +317,10 @@ class Run:
         if self.tight and self.random.random() < 0.2:
             used = sum(map(len, self.disk.contents().values()))
             self.disk.capacity_bytes = self.random.choice((None, used, used + 3000))
+        if self.random.random() < 0.3:
+            self.random.choice((self.syncer.end, self.end_sync))()
+        if self.durable:
+            self.read()
         chance = self.random.random()
         if chance < 0.72:
             for _ in range(self.random.choice((1, 1, 2, 3))):
@@ -340,15 +365,3 @@ class _Beside:
             return _Beside(result, self._meanwhile) if name in ("create", "open_read") else result
 
         return call
-
-
-def checked(store: Store, history: History, changes: int, where: str) -> State:
-    """The state that a store recovered, or Violation if it is none that a crash at that moment may leave."""
-    promised, asked = history.bounds(changes)
-    found = store.durable_sequence
-    if not promised <= found <= asked:
-        raise Violation(f"{where}: commits up to {promised} were promised, up to {asked} asked for, {found} came back")
-    state = store.table.values, store.table.deadlines
-    if state != history.state(changes, found):
-        raise Violation(f"{where}: the state is not the one after commit {found}")
-    return dict(state[0]), dict(state[1])

@@ -35,7 +35,8 @@ from tests.crash_explore import (
     explore_fault,
     explore_moment,
 )
-from tests.crash_run import POLICIES, Run, Violation, small_files
+from tests.crash_history import Violation
+from tests.crash_run import POLICIES, Run, small_files
 
 KIB = 1024
 #: How many violations of one task are kept.

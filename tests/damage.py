@@ -1,7 +1,8 @@
 """`scripts/damage`: every damage of small data directories, and a sample of the same against Valkey's AOF.
 
 Prints, for each kind of damage, how many were refused, served exactly, or neither; both servers side by side. Exit
-status: 0 if kvstore had no third outcome, else 1, with the first of them shown.
+status: 0 if kvstore had no third outcome, else 1, with the first of them shown. `--part 1/4` to `--part 4/4` try a
+quarter of kvstore's damages each, and together just all: for a machine that has others to serve in between.
 """
 
 from __future__ import annotations
@@ -39,12 +40,14 @@ def _part(number: int, of: int, share: float, seed: str) -> tuple[Counts, list[s
     return counts, [str(error) for error in third]
 
 
-def ours(jobs: int, share: float, seed: str) -> tuple[Counts, list[str]]:
-    """kvstore's counts, and the third outcomes."""
+def ours(jobs: int, share: float, seed: str, part: tuple[int, int] = (1, 1)) -> tuple[Counts, list[str]]:
+    """kvstore's counts, and the third outcomes. `part`: which one, from 1, of how many."""
+    number, of = part
+    numbers = range((number - 1) * jobs, number * jobs)
     if jobs == 1:
-        return _part(0, 1, share, seed)
+        return _part(numbers[0], of, share, seed)
     with ProcessPoolExecutor(jobs) as pool:
-        parts = list(pool.map(_part, range(jobs), [jobs] * jobs, [share] * jobs, [seed] * jobs))
+        parts = list(pool.map(_part, numbers, [of * jobs] * jobs, [share] * jobs, [seed] * jobs))
     return sum((counts for counts, _ in parts), Counter()), [text for _, texts in parts for text in texts]
 
 
@@ -94,18 +97,27 @@ def _sum(counts: Counts, kind: str, outcome: str) -> int:
     return sum(count for (one, what), count in counts.items() if what == outcome and kind in (one, "all"))
 
 
+def part_of(text: str) -> tuple[int, int]:
+    """`2/4` as (2, 4), for argparse."""
+    number, of = map(int, text.split("/"))
+    if not 1 <= number <= of:
+        raise ValueError
+    return number, of
+
+
 def main() -> int:
     """The program."""
     parser = argparse.ArgumentParser(prog="scripts/damage", description=__doc__)
     parser.add_argument("--share", type=float, default=1.0, metavar="F", help="try this share of kvstore's damages (1)")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes (default %(default)s)")
+    parser.add_argument("--part", type=part_of, default=(1, 1), metavar="I/N", help="only part I of N of kvstore's")
     parser.add_argument(
         "--valkey", type=int, default=1500, metavar="N", help="damages of Valkey's files (1500; 0: none)"
     )
     parser.add_argument("--seed", default="damage", help="of the samples and the files (default %(default)s)")
     arguments = parser.parse_args()
     began = time.monotonic()
-    counts, third = ours(arguments.jobs, arguments.share, arguments.seed)
+    counts, third = ours(arguments.jobs, arguments.share, arguments.seed, arguments.part)
     middle = time.monotonic()
     their = theirs(arguments.valkey, arguments.seed) if arguments.valkey else Counter()
     print(table(counts, their))
@@ -113,7 +125,8 @@ def main() -> int:
         f"kvstore: {sum(counts.values())} damaged directories in {middle - began:.0f} s, third outcomes {len(third)};"
     )
     print(f"Valkey: {sum(their.values())} in {time.monotonic() - middle:.0f} s, a sample of equal size per kind")
-    print(f"(seed {arguments.seed!r}, share {arguments.share:g})")
+    number, of = arguments.part
+    print(f"(seed {arguments.seed!r}, share {arguments.share:g}, part {number} of {of})")
     for text in third[:_SHOWN]:
         print(f"third outcome: {text}")
     return 1 if third else 0

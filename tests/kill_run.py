@@ -13,10 +13,11 @@ Across clients: every MULTI block increments a counter of its client's and one t
 the shared one is the sum of the others, after any crash; no two blocks are answered the same number; and once anybody
 has read a number there, no crash leads back behind it.
 
-What is sent is a mix of RESP and JSON lines on the same connection, a number of requests at a time, with every reply
-checked against the model. Rejected: a client library (its retries and its buffers would be tested too, and it sends one
-request at a time); keys that clients share freely (then what was in flight may have been done in any order, and nearly
-every state found is some possible one).
+What is sent is a mix of RESP and JSON lines on the same connection, a number of requests at a time, pipelines of SET
+and of GET among them, with every reply checked against the model. Each start has another `--overlap` than the one
+before. Rejected: a client library (its retries and its buffers would be tested too, and it sends one request at a
+time); keys that clients share freely (then what was in flight may have been done in any order, and nearly every state
+found is some possible one).
 
 Used by tests/test_end_to_end_kill.py for a few rounds, and by scripts/kill_rounds for many.
 """
@@ -24,6 +25,7 @@ Used by tests/test_end_to_end_kill.py for a few rounds, and by scripts/kill_roun
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -33,12 +35,14 @@ import socket
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kvstore.base.address import Address
 from kvstore.client.raw import RawConnection, resp_request
+from kvstore.edge.settings import OverlapPolicy
 from kvstore.store import checkpoint
 from kvstore.store.examine import segments_of
 from kvstore.testing.server_process import ServerProcess, command, environment
@@ -50,13 +54,16 @@ COMPACT_AFTER = (50, 300, 2000, None)
 #: Requests that a client has on the way, one drawn for each round.
 DEPTHS = (1, 1, 4, 16)
 
+#: For `--overlap`, one start after the other.
+OVERLAPS: tuple[OverlapPolicy, ...] = ("always", "auto", "never")
+
 _PATIENCE_S = 60.0
 _KEYS_PER_MGET = 500
 
 
 @dataclass
 class Counts:
-    """What happened so far."""
+    """What happened so far. `by_overlap`: requests acknowledged under each policy."""
 
     rounds: int = 0
     starts_killed: int = 0
@@ -68,6 +75,7 @@ class Counts:
     checkpoints: int = 0
     killed_while_compacting: int = 0
     keys: int = 0
+    by_overlap: Counter[str] = field(default_factory=Counter)
     start_seconds: list[float] = field(default_factory=list)
 
 
@@ -109,17 +117,26 @@ class KillRun:
     """A run over many rounds on one data directory.
 
     `data`: the directory. `clients`: how many write. `seed`: of all that is random here (the server's timing is not).
-    `options`: of the server. `longest_seconds`: of load in one round, before the kill. Ends with `stop`.
+    `options`: of the server. `longest_seconds`: of load in one round, before the kill. `overlaps`: for `--overlap`, one
+    start after the other. Ends with `stop`.
     """
 
     def __init__(
-        self, data: Path, clients: int, seed: int, options: Sequence[str] = (), longest_seconds: float = 1.0
+        self,
+        data: Path,
+        clients: int,
+        seed: int,
+        options: Sequence[str] = (),
+        longest_seconds: float = 1.0,
+        overlaps: Sequence[OverlapPolicy] = OVERLAPS,
     ) -> None:
         self.counts = Counts()
         self.data = data
         self._random = random.Random(seed)
         self._options = tuple(options)
         self._longest_seconds = longest_seconds
+        self._overlaps = itertools.cycle(overlaps)
+        self._overlap = ""
         self.writers = [Writer(f"c{i}", random.Random(f"{seed}/{i}")) for i in range(clients)]
         self._numbers: set[int] = set()
         self._highest_read = 0
@@ -161,7 +178,8 @@ class KillRun:
 
     def _draw_options(self) -> list[str]:
         after = self._random.choice(COMPACT_AFTER)
-        return [*self._options, *(["--compact-after", str(after)] if after else [])]
+        self._overlap = next(self._overlaps)
+        return [*self._options, "--overlap", self._overlap, *(["--compact-after", str(after)] if after else [])]
 
     def _kill_a_start(self) -> None:
         """Start, and kill at a moment when it may be importing, recovering, or listening."""
@@ -197,7 +215,9 @@ class KillRun:
         status = self.server.wait()
         if status != -signal.SIGKILL:
             raise Violation(f"the server ended by itself, with status {status}: {self.server.log[-5:]}")
-        self.counts.acknowledged += sum(writer.acknowledged for writer in self.writers) - before
+        acknowledged = sum(writer.acknowledged for writer in self.writers) - before
+        self.counts.acknowledged += acknowledged
+        self.counts.by_overlap[self._overlap] += acknowledged
 
     def _serve(self, lines: list[_Line]) -> None:
         with selectors.DefaultSelector() as selector:

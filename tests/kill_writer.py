@@ -22,6 +22,9 @@ SHARED = b"shared"
 _OWN_KEYS = 40
 _LONGEST_PADDING = 300
 
+#: Requests in a pipeline of one command. The server takes so few for one from 6 on.
+_SHORTEST_PIPELINE, _LONGEST_PIPELINE = 7, 20
+
 
 class Violation(AssertionError):
     """A promise was broken. The text says which, and how to run into it again."""
@@ -70,18 +73,27 @@ class Writer:
     # Making requests
 
     def next_request(self) -> bytes:
-        """Another request, in flight from now on."""
+        """Another request, or a pipeline of them, in flight from now on."""
         request, self._second_half = self._second_half, None
-        if request is None:
-            request = self._chance.choice(_MAKERS)(self)
-        self.in_flight.append(request)
-        _apply(self._planned, request)
-        return request.data
+        made = request or self._chance.choice(_MAKERS)(self)
+        requests = made if isinstance(made, list) else [made]
+        self.in_flight.extend(requests)
+        for request in requests:
+            _apply(self._planned, request)
+        return b"".join(request.data for request in requests)
 
     def set(self) -> Request:
         """SET of one key."""
         key, value = self._key("string"), self._value()
         return Request(resp_request("SET", key, value), [b"+OK"], {key: value})
+
+    def sets(self) -> list[Request]:
+        """A pipeline of SETs, some of the same key: the server executes it as columns."""
+        return [self.set() for _ in range(self._chance.randrange(_SHORTEST_PIPELINE, _LONGEST_PIPELINE))]
+
+    def gets(self) -> list[Request]:
+        """A pipeline of GETs."""
+        return [self.get() for _ in range(self._chance.randrange(_SHORTEST_PIPELINE, _LONGEST_PIPELINE))]
 
     def mset(self) -> Request:
         """MSET of three."""
@@ -216,9 +228,9 @@ class Writer:
         )
 
 
-_MAKERS: Sequence[Callable[[Writer], Request]] = (
-    Writer.set, Writer.set, Writer.mset, Writer.incr, Writer.delete, Writer.insert, Writer.insert, Writer.remove,
-    Writer.block, Writer.block, Writer.get, Writer.get_shared,
+_MAKERS: Sequence[Callable[[Writer], Request | list[Request]]] = (
+    Writer.set, Writer.set, Writer.sets, Writer.gets, Writer.mset, Writer.incr, Writer.delete, Writer.insert,
+    Writer.insert, Writer.remove, Writer.block, Writer.block, Writer.get, Writer.get_shared,
 )  # fmt: skip
 
 

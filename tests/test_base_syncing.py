@@ -6,6 +6,7 @@ import errno
 import os
 import select
 from typing import Any
+from unittest import mock
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
@@ -20,6 +21,17 @@ class BrokenFile(RealFile):
     def sync(self) -> None:
         """Fail."""
         raise OSError(errno.EIO, "planted by a test")
+
+
+class Refusing:
+    """A function that raises `error`."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __call__(self, *arguments: object) -> None:
+        """Raise it."""
+        raise self._error
 
 
 class SyncerTests:
@@ -72,6 +84,30 @@ class KernelSyncerTests(SyncerTests, SynchronousTestCase):
         self.addCleanup(pipe.close)
         with self.assertRaises(OSError):
             self.syncer.begin(pipe)
+        self.test_one_after_the_other()
+
+    def test_errors_in_the_words_of_the_library(self) -> None:
+        """Whatever it raises for an error of the kernel, we raise an OSError: with a commit in flight a caller that
+        knows no other would wait for ever.
+        """
+        from caio import linux_aio
+
+        assert isinstance(self.syncer, KernelSyncer)
+        refused = SystemError(errno.EMFILE, "planted by a test")
+        self.patch(linux_aio, "Context", Refusing(refused))
+        with self.assertRaises(OSError) as raised:
+            KernelSyncer()
+        self.assertEqual(raised.exception.errno, errno.EMFILE)
+        best = best_syncer()
+        self.addCleanup(best.close)
+        self.assertIsInstance(best, ThreadSyncer)
+        context = self.syncer._context
+        self.addCleanup(setattr, self.syncer, "_context", context)
+        for error in (OverflowError("planted by a test"), SystemError(errno.ENOMEM, "the same"), ValueError("bad")):
+            self.syncer._context = mock.Mock(submit=Refusing(error), process_events=Refusing(error))
+            self.assertRaises(OSError, self.syncer.begin, self.file)
+            self.assertRaises(OSError, self.syncer.finish)
+        self.syncer._context = context
         self.test_one_after_the_other()
 
     def test_a_failed_sync(self) -> None:

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.address import Address
 from kvstore.client.raw import RawConnection, resp_request
+from kvstore.wire.multibulk import uniform_pipeline
 from tests.kill_run import KillRun
 from tests.kill_writer import SHARED, Request, Unknown, Violation, Writer
 
@@ -27,7 +28,9 @@ class KillRoundTests(SynchronousTestCase):
         self.addCleanup(self.run_.stop)
 
     def test_nothing_acknowledged_is_lost(self) -> None:
-        """After each of three kills every acknowledged write is there, and no half transaction."""
+        """After each of three kills, of servers with each `--overlap`, every acknowledged write is there, and no half
+        transaction.
+        """
         run = self.run_
         try:
             for _ in range(3):
@@ -35,6 +38,7 @@ class KillRoundTests(SynchronousTestCase):
         except Violation as error:
             raise AssertionError(f"seed {self.seed}: {error}") from None
         self.assertEqual(run.counts.rounds, 3)
+        self.assertGreater(run.counts.by_overlap["always"], 0)
         self.assertGreater(run.counts.acknowledged, 0)
         self.assertGreater(run.counts.blocks_acknowledged, 0)
 
@@ -89,6 +93,16 @@ class WriterTests(SynchronousTestCase):
             {b"a": b"1", b"c": b"1"},
         ):  # fmt: skip
             self.assertRaises(Violation, self.writer.settle, found)
+
+    def test_pipelines(self) -> None:
+        """They are what the server executes as columns, and each request in them is checked by itself."""
+        writer = Writer("c1", random.Random(1))
+        for maker, words in ((writer.sets, 3), (writer.gets, 2)):
+            requests = maker()
+            pipeline = uniform_pipeline(b"".join(request.data for request in requests))
+            assert pipeline is not None
+            self.assertEqual((pipeline.length, len(pipeline.columns)), (len(requests), words - 1))
+            self.assertEqual(pipeline.rest, b"")
 
     def test_replies_are_checked(self) -> None:
         """A wrong line, and a line too many, are violations; a request counts when its reply is whole."""

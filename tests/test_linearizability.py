@@ -238,3 +238,6 @@ class RealServerTests(SynchronousTestCase):
         recorded[place] = recorded[place]._replace(result=b"never written")
         self.assertRaises(NotLinearizable, check, recorded)
         self.assertEqual(run.counts.kills, 3)
+        self.assertEqual(set(run.counts.by_overlap), {"always", "auto", "never"})
+        self.assertGreater(run.counts.by_command["GET pipelined"], 0)
+        self.assertGreater(run.counts.by_command["SET pipelined"], 0)

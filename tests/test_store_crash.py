@@ -14,9 +14,10 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvstore.base.errors import DamagedStore, StorageFull
+from kvstore.base.errors import DamagedStore, StorageFault, StorageFull
 from kvstore.base.frame import encode_frame
 from kvstore.store import recovery
+from kvstore.store.commit import OpenCommit
 from kvstore.store.examine import examine
 from kvstore.store.log import TransactionLog
 from kvstore.store.merge import merge
@@ -28,11 +29,13 @@ from tests.crash_explore import (
     Effort,
     Fault,
     check_state,
+    explore_failing,
     explore_fault,
     explore_moment,
     recover_checked,
 )
-from tests.crash_run import POLICIES, Clock, History, Run, Violation, small_files
+from tests.crash_history import History, Violation
+from tests.crash_run import POLICIES, Clock, Run, small_files
 
 SEED = os.environ.get("KVSTORE_CRASH_SEED") or f"{random.SystemRandom().getrandbits(32):08x}"
 
@@ -65,10 +68,13 @@ class CrashTests(CrashTestCase):
         print(f"KVSTORE_CRASH_SEED={SEED}")
 
     def test_every_moment_under_each_policy(self) -> None:
-        """A long run under each policy: a spread of states at every moment, crashed again in recovery and after it."""
-        for sync in POLICIES:
+        """A long run under each policy, of the relaxed ones just one: a spread of states at every moment, crashed again
+        in recovery and after it.
+        """
+        relaxed = random.Random(SEED).choice(("everysec", "no"))
+        for sync in ("always", "overlapped", relaxed):
             counts = explore(
-                Run(SimulatedDisk(), f"{SEED}/{sync}", sync).steps(80), Effort(states=6, most=64, second=1)
+                Run(SimulatedDisk(), f"{SEED}/{sync}", sync).steps(70), Effort(states=5, most=64, second=1)
             )
             self.assertGreater(counts.distinct, 100)
 
@@ -98,6 +104,34 @@ class CrashTests(CrashTestCase):
             sync = chance.choice(POLICIES)
             came += explore_fault(fault, f"{SEED}/{number}", sync, 30, Effort(states=3, most=64, second=1), Counts())
         self.assertGreater(came, 15)
+
+    def test_an_overlapped_sync_fails(self) -> None:
+        """Nothing is settled after it, whatever the server was doing meanwhile; what had been promised is there."""
+        for when in (1, 2, 5):
+            disk = SimulatedDisk()
+            disk.fail("finish_sync", errno.EIO, when)
+            where = f"{SEED}/sync, number {when} fails"
+            explore_failing(disk, where, f"{SEED}/sync", "overlapped", 40, Effort(6, 64, 1), Counts())
+
+    def test_after_an_overlapped_sync_failed(self) -> None:
+        """The store is failed for good: nothing is settled, written, synced or sealed."""
+        disk = SimulatedDisk()
+        run = Run(disk, SEED, "overlapped")
+        run.store.table.write(b"key", b"value")
+        run.commit()
+        commit = run.store.in_flight
+        assert commit is not None
+        run.store.table.write(b"key", b"more")
+        disk.fail("finish_sync", errno.EIO)
+        self.assertRaises(StorageFault, run.end_sync)
+        for step in (
+            lambda: run.store.settle(commit, durable=True), lambda: run.store.write(commit), run.store.sync,
+            lambda: run.store.begin_sync(run.syncer), lambda: run.store.finish_sync(run.syncer), run.store.close_commit,
+            run.store.seal, run.store.mark, lambda: run.store.note_durable(1),
+        ):  # fmt: skip
+            self.assertRaises(StorageFault, step)
+        self.assertEqual(run.store.durable_sequence, 0)
+        self.assertEqual(run.store.settled_sequence(), 0)
 
     def test_sizes_of_production(self) -> None:
         """With the log's real units: one run, a few states a moment."""
@@ -144,6 +178,27 @@ class FoundTests(CrashTestCase):
         again = Run(disk, "found", "always", run.history)
         self.assertEqual(again.store.durable_sequence, 1)
         recover_checked(disk.crash(AllLost()), again.history, disk.changes, "after the restart")
+
+    def test_killed_between_two_commits_in_one_sector(self) -> None:
+        """Recovery writes the newest commits again; of those that were on disk before nothing may be torn by that.
+
+        The simulated disk tore them: a sector's part of a write was garbage as a whole, the bytes that did not change
+        in it as well. It says now what the store relies on, as it does when it appends: what does not change stays.
+        """
+        disk = SimulatedDisk()
+        run = Run(disk, "found", "overlapped")
+        for value in (b"first", b"second"):
+            run.store.table.write(b"key", value)
+            run.values[b"key"] = value
+            run.commit()
+            if value == b"first":
+                run.end_sync()
+        left = disk.kill(record=True)
+        again = Run(left, "found, restarted", "always", run.history.fork(disk.changes))
+        self.assertEqual(again.values, {b"key": b"second"})
+        for moment in left.moments():
+            for number, crashed in enumerate(moment.disk.crashes(500)):
+                recover_checked(crashed, again.history, moment.changes, f"moment {moment.changes}, state {number}")
 
     def torn_directory(self, disk: SimulatedDisk | None = None, value: bytes = b"value") -> tuple[SimulatedDisk, bytes]:
         """A directory whose live log ends in a torn frame and zeros; and the bytes that are torn."""
@@ -257,23 +312,46 @@ class Early(Run):
         self.store.settle(commit, durable=True)
 
 
+class Hasty(Run):
+    """A server that settles a commit when its sync has begun, not when it has ended."""
+
+    def write(self, commit: Any) -> None:
+        """See `Run`."""
+        self.end_sync()
+        self.history.ask(self.disk.changes, commit.sequence, (dict(self.values), dict(self.deadlines)))
+        self.store.write(commit)
+        if not self.store.begin_sync(self.syncer):
+            self.store.sync()
+        self._done(commit, None)
+
+    def end_sync(self) -> None:
+        """See `Run`."""
+        self.syncer.end()
+        if self.syncer.is_busy:
+            self.store.finish_sync(self.syncer)
+
+
 class BreakageTests(CrashTestCase):
     """The tests above do see what they look for: each breaks one link of the chain, and must be caught."""
 
-    def assert_caught(self, run_class: type[Run] = Run) -> None:
-        """A run of the broken store ends in a Violation, in itself or in one of the states it leaves."""
-        with self.assertRaises(Violation):
+    def assert_caught(self, run_class: type[Run] = Run, sync: str = "always") -> str:
+        """A run of the broken store ends in a Violation, in itself or in one of the states it leaves.
+
+        Returns its text.
+        """
+        with self.assertRaises(Violation) as caught:
             for number in range(8):
                 try:
-                    run = run_class(SimulatedDisk(), f"breakage/{number}", "always").steps(60)
+                    run = run_class(SimulatedDisk(), f"breakage/{number}", sync).steps(60)
                 except Exception as error:
                     raise Violation(str(error)) from error
                 explore(run, Effort(states=10, most=16, second=1))
+        return str(caught.exception)
 
     def test_nothing_broken(self) -> None:
         """The same runs of the store as it is: no violation."""
-        for number in range(2):
-            explore(Run(SimulatedDisk(), f"breakage/{number}", "always").steps(60), Effort(10, 16, 1))
+        for number, sync in enumerate(("always", "overlapped")):
+            explore(Run(SimulatedDisk(), f"breakage/{number}", sync).steps(45), Effort(4, 16, 1))
 
     def test_no_sync(self) -> None:
         """The sync of files does nothing."""
@@ -318,6 +396,77 @@ class BreakageTests(CrashTestCase):
     def test_replies_released_early(self) -> None:
         """A commit counts as promised once it is written."""
         self.assert_caught(Early)
+
+    def test_settled_when_the_sync_begins(self) -> None:
+        """A commit counts as promised once its sync has begun: a crash before the end shows that it is not."""
+        self.assertIn("were promised", self.assert_caught(Hasty, "overlapped"))
+
+    def test_end_of_the_sync_not_awaited(self) -> None:
+        """The syncer says that it is not done yet, and that is taken for done."""
+
+        def impatient(log: TransactionLog, syncer: Any) -> bool:
+            return bool(syncer.finish()) or syncer.is_busy
+
+        with mock.patch.object(TransactionLog, "finish_sync", impatient):
+            self.assertIn("were promised", self.assert_caught(sync="overlapped"))
+
+    def assert_caught_when_syncs_fail(self, sync: str) -> None:
+        """Let the first, second, ... overlapped sync fail: a Violation."""
+        with self.assertRaises(Violation):
+            for when in range(1, 12):
+                disk = SimulatedDisk()
+                disk.fail("finish_sync", errno.EIO, when)
+                explore_failing(disk, f"sync {when} fails", "breakage", sync, 40, Effort(10, 16, 1), Counts())
+
+    def test_failed_overlapped_sync_ignored(self) -> None:
+        """The sync failed, and its commit is settled all the same."""
+
+        def deaf(log: TransactionLog, syncer: Any) -> bool:
+            try:
+                return bool(syncer.finish())
+            except OSError:
+                return True
+
+        with mock.patch.object(TransactionLog, "finish_sync", deaf):
+            self.assert_caught_when_syncs_fail("overlapped")
+
+    def test_overlapped_sync_tried_again_after_it_failed(self) -> None:
+        """The sync failed; a second one, which has nothing left to write, ends well."""
+
+        def stubborn(log: TransactionLog, syncer: Any) -> bool:
+            try:
+                return bool(syncer.finish())
+            except OSError:
+                log.sync()
+                return True
+
+        with mock.patch.object(TransactionLog, "finish_sync", stubborn):
+            self.assert_caught_when_syncs_fail("overlapped")
+
+    def test_reads_that_do_not_wait_for_the_commit_in_flight(self) -> None:
+        """A read of what the commit in flight has changed is answered at once."""
+
+        def blind(store: Store, keys: list[bytes]) -> int:
+            return max(map(store.table.pending.touches, keys)) * store.table.pending.sequence
+
+        with (
+            mock.patch.object(Store, "commit_for_keys", blind),
+            mock.patch.object(Store, "commit_for_key", lambda store, key: blind(store, [key])),
+        ):
+            self.assertIn("tells what is not on disk", self.assert_caught(sync="overlapped"))
+
+    def test_pipelines_not_recorded(self) -> None:
+        """SETs as columns change the table, and the log does not hear of them."""
+        with mock.patch.object(OpenCommit, "record_whole", lambda commit, keys, operations: None):
+            self.assert_caught(sync="overlapped")
+
+    def test_pipelines_that_readers_do_not_wait_for(self) -> None:
+        """SETs as columns are in the log, and their keys are not noted."""
+        record = OpenCommit.record_whole
+        with mock.patch.object(
+            OpenCommit, "record_whole", lambda commit, keys, operations: record(commit, [], operations)
+        ):
+            self.assertIn("tells what is not on disk", self.assert_caught())
 
     def test_checksums_ignored(self) -> None:
         """Every checksum is right."""
@@ -404,6 +553,19 @@ class HistoryTests(SynchronousTestCase):
         crashed.create("table.txn").close()
         history = run.history.fork(run.disk.changes)
         self.assertRaises(Violation, check_state, crashed, history, "emptied", 0, Counts(), settled=True)
+
+    def test_overlapped_runs_go_everywhere(self) -> None:
+        """Between the beginning and the end of a sync everything else happens; else it would prove little."""
+        with small_files():
+            run = Run(SimulatedDisk(), "everywhere", "overlapped").steps(600)
+        meanwhile: set[str] = set()
+        under_way = False
+        for call in run.disk.calls:
+            if under_way and call.name != "begin_sync":
+                meanwhile.add(f"{call.name} {call.file.partition('.')[2][:4]}".rstrip())
+            under_way = call.name == "begin_sync" or (under_way and call.name not in ("finish_sync", "lock"))
+        self.assertLessEqual({"finish_sync txn", "write_at txn", "create ckpt", "rename ckpt", "lock"}, meanwhile)
+        self.assertFalse({name for name in meanwhile if name.startswith(("begin_sync", "sync txn", "link"))})
 
     def test_runs_go_everywhere(self) -> None:
         """The workload seals, merges, finishes, dies and expires; else its crashes would prove little."""

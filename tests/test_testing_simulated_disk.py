@@ -71,6 +71,15 @@ class WriteFateTests(SynchronousTestCase):
         middles = {b"aaa", b"XYZ", b"\0\0\0", GARBAGE_BYTES[:3], b"Xaa", b"XYa", b"aYZ", b"aaZ"}
         self.assertEqual(images(self.disk), {self.old[:10] + middle + self.old[13:] for middle in middles})
 
+    def test_written_over_with_the_same_bytes(self) -> None:
+        """At either end of a write such bytes stay, as those beside it do."""
+        self.file.write_at(8, b"aaXYZa")
+        middles = {b"aaa", b"XYZ", b"\0\0\0", GARBAGE_BYTES[:3], b"Xaa", b"XYa", b"aYZ", b"aaZ"}
+        self.assertEqual(images(self.disk), {self.old[:10] + middle + self.old[13:] for middle in middles})
+        self.file.sync()
+        self.file.write_at(8, b"aaXYZa")
+        self.assertEqual(images(self.disk), {self.old[:10] + b"XYZ" + self.old[13:]})
+
     def test_sectors_have_their_own_fates(self) -> None:
         """Of a write over two sectors either part can be there without the other."""
         self.file.write_at(SECTOR_BYTES - 1, b"XY")

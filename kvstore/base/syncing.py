@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from kvstore.base.disk import File
@@ -49,7 +50,8 @@ class KernelSyncer:
         from caio import linux_aio
 
         self._new_operation = linux_aio.Operation.fdsync
-        self._context: Any = linux_aio.Context(1)
+        with _as_os_errors():
+            self._context: Any = linux_aio.Context(1)
         self._ended: list[int] = []
         self._operation: Any = None
 
@@ -62,10 +64,8 @@ class KernelSyncer:
         """See `Syncer`."""
         operation = self._new_operation(file.fileno())
         operation.set_callback(self._ended.append)
-        try:
+        with _as_os_errors():
             taken = self._context.submit(operation)
-        except (SystemError, ValueError) as error:  # how this library words some errors of io_submit
-            raise OSError(str(error)) from error
         if taken != 1:
             raise OSError("the kernel did not take the request to sync")
         self._operation = operation
@@ -74,7 +74,8 @@ class KernelSyncer:
         """See `Syncer`."""
         with contextlib.suppress(BlockingIOError):
             self._context.poll()
-        self._context.process_events()
+        with _as_os_errors():
+            self._context.process_events()
         if not self._ended:
             return False
         result = self._ended.pop()
@@ -87,6 +88,15 @@ class KernelSyncer:
     def close(self) -> None:
         """See `Syncer`."""
         self._context = None
+
+
+@contextlib.contextmanager
+def _as_os_errors() -> Iterator[None]:
+    """Errors of io_setup, io_submit (OverflowError: EAGAIN) and io_getevents, as that library raises them."""
+    try:
+        yield
+    except (SystemError, ValueError, OverflowError) as error:
+        raise OSError(*error.args) from error
 
 
 class ThreadSyncer:

@@ -5,12 +5,13 @@ The model, which is as unkind as the promises in `kvstore.base.disk` and POSIX a
 
 Files
 : A file (inode) is a durable image plus the effects since, in order: writes and size changes. `sync` makes them
-  durable. At a crash each effect has its own fate, whatever came before or after it:
+  durable; one that is begun and finished apart, those before it was begun, when it is finished: until then, and for
+  the effects in between, nothing is sure. At a crash each effect has its own fate, whatever came before or after it:
 
   - A write is decided for every 512-byte sector that it touches. Its bytes in one sector are lost, kept, garbage,
     zeros, or torn at any byte (the new ones before it and the old ones after, or the other way round). Bytes beside
-    those written stay as they are ("powersafe overwrite", as SQLite assumes it too), and so do bytes that were written
-    over with the same ones.
+    those written stay as they are ("powersafe overwrite", as SQLite assumes it too), and so do those at either end of
+    the write that are written over with the same ones: the system writes whole pages, and does not know the difference.
   - Size changes happen in their order, because a journaling file system logs them so: the file is as long as it was
     after some number of them, and a growing write may have stopped at any byte. The size does not tell of the data: a
     file may have grown and hold zeros where the data was lost.
@@ -53,18 +54,20 @@ class _Effect:
     `offset`.
     """
 
-    __slots__ = ("data", "offset", "size_before", "size_is_durable", "state")
+    __slots__ = ("data", "in_sync", "offset", "size_before", "size_is_durable", "state")
 
     def __init__(self, offset: int, data: bytes | None, size_before: int) -> None:
         self.offset = offset
         self.data = data
         self.size_before = size_before
         self.size_is_durable = False
+        self.in_sync = False  # one was begun after it, and is not finished
         self.state = _PENDING
 
     def copy(self) -> _Effect:
         twin = _Effect(self.offset, self.data, self.size_before)
         twin.size_is_durable = self.size_is_durable
+        twin.in_sync = self.in_sync
         twin.state = self.state
         return twin
 
@@ -131,7 +134,23 @@ class Inode:
 
     def sync(self, succeeded: bool) -> None:
         """Make the effects so far durable, or (a failed sync) leave the bytes of writes undecided for ever."""
+        self._synced(self._effects, succeeded)
+
+    def begin_sync(self) -> None:
+        """Begin a sync of the effects so far. It makes nothing sure before it is finished."""
         for effect in self._effects:
+            effect.in_sync = True
+
+    def finish_sync(self, succeeded: bool) -> None:
+        """Finish the sync begun: it was of the effects before that. If it failed, nobody knows of the later ones
+        either: they may have been written out, and failed, with the others.
+        """
+        self._synced([effect for effect in self._effects if effect.in_sync or not succeeded], succeeded)
+        for effect in self._effects:
+            effect.in_sync = False
+
+    def _synced(self, effects: list[_Effect], succeeded: bool) -> None:
+        for effect in effects:
             effect.synced(succeeded)
         done = 0
         for effect in self._effects:
@@ -234,6 +253,14 @@ class Platter:
         """Sync a file."""
         self.inodes[number].sync(succeeded)
 
+    def begin_sync(self, number: int) -> None:
+        """Begin to sync a file."""
+        self.inodes[number].begin_sync()
+
+    def finish_sync(self, number: int, succeeded: bool) -> None:
+        """Finish the sync of a file that was begun."""
+        self.inodes[number].finish_sync(succeeded)
+
     def rename(self, old: str, new: str) -> None:
         """Rename a file; does nothing when both names are of the same file (POSIX)."""
         if self.names[old] != self.names.get(new):
@@ -320,8 +347,13 @@ def _write_sector(image: bytearray, offset: int, data: bytes, chooser: Chooser |
     """
     data = data[: max(0, len(image) - offset)]
     old = bytes(image[offset : offset + len(data)])
-    if old != data:
-        image[offset : offset + len(data)] = data if chooser is None else _sector_after_crash(old, data, chooser)
+    if chooser is None:
+        image[offset : offset + len(data)] = data
+    elif old != data:
+        changed = int.from_bytes(old, "big") ^ int.from_bytes(data, "big")
+        same = len(data) - (changed.bit_length() + 7) // 8
+        end = len(data) - ((changed & -changed).bit_length() - 1) // 8
+        image[offset + same : offset + end] = _sector_after_crash(old[same:end], data[same:end], chooser)
 
 
 def _sector_after_crash(old: bytes, new: bytes, chooser: Chooser) -> bytes:

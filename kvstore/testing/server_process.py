@@ -96,6 +96,7 @@ class ServerProcess:
     one, None to give no `--port`. `reactor`: epoll, select, ...; None for the default. `directory`: where to run it.
 
     Afterwards `port` is the one listened on, 0 if there is none; `start` takes it again, if it was ours to choose.
+    `options` may be changed before another `start`.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class ServerProcess:
     ) -> None:
         self.data = os.fspath(data)
         self.port = port or 0
-        self._options = options
+        self.options = options
         self._has_port = port is not None
         self._reactor = reactor
         self._directory = directory
@@ -119,7 +120,7 @@ class ServerProcess:
         port = ("--port", str(self.port)) if self._has_port else ()
         self._arrived = threading.Condition()
         self._process = subprocess.Popen(
-            command("--data", self.data, *port, *self._options, reactor=self._reactor),
+            command("--data", self.data, *port, *self.options, reactor=self._reactor),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self._directory,
             env=environment(), text=True, errors="replace",
         )  # fmt: skip

@@ -208,7 +208,7 @@ class SimulatedDisk:
         the how-manieth such call from now, from 1. `times`: how many fail from there on, None for all until `heal`.
         `file`: only calls about this file. `done`: how much of its work the call does before it raises: bytes of a
         `write_at` (a short write); for other calls that change something, anything but 0 means all of it. A failed
-        `sync` or `sync_directory` never makes anything durable for certain.
+        `sync`, `finish_sync` or `sync_directory` never makes anything durable for certain.
         """
         self._faults.append(_Fault(call, error, when - 1, times, file, done))
 
@@ -283,7 +283,7 @@ class SimulatedDisk:
             self.calls.append(self._call)
         for fault in self._faults:
             if fault.strikes(call, file):
-                if may_be_done and (fault.done or call.startswith("sync")):
+                if may_be_done and (fault.done or "sync" in call):
                     return fault
                 raise fault.as_error(file)
         return None
@@ -364,8 +364,19 @@ class SimulatedFile:
         self._disk._happen(Platter.sync, self._number, fault is None)
         _raise(fault, self._name)
 
+    def begin_sync(self) -> None:
+        """Begin a sync of what was written so far, for a `SimulatedSyncer`."""
+        self._begin("begin_sync")
+        self._disk._happen(Platter.begin_sync, self._number)
+
+    def finish_sync(self) -> None:
+        """Finish the sync begun. Raises OSError if it failed."""
+        fault = self._begin("finish_sync", changing=True, needs_write=False)
+        self._disk._happen(Platter.finish_sync, self._number, fault is None)
+        _raise(fault, self._name)
+
     def fileno(self) -> int:
-        """See `File`: there is none; a simulated file is synced by a simulated syncer."""
+        """See `File`: there is none; a simulated file is synced by a `SimulatedSyncer`."""
         raise AssertionError("a simulated file has no descriptor")
 
     def is_linked(self) -> bool:
