@@ -70,10 +70,11 @@ class KillChecks(Killing):
     """kill -9 while clients write."""
 
     def test_every_acknowledged_write_is_found(self) -> None:
-        """Under --sync always, killed twice on one directory."""
-        server = self.start()
-        for _ in range(2):
+        """Under --sync always, killed twice on one directory: while syncs overlap with the loop, and while it waits."""
+        server = self.start("--overlap", "always")
+        for overlap in ("never", "always"):
             clients = self.write_until_killed(server)
+            server.options = ("--overlap", overlap)
             server.start()
             self.check(server, clients)
             with Wire(server.port) as wire:

@@ -163,8 +163,16 @@ class FullDiskTests(SmallDisk, SynchronousTestCase):
 
         It answers nothing more; a start is refused while the disk is so; after a repair what was acknowledged is there.
         """
+        self.turn_read_only()
+
+    def test_a_disk_that_turns_read_only_while_a_sync_is_under_way(self) -> None:
+        """The same, where the loop goes on meanwhile."""
+        self.turn_read_only("--overlap", "always")
+
+    def turn_read_only(self, *options: str) -> None:
+        """See the tests. `options`: of the server."""
         image, disk = self.mount_ext4()
-        server = self.start(data=str(disk / "data"))
+        server = self.start(*options, data=str(disk / "data"))
         wire = self.connect(server)
         acknowledged = 0
 
