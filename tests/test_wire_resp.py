@@ -202,12 +202,19 @@ class StringsTests(SynchronousTestCase):
     def test_as_one_by_one(self, strings: list[bytes | None], protocol: int) -> None:
         """With nulls and without, in both versions."""
         for some in (strings, [text for text in strings if text is not None]):
-            self.assertEqual(encode_strings(some, protocol), b"".join(encode(text, protocol) for text in some))
+            self.assertEqual(encode_strings(some, protocol, 10**6), b"".join(encode(text, protocol) for text in some))
 
     def test_equally_long(self) -> None:
         """One, or many; empty ones; with line ends inside."""
         for some in ([], [b""], [b""] * 9, [b"a", b"b"], [b"\r\n"] * 3, [None] * 3):
-            self.assertEqual(encode_strings(some, 2), b"".join(map(encode2, some)))
+            self.assertEqual(encode_strings(some, 2, 10**6), b"".join(map(encode2, some)))
+
+    def test_limit(self) -> None:
+        """As many bytes of strings as allowed, and never one more; when they differ in length, perhaps fewer."""
+        for some in ([b"abc"] * 3, [b"abcdef", None, b"abc"]):
+            self.assertIsNone(encode_strings(some, 2, 8))
+            self.assertEqual(encode_strings(some, 2, 9), b"".join(map(encode2, some)))
+        self.assertIsNone(encode_strings([b"a", b"abc"], 2, 3))
 
 
 def as_client(reply: Any) -> Any:

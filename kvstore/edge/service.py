@@ -196,7 +196,8 @@ class KVStoreService(MultiService):
     def _choose_writer(self) -> Writer:
         settings = self.settings
         in_loop = InLoopWriter(self.store, sync=settings.sync == "always")
-        if settings.sync != "always" or settings.overlap == "never":
+        # A group at its limit is to be closed at once; with a commit in flight it could not be.
+        if settings.sync != "always" or settings.overlap == "never" or settings.group_limit:
             return in_loop
         self._overlapped = OverlappedWriter(self.store, self._reactor, best_syncer())
         if settings.overlap == "always":
