@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvstore.base.jsontext import dumps, loads
+from kvstore.base.jsontext import atoms_named, dumps, loads
 from kvstore.base.limits import MAX_INTEGER_DIGITS, MAX_JSON_DEPTH
 
 leaves = st.one_of(
@@ -226,6 +226,51 @@ class DumpsTests(SynchronousTestCase):
         endless.append(endless)
         for value in (10 ** (MAX_INTEGER_DIGITS + 1), endless, [2**70, endless]):
             self.assertRaises(TypeError, dumps, value)
+
+
+_names = st.sampled_from(["a", "b", "", "\u00e9", '"', "\\", "a/b", "\n", "\ud800"])
+_atoms = st.one_of(leaves, st.just(2**64), st.just(-(2**63) - 1), st.just(10**400), st.just(1.0))
+_objects = st.dictionaries(_names, st.one_of(_atoms, values), max_size=4)
+_numbers = st.sampled_from(
+    ["1e400", "1e308", "0.1234567890123456789012", "12345678901234567890", "1" * 4301, "-0", "NaN"]
+)
+_texts = st.one_of(
+    st.builds(
+        lambda value, escaped: json.dumps(value, ensure_ascii=escaped).encode("utf-8", "surrogatepass"),
+        _objects | values,
+        st.booleans(),
+    ),
+    st.builds(lambda number: b'{"a":%b}' % number.encode(), _numbers),
+    st.sampled_from([b'{"b":' + b"[" * depth + b"]" * depth + b',"a":1}' for depth in (1, 198, 199, 200, 201, 1100)]),
+    st.builds(lambda value, cut: dumps(value)[:-cut], _objects, st.integers(1, 3)),
+    st.sampled_from([b"", b"{", b' {"a":1}', b'{"a":1}\n', b'{"a":1,"a":"2"}', b'{"\\u0061":1}', b'["a",1]']),
+    st.sampled_from([b'{"b":"\\"a\\":1"}', b'{"a":"\xff"}']),
+)
+
+
+class AtomsNamedTests(SynchronousTestCase):
+    """One member of many texts."""
+
+    @settings(max_examples=150, deadline=None)
+    @given(st.lists(_texts, max_size=6), _names)
+    def test_as_one_by_one(self, texts: list[bytes], name: str) -> None:
+        """It is what `loads` gives for each, exactly, of those that are objects and have it, in their order."""
+        expected = []
+        for number, text in enumerate(texts):
+            try:
+                value = loads(text) if text.startswith(b"{") else None
+            except ValueError:
+                continue
+            if isinstance(value, dict) and name in value and not isinstance(value[name], dict | list):
+                expected.append((number, value[name]))
+        self.assertTrue(same(list(atoms_named(name, enumerate(texts))), expected))
+
+    def test_fast_path(self) -> None:
+        """What lacks the name is not parsed, and an ordinary document by orjson alone."""
+        with mock.patch("json.loads", side_effect=AssertionError):
+            self.assertEqual(list(atoms_named("name", [(1, b'{"name":"fred","weight":100}')])), [(1, "fred")])
+        with mock.patch("orjson.loads", side_effect=AssertionError):
+            self.assertEqual(list(atoms_named("name", [(1, b'{"weight":100}'), (2, b"name"), (3, b'"name"')])), [])
 
 
 class AgreementTests(SynchronousTestCase):

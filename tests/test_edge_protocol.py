@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import gc
+import weakref
 from typing import Any
 
 from twisted.internet.address import IPv4Address, UNIXAddress
@@ -76,9 +78,9 @@ class Transport(StringTransport):
 class Connection:
     """One connected client: a protocol and its transport."""
 
-    def __init__(self, factory: KVStoreFactory, address: IAddress) -> None:
+    def __init__(self, factory: KVStoreFactory, address: IAddress, transport: Any = None) -> None:
         self.protocol = factory.buildProtocol(address)
-        self.transport = Transport(address)
+        self.transport = transport or Transport(address)
         self.protocol.makeConnection(self.transport)
 
     def send(self, data: bytes) -> None:
@@ -121,12 +123,16 @@ class ProtocolTestCase(SynchronousTestCase):
         self.faults: list[StorageFault] = []
         self.hooks = Hooks()
         writer = InLoopWriter(self.store, sync=True)
-        turn = Turn(self.clock)
+        turn = Turn(self.reactor())
         self.commit = GroupCommit(turn, self.store, writer, "always", self.faults.append, lambda: None)
         self.hooks.commit_now = self.commit.commit_now
         settings = Settings(data_path="/nowhere", **self.options)
         self.factory = KVStoreFactory(settings, self.server, turn, self.commit, self.hooks, self.faults.append)
         self.connections = 0
+
+    def reactor(self) -> Any:
+        """What turns end on."""
+        return self.clock
 
     def connect(self, address: IAddress | None = None) -> Connection:
         """A new client."""
@@ -297,6 +303,27 @@ class ReplyTests(ProtocolTestCase):
         self.turn()
         self.assertEqual((one.transport.aborted, two.received()), (True, OK))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_freed_when_lost(self) -> None:
+        """A connection that is gone is freed at once, whatever it did: nobody waits for the garbage collector."""
+        gc.disable()
+        self.addCleanup(gc.enable)
+        gone = []
+        for sent in (
+            b"",
+            b"SET a 1\r\n",
+            b"MULTI\r\nPING\r\n",
+            b"WATCH a\r\nSET b 1\r\nGET a\r\n*2\r\n$3\r\nGE",
+            b"QUIT\r\n",
+        ):
+            client = self.connect()
+            client.transport.takes = len(sent) % 2 == 0
+            client.send(sent)
+            client.lose(ConnectionLost())
+            gone.append(weakref.ref(client.protocol))
+            del client
+        self.turn()
+        self.assertEqual([each() for each in gone], [None] * len(gone))
 
 
 class HalfCloseTests(ProtocolTestCase):

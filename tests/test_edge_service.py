@@ -101,6 +101,17 @@ class StartTests(ServiceTestCase):
         self.assertFalse(os.path.exists(self.data_path))
         self.assertEqual((self.reactor.tcpServers, self.reactor.getDelayedCalls()), ([], []))
 
+    def test_recovered(self) -> None:
+        """Whoever wants to know is told once everything is in memory, before the first client."""
+        seen: list[Any] = []
+        settings = Settings(data_path=self.data_path)
+        tree = KVStoreService(
+            settings, self.reactor, recovered=lambda: seen.append((tree.factory, len(self.reactor.tcpServers)))
+        )
+        self.addCleanup(lambda: self.stop(tree))
+        tree.startService()
+        self.assertEqual(seen, [(tree.factory, 0)])
+
     def test_listens(self) -> None:
         """On the port of loopback, and says so on standard output once it does."""
         tree = self.start(port=6380)

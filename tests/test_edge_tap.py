@@ -103,6 +103,12 @@ class ValueTests(OptionsTestCase):
         )
         self.assertEqual(self.refusal("--sync", "often"), "--sync 'often': give always, everysec or no")
 
+    def test_overlap(self) -> None:
+        """Each policy is taken; anything else is told the three."""
+        self.assertEqual([parse("--overlap", text).overlap for text in ("auto", "always", "never")],
+                         ["auto", "always", "never"])  # fmt: skip
+        self.assertEqual(self.refusal("--overlap", "often"), "--overlap 'often': give auto, always or never")
+
     def test_data(self) -> None:
         """The data directory becomes absolute, and is not made yet; a file is refused."""
         name = self.mktemp()
@@ -211,6 +217,13 @@ class TogetherTests(OptionsTestCase):
         self.assertEqual(parse("--max-request-bytes=2k", "--max-input-bytes=2k").max_input_bytes, 2000)
         error = self.refusal("--max-request-bytes=2k", "--max-input-bytes=1999")
         self.assertEqual(error, "--max-input-bytes '1999': give at least what --max-request-bytes says, 2k")
+
+    def test_a_group_limit_needs_a_loop_that_waits(self) -> None:
+        """An overlapped sync and a limit on groups do not go together; left to the server, the limit counts."""
+        error = self.refusal("--group-limit=1", "--overlap=always")
+        self.assertRegex(error, "^--group-limit and --overlap always: .*leave --overlap out$")
+        self.assertEqual(parse("--group-limit=1", "--overlap=never").overlap, "never")
+        self.assertEqual(parse("--group-limit=1").group_limit, 1)
 
     def test_words_are_no_options(self) -> None:
         """A word that belongs to no option is named."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import threading
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -90,6 +91,50 @@ class KillOnSelectTests(KillChecks, SynchronousTestCase):
     """On select."""
 
     reactor = "select"
+
+
+class OverlapTests(Killing, SynchronousTestCase):
+    """--overlap always: each sync goes on while the loop serves clients."""
+
+    def start_overlapping(self) -> ServerProcess:
+        """A server that overlaps, on the reactor that is the default."""
+        server = self.start("--overlap", "always")
+        wire = self.connect(server)
+        self.assertEqual(wire.ask("CONFIG", "GET", "overlap"), [b"overlap", b"always"])
+        wire.send(b"SET a 1\r\nGET a\r\n" * 50)
+        self.assertEqual(wire.read_replies(100), [b"OK", b"1"] * 50)
+        persistence = wire.info("persistence")
+        self.assertEqual(persistence["durable_commit"], persistence["last_commit"])
+        wire.ask("FLUSHALL")
+        return server
+
+    def test_killed(self) -> None:
+        """Every acknowledged write is found."""
+        server = self.start_overlapping()
+        clients = self.write_until_killed(server)
+        server.start()
+        self.check(server, clients)
+
+    def test_stopped_with_a_commit_in_flight(self) -> None:
+        """SIGTERM while clients write ends it without a word of error; what was acknowledged is found."""
+        server = self.start_overlapping()
+        for _ in range(3):
+            clients = [Writer(server.port, f"writer{number}") for number in range(4)]
+            eventually(lambda clients=clients: sum(client.acknowledged for client in clients) >= 100)
+            self.assertIn(server.stop(), (-signal.SIGTERM, 0))
+            for client in clients:
+                client.join()
+            self.assertEqual(server.errors, "")
+            self.assertEqual(
+                [line for line in server.log if "#err" in line or "#crit" in line or "Traceback" in line], []
+            )
+            self.assertIn("Server Shut Down.", server.log[-1])
+            server.start()
+            self.assertTrue(server.wait_for_line(re.compile(r".*recovered ").match))
+            self.assertEqual([line for line in server.log if "torn" in line], [])
+            self.check(server, clients)
+            with Wire(server.port) as wire:
+                wire.ask("FLUSHALL")
 
 
 class SyncPolicyTests(Killing, SynchronousTestCase):

@@ -21,7 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.edge import tap
 from kvstore.store.examine import ADVICE
 from kvstore.testing.server_process import PATIENCE_S, StartFailed, command, environment
-from tests.server_process import Serving, Wire, eventually, new_directory
+from tests.server_process import Serving, Wire, eventually, new_directory, shared_server
 
 
 def run_twistd(directory: str, *options: str, twistd: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
@@ -100,6 +100,16 @@ class StopOnSelectTests(StopChecks, SynchronousTestCase):
     """On select."""
 
     reactor = "select"
+
+
+class ReactorTests(Serving, SynchronousTestCase):
+    """Which loop the server runs on: INFO tells."""
+
+    def test_reactor(self) -> None:
+        """Ours by default; Twisted's own where twistd was told so, before our option."""
+        for reactor, name in ((None, "TurnReactor"), ("epoll", "EPollReactor"), ("select", "SelectReactor")):
+            wire = self.connect(shared_server(reactor=reactor))
+            self.assertEqual(wire.info("server")["reactor"], name)
 
 
 class DaemonTests(Serving, SynchronousTestCase):

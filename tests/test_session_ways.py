@@ -2,13 +2,14 @@
 
 | way | how it is forced |
 |---|---|
-| the fast loop | RESP, nobody watches |
+| the fast loop, and pipelines of one command all at once | RESP, nobody watches |
 | one request at a time | a watcher |
 | in small batches | a budget of a few bytes, so that nearly every request begins as backlog |
 | dispatch alone | `dispatch.answer`, the simple truth, without a session |
 
-The same steps go to each: requests of two clients, commits closed and settled in between, the clock, a disk that is
-full and has room again, and a limit on the group.
+The same steps go to each: requests of two clients, of many commands or pipelines of one, in any spelling and with what
+a read cut off behind them; commits closed and settled in between, the clock, indexes and the order of SCAN, a disk that
+is full and has room again, and a limit on the group.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.errors import RequestError
 from kvstore.commands import dispatch
 from kvstore.commands.context import Call
+from kvstore.commands.registry import table as commands
 from kvstore.store import log
 from kvstore.wire import resp
 from tests.serving import UNLIMITED_BYTES, Connection, Serving
@@ -51,6 +53,39 @@ requests = (
     .map(list)
 )
 batches = st.tuples(st.just("batch"), st.integers(0, 1), st.lists(requests, min_size=1, max_size=6))
+#: As `batches`, of one command; most of it can do many requests at once, unless something is in the way.
+_keys = st.sampled_from([b"a", b"b", b"c", *(b"key:%d" % number for number in range(12))])
+_values = st.sampled_from(
+    [b"1", b"text", b"", b"-5", b"x" * 200, b'{"name":1}', b'{"name":"fred"}', b"\xff", b"*3", b"$1"]
+)
+
+
+def _pipeline(name: bytes, pairs: list[tuple[bytes, bytes]], options: list[bytes]) -> list[list[bytes]]:
+    return [[name, key] if name.upper() == b"GET" else [name, key, value, *options] for key, value in pairs]
+
+
+pipelines = st.tuples(
+    st.just("batch"),
+    st.integers(0, 1),
+    st.builds(
+        lambda requests, end: requests + end,
+        st.builds(
+            _pipeline,
+            st.sampled_from([b"GET", b"SET", b"SET", b"GET", b"SET", b"SET", b"get", b"set"]),
+            st.lists(st.tuples(_keys, _values), min_size=7, max_size=20),
+            st.sampled_from([[], [], [], [], [], [b"NX"]]),
+        ),
+        st.sampled_from([[], [], [], [], [[b"PING"]], [[b"EXEC"]], [[b"INCR", b"a"], [b"GET", b"a"]]]),
+    ),
+)
+#: What decides whether many requests may execute at once: deadlines, watched keys, indexes, the order of SCAN, blocks.
+SCENES = """
+SET a 1 PX 3|SET key:1 1 PX 1|PEXPIRE key:2 2|PERSIST a|WATCH a key:3|MULTI|EXEC|UNWATCH|QUERY name 1|SCAN 0|HELLO 3
+SET b 1|FLUSHALL|DEL a key:1
+""".replace("\n", "|").strip("|").split("|")  # fmt: skip
+scenes = st.tuples(
+    st.just("batch"), st.integers(0, 1), st.sampled_from(SCENES).map(lambda text: [text.encode().split(b" ")])
+)
 turns = st.sampled_from([("close",), ("settle",), ("commit",), ("later", 3), ("full",), ("room",)])
 steps = st.lists(st.one_of(batches, batches, turns), max_size=12)
 
@@ -81,7 +116,11 @@ class Way:
     def batch(self, number: int, requests: list[list[bytes]]) -> None:
         """Requests of one client, in one go, to their end."""
         connection = self.connections[number]
-        connection.session.receive(b"".join(resp.pack(*request) for request in requests))
+        data = b"".join(resp.pack(*request) for request in requests)
+        cut = len(data) - len(data) % 7  # so that the last request often goes on in a second chunk
+        connection.session.receive(data[:cut])
+        if cut < len(data):
+            connection.session.receive(data[cut:])
         while connection.session.backlog:
             connection.session.run(self.budget_bytes)
 
@@ -115,7 +154,8 @@ class Way:
 
     def seen(self) -> Any:
         """All that can be compared after a step, whichever the way."""
-        return self.serving.state(), [_client_state(connection) for connection in self.connections]
+        values, deadlines, operations = self.serving.state()
+        return values, deadlines, b"".join(operations), [_client_state(connection) for connection in self.connections]
 
 
 def _client_state(connection: Connection) -> Any:
@@ -145,14 +185,34 @@ class WaysTests(SynchronousTestCase):
 
     def test_the_same_by_every_way(self) -> None:
         """The same table and log, the same replies, and the same moment at which each may leave."""
+        self.compare(steps, 250)
 
-        @settings(max_examples=250, deadline=None)
-        @given(steps, st.one_of(st.none(), st.integers(1, 3)))
-        def compare(plan: list[tuple[Any, ...]], limit: int | None) -> None:
+    def test_pipelines_of_one_command(self) -> None:
+        """The same for pipelines of GET and SET, which are to execute all at once in most of the plans."""
+        rows = [commands.by_name[b"GET"], commands.by_name[b"SET"]]
+        at_once = [0, 0]
+        for number, row in enumerate(rows):
+            many = row.many
+
+            def counted(*arguments: Any, many: Any = many, number: int = number) -> Any:
+                reply = many(*arguments)
+                at_once[number] += reply is not None
+                return reply
+
+            self.patch(row, "many", counted)
+        self.compare(st.lists(st.one_of(pipelines, pipelines, scenes, scenes, turns), max_size=12), 150)
+        self.assertGreater(min(at_once), 0)
+
+    def compare(self, plans: st.SearchStrategy[list[tuple[Any, ...]]], examples: int) -> None:
+        """Try so many plans."""
+
+        @settings(max_examples=examples, deadline=None)
+        @given(plans, st.one_of(st.none(), st.none(), st.integers(1, 3)))
+        def try_out(plan: list[tuple[Any, ...]], limit: int | None) -> None:
             with mock.patch.object(log, "ZERO_FILL_BYTES", 512):
                 self.follow([*plan, ("room",), ("commit",)], limit)
 
-        compare()
+        try_out()
 
     def follow(self, plan: list[tuple[Any, ...]], limit: int | None) -> None:
         """Go the plan by every way, and compare after each step."""

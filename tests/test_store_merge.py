@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -17,6 +18,17 @@ from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 
 _START_US = 1_700_000_000_000_000
+
+
+class PassTests(SynchronousTestCase):
+    """How much is merged in one pass."""
+
+    def test_by_the_memory_of_the_machine(self) -> None:
+        """A sixty-fourth of it, within limits."""
+        for memory_mib, pass_mib in ((512, 32), (2048, 32), (4096, 64), (8192, 128), (65_536, 128)):
+            pages = {"SC_PHYS_PAGES": memory_mib * 256, "SC_PAGE_SIZE": 4096}
+            with mock.patch("os.sysconf", pages.__getitem__):
+                self.assertEqual(merge._pass_bytes(), pass_mib * MIB)
 
 
 class BaseTests(SynchronousTestCase):

@@ -29,7 +29,8 @@ from kvstore.store.operations import FLUSH, apply, decode, encode_deadline, enco
 from kvstore.store.store import Store
 from kvstore.testing.fates import AllKept, AllLost, RandomFates
 from kvstore.testing.simulated_disk import SimulatedDisk
-from tests.crash_run import Clock, History, State, checked, small_files
+from tests.crash_history import History, State, checked
+from tests.crash_run import Clock, small_files
 
 STORE = "0123456789abcdef" * 2
 SALT = 0x5A17

@@ -1,4 +1,4 @@
-"""Tests for `kvstore.wire.multibulk`: what is a RESP request and what is refused, by both readers."""
+"""Tests for `kvstore.wire.multibulk`: what is a RESP request and what is refused, by all three readers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import ProtocolError
 from kvstore.base.limits import MAX_HEADER_BYTES, MAX_REQUEST_ELEMENTS
-from kvstore.wire.multibulk import Multibulk, split_pipeline
+from kvstore.wire.multibulk import SHORTEST_PIPELINE_BYTES, Multibulk, split_pipeline, uniform_pipeline
 from kvstore.wire.parser import RequestParser
 from kvstore.wire.resp import pack
-from tests.wire_streams import array, careful_only, cuts, read, refused
+from tests.wire_streams import array, careful_only, cuts, read, refused, streams
 
 LIMIT = 1 << 20
 
@@ -252,6 +252,127 @@ class SplitTests(SynchronousTestCase):
             words, position = careful.take(stream, position)
             self.assertEqual(words, request)
         self.assertEqual(rest, stream[position:])
+
+
+#: Words with what a reader could take for something else; some are as long as others.
+_words = st.sampled_from(
+    [b"", b"a", b"b", b"key:0001", b"key:0002", b"\r\n", b"\r\n*", b"\r", b"\n", b"*2", b"$1", b"*2\r\n$3\r\nGET\r\n"]
+    + [b"x" * length for length in (99, 2047, 2048)]
+)
+_plain_words = st.sampled_from([b"a", b"b", b"", b"key:0001", b"x" * 99, b"$1", b"*2"])
+
+
+@st.composite
+def pipelines(draw: st.DrawFn) -> bytes:
+    """A pipeline of one command, or nearly one: of other bytes in some of its words, of a length that is wrong."""
+    count = draw(st.integers(5, 9))
+    arguments = draw(st.integers(0, 3))
+    name = draw(st.sampled_from([b"GET", b"set", b"X", b""]))
+    words = draw(st.sampled_from([_plain_words, _plain_words, _words]))
+    requests = [[name, *(draw(words) for _ in range(arguments))] for _ in range(count)]
+    odd = draw(st.integers(0, 4 * count))
+    if odd < count:
+        requests[odd] = draw(st.sampled_from([[b"PING"], [name, b"a", b"a", b"a", b"a"], [b"DEL", *requests[odd][1:]]]))
+    stream = b"".join(pack(*request) for request in requests)
+    if draw(st.integers(0, 3)) == 0:
+        place = draw(st.integers(0, len(stream) - 1))
+        stream = stream[:place] + draw(st.sampled_from([b"", b"0", b"9", b"\r\n", b"*", b"$"])) + stream[place + 1 :]
+    return stream
+
+
+class UniformTests(SynchronousTestCase):
+    """A pipeline of one command is seen as columns, or not at all."""
+
+    def assert_taken(self, requests: list[list[bytes]], tail: bytes = b"") -> None:
+        """These requests are taken, all of them, and the tail is left."""
+        stream = b"".join(pack(*request) for request in requests)
+        pipeline = uniform_pipeline(stream + tail)
+        assert pipeline is not None, stream + tail
+        self.assertEqual(pipeline.requests(), requests)
+        self.assertEqual((pipeline.raw, pipeline.rest), (stream, tail))
+        self.assertEqual((pipeline.name, pipeline.length), (requests[0][0], len(requests)))
+        self.assertEqual(pipeline.columns, list(map(list, zip(*(request[1:] for request in requests), strict=True))))
+
+    def test_words_as_long_as_each_other_and_not(self) -> None:
+        """Of any command and any number of arguments but none."""
+        for words in (1, 2, 3, 20):
+            self.assert_taken([[b"GET", *[b"%d" % number] * words] for number in range(9)])
+            self.assert_taken([[b"nonsense", *[b"%d" % 7**number] * words] for number in range(20)])
+
+    def test_least_number(self) -> None:
+        """Six of them; the shortest chunk that is worth a look holds them, and one that is shorter does not."""
+        get = [b"GET", b"k"]
+        self.assert_taken([get] * 6)
+        self.assertIsNone(uniform_pipeline(pack(*get) * 5))
+        self.assertLessEqual(len(pack(*get) * 6), SHORTEST_PIPELINE_BYTES)
+
+    def test_partial_tail_at_every_cut(self) -> None:
+        """What a chunk cuts off is left: it begins at a request, wherever the cut is."""
+        for request in ([b"SET", b"key", b"$1"], [b"GET", b""], [b"SET", b"k", b"x" * 300]):
+            last = pack(*request)
+            for place in range(len(last)):
+                self.assert_taken([request] * 6, last[:place])
+
+    def test_trailing_grammars(self) -> None:
+        """Words, JSON and nonsense behind it are left too."""
+        for tail in (b"PING\r\n", b'{"method":"size"}\n', b"get a\n*", b"~1\r\n$1\r\na\r\n", b"*0\r\n", b"\r\n", b"+"):
+            self.assert_taken([[b"SET", b"key", b"1"]] * 6, tail)
+
+    def test_longest_word(self) -> None:
+        """A word as long as the table of headers goes is taken; one that is longer is not, and nothing is raised."""
+        self.assert_taken([[b"SET", b"k", b"x" * 2047]] * 6)
+        self.assert_taken([[b"SET", b"k", b"x" * 2047], *[[b"SET", b"k", b"y"]] * 6])
+        self.assertIsNone(uniform_pipeline(pack(b"SET", b"k", b"x" * 2048) * 6))
+        self.assertIsNone(uniform_pipeline(pack(b"SET", b"k", b"x" * 2048) + pack(b"SET", b"k", b"y") * 6))
+
+    def test_not_taken(self) -> None:
+        """Another command, another number of words, no argument, line ends in a word, lengths that are wrong."""
+        get = pack(b"GET", b"a")
+        for stream in (
+            get * 8 + pack(b"DEL", b"a"),
+            pack(b"DEL", b"a") + get * 8,
+            get * 4 + pack(b"get", b"a") + get * 4,
+            get * 4 + pack(b"GET", b"a", b"b") + get * 4,
+            pack(b"PING") * 9,
+            get * 8 + pack(b"GET", b"\r\n"),
+            get * 8 + pack(b"GET", b"\r\n*"),
+            get * 3 + pack(b"GET", b"*2\r\n$3\r\nGET\r\n") + get * 3,
+            get * 8 + b"*2\r\n$3\r\nGET\r\n$2\r\na\r\n",
+            get * 8 + b"*2\r\n$3\r\nGET\r\n$01\r\na\r\n",
+            b"*2\r\n$4\r\nGET\r\n$1\r\na\r\n" * 9,
+            b"*02\r\n$3\r\nGET\r\n$1\r\na\r\n" * 9,
+            b"GET a\r\n" * 9,
+            b"\r\n" * 99,
+            b"",
+        ):
+            self.assertIsNone(uniform_pipeline(stream), stream)
+
+    @settings(max_examples=400, deadline=None)
+    @given(pipelines(), st.one_of(st.just(b""), st.integers(1, 40), st.binary(max_size=20)))
+    def test_is_right_when_sure(self, stream: bytes, tail: bytes | int) -> None:
+        """What it takes is what the careful reader takes, and the rest begins where that stopped."""
+        stream = stream + tail if isinstance(tail, bytes) else stream[:-tail]
+        pipeline = uniform_pipeline(stream)
+        if pipeline is None:
+            return
+        careful = Multibulk(LIMIT)
+        position = 0
+        for request in pipeline.requests():
+            words, position = careful.take(stream, position)
+            self.assertEqual(words, request)
+        self.assertEqual((pipeline.raw, pipeline.rest), (stream[:position], stream[position:]))
+        self.assertEqual(pipeline.raw, b"".join(pack(*request) for request in pipeline.requests()))
+
+    @settings(max_examples=200, deadline=None)
+    @given(streams, st.integers(1, 8))
+    def test_any_bytes(self, stream: bytes, times: int) -> None:
+        """Whatever the bytes, nothing is raised, and what is taken is what the careful reader takes."""
+        pipeline = uniform_pipeline(stream * times)
+        if pipeline is not None:
+            with careful_only():
+                self.assertEqual(
+                    read([stream * times])[: pipeline.length], [array(*request) for request in pipeline.requests()]
+                )
 
 
 class MultibulkTests(SynchronousTestCase):

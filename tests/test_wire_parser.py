@@ -9,14 +9,16 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.limits import MAX_JSON_DEPTH, MAX_REQUEST_BYTES, MAX_REQUEST_ELEMENTS
-from kvstore.wire.parser import BadJSONLine, JSONLine, RequestParser, Words
+from kvstore.wire.parser import BOUNDARY, BadJSONLine, JSONLine, Request, RequestParser, Words
 from kvstore.wire.resp import pack
 from tests.wire_counting import CountingBytearray, counted
 from tests.wire_streams import (
+    RAW_TAILS,
     array,
     careful_only,
     cut_at,
     cuts,
+    described,
     json_line,
     places,
     read,
@@ -180,6 +182,69 @@ class LimitTests(SynchronousTestCase):
         header = b"*1\r\n$%d\r\n"
         self.assertEqual(RequestParser().feed(header % MAX_REQUEST_BYTES), [])
         self.assertEqual(len(RequestParser().feed(header % (MAX_REQUEST_BYTES + 1))), 1)
+
+
+class UniformTests(SynchronousTestCase):
+    """`feed_uniform`: a pipeline of one command as columns, where the parser is between requests."""
+
+    GETS = pack(b"GET", b"a") * 8
+
+    def test_between_requests(self) -> None:
+        """It is taken, again and again; the parser is where it was."""
+        parser = RequestParser()
+        for _ in range(2):
+            pipeline = parser.feed_uniform(self.GETS + b"PI")
+            assert pipeline is not None
+            self.assertEqual((pipeline.requests(), pipeline.rest), ([[b"GET", b"a"]] * 8, b"PI"))
+            self.assertEqual((parser.unread_bytes, parser.state is BOUNDARY), (0, True))
+
+    def test_inside_a_request(self) -> None:
+        """What goes on with an earlier chunk is none, whatever it looks like; `feed` takes it then."""
+        for begun in (b"*2\r\n$4\r\nECHO\r\n$200\r\n", b"ECHO ", b'{"method":', b"*", b'{"' + b"x" * 2000):
+            parser = RequestParser({}, 1000)
+            parser.feed(begun)
+            self.assertIsNone(parser.feed_uniform(self.GETS))
+            self.assertEqual(
+                described_all(parser.feed(self.GETS)), read([begun, self.GETS], 1000)[len(read([begun], 1000)) :]
+            )
+
+    def test_dead(self) -> None:
+        """After a protocol error nothing is taken."""
+        parser = RequestParser()
+        parser.feed(b"*x\r\n")
+        self.assertIsNone(parser.feed_uniform(self.GETS))
+
+    def test_limit(self) -> None:
+        """A chunk as long as the largest request is taken; in a longer one each request has to be measured."""
+        size = len(self.GETS)
+        for limit, taken in ((size - 1, False), (size, True), (size + 1, True)):
+            self.assertEqual(RequestParser({}, limit).feed_uniform(self.GETS) is not None, taken)
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.lists(st.one_of(st.just(GETS), st.just(pack(b"SET", b"key", b"1") * 7), streams), max_size=6), places)
+    def test_agrees_with_feed(self, parts: list[bytes], cut_places: list[int]) -> None:
+        """Tried before `feed` on every chunk, it changes nothing in what is read."""
+        stream = b"".join(parts)
+        chunks = cut_at(stream, cut_places)
+        self.assertEqual(read_uniform_first(chunks), read(chunks))
+
+
+def described_all(items: list[Request]) -> list[tuple[str, object]]:
+    """Items as `read` shows them."""
+    return [described(item) for item in items]
+
+
+def read_uniform_first(chunks: list[bytes]) -> list[tuple[str, object]]:
+    """As `read`, by a session's way: `feed_uniform` first, and again on what that left over."""
+    parser = RequestParser(RAW_TAILS, 1 << 20)
+    items: list[tuple[str, object]] = []
+    for chunk in chunks:
+        rest = chunk
+        while rest and (pipeline := parser.feed_uniform(rest)) is not None:
+            items += [array(*request) for request in pipeline.requests()]
+            rest = pipeline.rest
+        items += described_all(parser.feed(rest))
+    return items
 
 
 class DeathTests(SynchronousTestCase):

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import Failure, InvalidRequest, ProtocolError, RequestError, StorageFull
 from kvstore.base.reply import NULL_ARRAY, OK, PONG, JSONText, Push, Status, Verbatim
-from kvstore.wire.resp import double_text, encode, encode2, encode3, encode_error, pack
+from kvstore.wire.resp import double_text, encode, encode2, encode3, encode_error, encode_strings, pack
 
 
 class Color(enum.IntEnum):
@@ -192,6 +192,29 @@ class ReadBackTests(SynchronousTestCase):
     def test_resp2(self, reply: Any) -> None:
         """In RESP2 maps come back flat, doubles as text, truth values as integers."""
         self.assertEqual(repr(self.read(encode2(reply))), repr(as_client(flattened(reply))))
+
+
+class StringsTests(SynchronousTestCase):
+    """Many strings at once."""
+
+    @settings(deadline=None)
+    @given(st.lists(st.one_of(st.none(), st.binary(max_size=3), st.just(b"x" * 300))), st.sampled_from([2, 3]))
+    def test_as_one_by_one(self, strings: list[bytes | None], protocol: int) -> None:
+        """With nulls and without, in both versions."""
+        for some in (strings, [text for text in strings if text is not None]):
+            self.assertEqual(encode_strings(some, protocol, 10**6), b"".join(encode(text, protocol) for text in some))
+
+    def test_equally_long(self) -> None:
+        """One, or many; empty ones; with line ends inside."""
+        for some in ([], [b""], [b""] * 9, [b"a", b"b"], [b"\r\n"] * 3, [None] * 3):
+            self.assertEqual(encode_strings(some, 2, 10**6), b"".join(map(encode2, some)))
+
+    def test_limit(self) -> None:
+        """As many bytes of strings as allowed, and never one more; when they differ in length, perhaps fewer."""
+        for some in ([b"abc"] * 3, [b"abcdef", None, b"abc"]):
+            self.assertIsNone(encode_strings(some, 2, 8))
+            self.assertEqual(encode_strings(some, 2, 9), b"".join(map(encode2, some)))
+        self.assertIsNone(encode_strings([b"a", b"abc"], 2, 3))
 
 
 def as_client(reply: Any) -> Any:

@@ -12,12 +12,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
 
 import orjson
 
 from kvstore.base.limits import MAX_INTEGER_DIGITS, MAX_JSON_DEPTH
+
+_Tag = TypeVar("_Tag")
 
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 #: Words in orjson's reasons for refusing what the standard library may take, or can give a better reason for.
@@ -25,6 +27,8 @@ _LOOK_AGAIN = ("infinity", "depth", "UTF-8", "surrogate")
 _TYPES = (dict, list, tuple, str, int, float, bool, type(None))
 #: How deep a value may be nested to be written: far above what `loads` gives, far below what breaks the writers.
 _PYTHON_DEPTH = 4 * MAX_JSON_DEPTH
+#: A text as long as this cannot be nested too deep, nor hold an integer of too many digits.
+_FLAT_BYTES = 2 * MAX_JSON_DEPTH
 _NO_EXTRAS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 
@@ -42,6 +46,32 @@ def loads(text: bytes) -> Any:
     if text.count(b"[") + text.count(b"{") > MAX_JSON_DEPTH:
         _check_depth(value)
     return value
+
+
+def atoms_named(name: str, texts: Iterable[tuple[_Tag, bytes]]) -> Iterator[tuple[_Tag, Any]]:
+    """The member `name` of each text that is a JSON object and has it, if it is no array or object; for many texts.
+
+    `texts`: each with something that comes back beside its member. What `loads` refuses has no members.
+    """
+    quoted = b'"%b"' % name.encode("utf-8", "surrogatepass")
+    for tag, text in texts:
+        if quoted not in text and b"\\" not in text:  # only with an escape can the name be written in another way
+            continue
+        if text[:1] != b"{":
+            continue
+        try:
+            member = orjson.loads(text)[name] if len(text) <= _FLAT_BYTES else loads(text)[name]
+            if member.__class__ is float:  # or an integer that orjson has rounded
+                member = loads(text)[name]
+        except KeyError:
+            continue
+        except ValueError:
+            try:
+                member = loads(text)[name]
+            except (KeyError, ValueError):
+                continue
+        if member.__class__ is not dict and member.__class__ is not list:
+            yield tag, member
 
 
 def dumps(value: Any) -> bytes:

@@ -45,6 +45,10 @@ class Client:
         # WATCH: the keys watched, each with whether it existed then, and whether one of them changed since.
         self.watched: dict[bytes, bool] = {}
         self.watched_changed = False
+        self.cut_off()
+
+    def cut_off(self) -> None:
+        """There is no connection, yet or any more: keep nothing of it alive."""
         #: Drop the connection (CLIENT KILL); set by the edge. A client's own end is `closing`, so that its reply gets
         #: out.
         self.close: Callable[[], None] = lambda: None

@@ -37,6 +37,10 @@ _PIECE_BYTES = 64 * KIB
 _GATHER_BYTES = 64 * KIB
 
 
+def _nobody() -> None:
+    """Told in place of a connection that is gone."""
+
+
 @implementer(IPullProducer)
 class Outlet:
     """See the module. `turn`: whose end flushes what was gathered.
@@ -146,9 +150,10 @@ class Outlet:
         return b"".join(pieces)
 
     def stopProducing(self) -> None:
-        """The connection is lost: forget what was queued."""
+        """The connection is lost: forget what was queued, and whom to tell."""
         self._queue.clear()
         self._gathered = b""
         self.unsent_bytes = 0
         self._handing_over = 0
         self._write = None
+        self._stuck = self._drained = _nobody

@@ -161,6 +161,11 @@ class KVStoreProtocol(LineReceiver):
         """Stop or resume reading, by what the client has not taken yet; drop it past the limit."""
         settings = self.factory.settings
         unsent = self._unsent_bytes()
+        if unsent > settings.pause_reading_bytes:
+            self._outlet.flush()  # what was just gathered the client may well take; nobody would tell of it later
+            unsent = self._unsent_bytes()
+            if self._gone:
+                return
         transport: Any = self.transport
         if unsent > settings.drop_client_bytes:
             _log.warn(
@@ -216,11 +221,15 @@ class KVStoreProtocol(LineReceiver):
         transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Forget the client. Its changes that are not committed yet will be; it just does not hear of it."""
+        """Forget the client. Its changes that are not committed yet will be; it just does not hear of it.
+
+        What held it together is cut, so that it is freed now, not by the garbage collector some day: see `collector`.
+        """
         self._gone = True
         self.factory.unfinished.forget(self)
         self._session.disconnected()
         self._outlet.stopProducing()
+        self.client.cut_off()
         self.factory.server.clients.pop(self.client.identity, None)
         self.factory.protocols.pop(self.client.identity, None)
 

@@ -37,6 +37,7 @@ from kvstore.base.errors import KVStoreError, StorageFault
 from kvstore.base.limits import MOST_CLIENTS_OF_SELECT, OTHER_FILES
 from kvstore.base.syncing import best_syncer
 from kvstore.commands.context import Server
+from kvstore.edge import collector
 from kvstore.edge.compactor import Compactor, MergeProcess
 from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.protocol import KVStoreFactory
@@ -88,16 +89,24 @@ def refuse_start(reason: str) -> StartEnded:
 
 
 class KVStoreService(MultiService):
-    """One server. `reactor`: its loop. `exit_process`: called with the exit status on fail-stop.
+    """One server. `reactor`: its loop. `exit_process`: called with the exit status on fail-stop. `recovered`: called
+    when all that stays in memory is there.
 
     After `startService`: `store`, `factory`, `compactor`, `commit`, `port_numbers` (TCP ports listened on).
     """
 
-    def __init__(self, settings: Settings, reactor: Any, exit_process: Callable[[int], None] = _exit_at_once) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        exit_process: Callable[[int], None] = _exit_at_once,
+        recovered: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__()
         self.settings = settings
         self._reactor = reactor
         self._exit_process = exit_process
+        self._recovered = recovered
         self._ports: list[IListeningPort] = []
         self._trace: Trace | None = None
         self._overlapped: OverlappedWriter | None = None
@@ -120,6 +129,7 @@ class KVStoreService(MultiService):
         except (KVStoreError, OSError) as error:
             raise refuse_start(str(error)) from None
         self._assemble()
+        self._recovered()
         super().startService()
         self._starting = True
         for endpoint in self.settings.endpoints:
@@ -186,7 +196,8 @@ class KVStoreService(MultiService):
     def _choose_writer(self) -> Writer:
         settings = self.settings
         in_loop = InLoopWriter(self.store, sync=settings.sync == "always")
-        if settings.sync != "always" or settings.overlap == "never":
+        # A group at its limit is to be closed at once; with a commit in flight it could not be.
+        if settings.sync != "always" or settings.overlap == "never" or settings.group_limit:
             return in_loop
         self._overlapped = OverlappedWriter(self.store, self._reactor, best_syncer())
         if settings.overlap == "always":
@@ -377,4 +388,4 @@ def _raise_file_limit(max_clients: int) -> None:
 
 def make_tree(settings: Settings, reactor: Any) -> KVStoreService:
     """The server for these settings, not started. Opens nothing."""
-    return KVStoreService(settings, reactor)
+    return KVStoreService(settings, reactor, recovered=collector.tame)

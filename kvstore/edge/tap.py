@@ -97,7 +97,7 @@ _ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
         "group-limit",
         "0",
         partial(whole_number, least=0, most=_MOST),
-        "Most write requests in one commit, hence under one sync; 0 for any number.",
+        "Most write requests in one commit, hence under one sync, which the loop then waits for; 0 for any number.",
     ),
     (
         "project",
@@ -232,6 +232,11 @@ class Options(usage.Options):
             raise usage.UsageError(
                 f"--max-input-bytes {self['max-input-bytes']!r}: "
                 f"give at least what --max-request-bytes says, {self['max-request-bytes']}"
+            )
+        if value["group-limit"] and value["overlap"] == "always":
+            raise usage.UsageError(
+                "--group-limit and --overlap always: a commit cannot be closed at its limit while another is on its"
+                " way; leave --overlap out"
             )
         if value["keep-log"] is not None and os.path.realpath(value["keep-log"]) == os.path.realpath(value["data"]):
             raise usage.UsageError(f"--keep-log {self['keep-log']!r}: give another directory than --data")

@@ -142,12 +142,13 @@ class Execution:
             return None
         if reply is None:
             return None
-        if reply.__class__ is Status:
-            encoded: bytes = reply.wire * pipeline.length
-        elif sum(map(len, filter(None, reply))) > budget_bytes:  # type: ignore[arg-type]
-            return None
+        encoded: bytes | None
+        if isinstance(reply, Status):
+            encoded = reply.wire * pipeline.length
         else:
-            encoded = resp.encode_strings(reply, self._client.protocol)  # type: ignore[arg-type]
+            encoded = resp.encode_strings(reply, self._client.protocol, budget_bytes)
+            if encoded is None:
+                return None
         row.calls += pipeline.length
         self._client.last_command = row.name
         if row.writes:

@@ -80,7 +80,7 @@ class Session:
             pipeline = parser.feed_uniform(data)
             if pipeline is not None:
                 self._pipeline(pipeline)
-                return self.receive(pipeline.rest) if pipeline.rest else False
+                return self.receive(pipeline.rest) if pipeline.rest else self._client.queued_bytes > 0
         requests = parser.feed(data)
         if self.backlog:
             self.backlog.extend(requests)

@@ -6,8 +6,9 @@ the changed keys with their new state. So the memory needed is that of the segme
 the checkpoint, and every byte of the input is read and checked: each compaction proves that the files can be
 recovered.
 
-Segments of more than _PASS_BYTES are merged in several passes, each for its share of the keys (by a hash of the key),
-so that the memory stays bounded however much the log has grown; each pass reads all input again.
+Segments of more than some bytes (_PASS_BYTES, see there) are merged in several passes, each for its share of the keys
+(by a hash of the key), so that the memory stays bounded however much the log has grown; each pass reads all input
+again.
 
 The child only ever writes one new file under a temporary name of its own. Renaming it over the checkpoint and
 removing the segments is left to the server, which holds the lock on the directory: a child that outlives its server
@@ -52,22 +53,25 @@ class MergeJob(NamedTuple):
 
 
 class KeyState(NamedTuple):
-    """The last state of one key in the segments.
+    """The last state of a key that exists, if it is more than a value without a deadline.
 
-    `value`: None when the segments say only what its deadline is, or that it is gone. `deadline_ms`: None for none.
+    `value`: None when the segments say only what its deadline is. `deadline_ms`: None for none.
     """
 
-    exists: bool
     value: bytes | None
     deadline_ms: int | None
 
 
+#: The last state of a key in the segments: usually just its value; None when it is gone.
+_State = bytes | KeyState | None
+
 _KEEP_LOG = "--keep-log="
 
-GONE = KeyState(False, None, None)
-
-#: Bytes of segments merged in one pass. The last states of their keys take up to three times as much memory.
+#: Bytes of segments merged in one pass. The last states of their keys take up to three times as much memory. The
+#: program takes more in one pass on a machine with more memory: a sixty-fourth of it, up to the second.
 _PASS_BYTES = 32 * MIB
+_LARGEST_PASS_BYTES = 128 * MIB
+_PASSES_IN_MEMORY = 64
 
 _FREED_AT_ONCE_BYTES = 4 * MIB
 _FREEING_PAUSE_S = 0.005
@@ -79,9 +83,12 @@ class Share(NamedTuple):
     number: int
     of: int
 
-    def has(self, key: bytes) -> bool:
-        """Whether this pass is about `key`."""
-        return self.of == 1 or crc32(key) % self.of == self.number
+    def part(self, operations: Sequence[Operation]) -> Sequence[Operation]:
+        """Those of the operations that this pass is about: on its keys, and on all keys."""
+        number, of = self
+        if of == 1:
+            return operations
+        return [operation for operation in operations if len(operation) == 1 or crc32(operation[1]) % of == number]
 
 
 class Segment(NamedTuple):
@@ -99,29 +106,29 @@ class Delta:
     """
 
     def __init__(self, share: Share) -> None:
-        self.keys: dict[bytes, KeyState] = {}
+        self.keys: dict[bytes, _State] = {}
         self.flushed = False
         self.share = share
         self.time_us = 0
 
     def add(self, operations: Sequence[Operation]) -> None:
         """Take in the operations of one frame."""
-        for operation in operations:
+        keys = self.keys
+        for operation in self.share.part(operations):
             kind = operation[0]
-            if kind == b"FLUSHALL":
-                self.keys.clear()
-                self.flushed = True
-            elif not self.share.has(operation[1]):
-                continue
-            elif kind == b"SET":
-                deadline = int(operation[4]) if len(operation) == 5 else None
-                self.keys[operation[1]] = KeyState(True, operation[2], deadline)
+            if kind == b"SET":
+                plain = len(operation) == 3
+                keys[operation[1]] = operation[2] if plain else KeyState(operation[2], int(operation[4]))
             elif kind == b"DEL":
-                self.keys[operation[1]] = GONE
+                keys[operation[1]] = None
+            elif kind == b"FLUSHALL":
+                keys.clear()
+                self.flushed = True
             else:
-                before = self.keys.get(operation[1])
+                before = keys.get(operation[1])
+                value = before.value if isinstance(before, KeyState) else before
                 deadline = int(operation[2]) if kind == b"PEXPIREAT" else None
-                self.keys[operation[1]] = KeyState(True, before.value if before else None, deadline)
+                keys[operation[1]] = KeyState(value, deadline)
 
 
 def merge(disk: Disk, job: MergeJob, now_us: int, pass_bytes: int = _PASS_BYTES) -> int:
@@ -153,7 +160,9 @@ def _write_share(delta: Delta, base: File | None, writer: CheckpointWriter) -> N
     if base is not None:
         _copy_old(base, delta, writer)
     for key, state in delta.keys.items():
-        if state.exists and state.value is not None:
+        if isinstance(state, bytes):
+            writer.add(encode_set(key, state), 1)
+        elif state is not None and state.value is not None:
             writer.add(encode_set(key, state.value, state.deadline_ms), 1)
 
 
@@ -223,19 +232,18 @@ def _copy_old(file: File, delta: Delta, writer: CheckpointWriter) -> None:
         if share.of == 1 and changed.keys().isdisjoint([operation[1] for operation in operations]):
             writer.add(frame.body, len(operations))
             continue
-        mine = [operation for operation in operations if share.has(operation[1])]
-        kept = [encoded for operation in mine if (encoded := _merged(operation, changed))]
+        kept = [encoded for operation in share.part(operations) if (encoded := _merged(operation, changed))]
         writer.add(b"".join(kept), len(kept))
     reader.check_keys(keys)
 
 
-def _merged(operation: Operation, changed: dict[bytes, KeyState]) -> bytes | None:
+def _merged(operation: Operation, changed: dict[bytes, _State]) -> bytes | None:
     """The operation for a key of the old checkpoint as it is now, or None if it is gone or has a new value."""
     key = operation[1]
-    state = changed.get(key)
-    if state is None:
+    if key not in changed:
         return encode_set(key, operation[2], int(operation[4]) if len(operation) == 5 else None)
-    if state.exists and state.value is None:
+    state = changed[key]
+    if isinstance(state, KeyState) and state.value is None:
         return encode_set(key, operation[2], state.deadline_ms)
     return None
 
@@ -259,7 +267,7 @@ def main(arguments: list[str]) -> int:
                     old.append(disk.open(name))
                     files.callback(old[-1].close)
             started = time.monotonic()
-            size = merge(disk, job, time.time_ns() // 1000)
+            size = merge(disk, job, time.time_ns() // 1000, _pass_bytes())
             if archive is not None:
                 keep(disk, segments, RealDisk(archive))
             report = {"bytes": size, "seconds": round(time.monotonic() - started, 3)}
@@ -270,6 +278,11 @@ def main(arguments: list[str]) -> int:
         for file in old:
             _free(file)
     return 1 if "error" in report else 0
+
+
+def _pass_bytes() -> int:
+    memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(max(_PASS_BYTES, memory_bytes // _PASSES_IN_MEMORY), _LARGEST_PASS_BYTES)
 
 
 def _free(file: File) -> None:

@@ -84,26 +84,62 @@ def uniform_pipeline(data: bytes) -> Uniform | None:
 
     `data`: input that begins at a request; no longer than the largest request allowed.
     """
-    end = data.find(CRLF, data.find(CRLF, data.find(CRLF) + 2) + 2) + 2  # behind the name of the first command
-    count = data.count(data[:end]) if end < _SPLIT_WITHIN_BYTES else 0
-    if count < _MANY or data.count(b"\r\n*") >= count:
-        return None
-    pieces = data.split(CRLF)
-    words = _COUNTS.get(pieces[0], 0)
-    stride = 2 * words + 1
-    count = (len(pieces) - 1) // stride
-    if words < 2 or count < _MANY:
-        return None
-    used = count * stride
-    columns = [pieces[place:used:stride] for place in range(2, stride, 2)]
-    if pieces[0:used:stride].count(pieces[0]) != count or columns[0].count(pieces[2]) != count:
+    first = data.split(CRLF, 4)  # the array's header, that of the name, the name, the header of an argument
+    words = _COUNTS.get(first[0], 0)
+    if words < 2 or len(first) < 5:
         return None
     try:
-        for place, column in enumerate(columns):
-            if not _have_headers(column, pieces[2 * place + 1 : used : stride]):
-                return None
+        if first[1] != _HEADERS[len(first[2])]:
+            return None
+        return _of_one_size(data, first, words) or _of_any_size(data, first, words)
     except IndexError:  # a string longer than the table
         return None
+
+
+def _of_one_size(data: bytes, first: list[bytes], words: int) -> Uniform | None:
+    """The pipeline, if all its requests have the same lengths, as most have, and nothing follows it.
+
+    Without their heads (all up to and with the header of the first argument) all requests are of one size; so is what
+    is found between the line ends of all of them joined, if every string has the length that is expected of it. As
+    there are as many of the one as of the other, they are the same: no string can hold a look-alike.
+    """
+    bodies = data.split(CRLF.join([*first[:4], b""]))
+    count = len(bodies) - 1
+    if count < _MANY or bodies.pop(0) or len(set(map(len, bodies))) > 1:
+        return None
+    pieces = b"".join(bodies).split(CRLF)
+    stride = 2 * words - 3
+    if len(pieces) != count * stride + 1 or pieces.pop():
+        return None
+    columns = []
+    for place in range(0, stride, 2):
+        column = pieces[place::stride]
+        length = len(column[0])
+        if len(set(map(len, column))) > 1:
+            return None
+        if place and pieces[place - 1 :: stride].count(_HEADERS[length]) != count:
+            return None
+        columns.append(column)
+    if first[3] != _HEADERS[len(columns[0][0])]:
+        return None
+    return Uniform(first[2], columns, count, data, b"")
+
+
+def _of_any_size(data: bytes, first: list[bytes], words: int) -> Uniform | None:
+    """The pipeline, whatever the lengths of its arguments, and what follows it. Raises IndexError."""
+    count = data.count(CRLF.join([*first[:3], b""]))
+    if count < _MANY or data.count(b"\r\n*") > count:  # not of one command: splitting it would be for nothing
+        return None
+    pieces = data.split(CRLF)
+    stride = 2 * words + 1
+    count = (len(pieces) - 1) // stride
+    used = count * stride
+    columns = [pieces[place:used:stride] for place in range(2, stride, 2)]
+    if count < _MANY or pieces[0:used:stride].count(pieces[0]) != count or columns[0].count(pieces[2]) != count:
+        return None
+    for place, column in enumerate(columns):
+        if not _have_headers(column, pieces[2 * place + 1 : used : stride]):
+            return None
     if used == len(pieces) - 1 and not pieces[-1]:
         return Uniform(pieces[2], columns[1:], count, data, b"")
     rest = CRLF.join(pieces[used:])

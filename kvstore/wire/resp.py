@@ -68,13 +68,20 @@ def encode3(reply: Reply) -> bytes:
     return b"".join(pieces)
 
 
-def encode_strings(strings: list[bytes | None], protocol: int) -> bytes:
-    """The bytes of the replies that these strings, or nulls, are, one behind the other. `protocol`: 2 or 3."""
+def encode_strings(strings: list[bytes | None], protocol: int, limit_bytes: int) -> bytes | None:
+    """The bytes of the replies that these strings, or nulls, are, one behind the other. `protocol`: 2 or 3.
+
+    Returns None if the strings are, or might be, more than `limit_bytes` together.
+    """
     try:
         lengths = set(map(len, strings))  # type: ignore[arg-type]
     except TypeError:
+        if sum(map(len, filter(None, strings))) > limit_bytes:
+            return None
         null = NULL3 if protocol == 3 else NULL2
         return b"".join([null if text is None else b"$%d\r\n%b\r\n" % (len(text), text) for text in strings])
+    if max(lengths, default=0) * len(strings) > limit_bytes:
+        return None
     if len(lengths) == 1:
         header = b"$%d\r\n" % lengths.pop()
         return header + (CRLF + header).join(strings) + CRLF  # type: ignore[arg-type]

@@ -92,9 +92,10 @@ def headline(entry: Entry) -> dict[str, str]:
 
 
 def rate_rows(entry: Entry) -> list[list[str]]:
-    """A row for all requests of a case, and if there are several kinds one for each."""
+    """A row for all requests of a case, and if there are several kinds one for each that every turn had."""
     kinds = sorted({name.partition(".")[0] for turns in entry.turns.values() for name in turns[0] if "." in name})
-    several = [kind for kind in kinds if all(f"{kind}.per_second" in turns[0] for turns in entry.turns.values())]
+    every = [turn for turns in entry.turns.values() for turn in turns]
+    several = [kind for kind in kinds if all(f"{kind}.per_second" in turn for turn in every)]
     rows = [_rate_row(entry.title, entry.turns, "")]
     return rows + [_rate_row(f"- {kind}", entry.turns, f"{kind}.") for kind in several if len(kinds) > 1]
 

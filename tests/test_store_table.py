@@ -1,0 +1,186 @@
+"""Many strings written at once: in the table, the open commit and the log just what as many writes make."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvstore.base.errors import StorageFull
+from kvstore.store.commit import OpenCommit
+from kvstore.store.operations import decode, encode_set
+from kvstore.store.store import Store
+from kvstore.store.table import Table
+from kvstore.testing.simulated_disk import SimulatedDisk
+
+_strings = st.sampled_from([b"a", b"b", b"", b"key:1", b"key:2", b"\r\n", b"x" * 300, b"*3\r\n$3\r\nSET\r\n"])
+pairs = st.lists(st.tuples(_strings, _strings), min_size=1, max_size=12)
+
+
+def encoded(made: list[tuple[bytes, bytes]]) -> bytes:
+    """The operations, one behind the other."""
+    return b"".join(encode_set(key, value) for key, value in made)
+
+
+def write_together(table: Table, made: list[tuple[bytes, bytes]]) -> bool:
+    """Write all pairs at once, if the table can."""
+    return table.write_strings([key for key, _ in made], [value for _, value in made], encoded(made))
+
+
+class Log:
+    """Room for operations. `limit_bytes`: how much there is; `asked`: for how much it was asked."""
+
+    def __init__(self, limit_bytes: int = 2**40, unit_bytes: int = 100) -> None:
+        self._limit_bytes = limit_bytes
+        self._unit_bytes = unit_bytes
+        self.asked: list[int] = []
+
+    def reserve(self, size_bytes: int) -> int:
+        """See OpenCommit."""
+        self.asked.append(size_bytes)
+        room = -(-size_bytes // self._unit_bytes) * self._unit_bytes
+        if room > self._limit_bytes:
+            raise StorageFull("no space left on device")
+        return room
+
+
+class Change:
+    """An observer that notes."""
+
+    def __init__(self) -> None:
+        self.seen: list[bytes] = []
+
+    def changed(self, key: bytes, before: bytes | None, after: bytes | None) -> None:
+        """Note the key."""
+        self.seen.append(key)
+
+    def flushed(self) -> None:
+        """Note nothing."""
+
+
+class WriteStringsTests(SynchronousTestCase):
+    """`Table.write_strings`, beside as many times `Table.write`."""
+
+    def table(self, log: Log | None = None) -> Table:
+        """An empty one, at time 1000."""
+        return Table(lambda: 1000, OpenCommit(1, (log or Log()).reserve))
+
+    def seen(self, table: Table) -> Any:
+        """All that can be compared. The order of the values is that of KEYS."""
+        pending = table.pending
+        return (
+            list(table.values.items()), dict(table.deadlines), b"".join(pending.operations), pending.count,
+            pending.size_bytes, pending.room, set(pending.keys), pending.everything,
+        )  # fmt: skip
+
+    @settings(max_examples=200, deadline=None)
+    @given(pairs, pairs)
+    def test_as_one_by_one(self, before: list[tuple[bytes, bytes]], made: list[tuple[bytes, bytes]]) -> None:
+        """The same state, operations, count, room and keys, whatever was there before."""
+        one, many = self.table(), self.table()
+        for table in (one, many):
+            for key, value in before:
+                table.write(key, value)
+            table.pending.undo.clear()
+        for key, value in made:
+            one.write(key, value)
+        self.assertTrue(write_together(many, made))
+        self.assertEqual(self.seen(one), self.seen(many))
+        self.assertEqual(many.pending.undo, [])
+        self.assertEqual(many.pending.count, len(decode(b"".join(many.pending.operations))))
+
+    def test_no_room(self) -> None:
+        """With a byte too little there is nothing of it, and the next one finds the table as it was."""
+        made = [(b"a", b"1"), (b"b", b"2")]
+        size = len(encoded(made))
+        for limit, fits in ((size - 1, False), (size, True), (size + 1, True)):
+            table = self.table()
+            table.write(b"a", b"0")
+            pending = table.pending
+            pending.undo.clear()
+            pending.room = pending.size_bytes
+            pending.reserve = Log(pending.size_bytes + limit, unit_bytes=1).reserve
+            before = self.seen(table)
+            if fits:
+                self.assertTrue(write_together(table, made))
+                continue
+            self.assertRaises(StorageFull, write_together, table, made)
+            self.assertEqual(self.seen(table), before)
+            table.write(b"a", b"")
+            self.assertEqual(table.values, {b"a": b""})
+
+    def test_room_is_asked_for_once(self) -> None:
+        """For all of it; not at all while there is enough."""
+        log = Log()
+        table = self.table(log)
+        made = [(b"a", b"1"), (b"b", b"2"), (b"c", b"3")]
+        write_together(table, made[:2])
+        self.assertEqual(log.asked, [len(encoded(made[:2]))])
+        write_together(table, made[:1])
+        self.assertEqual(len(log.asked), 1)
+        write_together(table, made)
+        self.assertEqual(log.asked[1:], [table.pending.size_bytes])
+
+    def test_refused_while_somebody_observes(self) -> None:
+        """Nothing is done then; whoever asked has to write one by one, and the observer hears of each."""
+        table, change = self.table(), Change()
+        table.observe(change)
+        before = self.seen(table)
+        self.assertFalse(write_together(table, [(b"a", b"1")]))
+        self.assertEqual((self.seen(table), change.seen), (before, []))
+        table.forget(change)
+        self.assertTrue(write_together(table, [(b"a", b"1")]))
+
+    def test_refused_for_a_deadline(self) -> None:
+        """One of the keys has a deadline, passed or not: it has to be taken away. Others' are no matter."""
+        for deadline in (999, 1001):
+            table = self.table()
+            table.write(b"b", b"0", deadline)
+            before = self.seen(table)
+            self.assertFalse(write_together(table, [(b"a", b"1"), (b"b", b"2")]))
+            self.assertEqual(self.seen(table), before)
+            self.assertTrue(write_together(table, [(b"a", b"1"), (b"c", b"2")]))
+            self.assertEqual(table.deadlines, {b"b": deadline})
+
+    def test_undoing_what_comes_after(self) -> None:
+        """A request that fails behind it takes back its own changes and no more; the count is right."""
+        table = self.table(Log(unit_bytes=1000))
+        made = [(b"a", b"1"), (b"b", b"2")]
+        write_together(table, made)
+        before = self.seen(table)
+        table.write(b"a", b"3")
+        table.delete(b"b")
+        self.assertEqual(table.pending.count, 4)
+        table.undo_request()
+        self.assertEqual(self.seen(table), before)
+
+
+class RecoveryTests(SynchronousTestCase):
+    """What was logged in one piece is recovered as if in many."""
+
+    @settings(max_examples=50, deadline=None)
+    @given(st.lists(st.tuples(st.booleans(), pairs), min_size=1, max_size=5))
+    def test_recovered(self, made: list[tuple[bool, list[tuple[bytes, bytes]]]]) -> None:
+        """Killed after any commits: the same values, and as many entries as there were writes."""
+        disk = SimulatedDisk(record=False)
+        store = Store(disk, lambda: 0, lambda length: bytes(length))
+        count = 0
+        for together, written in made:
+            count += len(written)
+            if together:
+                self.assertTrue(write_together(store.table, written))
+            else:
+                for key, value in written:
+                    store.table.write(key, value)
+            store.table.pending.undo.clear()
+            commit = store.close_commit()
+            assert commit is not None
+            self.assertEqual((commit.operations, commit.keys), (len(written), {key for key, _ in written}))
+            store.write(commit)
+            store.sync()
+            store.settle(commit, durable=True)
+        again = Store(disk.kill(), lambda: 0, lambda length: bytes(length))
+        self.assertEqual(list(again.table.values.items()), list(store.table.values.items()))
+        self.assertEqual((store.log.entries, again.log.entries), (count, count))
