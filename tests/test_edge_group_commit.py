@@ -466,6 +466,18 @@ class GatheringTests(GroupCommitTestCase):
         self.reactor.end_turn()
         self.assertEqual([commit.keys for commit in self.writer.begun], [{b"a", b"b"}])
 
+    def test_readers_do_not_starve_writers(self) -> None:
+        """A turn that was busy but brought no other write request is the last that is waited for."""
+        for name in "abc":
+            self.write(name)
+            self.group.waiters.clear()
+            self.reactor.end_turn()
+            self.assertEqual(self.writer.begun, [])
+            self.reactor.end_turn()
+            self.assertEqual([commit.keys for commit in self.writer.begun], [{name.encode()}])
+            self.writer.finish()
+            self.writer.begun.clear()
+
     def test_everybody_waits(self) -> None:
         """Then nothing can come."""
         for name in "abc":

@@ -26,8 +26,9 @@ from kvstore.edge.writers import Writer
 from kvstore.store.store import Commit, Store
 
 #: With fewer write requests than this in the open commit the loop looks once more for sockets that are ready before it
-#: syncs: while the disk would be busy, the clients that have just been answered are about to send. If none is ready, or
-#: every client waits for this very commit, the sync begins.
+#: syncs: while the disk would be busy, the clients that have just been answered are about to send. If that brings no
+#: other write request (readers may keep the loop busy for ever), or every client waits for this very commit, the sync
+#: begins.
 _WORTH_A_SYNC = 48
 
 
@@ -79,17 +80,21 @@ class GroupCommit:
         self._clients = clients
         self._idle: list[Deferred[None]] = []
         self._begun_ns = 0
+        self._seen = 0  # write requests in the open commit when the loop last looked for more
         #: Told when the next commit is settled, once for each time that they are in it.
         self.waiters: list[Waiter] = []
         self.figures = Figures()
 
     def _end_of_turn(self) -> None:
         """Commit, unless it is worth while to look first whether more is about to come: see _WORTH_A_SYNC."""
-        requests = self._store.table.pending.requests
-        if requests < _WORTH_A_SYNC and not self._turn.was_idle and len(self.waiters) < self._clients():
-            if self._store.in_flight is None:
-                self._turn.ask_for_commit()
+        if self._store.in_flight is not None:
+            return  # the end of that asks again
+        requests, seen = self._store.table.pending.requests, self._seen
+        self._seen = requests
+        if seen < requests < _WORTH_A_SYNC and not self._turn.was_idle and len(self.waiters) < self._clients():
+            self._turn.ask_for_commit()
         else:
+            self._seen = 0
             self.commit_now()
 
     def commit_now(self, writer: Writer | None = None) -> None:
