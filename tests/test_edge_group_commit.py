@@ -18,7 +18,6 @@ from kvstore.edge.turn import Turn
 from kvstore.edge.writers import InLoopWriter
 from kvstore.store.store import Commit, Store
 from kvstore.testing.simulated_disk import SimulatedDisk
-from tests.test_edge_turn import TellingReactor
 
 
 class LateWriter:
@@ -45,19 +44,19 @@ class LateWriter:
 
 
 class FakeWaiter:
-    """Notes in `told`, shared by all, what it is told. `again`: how often it waits again, as soon as it is told."""
+    """Notes in `told`, shared by all, what it is told."""
 
-    def __init__(self, name: str, told: list[tuple[str, int]], again: bool = False) -> None:
+    clients = 1
+
+    def __init__(self, name: str, told: list[tuple[str, int]]) -> None:
         self._name = name
         self._told = told
-        self._again = again
         self.when_told: Callable[[], None] = lambda: None
 
-    def settled(self, sequence: int) -> bool:
+    def settled(self, sequence: int) -> None:
         """See `Waiter`."""
         self._told.append((self._name, sequence))
         self.when_told()
-        return self._again
 
 
 class GroupCommitTestCase(SynchronousTestCase):
@@ -98,9 +97,9 @@ class LateWriterTests(GroupCommitTestCase):
         self.writer = LateWriter(self.store)
         self.group = self.make(self.writer)
 
-    def waiter(self, name: str, again: bool = False) -> FakeWaiter:
+    def waiter(self, name: str) -> FakeWaiter:
         """A waiter for the next commit."""
-        waiter = FakeWaiter(name, self.told, again)
+        waiter = FakeWaiter(name, self.told)
         self.group.waiters.append(waiter)
         return waiter
 
@@ -157,15 +156,15 @@ class LateWriterTests(GroupCommitTestCase):
         self.assertEqual(len(self.told), 3)
 
     def test_waiting_again(self) -> None:
-        """A waiter that says so, or that asks to wait while it is told, is told of the next commit too."""
-        self.waiter("a", again=True)
+        """A waiter that asks to wait while it is told is told of the next commit too."""
+        self.waiter("a")
         other = self.waiter("b")
-        other.when_told = lambda: self.group.waiters.append(other) if len(self.told) < 4 else None
-        for _ in range(2):
+        other.when_told = lambda: self.group.waiters.append(other) if len(self.told) < 3 else None
+        for _ in range(3):
             self.change(b"k")
             self.group.commit_now()
             self.writer.finish()
-        self.assertEqual(sorted(self.told), [("a", 1), ("a", 2), ("b", 1), ("b", 2)])
+        self.assertEqual(self.told, [("a", 1), ("b", 1), ("b", 2)])
 
     def test_changes_made_while_waiters_are_told(self) -> None:
         """They go into a commit of their own, at the end of the turn."""
@@ -261,7 +260,9 @@ class InLoopWriterTests(GroupCommitTestCase):
 
 
 class NamedWriter:
-    """Says which writer was begun, and is done after so many nanoseconds of the test's clock."""
+    """Says which writer was begun, and is done after so many nanoseconds of the test's clock; heard of late if it
+    overlaps.
+    """
 
     def __init__(self, name: str, test: AdaptiveWriterTests) -> None:
         self._name = name
@@ -271,7 +272,7 @@ class NamedWriter:
     def begin(self, commit: Commit, done: Callable[[StorageFault | None], None]) -> None:
         """See `Writer`."""
         self._test.begun.append(self._name)
-        self._test.now_ns += self._test.sync_ns
+        self._test.now_ns += self._test.sync_ns + (self._test.late_ns if self.overlaps else 0)
         done(None)
 
 
@@ -284,8 +285,10 @@ class AdaptiveWriterTests(GroupCommitTestCase):
         self.begun: list[str] = []
         self.now_ns = 0
         self.sync_ns = 100_000
+        self.late_ns = 0
+        self.alone = False
         self.writer = writers.AdaptiveWriter(
-            NamedWriter("in loop", self), NamedWriter("overlapped", self), lambda: self.now_ns
+            NamedWriter("in loop", self), NamedWriter("overlapped", self), lambda: self.now_ns, lambda: self.alone
         )
         self.group = self.make(self.writer)
 
@@ -313,7 +316,7 @@ class AdaptiveWriterTests(GroupCommitTestCase):
         self.assertTrue(self.writer.overlaps)
         self.assertEqual(set(self.commits(50)), {"overlapped"})
         self.sync_ns = 100_000
-        self.commits(100)
+        self.commits(1000)
         self.assertEqual(set(self.commits(10)), {"in loop"})
 
     def test_between_fast_and_slow(self) -> None:
@@ -323,7 +326,27 @@ class AdaptiveWriterTests(GroupCommitTestCase):
         self.sync_ns = 5_000_000
         self.commits(20)
         self.sync_ns = 400_000
-        self.assertEqual(set(self.commits(100)), {"overlapped"})
+        self.commits(100)
+        self.assertTrue(self.writer.overlaps)
+
+    def test_a_busy_loop_hears_late(self) -> None:
+        """How slow syncs are, those tell that the loop waits for: one in 32."""
+        self.sync_ns = 700_000
+        self.commits(50)
+        self.assertEqual(self.commits(64).count("in loop"), 2)
+        self.sync_ns, self.late_ns = 100_000, 500_000
+        self.commits(1000)
+        self.assertEqual(set(self.commits(50)), {"in loop"})
+
+    def test_nobody_else(self) -> None:
+        """While all clients wait for the commit the loop has nothing better to do, unless the disk is surely slow."""
+        self.sync_ns = 700_000
+        self.commits(50)
+        self.alone = True
+        self.assertEqual(set(self.commits(50)), {"in loop"})
+        self.sync_ns = 5_000_000
+        self.commits(50)
+        self.assertEqual(set(self.commits(50)), {"overlapped"})
 
     def test_the_turn_knows(self) -> None:
         """The order of commit and replies follows."""
@@ -436,76 +459,42 @@ class OverlappedWriterTests(GroupCommitTestCase):
         self.assertEqual(self.reactor.getReaders(), [])
 
 
-class GatheringTests(GroupCommitTestCase):
-    """Looking once more for requests before a sync, where the reactor tells when a turn ends."""
+class WantingMoreTests(GroupCommitTestCase):
+    """Whether a commit should be larger."""
 
     def setUp(self) -> None:
-        """A reactor that tells, and three clients."""
+        """Three clients."""
         super().setUp()
-        self.reactor = TellingReactor()
-        self.turn = Turn(self.reactor)
         self.writer = LateWriter(self.store)
         self.group = GroupCommit(
             self.turn, self.store, self.writer, "always", self.faults.append, self.count_between, lambda: 3
         )
 
-    def write(self, name: str) -> None:
-        """A client's write request."""
-        self.change(name.encode())
-        self.group.waiters.append(FakeWaiter(name, self.told))
-        self.turn.ask_for_commit()
-
-    def test_as_long_as_more_comes(self) -> None:
-        """Turns that were not idle are waited for; the first idle one ends it."""
-        self.write("a")
-        self.reactor.end_turn()
-        self.write("b")
-        self.reactor.end_turn()
-        self.assertEqual(self.writer.begun, [])
-        self.reactor.was_idle = True
-        self.reactor.end_turn()
-        self.assertEqual([commit.keys for commit in self.writer.begun], [{b"a", b"b"}])
-
-    def test_readers_do_not_starve_writers(self) -> None:
-        """A turn that was busy but brought no other write request is the last that is waited for."""
-        for name in "abc":
-            self.write(name)
-            self.group.waiters.clear()
-            self.reactor.end_turn()
-            self.assertEqual(self.writer.begun, [])
-            self.reactor.end_turn()
-            self.assertEqual([commit.keys for commit in self.writer.begun], [{name.encode()}])
-            self.writer.finish()
-            self.writer.begun.clear()
-
-    def test_everybody_waits(self) -> None:
+    def test_until_everybody_has_sent(self) -> None:
         """Then nothing can come."""
-        for name in "abc":
-            self.write(name)
-        self.reactor.end_turn()
-        self.assertEqual(len(self.writer.begun), 1)
+        self.assertEqual([self.group.wants_more(arrived) for arrived in (1, 2, 3)], [True, True, False])
 
-    def test_enough(self) -> None:
-        """Enough for a sync is enough."""
+    def test_until_it_is_worth_a_sync(self) -> None:
+        """What is executed already counts too."""
         self.patch(group_commit, "_WORTH_A_SYNC", 2)
-        self.write("a")
-        self.reactor.end_turn()
-        self.assertEqual(self.writer.begun, [])
-        self.write("a")
-        self.reactor.end_turn()
-        self.assertEqual(len(self.writer.begun), 1)
+        self.assertEqual([self.group.wants_more(arrived) for arrived in (1, 2)], [True, False])
+        self.change(b"k")
+        self.assertFalse(self.group.wants_more(1))
 
-    def test_behind_one_in_flight(self) -> None:
-        """The end of that asks for the next commit; turns in between do not."""
-        self.reactor.was_idle = True
-        self.write("a")
-        self.reactor.end_turn()
-        self.reactor.was_idle = False
-        self.write("b")
-        self.reactor.end_turn()
-        self.assertFalse(self.turn.commit_asked)
+    def test_not_behind_one_in_flight(self) -> None:
+        """The next commit cannot begin anyway."""
+        self.change(b"k")
+        self.group.commit_now()
+        self.assertTrue(self.group.is_in_flight)
+        self.assertFalse(self.group.wants_more(1))
         self.writer.finish()
-        self.assertTrue(self.turn.commit_asked)
-        self.reactor.was_idle = True
-        self.reactor.end_turn()
-        self.assertEqual(len(self.writer.begun), 2)
+        self.assertTrue(self.group.wants_more(1))
+
+    def test_everyone_waits(self) -> None:
+        """A waiter may stand for several clients."""
+        two = FakeWaiter("b and c", self.told)
+        two.clients = 2
+        self.group.waiters += [two]
+        self.assertFalse(self.group.everyone_waits)
+        self.group.waiters += [FakeWaiter("a", self.told)]
+        self.assertTrue(self.group.everyone_waits)

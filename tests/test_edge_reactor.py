@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import sys
 from typing import Any
+from unittest import mock
 
+from twisted.internet import tcp
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -60,14 +63,39 @@ class TurnReactorTests(SynchronousTestCase):
         self.assertEqual(self.events[3:], [b"c"])
 
     def test_nothing_ready(self) -> None:
-        """An end that was asked for does not wait for a socket, and is told that there was none."""
-        self.reactor.callAtEndOfTurn(lambda: self.events.append(self.reactor.was_idle))
+        """An end that was asked for does not wait for a socket; how many are ready is told."""
+        self.reactor.callAtEndOfTurn(lambda: self.events.append(self.reactor.ready))
         self.reactor.doIteration(None)
         client = self.connect()
         client.sendall(b"a")
-        self.reactor.callAtEndOfTurn(lambda: self.events.append(self.reactor.was_idle))
+        self.reactor.callAtEndOfTurn(lambda: self.events.append(self.reactor.ready))
         self.reactor.doIteration(5)
-        self.assertEqual(self.events, [True, b"a", False])
+        self.assertEqual(self.events, [0, b"a", 1])
+
+    def test_looking_again(self) -> None:
+        """In the middle of the end of a turn what has come meanwhile is served, without waiting for it."""
+        one, two = self.connect(), self.connect()
+
+        def end() -> None:
+            self.events.append(self.reactor.look_again())
+            two.sendall(b"b")
+            self.events.append(self.reactor.look_again())
+
+        self.reactor.callAtEndOfTurn(end)
+        one.sendall(b"a")
+        self.reactor.doIteration(5)
+        self.assertEqual(self.events, [b"a", False, b"b", True])
+
+    def test_a_socket_that_fails(self) -> None:
+        """The protocol is told that the connection is lost; one that has nothing to say after all is let be."""
+        client = self.connect()
+        transport: Any = next(reader for reader in self.reactor.getReaders() if isinstance(reader, tcp.Server))
+        for error in (BlockingIOError(errno.EAGAIN, "nothing"), OSError(errno.ECONNRESET, "gone")):
+            transport.socket = mock.Mock(recv=mock.Mock(side_effect=error), wraps=transport.socket)
+            self.events.append(error.errno)
+            client.sendall(b"a")
+            self.reactor.doIteration(5)
+        self.assertEqual(self.events, [errno.EAGAIN, errno.ECONNRESET, "lost"])
 
     def test_asking_at_the_end(self) -> None:
         """That is for the next turn, which does not wait either."""

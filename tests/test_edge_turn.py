@@ -11,11 +11,24 @@ from kvstore.edge.turn import Turn
 
 
 class TellingReactor:
-    """A reactor that tells when a turn ends: when the test says so."""
+    """A reactor that tells when a turn ends: when the test says so.
+
+    `ready`: sockets. `coming`: what happens at each further look at the sockets.
+    """
 
     def __init__(self) -> None:
         self._at_end: list[Callable[[], None]] = []
-        self.was_idle = False
+        self.ready = 0
+        self.coming: list[Callable[[], None]] = []
+        self.looks = 0
+
+    def look_again(self) -> bool:
+        """Whether anything comes."""
+        self.looks += 1
+        if not self.coming:
+            return False
+        self.coming.pop(0)()
+        return True
 
     def callAtEndOfTurn(self, function: Callable[[], None]) -> None:
         """Keep it."""
@@ -98,12 +111,26 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(self.ends(), ["one", "two"])
         self.assertEqual(len(self.flushLoggedErrors(self.failureException)), 1)
 
-    def test_idle(self) -> None:
-        """Whether anything was ready is the reactor's to say; where it does not, nothing more is waited for."""
-        self.assertFalse(self.turn.was_idle)
-        self.reactor.was_idle = True
-        self.assertTrue(self.turn.was_idle)
-        self.assertTrue(Turn(Clock()).was_idle)
+    def test_looking_again(self) -> None:
+        """Before the end, as long as that is wanted and brings something; then what arrived is executed, once."""
+        wanted = [True, True, True, False]
+        self.turn.wants_more = lambda: wanted.pop(0)
+        self.turn.execute = lambda: self.done.append("execute")
+        self.reactor.coming = [lambda: self.done.append("came"), lambda: self.turn.ask_for_commit()]
+        self.turn.schedule()
+        self.assertEqual((self.ends(), self.reactor.looks, wanted), (["came", "execute", "commit"], 3, [False]))
+        wanted = [False]
+        self.turn.schedule()
+        self.assertEqual((self.ends(), self.reactor.looks), (["execute"], 3))
+
+    def test_a_bug_before_the_end(self) -> None:
+        """The next turn ends as ever."""
+        self.turn.execute = lambda: self.fail("planted by a test")
+        self.turn.schedule()
+        self.assertRaises(self.failureException, self.ends)
+        self.turn.execute = lambda: None
+        self.turn.ask_for_commit()
+        self.assertEqual(self.ends(), ["commit"])
 
     def test_a_reactor_that_does_not_tell(self) -> None:
         """The commit comes with callLater(0), and replies are not to be gathered."""

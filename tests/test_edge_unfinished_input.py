@@ -81,7 +81,7 @@ class UnfinishedInputTests(SynchronousTestCase):
         self.assertFalse(small.disconnecting)
         self.assertRegex(large.value(), rb"^-ERR the unfinished requests of all clients are too large.*\r\n$")
         self.assertEqual(self.factory.unfinished.total_bytes, 40_001)
-        self.assertEqual(first._session.unread_bytes, 0)
+        self.assertEqual(first.session.unread_bytes, 0)
 
     def test_the_one_that_holds_most_may_be_the_one_that_sends(self) -> None:
         """It is dropped in the middle of its own read, and what it sends after that is not looked at."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import tracemalloc
 
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import ProtocolError
 from kvstore.base.limits import MAX_HEADER_BYTES, MAX_REQUEST_ELEMENTS
-from kvstore.wire.multibulk import SHORTEST_PIPELINE_BYTES, Multibulk, split_pipeline, uniform_pipeline
+from kvstore.wire.multibulk import SHORTEST_PIPELINE_BYTES, Multibulk, split_pipeline, uniform_chunks, uniform_pipeline
 from kvstore.wire.parser import RequestParser
 from kvstore.wire.resp import pack
 from tests.wire_streams import array, careful_only, cuts, read, refused, streams
@@ -373,6 +375,60 @@ class UniformTests(SynchronousTestCase):
                 self.assertEqual(
                     read([stream * times])[: pipeline.length], [array(*request) for request in pipeline.requests()]
                 )
+
+
+class ChunksTests(SynchronousTestCase):
+    """Chunks of several clients as one pipeline: what one began another never ends."""
+
+    def test_taken(self) -> None:
+        """Of one size and not, one request in each chunk and several."""
+        sizes = [[b"k%d" % (number % 10)] for number in range(12)], [[b"k%d" % 9**number] for number in range(12)]
+        for keys in sizes:
+            requests = [pack(b"GET", *key) for key in keys]
+            for chunks, counts in (
+                (requests, [1] * 12),
+                ([b"".join(requests[:5]), *requests[5:9], b"".join(requests[9:])], [5, 1, 1, 1, 1, 3]),
+            ):
+                taken = uniform_chunks(chunks)
+                assert taken is not None
+                self.assertEqual((taken[0].columns, taken[1]), ([[key for [key] in keys]], counts))
+
+    def test_what_one_began(self) -> None:
+        """Two halves of a request, a request and a half beside a half, are nothing; so is a rest."""
+        get, set_ = pack(b"GET", b"key"), pack(b"SET", b"key", b"a longer value")
+        for request in (get, set_):
+            for cut in range(1, len(request)):
+                halves = [request[:cut], request[cut:]]
+                self.assertIsNone(uniform_chunks([*[request] * 7, *halves]))
+                self.assertIsNone(uniform_chunks([*halves, *[request] * 7]))
+                self.assertIsNone(uniform_chunks([request + halves[0], halves[1] + request, *[request] * 7]))
+                self.assertIsNone(uniform_chunks([*[request] * 7, halves[0]]))
+        self.assertIsNone(uniform_chunks([get] * 5))
+        self.assertIsNone(uniform_chunks([*[get] * 7, set_]))
+
+    @settings(max_examples=400, deadline=None)
+    @given(pipelines(), st.lists(st.integers(0, 2**16), max_size=12), st.booleans())
+    def test_is_right_when_sure(self, stream: bytes, cuts: list[int], fair: bool) -> None:
+        """A chunk that is taken is so many whole requests, as the careful reader reads them, and nothing else.
+
+        `fair`: cut between requests.
+        """
+        places = [match.start() for match in re.finditer(rb"\*", stream)] if fair else range(len(stream) + 1)
+        ends = sorted({places[cut % len(places)] for cut in cuts if places} | {0, len(stream)})
+        chunks = [stream[start:end] for start, end in itertools.pairwise(ends)]
+        taken = uniform_chunks(chunks)
+        if taken is None:
+            return
+        pipeline, counts = taken
+        requests = []
+        for chunk, count in zip(chunks, counts, strict=True):
+            careful = Multibulk(LIMIT)
+            position = 0
+            for _ in range(count):
+                words, position = careful.take(chunk, position)
+                requests.append(words)
+            self.assertEqual(position, len(chunk))
+        self.assertEqual(pipeline.requests(), requests)
 
 
 class MultibulkTests(SynchronousTestCase):

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import Failure, InvalidRequest, ProtocolError, RequestError, StorageFull
 from kvstore.base.reply import NULL_ARRAY, OK, PONG, JSONText, Push, Status, Verbatim
-from kvstore.wire.resp import double_text, encode, encode2, encode3, encode_error, encode_strings, pack
+from kvstore.wire.resp import double_text, encode, encode2, encode3, encode_each, encode_error, encode_strings, pack
 
 
 class Color(enum.IntEnum):
@@ -208,6 +208,11 @@ class StringsTests(SynchronousTestCase):
         """One, or many; empty ones; with line ends inside."""
         for some in ([], [b""], [b""] * 9, [b"a", b"b"], [b"\r\n"] * 3, [None] * 3):
             self.assertEqual(encode_strings(some, 2, 10**6), b"".join(map(encode2, some)))
+
+    def test_each(self) -> None:
+        """As encoded by itself, equally long or not."""
+        for some in ([b""], [b"a", b"b"], [b"", b"\r\n", b"x" * 300], []):
+            self.assertEqual(encode_each(some), list(map(encode2, some)))
 
     def test_limit(self) -> None:
         """As many bytes of strings as allowed, and never one more; when they differ in length, perhaps fewer."""

@@ -25,6 +25,12 @@ class Client:
     milliseconds since the epoch.
     """
 
+    __slots__ = (
+        "address", "close", "closing", "connected_ms", "identity", "last_command", "last_request_ms", "library_name",
+        "library_version", "local_address", "monitoring", "name", "poisoned", "protocol", "queued", "queued_bytes",
+        "unread_request_bytes", "unsent_reply_bytes", "watched", "watched_changed",
+    )  # fmt: skip
+
     def __init__(self, identity: int, address: str, local_address: str, connected_ms: int) -> None:
         self.identity = identity
         self.address = address

@@ -318,7 +318,7 @@ class CommandTable:
     def many(self, name: str) -> Callable[[Many], Many]:
         """Decorator: the function executes many requests of the command `name` at once.
 
-        It is given the call, the arguments in columns, and the requests as they came, or None if the name was not
+        It is given the table, the arguments in columns, and the requests as they came, or None if the name was not
         spelled as here. It does all of them or, returning None or raising RequestError, none; it must mean what the
         command means. Returns one reply for all (Status), or strings and nulls, one for each.
         """

@@ -30,6 +30,7 @@ from kvstore.commands.registry import (
     many,
     to_integer,
 )
+from kvstore.store.table import Table
 
 _SET_OPTIONS = excluding_each_other(*TIMES, b"KEEPTTL") | excluding_each_other(b"NX", b"XX") | {b"GET": frozenset()}
 _GETEX_OPTIONS = excluding_each_other(*TIMES, b"PERSIST")
@@ -57,9 +58,8 @@ def set_(call: Call, key: Key, value: bytes, *options: bytes) -> Reply:
 
 
 @many("GET")
-def get_many(call: Call, columns: list[list[bytes]], raw: bytes | None) -> list[bytes | None] | None:
+def get_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> list[bytes | None] | None:
     """As many GETs; none if a key has a deadline, or holds no string."""
-    table = call.table
     keys = columns[0]
     if len(columns) != 1 or (table.deadlines and not table.deadlines.keys().isdisjoint(keys)):
         return None
@@ -68,11 +68,11 @@ def get_many(call: Call, columns: list[list[bytes]], raw: bytes | None) -> list[
 
 
 @many("SET")
-def set_many(call: Call, columns: list[list[bytes]], raw: bytes | None) -> Status | None:
+def set_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Status | None:
     """As many SETs. Their bytes, as they came, are the operations that the log keeps."""
     if len(columns) != 2 or raw is None:
         return None
-    return OK if call.table.write_strings(columns[0], columns[1], raw) else None
+    return OK if table.write_strings(columns[0], columns[1], raw) else None
 
 
 def _set_with_options(call: Call, key: bytes, value: bytes, options: tuple[bytes, ...]) -> Reply:

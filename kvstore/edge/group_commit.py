@@ -25,18 +25,21 @@ from kvstore.edge.turn import Turn
 from kvstore.edge.writers import Writer
 from kvstore.store.store import Commit, Store
 
-#: With fewer write requests than this in the open commit the loop looks once more for sockets that are ready before it
-#: syncs: while the disk would be busy, the clients that have just been answered are about to send. If that brings no
-#: other write request (readers may keep the loop busy for ever), or every client waits for this very commit, the sync
-#: begins.
+#: With fewer write requests than this in the open commit the loop looks once more for sockets that are ready, before it
+#: executes and syncs: while the disk would be busy, the clients that have just been answered are about to send. The
+#: looking ends when a look brings nothing, or every client has sent.
 _WORTH_A_SYNC = 48
 
 
 class Waiter(Protocol):
-    """Whoever holds replies for a commit."""
+    """Whoever holds replies for a commit. `clients`: for how many clients."""
 
-    def settled(self, sequence: int) -> bool:
-        """Commits up to `sequence` are settled. Returns whether it waits for another."""
+    @property
+    def clients(self) -> int:
+        """See the class."""
+
+    def settled(self, sequence: int) -> None:
+        """Commits up to `sequence` are settled."""
 
 
 class Figures:
@@ -77,24 +80,15 @@ class GroupCommit:
         self._durable = sync_policy == "always"
         self._fault = fault
         self._between = between
-        self._clients = clients
+        self.clients = clients
         self._idle: list[Deferred[None]] = []
         self._begun_ns = 0
-        self._seen = 0  # write requests in the open commit when the loop last looked for more
         #: Told when the next commit is settled, once for each time that they are in it.
         self.waiters: list[Waiter] = []
         self.figures = Figures()
 
     def _end_of_turn(self) -> None:
-        """Commit, unless it is worth while to look first whether more is about to come: see _WORTH_A_SYNC."""
-        if self._store.in_flight is not None:
-            return  # the end of that asks again
-        requests, seen = self._store.table.pending.requests, self._seen
-        self._seen = requests
-        if seen < requests < _WORTH_A_SYNC and not self._turn.was_idle and len(self.waiters) < self._clients():
-            self._turn.ask_for_commit()
-        else:
-            self._seen = 0
+        if self._store.in_flight is None:  # else the end of that asks again
             self.commit_now()
 
     def commit_now(self, writer: Writer | None = None) -> None:
@@ -110,6 +104,27 @@ class GroupCommit:
             return
         self._begun_ns = perf_counter_ns()
         (writer or self._writer).begin(commit, lambda fault: self._done(commit, fault))
+
+    @property
+    def everyone_waits(self) -> bool:
+        """Whether all clients there are wait for the open commit."""
+        return sum(waiter.clients for waiter in self.waiters) >= self.clients()
+
+    @property
+    def is_in_flight(self) -> bool:
+        """Whether a commit is on its way to the disk."""
+        return self._store.in_flight is not None
+
+    def wants_more(self, arrived: int) -> bool:
+        """Whether the commit that the turn is about to make should be larger: see _WORTH_A_SYNC.
+
+        `arrived`: clients whose requests have come and are not executed yet.
+        """
+        return (
+            self._store.in_flight is None
+            and self._store.table.pending.requests + arrived < _WORTH_A_SYNC
+            and arrived < self.clients()
+        )
 
     def when_idle(self) -> Deferred[None]:
         """Fires when no commit is in flight, at once if none is."""
@@ -127,8 +142,7 @@ class GroupCommit:
         self._store.settle(commit, durable=self._durable)
         waiters, self.waiters = self.waiters, []
         for waiter in waiters:
-            if waiter.settled(commit.sequence):
-                self.waiters.append(waiter)
+            waiter.settled(commit.sequence)
         idle, self._idle = self._idle, []
         for waiting in idle:
             waiting.callback(None)

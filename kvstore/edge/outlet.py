@@ -49,6 +49,11 @@ class Outlet:
     `unsent_bytes`: of everything that the socket has not taken yet.
     """
 
+    __slots__ = (
+        "_drained", "_gathered", "_gathers", "_handing_over", "_queue", "_queued_bytes", "_stuck", "_transport",
+        "_turn", "_write", "is_draining",
+    )  # fmt: skip
+
     def __init__(
         self, transport: ITransport, turn: Turn, stuck: Callable[[], None], drained: Callable[[], None]
     ) -> None:
@@ -61,16 +66,25 @@ class Outlet:
         self._queue: deque[bytes | memoryview] = deque()
         self.is_draining = False
         self._handing_over = 0
-        self.unsent_bytes = 0
+        self._queued_bytes = 0
         self._write: Callable[[bytes], int] | None = None
         if isinstance(transport, tcp.Connection) and not transport.TLS:
             self._write = transport.socket.send
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether replies are written to the socket itself."""
+        return self._write is not None
+
+    @property
+    def unsent_bytes(self) -> int:
+        """See the class."""
+        return self._queued_bytes + len(self._gathered)
 
     def send(self, data: bytes) -> None:
         """Send `data` behind what was sent before. Never blocks, never raises for a lost connection."""
         if not data:
             return
-        self.unsent_bytes += len(data)
         if self.is_draining or self._write is None:
             self._enqueue(data)
         elif self._gathered:
@@ -84,9 +98,18 @@ class Outlet:
             else:
                 self.flush()
 
+    def gather(self, data: bytes) -> bool:
+        """Gather `data`, a short reply, if nothing else is on the way; returns whether it was gathered.
+
+        It is flushed by the caller, at the end of this turn.
+        """
+        if self.is_draining or self._gathered or self._write is None:
+            return False
+        self._gathered = data
+        return True
+
     def send_now(self, data: bytes) -> None:
         """As `send`, but in the middle of a burst: there is nothing to gather for."""
-        self.unsent_bytes += len(data)
         if self.is_draining or self._write is None:
             self._enqueue(data)
         elif self._gathered:
@@ -102,29 +125,37 @@ class Outlet:
             self._write_out(data)
 
     def _write_out(self, data: bytes) -> None:
-        assert self._write is not None
         try:
-            sent = self._write(data)
+            sent = self._write(data)  # type: ignore[misc]  # whoever gathers has a socket
         except OSError as error:
-            if error.errno not in _NO_ROOM:
-                self.unsent_bytes = 0
-                self._transport.abortConnection()  # it is lost; the reactor will say so in its own time
-                return
-            sent = 0
-        self.unsent_bytes -= sent
-        if sent < len(data):
-            self._enqueue(data[sent:])
-            self._stuck()
+            self._refused(data, error)
+        else:
+            if sent < len(data):
+                self._keep(data[sent:])
+
+    def _refused(self, data: bytes, error: OSError) -> None:
+        """The socket took nothing."""
+        if error.errno in _NO_ROOM:
+            self._keep(data)
+        else:
+            self._queued_bytes = 0
+            self._transport.abortConnection()  # it is lost; the reactor will say so in its own time
+
+    def _keep(self, data: bytes) -> None:
+        """The socket takes no more: keep the rest until it drains."""
+        self._enqueue(data)
+        self._stuck()
 
     def _enqueue(self, data: bytes) -> None:
         self._queue.append(data)
+        self._queued_bytes += len(data)
         if not self.is_draining:
             self.is_draining = True
             self._transport.registerProducer(self, False)
 
     def resumeProducing(self) -> None:
         """The transport has nothing left to write: hand over the next piece, or be done."""
-        self.unsent_bytes -= self._handing_over
+        self._queued_bytes -= self._handing_over
         self._handing_over = 0
         if self._queue:
             piece = self._next_piece()
@@ -153,7 +184,7 @@ class Outlet:
         """The connection is lost: forget what was queued, and whom to tell."""
         self._queue.clear()
         self._gathered = b""
-        self.unsent_bytes = 0
+        self._queued_bytes = 0
         self._handing_over = 0
         self._write = None
         self._stuck = self._drained = _nobody

@@ -28,12 +28,14 @@ from kvstore.base.errors import StorageFault
 from kvstore.base.limits import UNCOUNTED_INPUT_BYTES
 from kvstore.commands import RAW_TAILS
 from kvstore.commands.context import Call, Client, Server
+from kvstore.edge.arrivals import FEW, Arrivals
 from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.outlet import Outlet
 from kvstore.edge.settings import Settings
 from kvstore.edge.turn import Turn
 from kvstore.session.execution import Hooks
 from kvstore.session.session import Session
+from kvstore.session.together import Together
 from kvstore.wire.parser import RequestParser
 
 _log = Logger()
@@ -43,6 +45,9 @@ _TOO_MANY = b"-ERR max number of clients reached\r\n"
 @implementer(IHalfCloseableProtocol)
 class KVStoreProtocol(LineReceiver):
     """One client's connection. See the module."""
+
+    #: See `Waiter`.
+    clients = 1
 
     def __init__(self, factory: KVStoreFactory) -> None:
         self.factory: KVStoreFactory = factory
@@ -54,6 +59,10 @@ class KVStoreProtocol(LineReceiver):
         self._gone = False
         self._counted = False
         self._turn = factory.turn
+        self._arrivals = factory.arrivals
+        self._apart = factory.arrivals.apart
+        self._gathers = False
+        self._reactor = factory.turn.reactor
         self._pause_bytes = factory.settings.pause_reading_bytes
 
     def connectionMade(self) -> None:
@@ -69,50 +78,65 @@ class KVStoreProtocol(LineReceiver):
         )
         parser = RequestParser(RAW_TAILS, factory.settings.max_request_bytes)
         self.client = client
-        self._session = Session(Call(server, client), parser, factory.hooks, factory.settings.pause_reading_bytes)
-        self._outlet = Outlet(transport, factory.turn, self._slow_down, self._pump)
-        client.unread_request_bytes = lambda: self._session.unread_bytes
+        self.session = Session(Call(server, client), parser, factory.hooks, factory.settings.pause_reading_bytes)
+        self.outlet = Outlet(transport, factory.turn, self._stuck, self._drained)
+        self._gathers = factory.turn.gathers and self.outlet.is_direct
+        client.unread_request_bytes = lambda: self.session.unread_bytes
         client.unsent_reply_bytes = self._unsent_bytes
         client.close = transport.abortConnection
         server.clients[client.identity] = client
         factory.protocols[client.identity] = self
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes from the client: execute the requests they complete. Past the buffer of LineReceiver's two modes."""
-        try:
-            if self._session.receive(data) or self._counted:
-                self._counted = self.factory.unfinished.note(self, self._session.unfinished_bytes)
-        except StorageFault as fault:
-            self.factory.fault(fault)
-        else:
-            self._pump()
+        """Bytes from the client: keep them for the end of the turn, or execute what they complete.
+
+        Past the buffer of LineReceiver's two modes.
+        """
+        arrivals = self._arrivals
+        if self._gathers and (arrivals.expects_writes or self._reactor.ready >= FEW) and arrivals.add(self, data):
+            return
+        self.execute(data)
 
     rawDataReceived = dataReceived
 
-    def settled(self, sequence: int) -> bool:
+    def execute(self, data: bytes) -> None:
+        """Execute the requests that these bytes complete. Raises nothing that the client could bring about."""
+        try:
+            in_the_middle = self.session.receive(data)
+            if in_the_middle:
+                self._apart.add(self)
+                self._counted = self.factory.unfinished.note(self, self.session.unfinished_bytes)
+            elif self in self._apart:
+                self._counted = self.factory.unfinished.note(self, self.session.unfinished_bytes)
+                self._rejoin()
+        except StorageFault as fault:
+            self.factory.fault(fault)
+        else:
+            self.pump()
+
+    def settled(self, sequence: int) -> None:
         """See `Waiter`."""
         if self._gone:
-            return False
-        session = self._session
+            return
+        session = self.session
         self._waiting = False
         session.release(sequence)
         if session.held or session.backlog or session.closing or self._paused or self._input_ended:
-            self._pump()
+            self.pump()
         elif session.ready:
             try:
-                self._outlet.send_now(session.take_ready())
+                self.outlet.send_now(session.take_ready())
             except Exception:
-                self._bug()
-        return False
+                self.bug()
 
     def push(self, data: bytes) -> None:
         """Send the client something it has not asked for just now."""
         if not self._gone:
-            self._session.push(data)
-            self._outlet.send(self._session.take_ready())
+            self.session.push(data)
+            self.outlet.send(self.session.take_ready())
             self._slow_down()
 
-    def _pump(self) -> None:
+    def pump(self) -> None:
         """Send what may leave, and go on with waiting requests while there is room for their replies.
 
         Raises nothing: it also runs for this client while other clients' replies are being released.
@@ -123,15 +147,15 @@ class KVStoreProtocol(LineReceiver):
         except StorageFault as fault:
             self.factory.fault(fault)
         except Exception:
-            self._bug()
+            self.bug()
 
-    def _bug(self) -> None:
+    def bug(self) -> None:
         """Called inside the `except` of what nobody meant."""
         _log.failure("bug; client {address} is disconnected", address=self.client.address)
         self.client.close()
 
     def _send_and_go_on(self) -> None:
-        session, outlet = self._session, self._outlet
+        session, outlet = self.session, self.outlet
         if session.ready:
             outlet.send(session.take_ready())
         if session.backlog:
@@ -148,7 +172,7 @@ class KVStoreProtocol(LineReceiver):
 
     def _go_on(self) -> None:
         """Execute requests that had to wait, while there is room for their replies."""
-        session, outlet = self._session, self._outlet
+        session, outlet = self.session, self.outlet
         while session.backlog and not session.closing:
             outlet.flush()
             budget = self.factory.settings.pause_reading_bytes - self._unsent_bytes()
@@ -156,13 +180,31 @@ class KVStoreProtocol(LineReceiver):
                 break
             session.run(budget)
             outlet.send(session.take_ready())
+        self._rejoin()
+
+    def _rejoin(self) -> None:
+        """Be one of those that may be served together again, unless there is something about this client still."""
+        if not (
+            self._gone or self._paused or self._input_ended or self.outlet.is_draining or self.session.in_the_middle
+        ):
+            self._apart.discard(self)
+
+    def _stuck(self) -> None:
+        """The client does not take its replies as fast as they come."""
+        self._apart.add(self)
+        self._slow_down()
+
+    def _drained(self) -> None:
+        """It has taken them."""
+        self._rejoin()
+        self.pump()
 
     def _slow_down(self) -> None:
         """Stop or resume reading, by what the client has not taken yet; drop it past the limit."""
         settings = self.factory.settings
         unsent = self._unsent_bytes()
         if unsent > settings.pause_reading_bytes:
-            self._outlet.flush()  # what was just gathered the client may well take; nobody would tell of it later
+            self.outlet.flush()  # what was just gathered the client may well take; nobody would tell of it later
             unsent = self._unsent_bytes()
             if self._gone:
                 return
@@ -172,15 +214,18 @@ class KVStoreProtocol(LineReceiver):
                 "client {address} dropped: {unsent} bytes of replies not taken, more than --drop-client-bytes {limit}",
                 address=self.client.address, unsent=unsent, limit=settings.drop_client_bytes,
             )  # fmt: skip
+            self._apart.add(self)
             self._gone = True  # as good as: what others' requests still push to it (MONITOR) is not worth a line each
             transport.abortConnection()
             return
-        pause = bool(self._session.backlog) or unsent > settings.pause_reading_bytes
+        pause = bool(self.session.backlog) or unsent > settings.pause_reading_bytes
         if pause and not self._paused:
             self._paused = True
+            self._apart.add(self)
             transport.pauseProducing()
         elif self._paused and not pause:
             self._paused = False
+            self._rejoin()
             if not self._input_ended:
                 transport.resumeProducing()
 
@@ -193,27 +238,30 @@ class KVStoreProtocol(LineReceiver):
             " {all}, more than --max-input-bytes {limit}",
             address=self.client.address, held=held_bytes, all=all_bytes, limit=limit,
         )  # fmt: skip
-        self._session.refuse_rest(
+        self.session.refuse_rest(
             "the unfinished requests of all clients are too large, and yours is the largest; nothing of it was done,"
             " send it again later or in parts"
         )
-        self._pump()
+        self._apart.add(self)
+        self.pump()
 
     def _unsent_bytes(self) -> int:
-        return self._outlet.unsent_bytes + self._session.held_bytes
+        return self.outlet.unsent_bytes + self.session.held_bytes
 
     def _end(self) -> None:
         """Close, if all replies have left and no request is to be executed any more."""
-        session = self._session
-        self._outlet.flush()
-        if not (session.held or self._outlet.unsent_bytes) and (session.closing or not session.backlog):
+        session = self.session
+        self.outlet.flush()
+        if not (session.held or self.outlet.unsent_bytes) and (session.closing or not session.backlog):
             transport: Any = self.transport
             transport.loseConnection()
 
     def readConnectionLost(self) -> None:
         """The client will send no more; it may still be reading: close when it has its replies."""
+        self._arrivals.execute_for(self)
         self._input_ended = True
-        self._pump()
+        self._apart.add(self)
+        self.pump()
 
     def writeConnectionLost(self) -> None:
         """The client reads no more."""
@@ -225,10 +273,12 @@ class KVStoreProtocol(LineReceiver):
 
         What held it together is cut, so that it is freed now, not by the garbage collector some day: see `collector`.
         """
+        self._arrivals.execute_for(self)
         self._gone = True
+        self._apart.discard(self)
         self.factory.unfinished.forget(self)
-        self._session.disconnected()
-        self._outlet.stopProducing()
+        self.session.disconnected()
+        self.outlet.stopProducing()
         self.client.cut_off()
         self.factory.server.clients.pop(self.client.identity, None)
         self.factory.protocols.pop(self.client.identity, None)
@@ -302,6 +352,7 @@ class KVStoreFactory(Factory):
         self.hooks = hooks
         self.fault = fault
         self.protocols: dict[int, KVStoreProtocol] = {}
+        self.arrivals = Arrivals(turn, commit, Together(server, hooks), fault, settings.max_request_bytes)
         self.unfinished = Unfinished(settings.max_input_bytes)
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:

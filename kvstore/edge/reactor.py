@@ -26,7 +26,7 @@ from typing import Any
 
 from twisted.internet import tcp, unix
 from twisted.internet.epollreactor import EPollReactor
-from twisted.internet.main import installReactor
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST, installReactor
 from twisted.python import log
 
 #: Transports of accepted connections. Their doRead is a recv and a call of the protocol's dataReceived.
@@ -38,8 +38,8 @@ class TurnReactor(EPollReactor):
 
     def __init__(self) -> None:
         self._at_end: list[Callable[[], None]] = []
-        #: Whether nothing at all was ready in this turn.
-        self.was_idle = True
+        #: How many sockets were ready when the loop last looked.
+        self.ready = 0
         super().__init__()
 
     def callAtEndOfTurn(self, function: Callable[[], None]) -> None:
@@ -59,23 +59,39 @@ class TurnReactor(EPollReactor):
             if error.errno == errno.EINTR:
                 return
             raise
-        self.was_idle = not events
+        self._serve(events)
+        if self._at_end:
+            self._end_turn()
+
+    def look_again(self) -> bool:
+        """Serve the sockets that have become ready meanwhile, in the middle of the end of a turn; were there any?"""
+        events = self._poller.poll(0, len(self._selectables))
+        self._serve(events)
+        return bool(events)
+
+    def _serve(self, events: list[tuple[int, int]]) -> None:
+        self.ready = len(events)
         find = self._selectables.get
         for descriptor, event in events:
             selectable = find(descriptor)
             if event == EPOLLIN and selectable.__class__ in _CONNECTIONS:
-                why: Any
                 try:
-                    why = selectable.doRead()
+                    data = selectable.socket.recv(selectable.bufferSize)
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    self._disconnectSelectable(selectable, CONNECTION_LOST, True)
+                    continue
+                if not data:
+                    self._disconnectSelectable(selectable, CONNECTION_DONE, True)
+                    continue
+                try:
+                    selectable.protocol.dataReceived(data)
                 except BaseException as error:
                     log.err()
-                    why = error
-                if why:
-                    self._disconnectSelectable(selectable, why, True)
+                    self._disconnectSelectable(selectable, error, True)
             elif selectable is not None:
                 log.callWithLogger(selectable, self._doReadOrWrite, selectable, descriptor, event)
-        if self._at_end:
-            self._end_turn()
 
     doIteration = doPoll
 

@@ -202,7 +202,7 @@ class KVStoreService(MultiService):
         self._overlapped = OverlappedWriter(self.store, self._reactor, best_syncer())
         if settings.overlap == "always":
             return self._overlapped
-        return AdaptiveWriter(in_loop, self._overlapped, perf_counter_ns)
+        return AdaptiveWriter(in_loop, self._overlapped, perf_counter_ns, lambda: self.commit.everyone_waits)
 
     def _start_merge(self, job: MergeJob, said: Callable[[str], None], ended: Callable[[str], None]) -> MergeProcess:
         settings = self.settings

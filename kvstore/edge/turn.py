@@ -1,7 +1,7 @@
 """The end of a turn of the loop: what all the sockets that were ready have asked for is done together.
 
-The open commit goes to the disk, and the replies leave, in the order that lets the disk, the clients and the loop work
-at the same time:
+What has arrived is executed (see `arrivals`), the open commit goes to the disk, and the replies leave, in the order
+that lets the disk, the clients and the loop work at the same time:
 
 | the writer | order | meanwhile |
 |---|---|---|
@@ -15,7 +15,7 @@ only the commit waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from twisted.logger import Logger
@@ -33,45 +33,58 @@ class Gatherer(Protocol):
 class Turn:
     """See the module. `reactor`: with `callAtEndOfTurn`, or at least callLater.
 
+    At each end: `wants_more`: whether to look first for sockets that have become ready meanwhile; `execute`: executes
+    what has arrived and was kept.
+
     `commit`: closes the open commit and puts it on its way; called at the end of each turn that asked for it.
     `commit_first`: whether that comes before the replies. `gathers`: whether replies are to be gathered.
     """
 
     def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
+        self.reactor = reactor
         at_end = getattr(reactor, "callAtEndOfTurn", None)
         self.gathers = at_end is not None
         self._call: Callable[[Callable[[], None]], Any] = at_end or (lambda function: reactor.callLater(0, function))
         self._scheduled = False
         self._gathered: list[Gatherer] = []
         self.commit_asked = False
+        self._look_again: Callable[[], bool] = getattr(reactor, "look_again", lambda: False)
+        self.wants_more: Callable[[], bool] = lambda: False
+        self.execute: Callable[[], None] = lambda: None
         self.commit: Callable[[], None] = lambda: None
         self.commit_first: Callable[[], bool] = lambda: False
-
-    @property
-    def was_idle(self) -> bool:
-        """Whether no socket was ready in this turn; True where that is not known."""
-        return not self.gathers or bool(self._reactor.was_idle)
 
     def ask_for_commit(self) -> None:
         """There are changes: commit them at the end of this turn; asked for at its end, of the next."""
         if not self.commit_asked:
             self.commit_asked = True
-            self._schedule()
+            self.schedule()
 
     def gather(self, gatherer: Gatherer) -> None:
         """Flush `gatherer` at the end of this turn. To be called once a turn for each."""
         self._gathered.append(gatherer)
         if not self._scheduled:
-            self._schedule()
+            self.schedule()
 
-    def _schedule(self) -> None:
+    def gather_all(self, gatherers: Iterable[Gatherer]) -> None:
+        """Flush those at the end of this turn."""
+        self._gathered.extend(gatherers)
+        if not self._scheduled:
+            self.schedule()
+
+    def schedule(self) -> None:
+        """Have this turn's end noticed."""
         if not self._scheduled:
             self._scheduled = True
             self._call(self._end)
 
     def _end(self) -> None:
-        self._scheduled = False
+        try:
+            while self.wants_more() and self._look_again():
+                pass
+            self.execute()
+        finally:
+            self._scheduled = False
         if self._gathered and not (self.commit_asked and self.commit_first()):
             self._flush()
         if self.commit_asked:

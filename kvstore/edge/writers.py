@@ -25,8 +25,11 @@ from kvstore.store.store import Commit, Store
 #: Syncs that take longer than the first, on the average of about so many commits, are overlapped, until they take less
 #: than the second.
 _SLOW_SYNC_NS = 500_000
-_FAST_SYNC_NS = 250_000
+_FAST_SYNC_NS = 350_000
 _AVERAGE_OF_COMMITS = 16
+#: See `AdaptiveWriter`.
+_SURELY_SLOW_NS = 1_000_000
+_PROBE_EVERY = 32
 
 Done = Callable[[StorageFault | None], None]
 
@@ -127,24 +130,44 @@ class OverlappedWriter:
 class AdaptiveWriter:
     """Waits in the loop while syncs are fast, and overlaps them once they are slow.
 
-    `now_ns`: a steady clock, in nanoseconds. While syncs overlap, their time is taken when the loop hears of their end:
-    a busy loop hears late, so it returns to waiting only when even that is fast.
+    `now_ns`: a steady clock, in nanoseconds. `nobody_else`: whether all clients there are wait for the open commit.
+
+    A busy loop hears late of the end of a sync that it overlaps: that time says only how long it took at most. Where
+    this leaves the matter open (_SURELY_SLOW_NS) a sync is waited for in the loop now and then, and always when nobody
+    else could be served meanwhile.
     """
 
-    def __init__(self, in_loop: Writer, overlapped: Writer, now_ns: Callable[[], int]) -> None:
+    def __init__(
+        self, in_loop: Writer, overlapped: Writer, now_ns: Callable[[], int], nobody_else: Callable[[], bool]
+    ) -> None:
         self._in_loop = in_loop
         self._overlapped = overlapped
         self._now_ns = now_ns
+        self._nobody_else = nobody_else
         self._average_ns = 0.0
+        self._since_probe = 0
         self.overlaps = False
 
     def begin(self, commit: Commit, done: Done) -> None:
         """See `Writer`."""
         began_ns = self._now_ns()
+        overlapped = self.overlaps and not self._probes()
 
         def ended(fault: StorageFault | None) -> None:
-            self._average_ns += (self._now_ns() - began_ns - self._average_ns) / _AVERAGE_OF_COMMITS
-            self.overlaps = self._average_ns > (_FAST_SYNC_NS if self.overlaps else _SLOW_SYNC_NS)
+            took_ns = self._now_ns() - began_ns
+            if not overlapped or max(took_ns, self._average_ns) > _SURELY_SLOW_NS:
+                self._average_ns += (took_ns - self._average_ns) / _AVERAGE_OF_COMMITS
+                self.overlaps = self._average_ns > (_FAST_SYNC_NS if self.overlaps else _SLOW_SYNC_NS)
             done(fault)
 
-        (self._overlapped if self.overlaps else self._in_loop).begin(commit, ended)
+        (self._overlapped if overlapped else self._in_loop).begin(commit, ended)
+
+    def _probes(self) -> bool:
+        """Whether to wait for this sync in the loop, though syncs are being overlapped."""
+        if self._average_ns > _SURELY_SLOW_NS:
+            return False
+        self._since_probe += 1
+        if self._since_probe < _PROBE_EVERY and not self._nobody_else():
+            return False
+        self._since_probe = 0
+        return True

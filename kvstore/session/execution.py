@@ -27,6 +27,7 @@ from kvstore.commands import dispatch
 from kvstore.commands.context import Call
 from kvstore.commands.registry import IMMEDIATE, VERB, Command, Scope, shorten
 from kvstore.commands.registry import table as commands
+from kvstore.store.table import Table
 from kvstore.wire import jsonlines, resp
 from kvstore.wire.multibulk import Uniform
 from kvstore.wire.parser import BadJSONLine, JSONLine, Words
@@ -134,13 +135,8 @@ class Execution:
         `budget_bytes`: for all replies together; past it, None. Raises StorageFault.
         """
         row = self.plain_rows().get(pipeline.name)
-        if row is None or row.many is None or (row.writes and self._hooks.request_limit != Hooks.NO_LIMIT):
-            return None
-        try:
-            reply = row.many(self._call, pipeline.columns, pipeline.raw if pipeline.name == row.wire_name else None)
-        except RequestError:  # the disk is full: each request is told so
-            return None
-        if reply is None:
+        reply = None if row is None else columns_reply(row, self._table, pipeline, self._hooks)
+        if row is None or reply is None:
             return None
         encoded: bytes | None
         if isinstance(reply, Status):
@@ -314,6 +310,19 @@ class Execution:
         if row is None:
             raise InvalidRequest(f"unknown method '{shorten(method.encode('utf-8', 'surrogatepass'))}'; try help")
         return row
+
+
+def columns_reply(row: Command, table: Table, pipeline: Uniform, hooks: Hooks) -> Status | list[bytes | None] | None:
+    """Execute a pipeline of the command `row`: one reply for all requests, or one for each.
+
+    Returns None, having done nothing, if each request has to be run alone. Raises StorageFault.
+    """
+    if row.many is None or (row.writes and hooks.request_limit != Hooks.NO_LIMIT):
+        return None
+    try:
+        return row.many(table, pipeline.columns, pipeline.raw if pipeline.name == row.wire_name else None)
+    except RequestError:  # the disk is full: each request is told so
+        return None
 
 
 def _answers_json(request: list[bytes], row: Command | None) -> bool:

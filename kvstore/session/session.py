@@ -37,9 +37,14 @@ class Session:
     closed when all replies have left.
     """
 
+    __slots__ = (
+        "_budget_bytes", "_call", "_execution", "_hooks", "_parser", "_server", "_store", "_table", "backlog", "client",
+        "closing", "held", "held_bytes", "ready",
+    )  # fmt: skip
+
     def __init__(self, call: Call, parser: RequestParser, hooks: Hooks, budget_bytes: int) -> None:
         self._call = call
-        self._client = call.client
+        self.client = call.client
         self._server = call.server
         self._store = call.store
         self._table = call.table
@@ -61,7 +66,13 @@ class Session:
     @property
     def unfinished_bytes(self) -> int:
         """About the bytes of memory of what the client began and did not end."""
-        return self._parser.memory_bytes + self._client.queued_bytes
+        return self._parser.memory_bytes + self.client.queued_bytes
+
+    @property
+    def in_the_middle(self) -> bool:
+        """See what `receive` returns."""
+        parser = self._parser
+        return parser.state is not BOUNDARY or self.client.queued is not None or self.closing or bool(self.backlog)
 
     @property
     def waits_for(self) -> int:
@@ -71,16 +82,17 @@ class Session:
     def receive(self, data: bytes) -> bool:
         """Take in bytes from the client and execute the requests they complete. Raises StorageFault.
 
-        Returns whether the client has begun something that it did not end (see `unfinished_bytes`).
+        Returns whether the client is in the middle of something now: it has begun a request or a MULTI block and not
+        ended it (see `unfinished_bytes`), has requests waiting, or is to be closed.
         """
         if self.closing:
-            return False
+            return True
         parser = self._parser
         if len(data) >= SHORTEST_PIPELINE_BYTES and not self.backlog:
             pipeline = parser.feed_uniform(data)
             if pipeline is not None:
                 self._pipeline(pipeline)
-                return self.receive(pipeline.rest) if pipeline.rest else self._client.queued_bytes > 0
+                return self.receive(pipeline.rest) if pipeline.rest else self.in_the_middle
         requests = parser.feed(data)
         if self.backlog:
             self.backlog.extend(requests)
@@ -89,8 +101,8 @@ class Session:
         elif requests:
             self._batch(requests, self._budget_bytes)
         else:  # part of a request: the client is slow, not idle
-            self._client.last_request_ms = self._server.recent_ms
-        return parser.state is not BOUNDARY or self._client.queued_bytes > 0
+            self.client.last_request_ms = self._server.recent_ms
+        return self.in_the_middle
 
     def run(self, budget_bytes: int) -> None:
         """Execute the backlog until its replies pass `budget_bytes`. Raises StorageFault."""
@@ -116,7 +128,7 @@ class Session:
 
     def push(self, data: bytes) -> None:
         """Send something unasked (MONITOR), behind the replies so far."""
-        self._deliver(data, 0)
+        self.deliver(data, 0)
 
     def refuse_rest(self, text: str) -> None:
         """Take no more from this client: forget what it began, tell it why behind the replies so far, and close."""
@@ -126,7 +138,7 @@ class Session:
         self._parser.abandon()
         self.backlog.clear()
         dispatch.release(self._call)
-        self._deliver(jsonlines.encode_error(error) if in_json_line else resp.encode_error(error), 0)
+        self.deliver(jsonlines.encode_error(error) if in_json_line else resp.encode_error(error), 0)
 
     def disconnected(self) -> None:
         """The client is gone: let go of everything it held on to."""
@@ -138,7 +150,7 @@ class Session:
 
     def _one(self, request: Any) -> bool:
         """Execute a request that came alone if it is one for `Execution.run`, and return whether it is. Most are."""
-        client, execution = self._client, self._execution
+        client, execution = self.client, self._execution
         if request.__class__ is not list or client.queued is not None or self._hooks.watchers:
             return False
         row = execution.plain.get(request[0])
@@ -150,7 +162,7 @@ class Session:
         client.last_request_ms = self._server.recent_ms
         self._server.requests_executed += 1
         if execution.needed or self.held:
-            self._deliver(reply, execution.needed)
+            self.deliver(reply, execution.needed)
         else:
             self.ready.append(reply)
         if client.closing:
@@ -169,7 +181,7 @@ class Session:
 
     def _batch(self, requests: Iterable[Any], budget_bytes: int) -> None:
         """Execute requests until there are none, the client is to be closed, or the replies pass the budget."""
-        client, execution = self._client, self._execution
+        client, execution = self.client, self._execution
         execution.needed = 0
         run, rows = execution.run, execution.plain_rows()
         out: list[bytes] = []
@@ -200,10 +212,10 @@ class Session:
         """So many requests were executed; keep their replies until they may leave."""
         server = self._server
         server.requests_executed += count
-        self._client.last_request_ms = server.recent_ms
-        self._deliver(replies, self._execution.needed)
+        self.client.last_request_ms = server.recent_ms
+        self.deliver(replies, self._execution.needed)
 
-    def _deliver(self, data: bytes, needed: int) -> None:
+    def deliver(self, data: bytes, needed: int) -> None:
         """Keep replies until they may leave: when commit `needed`, and all replies before, are settled."""
         if not data:
             return

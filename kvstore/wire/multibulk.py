@@ -30,6 +30,7 @@ where this takes 0.6.
 from __future__ import annotations
 
 import re
+from operator import methodcaller
 from typing import NamedTuple
 
 from kvstore.base.errors import ProtocolError
@@ -56,6 +57,9 @@ _MANY = 6
 _SPLIT_WITHIN_BYTES = 4 * KIB
 
 
+_ENDS_LINE = methodcaller("endswith", CRLF)
+_COUNT_LINES = methodcaller("count", CRLF)
+
 #: A shorter chunk holds no pipeline worth looking for: fewer than _MANY of the shortest requests for a key.
 SHORTEST_PIPELINE_BYTES = (_MANY + 1) * len(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n")
 
@@ -65,7 +69,7 @@ class Uniform(NamedTuple):
 
     `name`: the command's, as it was sent. `columns`: all first arguments, all second ones, and so on; each of
     `length` words. `raw`: the bytes of these requests; every length in them is written in the shortest way. `rest`:
-    the bytes behind them, which begin at a request.
+    the bytes behind them, which begin at a request. `one_size`: whether all requests are known to be of one size.
     """
 
     name: bytes
@@ -73,6 +77,7 @@ class Uniform(NamedTuple):
     length: int
     raw: bytes
     rest: bytes
+    one_size: bool
 
     def requests(self) -> list[list[bytes]]:
         """The requests one by one, as `split_pipeline` gives them."""
@@ -94,6 +99,30 @@ def uniform_pipeline(data: bytes) -> Uniform | None:
         return _of_one_size(data, first, words) or _of_any_size(data, first, words)
     except IndexError:  # a string longer than the table
         return None
+
+
+def uniform_chunks(chunks: list[bytes]) -> tuple[Uniform, list[int]] | None:
+    """Chunks of several clients as one pipeline, if each holds whole requests of one command and nothing else.
+
+    `chunks`: each begins at a request, and is no longer than the largest request allowed. Returns the pipeline and how
+    many requests each chunk holds, or None.
+    """
+    data = b"".join(chunks)
+    pipeline = uniform_pipeline(data)
+    if pipeline is None or pipeline.rest:
+        return None
+    if pipeline.length == len(chunks) and pipeline.one_size and len(set(map(len, chunks))) == 1:
+        return pipeline, [1] * len(chunks)
+    # Where requests are of one size, so are the steps between them; else a chunk has to hold the lines of whole ones.
+    if pipeline.one_size:
+        step, sizes = len(data) // pipeline.length, list(map(len, chunks))
+    elif all(map(_ENDS_LINE, chunks)):
+        step, sizes = 2 * len(pipeline.columns) + 3, list(map(_COUNT_LINES, chunks))
+    else:
+        return None
+    if any(size % step for size in sizes):
+        return None
+    return pipeline, [size // step for size in sizes]
 
 
 def _of_one_size(data: bytes, first: list[bytes], words: int) -> Uniform | None:
@@ -122,7 +151,7 @@ def _of_one_size(data: bytes, first: list[bytes], words: int) -> Uniform | None:
         columns.append(column)
     if first[3] != _HEADERS[len(columns[0][0])]:
         return None
-    return Uniform(first[2], columns, count, data, b"")
+    return Uniform(first[2], columns, count, data, b"", True)
 
 
 def _of_any_size(data: bytes, first: list[bytes], words: int) -> Uniform | None:
@@ -141,9 +170,9 @@ def _of_any_size(data: bytes, first: list[bytes], words: int) -> Uniform | None:
         if not _have_headers(column, pieces[2 * place + 1 : used : stride]):
             return None
     if used == len(pieces) - 1 and not pieces[-1]:
-        return Uniform(pieces[2], columns[1:], count, data, b"")
+        return Uniform(pieces[2], columns[1:], count, data, b"", False)
     rest = CRLF.join(pieces[used:])
-    return Uniform(pieces[2], columns[1:], count, data[: len(data) - len(rest)], rest)
+    return Uniform(pieces[2], columns[1:], count, data[: len(data) - len(rest)], rest, False)
 
 
 def _have_headers(words: list[bytes], headers: list[bytes]) -> bool:

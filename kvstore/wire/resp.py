@@ -88,6 +88,15 @@ def encode_strings(strings: list[bytes | None], protocol: int, limit_bytes: int)
     return b"".join([b"$%d\r\n%b\r\n" % (len(text), text) for text in strings])  # type: ignore[arg-type,str-format]
 
 
+def encode_each(strings: list[bytes]) -> list[bytes]:
+    """The bytes of each of the replies that these strings are."""
+    lengths = set(map(len, strings))
+    if len(lengths) == 1:
+        header = b"$%d\r\n" % lengths.pop()
+        return [header + text + CRLF for text in strings]
+    return [b"$%d\r\n%b\r\n" % (len(text), text) for text in strings]
+
+
 def encode_error(error: RequestError | ProtocolError) -> bytes:
     """An error reply, `-CODE text`; line breaks in the text become spaces, as in Redis."""
     return b"-%b\r\n" % str(error).translate(_LINE_BREAKS).encode("utf-8", "backslashreplace")

@@ -1,0 +1,119 @@
+"""Requests of many clients that came in one turn of the loop, executed at once.
+
+A client that waits for each reply before it asks again sends no pipeline, but the clients of one turn are one together:
+as many GETs, or SETs, one behind the other. So they take the way of a pipeline (`Execution.run_many`): a few passes at
+C speed over all of them, instead of some steps of Python for each.
+
+It is as if they had executed one after the other. All of them were on their way at the same time, so any order is as
+good; each client's own requests keep theirs.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate, repeat
+
+from kvstore.base.limits import MIB
+from kvstore.base.reply import Status
+from kvstore.commands.context import Server
+from kvstore.commands.registry import Command
+from kvstore.commands.registry import table as commands
+from kvstore.session.execution import Hooks, columns_reply
+from kvstore.session.session import Session
+from kvstore.wire import resp
+from kvstore.wire.multibulk import CRLF, Uniform, uniform_chunks
+
+#: Strings that are more than this together are read one client after the other, as far as each has room for replies.
+_MOST_BYTES = 1 * MIB
+
+
+class Together:
+    """See the module; one for the whole server."""
+
+    def __init__(self, server: Server, hooks: Hooks) -> None:
+        self._server = server
+        self._store = server.store
+        self._table = server.store.table
+        self._hooks = hooks
+
+    def row_of(self, chunk: bytes) -> Command | None:
+        """The command for which chunks that begin like this one can be executed together, if there is one."""
+        head = chunk.split(CRLF, 3)
+        row = commands.plain.get(head[2]) if len(head) > 3 else None
+        return None if row is None or row.many is None or self._hooks.watchers else row
+
+    def execute(self, row: Command, sessions: list[Session], chunks: list[bytes]) -> list[bytes] | None:
+        """Execute each chunk as the input of the session at its place.
+
+        `row`: see `row_of`. `sessions`: none is in the middle of something. Returns the replies that may leave now, one
+        string for each session; or none at all if they are kept in the sessions; None, having done nothing, if the
+        chunks have to be taken one by one. Raises StorageFault.
+        """
+        taken = uniform_chunks(chunks)
+        if taken is None:
+            return None
+        pipeline, counts = taken
+        reply = columns_reply(row, self._table, pipeline, self._hooks)
+        if reply is None:
+            return None
+        replies: list[bytes] | None
+        if isinstance(reply, Status):
+            self._change(sessions, counts, reply)
+            replies = []
+        else:
+            replies = self._read(sessions, pipeline, counts, reply)
+            if replies is None:
+                return None
+        row.calls += pipeline.length
+        self._server.requests_executed += pipeline.length
+        now_ms, name = self._server.recent_ms, row.name
+        for session in sessions:
+            client = session.client
+            client.last_command = name
+            client.last_request_ms = now_ms
+        return replies
+
+    def close_if_full(self) -> None:
+        """Close the open commit if it is as large as one may be. To be called when whoever waits for it is known."""
+        if self._table.pending.size_bytes > self._hooks.size_limit:
+            self._hooks.commit_now()
+
+    def _change(self, sessions: list[Session], counts: list[int], reply: Status) -> None:
+        """All requests have changed something: their replies wait for the open commit."""
+        pending = self._table.pending
+        pending.requests += sum(counts)
+        sequence = pending.sequence
+        for session, count in zip(sessions, counts, strict=True):
+            data = reply.wire * count
+            session.held.append((sequence, data))
+            session.held_bytes += len(data)
+
+    def _read(
+        self, sessions: list[Session], pipeline: Uniform, counts: list[int], strings: list[bytes | None]
+    ) -> list[bytes] | None:
+        """All requests have read one key each. Returns as `execute`."""
+        if sum(map(len, filter(None, strings))) > _MOST_BYTES:
+            return None
+        replies = self._encode(sessions, counts, strings)
+        needed: list[int] = []
+        keys = pipeline.columns[0]
+        if self._store.commit_for_keys(keys):
+            needed = list(map(self._store.commit_for_key, keys))
+        if pipeline.length > len(sessions):
+            slices = [slice(end - count, end) for end, count in zip(accumulate(counts), counts, strict=True)]
+            replies = [b"".join(replies[part]) for part in slices]
+            if needed:
+                needed = [max(needed[part]) for part in slices]
+        if not needed and not any(session.held for session in sessions):
+            return replies
+        for session, data, commit in zip(sessions, replies, needed or repeat(0), strict=False):
+            session.deliver(data, commit)
+        return []
+
+    def _encode(self, sessions: list[Session], counts: list[int], strings: list[bytes | None]) -> list[bytes]:
+        """The reply to each request."""
+        if None not in strings:
+            return resp.encode_each(strings)  # type: ignore[arg-type]
+        protocols = [
+            session.client.protocol for session, count in zip(sessions, counts, strict=True) for _ in range(count)
+        ]
+        return list(map(resp.encode, strings, protocols))
