@@ -36,7 +36,7 @@ from kvstore.base.disk import Disk, File
 from kvstore.base.errors import DamagedStore
 from kvstore.base.frame import Frame, FrameReader, later_headers
 from kvstore.base.limits import MIB
-from kvstore.store import checkpoint
+from kvstore.store import checkpoint, operations
 from kvstore.store.log import (
     FRAMES_AT,
     LogHeader,
@@ -46,7 +46,6 @@ from kvstore.store.log import (
     read_log_header,
     read_mark,
 )
-from kvstore.store.operations import BadOperation, apply, decode
 
 LIVE = "table.txn"
 _SEGMENT = re.compile(r"table\.txn\.([0-9a-f]{16})")
@@ -114,11 +113,9 @@ class _Replay:
     def apply(self, frame: Frame, name: str) -> int:
         """Apply the operations of a frame; returns how many they were."""
         try:
-            operations = decode(frame.body)
-            apply(operations, self.values, self.deadlines)
-        except BadOperation as error:
+            return operations.replay(frame.body, self.values, self.deadlines)
+        except operations.BadOperation as error:
             raise DamagedStore(name, frame.offset, str(error), "") from error
-        return len(operations)
 
 
 def examine(disk: Disk) -> Examined:

@@ -1,0 +1,128 @@
+"""Operations replayed: the ways for many of one shape and for any do the same."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvstore.store.operations import (
+    BadOperation,
+    alike_sets,
+    apply,
+    decode,
+    encode_deadline,
+    encode_delete,
+    encode_set,
+    replay,
+)
+
+State = tuple[dict[bytes, bytes], dict[bytes, int]]
+
+
+def one_by_one(body: bytes, state: State) -> int:
+    """What `replay` must do."""
+    operations = decode(body)
+    apply(operations, *state)
+    return len(operations)
+
+
+def outcome(body: bytes, way: object, before: State = ({}, {})) -> object:
+    """The number of operations and the state after them, or that they are none."""
+    state = (dict(before[0]), dict(before[1]))
+    try:
+        return way(body, *state) if way is replay else one_by_one(body, state), state
+    except BadOperation:
+        return BadOperation
+
+
+def sets(keys: list[bytes], values: list[bytes]) -> bytes:
+    """Them as operations."""
+    return b"".join(map(encode_set, keys, values))
+
+
+KEYS = [b"key:%04d" % number for number in range(40)]
+VALUES = [b"value of %04d" % number for number in range(40)]
+
+
+class AlikeSetsTests(SynchronousTestCase):
+    """What is taken for SETs of one size."""
+
+    def test_keys_and_values(self) -> None:
+        """They come out in order, and they are counted."""
+        found = alike_sets(sets(KEYS, VALUES))
+        assert found is not None
+        self.assertEqual((found.number, list(found.pairs)), (40, list(zip(KEYS, VALUES, strict=True))))
+
+    def test_the_last_of_a_key_stands(self) -> None:
+        """As when they are replayed one by one."""
+        body = sets([b"k"] * 40, VALUES)
+        self.assertEqual(outcome(body, replay), (40, ({b"k": VALUES[-1]}, {})))
+
+    def test_empty_strings(self) -> None:
+        """Keys and values without a byte are of one size, too."""
+        found = alike_sets(sets([b""] * 40, [b""] * 40))
+        assert found is not None
+        self.assertEqual(list(found.pairs), [(b"", b"")] * 40)
+
+    def test_line_ends_and_operations_in_values(self) -> None:
+        """Whatever a value holds, its place and length are known."""
+        inside = encode_set(b"other", b"value")
+        values = [b"\r\n" * 20 + inside, inside + b"*" * 40] * 20
+        found = alike_sets(sets(KEYS, values))
+        assert found is not None
+        self.assertEqual(list(found.pairs), list(zip(KEYS, values, strict=True)))
+
+    def test_what_is_not_alike(self) -> None:
+        """Another length, another operation, few of them, nothing at all: those are decoded."""
+        for body in (
+            sets(KEYS, [*VALUES[:-1], VALUES[-1] + b"!"]),
+            sets([*KEYS[:-1], KEYS[-1] + b"!"], VALUES),
+            sets(KEYS, VALUES) + encode_delete(b"k"),
+            sets(KEYS[:3], VALUES[:3]),
+            b"".join(encode_set(key, b"value", 1_000_000_000_000) for key in KEYS),
+            b"".join(map(encode_delete, KEYS)),
+            b"",
+        ):
+            self.assertIsNone(alike_sets(body), body[:60])
+            self.assertEqual(outcome(body, replay), outcome(body, one_by_one))
+
+    def test_every_byte_changed(self) -> None:
+        """A byte that is not as it should be makes neither way do what the other does not."""
+        body = sets(KEYS, VALUES)
+        size = len(body) // len(KEYS)
+        for at in [*range(3 * size), *range(len(body) - size, len(body))]:
+            for byte in (b"\r", b"*", b"9", b"0"):
+                changed = body[:at] + byte + body[at + 1 :]
+                if alike_sets(changed) is not None:
+                    self.assertEqual(outcome(changed, replay), outcome(changed, one_by_one), (at, byte))
+
+    def test_every_end(self) -> None:
+        """A body that was cut off is not believed."""
+        body = sets(KEYS, VALUES)
+        for end in range(len(body) - 2 * len(body) // len(KEYS), len(body)):
+            self.assertEqual(outcome(body[:end], replay), outcome(body[:end], one_by_one), end)
+
+    def test_deadlines_go(self) -> None:
+        """A SET takes away the deadline that its key had."""
+        before = ({KEYS[3]: b"old"}, {KEYS[3]: 5, b"other": 6})
+        body = sets(KEYS, VALUES)
+        self.assertEqual(outcome(body, replay, before), outcome(body, one_by_one, before))
+        self.assertEqual(outcome(body, replay, before), (40, (dict(zip(KEYS, VALUES, strict=True)), {b"other": 6})))
+
+    @given(
+        st.lists(
+            st.one_of(
+                st.builds(encode_set, st.binary(max_size=2), st.binary(max_size=2)),
+                st.builds(encode_set, st.binary(max_size=2), st.binary(max_size=2), st.integers(0, 9)),
+                st.builds(encode_delete, st.binary(max_size=2)),
+                st.builds(encode_deadline, st.binary(max_size=2), st.none() | st.integers(0, 9)),
+            ),
+            max_size=4,
+        ),
+        st.integers(1, 30),
+    )
+    def test_any_operations(self, made: list[bytes], times: int) -> None:
+        """The state and the number are those of one by one."""
+        body = b"".join(made) * times
+        self.assertEqual(outcome(body, replay), outcome(body, one_by_one))
