@@ -288,9 +288,17 @@ class AdaptiveWriterTests(GroupCommitTestCase):
         self.late_ns = 0
         self.alone = False
         self.writer = writers.AdaptiveWriter(
-            NamedWriter("in loop", self), NamedWriter("overlapped", self), lambda: self.now_ns, lambda: self.alone
+            NamedWriter("in loop", self), self.make_overlapped, lambda: self.now_ns, lambda: self.alone
         )
         self.group = self.make(self.writer)
+        self.failures = 0
+
+    def make_overlapped(self) -> NamedWriter:
+        """The other writer. Fails `failures` times before."""
+        if self.failures:
+            self.failures -= 1
+            raise OSError(errno.EMFILE, "too many open files")
+        return NamedWriter("overlapped", self)
 
     def commits(self, number: int) -> list[str]:
         """The writers of so many commits."""
@@ -318,6 +326,12 @@ class AdaptiveWriterTests(GroupCommitTestCase):
         self.sync_ns = 100_000
         self.commits(1000)
         self.assertEqual(set(self.commits(10)), {"in loop"})
+
+    def test_overlapping_is_tried_again(self) -> None:
+        """While there is no way to overlap the loop waits; as soon as there is one it is taken."""
+        self.failures = 3
+        self.sync_ns = 5_000_000
+        self.assertEqual(self.commits(6), ["in loop"] * 5 + ["overlapped"])
 
     def test_between_fast_and_slow(self) -> None:
         """What is neither changes nothing."""

@@ -199,10 +199,13 @@ class KVStoreService(MultiService):
         # A group at its limit is to be closed at once; with a commit in flight it could not be.
         if settings.sync != "always" or settings.overlap == "never" or settings.group_limit:
             return in_loop
-        self._overlapped = OverlappedWriter(self.store, self._reactor, best_syncer())
         if settings.overlap == "always":
-            return self._overlapped
-        return AdaptiveWriter(in_loop, self._overlapped, perf_counter_ns, lambda: self.commit.everyone_waits)
+            return self._make_overlapped()
+        return AdaptiveWriter(in_loop, self._make_overlapped, perf_counter_ns, lambda: self.commit.everyone_waits)
+
+    def _make_overlapped(self) -> OverlappedWriter:
+        self._overlapped = OverlappedWriter(self.store, self._reactor, best_syncer())
+        return self._overlapped
 
     def _start_merge(self, job: MergeJob, said: Callable[[str], None], ended: Callable[[str], None]) -> MergeProcess:
         settings = self.settings

@@ -11,6 +11,7 @@ See docs/PERFORMANCE.md for what was measured.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -130,7 +131,9 @@ class OverlappedWriter:
 class AdaptiveWriter:
     """Waits in the loop while syncs are fast, and overlaps them once they are slow.
 
-    `now_ns`: a steady clock, in nanoseconds. `nobody_else`: whether all clients there are wait for the open commit.
+    `make_overlapped`: called when they first are; raises OSError if that cannot be done now. On a fast disk what it
+    needs is never loaded. `now_ns`: a steady clock, in nanoseconds. `nobody_else`: whether all clients there are wait
+    for the open commit.
 
     A busy loop hears late of the end of a sync that it overlaps: that time says only how long it took at most. Where
     this leaves the matter open (_SURELY_SLOW_NS) a sync is waited for in the loop now and then, and always when nobody
@@ -138,10 +141,15 @@ class AdaptiveWriter:
     """
 
     def __init__(
-        self, in_loop: Writer, overlapped: Writer, now_ns: Callable[[], int], nobody_else: Callable[[], bool]
+        self,
+        in_loop: Writer,
+        make_overlapped: Callable[[], Writer],
+        now_ns: Callable[[], int],
+        nobody_else: Callable[[], bool],
     ) -> None:
         self._in_loop = in_loop
-        self._overlapped = overlapped
+        self._make_overlapped = make_overlapped
+        self._overlapped: Writer | None = None
         self._now_ns = now_ns
         self._nobody_else = nobody_else
         self._average_ns = 0.0
@@ -151,16 +159,17 @@ class AdaptiveWriter:
     def begin(self, commit: Commit, done: Done) -> None:
         """See `Writer`."""
         began_ns = self._now_ns()
-        overlapped = self.overlaps and not self._probes()
+        overlapped = self._overlapped if self.overlaps and not self._probes() else None
 
         def ended(fault: StorageFault | None) -> None:
             took_ns = self._now_ns() - began_ns
-            if not overlapped or max(took_ns, self._average_ns) > _SURELY_SLOW_NS:
+            if overlapped is None or max(took_ns, self._average_ns) > _SURELY_SLOW_NS:
                 self._average_ns += (took_ns - self._average_ns) / _AVERAGE_OF_COMMITS
-                self.overlaps = self._average_ns > (_FAST_SYNC_NS if self.overlaps else _SLOW_SYNC_NS)
+                slow = self._average_ns > (_FAST_SYNC_NS if self.overlaps else _SLOW_SYNC_NS)
+                self.overlaps = slow and self._can_overlap()
             done(fault)
 
-        (self._overlapped if overlapped else self._in_loop).begin(commit, ended)
+        (overlapped or self._in_loop).begin(commit, ended)
 
     def _probes(self) -> bool:
         """Whether to wait for this sync in the loop, though syncs are being overlapped."""
@@ -171,3 +180,9 @@ class AdaptiveWriter:
             return False
         self._since_probe = 0
         return True
+
+    def _can_overlap(self) -> bool:
+        if self._overlapped is None:
+            with contextlib.suppress(OSError):  # too many open files, say: the loop waits, and this is tried again
+                self._overlapped = self._make_overlapped()
+        return self._overlapped is not None
