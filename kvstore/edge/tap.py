@@ -25,7 +25,6 @@ from typing import Any, ClassVar
 
 import twisted
 from twisted.application.service import IService
-from twisted.internet.endpoints import serverFromString
 from twisted.python import usage
 
 import kvstore
@@ -59,6 +58,7 @@ from kvstore.edge.settings import (
     DEFAULT_PORT,
     Settings,
 )
+from kvstore.edge.tls import tls_if_needed
 
 #: Largest number of entries, requests and seconds that an option takes: Redis's config file, too, stops at 32 bits.
 _MOST = 2**31 - 1
@@ -195,8 +195,9 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Check every value and make `settings`. Raises UsageError for the first bad one."""
         value = {name: self._value(name, read) for name, _, read, _ in _ROWS}
-        for endpoint in self["listen"]:
-            _read("--listen", endpoint, _check_endpoint)
+        with tls_if_needed(self["listen"]):
+            for endpoint in self["listen"]:
+                _read("--listen", endpoint, _check_endpoint)
         self._check_together(value)
         self.settings = Settings(
             data_path=value["data"],
@@ -250,10 +251,11 @@ class Options(usage.Options):
 def makeService(options: Options) -> IService:
     """The server as a tree of services, for twistd to start. `options`: parsed. Opens nothing."""
     # Only now: importing the reactor any earlier would install one before twistd's --reactor is heard.
-    from kvstore.edge.reactor import the_reactor
-    from kvstore.edge.service import make_tree
+    with tls_if_needed(options.settings.listen):
+        from kvstore.edge.reactor import the_reactor
+        from kvstore.edge.service import make_tree
 
-    return make_tree(options.settings, the_reactor())
+        return make_tree(options.settings, the_reactor())
 
 
 def _read(source: str, text: str, read: Callable[[str], Any]) -> Any:
@@ -266,6 +268,8 @@ def _read(source: str, text: str, read: Callable[[str], Any]) -> Any:
 def _check_endpoint(text: str) -> None:
     """Parse an endpoint string without binding anything; a `ssl:` one reads its certificate. Raises ValueError."""
     # Parsing needs a reactor only to hand it on to the endpoint, which is thrown away here.
+    from twisted.internet.endpoints import serverFromString
+
     from kvstore.edge.reactor import the_reactor
 
     try:
