@@ -197,6 +197,7 @@ def start_kvstore(
     arguments = ["--port", "0", "--data", str(data), *options]
     words = command(*arguments, twistd=("-n", "--pidfile=", "--logfile", str(log)))
     variables = environment() if checkout is None else dict(os.environ, PYTHONPATH=str(checkout.resolve()))
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)  # compiling its modules at each start is not what is measured
     process = _spawn(words, log, variables, surroundings)
     server = MeasuredServer("kvstore", ["twistd", "-n", "kvstore", *arguments], process, log)
     server.wait_for_listening(seconds)
