@@ -12,6 +12,7 @@ from unittest import mock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from scripts.growing import plots, program, report, table_size
+from scripts.growing.apart import apart
 from scripts.growing.report import JSON_NAME, Growth
 from scripts.measuring.bench import Bench
 from scripts.measuring.load import load
@@ -70,11 +71,42 @@ class ReportTests(SynchronousTestCase):
             self.assertIn(part, text)
         self.assertEqual(report.tables(Growth()), [])
 
+    def test_a_measure_that_is_not_there(self) -> None:
+        """A small table's starts are not divided by its keys."""
+        measures = _every_measure()
+        del measures["log_us_each"]
+        self.assertIn(" - ", report.as_markdown(Growth(sizes={1_000: measures})))
+
     def test_plots_are_of_measures_that_there_are(self) -> None:
         """Each line of the plot is a column of a table."""
-        lines = {measure for _, _, lines in [*plots._PANELS, plots._CONNECTIONS] for measure in lines}
+        lines = {measure for _, _, lines in [*plots._PANELS, *plots._CONNECTIONS] for measure in lines}
         self.assertEqual(lines - set(_every_measure()), set())
         self.assertFalse(plots.draw(Growth(), Path("nowhere")))
+
+
+class ApartTests(SynchronousTestCase):
+    """Processors for the server, and for who measures it."""
+
+    def test_one_for_the_server(self) -> None:
+        """The others for this process, as long as that lasts."""
+        asked = []
+        server = mock.Mock(pid=77)
+        with (
+            mock.patch("os.sched_getaffinity", lambda _: {1, 2, 3}),
+            mock.patch("os.sched_setaffinity", lambda pid, cpus: asked.append((pid, cpus))),
+        ):
+            with apart(server):
+                self.assertEqual(asked, [(77, {1}), (0, {2, 3})])
+            self.assertEqual(asked[2:], [(0, {1, 2, 3}), (77, {1, 2, 3})])
+
+    def test_a_machine_with_one(self) -> None:
+        """Nothing is asked for."""
+        with (
+            mock.patch("os.sched_getaffinity", lambda _: {1}),
+            mock.patch("os.sched_setaffinity") as asked,
+            apart(mock.Mock(pid=77)),
+        ):
+            asked.assert_not_called()
 
 
 class TableSizeTests(SynchronousTestCase):
@@ -86,7 +118,7 @@ class TableSizeTests(SynchronousTestCase):
             raise SkipTest("there is no C compiler")
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
-        arguments = program.parse_arguments("", ["--quick", "--seconds", "0.02"])
+        arguments = program.parse_arguments("", ["--quick", "--seconds", "0.2"])
         with Bench("small", arguments.effort, directory) as bench, mock.patch.object(table_size, "QUERIES", 3):
             server = bench.kvstore("table")
             load(server.port, table_size.documents(500))

@@ -4,7 +4,8 @@
 |---|---|
 | `table_size` | one kvstore with so many documents: everything that might grow with them |
 | `connections` | one kvstore with so many idle connections |
-| `record`, `report`, `plots` | the report's files |
+| `apart` | the server on one processor, who measures it on the others |
+| `report`, `plots` | the report's files |
 
 Servers, generators and tables are those of `scripts.measuring`, the compaction is that of `scripts.benching`.
 """

@@ -7,8 +7,13 @@ The keys hold documents of some 100 bytes, ten of which share what `query` asks 
 3. GET and SET of keys drawn from all, 50 connections with 16 requests on the way on each;
 4. the first `query` (which makes the index), and later ones;
 5. KEYS *, and a full SCAN by 1,000;
-6. a compaction under load, and a stretch as long without one;
+6. a compaction under load, of everything there is, from the log; then others, each of what was written since the one
+   before; beside each a stretch without one;
 7. it is killed and started: a start from the checkpoint.
+
+Up to 5 the server has a processor to itself; a compaction needs one beside the server's, so from then on nothing is
+kept anywhere. What a start takes for each key is told of tables that take longer than the start of an empty server
+varies.
 """
 
 from __future__ import annotations
@@ -24,9 +29,11 @@ from kvstore.client.raw import resp_request
 from scripts.benching.case import Measures
 from scripts.benching.large import compact_under_load
 from scripts.benching.requests import document, query_line
+from scripts.growing.apart import apart
 from scripts.measuring.bench import NEVER_COMPACT, Bench
 from scripts.measuring.generator import Generator, Group
 from scripts.measuring.load import WrongReply, key, load
+from scripts.measuring.recovery import start_once
 from scripts.measuring.results import median
 from scripts.measuring.servers import MeasuredServer
 from scripts.measuring.turn import Shape
@@ -34,6 +41,12 @@ from scripts.measuring.turn import Shape
 SHAPE = Shape(50, 16)
 QUERIES = 200
 SCAN_COUNT = 1_000
+EMPTY_STARTS = 3
+
+#: Fewer keys than this are not what a start's time comes from.
+LEAST_TO_DIVIDE = 100_000
+#: With more keys than this, compactions take too long to be repeated.
+LARGEST_FOR_ROUNDS = 1_000_000
 
 #: Requests in a generator's file: enough that most of a large table's keys are far apart.
 _ASKED = 200_000
@@ -49,28 +62,44 @@ def documents(keys: int) -> Iterator[bytes]:
 
 def measure(bench: Bench, keys: int) -> Measures:
     """All of it. Raises what servers and generators raise."""
-    measures: Measures = {"keys": float(keys)}
+    empty_seconds = median(
+        start_once(lambda name: _start(bench, name, 0), "empty", 0).seconds for _ in range(EMPTY_STARTS)
+    )
+    measures: Measures = {"keys": float(keys), "empty_seconds": empty_seconds}
     server = bench.kvstore("table", *NEVER_COMPACT)
-    empty = server.resident_bytes()
+    empty_bytes = server.resident_bytes()
     began = time.perf_counter()
     load(server.port, documents(keys))
     measures["load_seconds"] = time.perf_counter() - began
-    measures["bytes_each"] = (server.resident_bytes() - empty) / keys
+    measures["bytes_each"] = (server.resident_bytes() - empty_bytes) / keys
     bench.progress.show(0.2)
     server.kill()
-    server = _start(bench, keys)
+    server = _start(bench, "table", keys)
     measures["log_seconds"] = server.start_seconds
-    measures |= measure_served(bench, server, keys)
-    bench.progress.show(0.6)
-    asked = [Group(8, 1, _drawn(kind, keys)) for kind in ("GET", "SET")]
-    measures |= compact_under_load(server, Generator(bench.directory, asked))
+    with apart(server):
+        measures |= measure_served(bench, server, keys)
+    bench.progress.show(0.4)
+    measures |= _compactions(bench, server, keys)
     bench.progress.show(0.9)
     server.kill()
-    server = _start(bench, keys)
+    server = _start(bench, "table", keys)
     measures["checkpoint_seconds"] = server.start_seconds
-    measures["recovered_bytes_each"] = (server.resident_bytes() - empty) / keys
+    measures["recovered_bytes_each"] = (server.resident_bytes() - empty_bytes) / keys
     server.kill()
+    if keys >= LEAST_TO_DIVIDE:
+        for name in ("log", "checkpoint"):
+            measures[f"{name}_us_each"] = (measures[f"{name}_seconds"] - empty_seconds) / keys * _US
+        measures["first.us_each"] = measures["first.compaction_seconds"] / keys * _US
     return measures
+
+
+def _compactions(bench: Bench, server: MeasuredServer, keys: int) -> Measures:
+    """The first, of everything; and the medians of those after it."""
+    generator = Generator(bench.directory, [Group(8, 1, _drawn(kind, keys)) for kind in ("GET", "SET")])
+    measures = {f"first.{name}": value for name, value in compact_under_load(server, generator).items()}
+    rounds = bench.effort.rounds if keys <= LARGEST_FOR_ROUNDS else 1
+    later = [compact_under_load(server, generator) for _ in range(rounds)]
+    return measures | {name: median(found[name] for found in later) for name in later[0]}
 
 
 def measure_served(bench: Bench, server: MeasuredServer, keys: int) -> Measures:
@@ -78,9 +107,9 @@ def measure_served(bench: Bench, server: MeasuredServer, keys: int) -> Measures:
     return _operations(bench, server, keys) | _queries(server, keys) | _keys_and_scan(server, keys)
 
 
-def _start(bench: Bench, keys: int) -> MeasuredServer:
-    """Start it again. Raises WrongReply if it does not have all keys."""
-    server = bench.kvstore("table", *NEVER_COMPACT)
+def _start(bench: Bench, name: str, keys: int) -> MeasuredServer:
+    """Start it, or start it again. Raises WrongReply if it does not have all keys."""
+    server = bench.kvstore(name, *NEVER_COMPACT)
     found = server.ask("DBSIZE")
     if found != keys:
         raise WrongReply(f"kvstore has {found!r} keys after its start, not {keys}")
