@@ -1,10 +1,18 @@
 """The order in which SCAN walks the keys: buckets by hash, with cursors that survive growth and shrinking.
 
-Like an index it appears when asked for: the first SCAN sorts the keys into buckets (some 0.3 s for a million keys),
-writes maintain them while scans go on, and they are dropped when no scan came for a while. A cursor is a bucket
+Like an index it appears when asked for, but not at once. The first SCAN notes the keys there are (20 to 40 ms for a
+million); it and those that follow it sort some of them into the buckets, and give none until all are sorted, only a
+cursor to come back with. Writes maintain the buckets while scans go on, and they are dropped when no scan came for a
+while.
+
+A cursor is a bucket
 number, counted with its bits reversed: when the number of buckets doubles or halves, what was visited stays visited
 (the method is Pieter Noordhuis's, from Redis's dict.c). So every key that is there during a whole scan is given at
 least once, with no state kept per scan.
+
+While keys are being sorted, a key that came or went since they were noted is settled: it is in its bucket, or it is
+not, and the note of it no longer counts. A scan that never comes back must not let the number of settled keys grow:
+past a limit all the rest is sorted at once.
 
 Rejected: the position in the dict (reading it costs a walk from the start, and deletions shift it); a copy of all keys
 per scan (memory in the hands of clients that never come back).
@@ -21,6 +29,12 @@ if TYPE_CHECKING:
 _FILL = 8
 _LEAST_BITS = 4
 _KEPT_TICKS = 300
+#: Keys sorted by one scan: some 15 ms.
+_SORTED_AT_ONCE = 20_000
+#: Changes while keys are being sorted, before the rest is sorted at once.
+_MOST_SETTLED = 200_000
+#: Where a scan begins that was told to come back: past every bucket, so that it is the first one's.
+_BEGINNING = 1 << 62
 
 
 class ScanOrder:
@@ -30,7 +44,10 @@ class ScanOrder:
         self._table = table
         self._bits = 0
         self._count = 0
-        self._buckets: list[list[bytes]] = []
+        #: None is an empty bucket that was never filled: making a list for each would take longer than noting the keys.
+        self._buckets: list[list[bytes] | None] = []
+        self._unsorted: list[bytes] = []
+        self._settled: set[bytes] = set()
         self._idle_ticks = 0
 
     @property
@@ -39,19 +56,23 @@ class ScanOrder:
         return bool(self._buckets)
 
     def scan(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
-        """About `count` keys (at least 1) from `cursor` on (0 begins). Returns the next cursor, 0 at the end, and the
-        keys.
+        """About `count` keys (at least 1) from `cursor` on (0 begins), or none while the keys are being sorted. Returns
+        the next cursor, 0 at the end, and the keys.
 
         Keys past their deadline may be among them.
         """
         self._idle_ticks = 0
         if not self._buckets:
-            self._build()
+            self._begin()
+        if self._unsorted:
+            self._sort(_SORTED_AT_ONCE)
+            if self._unsorted:
+                return cursor or _BEGINNING, []
         mask = (1 << self._bits) - 1
         keys: list[bytes] = []
         position = cursor & mask
         while True:
-            keys.extend(self._buckets[position])
+            keys.extend(self._buckets[position] or ())
             position = _after(position, self._bits)
             if not position or len(keys) >= count:
                 return position, keys
@@ -65,35 +86,63 @@ class ScanOrder:
     def drop(self) -> None:
         """Forget the buckets; the next scan builds them again. Cursors stay valid."""
         self._table.forget(self)
-        self._buckets = []
+        self._buckets, self._unsorted, self._settled = [], [], set()
 
     def changed(self, key: bytes, before: bytes | None, after: bytes | None) -> None:
         """See `Observer`."""
         if before is None and after is not None:
-            self._buckets[hash(key) & (len(self._buckets) - 1)].append(key)
+            self._put(key)
             self._count += 1
+            self._settle(key)
             if self._count > 2 * _FILL * len(self._buckets):
-                self._build()
+                self._begin()
         elif before is not None and after is None:
-            self._buckets[hash(key) & (len(self._buckets) - 1)].remove(key)
+            self._take_out(key)
             self._count -= 1
+            self._settle(key)
             if self._count * 4 < _FILL * len(self._buckets) and self._bits > _LEAST_BITS:
-                self._build()
+                self._begin()
 
     def flushed(self) -> None:
         """See `Observer`."""
-        self._build()
+        self._begin()
 
-    def _build(self) -> None:
-        values = self._table.values
-        self._count = len(values)
+    def _put(self, key: bytes) -> None:
+        place = hash(key) & (len(self._buckets) - 1)
+        bucket = self._buckets[place]
+        if bucket is None:
+            self._buckets[place] = [key]
+        else:
+            bucket.append(key)
+
+    def _take_out(self, key: bytes) -> None:
+        bucket = self._buckets[hash(key) & (len(self._buckets) - 1)]
+        if bucket is not None and key in bucket:  # else it is not sorted yet
+            bucket.remove(key)
+
+    def _settle(self, key: bytes) -> None:
+        if self._unsorted:
+            self._settled.add(key)
+            if len(self._settled) > _MOST_SETTLED:
+                self._sort(len(self._unsorted))
+
+    def _begin(self) -> None:
+        """Note the keys there are, to be sorted into as many empty buckets as fit them."""
+        self._unsorted, self._settled = list(self._table.values), set()
+        self._count = len(self._unsorted)
         self._bits = max(_LEAST_BITS, (self._count // _FILL).bit_length())
-        mask = (1 << self._bits) - 1
-        buckets: list[list[bytes]] = [[] for _ in range(mask + 1)]
-        self._buckets = buckets
-        for key in values:
-            buckets[hash(key) & mask].append(key)
+        self._buckets = [None] * (1 << self._bits)
         self._table.observe(self)
+
+    def _sort(self, number: int) -> None:
+        """Put so many of the keys noted into their buckets."""
+        put, settled = self._put, self._settled
+        for key in self._unsorted[-number:]:
+            if key not in settled:
+                put(key)
+        del self._unsorted[-number:]
+        if not self._unsorted:
+            self._settled = set()
 
 
 def _after(position: int, bits: int) -> int:

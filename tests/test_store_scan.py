@@ -1,0 +1,90 @@
+"""The scan order of a large table: sorted by and by, and complete."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvstore.store import scan
+from kvstore.store.commit import OpenCommit
+from kvstore.store.table import Table
+
+
+def make_table(keys: int) -> Table:
+    """A table with so many keys, from k0 on."""
+    table = Table(lambda: 0, OpenCommit(1, lambda size: 1 << 60))
+    for number in range(keys):
+        table.write(b"k%d" % number, b"v")
+    return table
+
+
+class ScanOrderTests(SynchronousTestCase):
+    """With ten keys sorted at a time."""
+
+    def setUp(self) -> None:
+        """Small steps."""
+        self.patch(scan, "_SORTED_AT_ONCE", 10)
+
+    def rest(self, table: Table, cursor: int) -> list[bytes]:
+        """Every key from `cursor` to the end of the scan."""
+        found: list[bytes] = []
+        while cursor:
+            cursor, keys = table.scan_order.scan(cursor, 7)
+            found += keys
+        return found
+
+    def test_it_comes_by_and_by(self) -> None:
+        """Each scan sorts some keys and gives none, until all are sorted; then each key comes once."""
+        table = make_table(100)
+        cursor, empty = 0, 0
+        while True:
+            cursor, keys = table.scan_order.scan(cursor, 7)
+            if keys:
+                break
+            empty += 1
+        self.assertEqual(empty, 9)
+        self.assertEqual(sorted(keys + self.rest(table, cursor)), sorted(table.values))
+
+    def test_a_cursor_of_before(self) -> None:
+        """A scan that comes back after the buckets were dropped goes on where it was."""
+        table = make_table(100)
+        self.rest(table, table.scan_order.scan(0, 1)[0])
+        cursor, first = table.scan_order.scan(0, 20)
+        table.scan_order.drop()
+        self.assertEqual(table.scan_order.scan(cursor, 7), (cursor, []))
+        self.assertEqual(sorted(first + self.rest(table, cursor)), sorted(table.values))
+
+    def test_many_changes_meanwhile(self) -> None:
+        """Nobody comes back: past a limit the rest is sorted, and changes are noted no more."""
+        self.patch(scan, "_MOST_SETTLED", 5)
+        table = make_table(100)
+        table.scan_order.scan(0, 1)
+        for number in range(6):
+            table.delete(b"k%d" % number)
+        cursor, keys = table.scan_order.scan(0, 7)
+        self.assertEqual(sorted(keys + self.rest(table, cursor)), sorted(table.values))
+
+    @settings(max_examples=100, deadline=None)
+    @given(
+        st.integers(0, 150),
+        st.lists(st.tuples(st.sampled_from(["write", "delete", "scan", "flush"]), st.integers(0, 200)), max_size=150),
+    )
+    def test_any_changes_meanwhile(self, keys: int, steps: list[tuple[str, int]]) -> None:
+        """Whatever was changed while keys were sorted, a scan then gives each key that is there exactly once."""
+        with mock.patch.object(scan, "_SORTED_AT_ONCE", 10):
+            table = make_table(keys)
+            table.scan_order.scan(0, 1)
+            for step, number in steps:
+                if step == "write":
+                    table.write(b"k%d" % number, b"w")
+                elif step == "delete":
+                    table.delete(b"k%d" % number)
+                elif step == "scan":
+                    table.scan_order.scan(number, 1)
+                elif number < 5:
+                    table.flush()
+            cursor, found = table.scan_order.scan(0, 7)
+            self.assertEqual(sorted(found + self.rest(table, cursor)), sorted(table.values))
