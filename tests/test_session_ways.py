@@ -61,6 +61,8 @@ _values = st.sampled_from(
 
 
 def _pipeline(name: bytes, pairs: list[tuple[bytes, bytes]], options: list[bytes]) -> list[list[bytes]]:
+    if name == b"MSET":
+        return [[name, key, value, value, key, *options] for key, value in pairs]
     return [[name, key] if name.upper() == b"GET" else [name, key, value, *options] for key, value in pairs]
 
 
@@ -71,7 +73,7 @@ pipelines = st.tuples(
         lambda requests, end: requests + end,
         st.builds(
             _pipeline,
-            st.sampled_from([b"GET", b"SET", b"SET", b"GET", b"SET", b"SET", b"get", b"set"]),
+            st.sampled_from([b"GET", b"SET", b"SET", b"GET", b"SET", b"SET", b"MSET", b"MSET", b"get", b"set"]),
             st.lists(st.tuples(_keys, _values), min_size=7, max_size=20),
             st.sampled_from([[], [], [], [], [], [b"NX"]]),
         ),
@@ -200,9 +202,9 @@ class WaysTests(SynchronousTestCase):
         self.follow([("batch", 0, [find, *sets, find]), ("commit",)], None)
 
     def test_pipelines_of_one_command(self) -> None:
-        """The same for pipelines of GET and SET, which are to execute all at once in most of the plans."""
-        rows = [commands.by_name[b"GET"], commands.by_name[b"SET"]]
-        at_once = [0, 0]
+        """The same for pipelines of GET, SET and MSET, which are to execute all at once in most of the plans."""
+        rows = [commands.by_name[name] for name in (b"GET", b"SET", b"MSET")]
+        at_once = [0, 0, 0]
         for number, row in enumerate(rows):
             many = row.many
 

@@ -6,6 +6,8 @@ first and changes last, so that an error leaves nothing half-done.
 
 from __future__ import annotations
 
+from itertools import chain
+
 from kvstore.base.errors import NOT_AN_INTEGER, Failure, InvalidRequest, wrong_arity
 from kvstore.base.reply import OK, Reply, Status
 from kvstore.commands.context import Call
@@ -30,6 +32,7 @@ from kvstore.commands.registry import (
     many,
     to_integer,
 )
+from kvstore.store.operations import encode_set
 from kvstore.store.table import Table
 
 _SET_OPTIONS = excluding_each_other(*TIMES, b"KEEPTTL") | excluding_each_other(b"NX", b"XX") | {b"GET": frozenset()}
@@ -170,6 +173,16 @@ def mset(call: Call, key: Key, value: bytes, *pairs: bytes) -> Reply:
     for i in range(0, len(pairs), 2):
         write(pairs[i], pairs[i + 1])
     return OK
+
+
+@many("MSET")
+def mset_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Status | None:
+    """As many MSETs."""
+    if len(columns) % 2:
+        return None
+    keys = list(chain.from_iterable(zip(*columns[0::2], strict=True)))
+    values = list(chain.from_iterable(zip(*columns[1::2], strict=True)))
+    return OK if table.write_strings(keys, values, b"".join(map(encode_set, keys, values))) else None
 
 
 @command("MSETNX", WRITE, group="string", keys=(1, -1, 2), options="[key value ...]")

@@ -4,7 +4,7 @@ Four ways, from the fastest to the most general; a test runs the same requests t
 
 | way | what it takes |
 |---|---|
-| `run_many` | a pipeline of one command that can do many at once (GET, SET), outside MULTI, while nobody watches |
+| `run_many` | a pipeline of GETs, SETs or MSETs, which are done all at once, outside MULTI, while nobody watches |
 | `run` | one RESP request for a plain row (reads or changes data, no more), outside MULTI, while nobody watches |
 | `respond` | any one request: of any grammar, in MULTI, for MONITOR and the trace |
 | `dispatch.answer` | what the others mean, without sessions; EXEC and the tests use it |

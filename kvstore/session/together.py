@@ -10,6 +10,7 @@ good; each client's own requests keep theirs.
 
 from __future__ import annotations
 
+import contextlib
 from itertools import accumulate, repeat
 
 from kvstore.base.limits import MIB
@@ -94,16 +95,16 @@ class Together:
         if sum(map(len, filter(None, strings))) > _MOST_BYTES:
             return None
         replies = self._encode(sessions, counts, strings)
+        keys, unsettled = pipeline.columns[0], self._store.commit_for_table()
         needed: list[int] = []
-        keys = pipeline.columns[0]
-        if self._store.commit_for_keys(keys):
+        if unsettled and self._store.commit_for_keys(keys):
             needed = list(map(self._store.commit_for_key, keys))
         if pipeline.length > len(sessions):
             slices = [slice(end - count, end) for end, count in zip(accumulate(counts), counts, strict=True)]
             replies = [b"".join(replies[part]) for part in slices]
             if needed:
                 needed = [max(needed[part]) for part in slices]
-        if not needed and not any(session.held for session in sessions):
+        if not unsettled or not (needed or any(session.held for session in sessions)):
             return replies
         for session, data, commit in zip(sessions, replies, needed or repeat(0), strict=False):
             session.deliver(data, commit)
@@ -111,7 +112,7 @@ class Together:
 
     def _encode(self, sessions: list[Session], counts: list[int], strings: list[bytes | None]) -> list[bytes]:
         """The reply to each request."""
-        if None not in strings:
+        with contextlib.suppress(TypeError):  # there are nulls, which have no length
             return resp.encode_each(strings)  # type: ignore[arg-type]
         protocols = [
             session.client.protocol for session, count in zip(sessions, counts, strict=True) for _ in range(count)

@@ -44,6 +44,7 @@ _NO_CRLF = "invalid CRLF in request"
 #: lower.
 _TABLE_BYTES = 2 * KIB
 _HEADERS = [b"$%d" % length for length in range(_TABLE_BYTES)]
+_HEADER_OF = _HEADERS.__getitem__
 _LENGTHS = {b"$%d\r" % length: length for length in range(_TABLE_BYTES)}
 _COUNTS = {b"*%d" % count: count for count in range(1, 1024)}
 
@@ -180,7 +181,7 @@ def _have_headers(words: list[bytes], headers: list[bytes]) -> bool:
     lengths = set(map(len, words))
     if len(lengths) == 1:
         return headers.count(_HEADERS[lengths.pop()]) == len(headers)
-    return headers == [_HEADERS[len(word)] for word in words]
+    return headers == list(map(_HEADER_OF, map(len, words)))
 
 
 def split_pipeline(data: bytes) -> tuple[list[list[bytes]], bytes]:
