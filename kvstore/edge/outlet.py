@@ -115,16 +115,15 @@ class Outlet:
         elif self._gathered:
             self._gathered += data
         else:
-            self._write_out(data)
+            self._gathered = data
+            self.flush()
 
     def flush(self) -> None:
         """Write what was gathered to the socket; see `Gatherer`."""
         data = self._gathered
-        if data:
-            self._gathered = b""
-            self._write_out(data)
-
-    def _write_out(self, data: bytes) -> None:
+        if not data:
+            return
+        self._gathered = b""
         try:
             sent = self._write(data)  # type: ignore[misc]  # whoever gathers has a socket
         except OSError as error:
