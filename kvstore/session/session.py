@@ -54,7 +54,7 @@ class Session:
         self._budget_bytes = budget_bytes
         self.backlog: deque[Any] = deque()
         self.ready: list[bytes] = []
-        self.held: deque[tuple[int, bytes]] = deque()
+        self.held: list[tuple[int, bytes]] = []
         self.held_bytes = 0
         self.closing = False
 
@@ -120,11 +120,14 @@ class Session:
 
     def release(self, sequence: int) -> None:
         """Commits up to `sequence` are settled: make ready what waited for them."""
-        held, ready = self.held, self.ready
-        while held and held[0][0] <= sequence:
-            data = held.popleft()[1]
+        released = 0
+        for needed, data in self.held:
+            if needed > sequence:
+                break
+            released += 1
             self.held_bytes -= len(data)
-            ready.append(data)
+            self.ready.append(data)
+        del self.held[:released]
 
     def push(self, data: bytes) -> None:
         """Send something unasked (MONITOR), behind the replies so far."""
