@@ -237,6 +237,19 @@ class ApartTests(ArrivalsTestCase):
         writer.finish()
         self.assertEqual(self.received(), [OK] * 3 + [b""] + [OK] * (_MANY - 4))
 
+    def test_the_server_stops(self) -> None:
+        """Nothing that comes afterwards is executed, in the same turn or later; what is ready is sent."""
+        self.clients[0].send(pack(b"GET", b"k"))
+        self.factory.arrivals.execute()
+        for client in self.clients:
+            client.protocol.end()  # type: ignore[attr-defined]
+            client.transport.send = client.transport.kernel.take
+        self.assertEqual(self.ask(pack(b"SET", b"k", b"1")), [b"$-1\r\n"] + [b""] * (_MANY - 1))
+        self.telling.ready = 1
+        self.ask(pack(b"SET", b"k", b"1"))
+        self.assertEqual((self.store.table.values, self.together), ({}, []))
+        self.assertTrue(all(client.transport.disconnecting for client in self.clients))
+
     def test_who_sends_twice(self) -> None:
         """What was kept is executed before what came after it."""
         self.clients[0].send(pack(b"SET", b"k", b"1"))

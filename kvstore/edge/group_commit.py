@@ -29,6 +29,8 @@ from kvstore.store.store import Commit, Store
 #: executes and syncs: while the disk would be busy, the clients that have just been answered are about to send. The
 #: looking ends when a look brings nothing, or every client has sent.
 _WORTH_A_SYNC = 48
+#: The same while a commit is in flight, and no other can begin: so many are executed with little loss for each.
+_WORTH_EXECUTING = 16
 
 
 class Waiter(Protocol):
@@ -116,15 +118,15 @@ class GroupCommit:
         return self._store.in_flight is not None
 
     def wants_more(self, arrived: int) -> bool:
-        """Whether the commit that the turn is about to make should be larger: see _WORTH_A_SYNC.
+        """Whether more should have arrived before it is executed: see _WORTH_A_SYNC, _WORTH_EXECUTING.
 
         `arrived`: clients whose requests have come and are not executed yet.
         """
-        return (
-            self._store.in_flight is None
-            and self._store.table.pending.requests + arrived < _WORTH_A_SYNC
-            and arrived < self.clients()
-        )
+        if self._store.in_flight is not None:
+            enough = arrived >= _WORTH_EXECUTING
+        else:
+            enough = self._store.table.pending.requests + arrived >= _WORTH_A_SYNC
+        return not enough and arrived < self.clients()
 
     def when_idle(self) -> Deferred[None]:
         """Fires when no commit is in flight, at once if none is."""

@@ -245,6 +245,14 @@ class KVStoreProtocol(LineReceiver):
         self._apart.add(self)
         self.pump()
 
+    def end(self) -> None:
+        """The server stops: execute nothing more, send what is ready, and close."""
+        self.session.closing = True
+        self._apart.add(self)
+        self.outlet.flush()
+        transport: Any = self.transport
+        transport.loseConnection()
+
     def _unsent_bytes(self) -> int:
         return self.outlet.unsent_bytes + self.session.held_bytes
 

@@ -23,14 +23,21 @@ from kvstore.base.errors import StorageFault
 from kvstore.base.syncing import Syncer
 from kvstore.store.store import Commit, Store
 
-#: Syncs that take longer than the first, on the average of about so many commits, are overlapped, until they take less
-#: than the second.
+#: Syncs that take longer, on the average of about so many commits, are overlapped; where commits hold many requests, so
+#: that many clients are about to send while one lasts, the second is enough. To go on overlapping takes a part of that.
 _SLOW_SYNC_NS = 500_000
-_FAST_SYNC_NS = 350_000
+_WORTH_OVERLAPPING_NS = 80_000
+_MANY_REQUESTS = 8
+_GOING_ON = 0.6
 _AVERAGE_OF_COMMITS = 16
-#: See `AdaptiveWriter`.
+#: While syncs are overlapped one in so many is waited for, which tells how long they take: at first, then ever fewer,
+#: down to the last; the second while they are faster than they were.
+_PROBE_FIRST = 32
+_PROBE_AGAIN = 4
+_PROBE_LEAST = 1024
+_AVERAGE_OF_PROBES = 4
+#: A sync that is likely to take longer is worth overlapping even if all clients wait for it: others may come.
 _SURELY_SLOW_NS = 1_000_000
-_PROBE_EVERY = 32
 
 Done = Callable[[StorageFault | None], None]
 
@@ -129,15 +136,14 @@ class OverlappedWriter:
 
 
 class AdaptiveWriter:
-    """Waits in the loop while syncs are fast, and overlaps them once they are slow.
+    """Overlaps syncs with the loop where that pays: if they are slow, or if many requests share each of them.
 
-    `make_overlapped`: called when they first are; raises OSError if that cannot be done now. On a fast disk what it
-    needs is never loaded. `now_ns`: a steady clock, in nanoseconds. `nobody_else`: whether all clients there are wait
-    for the open commit.
+    `make_overlapped`: called when they first are; raises OSError if that cannot be done now. `now_ns`: a steady clock,
+    in nanoseconds. `nobody_else`: whether all clients there are wait for the open commit: then there is nothing to
+    overlap with, and a sync that is not surely slow is waited for.
 
-    A busy loop hears late of the end of a sync that it overlaps: that time says only how long it took at most. Where
-    this leaves the matter open (_SURELY_SLOW_NS) a sync is waited for in the loop now and then, and always when nobody
-    else could be served meanwhile.
+    A busy loop hears late of the end of a sync that it overlaps. So only those count that it waits for: while syncs are
+    overlapped, a few (_PROBE_FIRST), and those during which nobody else could be served anyway.
     """
 
     def __init__(
@@ -152,34 +158,53 @@ class AdaptiveWriter:
         self._overlapped: Writer | None = None
         self._now_ns = now_ns
         self._nobody_else = nobody_else
-        self._average_ns = 0.0
-        self._since_probe = 0
+        self._sync_ns = 0.0  # on the average
+        self._requests = 0.0  # of a commit, on the average
+        self._commits = _PROBE_FIRST  # until the next probe
+        self._interval = _PROBE_FIRST
         self.overlaps = False
 
     def begin(self, commit: Commit, done: Done) -> None:
         """See `Writer`."""
+        self._requests += (commit.requests - self._requests) / _AVERAGE_OF_COMMITS
+        if self.overlaps:
+            self._decide()
+        if self.overlaps and self._overlapped is not None and not self._probes():
+            self._overlapped.begin(commit, done)
+            return
         began_ns = self._now_ns()
-        overlapped = self._overlapped if self.overlaps and not self._probes() else None
 
         def ended(fault: StorageFault | None) -> None:
-            took_ns = self._now_ns() - began_ns
-            if overlapped is None or max(took_ns, self._average_ns) > _SURELY_SLOW_NS:
-                self._average_ns += (took_ns - self._average_ns) / _AVERAGE_OF_COMMITS
-                slow = self._average_ns > (_FAST_SYNC_NS if self.overlaps else _SLOW_SYNC_NS)
-                self.overlaps = slow and self._can_overlap()
+            self._took(self._now_ns() - began_ns)
             done(fault)
 
-        (overlapped or self._in_loop).begin(commit, ended)
+        self._in_loop.begin(commit, ended)
+
+    def prepare(self) -> None:
+        """Make the other writer now, since nobody waits."""
+        self._can_overlap()
+
+    def _decide(self) -> None:
+        """Once syncs are overlapped it takes less to go on with it."""
+        share = _GOING_ON if self.overlaps else 1
+        limit_ns = _WORTH_OVERLAPPING_NS if self._requests >= _MANY_REQUESTS * share else _SLOW_SYNC_NS
+        self.overlaps = self._sync_ns > limit_ns * share and self._can_overlap()
+
+    def _took(self, sync_ns: int) -> None:
+        """So long the loop has waited."""
+        self._sync_ns += (sync_ns - self._sync_ns) / (_AVERAGE_OF_PROBES if self.overlaps else _AVERAGE_OF_COMMITS)
+        if not self.overlaps:
+            self._interval = _PROBE_FIRST
+        else:
+            changes = sync_ns < self._sync_ns * _GOING_ON
+            self._interval = _PROBE_AGAIN if changes else min(2 * self._interval, _PROBE_LEAST)
+        self._commits = self._interval
+        self._decide()
 
     def _probes(self) -> bool:
         """Whether to wait for this sync in the loop, though syncs are being overlapped."""
-        if self._average_ns > _SURELY_SLOW_NS:
-            return False
-        self._since_probe += 1
-        if self._since_probe < _PROBE_EVERY and not self._nobody_else():
-            return False
-        self._since_probe = 0
-        return True
+        self._commits -= 1
+        return self._commits <= 0 or (self._sync_ns < _SURELY_SLOW_NS and self._nobody_else())
 
     def _can_overlap(self) -> bool:
         if self._overlapped is None:
