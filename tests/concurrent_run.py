@@ -34,8 +34,8 @@ from kvstore.edge.settings import OverlapPolicy
 from kvstore.testing.linearizability import REFUSED, UNKNOWN, Operation, check
 from kvstore.testing.server_process import ServerProcess
 from tests.kill_run import OVERLAPS
+from tests.server_process import Wire
 
-_CLIENTS = 6
 #: Operations of one client after the start; before it, it works until the server is gone.
 _OPERATIONS = 40
 #: Keys in a pipeline. The server takes so few for one from 6 on.
@@ -45,7 +45,8 @@ _PIPELINE = 8
 @dataclass
 class Counts:
     """What happened so far. `by_command`: answered operations; a CAS that was refused is `CAS refused`, a SET of a
-    pipeline `SET pipelined`. `by_overlap`: answered operations under each policy.
+    pipeline `SET pipelined`. `by_overlap`: answered operations under each policy. `together`: requests that the servers
+    executed together, as far as these could still be asked.
     """
 
     histories: int = 0
@@ -54,6 +55,7 @@ class Counts:
     unknown: int = 0
     refused: int = 0
     groups: int = 0
+    together: int = 0
     check_seconds: float = 0.0
     by_command: Counter[str] = field(default_factory=Counter)
     by_overlap: Counter[str] = field(default_factory=Counter)
@@ -260,16 +262,18 @@ class ConcurrentRun:
     `data`: the directory. `seed`: of what the clients ask and when the server is killed. `options`: of the server;
     `overlaps`: for its `--overlap`, one start after the other.
     `ending`: the signal that ends it in the middle of each history, after `longest_s` seconds of load at most.
-    `padding_bytes`: how much longer each value is than it need be.
+    `padding_bytes`: how much longer each value is than it need be. `clients`: how many there are.
     """
 
     def __init__(
         self, data: Path, seed: int, options: Sequence[str] = (), ending: signal.Signals = signal.SIGKILL,
         longest_s: float = 0.25, padding_bytes: int = 0, overlaps: Sequence[OverlapPolicy] = OVERLAPS,
+        clients: int = 6,
     ) -> None:  # fmt: skip
         self.seed = seed
         self.ending = ending
         self._longest_s = longest_s
+        self._clients = clients
         self._padding_bytes = padding_bytes
         self.counts = Counts()
         self._random = random.Random(seed)
@@ -307,6 +311,8 @@ class ConcurrentRun:
         last = _Client("reader", self.server.port, prefix, self._random, self._values)
         last.read_all()
         history += last.history
+        with Wire(self.server.port) as wire:
+            self.counts.together += int(wire.info("group_commit")["requests_together"])
         for operation in history:
             self._count(operation)
         return history
@@ -322,7 +328,7 @@ class ConcurrentRun:
                 self._padding_bytes,
                 killer is not None,
             )
-            for number in range(_CLIENTS)
+            for number in range(self._clients)
         ]
         for client in clients:
             client.start()

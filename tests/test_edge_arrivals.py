@@ -30,7 +30,7 @@ class ArrivalsTestCase(GatheringTestCase):
         self.commit.clients = lambda: len(self.factory.protocols)
         self.clients = [self.connect() for _ in range(_MANY)]
         self.together: list[int] = []
-        execute = self.factory.arrivals._together.execute
+        execute = self.factory.arrivals.together.execute
 
         def counted(row: Any, sessions: Any, chunks: list[bytes]) -> Any:
             replies = execute(row, sessions, chunks)
@@ -38,7 +38,7 @@ class ArrivalsTestCase(GatheringTestCase):
                 self.together.append(len(chunks))
             return replies
 
-        self.patch(self.factory.arrivals._together, "execute", counted)
+        self.patch(self.factory.arrivals.together, "execute", counted)
 
     def send(self, *requests: bytes, clients: list[Connection] | None = None) -> None:
         """Each client sends the request at its place; a single one is sent by all."""
@@ -85,6 +85,7 @@ class TogetherTests(ArrivalsTestCase):
         self.ask(pack(b"SET", b"k", b"1"))
         self.ask(pack(b"GET", b"k"))
         self.assertEqual(self.server.requests_executed, 2 * _MANY)
+        self.assertEqual(self.factory.arrivals.together.requests, 2 * _MANY)
         for client in self.server.clients.values():
             self.assertEqual((client.last_command, client.last_request_ms), ("GET", self.server.recent_ms))
 
@@ -167,7 +168,7 @@ class TogetherTests(ArrivalsTestCase):
 
     def test_a_bug(self) -> None:
         """Whoever's requests were being executed is disconnected, and the loop goes on."""
-        self.patch(self.factory.arrivals._together, "execute", mock.Mock(side_effect=ZeroDivisionError))
+        self.patch(self.factory.arrivals.together, "execute", mock.Mock(side_effect=ZeroDivisionError))
         self.ask(pack(b"GET", b"k"))
         self.assertEqual([client.transport.aborted for client in self.clients], [1] * _MANY)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), _MANY)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import re
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -219,17 +221,34 @@ class WrongHistoriesTests(SynchronousTestCase):
 class RealServerTests(SynchronousTestCase):
     """A few histories of the real server; scripts/linearizability makes many."""
 
-    def test_histories_with_kills(self) -> None:
-        """Clients at work while the server is killed and started again see one order of everything."""
+    def run_on_the_side(self) -> ConcurrentRun:
+        """Histories on a directory of their own."""
         directory = tempfile.mkdtemp(prefix="kvstore-concurrent-")
         self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
         run = ConcurrentRun(Path(directory, "data"), seed=random.randrange(2**32), options=("--compact-after", "100"))
         self.addCleanup(run.stop)
+        return run
+
+    def check(self, run: ConcurrentRun) -> None:
+        """One more history."""
+        try:
+            run.check_one()
+        except NotLinearizable as error:
+            raise AssertionError(f"seed {run.seed}: {error}") from None
+
+    def test_crowded(self) -> None:
+        """Clients whose requests are kept until the turn ends, and executed together, see one order too."""
+        crowded = str(Path(__file__).parent / "crowded")
+        with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join([crowded, os.environ.get("PYTHONPATH", "")])):
+            run = self.run_on_the_side()
+            self.check(run)
+        self.assertGreater(run.counts.together, 0)
+
+    def test_histories_with_kills(self) -> None:
+        """Clients at work while the server is killed and started again see one order of everything."""
+        run = self.run_on_the_side()
         for _ in range(2):
-            try:
-                run.check_one()
-            except NotLinearizable as error:
-                raise AssertionError(f"seed {run.seed}: {error}") from None
+            self.check(run)
         self.assertGreater(run.counts.operations, 300)
         self.assertGreater(run.counts.unknown, 0)
         recorded = run.record()

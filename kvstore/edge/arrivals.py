@@ -44,7 +44,7 @@ class Arrivals:
     StorageFault; the server must not go on.
 
     `short_bytes`: the longest chunk to keep, at most _SHORT_BYTES. `apart`: see the module. `expects_writes`: whether
-    the last arrivals brought writes.
+    the last arrivals brought writes. `together`: who executes.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Arrivals:
         turn.execute = self.execute
         turn.wants_more = self._wants_more
         self._commit = commit
-        self._together = together
+        self.together = together
         self._fault = fault
         self._short_bytes = min(_SHORT_BYTES, short_bytes)
         self._chunks: dict[KVStoreProtocol, bytes] = {}
@@ -93,7 +93,7 @@ class Arrivals:
             if len(chunks) < FEW:
                 self._one_by_one(protocols, chunks)
             elif self.apart.isdisjoint(protocols) and len(set(map(_HEAD, chunks))) == 1:
-                self._alike(self._together.row_of(chunks[0]), protocols, chunks)
+                self._alike(self.together.row_of(chunks[0]), protocols, chunks)
             else:
                 self._sort(protocols, chunks)
         self.expects_writes = self._turn.commit_asked and self._commit.clients() > 1
@@ -117,7 +117,7 @@ class Arrivals:
             datas.append(data)
         later = []
         for head, (group, datas) in alike.items():
-            row = self._together.row_of(datas[0]) if head and len(group) >= FEW else None
+            row = self.together.row_of(datas[0]) if head and len(group) >= FEW else None
             if row is None or row.writes:
                 later.append((row, group, datas))
             else:
@@ -130,7 +130,7 @@ class Arrivals:
         replies = None
         try:
             if row is not None:
-                replies = self._together.execute(row, [protocol.session for protocol in protocols], chunks)
+                replies = self.together.execute(row, [protocol.session for protocol in protocols], chunks)
         except StorageFault as fault:
             self._fault(fault)
             return
@@ -147,7 +147,7 @@ class Arrivals:
             self._turn.ask_for_commit()
             if self._commit.is_in_flight:
                 self._count_replies(protocols)
-            self._together.close_if_full()
+            self.together.close_if_full()
         else:
             for protocol in protocols:
                 protocol.pump()

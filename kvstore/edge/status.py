@@ -69,5 +69,6 @@ def _group_commit(service: KVStoreService) -> list[tuple[str, Any]]:
         ("committed_bytes", figures.bytes),
         ("requests_per_commit", f"{figures.requests / commits:.2f}"),
         ("largest_group", figures.largest_group),
+        ("requests_together", service.factory.arrivals.together.requests),
         ("microseconds_per_commit", f"{figures.syncing_ns / commits / 1e3:.1f}"),
     ]

@@ -28,9 +28,10 @@ _MOST_BYTES = 1 * MIB
 
 
 class Together:
-    """See the module; one for the whole server."""
+    """See the module; one for the whole server. `requests`: how many were executed so since the start."""
 
     def __init__(self, server: Server, hooks: Hooks) -> None:
+        self.requests = 0
         self._server = server
         self._store = server.store
         self._table = server.store.table
@@ -64,6 +65,7 @@ class Together:
             replies = self._read(sessions, pipeline, counts, reply)
             if replies is None:
                 return None
+        self.requests += pipeline.length
         row.calls += pipeline.length
         self._server.requests_executed += pipeline.length
         now_ms, name = self._server.recent_ms, row.name
