@@ -101,6 +101,8 @@ class KVStoreProtocol(LineReceiver):
 
     def execute(self, data: bytes) -> None:
         """Execute the requests that these bytes complete. Raises nothing that the client could bring about."""
+        if self._gone:
+            return
         try:
             in_the_middle = self.session.receive(data)
             if in_the_middle:

@@ -116,7 +116,7 @@ class Execution:
                 self.needed = pending.sequence
                 if pending.requests >= self._hooks.request_limit or pending.size_bytes > self._hooks.size_limit:
                     self._hooks.commit_now()
-            elif pending.operations or self._store.in_flight is not None:
+            elif self.needed < pending.sequence and (pending.operations or self._store.in_flight is not None):
                 self.needed = max(self.needed, self._commit_for(row, request))
             if reply.__class__ is bytes:
                 return b"$%d\r\n%b\r\n" % (len(reply), reply)
@@ -221,9 +221,11 @@ class Execution:
 
     def _commit_for(self, row: Command, request: list[bytes]) -> int:
         """The newest unsettled commit that the reply to a request tells of."""
+        store = self._store
+        if row.scope is Scope.KEY and len(request) > 1:
+            return store.commit_for_key(request[1])
         if row.scope is Scope.NOTHING:
             return 0
-        store = self._store
         if row.scope is Scope.TABLE:
             return store.commit_for_table()
         return max(map(store.commit_for_key, row.keys_of(request)), default=0)
