@@ -1,21 +1,27 @@
-"""What the merge refuses to build on, and what its program does with the files that its work has replaced."""
+"""What the merge writes, column by column or one by one; what it refuses; what its program does with replaced files."""
 
 from __future__ import annotations
 
 import tempfile
+from typing import Any
 from unittest import mock
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.disk import RealDisk, RealFile
 from kvstore.base.errors import DamagedStore
-from kvstore.base.limits import MIB
+from kvstore.base.limits import KIB, MIB
 from kvstore.store import checkpoint, merge
 from kvstore.store.checkpoint import CheckpointReader
-from kvstore.store.examine import examine
+from kvstore.store.examine import examine, segment_name
 from kvstore.store.merge import MergeJob
+from kvstore.store.operations import FLUSH, encode_deadline, encode_delete, encode_set
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
+from tests.crash_run import small_files
+from tests.test_store_properties import write_checkpoint, write_log
 
 _START_US = 1_700_000_000_000_000
 
@@ -29,6 +35,167 @@ class PassTests(SynchronousTestCase):
             pages = {"SC_PHYS_PAGES": memory_mib * 256, "SC_PAGE_SIZE": 4096}
             with mock.patch("os.sysconf", pages.__getitem__):
                 self.assertEqual(merge._pass_bytes(), pass_mib * MIB)
+
+
+numbers = st.integers(0, 150)
+#: Bodies of frames: many `SET`s of one size, some of many sizes, and whatever else there is.
+alike_bodies = st.builds(
+    lambda first, count, step, text: b"".join(
+        encode_set(b"k%03d" % (number % 151), text * 3) for number in range(first, first + count * step, step)
+    ),
+    numbers, st.integers(10, 60), st.integers(1, 5), st.sampled_from([b"", b"a", b"\r\n", b"long " * 30]),
+)  # fmt: skip
+other_bodies = st.lists(
+    st.one_of(
+        st.builds(lambda number, value: encode_set(b"k%03d" % number, value), numbers, st.binary(max_size=4)),
+        st.builds(lambda number, ms: encode_set(b"k%03d" % number, b"v", ms), numbers, st.integers(0, 9)),
+        st.builds(lambda number: encode_delete(b"k%03d" % number), numbers),
+        st.builds(lambda number, ms: encode_deadline(b"k%03d" % number, ms), numbers, st.none() | st.integers(0, 9)),
+        st.sampled_from(
+            [
+                FLUSH,
+                FLUSH + encode_set(b"k001", b"a"),
+                encode_set(b"another length", b"v"),
+                b"*1\r\n$4\r\nWHAT\r\n",
+                b"*3\r\n$3\r\nSET\r\n",
+            ]
+        ),
+    ),
+    max_size=4,
+).map(b"".join)
+bodies = st.lists(alike_bodies | other_bodies, min_size=1, max_size=5)
+states = st.builds(
+    lambda alike, value, odd, deadlines: ({**{b"k%03d" % n: value for n in alike}, **odd}, deadlines),
+    st.lists(numbers, unique=True, max_size=150), st.binary(max_size=9),
+    st.dictionaries(st.sampled_from([b"odd", b"k007", b"k100"]), st.binary(max_size=9)),
+    st.dictionaries(st.sampled_from([b"k001", b"k020", b"k100"]), st.integers(0, 9)),
+)  # fmt: skip
+
+
+def one_by_one() -> Any:
+    """The merge, but without a look at what is alike."""
+    return mock.patch.multiple(merge, alike_sets=lambda body: None, _encoded_as_columns=lambda stretch: None)
+
+
+def merged(disk: SimulatedDisk, job: MergeJob, pass_bytes: int) -> bytes | str:
+    """The checkpoint that the merge writes, or why it does not."""
+    try:
+        merge.merge(disk, job, _START_US, pass_bytes)
+    except Exception as error:  # bodies that are no operations: as before, whatever it is
+        return f"{type(error)}: {error}"
+    return disk.contents()[job.output]
+
+
+class AlikeTests(SynchronousTestCase):
+    """Many `SET`s of one size are merged as columns: with the same outcome, byte for byte, as one by one."""
+
+    def setUp(self) -> None:
+        """Small frames, of some dozens of operations, so that stretches end in the middle of them."""
+        small = small_files()
+        small.__enter__()
+        self.addCleanup(small.__exit__, None, None, None)
+        self.patch(checkpoint, "_FRAME_BYTES", 1200)
+
+    def check(self, state: Any, logs: list[list[bytes]], pass_bytes: int) -> bytes | str:
+        """Merge segments of these frames into a checkpoint of that state (None: there is none), in both ways."""
+        disk = SimulatedDisk(record=False)
+        covers = 0
+        if state is not None:
+            write_checkpoint(disk, state, 5)
+            covers = 5
+        names = []
+        for log in logs:
+            names.append(segment_name(covers + 1))
+            write_log(disk, names[-1], covers + 1, log)
+            covers += len(log)
+        job = MergeJob(names, "new.tmp", covers, 1)
+        found = merged(disk, job, pass_bytes)
+        with one_by_one():
+            self.assertEqual(found, merged(disk, job, pass_bytes))
+        return found
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.none() | states, st.lists(bodies, min_size=1, max_size=3), st.sampled_from([4 * KIB, 32 * MIB]))
+    def test_anything(self, state: Any, logs: list[list[bytes]], pass_bytes: int) -> None:
+        """Whatever checkpoint and segments hold, bodies that are no operations too, in one pass or several."""
+        self.check(state, logs, pass_bytes)
+
+    def test_as_columns(self) -> None:
+        """Frames, stretches and old frames of one size are not looked at one by one."""
+        old: Any = ({b"k%04d" % number: b"old %04d" % number for number in range(0, 2040, 2)}, {})
+        log = [
+            b"".join(encode_set(b"k%04d" % (at + n), b"new %04d" % n) for n in range(50)) for at in range(0, 900, 50)
+        ]
+        for pass_bytes in (4 * KIB, 32 * MIB):
+            expected = self.check(old, [log], pass_bytes)
+            with mock.patch.multiple(merge, decode=None, encode_set=None):
+                self.assertEqual(self.check_fast(old, log, pass_bytes), expected)
+
+    def check_fast(self, state: Any, log: list[bytes], pass_bytes: int) -> bytes | str:
+        """What the merge of one segment writes."""
+        disk = SimulatedDisk(record=False)
+        write_checkpoint(disk, state, 5)
+        write_log(disk, segment_name(6), 6, log)
+        return merged(disk, MergeJob([segment_name(6)], "new.tmp", 5 + len(log), 1), pass_bytes)
+
+    def test_only_a_deadline(self) -> None:
+        """A key of the old checkpoint that gets just a deadline keeps its value."""
+        old: Any = ({b"k%03d" % number: b"old" for number in range(100)}, {})
+        found = self.check(old, [[encode_deadline(b"k050", 7)]], 32 * MIB)
+        assert isinstance(found, bytes)
+        self.assertIn(encode_set(b"k050", b"old", 7), found)
+        self.assertEqual(found.count(b"$3\r\nold"), 100)
+
+    def test_flushed(self) -> None:
+        """Nothing of the old checkpoint is copied, whatever its frames are like."""
+        old: Any = ({b"k%03d" % number: b"old" for number in range(100)}, {})
+        for pass_bytes in (4 * KIB, 32 * MIB):
+            found = self.check(old, [[FLUSH + encode_set(b"k050", b"new")]], pass_bytes)
+            assert isinstance(found, bytes)
+            self.assertIn(encode_set(b"k050", b"new"), found)
+            self.assertNotIn(b"$3\r\nold", found)
+
+    def test_keys_of_two_lengths(self) -> None:
+        """With values of one, in one stretch."""
+        for keys in (
+            [b"a", *(b"k%d" % number for number in range(10, 40))],
+            [b"k%d" % number for number in range(110)],
+        ):
+            found = self.check(None, [[b"".join(encode_set(key, b"value") for key in keys)]], 32 * MIB)
+            assert isinstance(found, bytes)
+            for key in keys:
+                self.assertIn(encode_set(key, b"value"), found)
+
+    def test_lengths_of_large_values(self) -> None:
+        """Values are written at once up to a mebibyte of them, the others one by one."""
+        for length in (4000, 34_946, 34_947, 70_000):
+            bodies = [b"".join(encode_set(b"key%03d" % n, bytes(length)) for n in range(at, at + 20)) for at in (0, 10)]
+            self.check(None, [bodies * 3], 32 * MIB)
+
+
+class AddAlikeTests(SynchronousTestCase):
+    """Operations of one size, added to a checkpoint at once."""
+
+    def test_frames_end_where_they_would(self) -> None:
+        """At limit - 1, limit and limit + 1 of a frame, however much it held before."""
+
+        def written(before: bytes, size: int, each: bool) -> bytes:
+            disk = SimulatedDisk(record=False)
+            writer = checkpoint.CheckpointWriter(disk, "new", checkpoint.CheckpointHeader("f" * 32, 1, 1, 0))
+            writer.add(before, 1)
+            pieces = [bytes([number]) * size for number in range(60)]
+            if each:
+                for piece in pieces:
+                    writer.add(piece, 1)
+            else:
+                writer.add_alike(b"".join(pieces), len(pieces))
+            writer.finish()
+            return disk.contents()["new"]
+
+        with small_files():
+            for size in (1, 39, 40, 41, 199, 200, 201, 399, 400, 401, 801):
+                for before in (b"", b"x" * 40, b"x" * 199, b"x" * 200, b"x" * 201, b"x" * 399, b"x" * 400):
+                    self.assertEqual(written(before, size, False), written(before, size, True), (size, len(before)))
 
 
 class BaseTests(SynchronousTestCase):

@@ -60,6 +60,16 @@ class CheckpointWriter:
         if self._size >= _FRAME_BYTES:
             self._end_frame()
 
+    def add_alike(self, operations: bytes, keys: int) -> None:
+        """As `add` of one after the other: encoded `SET` operations of one size, about `keys` different keys."""
+        size = len(operations) // keys
+        at = 0
+        while at < len(operations):
+            fill_frame = -(-(_FRAME_BYTES - self._size) // size)  # up to and with the one that makes the frame full
+            piece = operations[at : at + fill_frame * size]
+            self.add(piece, len(piece) // size)
+            at += len(piece)
+
     def finish(self) -> int:
         """Write the last frame and sync; returns the size in bytes.
 

@@ -10,6 +10,9 @@ Segments of more than some bytes (_PASS_BYTES, see there) are merged in several 
 (by a hash of the key), so that the memory stays bounded however much the log has grown; each pass reads all input
 again.
 
+Frames and stretches of `SET`s of one size, the bulk of most tables, are taken in, copied and written as columns (see
+`alike_sets`), without a look at each; all else operation by operation, with the same outcome byte for byte.
+
 The child only ever writes one new file under a temporary name of its own. Renaming it over the checkpoint and
 removing the segments is left to the server, which holds the lock on the directory: a child that outlives its server
 can do no harm.
@@ -28,7 +31,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 from zlib import crc32
 
@@ -40,7 +44,7 @@ from kvstore.store import checkpoint
 from kvstore.store.archive import keep
 from kvstore.store.checkpoint import CheckpointHeader, CheckpointReader, CheckpointWriter
 from kvstore.store.log import FRAMES_AT, LogHeader, read_log_header
-from kvstore.store.operations import Operation, decode, encode_set
+from kvstore.store.operations import AlikeSets, Operation, alike_sets, decode, encode_alike_sets, encode_set
 
 
 class MergeJob(NamedTuple):
@@ -73,6 +77,10 @@ _PASS_BYTES = 32 * MIB
 _LARGEST_PASS_BYTES = 128 * MIB
 _PASSES_IN_MEMORY = 64
 
+#: Keys written at once if they and their values are of one length, and the bytes that they may then take encoded.
+_WRITTEN_AT_ONCE = 256
+_WRITTEN_AT_ONCE_BYTES = 1 * MIB
+
 _FREED_AT_ONCE_BYTES = 4 * MIB
 _FREEING_PAUSE_S = 0.005
 
@@ -90,6 +98,11 @@ class Share(NamedTuple):
             return operations
         return [operation for operation in operations if len(operation) == 1 or crc32(operation[1]) % of == number]
 
+    def part_of_pairs(self, pairs: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:
+        """Those of the pairs of key and value whose keys this pass is about."""
+        number, of = self
+        return pairs if of == 1 else [pair for pair in pairs if crc32(pair[0]) % of == number]
+
 
 class Segment(NamedTuple):
     """A sealed segment, open."""
@@ -102,17 +115,26 @@ class Segment(NamedTuple):
 class Delta:
     """The segments, reduced: the last state of each key of `share` they name, and whether everything was flushed.
 
-    `time_us`: of their last commit.
+    `time_us`: of their last commit. `deadlines_alone`: whether of some key they name a deadline, and no value.
     """
 
     def __init__(self, share: Share) -> None:
         self.keys: dict[bytes, _State] = {}
         self.flushed = False
+        self.deadlines_alone = False
         self.share = share
         self.time_us = 0
 
-    def add(self, operations: Sequence[Operation]) -> None:
-        """Take in the operations of one frame."""
+    def add(self, body: bytes) -> None:
+        """Take in the operations of one frame: its body, whose checksum was verified. Raises BadOperation."""
+        alike = alike_sets(body)
+        if alike is None:
+            self.add_each(decode(body))
+        else:
+            self.keys.update(self.share.part_of_pairs(alike.pairs))
+
+    def add_each(self, operations: Sequence[Operation]) -> None:
+        """Take in operations of any kind."""
         keys = self.keys
         for operation in self.share.part(operations):
             kind = operation[0]
@@ -129,6 +151,7 @@ class Delta:
                 value = before.value if isinstance(before, KeyState) else before
                 deadline = int(operation[2]) if kind == b"PEXPIREAT" else None
                 keys[operation[1]] = KeyState(value, deadline)
+                self.deadlines_alone |= value is None
 
 
 def merge(disk: Disk, job: MergeJob, now_us: int, pass_bytes: int = _PASS_BYTES) -> int:
@@ -159,7 +182,27 @@ def _write_share(delta: Delta, base: File | None, writer: CheckpointWriter) -> N
     """Write the keys of one share."""
     if base is not None:
         _copy_old(base, delta, writer)
-    for key, state in delta.keys.items():
+    states = iter(delta.keys.items())
+    while stretch := list(islice(states, _WRITTEN_AT_ONCE)):
+        encoded = _encoded_as_columns(stretch)
+        if encoded is not None:
+            writer.add_alike(encoded, len(stretch))
+        else:
+            _write_each(stretch, writer)
+
+
+def _encoded_as_columns(stretch: list[tuple[bytes, _State]]) -> bytes | None:
+    """The operations for keys of one length with plain values of one length; None for any others, or too many bytes."""
+    keys, values = zip(*stretch, strict=True)
+    if set(map(type, values)) != {bytes} or len(set(map(len, values))) > 1 or len(set(map(len, keys))) > 1:
+        return None
+    if (len(keys[0]) + len(values[0])) * len(stretch) > _WRITTEN_AT_ONCE_BYTES:
+        return None
+    return encode_alike_sets(keys, values)
+
+
+def _write_each(stretch: list[tuple[bytes, _State]], writer: CheckpointWriter) -> None:
+    for key, state in stretch:
         if isinstance(state, bytes):
             writer.add(encode_set(key, state), 1)
         elif state is not None and state.value is not None:
@@ -211,7 +254,7 @@ def _reduce(segments: list[Segment], share: Share, job: MergeJob) -> Delta:
                 raise DamagedStore(name, frame.offset, f"commit {frame.sequence}, not {sequence + 1}", "")
             sequence = frame.sequence
             delta.time_us = frame.time_us
-            delta.add(decode(frame.body))
+            delta.add(frame.body)
         if reader.reason is not None:
             raise DamagedStore(name, reader.stopped_at, reader.reason, "")
     if sequence != job.covers:
@@ -222,19 +265,48 @@ def _reduce(segments: list[Segment], share: Share, job: MergeJob) -> Delta:
 def _copy_old(file: File, delta: Delta, writer: CheckpointWriter) -> None:
     """Stream the delta's share of the old checkpoint into the new one, without what the segments changed."""
     reader = CheckpointReader(file)
-    changed, share = delta.keys, delta.share
     keys = 0
     for frame in reader.frames():
-        operations = decode(frame.body)
-        keys += len(operations)
-        if delta.flushed:
-            continue
-        if share.of == 1 and changed.keys().isdisjoint([operation[1] for operation in operations]):
-            writer.add(frame.body, len(operations))
-            continue
-        kept = [encoded for operation in share.part(operations) if (encoded := _merged(operation, changed))]
-        writer.add(b"".join(kept), len(kept))
+        # A new deadline for an old value takes a look at each operation.
+        alike = None if delta.deadlines_alone else alike_sets(frame.body)
+        if alike is not None:
+            keys += alike.number
+            _copy_alike(frame.body, alike, delta, writer)
+        else:
+            operations = decode(frame.body)
+            keys += len(operations)
+            _copy_each(frame.body, operations, delta, writer)
     reader.check_keys(keys)
+
+
+def _copy_alike(body: bytes, alike: AlikeSets, delta: Delta, writer: CheckpointWriter) -> None:
+    """Copy what is left of a frame of `SET`s of one size, none of which gets just another deadline."""
+    if delta.flushed:
+        return
+    changed, (number, of) = delta.keys, delta.share
+    keys = [key for key, _ in alike.pairs]
+    if of == 1 and changed.keys().isdisjoint(keys):
+        writer.add(body, alike.number)
+        return
+    size = alike.size
+    kept = [
+        body[at : at + size]
+        for at, key in zip(range(0, len(body), size), keys, strict=True)
+        if crc32(key) % of == number and key not in changed
+    ]
+    writer.add(b"".join(kept), len(kept))
+
+
+def _copy_each(body: bytes, operations: list[Operation], delta: Delta, writer: CheckpointWriter) -> None:
+    """The same for a frame of any operations of a checkpoint."""
+    if delta.flushed:
+        return
+    changed, share = delta.keys, delta.share
+    if share.of == 1 and changed.keys().isdisjoint([operation[1] for operation in operations]):
+        writer.add(body, len(operations))
+        return
+    kept = [encoded for operation in share.part(operations) if (encoded := _merged(operation, changed))]
+    writer.add(b"".join(kept), len(kept))
 
 
 def _merged(operation: Operation, changed: dict[bytes, _State]) -> bytes | None:
