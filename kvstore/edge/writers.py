@@ -2,9 +2,9 @@
 
 | writer | during the sync the loop | a commit costs the loop | good for |
 |---|---|---|---|
-| `InLoopWriter` | waits | the sync | syncs of 100 µs |
-| `OverlappedWriter` | serves clients; their changes wait for the next commit | some 50 µs: an event more | slow syncs |
-| `AdaptiveWriter` | the one or the other, by how long syncs took of late | | not knowing the disk |
+| `InLoopWriter` | waits | the sync | a few clients, syncs of 100 µs |
+| `OverlappedWriter` | serves clients; their changes wait for the next commit | some 50 µs: an event more | many clients; slow syncs |
+| `AdaptiveWriter` | the one or the other, by how long syncs took of late, and how many requests shared one | | not knowing |
 
 See docs/PERFORMANCE.md for what was measured.
 """
