@@ -287,9 +287,11 @@ class AdaptiveWriterTests(GroupCommitTestCase):
         self.sync_ns = 100_000
         self.late_ns = 0
         self.alone = False
+        self.executed = 0
         self.writer = writers.AdaptiveWriter(
-            NamedWriter("in loop", self), self.make_overlapped, lambda: self.now_ns, lambda: self.alone
-        )
+            NamedWriter("in loop", self), self.make_overlapped, lambda: self.now_ns, lambda: self.alone,
+            lambda: self.executed,
+        )  # fmt: skip
         self.group = self.make(self.writer)
         self.failures = 0
 
@@ -300,10 +302,11 @@ class AdaptiveWriterTests(GroupCommitTestCase):
             raise OSError(errno.EMFILE, "too many open files")
         return NamedWriter("overlapped", self)
 
-    def commits(self, number: int, requests: int = 1) -> list[str]:
-        """The writers of so many commits, each of so many requests."""
+    def commits(self, number: int, requests: int = 1, reads: int = 0) -> list[str]:
+        """The writers of so many commits, each of so many requests, and behind so many reads."""
         self.begun.clear()
         for _ in range(number):
+            self.executed += requests + reads
             for _ in range(requests):
                 self.change(b"k")
             self.group.commit_now()
@@ -364,6 +367,17 @@ class AdaptiveWriterTests(GroupCommitTestCase):
         self.sync_ns = 60_000
         self.commits(50)
         self.assertEqual(set(self.commits(100, requests=20)), {"in loop"})
+
+    def test_many_readers(self) -> None:
+        """They keep the processor from the kernel's worker: a fast sync is waited for then, a slow one is not."""
+        self.assertEqual(set(self.commits(50, requests=20, reads=20)), {"in loop"})
+        self.commits(50, requests=20, reads=2)
+        self.assertTrue(self.writer.overlaps)
+        self.commits(50, requests=20, reads=60)
+        self.assertEqual(set(self.commits(50, requests=20, reads=60)), {"in loop"})
+        self.sync_ns = 5_000_000
+        self.commits(50, requests=20, reads=60)
+        self.assertTrue(self.writer.overlaps)
 
     def test_prepared(self) -> None:
         """The other writer is made when that holds nobody up, once; if it cannot be, then when it is wanted."""

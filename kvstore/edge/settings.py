@@ -26,7 +26,7 @@ from kvstore.base.limits import (
 #: pleases. Redis: appendfsync.
 SyncPolicy: TypeAlias = Literal["always", "everysec", "no"]
 
-#: Whether the loop goes on while the log is synced before a reply. auto: while syncs are slow (see `writers`).
+#: Whether the loop goes on while the log is synced before a reply. auto: see `writers`.
 OverlapPolicy: TypeAlias = Literal["auto", "always", "never"]
 
 #: Where the server listens unless told otherwise; one past Redis's 6379, so that both can run on one machine.

@@ -91,7 +91,8 @@ _ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
         "overlap",
         "auto",
         overlap_policy,
-        "With --sync always: whether the loop goes on during a sync: always, never, or auto (while syncs are slow).",
+        "With --sync always: whether the loop goes on during a sync: always, never, or auto (while syncs are slow, or"
+        " many requests share one).",
     ),
     (
         "group-limit",

@@ -2,9 +2,9 @@
 
 | writer | during the sync the loop | a commit costs the loop | good for |
 |---|---|---|---|
-| `InLoopWriter` | waits | the sync | syncs of 100 µs |
-| `OverlappedWriter` | serves clients; their changes wait for the next commit | some 50 µs: an event more | slow syncs |
-| `AdaptiveWriter` | the one or the other, by how long syncs took of late | | not knowing the disk |
+| `InLoopWriter` | waits | the sync | a few writers, fast syncs |
+| `OverlappedWriter` | serves clients; their changes wait for the next commit | some 50 µs | many writers, slow syncs |
+| `AdaptiveWriter` | the one or the other, by what was measured of late | | not knowing |
 
 See docs/PERFORMANCE.md for what was measured.
 """
@@ -24,10 +24,12 @@ from kvstore.base.syncing import Syncer
 from kvstore.store.store import Commit, Store
 
 #: Syncs that take longer, on the average of about so many commits, are overlapped; where commits hold many requests, so
-#: that many clients are about to send while one lasts, the second is enough. To go on overlapping takes a part of that.
+#: that many clients are about to send while one lasts, and those are the most of all requests, the second is enough. To
+#: go on overlapping takes a part of that.
 _SLOW_SYNC_NS = 500_000
 _WORTH_OVERLAPPING_NS = 80_000
 _MANY_REQUESTS = 8
+_MOSTLY_WRITES = 0.7
 _GOING_ON = 0.6
 _AVERAGE_OF_COMMITS = 16
 #: While syncs are overlapped one in so many is waited for, which tells how long they take: at first, then ever fewer,
@@ -140,7 +142,9 @@ class AdaptiveWriter:
 
     `make_overlapped`: called when they first are; raises OSError if that cannot be done now. `now_ns`: a steady clock,
     in nanoseconds. `nobody_else`: whether all clients there are wait for the open commit: then there is nothing to
-    overlap with, and a sync that is not surely slow is waited for.
+    overlap with, and a sync that is not surely slow is waited for. `executed`: how many requests were executed so far,
+    reads too: where most are reads they keep the processor from the kernel's worker, and a fast sync that is overlapped
+    takes milliseconds.
 
     A busy loop hears late of the end of a sync that it overlaps. So only those count that it waits for: while syncs are
     overlapped, a few (_PROBE_FIRST), and those during which nobody else could be served anyway.
@@ -152,21 +156,25 @@ class AdaptiveWriter:
         make_overlapped: Callable[[], Writer],
         now_ns: Callable[[], int],
         nobody_else: Callable[[], bool],
+        executed: Callable[[], int],
     ) -> None:
         self._in_loop = in_loop
         self._make_overlapped = make_overlapped
         self._overlapped: Writer | None = None
         self._now_ns = now_ns
         self._nobody_else = nobody_else
+        self._executed = executed
+        self._executed_before = 0
         self._sync_ns = 0.0  # on the average
-        self._requests = 0.0  # of a commit, on the average
+        self._requests = 0.0  # of a commit, on the average; and of all requests since the one before
+        self._all_requests = 0.0
         self._commits = _PROBE_FIRST  # until the next probe
         self._interval = _PROBE_FIRST
         self.overlaps = False
 
     def begin(self, commit: Commit, done: Done) -> None:
         """See `Writer`."""
-        self._requests += (commit.requests - self._requests) / _AVERAGE_OF_COMMITS
+        self._count(commit)
         if self.overlaps:
             self._decide()
         if self.overlaps and self._overlapped is not None and not self._probes():
@@ -184,10 +192,16 @@ class AdaptiveWriter:
         """Make the other writer now, since nobody waits."""
         self._can_overlap()
 
+    def _count(self, commit: Commit) -> None:
+        before, self._executed_before = self._executed_before, self._executed()
+        self._requests += (commit.requests - self._requests) / _AVERAGE_OF_COMMITS
+        self._all_requests += (self._executed_before - before - self._all_requests) / _AVERAGE_OF_COMMITS
+
     def _decide(self) -> None:
         """Once syncs are overlapped it takes less to go on with it."""
         share = _GOING_ON if self.overlaps else 1
-        limit_ns = _WORTH_OVERLAPPING_NS if self._requests >= _MANY_REQUESTS * share else _SLOW_SYNC_NS
+        shared = self._requests >= max(_MANY_REQUESTS, _MOSTLY_WRITES * self._all_requests) * share
+        limit_ns = _WORTH_OVERLAPPING_NS if shared else _SLOW_SYNC_NS
         self.overlaps = self._sync_ns > limit_ns * share and self._can_overlap()
 
     def _took(self, sync_ns: int) -> None:
