@@ -26,20 +26,20 @@ from kvstore.store.store import Commit, Store
 #: Syncs that take longer, on the average of about so many commits, are overlapped; where commits hold many requests, so
 #: that many clients are about to send while one lasts, and those are the most of all requests, the second is enough. To
 #: go on overlapping takes a part of that.
-_SLOW_SYNC_NS = 500_000
+_SLOW_SYNC_NS = 1_000_000
 _WORTH_OVERLAPPING_NS = 80_000
 _MANY_REQUESTS = 8
 _MOSTLY_WRITES = 0.7
 _GOING_ON = 0.6
 _AVERAGE_OF_COMMITS = 16
 #: While syncs are overlapped one in so many is waited for, which tells how long they take: at first, then ever fewer,
-#: down to the last; the second while they are faster than they were.
+#: down to the last; the second while they are fast.
 _PROBE_FIRST = 32
 _PROBE_AGAIN = 4
-_PROBE_LEAST = 1024
-_AVERAGE_OF_PROBES = 4
+_PROBE_LEAST = 256
+_AVERAGE_OF_PROBES = 2
 #: A sync that is likely to take longer is worth overlapping even if all clients wait for it: others may come.
-_SURELY_SLOW_NS = 1_000_000
+_SURELY_SLOW_NS = 2_000_000
 
 Done = Callable[[StorageFault | None], None]
 
@@ -168,6 +168,8 @@ class AdaptiveWriter:
         self._sync_ns = 0.0  # on the average
         self._requests = 0.0  # of a commit, on the average; and of all requests since the one before
         self._all_requests = 0.0
+        self._shared = False  # whether so many share a sync that a fast one is worth overlapping
+        self._limit_ns = float(_SLOW_SYNC_NS)  # a sync that takes longer is
         self._commits = _PROBE_FIRST  # until the next probe
         self._interval = _PROBE_FIRST
         self.overlaps = False
@@ -201,8 +203,11 @@ class AdaptiveWriter:
         """Once syncs are overlapped it takes less to go on with it."""
         share = _GOING_ON if self.overlaps else 1
         shared = self._requests >= max(_MANY_REQUESTS, _MOSTLY_WRITES * self._all_requests) * share
-        limit_ns = _WORTH_OVERLAPPING_NS if shared else _SLOW_SYNC_NS
-        self.overlaps = self._sync_ns > limit_ns * share and self._can_overlap()
+        if self._shared and not shared:
+            self._commits = min(self._commits, _PROBE_AGAIN)
+        self._shared = shared
+        self._limit_ns = (_WORTH_OVERLAPPING_NS if shared else _SLOW_SYNC_NS) * share
+        self.overlaps = self._sync_ns > self._limit_ns and self._can_overlap()
 
     def _took(self, sync_ns: int) -> None:
         """So long the loop has waited."""
@@ -210,8 +215,7 @@ class AdaptiveWriter:
         if not self.overlaps:
             self._interval = _PROBE_FIRST
         else:
-            changes = sync_ns < self._sync_ns * _GOING_ON
-            self._interval = _PROBE_AGAIN if changes else min(2 * self._interval, _PROBE_LEAST)
+            self._interval = _PROBE_AGAIN if sync_ns < self._limit_ns else min(2 * self._interval, _PROBE_LEAST)
         self._commits = self._interval
         self._decide()
 
