@@ -215,6 +215,9 @@ class WaysTests(SynchronousTestCase):
 
             self.patch(row, "many", counted)
         self.compare(st.lists(st.one_of(pipelines, pipelines, scenes, scenes, turns), max_size=12), 150)
+        pairs = [(b"a", b"1")] * 7
+        plan = [("batch", 0, _pipeline(name, pairs, [])) for name in (b"SET", b"MSET", b"GET")]
+        self.follow([*plan, ("commit",)], None)
         self.assertGreater(min(at_once), 0)
 
     def compare(self, plans: st.SearchStrategy[list[tuple[Any, ...]]], examples: int) -> None:
