@@ -16,8 +16,6 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from twisted.logger import Logger
-
 from kvstore.base.errors import StorageFault
 from kvstore.base.limits import KIB
 from kvstore.commands.registry import Command
@@ -27,8 +25,6 @@ from kvstore.session.together import Together
 
 if TYPE_CHECKING:
     from kvstore.edge.protocol import KVStoreProtocol
-
-_log = Logger()
 
 #: The longest chunk that is kept, and how many are.
 _SHORT_BYTES = 4 * KIB

@@ -75,7 +75,7 @@ class GroupCommit:
         clients: Callable[[], int] = lambda: 0,
     ) -> None:
         self._turn = turn
-        turn.commit = self._end_of_turn
+        turn.commit = self.commit_now
         turn.commit_first = lambda: writer.overlaps
         self._store = store
         self._writer = writer
@@ -88,10 +88,6 @@ class GroupCommit:
         #: Told when the next commit is settled, once for each time that they are in it.
         self.waiters: list[Waiter] = []
         self.figures = Figures()
-
-    def _end_of_turn(self) -> None:
-        if self._store.in_flight is None:  # else the end of that asks again
-            self.commit_now()
 
     def commit_now(self, writer: Writer | None = None) -> None:
         """Close the open commit and put it on its way, unless one is in flight: then it follows when that is done.
@@ -122,7 +118,7 @@ class GroupCommit:
 
         `arrived`: clients whose requests have come and are not executed yet.
         """
-        if self._store.in_flight is not None:
+        if self.is_in_flight:
             enough = arrived >= _WORTH_EXECUTING
         else:
             enough = self._store.table.pending.requests + arrived >= _WORTH_A_SYNC

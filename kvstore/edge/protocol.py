@@ -57,7 +57,6 @@ class KVStoreProtocol(LineReceiver):
         self._paused = False
         self._input_ended = False
         self._gone = False
-        self._counted = False
         self._turn = factory.turn
         self._arrivals = factory.arrivals
         self._apart = factory.arrivals.apart
@@ -104,13 +103,9 @@ class KVStoreProtocol(LineReceiver):
         if self._gone:
             return
         try:
-            in_the_middle = self.session.receive(data)
-            if in_the_middle:
-                self._apart.add(self)
-                self._counted = self.factory.unfinished.note(self, self.session.unfinished_bytes)
-            elif self in self._apart:
-                self._counted = self.factory.unfinished.note(self, self.session.unfinished_bytes)
-                self._rejoin()
+            if self.session.receive(data) or self in self._apart:
+                self.factory.unfinished.note(self, self.session.unfinished_bytes)
+                self._regroup()
         except StorageFault as fault:
             self.factory.fault(fault)
         else:
@@ -182,23 +177,23 @@ class KVStoreProtocol(LineReceiver):
                 break
             session.run(budget)
             outlet.send(session.take_ready())
-        self._rejoin()
+        self._regroup()
 
-    def _rejoin(self) -> None:
-        """Be one of those that may be served together again, unless there is something about this client still."""
-        if not (
-            self._gone or self._paused or self._input_ended or self.outlet.is_draining or self.session.in_the_middle
-        ):
+    def _regroup(self) -> None:
+        """One of what this depends on has changed: is this client to be served apart from the others?"""
+        if self._gone or self._paused or self._input_ended or self.outlet.is_draining or self.session.in_the_middle:
+            self._apart.add(self)
+        else:
             self._apart.discard(self)
 
     def _stuck(self) -> None:
         """The client does not take its replies as fast as they come."""
-        self._apart.add(self)
+        self._regroup()
         self._slow_down()
 
     def _drained(self) -> None:
         """It has taken them."""
-        self._rejoin()
+        self._regroup()
         self.pump()
 
     def _slow_down(self) -> None:
@@ -216,25 +211,24 @@ class KVStoreProtocol(LineReceiver):
                 "client {address} dropped: {unsent} bytes of replies not taken, more than --drop-client-bytes {limit}",
                 address=self.client.address, unsent=unsent, limit=settings.drop_client_bytes,
             )  # fmt: skip
-            self._apart.add(self)
             self._gone = True  # as good as: what others' requests still push to it (MONITOR) is not worth a line each
+            self._regroup()
             transport.abortConnection()
             return
         pause = bool(self.session.backlog) or unsent > settings.pause_reading_bytes
         if pause and not self._paused:
             self._paused = True
-            self._apart.add(self)
+            self._regroup()
             transport.pauseProducing()
         elif self._paused and not pause:
             self._paused = False
-            self._rejoin()
+            self._regroup()
             if not self._input_ended:
                 transport.resumeProducing()
 
     def drop_unfinished(self, held_bytes: int, all_bytes: int) -> None:
         """This client began most of what all clients did not end, and that is too much."""
         limit = self.factory.settings.max_input_bytes
-        self._counted = False
         _log.warn(
             "client {address} dropped: {held} bytes of unfinished requests, the most of any client; all clients' are"
             " {all}, more than --max-input-bytes {limit}",
@@ -244,13 +238,13 @@ class KVStoreProtocol(LineReceiver):
             "the unfinished requests of all clients are too large, and yours is the largest; nothing of it was done,"
             " send it again later or in parts"
         )
-        self._apart.add(self)
+        self._regroup()
         self.pump()
 
     def end(self) -> None:
         """The server stops: execute nothing more, send what is ready, and close."""
         self.session.closing = True
-        self._apart.add(self)
+        self._regroup()
         self.outlet.flush()
         transport: Any = self.transport
         transport.loseConnection()
@@ -270,7 +264,7 @@ class KVStoreProtocol(LineReceiver):
         """The client will send no more; it may still be reading: close when it has its replies."""
         self._arrivals.execute_for(self)
         self._input_ended = True
-        self._apart.add(self)
+        self._regroup()
         self.pump()
 
     def writeConnectionLost(self) -> None:
@@ -305,14 +299,11 @@ class Unfinished:
         self._held: dict[KVStoreProtocol, int] = {}
         self.total_bytes = 0
 
-    def note(self, protocol: KVStoreProtocol, held_bytes: int) -> bool:
-        """`protocol` holds so much now. Drops the one that holds most while it is too much.
-
-        Returns whether `protocol` is to be noted at every read from now on.
-        """
+    def note(self, protocol: KVStoreProtocol, held_bytes: int) -> None:
+        """`protocol` holds so much now. Drops the one that holds most while it is too much."""
         self.forget(protocol)
         if held_bytes <= UNCOUNTED_INPUT_BYTES:
-            return False
+            return
         self._held[protocol] = held_bytes
         self.total_bytes += held_bytes
         while self.total_bytes > self._limit_bytes:
@@ -320,7 +311,6 @@ class Unfinished:
             most, total = self._held[largest], self.total_bytes
             self.forget(largest)
             largest.drop_unfinished(most, total)
-        return protocol in self._held
 
     def forget(self, protocol: KVStoreProtocol) -> None:
         """`protocol` holds nothing, or is gone."""

@@ -69,8 +69,7 @@ class Turn:
     def gather_all(self, gatherers: Iterable[Gatherer]) -> None:
         """Flush those at the end of this turn."""
         self._gathered.extend(gatherers)
-        if not self._scheduled:
-            self.schedule()
+        self.schedule()
 
     def schedule(self) -> None:
         """Have this turn's end noticed."""

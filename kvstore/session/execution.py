@@ -9,6 +9,8 @@ Four ways, from the fastest to the most general; a test runs the same requests t
 | `respond` | any one request: of any grammar, in MULTI, for MONITOR and the trace |
 | `dispatch.answer` | what the others mean, without sessions; EXEC and the tests use it |
 
+(`together` takes the requests of many clients as one pipeline, by `columns_reply` as `run_many` does.)
+
 `needed` is what decides when replies may leave: the newest commit that a request executed so far has changed, or read
 something of. Whoever delivers the replies sets it to 0 before.
 """
@@ -222,7 +224,7 @@ class Execution:
     def _commit_for(self, row: Command, request: list[bytes]) -> int:
         """The newest unsettled commit that the reply to a request tells of."""
         store = self._store
-        if row.scope is Scope.KEY and len(request) > 1:
+        if row.scope is Scope.KEY and len(request) > 1:  # a request that is refused may name no key
             return store.commit_for_key(request[1])
         if row.scope is Scope.NOTHING:
             return 0
