@@ -19,10 +19,13 @@ A command returns plain Python values; `wire` encodes them. The whole set:
 | `JSONText` | bulk string | bulk string |
 | `Push` | array | push |
 | `RequestError` (raised, or inside an array) | error | error |
+
+A command that may take long returns a generator instead, which `finish` explains.
 """
 
 from __future__ import annotations
 
+from types import GeneratorType
 from typing import Any, TypeAlias
 
 
@@ -83,3 +86,20 @@ NO_REPLY = Status("")
 NO_REPLY.wire = b""
 
 Reply: TypeAlias = Any
+
+
+def finish(reply: Reply) -> Reply:
+    """Run a reply that comes in slices to its end, at once; any other is returned as it is.
+
+    A command that may take long returns a generator: it yields where others may have their turn, about every 2 ms, and
+    what it returns in the end is the reply. What it tells of the table it has read, or noted, before its first yield,
+    so that it answers as of its place in the order; it changes nothing after that. Who executes it runs the first slice
+    at once and the others by and by, and closes it if its client is gone. Raises what the generator raises.
+    """
+    if reply.__class__ is not GeneratorType:
+        return reply
+    while True:
+        try:
+            next(reply)
+        except StopIteration as end:
+            return end.value
