@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from kvstore.base.reply import OK, JSONText
 from kvstore.commands import table
 from kvstore.commands.registry import VERB
+from kvstore.store.index import atom_of
 from tests.harness import CommandTestCase, Rig
 
 _atoms = st.one_of(
@@ -18,9 +19,12 @@ _atoms = st.one_of(
     st.booleans(),
     st.integers(-3, 3),
     st.integers(),
-    st.sampled_from([0.0, 1.0, 1.5, -0.0]),
+    st.sampled_from([0.0, 1.0, 1.5, -0.0, 1e300, 2.0**53, 5e-324]),
+    st.sampled_from([2**53, 2**53 + 1, int(1e300), int(1e300) + 1, 10**4299]),
     st.text(max_size=3),
 )
+#: As many digits as a JSON integer may have.
+_LONG = 10**4299
 _documents = st.one_of(st.dictionaries(st.sampled_from("ab"), st.one_of(_atoms, st.lists(_atoms, max_size=2))), _atoms)
 
 
@@ -121,6 +125,29 @@ class QueryTests(CommandTestCase):
         self.assertEqual(self.ask("v", "null"), [b"n"])
         self.assertEqual(self.ask("v", "-0.0"), [b"z"])
         self.assertEqual(self.ask("nosuch", "1"), [])
+
+    def test_equality_of_large_numbers(self) -> None:
+        """Numbers are compared as what they are: an integer of any size is not the double next to it."""
+        for key, value in (
+            ("i", 2**53),
+            ("j", 2**53 + 1),
+            ("f", 2.0**53),
+            ("g", 1e300),
+            ("h", int(1e300)),
+            ("l", _LONG),
+        ):
+            self.do("INSERT", key, json.dumps({"v": value}))
+        self.assertEqual(self.ask("v", "9007199254740992"), [b"f", b"i"])
+        self.assertEqual(self.ask("v", "9007199254740993"), [b"j"])
+        self.assertEqual(self.ask("v", "1e300"), [b"g", b"h"])
+        self.assertEqual(self.ask("v", str(_LONG)), [b"l"])
+        self.assertEqual(self.ask("v", str(-_LONG)), [])
+
+    def test_hashes_that_no_client_can_choose(self) -> None:
+        """Numbers that Python gives one hash are as many hashes in the index."""
+        atoms = [atom_of(sign * number * (2**61 - 1)) for number in range(1, 1000) for sign in (1, -1)]
+        self.assertEqual(len(set(map(hash, atoms))), len(atoms))
+        self.assertEqual({type(atom_of(value)) for value in (1, 1.5, 1e300, True, None, "a")}, {str})
 
     def test_only_atomic_values(self) -> None:
         """A query for an array or object is refused."""

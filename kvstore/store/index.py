@@ -6,6 +6,9 @@ maintains the indexes that exist, and no others. An index maps each atomic JSON 
 that have the subkey equal to it. Equality is JSON's: `true` is not 1, and 1 equals 1.0. At most MAX_INDEXES exist;
 the one least recently asked for goes first.
 
+An atom is text, never a number: Python hashes n to n mod 2**61 - 1, so that a client could store thousands of numbers
+of one hash, and each step on the index would compare with all of them. Text is hashed with a key that no client knows.
+
 A document is a value whose text is a JSON object; any other value has no members and is in no index.
 """
 
@@ -20,15 +23,20 @@ from kvstore.base.limits import MAX_INDEXES
 if TYPE_CHECKING:
     from kvstore.store.table import Table
 
-#: An atomic JSON value in a form whose Python equality is JSON's equality.
-Atom = tuple[str, Any]
-_KINDS = {bool: "b", int: "n", float: "n", str: "s", type(None): "0"}
+#: An atomic JSON value as text; two have the same if and only if they are equal in JSON.
+Atom = str
 
 
 def atom_of(value: Any) -> Atom | None:
-    """The atom of a JSON value, or None for an array or object."""
-    kind = _KINDS.get(value.__class__)
-    return None if kind is None else (kind, value)
+    """The atom of a JSON value, or None for an array or object. Takes time in proportion to the length of a number."""
+    kind = value.__class__
+    if kind is str:
+        return f'"{value}'
+    if kind is float and value.is_integer():
+        value, kind = int(value), int
+    if kind is int:
+        return f"{value:x}"
+    return repr(value) if kind is bool or kind is float or value is None else None
 
 
 def members_of(value: bytes | None) -> dict[str, Any]:
