@@ -284,6 +284,15 @@ class DiskContract:
             self.assertRaises(DirectoryInUse, self.second_opening(disk).lock)
         disk.unlock()
 
+    def test_check_of_a_sound_directory(self) -> None:
+        """There is nothing to say, locked or not."""
+        disk = self.make_disk()
+        self.assertEqual(disk.check(), "")
+        disk.lock()
+        self.assertEqual(disk.check(), "")
+        disk.unlock()
+        self.assertEqual(disk.check(), "")
+
     def test_describe_ends_with_the_name(self) -> None:
         """Messages to the operator name the file."""
         self.assertTrue(self.make_disk().describe("table.txn").endswith("/table.txn"))

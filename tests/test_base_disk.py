@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,13 +16,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import kvstore
 from kvstore.base.disk import RealDisk, replace_with
-from kvstore.base.errors import DirectoryInUse
+from kvstore.base.errors import DirectoryInUse, StartRefused, StorageFault
 from tests.disk_contract import DiskContract
 
 LOCK_AND_SAY = """
 import sys
 from kvstore.base.disk import RealDisk
-from kvstore.base.errors import DirectoryInUse
+from kvstore.base.errors import DirectoryInUse, StartRefused, StorageFault
 try:
     RealDisk(sys.argv[1]).lock()
     print("taken", flush=True)
@@ -109,8 +111,10 @@ class RealDiskTests(SynchronousTestCase):
         self.disk.lock()
         files = [self.disk.create("a"), self.disk.open("a"), self.disk.open_read("a")]
         descriptors = [file._descriptor for file in files]
-        descriptors += [self.disk._lock_descriptor, self.disk._directory_descriptor]
-        self.assertEqual([os.get_inheritable(descriptor) for descriptor in descriptors], [False] * 5)
+        lock = self.disk._lock
+        assert lock is not None
+        descriptors += [self.disk.descriptor, lock._directory, lock._file]
+        self.assertEqual([os.get_inheritable(descriptor) for descriptor in descriptors], [False] * 6)
         for file in files:
             file.close()
         self.disk.unlock()
@@ -221,6 +225,177 @@ class RealDiskTests(SynchronousTestCase):
             other.kill()
         self.disk.lock()
         self.disk.unlock()
+
+
+class MovedDirectoryTests(SynchronousTestCase):
+    """The disk is the directory that it has open, whatever its path leads to meanwhile."""
+
+    def setUp(self) -> None:
+        """A directory with a file, moved away, and another in its place."""
+        self.disk = RealDisk(temporary_path(self))
+        self.path, self.moved = self.disk.path, self.disk.path + ".old"
+        replace_with(self.disk, "a", [b"mine"])
+        os.rename(self.path, self.moved)
+        self.other = RealDisk(self.path)
+        replace_with(self.other, "a", [b"theirs"])
+
+    def theirs(self) -> tuple[list[str], bytes]:
+        """What is in the directory at the path."""
+        with open(os.path.join(self.path, "a"), "rb") as file:
+            return sorted(os.listdir(self.path)), file.read()
+
+    def test_every_call_stays_in_its_directory(self) -> None:
+        """It reads, writes, renames, links, removes and locks in its own, and leaves the other as it is."""
+        self.other.lock()
+        self.addCleanup(self.other.unlock)
+        before = self.theirs()
+        disk = self.disk
+        disk.lock()
+        self.addCleanup(disk.unlock)
+        disk.open("a").write_at(4, b"!")
+        self.assertEqual(disk.open_read("a").read_at(0, 10), b"mine!")
+        disk.create("b").close()
+        disk.link("a", "c")
+        disk.rename("b", "d")
+        disk.remove("c")
+        disk.sync_directory()
+        self.assertEqual(disk.names(), ["a", "d", "lock"])
+        self.assertEqual(disk.status("a").st_size, 5)
+        self.assertEqual(sorted(os.listdir(self.moved)), ["a", "d", "lock"])
+        self.assertEqual(self.theirs(), before)
+
+    def test_found_by_a_look(self) -> None:
+        """The other directory is told from this one; a path that leads back is as good as ever."""
+        self.assertIn(f"{self.path} names another directory", str(self.assertRaises(StorageFault, self.disk.check)))
+        self.assertEqual(self.other.check(), "")
+        os.rename(self.path, self.path + ".other")
+        self.assertIn("No such file", str(self.assertRaises(StorageFault, self.disk.check)))
+        os.symlink(self.moved, self.path)
+        self.assertEqual(self.disk.check(), "")
+
+    def test_a_directory_that_was_removed(self) -> None:
+        """It is found; nothing can be made in it, nor is it made again."""
+        disk = RealDisk(temporary_path(self))
+        os.rmdir(disk.path)
+        self.assertRaises(StorageFault, disk.check)
+        self.assertRaises(FileNotFoundError, disk.create, "a")
+        self.assertFalse(os.path.exists(disk.path))
+
+    def test_inherited(self) -> None:
+        """By its descriptor it is found again under any name, with an opening's place in the list of names its own."""
+        again = RealDisk("/somewhere", os.dup(self.disk.descriptor))
+        self.assertEqual((again.names(), again.names(), self.disk.names()), (["a"], ["a"], ["a"]))
+        self.assertEqual(self.assertRaises(FileNotFoundError, again.open, "b").filename, "/somewhere/b")
+
+    def test_errors_name_the_whole_path(self) -> None:
+        """Both names where there are two."""
+        error = self.assertRaises(FileNotFoundError, self.other.rename, "b", "c")
+        self.assertEqual((error.filename, error.filename2), (f"{self.path}/b", f"{self.path}/c"))
+
+    def test_the_descriptor_goes_with_the_disk(self) -> None:
+        """Nobody need close a disk."""
+        descriptor = RealDisk(self.path).descriptor
+        self.assertRaises(OSError, os.fstat, descriptor)
+
+
+class LockFileTests(SynchronousTestCase):
+    """The lock does not hang on a name that anybody can remove; the file `lock` is there for others."""
+
+    def setUp(self) -> None:
+        """A locked directory."""
+        self.disk = RealDisk(temporary_path(self))
+        self.lock = self.disk.describe("lock")
+
+    def take(self) -> RealDisk:
+        """Lock it."""
+        self.disk.lock()
+        self.addCleanup(self.disk.unlock)
+        return self.disk
+
+    def test_removed(self) -> None:
+        """Nobody comes in; the file is put back, which is said once, and it is locked again."""
+        disk = self.take()
+        self.assertEqual(disk.check(), "")
+        os.remove(self.lock)
+        self.assertRaises(DirectoryInUse, RealDisk(disk.path).lock)
+        self.assertFalse(os.path.exists(self.lock))
+        self.assertRegex(disk.check(), "lock was removed or replaced .* put back")
+        self.assertEqual(disk.check(), "")
+        self.assertFalse(self.file_is_free())
+        with open(self.lock) as file:
+            self.assertEqual(file.read(), f"{os.getpid()}\n")
+
+    def file_is_free(self) -> bool:
+        """Whether an older server, which knows the file alone, would get in."""
+        with open(self.lock, "r+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        return True
+
+    def test_replaced(self) -> None:
+        """By a copy that nobody holds: it is ours from then on."""
+        disk = self.take()
+        shutil.copy(self.lock, self.lock + ".copy")
+        os.rename(self.lock + ".copy", self.lock)
+        self.assertTrue(self.file_is_free())
+        self.assertIn("put back", disk.check())
+        self.assertFalse(self.file_is_free())
+
+    def test_an_older_server_came_in(self) -> None:
+        """It holds the new file: the directory is lost to us."""
+        disk = self.take()
+        os.remove(self.lock)
+        with open(self.lock, "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            self.assertRegex(str(self.assertRaises(StorageFault, disk.check)), "replaced .* in use by another server")
+
+    def test_an_older_server_is_there(self) -> None:
+        """It holds the file alone, and that counts; what was taken before is given back."""
+        with open(self.lock, "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.write("4711\n")
+            file.flush()
+            self.assertIn("process 4711", str(self.assertRaises(DirectoryInUse, self.disk.lock)))
+        self.take()
+
+    def test_cannot_be_put_back(self) -> None:
+        """On a disk without room, say: it is said, the directory stays locked, and the next look tries again."""
+        disk = self.take()
+        os.remove(self.lock)
+        with mock.patch("os.pwrite", side_effect=OSError(errno.ENOSPC, "No space left on device")):
+            self.assertIn("cannot be put back yet: [Errno 28]", disk.check())
+        self.assertRaises(DirectoryInUse, RealDisk(disk.path).lock)
+        self.assertIn("put back", disk.check())
+
+    def test_what_is_no_file(self) -> None:
+        """A link is not followed and a pipe not waited for; the text says what to do, the lock is not half taken."""
+        precious = self.lock + ".precious"
+        with open(precious, "w") as file:
+            file.write("precious")
+        for make, kind in (
+            (lambda: os.symlink(precious, self.lock), "a symbolic link"),
+            (lambda: os.symlink("/nowhere/at/all", self.lock), "a symbolic link"),
+            (lambda: os.mkfifo(self.lock), "no regular file"),
+            (lambda: os.mkdir(self.lock), "no regular file"),
+        ):
+            make()
+            refusal = self.assertRaises(StartRefused, self.disk.lock)
+            self.assertEqual(str(refusal), f"{self.lock} is {kind}; remove it: kvstore makes a file of its own")
+            (os.rmdir if os.path.isdir(self.lock) and not os.path.islink(self.lock) else os.remove)(self.lock)
+        with open(precious) as file:
+            self.assertEqual(file.read(), "precious")
+        disk = self.take()
+        os.remove(self.lock)
+        os.symlink(precious, self.lock)
+        self.assertRegex(str(self.assertRaises(StorageFault, disk.check)), "is a symbolic link; remove it")
+
+    def test_no_file_is_made_through_a_link(self) -> None:
+        """Nor emptied: a temporary name that somebody made a link is refused."""
+        os.symlink(self.lock + ".precious", self.disk.describe("a.tmp"))
+        self.assertEqual(self.assertRaises(OSError, self.disk.create, "a.tmp").errno, errno.ELOOP)
+        self.assertFalse(os.path.exists(self.lock + ".precious"))
 
 
 class ReplaceWithTests(SynchronousTestCase):

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
@@ -20,7 +21,7 @@ from kvstore.base.errors import StorageFault
 from kvstore.edge import compactor
 from kvstore.edge.compactor import Compactor, MergeProcess
 from kvstore.store.compaction import CompactionPolicy
-from kvstore.store.merge import MergeJob, merge
+from kvstore.store.merge import MergeJob, command, merge
 from kvstore.store.store import Store
 from kvstore.testing.server_process import PATIENCE_S, environment
 from kvstore.testing.simulated_disk import SimulatedDisk
@@ -254,7 +255,8 @@ class MergeProcessTests(TestCase):
         The result is the lines and how the child ended.
         """
         directory = os.path.abspath(self.mktemp())
-        store = Store(RealDisk(directory), lambda: 1_000_000, lambda length: bytes(length))
+        disk = RealDisk(directory)
+        store = Store(disk, lambda: 1_000_000, lambda length: bytes(length))
         store.table.write(b"key", b"value")
         commit = store.close_commit()
         assert commit is not None
@@ -267,7 +269,7 @@ class MergeProcessTests(TestCase):
             lines.append(line)
             arrange(child, line)
 
-        child = MergeProcess(reactor, directory, store.seal(), said, lambda how: over.callback((lines, how)))
+        child = MergeProcess(reactor, disk, store.seal(), said, lambda how: over.callback((lines, how)))
         self.addCleanup(store.close)
         return over
 
@@ -303,12 +305,57 @@ class MergeProcessTests(TestCase):
 
         return self.run_child(lambda child, line: None).addCallback(check)
 
+    def test_a_directory_that_was_moved(self) -> Deferred[None]:
+        """It works where the server does, whatever has the path meanwhile; nothing beside the data is imported."""
+        moved: list[str] = []
+        real = compactor.subprocess.Popen
+
+        def late(words: list[str], **options: Any) -> Any:
+            path = words[words.index("kvstore.store.merge") + 1].split(":", 1)[1]
+            for name in ("json.py", "zlib.py", "contextlib.py"):
+                Path(path, name).write_text("raise SystemExit('imported from the data')")
+            os.rename(path, path + ".old")
+            os.mkdir(path)
+            moved.append(path)
+            return real(words, **options)
+
+        self.patch(compactor.subprocess, "Popen", late)
+        empty_entries = f":{os.environ.get('PYTHONPATH', '')}::."
+        self.patch(os, "environ", dict(os.environ, PYTHONPATH=empty_entries))
+
+        def check(result: tuple[list[str], str]) -> None:
+            ((line,), how), (path,) = result, moved
+            self.assertEqual((list(json.loads(line)), how), (["bytes", "seconds"], "ended with status 0"))
+            self.assertEqual(os.listdir(path), [])
+            self.assertIn("table.ckpt.0000000000000000.tmp", os.listdir(path + ".old"))
+
+        return self.run_child(lambda child, line: child.release()).addCallback(check)
+
+    def test_an_archive_that_was_moved(self) -> None:
+        """The merge fails, so that the segments stay; the directory in its place is left as it is."""
+        disk, archive = RealDisk(os.path.abspath(self.mktemp())), RealDisk(os.path.abspath(self.mktemp()))
+        store = Store(disk, lambda: 1_000_000, lambda length: bytes(length))
+        self.addCleanup(store.close)
+        store.table.write(b"key", b"value")
+        commit = store.close_commit()
+        assert commit is not None
+        store.write(commit)
+        store.settle(commit, durable=False)
+        words, descriptors = command(disk, store.seal(), archive)
+        os.rename(archive.path, archive.path + ".old")
+        os.mkdir(archive.path)
+        done = subprocess.run(words, input=b"", capture_output=True, env=environment(), pass_fds=descriptors)
+        self.assertIn(f"{archive.path} names another directory", json.loads(done.stdout)["error"])
+        self.assertEqual((os.listdir(archive.path), os.listdir(archive.path + ".old")), ([], []))
+
     def test_a_directory_that_is_gone(self) -> None:
         """A child that outlives its server does not make the directory again that somebody has removed."""
-        directory = os.path.abspath(self.mktemp())
+        disk = RealDisk(os.path.abspath(self.mktemp()))
+        os.rmdir(disk.path)
+        words, descriptors = command(disk, MergeJob(["segment"], "output", 1, 1), None)
         done = subprocess.run(
-            [sys.executable, "-m", "kvstore.store.merge", directory, "output", "1", "1", "segment"],
-            stdin=subprocess.DEVNULL, capture_output=True, env=environment(), timeout=PATIENCE_S,
+            words, stdin=subprocess.DEVNULL, capture_output=True, env=environment(), pass_fds=descriptors,
+            timeout=PATIENCE_S,
         )  # fmt: skip
-        self.assertEqual((done.returncode, done.stderr, os.path.exists(directory)), (1, b"", False))
-        self.assertIn("no directory", json.loads(done.stdout)["error"])
+        self.assertEqual((done.returncode, done.stderr, os.path.exists(disk.path)), (1, b"", False))
+        self.assertIn(disk.describe("segment"), json.loads(done.stdout)["error"])

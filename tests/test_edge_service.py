@@ -319,6 +319,31 @@ class FailStopTests(ServiceTestCase):
         self.reactor.advance(1)
         self.check_failed([transport])
 
+    def test_the_directory_was_moved(self) -> None:
+        """Another one has its name: that is found within a second, and the other is left as it is."""
+        tree = self.start()
+        _, transport = self.connect(tree)
+        os.rename(self.data_path, self.data_path + ".old")
+        os.mkdir(self.data_path)
+        with capturedLogs() as logs:
+            self.reactor.advance(1)
+        self.check_failed([transport])
+        self.assertEqual(os.listdir(self.data_path), [])
+        (line,) = [formatEvent(event) for event in logs if event["log_level"] is LogLevel.critical]
+        self.assertIn(f"fail-stop: {self.data_path} names another directory now", line)
+
+    def test_the_lock_was_removed(self) -> None:
+        """Said once, and put back; nobody can come in meanwhile, and the server goes on."""
+        tree = self.start()
+        os.remove(os.path.join(self.data_path, "lock"))
+        self.assertRaises(DirectoryInUse, RealDisk(self.data_path).lock)
+        with capturedLogs() as logs:
+            self.reactor.pump([1] * 3)
+        self.assertEqual(len([event for event in logs if "lock was removed" in formatEvent(event)]), 1)
+        self.assertEqual(self.exits, [])
+        self.assertTrue(os.path.exists(os.path.join(self.data_path, "lock")))
+        self.assertTrue(tree.running)
+
     def test_a_failed_sync_in_the_thread(self) -> None:
         """Under --sync everysec too."""
         self.patch(service, "deferToThread", lambda sync: succeed(None).addCallback(lambda _: sync()))

@@ -33,6 +33,7 @@ FILES = ("os", "io", "pathlib", "shutil", "tempfile", "mmap", "fcntl", "glob", "
 FILES_ALLOWED = {
     "kvstore.commands.info": "tells the process's number",
     "kvstore.base.address": "reads one environment variable",
+    "kvstore.base.directory_lock": "the disk's: flock",
     "kvstore.base.disk": "the room of the disk",
     "kvstore.base.syncing": "the disk's other half: the pipe that a thread reports through",
     "kvstore.store.merge": "a program of its own: lowers its priority (os.nice); its files go through RealDisk",

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from typing import Any
 from unittest import mock
 
@@ -18,6 +17,7 @@ import kvstore
 from kvstore.base.disk import RealDisk
 from kvstore.store.archive import keep
 from kvstore.store.examine import LIVE, examine
+from kvstore.store.merge import command
 from kvstore.store.store import Store
 from kvstore.testing.fates import AllLost
 from kvstore.testing.simulated_disk import SimulatedDisk
@@ -342,7 +342,7 @@ class ArchiveTests(SynchronousTestCase):
         path, archive = os.path.abspath(self.mktemp()), os.path.abspath(self.mktemp())
         clock = iter(range(1_700_000_000_000_000, 1 << 62))
         environment = os.environ | {"PYTHONPATH": os.path.dirname(os.path.dirname(kvstore.__file__))}
-        disk = RealDisk(path)
+        disk, kept = RealDisk(path), RealDisk(archive)
         self.addCleanup(disk.unlock)
         store = Store(disk, lambda: next(clock), os.urandom)
         for number in range(6):
@@ -353,9 +353,9 @@ class ArchiveTests(SynchronousTestCase):
             store.settle(commit, durable=True)
             if number in (1, 3):
                 job = store.seal()
-                words = [f"--keep-log={archive}", path, job.output, str(job.salt), str(job.covers), *job.segments]
-                done = subprocess.run([sys.executable, "-m", "kvstore.store.merge", *words], input=b"",
-                                      capture_output=True, check=True, env=environment)  # fmt: skip
+                words, descriptors = command(disk, job, kept)
+                done = subprocess.run(words, input=b"", capture_output=True, check=True, env=environment,
+                                      pass_fds=descriptors)  # fmt: skip
                 store.finish_compaction(json.loads(done.stdout)["bytes"])
         for number in range(6):
             out = os.path.abspath(self.mktemp())

@@ -12,6 +12,12 @@ What each call promises is exactly this, and the store must not count on more:
 - A call that raises may have done any part of its work. A failed `sync` says nothing about what is on the platter, and
   is never to be repeated as if it could.
 
+A path can come to name another directory while a server runs: it is moved away and a restored one put in its place, a
+symbolic link is switched, the file system is unmounted. So a `RealDisk` is the directory that it has open, not its
+path: every call works relative to the descriptor (openat(2) and its kin), a child process inherits the descriptor, and
+`check`, once a second, finds out that the path leads elsewhere. Rejected: to compare before each call (there is always
+a moment in between); O_PATH (such a descriptor cannot be synced).
+
 Errors are OSError as the system raised it: which of them is fatal is the store's decision, not the disk's.
 
 Replacing a file atomically (temporary name, write, sync, rename, sync the directory) is written once: `replace_with`.
@@ -19,12 +25,14 @@ Replacing a file atomically (temporary name, write, sync, rename, sync the direc
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import os
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-from kvstore.base.errors import DirectoryInUse
+from kvstore.base.directory_lock import DIRECTORY_FLAGS, DirectoryLock
+from kvstore.base.errors import StorageFault
 from kvstore.base.limits import MIB
 
 
@@ -84,7 +92,17 @@ class Disk(Protocol):
         """Return when all names created, renamed and removed so far are on disk."""
 
     def lock(self) -> None:
-        """Take the directory for this process until it ends, or raise DirectoryInUse."""
+        """Take the directory for this process until it ends.
+
+        Raises DirectoryInUse, StartRefused if something else than a file has the name of the lock, OSError.
+        """
+
+    def check(self) -> str:
+        """Look whether this is still the directory that its name leads to and, if it was locked, still is.
+
+        Returns what was amiss with the lock and has been put right, or will be; "" if all is well. Raises StorageFault
+        if anybody else can use what goes by the directory's name now, or already does.
+        """
 
     def describe(self, name: str) -> str:
         """The file's full name, for messages to the operator."""
@@ -177,79 +195,105 @@ class RealFile:
             os.close(self._descriptor)
 
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-
-
 class RealDisk:
-    """A directory of the operating system. `path`: absolute; made, with its parents, if it is missing."""
+    """A directory of the operating system. `path`: absolute; made, with its parents, if it is missing.
 
-    LOCK = "lock"
+    `descriptor`: of the directory, open already, for who has inherited it: then `path` is only what it is called.
+    """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, descriptor: int | None = None) -> None:
         self.path = os.path.abspath(path)
-        self._lock_descriptor = -1
-        self._directory_descriptor = -1
-        _make_directory(self.path)
+        if descriptor is None:
+            _make_directory(self.path)
+            descriptor = os.open(self.path, DIRECTORY_FLAGS)
+        self.descriptor = descriptor
+        weakref.finalize(self, os.close, descriptor).atexit = False
+        self._lock: DirectoryLock | None = None
 
     def names(self) -> list[str]:
-        """See `Disk`."""
-        return sorted(entry.name for entry in os.scandir(self.path) if entry.is_file(follow_symlinks=True))
+        """See `Disk`. Each look has a descriptor of its own: those that are inherited share their place in the list."""
+        with self._in_full():
+            descriptor = os.open(".", DIRECTORY_FLAGS, dir_fd=self.descriptor)
+        try:
+            with os.scandir(descriptor) as entries:
+                return sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=True))
+        finally:
+            os.close(descriptor)
+
+    def status(self, name: str) -> os.stat_result:
+        """What the system tells of a file, links followed. Raises FileNotFoundError, OSError."""
+        with self._in_full():
+            return os.stat(name, dir_fd=self.descriptor)
 
     def open(self, name: str) -> RealFile:
         """See `Disk`."""
-        return RealFile(os.open(self.describe(name), os.O_RDWR | os.O_CLOEXEC))
+        return RealFile(self._open(name, os.O_RDWR))
 
     def open_read(self, name: str) -> RealFile:
         """See `Disk`."""
-        return RealFile(os.open(self.describe(name), os.O_RDONLY | os.O_CLOEXEC))
+        return RealFile(self._open(name, os.O_RDONLY))
 
     def create(self, name: str) -> RealFile:
-        """See `Disk`."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        return RealFile(os.open(self.describe(name), flags, 0o640))
+        """See `Disk`. A symbolic link of that name is refused: what it leads to is none of ours to empty."""
+        return RealFile(self._open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW))
+
+    def _open(self, name: str, flags: int) -> int:
+        with self._in_full():
+            return os.open(name, flags | os.O_CLOEXEC, 0o640, dir_fd=self.descriptor)
 
     def rename(self, old: str, new: str) -> None:
         """See `Disk`."""
-        os.rename(self.describe(old), self.describe(new))
+        with self._in_full():
+            os.rename(old, new, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
 
     def link(self, old: str, new: str) -> None:
         """See `Disk`."""
-        os.link(self.describe(old), self.describe(new))
+        with self._in_full():
+            os.link(old, new, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor, follow_symlinks=False)
 
     def remove(self, name: str) -> None:
         """See `Disk`."""
-        os.remove(self.describe(name))
+        with self._in_full():
+            os.unlink(name, dir_fd=self.descriptor)
+
+    @contextlib.contextmanager
+    def _in_full(self) -> Iterator[None]:
+        """Errors tell the files' full names, as the operator needs them."""
+        try:
+            yield
+        except OSError as error:
+            if error.filename is not None:
+                error.filename = self.describe(error.filename)
+            if error.filename2 is not None:
+                error.filename2 = self.describe(error.filename2)
+            raise
 
     def sync_directory(self) -> None:
-        """See `Disk`. While the lock is held this opens nothing: too many open files must not fail a sync half-way."""
-        if self._directory_descriptor >= 0:
-            os.fsync(self._directory_descriptor)
-        else:
-            _sync_directory(self.path)
+        """See `Disk`. This opens nothing: too many open files must not fail a sync half-way."""
+        os.fsync(self.descriptor)
 
     def lock(self) -> None:
-        """See `Disk`. flock(2): the lock is gone with the process, however it ends; there is nothing to clean up."""
-        descriptor = os.open(self.describe(self.LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        """See `Disk`."""
+        self._lock = DirectoryLock(self.descriptor, self.path)
+
+    def check(self) -> str:
+        """See `Disk`."""
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(descriptor)
-            raise DirectoryInUse(
-                f"{self.path} is in use by another server (process {holder}); "
-                "stop it, or choose another --data directory"
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
-        self._lock_descriptor = descriptor
-        self._directory_descriptor = os.open(self.path, _DIRECTORY)
+            named, own = os.stat(self.path), os.fstat(self.descriptor)
+        except OSError as error:
+            raise StorageFault(f"the directory is not where it was: {error}") from error
+        if not os.path.samestat(named, own):
+            raise StorageFault(
+                f"{self.path} names another directory now: the one in use was moved away, replaced or unmounted; "
+                "the other was left as it is"
+            )
+        return self._lock.keep() if self._lock is not None else ""
 
     def unlock(self) -> None:
         """Give the directory back before the process ends: for tests and tools that open it more than once."""
-        if self._lock_descriptor >= 0:
-            os.close(self._lock_descriptor)
-            os.close(self._directory_descriptor)
-            self._lock_descriptor = self._directory_descriptor = -1
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def describe(self, name: str) -> str:
         """See `Disk`."""
@@ -262,12 +306,8 @@ def _make_directory(path: str) -> None:
         parent = os.path.dirname(path)
         _make_directory(parent)
         os.mkdir(path, mode=0o750)
-        _sync_directory(parent)
-
-
-def _sync_directory(path: str) -> None:
-    descriptor = os.open(path, _DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(parent, DIRECTORY_FLAGS)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

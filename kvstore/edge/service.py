@@ -113,6 +113,7 @@ class KVStoreService(MultiService):
         self._preparing: IDelayedCall | None = None
         self._syncing: Deferred[None] | None = None
         self._expiring_soon: IDelayedCall | None = None
+        self._said = ""
         self._starting = False
         self._refused: StartEnded | None = None
         self.port_numbers: list[int] = []
@@ -144,6 +145,7 @@ class KVStoreService(MultiService):
     def _open_store(self) -> None:
         began = time.monotonic()
         self._disk = RealDisk(self.settings.data_path)
+        self._archive = None if self.settings.keep_log_path is None else RealDisk(self.settings.keep_log_path)
         policy = CompactionPolicy(self.settings.compact_after_entries)
         self.store = Store(self._disk, lambda: time.time_ns() // 1000, os.urandom, policy)
         found = self.store.found
@@ -215,8 +217,7 @@ class KVStoreService(MultiService):
         return self._overlapped
 
     def _start_merge(self, job: MergeJob, said: Callable[[str], None], ended: Callable[[str], None]) -> MergeProcess:
-        settings = self.settings
-        return MergeProcess(self._reactor, settings.data_path, job, said, ended, settings.keep_log_path)
+        return MergeProcess(self._reactor, self._disk, job, said, ended, self._archive)
 
     def _add_timers(self) -> None:
         for period, work in ((_TICK_S, self._tick), (_EXPIRY_PERIOD_S, self._expire)):
@@ -271,7 +272,7 @@ class KVStoreService(MultiService):
     def _tick(self) -> None:
         """Once a second: look after the files and the clients."""
         store = self.store
-        store.check_files()
+        self._say_once(store.check_files())
         if self.settings.sync == "everysec":
             self._sync_in_background()
         elif store.mark():
@@ -280,6 +281,12 @@ class KVStoreService(MultiService):
         self.factory.drop_idle()
         if store.in_flight is None:
             self._between_commits()
+
+    def _say_once(self, mended: str) -> None:
+        """Warn of what was found, and not every second again."""
+        if mended and mended != self._said:
+            _log.warn("{mended}", mended=mended)
+        self._said = mended
 
     def _expire(self) -> None:
         """Remove keys past their deadline, some at a time; sooner again if there are more."""

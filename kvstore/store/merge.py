@@ -17,11 +17,13 @@ The child only ever writes one new file under a temporary name of its own. Renam
 removing the segments is left to the server, which holds the lock on the directory: a child that outlives its server
 can do no harm.
 
-As a program: `python -m kvstore.store.merge [--keep-log=DIR] DIRECTORY OUTPUT SALT COVERS SEGMENT...` (with the
-option it copies the segments to an archive, see there, when the merge is done) prints one JSON line, then waits
-for the end of its standard input: it keeps the old files open until the server has removed their names, so that the
-freeing of their blocks does not fall to the server. It frees them piece by piece: freed at once, hundreds of megabytes
-hold up the file system's journal, and with it the server's next sync, for 15 ms and more.
+As a program (see `command`): `python -P -m kvstore.store.merge [--keep-log=DIR] DIR OUTPUT SALT COVERS SEGMENT...`
+(with the option it copies the segments to an archive, see there, when the merge is done). A DIR is `NUMBER:PATH`, the
+number of a descriptor that it inherits and what to call it: by its path it could find another directory than the
+server has open. It prints one JSON line, then waits for the end of its standard input: it keeps the old files open
+until the server has removed their names, so that the freeing of their blocks does not fall to the server. It frees them
+piece by piece: freed at once, hundreds of megabytes hold up the file system's journal, and with it the server's next
+sync, for 15 ms and more.
 """
 
 from __future__ import annotations
@@ -320,16 +322,33 @@ def _merged(operation: Operation, changed: dict[bytes, _State]) -> bytes | None:
     return None
 
 
+def command(disk: RealDisk, job: MergeJob, archive: RealDisk | None) -> tuple[list[str], tuple[int, ...]]:
+    """How to run the program: its words, and the descriptors that it is to inherit.
+
+    -P: it imports nothing from where it runs, such as a file json.py beside the data.
+    """
+    option = [] if archive is None else [_KEEP_LOG + _word(archive)]
+    words = [sys.executable, "-P", "-m", "kvstore.store.merge", *option, _word(disk), job.output, str(job.salt)]
+    descriptors = tuple(place.descriptor for place in (disk, archive) if place is not None)
+    return [*words, str(job.covers), *job.segments], descriptors
+
+
+def _word(disk: RealDisk) -> str:
+    return f"{disk.descriptor}:{disk.path}"
+
+
+def _inherited(word: str) -> RealDisk:
+    number, path = word.split(":", 1)
+    return RealDisk(path, int(number))
+
+
 def main(arguments: list[str]) -> int:
     """The program; see the module's docstring. Returns the exit status."""
-    archive = arguments.pop(0).removeprefix(_KEEP_LOG) if arguments[0].startswith(_KEEP_LOG) else None
+    archive = _inherited(arguments.pop(0).removeprefix(_KEEP_LOG)) if arguments[0].startswith(_KEEP_LOG) else None
     directory, output, salt, covers, *segments = arguments
     with contextlib.suppress(OSError):
         os.nice(10)
-    if not os.path.isdir(directory):  # the server is gone and its directory removed: RealDisk would make it again
-        print(json.dumps({"error": f"there is no directory {directory} any more"}), flush=True)
-        return 1
-    disk = RealDisk(directory)
+    disk = _inherited(directory)
     job = MergeJob(segments, output, int(covers), int(salt))
     with contextlib.ExitStack() as files:
         old: list[File] = []
@@ -341,7 +360,9 @@ def main(arguments: list[str]) -> int:
             started = time.monotonic()
             size = merge(disk, job, time.time_ns() // 1000, _pass_bytes())
             if archive is not None:
-                keep(disk, segments, RealDisk(archive))
+                archive.check()
+                keep(disk, segments, archive)
+                archive.check()
             report = {"bytes": size, "seconds": round(time.monotonic() - started, 3)}
         except (KVStoreError, OSError) as error:
             report = {"error": str(error)}  # type: ignore[dict-item]

@@ -228,11 +228,18 @@ class Store:
             raise self._fail(fault) from fault
         return True
 
-    def check_files(self) -> None:
-        """Raise StorageFault if the log was removed or truncated behind our back."""
+    def check_files(self) -> str:
+        """Raise StorageFault if the directory or the log is not what it was: moved, removed, truncated behind our back.
+
+        Returns what was amiss and could be mended; see `Disk.check`.
+        """
         self._must_work()
         try:
+            mended = self._disk.check()
             self.log.check()
+            return mended
+        except OSError as error:
+            raise self._fail(StorageFault(f"cannot look at the directory: {error}")) from error
         except StorageFault as fault:
             raise self._fail(fault) from fault
 

@@ -31,7 +31,8 @@ import errno
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kvstore.base.errors import DirectoryInUse
+from kvstore.base import directory_lock
+from kvstore.base.errors import DirectoryInUse, StorageFault
 from kvstore.testing.fates import AllLost, Chooser, Enumeration, Survey, spread
 from kvstore.testing.platter import Platter
 
@@ -97,10 +98,9 @@ class SimulatedDisk:
     changed at any time. `record`: keep `calls` and what `moments` needs (memory grows with everything written).
     """
 
-    LOCK = "lock"
-
     def __init__(self, capacity_bytes: int | None = None, *, record: bool = True) -> None:
         self.capacity_bytes = capacity_bytes
+        self.moved = False
         self.calls: list[Call] = []
         self._platter = Platter()
         self._locked = False
@@ -182,12 +182,19 @@ class SimulatedDisk:
 
     def lock(self) -> None:
         """See `Disk`. Taken until `unlock`, or until the process ends: a disk from `kill` or `crash` is free."""
-        self._begin("lock", self.LOCK)
-        if self.LOCK not in self._platter.names:  # its fate in a crash matters to nobody: not asked
-            self._happen(Platter.put, self.LOCK, b"")
+        self._begin("lock", directory_lock.NAME)
+        if directory_lock.NAME not in self._platter.names:  # its fate in a crash matters to nobody: not asked
+            self._happen(Platter.put, directory_lock.NAME, b"")
         if self._locked:
             raise DirectoryInUse(f"{self.describe('')} is in use by another server")
         self._locked = True
+
+    def check(self) -> str:
+        """See `Disk`. `moved` says whether the directory's name leads to another one."""
+        self._begin("check")
+        if self.moved:
+            raise StorageFault(f"{self.describe('')} names another directory than the one this server works in")
+        return ""
 
     def unlock(self) -> None:
         """See `RealDisk.unlock`."""

@@ -46,12 +46,12 @@ class ReadDisk(RealDisk):
     def __init__(self, path: str, label: str) -> None:
         super().__init__(path)
         self._progress = Progress(label)
-        self._total = sum(os.path.getsize(self.describe(name)) for name in self.names())
+        self._total = sum(self.status(name).st_size for name in self.names())
         self._read = 0
 
     def open_read(self, name: str) -> RealFile:
         """See `Disk`."""
-        return _CountedFile(os.open(self.describe(name), os.O_RDONLY | os.O_CLOEXEC), self._count)
+        return _CountedFile(self._open(name, os.O_RDONLY), self._count)
 
     def clear(self) -> None:
         """Take the bar away, and begin again."""
@@ -99,16 +99,16 @@ def read_unlocked(disks: Sequence[ReadDisk], read: Callable[[], _Read]) -> _Read
 
 def identities(disks: Sequence[RealDisk]) -> object:
     """Which files there are: changed by a seal and by a merge, not by a commit."""
-    return [[(name, os.stat(disk.describe(name)).st_ino) for name in disk.names()] for disk in disks]
+    return [[(name, disk.status(name).st_ino) for name in disk.names()] for disk in disks]
 
 
 def _fingerprint(disk: RealDisk) -> object:
     found = []
-    for entry in os.scandir(disk.path):
+    for name in disk.names():
         with contextlib.suppress(FileNotFoundError):
-            status = entry.stat()
-            found.append((entry.name, status.st_ino, status.st_size, status.st_mtime_ns))
-    return sorted(found)
+            status = disk.status(name)
+            found.append((name, status.st_ino, status.st_size, status.st_mtime_ns))
+    return found
 
 
 def check_new(path: str) -> None:

@@ -7,9 +7,11 @@ if a server would start, 1 if it would refuse, with the reason.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 from datetime import UTC, datetime
 
+from kvstore.base import directory_lock
 from kvstore.base.disk import RealDisk
 from kvstore.base.errors import DamagedStore
 from kvstore.tools.directory import existing, look
@@ -53,11 +55,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _is_held(disk: RealDisk) -> bool:
     """Whether a process holds the lock, as /proc/locks tells: trying the lock could refuse a server that starts now."""
-    if disk.LOCK not in disk.names():
-        return False
-    number = os.stat(disk.describe(disk.LOCK)).st_ino
+    own = disk.status(".")
+    # With its device, since the top directories of all file systems have the same number.
+    held = [f" {os.major(own.st_dev):02x}:{os.minor(own.st_dev):02x}:{own.st_ino} "]
+    with contextlib.suppress(OSError):  # an older server holds the file alone
+        held.append(f":{disk.status(directory_lock.NAME).st_ino} ")
     try:
         with open("/proc/locks", encoding="ascii") as locks:
-            return any(f":{number} " in line and "FLOCK" in line for line in locks)
+            return any("FLOCK" in line and any(file in line for file in held) for line in locks)
     except OSError:
         return False
