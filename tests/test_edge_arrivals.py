@@ -130,6 +130,20 @@ class TogetherTests(ArrivalsTestCase):
         writer.finish()
         self.assertEqual((self.received(), self.together), ([OK] * _MANY, [_MANY] * 3))
 
+    def test_writes_while_a_commit_is_in_flight(self) -> None:
+        """They wait for their own commit: the end of the one before says nothing of them."""
+        writer = self.commit._writer = LateWriter(self.store)
+        self.ask(pack(b"SET", b"k", b"1"))
+        first, self.clients = self.clients, [self.connect() for _ in range(_MANY)]
+        self.ask(pack(b"SET", b"k", b"2"))
+        writer.finish()
+        self.assertEqual([client.received() for client in first], [OK] * _MANY)
+        self.assertEqual((self.received(), self.together), ([b""] * _MANY, [_MANY] * 2))
+        self.turn()
+        self.assertEqual(self.received(), [b""] * _MANY)
+        writer.finish()
+        self.assertEqual(self.received(), [OK] * _MANY)
+
     def test_what_has_to_be_executed_one_by_one(self) -> None:
         """Other commands, other shapes, deadlines, values too large, few clients, somebody who watches."""
         self.assertEqual(self.ask(pack(b"INCR", b"n")), [b":%d\r\n" % number for number in range(1, _MANY + 1)])

@@ -139,7 +139,7 @@ class Arrivals:
         elif replies:
             self._reply(protocols, replies)
         elif row.writes:
-            self._commit.waiters.append(_Group(protocols, self.apart))
+            self._commit.waiters.append(_Group(protocols, self.apart, self._commit))
             self._turn.ask_for_commit()
             if self._commit.is_in_flight:
                 self._count_replies(protocols)
@@ -171,20 +171,27 @@ class Arrivals:
 
 
 class _Group:
-    """Clients whose replies wait for the same commit: a `Waiter`. `apart`: see `Arrivals`."""
+    """Clients whose replies wait for the same commit, the one that is open now: a `Waiter`. `apart`: see `Arrivals`."""
 
-    def __init__(self, protocols: list[KVStoreProtocol], apart: set[KVStoreProtocol]) -> None:
+    def __init__(self, protocols: list[KVStoreProtocol], apart: set[KVStoreProtocol], commit: GroupCommit) -> None:
         self._protocols = protocols
         self._apart = apart
+        self._commit = commit
+        self._sequence = commit.open_sequence
         self.clients = len(protocols)
 
     def settled(self, sequence: int) -> None:
         """See `Waiter`: replies in one burst, after all of them were looked at."""
+        if sequence < self._sequence:  # that was the commit in flight when these executed
+            self._commit.waiters.append(self)
+            return
         apart, outlets = self._apart, []
         for protocol in self._protocols:
             session, outlet = protocol.session, protocol.outlet
-            if len(session.held) == 1 and protocol not in apart and outlet.gather(session.held[0][1]):
-                session.held.clear()
+            held = session.held
+            alone = len(held) == 1 and held[0][0] <= sequence and protocol not in apart
+            if alone and outlet.gather(held[0][1]):
+                held.clear()
                 session.held_bytes = 0
                 outlets.append(outlet)
             else:

@@ -113,6 +113,11 @@ class GroupCommit:
         """Whether a commit is on its way to the disk."""
         return self._store.in_flight is not None
 
+    @property
+    def open_sequence(self) -> int:
+        """The number of the commit that what executes now goes into."""
+        return self._store.table.pending.sequence
+
     def wants_more(self, arrived: int) -> bool:
         """Whether more should have arrived before it is executed: see _WORTH_A_SYNC, _WORTH_EXECUTING.
 
