@@ -20,12 +20,41 @@ SILENCE = "do it, say nothing"
 RESET_AT_ACCEPT = "close a connection as soon as it is accepted"
 
 
+def endless(piece: bytes, beginning: bytes = b"") -> Callable[[socket.socket], None]:
+    """A hostility: wait for a request, then send this over and over, as fast as it goes."""
+
+    def send(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(beginning)
+        while True:
+            connection.sendall(piece)
+
+    return send
+
+
+def trickle(beginning: bytes, piece: bytes, seconds: float) -> Callable[[socket.socket], None]:
+    """A hostility: wait for a request, then send this over and over, with a pause each time."""
+
+    def send(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(beginning)
+        connection.settimeout(seconds)
+        while True:
+            connection.sendall(piece)
+            with contextlib.suppress(TimeoutError):
+                if not connection.recv(65536):
+                    return
+
+    return send
+
+
 class FakeServer:
     """`faults`: what to do with the next requests, in order (bytes: send these instead of a reply). `requests`: all
-    that came.
+    that came. `hostility`: what is done with each connection from now on, in place of all that; None: nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hostility: Callable[[socket.socket], None] | None = None) -> None:
+        self.hostility = hostility
         self.table: dict[str, Any] = {}
         self.faults: deque[str | bytes | None] = deque()
         self.requests: list[dict[str, Any]] = []
@@ -78,6 +107,9 @@ class FakeServer:
     def _converse(self, connection: socket.socket) -> None:
         with connection, connection.makefile("rb") as lines:
             try:
+                if self.hostility is not None:
+                    self.hostility(connection)
+                    return
                 if self.faults and self.faults[0] == RESET_AT_ACCEPT:
                     self.faults.popleft()
                     return

@@ -293,17 +293,29 @@ class RetryTests(SimulatedTestCase):
         self.assertEqual(self.successResultOf(done), 0)
 
     def test_progress_is_no_silence(self) -> None:
-        """Bytes that come in, and room in the transport for more to go out, start the five seconds anew."""
-        done = self.client.size()
+        """Bytes that come in, and room in the transport for more to go out, leave more time for the rest."""
+        found = self.client.lookup("zebra")
         protocol, wire = self.attempts.accept()
-        for byte in reply(1, value=12345)[:-1]:
-            self.clock.advance(4)
-            protocol.dataReceived(bytes([byte]))
+        stream = reply(1, value="x" * 200_000)
+        for i in range(0, len(stream), 20_000):
             self.clock.advance(4)
             wire.outgoing.resumeProducing()
-        self.assertFalse(wire.dropped)
-        protocol.dataReceived(b"\n")
-        self.assertEqual(self.successResultOf(done), 12345)
+            self.clock.advance(4)
+            self.assertFalse(wire.dropped)
+            protocol.dataReceived(stream[i : i + 20_000])
+        self.assertEqual(len(self.successResultOf(found)), 200_000)
+
+    def test_trickle(self) -> None:
+        """A byte now and then is no progress: it ends hardly later than silence."""
+        done = self.client.size()
+        protocol, wire = self.attempts.accept()
+        for _ in range(17):
+            self.assertFalse(wire.dropped)
+            protocol.dataReceived(b" ")
+            self.clock.advance(0.3)
+        self.assertTrue(wire.dropped)
+        self.assertNoResult(done)
+        self.assertIn("fewer than 4096 bytes a second moved in 5 s; trying box:1 again", self.messages[0])
 
     def test_silence_of_an_idle_connection(self) -> None:
         """When nothing is asked nothing is expected: an idle connection stays, with no timer running."""

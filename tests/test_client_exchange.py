@@ -59,27 +59,52 @@ class DecodeTests(SynchronousTestCase):
     def test_reply_of_the_request(self) -> None:
         """A reply that carries the request's id is its reply, with either line end."""
         for end in (b"\n", b"\r\n", b""):
-            reply = decode_reply(b'{"result":"success","value":3,"id":7}' + end, 7)
+            reply = decode_reply(b'{"result":"success","value":3,"id":7}' + end, 7, "size")
             self.assertEqual(reply["value"], 3)
 
     def test_reply_of_another_request(self) -> None:
         """A reply with another id, or a success without one, is never taken for the request's."""
-        for line in (b'{"result":"success","id":6}', b'{"result":"success"}', b'{"result":"failure","id":null}'):
-            self.assertRaises(ConnectionError, decode_reply, line, 7)
+        for line in (
+            b'{"result":"success","id":6}',
+            b'{"result":"success"}',
+            b'{"result":"failure","error":"x","id":null}',
+        ):
+            self.assertRaises(ConnectionError, decode_reply, line, 7, "remove")
+
+    def test_true_is_not_one(self) -> None:
+        """Nor is its reply that of request 1."""
+        self.assertRaises(ConnectionError, decode_reply, b'{"result":"success","id":true}', 1, "remove")
+
+    def test_values_of_the_wrong_kind(self) -> None:
+        """What no value of this verb can be reaches nobody; a missing value or text is wrong too."""
+        wrong = {
+            "size": [b'"abc"', b"true", b"-1", b"1.5", b"null", b"[]", b"NaN"],
+            "query": [b"1", b"{}", b"null", b"[1]", b'["ab"]', b'[["a"]]', b'[["a",{},1]]', b"[[1,{}]]", b'[["a",1]]'],
+            "lookup": [b"NaN", b"-Infinity", b'{"a":Infinity}'],
+        }
+        for method, values in wrong.items():
+            lines = [b'{"result":"success","id":7,"value":%b}' % value for value in values]
+            for line in [*lines, b'{"result":"success","id":7}', b'{"result":"failure","id":7}',
+                         b'{"result":"invalid","id":7,"error":null}']:  # fmt: skip
+                error = self.assertRaises(ConnectionError, decode_reply, line, 7, method)
+                self.assertIn("makes no sense", str(error))
+
+    def test_values_of_the_right_kind(self) -> None:
+        """Every value that a verb can have comes through."""
+        right = {
+            "size": [0, 2**70],
+            "query": [[], [["", {}], ["a", {"b": [1]}]]],
+            "lookup": [None, 1, "a", [], {"a": None}, 1.5, True],
+        }
+        for method, values in right.items():
+            for value in values:
+                line = json.dumps({"result": "success", "id": 7, "value": value}).encode()
+                self.assertEqual(outcome(decode_reply(line, 7, method), method, "k", False), value)
 
     def test_invalid_without_an_id(self) -> None:
         """The server may not have been able to read the id of an invalid request: its reply may lack it."""
         for line in (b'{"result":"invalid","error":"too long"}', b'{"result":"invalid","error":"x","id":null}'):
-            self.assertEqual(decode_reply(line, 7)["result"], "invalid")
-
-    def test_reply_to_nothing(self) -> None:
-        """When no request is outstanding no line is a reply."""
-        for line in (
-            b'{"result":"success","id":7}',
-            b'{"result":"invalid","error":"x"}',
-            b'{"result":"success","id":null}',
-        ):
-            self.assertRaises(ConnectionError, decode_reply, line, None)
+            self.assertEqual(decode_reply(line, 7, "remove")["result"], "invalid")
 
     def test_nonsense_is_shown(self) -> None:
         """A line that is no reply raises an error that shows its beginning."""
@@ -90,7 +115,7 @@ class DecodeTests(SynchronousTestCase):
             b"\xff",
             b"[" * 9999,
         ):
-            error = self.assertRaises(ConnectionError, decode_reply, line, 7)
+            error = self.assertRaises(ConnectionError, decode_reply, line, 7, "remove")
             self.assertIn(repr(line[:20])[2:-1], str(error))
             self.assertLess(len(str(error)), 500)
 

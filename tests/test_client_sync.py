@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import kvstore
 from kvstore.client import Client, RequestRefused
+from kvstore.client.patience import Patience
 from tests.fake_server import CLOSE, LOSE_REPLY, RESET_AT_ACCEPT, SILENCE, FakeServer
 from tests.test_client_target import ENTRY, FakeCatalog
 
@@ -212,15 +213,15 @@ class RetryTests(ClientTestCase):
     def test_reply_of_an_interrupted_request(self) -> None:
         """A reply that comes after its request was interrupted is not taken for the next one's."""
         self.client.insert("zebra", 1)
-        connection = self.client._connection
-        assert connection is not None
-        receive = connection.receive_line
+        stream = self.client._stream
+        assert stream is not None
+        receive = stream.receive
 
-        def interrupted() -> bytes:
-            receive()
+        def interrupted(patience: Patience) -> bytes:
+            receive(patience)
             raise KeyboardInterrupt
 
-        self.patch(connection, "receive_line", interrupted)
+        self.patch(stream, "receive", interrupted)
         self.assertRaises(KeyboardInterrupt, self.client.size)
         self.assertEqual(self.client.lookup("zebra"), 1)
         self.assertEqual((self.server.connections, self.messages), (2, []))

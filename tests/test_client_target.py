@@ -15,7 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from kvstore.base.address import Address
 from kvstore.client import deferred
-from kvstore.client.target import LookupFailed, find_server, freshest, is_address, resolve
+from kvstore.client.endpoint import Endpoint
+from kvstore.client.target import LookupFailed, find_server, freshest, resolve
 
 CATALOG = Address("catalog.example", 9097)
 
@@ -155,14 +156,13 @@ class ResolveTests(SynchronousTestCase):
 
     def test_host_and_port_ask_nobody(self) -> None:
         """A TARGET with a colon is an address, and the catalog is not asked."""
-        self.assertTrue(is_address("box:80"))
-        self.assertEqual(resolve("box:80", self.catalog.address), Address("box", 80))
+        self.assertEqual(resolve("box:80", self.catalog.address), Endpoint(Address("box", 80)))
         self.assertEqual(self.catalog.paths, [])
 
     def test_project_is_looked_up(self) -> None:
         """A TARGET without a colon is a project: one GET /query.json tells where it is."""
         self.catalog.list(ENTRY)
-        self.assertEqual(resolve("me-a5", self.catalog.address), Address("192.0.2.7", 4444))
+        self.assertEqual(resolve("me-a5", self.catalog.address), Endpoint(Address("192.0.2.7", 4444)))
         self.assertEqual(self.catalog.paths, ["/query.json"])
 
     def test_environment_names_the_catalog(self) -> None:

@@ -123,10 +123,22 @@ class AnnouncementTests(AnnouncerTestCase):
         self.assertEqual(len(self.received()), 3)
 
     def test_first_of_several_addresses(self) -> None:
-        """Of several addresses the first gets the datagram."""
+        """Of several addresses the first gets the datagram, and if it does not refuse it no other does."""
         self.reactor.addresses["catalog.example"] = ["127.0.0.1", "127.0.0.2"]
         self.start()
+        self.reactor.advance(5)
         self.assertEqual(len(self.received()), 1)
+
+    def test_addresses_in_turn(self) -> None:
+        """An address that refuses (localhost is ::1 first), or that cannot be sent to, is followed by the next."""
+        self.reactor.addresses["catalog.example"] = ["::1", "255.255.255.255", "127.0.0.2", "127.0.0.1", "::1"]
+        with capturedLogs() as events:
+            self.start()
+            self.reactor.pump([1] * 3)
+            self.assertEqual(len(self.received()), 1)
+            self.reactor.pump([1] * 57)
+        self.assertEqual([event["log_level"] for event in events], [LogLevel.info])
+        self.assertIn(f"(127.0.0.1:{self.catalog_port})", events[0]["log_format"].format(**events[0]))
 
     def test_ipv6(self) -> None:
         """A catalog with an IPv6 address gets its datagram."""
@@ -232,12 +244,36 @@ class FailureTests(AnnouncerTestCase):
             self.reactor.pump([55, 5, 55])
         self.assertEqual(len(events), 1)
 
-    def test_success_is_not_news(self) -> None:
-        """As long as all goes well nothing is logged."""
+    def test_success_is_said_once(self) -> None:
+        """As long as all goes well one line says what is announced where; another when the port is another."""
         with capturedLogs() as events:
             self.start()
+            self.assertEqual(events, [])
             self.reactor.pump([5, 55] * 3)
-        self.assertEqual(events, [])
+        where = f"catalog.example:{self.catalog_port} (127.0.0.1:{self.catalog_port})"
+        text = f"announced me-a5 on port 6380 to the catalog at {where}; every 60 s"
+        self.assertEqual([event["log_format"].format(**event) for event in events], [text])
+        self.port = 7000
+        self.assertEqual(self.levels(3), ["info"])
+
+    def test_every_address_refuses(self) -> None:
+        """Only when the last address has refused too has it failed, which is said once, and once that it is over."""
+        self.inbox.close()
+        self.reactor.addresses["catalog.example"] = ["127.0.0.1", "127.0.0.2"]
+        with capturedLogs() as events:
+            self.start()
+            self.reactor.advance(1)
+            self.assertEqual(events, [])
+            self.reactor.pump([1] * 119)
+        self.assertEqual([event["reason"] for event in events], ["Connection refused"])
+        self.inbox = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(self.inbox.close)
+        self.inbox.bind(("127.0.0.2", self.catalog_port))
+        with capturedLogs() as events:
+            self.reactor.pump([1] * 180)
+        (event,) = events
+        self.assertIn("(127.0.0.2:", event["log_format"].format(**event))
+        self.assertIn(") again;", event["log_format"].format(**event))
 
 
 class RealCatalogTests(TestCase):

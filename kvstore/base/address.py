@@ -36,17 +36,20 @@ def parse_address(text: str) -> Address:
         host = host[1:-1]
     elif ":" in host:
         host = ""
-    if not _can_be_a_host(host) or not (
+    if not can_be_a_host(host) or not (
         port.isascii() and port.isdecimal() and len(port) <= 5 and 1 <= int(port) <= 65535
     ):
         raise ValueError(f"{text!r} is not HOST:PORT with a port from 1 to 65535 (an IPv6 host goes in brackets)")
     return Address(host, int(port))
 
 
-def _can_be_a_host(name: str) -> bool:
-    """Whether a resolver can be asked for it: resolvers raise from within where the idna codec does."""
+def can_be_a_host(name: str) -> bool:
+    """Whether a resolver can be asked for it: resolvers raise from within where the idna codec does.
+
+    No blank or control character is in any host's name either, and none gets from a catalog into a message.
+    """
     try:
-        return bool(name.encode("idna"))
+        return name.isprintable() and " " not in name and bool(name.encode("idna"))
     except UnicodeError:
         return False
 

@@ -1,4 +1,4 @@
-"""Every limit of the server, with its unit and its precedent. Tested at limit-1, limit and limit+1."""
+"""Every limit of the server, and of our clients, with its unit and its precedent. Tested at limit-1, limit, limit+1."""
 
 from __future__ import annotations
 
@@ -86,3 +86,15 @@ MAX_INTEGER_DIGITS = 4300
 
 #: Most bytes of operations in one commit; a frame's length field ends at 4 GiB.
 MAX_COMMIT_BYTES = 1024 * MIB
+
+#: Longest reply that our own clients read, in bytes (`max_reply_bytes`). More than that the server lets pile up for
+#: nobody, so no server with the default options has one to give.
+MAX_READ_REPLY_BYTES = DROP_CLIENT_BYTES
+
+#: Least bytes a second, over some seconds, of what our own clients send or read: a telephone modem's 33.6 kbit/s.
+#: Apache: mod_reqtimeout MinRate 500; IIS: minBytesPerSecond 240.
+LEAST_BYTES_PER_SECOND = 4 * KIB
+
+#: Longest answer of a catalog that is read, in bytes. The entry of a server takes some 200 bytes, one of other
+#: programs' up to 2 KiB.
+MAX_CATALOG_BYTES = 8 * MIB

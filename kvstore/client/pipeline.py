@@ -7,12 +7,13 @@ Two hazards of LineReceiver are stepped around. In line mode it copies the rest 
 the connection at a line over MAX_LENGTH (16,384 bytes; the answer to a query may be any size): here it stays in raw
 mode, and splits each read once. And only so much is handed to the transport as it takes without buffering (it calls us
 a producer), so that a thousand large inserts are not copied again into the transport's buffer, and so that a long
-upload shows its progress: the seconds of silence count from the last bytes that went either way.
+upload shows its progress (`patience`).
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -23,21 +24,28 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from kvstore.client.exchange import decode_reply, outcome
+from kvstore.client.patience import Patience
+from kvstore.client.stream import too_long
 
 #: Bytes handed to the transport at once: its own idea of a full buffer (FileDescriptor.bufferSize).
 _PIECE_BYTES = 64 * 1024
+
+_BELONGS_TO_NONE = "a reply came that belongs to no request"
 
 
 class Request:
     """One request until its Deferred has fired.
 
-    `sent`: the whole of it has left on the present connection, so that it may be done. `repeated`: the same of an
-    earlier connection. `finished`: the Deferred has fired, or nobody waits for it any more.
+    `abandoned`: called when its Deferred is cancelled. `sent`: the whole of it has left on the present connection, so
+    that it may be done. `repeated`: the same of an earlier connection. `finished`: the Deferred has fired, or nobody
+    waits for it any more. `end`: the timer of its deadline, if it has one.
     """
 
-    __slots__ = ("deferred", "finished", "key", "line", "method", "repeated", "sent", "serial")
+    __slots__ = ("_abandoned", "deferred", "end", "finished", "key", "line", "method", "repeated", "sent", "serial")
 
-    def __init__(self, serial: int, method: str, key: str | None, line: bytes) -> None:
+    def __init__(
+        self, serial: int, method: str, key: str | None, line: bytes, abandoned: Callable[[Request], None]
+    ) -> None:
         self.serial = serial
         self.method = method
         self.key = key
@@ -45,10 +53,18 @@ class Request:
         self.sent = False
         self.repeated = False
         self.finished = False
+        self.end: IDelayedCall | None = None
         self.deferred: Deferred[Any] = Deferred(self._cancelled)
+        self._abandoned = abandoned
 
     def _cancelled(self, deferred: Deferred[Any]) -> None:
-        self.finished = True
+        self._finish()
+        self._abandoned(self)
+
+    @property
+    def may_be_done(self) -> bool:
+        """Whether the server may have had the whole of it."""
+        return self.sent or self.repeated
 
     def prepare(self) -> None:
         """Note that it is about to be sent, perhaps once more."""
@@ -63,14 +79,19 @@ class Request:
             self.fail(error)
         else:
             if not self.finished:
-                self.finished = True
+                self._finish()
                 self.deferred.callback(value)
 
     def fail(self, error: Exception) -> None:
         """Fire the Deferred with an error."""
         if not self.finished:
-            self.finished = True
+            self._finish()
             self.deferred.errback(error)
+
+    def _finish(self) -> None:
+        self.finished = True
+        if self.end is not None and self.end.active():
+            self.end.cancel()
 
 
 class Source(Protocol):
@@ -88,22 +109,24 @@ class Source(Protocol):
 
 class Connection(LineReceiver):
     """One connection. `source`: its client. `reactor`: keeps the time. `timeout_seconds`: of silence that end it.
+    `max_reply_bytes`: a longer reply ends it too.
 
     `outstanding`: requests that were begun to be sent and have no reply yet, in their order. `ended`: no more of them.
     """
 
     transport: Any
 
-    def __init__(self, source: Source, reactor: Any, timeout_seconds: float) -> None:
+    def __init__(self, source: Source, reactor: Any, timeout_seconds: float, max_reply_bytes: int) -> None:
         self.outstanding: deque[Request] = deque()
         self.ended = False
         self._source = source
         self._reactor = reactor
-        self._timeout_seconds = timeout_seconds
+        self._patience = Patience(timeout_seconds, reactor.seconds)
+        self._max_reply_bytes = max_reply_bytes
         self._sending: Request | None = None
         self._unsent = memoryview(b"")  # the rest of the request that is being sent
         self._transport_full = False
-        self._chunks: list[bytes] = []  # the beginning of a reply
+        self._beginning = bytearray()  # of a reply
         self._silence: IDelayedCall | None = None
         self._gone: Deferred[None] = Deferred()
 
@@ -132,49 +155,65 @@ class Connection(LineReceiver):
             self.outstanding.append(request)
             self._unsent = memoryview(request.line)
             if self._silence is None:
-                self._silence = self._reactor.callLater(self._timeout_seconds, self._silent)
+                self._patience.renew()
+                self._silence = self._reactor.callLater(self._patience.left(), self._silent)
         return request
 
     def transport_full(self, full: bool) -> None:
         """Take note that the transport's buffer is full, or that it has become empty."""
         self._transport_full = full
         if not full:
-            self._progress()
+            self._patience.moved(_PIECE_BYTES)
             self.send_more()
 
     def rawDataReceived(self, data: bytes) -> None:
         """Cut what came into lines, once, and take each for a reply."""
-        self._progress()
+        self._patience.moved(len(data))
         first, *others = data.split(b"\n")
-        self._chunks.append(first)
-        if not others:
-            return
-        lines = [b"".join(self._chunks), *others]
-        self._chunks = [lines.pop()]
-        for line in lines:
-            if not self.ended:
-                self._reply(line)
+        self._beginning += first
+        if others:
+            whole, self._beginning = self._beginning, bytearray(others.pop())
+            lines: list[bytes | bytearray] = [whole, *others]
+            for line in lines:
+                if not self.ended:
+                    self._reply(line)
+        if self._beginning and not self.ended:
+            self._check_beginning()
 
-    def _reply(self, line: bytes) -> None:
+    def _check_beginning(self) -> None:
+        if not self.outstanding:
+            self._end(_BELONGS_TO_NONE)
+        elif len(self._beginning) >= self._max_reply_bytes:
+            self._end(str(too_long(self._max_reply_bytes)))
+
+    def _reply(self, line: bytes | bytearray) -> None:
         """Match a reply with the oldest request; the last bytes of a request may still be on their way by then."""
+        if not self.outstanding:
+            self._end(_BELONGS_TO_NONE)
+            return
+        request = self.outstanding[0]
         try:
-            reply = decode_reply(line, self.outstanding[0].serial if self.outstanding else None)
+            if len(line) >= self._max_reply_bytes:
+                raise too_long(self._max_reply_bytes)
+            reply = decode_reply(line, request.serial, request.method)
         except ConnectionError as error:
             self._end(str(error))
             return
-        request = self.outstanding.popleft()
-        if not self.outstanding:
+        self.outstanding.popleft()
+        if self.outstanding:
+            self._patience.renew()
+        else:
             self._stop_timer()
         self._source.answered()
         request.answer(reply)
 
-    def _progress(self) -> None:
-        if self._silence is not None:
-            self._silence.reset(self._timeout_seconds)
-
     def _silent(self) -> None:
+        """What patience there was when the timer began is over: look whether more came since."""
         self._silence = None
-        self._end(f"no answer in {self._timeout_seconds:g} s")
+        try:
+            self._silence = self._reactor.callLater(self._patience.left(), self._silent)
+        except TimeoutError as error:
+            self._end(str(error))
 
     def _stop_timer(self) -> None:
         silence, self._silence = self._silence, None

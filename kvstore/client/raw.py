@@ -1,56 +1,86 @@
 """A connection to speak any of the server's grammars by hand, byte for byte: for the test programs in `scripts`.
 
-It repeats nothing and hides nothing: whatever goes wrong is an OSError for the program that uses it.
+It repeats nothing and hides nothing: whatever goes wrong is an OSError for the program that uses it, or a ValueError
+if what came is not in the grammar that it was read in. Nor does it wait for ever (`patience`), or read without end: a
+reply has at most MAX_READ_REPLY_BYTES.
 """
 
 from __future__ import annotations
 
+import io
 import json
-import socket
+import time
 from types import TracebackType
 from typing import Any, Self
 
 from kvstore.base.address import Address
+from kvstore.base.limits import MAX_READ_REPLY_BYTES
+from kvstore.client.endpoint import Endpoint
+from kvstore.client.patience import Patience
+from kvstore.client.stream import Stream, too_long
 
 _TIMEOUT_SECONDS = 5.0
 
+#: Arrays in arrays in a RESP reply: EXEC's are four deep at most (COMMAND DOCS in it).
+_MOST_DEPTH = 32
+
+_SHOWN_BYTES = 80
+
 
 class RawConnection:
-    """One connection. `address`: the server's. Every method raises OSError if the server is gone or silent for 5 s."""
+    """One connection. `server`: where to. Every method raises OSError if the server is gone or silent for 5 s."""
 
-    def __init__(self, address: Address) -> None:
-        self._socket = socket.create_connection(address, _TIMEOUT_SECONDS)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._file = self._socket.makefile("rb")
+    def __init__(self, server: Address | Endpoint) -> None:
+        endpoint = server if isinstance(server, Endpoint) else Endpoint(server)
+        self._patience = Patience(_TIMEOUT_SECONDS, time.monotonic)
+        self._stream = Stream(endpoint, self._patience)
+        self._reader = _Reader(self._stream, self._patience)
+        self._file = io.BufferedReader(self._reader)
 
     def send(self, data: bytes) -> None:
         """Send these bytes."""
-        self._socket.sendall(data)
+        self._patience.renew()
+        self._stream.send(data, self._patience)
 
     def line(self) -> bytes:
         """The next line, without its CRLF."""
-        line = self._file.readline()
-        if not line.endswith(b"\n"):
-            raise ConnectionResetError("the server closed the connection")
-        return line.removesuffix(b"\n").removesuffix(b"\r")
+        self._begin()
+        return self._line()
 
     def reply(self) -> Any:
         """The next line as JSON. Raises ValueError if it is something else."""
-        return json.loads(self.line())
+        try:
+            return json.loads(self.line())
+        except RecursionError:
+            raise ValueError("nested too deep") from None
 
     def resp(self) -> Any:
         """The next RESP2 reply: str for a status (`+OK`) and for an error (`-ERR ...`), bytes, int, None or list."""
-        line = self.line()
+        self._begin()
+        return self._resp(_MOST_DEPTH)
+
+    def _begin(self) -> None:
+        self._patience.renew()
+        self._reader.taken = 0
+
+    def _resp(self, depth: int) -> Any:
+        line = self._line()
         kind, rest = line[:1], line[1:]
         if kind in (b"+", b"-"):
             return line.decode()
         if kind == b":":
             return int(rest)
         if kind == b"$":
-            return None if rest == b"-1" else self._bytes(int(rest))
-        if kind == b"*":
-            return None if rest == b"-1" else [self.resp() for _ in range(int(rest))]
-        raise ValueError(f"not RESP2: {line!r}")
+            return None if rest == b"-1" else self._bytes(_length(line))
+        if kind == b"*" and depth:
+            return None if rest == b"-1" else [self._resp(depth - 1) for _ in range(_length(line))]
+        raise ValueError(f"not RESP2: {line[:_SHOWN_BYTES]!r}")
+
+    def _line(self) -> bytes:
+        line = self._file.readline()
+        if not line.endswith(b"\n"):
+            raise ConnectionResetError("the server closed the connection")
+        return line.removesuffix(b"\n").removesuffix(b"\r")
 
     def _bytes(self, length: int) -> bytes:
         data = self._file.read(length + 2)
@@ -60,6 +90,7 @@ class RawConnection:
 
     def ended(self) -> bool:
         """Whether the server has closed the connection, waiting for that if nothing else comes."""
+        self._begin()
         return self._file.read(1) == b""
 
     def __enter__(self) -> Self:
@@ -68,8 +99,35 @@ class RawConnection:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._file.close()
-        self._socket.close()
+        self._stream.close()
+
+
+class _Reader(io.RawIOBase):
+    """A stream as what BufferedReader reads. `taken`: bytes of the present reply, and what came with them."""
+
+    def __init__(self, stream: Stream, patience: Patience) -> None:
+        self.taken = 0
+        self._stream = stream
+        self._patience = patience
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.receive(self._patience, len(buffer))
+        self._patience.moved(len(data))
+        self.taken += len(data)
+        if self.taken > MAX_READ_REPLY_BYTES:
+            raise too_long(MAX_READ_REPLY_BYTES)
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _length(header: bytes) -> int:
+    digits = header[1:]
+    if not (digits.isdigit() and len(digits) < 10 and int(digits) <= MAX_READ_REPLY_BYTES):
+        raise ValueError(f"no length: {header[:_SHOWN_BYTES]!r}")
+    return int(digits)
 
 
 def resp_request(*words: str | bytes) -> bytes:

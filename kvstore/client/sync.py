@@ -1,55 +1,86 @@
 """The blocking client: one connection, one request at a time, and no failure of the network that the caller would see.
 
-When the look-up, the connection or the sending fails, or there is silence for five seconds, it says so in a line on
-stderr, pauses 1, 2, 4, ... seconds (16 at most), connects anew, by way of the catalog if the target is a project, and
-repeats the request, until it succeeds. What may be repeated, and what a reply means, is in `exchange`.
-
-The five seconds are of silence, not of the whole request: while bytes of a large value go out or come in, it waits.
+When the look-up, the connection or the sending fails, or the other side keeps us waiting for too long (`patience`), it
+says so in a line on stderr, pauses 1, 2, 4, ... seconds (16 at most), connects anew, by way of the catalog if the
+target is a project, and repeats the request, until it succeeds or its deadline is over. What may be repeated, and what
+a reply means, is in `exchange`.
 
 A connection that is given up is reset, not closed, so that the part of a request that is still in our kernel does not
 arrive after its repetition. After an exception in mid-request (Ctrl-C, say) the connection is given up too, since its
-reply is still to come. One thread at a time may use a client; several threads use several.
+reply is still to come.
+
+**Threads** take turns: a lock is held for the whole of a request, its repetitions included, so a request that waits
+for the server to come back keeps the others waiting, as each of them would have to; a deadline counts while one waits
+for one's turn. Rejected: an error for the second thread (programs would put a lock there themselves), a connection for
+each thread (a server's `--max-clients` is not the caller's to spend; who wants more at once makes more clients).
+A request made from within another one of the same thread (a signal handler, `report`) would wait for ever: an error.
+
+**A fork** copies the client into the child, and with it the connection: both would read each other's replies. So the
+child closes its copy of the descriptor, as its first act (os.register_at_fork), whatever the parent's threads were
+doing, and has a lock of its own, and ids that no other process uses. The parent notices nothing. A child that was
+forked in the middle of a request repeats it. Rejected: comparing os.getpid() at each call. It is too late in the
+middle of a request, and until then the parent's reset of a connection would not be one, for the child holds it open.
 """
 
 from __future__ import annotations
 
-import socket
-import struct
+import math
+import os
+import threading
 import time
+import weakref
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
-from kvstore.base.address import Address, catalog_address, parse_address
+from kvstore.base.address import catalog_address
+from kvstore.base.limits import MAX_READ_REPLY_BYTES
+from kvstore.client.endpoint import Endpoint, parse_target
 from kvstore.client.exchange import (
     REPLY_TIMEOUT_SECONDS,
+    DeadlineExceeded,
     Pauses,
     decode_reply,
     encode_request,
     outcome,
     report_on_stderr,
 )
-from kvstore.client.target import is_address, resolve
+from kvstore.client.patience import Patience
+from kvstore.client.stream import Stream, trusting
+from kvstore.client.target import find_server
 
-#: Read at once. malloc maps buffers of 128 KiB or more anew for every reply, and gives them back (mallopt(3),
-#: M_MMAP_THRESHOLD): 10 us each.
-_RECEIVE_BYTES = 64 * 1024
-
-#: SO_LINGER with a time of 0: closing resets the connection and throws away what was not sent (socket(7)).
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+#: Ids of a forked process begin at its number times this.
+_IDS_OF_A_PROCESS: Final = 2**32
 
 
 class Client:
     """A table on a server, for programs that block. Connects at the first request.
 
-    `target`: HOST:PORT, or the name of a project to look up in the catalog. `catalog`: HOST:PORT of the catalog; None
-    means the environment's KVSTORE_CATALOG, or the default. `timeout_seconds`: silence after which a request is
-    repeated. `sleep`: makes the pauses. `report`: is given the lines about failures, one at a time. Raises ValueError
-    for a mistyped address.
+    `target`: HOST:PORT, unix:PATH, the name of a project to look up in the catalog, or tls: and one of these but a
+    path (`kvstore.client.endpoint` has the notation). `catalog`: HOST:PORT of the catalog; None means the environment's
+    KVSTORE_CATALOG, or the default. `ca_file`: for tls:, a file of certificates (PEM) to trust; None means those that
+    the system trusts. `timeout_seconds`: silence after which a request is repeated. `deadline_seconds`: for each
+    request; None means that it goes on until it succeeds. `max_reply_bytes`: a longer reply is not read. `sleep`,
+    `clock`: make the pauses and tell the time. `report`: is given the lines about failures, one at a time. Raises
+    ValueError for a mistyped address, OSError for a `ca_file` that cannot be read.
 
-    All requests raise ValueError if the server finds them invalid (and TypeError if an argument cannot be JSON), and
-    RequestRefused if it cannot do them now; they never raise for want of a server, but wait for it. When one has
-    returned, what it did is on the server's disk, if that syncs as it does by default.
+    **Errors.** All requests raise ValueError if the server finds them invalid (and TypeError if an argument cannot be
+    JSON), RequestRefused if it cannot do them now. They do not raise for want of a server, nor for one that answers
+    nonsense: each failed attempt is one line for `report`, which writes it on stderr, and after a pause (1, 2, 4, ...
+    at most 16 seconds) the request is repeated, which every verb allows. When one has returned, what it did is on the
+    server's disk, if that syncs as it does by default.
+
+    **Time.** Without a deadline a request waits for its server for ever. With one, the client's or that of a single
+    call (`client.lookup(key, deadline_seconds=2)`; math.inf: none), it raises DeadlineExceeded, a TimeoutError, when
+    the time is over: the request may or may not have been done then (`may_be_done`), and may be made again. Only the
+    system's resolver of host names keeps to its own time.
+
+    **Threads** may share a client. They take turns, one request at a time, so one that is being repeated keeps the
+    others waiting, to the end of their deadlines if they have one. For requests at the same time make several clients.
+    A request from within another of the same thread (from a signal handler, from `report`) raises RuntimeError.
+
+    **Forks** (multiprocessing, preloading web servers): a client made before a fork may be used on both sides. The
+    child connects anew and leaves the parent's connection alone. A client that is pickled or copied is a new one.
     """
 
     def __init__(
@@ -57,53 +88,87 @@ class Client:
         target: str,
         *,
         catalog: str | None = None,
+        ca_file: str | None = None,
         timeout_seconds: float = REPLY_TIMEOUT_SECONDS,
+        deadline_seconds: float | None = None,
+        max_reply_bytes: int = MAX_READ_REPLY_BYTES,
         sleep: Callable[[float], object] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
         report: Callable[[str], object] = report_on_stderr,
     ) -> None:
-        if is_address(target):
-            parse_address(target)
         self.target = target
+        self._meant = parse_target(target, ca_file)
         self._catalog = str(catalog_address(catalog))
+        self._ca_file = ca_file
         self._timeout_seconds = timeout_seconds
+        self._deadline_seconds = deadline_seconds
+        self._max_reply_bytes = max_reply_bytes
         self._sleep = sleep
+        self._clock = clock
         self._report = report
-        self._pauses = Pauses()
-        self._connection: _Connection | None = None
         self._serial = 0
         self._sent = False
         #: How many times a request had to be repeated so far; each made one line on stderr.
         self.retries = 0
+        self._tls = trusting(ca_file) if self._meant.tls else None
+        self._start_afresh()
 
-    def insert(self, key: str, value: Any) -> None:
+    def _start_afresh(self) -> None:
+        """Make what no two clients may share, nor two processes."""
+        self._stream: Stream | None = None
+        self._turns = _Turns()
+        self._pauses = Pauses()
+        _clients.add(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_stream": None, "_turns": None, "_tls": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._tls = trusting(self._ca_file) if self._meant.tls else None
+        self._start_afresh()
+
+    def insert(self, key: str, value: Any, *, deadline_seconds: float | None = None) -> None:
         """Store a document under a key, in place of the one there may be. `value`: anything that `json.dumps` takes."""
-        self._request("insert", key, {"key": key, "value": value})
+        self._request("insert", key, {"key": key, "value": value}, deadline_seconds)
 
-    def lookup(self, key: str) -> Any:
+    def lookup(self, key: str, *, deadline_seconds: float | None = None) -> Any:
         """The document under a key. Raises KeyError if there is none, RequestRefused if what is there is not JSON."""
-        return self._request("lookup", key, {"key": key})
+        return self._request("lookup", key, {"key": key}, deadline_seconds)
 
-    def remove(self, key: str) -> None:
+    def remove(self, key: str, *, deadline_seconds: float | None = None) -> None:
         """Remove a key and its document. Raises KeyError if there is none (see `exchange` about repeated attempts)."""
-        self._request("remove", key, {"key": key})
+        self._request("remove", key, {"key": key}, deadline_seconds)
 
-    def size(self) -> int:
+    def size(self, *, deadline_seconds: float | None = None) -> int:
         """The number of keys."""
-        return int(self._request("size", None, {}))
+        number: int = self._request("size", None, {}, deadline_seconds)
+        return number
 
-    def query(self, subkey: str, subvalue: Any) -> list[list[Any]]:
+    def query(self, subkey: str, subvalue: Any, *, deadline_seconds: float | None = None) -> list[list[Any]]:
         """The [key, document] pairs whose document is an object with `subkey` equal to `subvalue`, in no stated order.
 
         `subvalue`: a string, number, bool or None; True is not 1, and 1 equals 1.0.
         """
-        pairs: list[list[Any]] = self._request("query", None, {"subkey": subkey, "subvalue": subvalue})
+        arguments = {"subkey": subkey, "subvalue": subvalue}
+        pairs: list[list[Any]] = self._request("query", None, arguments, deadline_seconds)
         return pairs
 
     def close(self) -> None:
-        """Close the connection, if there is one. The next request would open another."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        """Close the connection, if there is one, after the request that another thread may be in the middle of. The
+        next request would open another.
+        """
+        turns = self._turns
+        if turns.mine():  # from within a request: what is under way fails, and connects anew
+            self._give_up_connection()
+            return
+        turns.take(math.inf)
+        try:
+            stream, self._stream = self._stream, None
+            if stream is not None:
+                stream.close()
+        finally:
+            turns.give()
 
     def __enter__(self) -> Self:
         return self
@@ -114,86 +179,134 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Client of {self.target}{' (connected)' if self._connection else ''}>"
+        return f"<Client of {self.target}{' (connected)' if self._stream else ''}>"
 
-    def _request(self, method: str, key: str | None, arguments: dict[str, Any]) -> Any:
-        self._serial += 1
-        line = encode_request(self._serial, method, arguments)
+    def _request(self, method: str, key: str | None, arguments: dict[str, Any], seconds: float | None) -> Any:
+        deadline = _Deadline(method, self.target, self._deadline_seconds if seconds is None else seconds, self._clock)
+        turns = self._turns
+        if turns.mine():
+            raise RuntimeError(f"this thread is in the middle of another request to {self.target}; use another client")
+        if not turns.take(deadline.left()):
+            raise deadline.exceeded(may_be_done=False)
+        try:
+            self._serial += 1
+            return self._repeat(self._serial, method, key, arguments, deadline)
+        finally:
+            turns.give()
+
+    def _repeat(self, serial: int, method: str, key: str | None, arguments: dict[str, Any], deadline: _Deadline) -> Any:
+        line = encode_request(serial, method, arguments)
         repeated = False
         while True:
             try:
-                reply = self._attempt(line)
+                reply = self._attempt(line, serial, method, deadline.at)
             except OSError as error:
                 repeated = repeated or self._sent
-                self._pause(error)
+                self._pause(error, deadline, repeated)
             else:
                 self._pauses.reset()
                 return outcome(reply, method, key, repeated)
 
-    def _attempt(self, line: bytes) -> dict[str, Any]:
-        """One attempt of the request `_serial`. Sets `_sent` once the whole of it has left: from then on it may be
-        done.
-        """
+    def _attempt(self, line: bytes, serial: int, method: str, deadline: float) -> dict[str, Any]:
+        """One attempt of a request. Sets `_sent` once the whole of it has left: from then on it may be done."""
         self._sent = False
         try:
-            if self._connection is None:
-                address = resolve(self.target, self._catalog, self._timeout_seconds)
-                self._connection = _Connection(address, self._timeout_seconds)
-            self._connection.send(line)
+            patience = Patience(self._timeout_seconds, self._clock, deadline)
+            stream = self._stream
+            if stream is None:
+                stream = self._stream = Stream(self._locate(patience), patience, self._tls)
+                patience.renew()
+            stream.send(line, patience)
             self._sent = True
-            return decode_reply(self._connection.receive_line(), self._serial)
+            patience.renew()
+            return decode_reply(stream.receive_until(b"\n", self._max_reply_bytes, patience), serial, method)
         except BaseException:
             self._give_up_connection()
             raise
 
-    def _give_up_connection(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.reset()
+    def _locate(self, patience: Patience) -> Endpoint:
+        if isinstance(self._meant, Endpoint):
+            return self._meant
+        return Endpoint(find_server(self._meant.name, self._catalog, patience.left()), self._meant.tls)
 
-    def _pause(self, error: OSError) -> None:
+    def _give_up_connection(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.reset()
+
+    def _pause(self, error: OSError, deadline: _Deadline, may_be_done: bool) -> None:
+        """Say what went wrong and wait before the next attempt; if there is no time left for one, to the deadline."""
         seconds = self._pauses.next()
         self.retries += 1
-        self._report(f"{_reason(error, self._timeout_seconds)}; trying {self.target} again in {seconds} s")
-        self._sleep(seconds)
+        if deadline.left() > seconds:
+            self._report(f"{_reason(error)}; trying {self.target} again in {seconds} s")
+            self._sleep(seconds)
+        else:
+            self._sleep(max(0.0, deadline.left()))
+            raise deadline.exceeded(may_be_done) from error
+
+    def _forked(self) -> None:
+        """For the new process: give back the parent's connection, and be a client of one's own."""
+        if self._stream is not None:
+            self._stream.close()
+        self._start_afresh()
+        self._serial += os.getpid() * _IDS_OF_A_PROCESS
 
 
-class _Connection:
-    """A connected socket that sends lines and receives lines. Every method raises OSError when it fails."""
+class _Deadline:
+    """When a request is to end. `at`: on the clock; infinite if it has no deadline."""
 
-    def __init__(self, address: Address, timeout_seconds: float) -> None:
-        self._socket = socket.create_connection(address, timeout_seconds)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, method: str, target: str, seconds: float | None, clock: Callable[[], float]) -> None:
+        self._method = method
+        self._target = target
+        self._seconds = math.inf if seconds is None else seconds
+        self._clock = clock
+        self.at = math.inf if seconds is None else clock() + seconds
 
-    def send(self, line: bytes) -> None:
-        """Send all of `line`. Not `sendall`: its timeout is for the whole, and a large value may take longer."""
-        sent = self._socket.send(line)
-        while sent < len(line):
-            sent += self._socket.send(memoryview(line)[sent:])
+    def left(self) -> float:
+        """Seconds until then; 0 or less if it is over."""
+        return self.at - self._clock()
 
-    def receive_line(self) -> bytes:
-        """The reply to the one request that is outstanding, so that a line end can only come at the end of what
-        came.
-        """
-        chunks: list[bytes] = []
-        while not chunks or not chunks[-1].endswith(b"\n"):
-            chunk = self._socket.recv(_RECEIVE_BYTES)
-            if not chunk:
-                raise ConnectionResetError("the server closed the connection")
-            chunks.append(chunk)
-        return b"".join(chunks)
-
-    def close(self) -> None:
-        """Close in order."""
-        self._socket.close()
-
-    def reset(self) -> None:
-        """Close at once, and throw away what our kernel has not sent."""
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        self._socket.close()
+    def exceeded(self, may_be_done: bool) -> DeadlineExceeded:
+        """What to raise then."""
+        return DeadlineExceeded(self._method, self._seconds, self._target, may_be_done)
 
 
-def _reason(error: OSError, timeout_seconds: float) -> str:
-    if isinstance(error, TimeoutError):
-        return f"no answer in {timeout_seconds:g} s"
-    return str(error.strerror or error)
+class _Turns:
+    """The lock by which threads take turns; who holds it is known, so that one is not made to wait for oneself."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holder: int | None = None
+
+    def mine(self) -> bool:
+        """Whether the thread that asks has its turn now."""
+        return self._holder == threading.get_ident()
+
+    def take(self, seconds: float) -> bool:
+        """Wait for a turn, for so long at most. Returns whether one has it."""
+        took = self._lock.acquire(timeout=-1 if seconds > threading.TIMEOUT_MAX else max(0.0, seconds))
+        if took:
+            self._holder = threading.get_ident()
+        return took
+
+    def give(self) -> None:
+        """End one's turn."""
+        self._holder = None
+        self._lock.release()
+
+
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for client in list(_clients):
+        client._forked()
+
+
+if hasattr(os, "register_at_fork"):  # there is no fork elsewhere
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Which server is meant: a TARGET is HOST:PORT, or the name of a project that the catalog knows.
+"""Where the server of a project is: the catalog knows.
 
 A server started with `--project NAME` tells the catalog by UDP, once a minute, its port; the catalog adds from where
 it heard that, and when. Clients read the whole list by HTTP, `GET /query.json`, and take the entry with type
@@ -7,24 +7,36 @@ its old entry there for half an hour.
 
 The host is taken from `address`, from where the catalog in fact received the announcement, not from `name`, what a
 reverse look-up made of it (which need not lead back); `name` is for catalogs that give no address. Anybody may
-announce anything, so entries that make no sense are passed over.
+announce anything, so entries that make no sense (a host that cannot be one, say) are passed over, in favour of the
+next. Rejected: trying the next entry when nobody answers at the freshest. It may be another server, with another table.
+
+The question is HTTP/1.0, whose answer ends with the connection: so it can be read up to a limit, and for so long and
+no longer, by whoever has a socket, before anybody looks into it (`MAX_CATALOG_BYTES`; the time is for the whole).
 
 The real catalog (`catalog_server` 8.0.0, Debian coop-computing-tools 9.9) does not always write JSON: an apostrophe
 comes out as `\\'`, and a byte of UTF-8 past ASCII sign-extended, as `\\uffffffc3`. One such name anywhere in the list
 must not hide the others, nor itself, so both are mended, and if the list still is not JSON it is read line by line: it
 has one entry a line.
 
-Rejected: `urllib.request`, which would send the question through whatever proxy the environment names.
+Rejected: `urllib.request`, which would send the question through whatever proxy the environment names, and
+`http.client.HTTPConnection` or Twisted's `Agent`, which read headers and bodies without end.
 """
 
 from __future__ import annotations
 
 import http.client
+import io
 import json
+import math
 import re
+import time
 from typing import Any
 
-from kvstore.base.address import CATALOG_TYPE, Address, catalog_address, parse_address
+from kvstore.base.address import CATALOG_TYPE, Address, can_be_a_host, catalog_address
+from kvstore.base.limits import MAX_CATALOG_BYTES
+from kvstore.client.endpoint import Endpoint, Project, parse_target
+from kvstore.client.patience import Patience
+from kvstore.client.stream import Stream
 
 QUERY_PATH = "/query.json"
 
@@ -38,39 +50,68 @@ class LookupFailed(OSError):
     """The catalog does not answer, answers nonsense, or does not know the project. It may later."""
 
 
-def is_address(target: str) -> bool:
-    """Whether a TARGET is HOST:PORT (it has a colon) rather than the name of a project."""
-    return ":" in target
+def resolve(target: str, catalog: str | None = None, timeout_seconds: float = LOOKUP_TIMEOUT_SECONDS) -> Endpoint:
+    """Where a TARGET (`endpoint`) leads to. Blocks while it asks the catalog, if it has to.
 
-
-def resolve(target: str, catalog: str | None = None, timeout_seconds: float = LOOKUP_TIMEOUT_SECONDS) -> Address:
-    """The address of a TARGET. Blocks while it asks the catalog, if it has to.
-
-    `target`: HOST:PORT or a project's name. `catalog`, `timeout_seconds`: as in `find_server`. Raises ValueError if
-    either is mistyped (the caller's fault), LookupFailed if the catalog cannot tell now.
+    `catalog`, `timeout_seconds`: as in `find_server`. Raises ValueError if target or catalog is mistyped (the caller's
+    fault), LookupFailed if the catalog cannot tell now.
     """
-    return parse_address(target) if is_address(target) else find_server(target, catalog, timeout_seconds)
+    meant = parse_target(target)
+    if isinstance(meant, Project):
+        return Endpoint(find_server(meant.name, catalog, timeout_seconds), meant.tls)
+    return meant
 
 
 def find_server(project: str, catalog: str | None = None, timeout_seconds: float = LOOKUP_TIMEOUT_SECONDS) -> Address:
     """Ask the catalog where a project's server is. Blocks.
 
     `project`: the name after the server's `--project`. `catalog`: HOST:PORT; None means the environment's
-    KVSTORE_CATALOG, or the default. `timeout_seconds`: of silence, before giving up. Raises LookupFailed, or
-    ValueError for a mistyped catalog.
+    KVSTORE_CATALOG, or the default. `timeout_seconds`: for the whole of it. Raises LookupFailed, or ValueError for a
+    mistyped catalog.
     """
     where = catalog_address(catalog)
-    connection = http.client.HTTPConnection(where.host, where.port, timeout=timeout_seconds)
+    patience = Patience(timeout_seconds, time.monotonic, time.monotonic() + timeout_seconds)
     try:
-        connection.request("GET", QUERY_PATH, headers={"Connection": "close"})
-        response = connection.getresponse()
-        return freshest(response.read(), response.status, project, where)
-    except LookupFailed:
-        raise
-    except (OSError, http.client.HTTPException) as error:
-        raise LookupFailed(f"the catalog at {where} does not answer ({error or type(error).__name__})") from error
-    finally:
-        connection.close()
+        stream = Stream(Endpoint(where), patience)
+        try:
+            stream.send(question(where), patience)
+            answer = stream.receive_until(b"", MAX_CATALOG_BYTES, patience)
+        finally:
+            stream.close()
+    except OSError as error:
+        raise no_answer(where, error.strerror or str(error) or type(error).__name__) from error
+    return answered(bytes(answer), project, where)
+
+
+def question(catalog: Address) -> bytes:
+    """What is sent to the catalog, which answers and closes the connection."""
+    return f"GET {QUERY_PATH} HTTP/1.0\r\nHost: {catalog}\r\nConnection: close\r\n\r\n".encode()
+
+
+def no_answer(catalog: Address, reason: str) -> LookupFailed:
+    """What to raise when the catalog cannot be asked."""
+    return LookupFailed(f"the catalog at {catalog} does not answer ({reason})")
+
+
+def answered(answer: bytes, project: str, catalog: Address) -> Address:
+    """The server of `project`, after all that the catalog at `catalog` sent. Raises LookupFailed."""
+    response = http.client.HTTPResponse(_Received(answer))  # type: ignore[arg-type]
+    try:
+        response.begin()
+        body = response.read()
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise no_answer(catalog, f"in HTTP: {type(error).__name__}") from error
+    return freshest(body, response.status, project, catalog)
+
+
+class _Received:
+    """Stands for the socket that an HTTPResponse reads."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def makefile(self, mode: str) -> io.BytesIO:
+        return io.BytesIO(self._data)
 
 
 def freshest(body: bytes, status: int, project: str, catalog: Address) -> Address:
@@ -83,9 +124,11 @@ def freshest(body: bytes, status: int, project: str, catalog: Address) -> Addres
     entries = _entries(_ODD_ESCAPE.sub(_mended, body).decode("utf-8", "replace"))
     if entries is None:
         raise LookupFailed(f"the catalog at {catalog} answers with something that is not a JSON list")
-    found = [server for entry in entries if (server := _server(entry, project)) is not None]
+    named = [entry for entry in entries if _is_of(entry, project)]
+    found = [server for entry in named if (server := _server(entry)) is not None]
     if not found:
-        raise LookupFailed(f"the catalog at {catalog} knows no server of project {project!r}")
+        but = f" ({len(named)} that it names make no sense)" if named else ""
+        raise LookupFailed(f"the catalog at {catalog} knows no server of project {project!r}{but}")
     return max(found)[1]
 
 
@@ -111,11 +154,17 @@ def _line(line: str) -> Any:
         return None
 
 
-def _server(entry: Any, project: str) -> tuple[float, Address] | None:
-    """When the catalog heard from an entry, and its address; None if it is not a server of this project."""
-    if not isinstance(entry, dict) or entry.get("type") != CATALOG_TYPE or entry.get("project") != project:
-        return None
+def _is_of(entry: Any, project: str) -> bool:
+    return isinstance(entry, dict) and entry.get("type") == CATALOG_TYPE and entry.get("project") == project
+
+
+def _server(entry: dict[str, Any]) -> tuple[float, Address] | None:
+    """When the catalog heard from an entry, and its address; None if it makes no sense."""
     host, port, heard = entry.get("address") or entry.get("name"), entry.get("port"), entry.get("lastheardfrom", 0)
-    if not isinstance(host, str) or type(port) is not int or not 1 <= port <= 65535:
+    if not isinstance(host, str) or not can_be_a_host(host) or type(port) is not int or not 1 <= port <= 65535:
         return None
-    return (heard, Address(host, port)) if isinstance(heard, int | float) else None
+    return (heard, Address(host, port)) if type(heard) is int or _is_time(heard) else None
+
+
+def _is_time(heard: Any) -> bool:
+    return type(heard) is float and math.isfinite(heard)

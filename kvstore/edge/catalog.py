@@ -7,10 +7,16 @@ another. What clients do with it is in `kvstore.client.target`.
 
 Nothing that happens to an announcement disturbs the server: the name is resolved by the reactor's resolver, the
 datagram is sent without waiting, and every way to fail (no such name, no network, nobody listens there, no file
-descriptor left) is one state, logged when it begins and when it ends, not once a minute. UDP cannot tell that a
-datagram was received; what it can tell is a refusal, which comes back as an error of a connected socket. So a socket
-is kept for some seconds after its datagram, and if it has no error by then the announcement counts as having gone
-well. A catalog that swallows datagrams looks like a good one.
+descriptor left) is one state. What is announced where is said in the log once, when it first went well, that it fails
+when that begins, and that it works again: not once a minute.
+
+UDP cannot tell that a datagram was received; what it can tell is a refusal, which comes back as an error of a connected
+socket. So a socket is kept for a second after its datagram, and if it has no error by then the announcement counts as
+having gone well. A catalog that swallows datagrams looks like a good one.
+
+A name may have several addresses (`localhost` is `::1` first, as a rule, and a catalog may listen on 127.0.0.1 only):
+they are tried in turn until one does not refuse. Rejected: an announcement to each of them. The catalog would list the
+server once for each of our own addresses that it heard from, and at some of those it may not be listening.
 
 The name is resolved anew each time: a server runs for months, addresses need not stay the same for so long.
 
@@ -40,8 +46,8 @@ PERIOD_SECONDS = 60.0
 #: Seconds from one look to the next while the server does not listen yet.
 NOT_LISTENING_SECONDS = 1.0
 
-#: Seconds after an announcement by which a refusal would have come back.
-REFUSAL_SECONDS = 5.0
+#: Seconds after an announcement by which a refusal would have come back: more than any round trip on this planet.
+REFUSAL_SECONDS = 1.0
 
 _log = Logger()
 
@@ -74,6 +80,8 @@ class CatalogAnnouncer(Service):
         self._next: IDelayedCall | None = None
         self._judgement: IDelayedCall | None = None
         self._socket: socket.socket | None = None
+        self._untried: list[str] = []  # addresses of the catalog
+        self._announced: int | None = None  # the port that the log says is announced
         self._failing = False
 
     def startService(self) -> None:
@@ -95,39 +103,54 @@ class CatalogAnnouncer(Service):
         self._next = self._reactor.callLater(PERIOD_SECONDS, self._announce)
         host = self._catalog.host
         if isIPAddress(host) or isIPv6Address(host):
-            self._send(host)
+            self._try_in_turn([host])
         else:
-            receiver = _FirstAddress(self._send, lambda: self._failed(f"there is no host {host}"))
+            receiver = _Addresses(self._try_in_turn)
             self._reactor.nameResolver.resolveHostName(receiver, host, self._catalog.port, transportSemantics="UDP")
 
-    def _send(self, host: str) -> None:
-        """Send one datagram to the catalog at this IP address, and come back later to see what has become of it."""
+    def _try_in_turn(self, hosts: list[str]) -> None:
+        """Announce at the first of these IP addresses that does not refuse it."""
+        self._untried = hosts
+        self._try_next(f"there is no host {self._catalog.host}")
+
+    def _try_next(self, reason: str) -> None:
+        """Send one datagram, and come back later to see what has become of it. `reason`: why the one before failed."""
+        self._drop_socket()
         port = self._get_port()
         if not self.running or not port:
             return
-        self._drop_socket()
-        try:
-            self._socket = _connected_socket(host, self._catalog.port)
-            self._socket.send(announcement(self._project, self._owner, port))
-        except OSError as error:
-            self._failed(error.strerror or str(error))
-        else:
-            self._judgement = self._reactor.callLater(REFUSAL_SECONDS, self._judge)
+        while self._untried:
+            try:
+                self._socket = _connected_socket(self._untried.pop(0), self._catalog.port)
+                self._socket.send(announcement(self._project, self._owner, port))
+            except OSError as error:
+                reason = error.strerror or str(error)
+                self._drop_socket()
+            else:
+                self._judgement = self._reactor.callLater(REFUSAL_SECONDS, self._judge, port)
+                return
+        self._failed(reason)
 
-    def _judge(self) -> None:
+    def _judge(self, port: int) -> None:
         assert self._socket is not None
         error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
-            self._failed(os.strerror(error))
-            return
+            self._try_next(os.strerror(error))
+        else:
+            self._went_well(port, self._socket.getpeername()[0])
+
+    def _went_well(self, port: int, host: str) -> None:
         self._drop_socket()
-        if self._failing:
-            self._failing = False
-            _log.info("announcing to the catalog at {catalog} works again", catalog=self._catalog)
+        if self._failing or port != self._announced:
+            again = " again" if self._failing else ""
+            self._failing, self._announced = False, port
+            text = "announced {project} on port {port} to the catalog at {catalog} ({at}){again}; every {period:g} s"
+            at = Address(host, self._catalog.port)
+            about = {"project": self._project, "port": port, "catalog": self._catalog, "at": at}
+            _log.info(text, again=again, period=PERIOD_SECONDS, **about)
 
     def _failed(self, reason: str) -> None:
-        self._drop_socket()
-        if self.running and not self._failing:
+        if not self._failing:
             self._failing = True
             text = "cannot announce {project} to the catalog at {catalog}: {reason}; trying again every {period:g} s"
             _log.warn(text, project=self._project, catalog=self._catalog, reason=reason, period=PERIOD_SECONDS)
@@ -154,12 +177,11 @@ def _connected_socket(host: str, port: int) -> socket.socket:
 
 
 @implementer(IResolutionReceiver)
-class _FirstAddress:
-    """Calls `found` with the first IP address of a name, or `not_found`, when the resolver is done."""
+class _Addresses:
+    """Calls `found` with the IP addresses of a name, none twice, when the resolver is done."""
 
-    def __init__(self, found: Callable[[str], None], not_found: Callable[[], None]) -> None:
+    def __init__(self, found: Callable[[list[str]], None]) -> None:
         self._found = found
-        self._not_found = not_found
         self._addresses: list[str] = []
 
     def resolutionBegan(self, resolutionInProgress: object) -> None:
@@ -167,11 +189,9 @@ class _FirstAddress:
 
     def addressResolved(self, address: Any) -> None:
         """Keep an address."""
-        self._addresses.append(address.host)
+        if address.host not in self._addresses:
+            self._addresses.append(address.host)
 
     def resolutionComplete(self) -> None:
-        """Go on with the first."""
-        if self._addresses:
-            self._found(self._addresses[0])
-        else:
-            self._not_found()
+        """Go on with them."""
+        self._found(self._addresses)

@@ -1,0 +1,154 @@
+"""A connected socket that blocks, but never for longer than its caller's patience: what all blocking clients use.
+
+Every method raises OSError when it fails, whatever went wrong underneath: a name that cannot be one, a certificate
+that is not to be trusted, a time that is over.
+
+A connection that is given up is reset, so that what our kernel has not sent yet does not arrive after its repetition.
+One that was inherited in a fork is closed: that gives our descriptor back and touches nothing that the parent shares
+(a reset would set an option of the socket that both have; Python sends no close_notify when it closes TLS).
+
+Rejected: `socket.create_connection`, whose time is for each address of a name anew, however many there are, and
+`sendall`, whose time is for the whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import struct
+
+from kvstore.base.address import Address
+from kvstore.client.endpoint import Endpoint
+from kvstore.client.patience import Patience
+
+#: Read at once. malloc maps buffers of 128 KiB or more anew for every reply, and gives them back (mallopt(3),
+#: M_MMAP_THRESHOLD): 10 us each.
+_RECEIVE_BYTES = 64 * 1024
+
+#: SO_LINGER with a time of 0: closing resets the connection and throws away what was not sent (socket(7)).
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Stream:
+    """A connection. `endpoint`: where to. `patience`: for connecting. `tls`: what to trust, where TLS is spoken."""
+
+    def __init__(self, endpoint: Endpoint, patience: Patience, tls: ssl.SSLContext | None = None) -> None:
+        self._socket = _connect(endpoint.place, patience)
+        if endpoint.tls:
+            self._socket = _secured(self._socket, endpoint.place, patience, tls or trusting(None))
+
+    def send(self, data: bytes, patience: Patience) -> None:
+        """Send all of `data`."""
+        sent = self._send(data, patience)
+        while sent < len(data):
+            patience.moved(sent)
+            sent += self._send(memoryview(data)[sent:], patience)
+
+    def _send(self, data: bytes | memoryview, patience: Patience) -> int:
+        try:
+            self._socket.settimeout(patience.left())
+            return self._socket.send(data)
+        except TimeoutError:
+            raise patience.exhausted() from None
+
+    def receive(self, patience: Patience, most_bytes: int = _RECEIVE_BYTES) -> bytes:
+        """Some bytes, as soon as there are any; none if the server has closed the connection."""
+        try:
+            self._socket.settimeout(patience.left())
+            return self._socket.recv(most_bytes)
+        except TimeoutError:
+            raise patience.exhausted() from None
+
+    def receive_until(self, end: bytes, most_bytes: int, patience: Patience) -> bytearray:
+        """All that comes until it ends with `end`, for which nothing may follow it; if that is empty, until the server
+        closes the connection.
+
+        Raises ConnectionError if that is more than `most_bytes`, or the connection is closed before the end.
+        """
+        received = bytearray()
+        while not (end and received.endswith(end)):
+            chunk = self.receive(patience)
+            if not chunk and end:
+                raise ConnectionResetError("the server closed the connection")
+            if not chunk:
+                break
+            received += chunk
+            if len(received) > most_bytes:
+                raise too_long(most_bytes)
+            patience.moved(len(chunk))
+        return received
+
+    def close(self) -> None:
+        """Close in order, or give back a descriptor that was inherited."""
+        with contextlib.suppress(OSError):
+            self._socket.close()
+
+    def reset(self) -> None:
+        """Close at once, and throw away what our kernel has not sent."""
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.close()
+
+
+def trusting(ca_file: str | None) -> ssl.SSLContext:
+    """What a TLS connection trusts: the certificates in a file (PEM), or those of the system.
+
+    Raises OSError if the file cannot be read, or holds none.
+    """
+    return ssl.create_default_context(cafile=ca_file)
+
+
+def too_long(most_bytes: int) -> ConnectionError:
+    """What to raise, or to say, when more comes than may."""
+    return ConnectionError(f"the answer is longer than {most_bytes} bytes")
+
+
+def _connect(place: Address | str, patience: Patience) -> socket.socket:
+    if isinstance(place, str):
+        return _opened(socket.AF_UNIX, place, patience)
+    failure = OSError(f"there is no host {place.host}")
+    for family, _, _, _, address in _addresses(place):
+        try:
+            made = _opened(family, address, patience)
+        except OSError as error:
+            failure = error
+        else:
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return made
+    raise failure
+
+
+def _addresses(place: Address) -> list[tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[object, ...]]]:
+    """What the system's resolver says. Its time is its own (resolv.conf(5): timeout, attempts)."""
+    try:
+        return socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)  # type: ignore[return-value]
+    except ValueError as error:  # UnicodeError is one
+        raise ConnectionError(f"{place.host!r} cannot be a host: {error}") from None
+
+
+def _opened(family: int, address: object, patience: Patience) -> socket.socket:
+    patience.renew()
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.settimeout(patience.left())
+        made.connect(address)  # type: ignore[arg-type]
+    except TimeoutError as error:
+        made.close()
+        raise error if error.errno else patience.exhausted() from None
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _secured(plain: socket.socket, place: Address | str, patience: Patience, context: ssl.SSLContext) -> socket.socket:
+    patience.renew()
+    try:
+        plain.settimeout(patience.left())
+        return context.wrap_socket(plain, server_hostname=place.host if isinstance(place, Address) else None)
+    except BaseException as error:
+        plain.close()
+        if isinstance(error, ValueError) and not isinstance(error, OSError):  # a name that no certificate can have
+            raise ConnectionError(str(error)) from None
+        raise
