@@ -162,6 +162,8 @@ class ForkTests(ForkTestCase):
         _shared_client = self.client
         with multiprocessing.get_context("fork").Pool(4) as pool:
             self.assertEqual(sum(pool.map(_of_a_pool, range(20))), 0)
+            pool.close()  # `terminate` sends SIGTERM, which a reactor that this process ran may have taught to wait
+            pool.join()
         self.assertEqual((self.client.lookup("zebra"), self.messages), (1, []))
 
     def test_pickled_and_copied(self) -> None:
