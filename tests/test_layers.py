@@ -20,13 +20,14 @@ LAYERS = ["edge", "session", "commands", "wire", "store", "base"]
 
 #: Rooms beside the layers, and all that they may import.
 BESIDE = {
+    "__main__": {"kvstore.tools"},
     "testing": {"kvstore.base"},
     "tools": {"kvstore.base", "kvstore.store", "kvstore.client.progress"},
     "client": {"kvstore.base.jsontext", "kvstore.base.limits", "kvstore.base.errors", "kvstore.base.address"},
 }
 
 #: Where Twisted may be imported: the edge, and the client that returns Deferreds.
-TWISTED = ("kvstore.edge", "kvstore.client.deferred", "kvstore.client.pipeline")
+TWISTED = ("kvstore.edge", "kvstore.__main__", "kvstore.client.deferred", "kvstore.client.pipeline")
 
 #: Modules of the standard library that reach files or the process, and who may import them.
 FILES = ("os", "io", "pathlib", "shutil", "tempfile", "mmap", "fcntl", "glob", "fileinput")
@@ -135,16 +136,22 @@ class LayerTests(SynchronousTestCase):
     def test_every_room_is_known(self) -> None:
         """A new package has its place in this file."""
         rooms = {room(name) for name, _ in sources()}
-        self.assertLessEqual(rooms, {"", *LAYERS, *BESIDE})
+        unknown = rooms - {"", *LAYERS, *BESIDE}
+        advice = (
+            "put the new room into LAYERS or BESIDE of tests/test_layers.py, and into the table of docs/ARCHITECTURE.md"
+        )
+        self.assertEqual(unknown, set(), advice)
 
     def test_imports_point_down(self) -> None:
         """No room imports one above it; `testing` and `client` import only what they may."""
-        self.assertEqual(violations(), [])
+        advice = "move what is needed down (LAYERS of tests/test_layers.py has the order), or hand it in as a parameter"
+        self.assertEqual(violations(), [], advice)
 
     def test_twisted_stays_at_the_edge(self) -> None:
         """Below the edge nobody knows Twisted."""
         users = users_of(("twisted", "zope"))
-        self.assertEqual([name for name in users if not allowed_twisted(name)], [])
+        advice = "hand in what Twisted gives as a parameter; what is the edge's own business belongs into kvstore/edge"
+        self.assertEqual([name for name in users if not allowed_twisted(name)], [], advice)
 
     def test_the_plain_client_needs_no_twisted(self) -> None:
         """What imports a Twisted module of the client is one itself."""
@@ -155,12 +162,13 @@ class LayerTests(SynchronousTestCase):
             for imported in imports(name, tree)
             if allowed_twisted(imported)
         ]
-        self.assertEqual(plain, [])
+        self.assertEqual(plain, [], "TWISTED of tests/test_layers.py has the modules of the client that may import it")
 
     def test_files_are_the_disks(self) -> None:
         """Below the edge only the disk room, and who is listed with a reason, imports what reaches files."""
         users = {name: used for name, used in users_of(FILES).items() if room(name) in BELOW_THE_EDGE}
-        self.assertEqual({name: used for name, used in users.items() if name not in FILES_ALLOWED}, {})
+        advice = "take the Disk of kvstore/base/disk.py, or give a reason in FILES_ALLOWED of tests/test_layers.py"
+        self.assertEqual({name: used for name, used in users.items() if name not in FILES_ALLOWED}, {}, advice)
 
     def test_nobody_calls_open(self) -> None:
         """The built-in `open`, which needs no import, is called by none below the edge."""
@@ -171,17 +179,19 @@ class LayerTests(SynchronousTestCase):
             for node in ast.walk(tree)
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("open", "__import__")
         ]
-        self.assertEqual(callers, [])
+        self.assertEqual(callers, [], "open files through the Disk of kvstore/base/disk.py")
 
     def test_clocks_and_chance_are_parameters(self) -> None:
         """Below the edge nobody reads a clock, draws a random number, opens a socket or starts a thread or process."""
         users = {name: used for name, used in users_of(OUTSIDE).items() if room(name) in BELOW_THE_EDGE}
-        self.assertEqual({name: used for name, used in users.items() if name not in OUTSIDE_ALLOWED}, {})
+        advice = "take it as a parameter, or give a reason in OUTSIDE_ALLOWED of tests/test_layers.py"
+        self.assertEqual({name: used for name, used in users.items() if name not in OUTSIDE_ALLOWED}, {}, advice)
 
     def test_lists_are_not_stale(self) -> None:
         """Each exception is still needed: its module exists and imports what it was excused for."""
         for allowed, modules in ((FILES_ALLOWED, FILES), (OUTSIDE_ALLOWED, OUTSIDE)):
-            self.assertEqual(set(allowed) - set(users_of(modules)), set())
+            stale = set(allowed) - set(users_of(modules))
+            self.assertEqual(stale, set(), "strike these from FILES_ALLOWED or OUTSIDE_ALLOWED of tests/test_layers.py")
 
 
 class CheckTests(SynchronousTestCase):

@@ -25,7 +25,7 @@ BUILD = "import setuptools.build_meta as backend; print(backend.build_wheel('.')
 
 def build_wheel(directory: Path) -> Path:
     """Build the wheel from a copy of the checkout in `directory`, where the backend may leave what it likes."""
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
         if (ROOT / name).exists():
             shutil.copy(ROOT / name, directory)
     for name in ("kvstore", "twisted", "tests", "scripts"):
@@ -40,7 +40,7 @@ def _name(requirement: str) -> str:
 
 
 def _setuptools_version() -> tuple[int, int]:
-    """Major and minor version; (0, 0) if there is none. From 70.1 on setuptools builds wheels without help."""
+    """Major and minor version; (0, 0) if there is none. From 77 on setuptools knows licence expressions."""
     try:
         major, minor = importlib.metadata.version("setuptools").split(".")[:2]
     except importlib.metadata.PackageNotFoundError:
@@ -62,8 +62,8 @@ class WheelTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Build the wheel, unless an earlier test did, and read what is in it."""
-        if _setuptools_version() < (70, 1):
-            raise SkipTest("setuptools 70.1 or later is not installed: scripts/test installs it")
+        if _setuptools_version() < (77, 0):
+            raise SkipTest("setuptools 77 or later is not installed: scripts/test installs it")
         self.names, self.metadata = wheel()
 
     def test_has_the_plugin_and_nothing_else_of_twisted(self) -> None:
@@ -87,19 +87,31 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual({_name(text) for text in required}, {"twisted", "hiredis", "orjson", "caio"})
         self.assertEqual(self.metadata["Requires-Python"], ">=3.11")
 
+    def test_says_whose_it_is(self) -> None:
+        """Its name on PyPI, its licence and its authors; the licence's text comes along."""
+        told = [self.metadata[field] for field in ("Name", "License-Expression", "License-File", "Author")]
+        self.assertEqual(told, ["twisted-kvstore", "MIT", "LICENSE", "the kvstore developers"])
+        self.assertIn("twisted", self.metadata["Keywords"])
+        self.assertTrue(any(name.endswith(".dist-info/licenses/LICENSE") for name in self.names), self.names)
+
+
+#: A line of a requirements file that pins a package: its name, its version, where it is needed.
+_PIN = re.compile(r"([a-z0-9._-]+)==([0-9a-z.]+)( ; .+)? \\")
+
 
 class RequirementsTests(SynchronousTestCase):
-    """The exact versions that scripts/serve and scripts/test install."""
+    """The exact versions, with their hashes, that scripts/serve and scripts/test install."""
 
     def pins(self, name: str) -> dict[str, str]:
-        """The pinned packages of a requirements file, names in lower case without extras; every line must pin one."""
+        """The pinned packages of a requirements file; every line must pin one, or be a hash of the one above."""
         pins = {}
         for line in (ROOT / name).read_text().splitlines():
-            if line and not line.startswith(("#", "-r ")):
-                pin = re.fullmatch(r"([A-Za-z0-9._-]+)(\[[a-z,]+\])?==([0-9a-z.]+)", line)
-                self.assertIsNotNone(pin, line)
-                assert pin is not None
-                pins[pin[1].lower()] = pin[3]
+            if line.startswith("#") or re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", line):
+                continue
+            pin = _PIN.fullmatch(line)
+            self.assertIsNotNone(pin, f"{name}: {line!r} pins nothing; make the file anew by the command in its head")
+            assert pin is not None
+            pins[pin[1]] = pin[2]
         return pins
 
     def test_every_declared_dependency_is_pinned(self) -> None:
@@ -107,9 +119,17 @@ class RequirementsTests(SynchronousTestCase):
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
         extras = [text for extra in project["optional-dependencies"].values() for text in extra]
         for texts, file in ((project["dependencies"], "requirements.txt"), (extras, "requirements-dev.txt")):
-            declared = {_name(text) for text in texts} - {"kvstore"}
-            self.assertEqual(declared - set(self.pins(file)), set())
+            missing = {_name(text) for text in texts} - {project["name"]} - set(self.pins(file))
+            advice = f"make {file} anew by the command in its first lines: pyproject.toml asks for what it does not pin"
+            self.assertEqual(missing, set(), advice)
 
     def test_development_adds_to_runtime(self) -> None:
-        """No package is pinned twice."""
-        self.assertEqual(set(self.pins("requirements.txt")) & set(self.pins("requirements-dev.txt")), set())
+        """Tests run with the versions that the server runs with."""
+        runtime, development = self.pins("requirements.txt"), self.pins("requirements-dev.txt")
+        advice = "make requirements-dev.txt anew by the command in its first lines: requirements.txt has changed"
+        self.assertEqual({name: development.get(name) for name in runtime}, runtime, advice)
+
+    def test_tells_no_registry(self) -> None:
+        """Where packages come from is the business of whoever installs them."""
+        for name in ("requirements.txt", "requirements-dev.txt"):
+            self.assertNotIn("://", (ROOT / name).read_text())

@@ -172,6 +172,10 @@ class Options(usage.Options):
         """Listen on this Twisted server endpoint, such as tcp:6380, instead of the default port; may be repeated."""
         self["listen"].append(endpoint)
 
+    def getSynopsis(self) -> str:
+        """Both ways to start the server, for --help."""
+        return "Usage: kvstore serve [options]\n   or: twistd -n kvstore [options]"
+
     def opt_version(self) -> None:
         """Show versions and exit."""
         print(f"kvstore {kvstore.__version__}, Twisted {twisted.__version__}, Python {platform.python_version()}")

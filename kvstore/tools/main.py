@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from kvstore import __version__
 from kvstore.base.errors import KVStoreError
 from kvstore.tools import backup, export, import_, repair, restore, show, verify
 
@@ -18,7 +19,13 @@ _TOOLS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one tool; returns the exit status. `arguments`: without the program's name; None for the process's own."""
-    parser = argparse.ArgumentParser(prog="kvstore", description="Look at, save and mend data directories of kvstore.")
+    parser = argparse.ArgumentParser(
+        prog="kvstore", description="Look at, save and mend data directories of kvstore.",
+        epilog="kvstore serve [options] is the server: see kvstore serve --help.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--version", action="version", version=f"kvstore {__version__}", help="show the version and exit"
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, tool in _TOOLS.items():
         text = (tool.__doc__ or "").split("\n\n")[0]
