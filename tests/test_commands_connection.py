@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kvstore import __version__
+from kvstore.commands.context import Traffic
 from tests.harness import START_MS, CommandTestCase
 
 BAD_NAME = "!ERR Client names cannot contain spaces, newlines or special characters."
@@ -129,8 +130,7 @@ class ClientTests(CommandTestCase):
         self.do("CLIENT", "SETNAME", "me")
         self.do("CLIENT", "SETINFO", "LIB-NAME", "lib")
         self.do("WATCH", "a", "b")
-        client.unread_request_bytes = lambda: 7
-        client.unsent_reply_bytes = lambda: 8
+        client.traffic = lambda: Traffic(9, "rw", 7, 8, 5, 1, 100, 200)
         client.last_command = "client|list"
         client.last_request_ms = START_MS + 4000
         self.rig.call.server.recent_ms += 9999
@@ -138,8 +138,10 @@ class ClientTests(CommandTestCase):
         self.assertEqual(len(lines), 3)
         self.assertEqual(
             lines[0],
-            "id=1 addr=10.0.0.1:5000 laddr=127.0.0.1:6380 name=me age=9 idle=5 flags=N db=0 sub=0 psub=0 ssub=0"
-            " multi=-1 watch=2 qbuf=7 multi-mem=0 omem=8 cmd=client|list user=default resp=2 lib-name=lib lib-ver=",
+            "id=1 addr=10.0.0.1:5000 laddr=127.0.0.1:6380 fd=9 name=me age=9 idle=5 flags=N db=0 sub=0 psub=0 ssub=0"
+            " multi=-1 watch=2 qbuf=7 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=5 oll=1 omem=3 tot-mem=15"
+            " events=rw cmd=client|list user=default redir=-1 resp=2 lib-name=lib lib-ver= tot-net-in=100"
+            " tot-net-out=200",
         )
         self.assertEqual(self.do("CLIENT", "INFO").splitlines(), lines[:1])
         self.assertEqual(self.do("CLIENT", "LIST", "ID", 3, 2, 99).splitlines(), [lines[2], lines[1]])

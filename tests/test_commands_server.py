@@ -77,6 +77,7 @@ class InfoTests(CommandTestCase):
         self.do("SET", "b", 1)
         self.do("WATCH", "a")
         self.rig.now_ms += 86_400_000 - 100_000
+        self.rig.server.recent_ms += 86_300_000
         told = self.sections()
         self.assertEqual(list(told), ["Server", "Clients", "Persistence", "Stats", "Replication", "Keyspace"])
         self.assertEqual(told["Server"]["redis_version"], REDIS_VERSION)
@@ -89,6 +90,20 @@ class InfoTests(CommandTestCase):
         self.assertEqual(told["Persistence"]["aof_fsync"], "always")
         self.assertEqual(told["Persistence"]["rdb_last_save_time"], str(START_MS // 1000))
         self.assertEqual(told["Keyspace"], {"db0": "keys=1,expires=0,avg_ttl=0"})
+
+    def test_uptime_knows_no_wall_clock(self) -> None:
+        """Set back by a day, it says how long the server runs all the same."""
+        self.rig.server.recent_ms += 5_000
+        self.rig.now_ms -= 86_400_000
+        self.assertEqual(self.sections("server")["Server"]["uptime_in_seconds"], "5")
+
+    def test_bytes_of_the_network(self) -> None:
+        """Bytes count from the last CONFIG RESETSTAT on."""
+        self.rig.server.network_bytes = lambda: (1000, 2000)
+        self.do("CONFIG", "RESETSTAT")
+        self.rig.server.network_bytes = lambda: (1010, 2030)
+        told = self.sections("stats")["Stats"]
+        self.assertEqual((told["total_net_input_bytes"], told["total_net_output_bytes"]), ("10", "30"))
 
     def test_choosing(self) -> None:
         """Sections are chosen by name, in any case, once each; `all` has the counts of calls, too."""

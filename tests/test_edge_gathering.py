@@ -397,7 +397,7 @@ class UnreadTests(GatheringTestCase):
             count += 1
             self.turn()
             self.assertLess(count, 10)
-        self.assertLess(client.protocol.client.unsent_reply_bytes(), 20 * KIB)
+        self.assertLess(client.protocol.client.traffic().unsent_bytes, 20 * KIB)
         for _ in range(10):
             client.transport.drain(10 * KIB)
             self.turn()

@@ -394,7 +394,7 @@ class UnreadTests(ProtocolTestCase):
         """A client may have as many bytes to take as the limit says."""
         client = self.lazy()
         client.send(b"ECHO %b\r\n" % (b"x" * (100 * KIB - len(b"$102389\r\n\r\n"))))
-        self.assertEqual(client.protocol.client.unsent_reply_bytes(), 100 * KIB)
+        self.assertEqual(client.protocol.client.traffic().unsent_bytes, 100 * KIB)
         self.assertEqual(client.transport.producerState, "producing")
         client.send(b"PING\r\n")
         self.assertEqual(client.transport.producerState, "paused")
@@ -403,7 +403,7 @@ class UnreadTests(ProtocolTestCase):
         """What is left is done when the client takes replies; memory has a bound whatever it sent."""
         client = self.lazy()
         client.send(b"ECHO %b\r\n" % self.LARGE * 50 + b"INCR n\r\n")
-        self.assertLess(client.protocol.client.unsent_reply_bytes(), 200 * KIB)
+        self.assertLess(client.protocol.client.traffic().unsent_bytes, 200 * KIB)
         self.assertEqual(self.store.table.values, {})
         client.transport.take()
         self.turn()

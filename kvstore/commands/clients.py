@@ -83,12 +83,18 @@ def _listing(call: Call, clients: Iterable[Client]) -> Verbatim:
 
 
 def _described(client: Client, now_ms: int) -> str:
-    """One line of CLIENT LIST, in Redis's order; fields that would mean nothing here are left out."""
-    queued = -1 if client.queued is None else len(client.queued)
+    """One line of CLIENT LIST: the fields of Valkey, in its order.
+
+    Nothing is set aside for a client here, so there is no free part of a query buffer and no reply buffer (`rbs`,
+    `rbp`); the words of a request are part of `qbuf` until it executes. `tot-mem` is all that grows with what the
+    client does.
+    """
+    traffic = client.traffic()
     fields = {
         "id": client.identity,
         "addr": client.address,
         "laddr": client.local_address,
+        "fd": traffic.descriptor,
         "name": client.name.decode("ascii"),
         "age": (now_ms - client.connected_ms) // MS_PER_S,
         "idle": (now_ms - client.last_request_ms) // MS_PER_S,
@@ -97,16 +103,27 @@ def _described(client: Client, now_ms: int) -> str:
         "sub": 0,
         "psub": 0,
         "ssub": 0,
-        "multi": queued,
+        "multi": -1 if client.queued is None else len(client.queued),
         "watch": len(client.watched),
-        "qbuf": client.unread_request_bytes(),
+        "qbuf": traffic.unread_bytes,
+        "qbuf-free": 0,
+        "argv-mem": 0,
         "multi-mem": client.queued_bytes,
-        "omem": client.unsent_reply_bytes(),
+        "rbs": 0,
+        "rbp": 0,
+        "obl": traffic.waiting_bytes,
+        "oll": traffic.pieces,
+        "omem": traffic.unsent_bytes - traffic.waiting_bytes,
+        "tot-mem": traffic.unread_bytes + client.queued_bytes + traffic.unsent_bytes,
+        "events": traffic.events,
         "cmd": client.last_command if client.last_command == "NULL" else client.last_command.lower(),
         "user": "default",
+        "redir": -1,
         "resp": client.protocol,
         "lib-name": client.library_name.decode("ascii"),
         "lib-ver": client.library_version.decode("ascii"),
+        "tot-net-in": traffic.received_bytes,
+        "tot-net-out": traffic.sent_bytes,
     }
     return " ".join(f"{name}={value}" for name, value in fields.items())
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvstore.base.limits import MAX_VALUE_BYTES
 from kvstore.commands.watches import Watches
@@ -16,6 +16,24 @@ if TYPE_CHECKING:
     from kvstore.commands.registry import Command
     from kvstore.store.store import Store
     from kvstore.store.table import Table
+
+
+class Traffic(NamedTuple):
+    """What a connection holds, and what has passed through it, for CLIENT LIST.
+
+    `descriptor`: its socket's, -1 for none. `events`: what the loop waits for at it, `r` and `w`. `unread_bytes`: of a
+    request that is not complete yet. `unsent_bytes`: of replies that the socket has not taken, of them `waiting_bytes`
+    for a commit or the end of the turn, and the others in so many `pieces`. `received_bytes`, `sent_bytes`: so far.
+    """
+
+    descriptor: int = -1
+    events: str = ""
+    unread_bytes: int = 0
+    unsent_bytes: int = 0
+    waiting_bytes: int = 0
+    pieces: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
 
 
 class Client:
@@ -28,7 +46,7 @@ class Client:
     __slots__ = (
         "address", "close", "closing", "connected_ms", "identity", "last_command", "last_request_ms", "library_name",
         "library_version", "local_address", "monitoring", "name", "poisoned", "protocol", "queued", "queued_bytes",
-        "unread_request_bytes", "unsent_reply_bytes", "watched", "watched_changed",
+        "traffic", "watched", "watched_changed",
     )  # fmt: skip
 
     def __init__(self, identity: int, address: str, local_address: str, connected_ms: int) -> None:
@@ -58,10 +76,8 @@ class Client:
         #: Drop the connection (CLIENT KILL); set by the edge. A client's own end is `closing`, so that its reply gets
         #: out.
         self.close: Callable[[], None] = lambda: None
-        #: Bytes of a request not complete yet, and of replies not yet taken by the socket; filled in by the edge for
-        #: CLIENT LIST.
-        self.unread_request_bytes: Callable[[], int] = lambda: 0
-        self.unsent_reply_bytes: Callable[[], int] = lambda: 0
+        #: What it holds now; set by the edge.
+        self.traffic: Callable[[], Traffic] = Traffic
 
 
 class Server:
@@ -85,6 +101,8 @@ class Server:
         self.connections_refused = 0
         self.requests_executed = 0
         self.errors = 0
+        #: What CONFIG RESETSTAT takes off the bytes received and sent, see `network_bytes`.
+        self.network_bytes_before = (0, 0)
         self.watches = Watches(store.table)
         #: Where RANDOMKEY takes its chance from.
         self.random = Random()
@@ -94,6 +112,8 @@ class Server:
         #: value) pairs.
         self.info: dict[str, Callable[[], list[tuple[str, Any]]]] = {}
         # What only the rooms above can do; they set these.
+        #: Bytes received from all clients since the start, and sent to them.
+        self.network_bytes: Callable[[], tuple[int, int]] = lambda: (0, 0)
         #: Begin a compaction soon; returns False if one is under way.
         self.compact_now: Callable[[], bool] = lambda: False
         #: When the newest checkpoint was made, in milliseconds since the epoch.

@@ -52,8 +52,7 @@ def _section(call: Call, name: str) -> str:
 
 def _server(call: Call) -> Fields:
     server = call.server
-    now_ms = server.now_ms()
-    uptime_s = (now_ms - server.started_ms) // MS_PER_S
+    uptime_s = (server.recent_ms - server.started_ms) // MS_PER_S  # both by the steady clock: see `Server.recent_ms`
     return [
         ("redis_version", REDIS_VERSION),
         ("server_name", "kvstore"),
@@ -64,7 +63,7 @@ def _server(call: Call) -> Fields:
         ("process_id", os.getpid()),
         ("run_id", server.run_id),
         ("tcp_port", server.settings.get("port", 0)),
-        ("server_time_usec", now_ms * 1000),
+        ("server_time_usec", server.now_ms() * 1000),
         ("uptime_in_seconds", uptime_s),
         ("uptime_in_days", uptime_s // _S_PER_DAY),
     ]
@@ -75,6 +74,7 @@ def _clients(call: Call) -> Fields:
     return [
         ("connected_clients", len(server.clients)),
         ("maxclients", server.settings.get("maxclients", 0)),
+        ("blocked_clients", 0),  # no command waits yet
         ("watching_clients", sum(1 for client in server.clients.values() if client.watched)),
         ("total_watched_keys", server.watches.count()),
     ]
@@ -91,11 +91,20 @@ def _persistence(call: Call) -> Fields:
 
 def _stats(call: Call) -> Fields:
     server = call.server
+    received, sent = (
+        now - before for now, before in zip(server.network_bytes(), server.network_bytes_before, strict=True)
+    )
     return [
         ("total_connections_received", server.connections_received),
         ("total_commands_processed", server.requests_executed),
+        ("instantaneous_ops_per_sec", 0),
+        ("total_net_input_bytes", received),
+        ("total_net_output_bytes", sent),
         ("rejected_connections", server.connections_refused),
         ("expired_keys", call.table.expired_count),
+        ("evicted_keys", 0),
+        ("keyspace_hits", getattr(call.table, "hits", 0)),
+        ("keyspace_misses", getattr(call.table, "misses", 0)),
         ("total_error_replies", server.errors),
     ]
 

@@ -38,6 +38,7 @@ def config_resetstat(call: Call) -> Reply:
     """Set the counters that INFO shows to zero."""
     server = call.server
     server.connections_received = server.connections_refused = server.requests_executed = server.errors = 0
+    server.network_bytes_before = server.network_bytes()
     call.table.expired_count = 0
     for row in table.all_rows():
         row.calls = 0

@@ -46,12 +46,12 @@ class Outlet:
     """See the module. `turn`: whose end flushes what was gathered.
 
     `stuck`: called when the socket did not take everything. `drained`: called when the last queued byte went to it.
-    `unsent_bytes`: of everything that the socket has not taken yet.
+    `unsent_bytes`: of everything that the socket has not taken yet. `sent_bytes`: of what it has taken.
     """
 
     __slots__ = (
         "_drained", "_gathered", "_gathers", "_handing_over", "_queue", "_queued_bytes", "_stuck", "_transport",
-        "_turn", "_write", "is_draining",
+        "_turn", "_write", "is_draining", "sent_bytes",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +65,7 @@ class Outlet:
         self._gathered = b""
         self._queue: deque[bytes | memoryview] = deque()
         self.is_draining = False
+        self.sent_bytes = 0
         self._handing_over = 0
         self._queued_bytes = 0
         self._write: Callable[[bytes], int] | None = None
@@ -80,6 +81,16 @@ class Outlet:
     def unsent_bytes(self) -> int:
         """See the class."""
         return self._queued_bytes + len(self._gathered)
+
+    @property
+    def gathered_bytes(self) -> int:
+        """Of replies that leave at the end of this turn."""
+        return len(self._gathered)
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces wait for the socket to drain."""
+        return len(self._queue) + (self._handing_over > 0)
 
     def send(self, data: bytes) -> None:
         """Send `data` behind what was sent before. Never blocks, never raises for a lost connection."""
@@ -129,6 +140,7 @@ class Outlet:
         except OSError as error:
             self._refused(data, error)
         else:
+            self.sent_bytes += sent
             if sent < len(data):
                 self._keep(data[sent:])
 
@@ -155,6 +167,7 @@ class Outlet:
     def resumeProducing(self) -> None:
         """The transport has nothing left to write: hand over the next piece, or be done."""
         self._queued_bytes -= self._handing_over
+        self.sent_bytes += self._handing_over
         self._handing_over = 0
         if self._queue:
             piece = self._next_piece()

@@ -27,7 +27,7 @@ from zope.interface import implementer
 from kvstore.base.errors import StorageFault
 from kvstore.base.limits import UNCOUNTED_INPUT_BYTES
 from kvstore.commands import RAW_TAILS
-from kvstore.commands.context import Call, Client, Server
+from kvstore.commands.context import Call, Client, Server, Traffic
 from kvstore.edge.arrivals import FEW, Arrivals
 from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.outlet import Outlet
@@ -53,6 +53,7 @@ class KVStoreProtocol(LineReceiver):
         self.factory: KVStoreFactory = factory
         self._commit = factory.commit
         self._table = factory.server.store.table
+        self.received_bytes = 0
         self._waiting = False
         self._paused = False
         self._input_ended = False
@@ -80,8 +81,7 @@ class KVStoreProtocol(LineReceiver):
         self.session = Session(Call(server, client), parser, factory.hooks, factory.settings.pause_reading_bytes)
         self.outlet = Outlet(transport, factory.turn, self._stuck, self._drained)
         self._gathers = factory.turn.gathers and self.outlet.is_direct
-        client.unread_request_bytes = lambda: self.session.unread_bytes
-        client.unsent_reply_bytes = self._unsent_bytes
+        client.traffic = self._traffic
         client.close = transport.abortConnection
         server.clients[client.identity] = client
         factory.protocols[client.identity] = self
@@ -91,6 +91,7 @@ class KVStoreProtocol(LineReceiver):
 
         Past the buffer of LineReceiver's two modes.
         """
+        self.received_bytes += len(data)
         arrivals = self._arrivals
         if self._gathers and (arrivals.expects_writes or self._reactor.ready >= FEW) and arrivals.add(self, data):
             return
@@ -249,6 +250,15 @@ class KVStoreProtocol(LineReceiver):
         transport: Any = self.transport
         transport.loseConnection()
 
+    def _traffic(self) -> Traffic:
+        session, outlet, transport = self.session, self.outlet, self.transport
+        fileno = getattr(transport, "fileno", lambda: -1)
+        events = ("" if self._paused else "r") + ("w" if outlet.is_draining else "")
+        return Traffic(
+            fileno(), events, session.unread_bytes, self._unsent_bytes(), session.held_bytes + outlet.gathered_bytes,
+            outlet.pieces, self.received_bytes, outlet.sent_bytes,
+        )  # fmt: skip
+
     def _unsent_bytes(self) -> int:
         return self.outlet.unsent_bytes + self.session.held_bytes
 
@@ -283,6 +293,7 @@ class KVStoreProtocol(LineReceiver):
         self.factory.unfinished.forget(self)
         self.session.disconnected()
         self.outlet.stopProducing()
+        self.factory.note_gone(self)
         self.client.cut_off()
         self.factory.server.clients.pop(self.client.identity, None)
         self.factory.protocols.pop(self.client.identity, None)
@@ -352,6 +363,8 @@ class KVStoreFactory(Factory):
         self.hooks = hooks
         self.fault = fault
         self.protocols: dict[int, KVStoreProtocol] = {}
+        self._received_before = self._sent_before = 0  # by those that are gone
+        server.network_bytes = self.network_bytes
         self.arrivals = Arrivals(turn, commit, Together(server, hooks), fault, settings.max_request_bytes)
         self.unfinished = Unfinished(settings.max_input_bytes)
 
@@ -361,6 +374,19 @@ class KVStoreFactory(Factory):
             self.server.connections_refused += 1
             return _Refused()
         return KVStoreProtocol(self)
+
+    def network_bytes(self) -> tuple[int, int]:
+        """Bytes received from all clients, and sent to them, since the start."""
+        protocols = self.protocols.values()
+        return (
+            self._received_before + sum(protocol.received_bytes for protocol in protocols),
+            self._sent_before + sum(protocol.outlet.sent_bytes for protocol in protocols),
+        )
+
+    def note_gone(self, protocol: KVStoreProtocol) -> None:
+        """A client is gone; what passed through it still counts."""
+        self._received_before += protocol.received_bytes
+        self._sent_before += protocol.outlet.sent_bytes
 
     def drop_idle(self) -> None:
         """Disconnect the clients that sent nothing for --idle-timeout."""

@@ -42,7 +42,7 @@ from kvstore.edge.compactor import Compactor, MergeProcess
 from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.protocol import KVStoreFactory
 from kvstore.edge.settings import Settings
-from kvstore.edge.status import info_sections
+from kvstore.edge.status import Pace, info_sections
 from kvstore.edge.steady import use_steady_clock
 from kvstore.edge.turn import Turn
 from kvstore.edge.watching import Monitor, Trace
@@ -185,6 +185,7 @@ class KVStoreService(MultiService):
         server.checkpoint_ms = lambda: self.compactor.last_finished_ms or server.started_ms
         server.max_value_bytes = settings.max_request_bytes
         server.shutdown = lambda: self._reactor.callLater(0, self._reactor.stop)
+        self.pace = Pace(self._reactor.seconds, lambda: server.requests_executed)
         server.info.update(info_sections(self))
         self.factory = KVStoreFactory(settings, server, self.turn, self.commit, self.hooks, self.fail_stop)
         self.hooks.commit_now = self.commit.commit_now
@@ -271,6 +272,7 @@ class KVStoreService(MultiService):
 
     def _tick(self) -> None:
         """Once a second: look after the files and the clients."""
+        self.pace.sample()
         store = self.store
         self._say_once(store.check_files())
         if self.settings.sync == "everysec":

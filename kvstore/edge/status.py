@@ -1,4 +1,9 @@
-"""What INFO says of the rooms that commands cannot see: memory, the log, group commit, compaction."""
+"""What INFO says of the rooms that commands cannot see: memory, the log, group commit, compaction, time of processors.
+
+Where Redis has a field that means the same it comes first, for the programs that read Redis's. A compaction is a
+background save there (it makes a checkpoint) and a rewrite of the log (which it makes short): both sets of fields tell
+of it.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +11,12 @@ import resource
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from kvstore.base.limits import KIB
+from kvstore.base.limits import KIB, MIB
 
 if TYPE_CHECKING:
     from kvstore.edge.service import KVStoreService
+
+GIB = 1024 * MIB
 
 Section = Callable[[], list[tuple[str, Any]]]
 
@@ -19,6 +26,8 @@ def info_sections(service: KVStoreService) -> dict[str, Section]:
     return {
         "server": lambda: [("tcp_port", next(iter(service.port_numbers), 0)), ("reactor", _reactor_name(service))],
         "memory": _memory,
+        "stats": lambda: [("instantaneous_ops_per_sec", service.pace.per_second)],
+        "cpu": _processor_seconds,
         "persistence": lambda: _persistence(service),
         "group_commit": lambda: _group_commit(service),
     }
@@ -28,10 +37,46 @@ def _reactor_name(service: KVStoreService) -> str:
     return type(service._reactor).__name__
 
 
+class Pace:
+    """Requests a second, from one `sample` to the next. `seconds`: a steady clock; `count`: of requests so far."""
+
+    def __init__(self, seconds: Callable[[], float], count: Callable[[], int]) -> None:
+        self._seconds = seconds
+        self._count = count
+        self._last = seconds(), count()
+        self.per_second = 0
+
+    def sample(self) -> None:
+        """To be called once a second or so."""
+        (then, before), self._last = self._last, (self._seconds(), self._count())
+        now, count = self._last
+        if now > then:
+            self.per_second = max(0, round((count - before) / (now - then)))  # CONFIG RESETSTAT takes the count back
+
+
 def _memory() -> list[tuple[str, Any]]:
+    """`used_memory` is what the process has in memory: Python's allocator does not count what is in use of it."""
+    resident, peak = resident_bytes(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
+    told = {"used_memory": resident, "used_memory_rss": resident, "used_memory_peak": peak, "maxmemory": 0}
+    pairs = [pair for name, count in told.items() for pair in ((name, count), (f"{name}_human", human(count)))]
+    return [*pairs, ("maxmemory_policy", "noeviction")]
+
+
+def human(count: int) -> str:
+    """A number of bytes as Redis writes it: 512B, 1.50K, 2.00M (server.c, bytesToHuman)."""
+    for unit, letter in ((GIB, "G"), (MIB, "M"), (KIB, "K")):
+        if count >= unit:
+            return f"{count / unit:.2f}{letter}"
+    return f"{count}B"
+
+
+def _processor_seconds() -> list[tuple[str, Any]]:
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return [
-        ("used_memory_rss", resident_bytes()),
-        ("used_memory_peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB),
+        ("used_cpu_sys", f"{own.ru_stime:.6f}"),
+        ("used_cpu_user", f"{own.ru_utime:.6f}"),
+        ("used_cpu_sys_children", f"{children.ru_stime:.6f}"),
+        ("used_cpu_user_children", f"{children.ru_utime:.6f}"),
     ]
 
 
@@ -43,7 +88,19 @@ def resident_bytes() -> int:
 
 def _persistence(service: KVStoreService) -> list[tuple[str, Any]]:
     store, compactor = service.store, service.compactor
+    running, status = int(compactor.running), "err" if compactor.last_error else "ok"
+    last_s = round(compactor.last_seconds) if compactor.last_finished_ms else -1
     return [
+        ("rdb_changes_since_last_save", store.log.entries),
+        ("rdb_bgsave_in_progress", running),
+        ("rdb_last_bgsave_status", status),
+        ("rdb_last_bgsave_time_sec", last_s),
+        ("rdb_saves", store.compactions),
+        ("aof_rewrite_in_progress", running),
+        ("aof_last_rewrite_time_sec", last_s),
+        ("aof_last_bgrewrite_status", status),
+        ("aof_last_write_status", "ok"),
+        ("aof_current_size", store.log.end),
         ("sync_policy", service.settings.sync),
         ("last_commit", store.settled_sequence()),
         ("durable_commit", store.durable_sequence),
