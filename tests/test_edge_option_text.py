@@ -15,6 +15,7 @@ from kvstore.edge.option_text import (
     byte_count,
     byte_text,
     data_directory,
+    endpoint_with_mode,
     host_and_port,
     output_file,
     port_number,
@@ -173,6 +174,15 @@ class PathTests(SynchronousTestCase):
         self.patch(os, "access", lambda path, mode: False)  # root may write everywhere
         error = self.assertRaises(ValueError, data_directory, str(self.directory / "a"))
         self.assertIn(f"{self.directory} cannot be written to", str(error))
+
+    def test_the_mode_of_a_unix_socket(self) -> None:
+        """Owner and group, unless the endpoint says otherwise; other endpoints have none."""
+        for text, whole in (
+            ("unix:/s", "unix:/s:mode=660"), ("unix:/s:lockfile=1", "unix:/s:lockfile=1:mode=660"),
+            ("unix:address=/s", "unix:address=/s:mode=660"), ("unix:/a\\:mode=b", "unix:/a\\:mode=b:mode=660"),
+            ("unix:/s:mode=666", "unix:/s:mode=666"), ("unix:/s:666", "unix:/s:666"), ("tcp:6380", "tcp:6380"),
+        ):  # fmt: skip
+            self.assertEqual(endpoint_with_mode(text), whole)
 
     def test_output_file_exists_or_can_be_made(self) -> None:
         """A file, and a name in an existing directory, is taken and made absolute."""

@@ -11,7 +11,6 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
-from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
@@ -52,7 +51,7 @@ class ServiceTestCase(SynchronousTestCase):
         self.now_us = 2_000_000_000_000_000
         clock = SimpleNamespace(time_ns=lambda: self.now_us * 1000, monotonic=time.monotonic)
         self.patch(service, "time", clock)
-        self.patch(service, "_raise_file_limit", lambda max_clients: None)
+        self.patch(service, "clients_allowed", lambda max_clients, reactor: max_clients)
         self.output, self.errors = io.StringIO(), io.StringIO()
         self.patch(sys, "__stdout__", self.output)
         self.patch(sys, "__stderr__", self.errors)
@@ -390,38 +389,3 @@ class StopTests(ServiceTestCase):
             self.connect(tree)[0].dataReceived(b"INCR n\r\n")
             self.stop(tree)
             self.assertEqual(tree.store.durable_sequence, tree.store.settled_sequence())
-
-
-class ReactorLimitTests(SynchronousTestCase):
-    """As many clients as the reactor can watch."""
-
-    def test_select(self) -> None:
-        """select(2) ends at 1024 files; the operator is told if that is fewer clients than asked for."""
-        select = SelectReactor.__new__(SelectReactor)
-        with capturedLogs() as logs:
-            allowed = [service._clients_allowed(clients, select) for clients in (959, 960, 961, 10_000)]
-        self.assertEqual((allowed, len(logs)), ([959, 960, 960, 960], 2))
-        self.assertEqual(service._clients_allowed(10_000, MemoryReactorClock()), 10_000)
-
-
-class FileLimitTests(SynchronousTestCase):
-    """As many files as clients may come, as far as the system lets us."""
-
-    def limits(self, soft: int, hard: int, max_clients: int) -> tuple[int, int] | None:
-        """What the limits are set to when they are these; None if they are left alone."""
-        changed: list[tuple[int, int]] = []
-        self.patch(service.resource, "getrlimit", lambda which: (soft, hard))
-        self.patch(service.resource, "setrlimit", lambda which, limits: changed.append(limits))
-        service._raise_file_limit(max_clients)
-        return changed[0] if changed else None
-
-    def test_raised(self) -> None:
-        """To what is needed, or the most that is allowed, which is then told; never lowered."""
-        unlimited = service.resource.RLIM_INFINITY
-        self.assertEqual(self.limits(1024, 100_000, 10_000), (10_064, 100_000))
-        self.assertEqual(self.limits(1024, unlimited, 10_000), (10_064, unlimited))
-        self.assertIsNone(self.limits(20_000, 100_000, 10_000))
-        self.assertIsNone(self.limits(unlimited, unlimited, 10_000))
-        with capturedLogs() as logs:
-            self.assertEqual(self.limits(1024, 4096, 10_000), (4096, 4096))
-        self.assertIn("only 4096 files", formatEvent(logs[0]))

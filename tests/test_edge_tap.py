@@ -160,7 +160,8 @@ class ListenTests(OptionsTestCase):
     def test_endpoints_replace_the_default_port(self) -> None:
         """With endpoints only they are listened on, in the order given."""
         settings = parse("--listen", "unix:/tmp/s", "--listen", "tcp:0:interface=127.0.0.1")
-        self.assertEqual((settings.port, settings.listen), (None, ("unix:/tmp/s", "tcp:0:interface=127.0.0.1")))
+        self.assertEqual(settings.listen, ("unix:/tmp/s:mode=660", "tcp:0:interface=127.0.0.1"))
+        self.assertIsNone(settings.port)
 
     def test_endpoints_besides_a_port(self) -> None:
         """A port that was given stays, even if it is the default one."""
@@ -217,6 +218,39 @@ class TogetherTests(OptionsTestCase):
         self.assertEqual(parse("--max-request-bytes=2k", "--max-input-bytes=2k").max_input_bytes, 2000)
         error = self.refusal("--max-request-bytes=2k", "--max-input-bytes=1999")
         self.assertEqual(error, "--max-input-bytes '1999': give at least what --max-request-bytes says, 2k")
+
+    def test_the_trace_is_no_file_of_the_data(self) -> None:
+        """Not under its own name, nor by a symbolic or a hard link; nor of the archive. Beside them it may lie."""
+        for option in ("--data", "--keep-log"):
+            directory, outside = Path(self.mktemp()).absolute(), Path(self.mktemp()).absolute()
+            directory.mkdir()
+            outside.mkdir()
+            log = directory / "table.txn"
+            log.touch()
+            (outside / "soft").symlink_to(log)
+            (outside / "dangling").symlink_to(directory / "not-yet")
+            (outside / "directory").symlink_to(directory)
+            os.link(log, outside / "hard")
+            for path in (
+                log,
+                directory / "new",
+                *(outside / name for name in ("soft", "dangling", "hard", "directory/x")),
+            ):
+                error = self.refusal(option, str(directory), "--trace", str(path))
+                self.assertEqual(
+                    error, f"--trace {str(path)!r}: this is a file of {option} {str(directory)!r}; choose another place"
+                )
+            self.assertEqual(
+                parse(option, str(directory), "--trace", str(outside / "t")).trace_path, str(outside / "t")
+            )
+
+    def test_the_archive_is_not_the_data_directory(self) -> None:
+        """Nor by a link."""
+        directory, link = self.mktemp(), self.mktemp()
+        os.mkdir(directory)
+        os.symlink(os.path.abspath(directory), link)
+        for path in (directory, link):
+            self.assertIn("give another directory than --data", self.refusal("--data", directory, "--keep-log", path))
 
     def test_a_group_limit_needs_a_loop_that_waits(self) -> None:
         """An overlapped sync and a limit on groups do not go together; left to the server, the limit counts."""

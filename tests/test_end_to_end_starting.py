@@ -10,6 +10,7 @@ import re
 import signal
 import socket
 import ssl
+import stat
 import subprocess
 from typing import Any
 
@@ -244,6 +245,24 @@ class RefusedStartTests(Serving, SynchronousTestCase):
         with open(path, "rb") as log:
             self.assertEqual(log.read(), content.replace(b"value 1", b"Value 1"))
 
+    def test_paths_are_tried_at_the_start(self) -> None:
+        """What can only be seen by trying, too: the line names the option."""
+        for option in ("--keep-log", "--data", "--trace"):
+            line = self.refused(option, "/proc/1/nowhere" if option == "--trace" else "/proc/nowhere", port=0)
+            self.assertTrue(line.startswith(f"kvstore: {option} '/proc/"), line)
+
+    def test_trace_into_the_live_log(self) -> None:
+        """Refused before anything is written to it."""
+        data = self.new_data()
+        self.start(data=data).kill()
+        path = os.path.join(data, "table.txn")
+        with open(path, "rb") as log:
+            before = log.read()
+        line = self.refused("--trace", path, data=data)
+        self.assertEqual(line, f"kvstore: --trace {path!r}: this is a file of --data {data!r}; choose another place")
+        with open(path, "rb") as log:
+            self.assertEqual(log.read(), before)
+
     def test_bad_option(self) -> None:
         """A bad value is found before anything is opened or made."""
         data = self.new_data()
@@ -272,6 +291,7 @@ class EndpointTests(Serving, SynchronousTestCase):
         path = os.path.join(new_directory(self.addCleanup), "socket")
         server = self.start("--listen", f"unix:{path}")
         server.wait_for_line(lambda line: line.startswith("Listening on") and path in line)
+        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o660)
         with Wire(path) as wire, self.connect(server) as other:
             self.assertEqual(wire.ask("SET", "a", b"x" * 1_000_000), b"OK")
             self.assertEqual(other.ask("STRLEN", "a"), 1_000_000)

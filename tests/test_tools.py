@@ -263,11 +263,23 @@ class ToolTests(SynchronousTestCase):
         found = examine(RealDisk(out))
         self.assertEqual((found.values, found.deadlines), self.directory.state)
 
+    def test_import_takes_blank_lines(self) -> None:
+        """At the end, as editors and `echo` leave them, and anywhere else."""
+        lines, commands = b'{"key":"a","value":"b"}\n', pack(b"SET", b"a", b"b")
+        for data, options in ((lines, ()), (commands, ("--resp",))):
+            for blank in (b"\n", b"\r\n", b"\n\n"):
+                for whole in (data + blank, blank + data):
+                    out, file = self.new(), self.new()
+                    with open(file, "wb") as written:
+                        written.write(whole)
+                    self.assertEqual(self.run_tool("import", *options, out, file)[0], 0)
+                    self.assertEqual(examine(RealDisk(out)).values, {b"a": b"b"})
+
     def test_import_of_a_bad_line(self) -> None:
         """Named by its number; nothing is made."""
         out, file = self.new(), self.new()
         deadlines = [f'{{"key":"k","value":"x","deadline_ms":{text}}}' for text in ('"soon"', "-1", "true", 2**63)]
-        for line in ("{}", "nonsense", "", '{"key":1,"value":"x"}', "[" * 100_000, *deadlines):
+        for line in ("{}", "nonsense", '{"key":1,"value":"x"}', "[" * 100_000, *deadlines):
             with open(file, "w", encoding="utf-8") as lines:
                 lines.write('{"key":"a","value":"b"}\n' + line + "\n")
             status, text = self.run_tool("import", out, file)

@@ -9,6 +9,7 @@ Rejected: int() and float() alone, which take " 80 ", "8_0" and digits of every 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from typing import get_args
@@ -104,6 +105,35 @@ def data_directory(text: str) -> str:
     if not os.access(existing, os.W_OK | os.X_OK):
         raise ValueError(f"{existing} cannot be written to; choose another place, or change its owner or permissions")
     return path
+
+
+def is_file_of(directory: str, path: str) -> bool:
+    """Whether `path` names, by whatever links, a file in `directory`, or one that would be made there."""
+    real = os.path.realpath(path)
+    if os.path.realpath(directory) == os.path.dirname(real):
+        return True
+    with contextlib.suppress(OSError):
+        status = os.stat(real)
+        with os.scandir(directory) as entries:
+            return any(entry.is_file() and os.path.samestat(status, entry.stat()) for entry in entries)
+    return False
+
+
+def same_place(one: str, other: str) -> bool:
+    """Whether two paths name one directory: by links, or by a second mount."""
+    with contextlib.suppress(OSError):
+        return os.path.samefile(one, other)
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def endpoint_with_mode(text: str) -> str:
+    """A `unix:` endpoint of Twisted's that does not say who may open its socket: the owner and the group, no others.
+
+    Twisted's own default lets everybody in, who then reads and writes all there is.
+    """
+    kind, *arguments = re.split(r"(?<!\\):", text)
+    says = any(word.startswith("mode=") or "=" not in word for word in arguments[1:])
+    return text if kind != "unix" or says else f"{text}:mode=660"
 
 
 def output_file(text: str) -> str:

@@ -14,7 +14,6 @@ could be a lie. Whoever supervises the process starts it again, and recovery tel
 from __future__ import annotations
 
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -27,19 +26,18 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IDelayedCall, IListeningPort
-from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from kvstore.base.disk import RealDisk
 from kvstore.base.errors import KVStoreError, StorageFault
-from kvstore.base.limits import MOST_CLIENTS_OF_SELECT, OTHER_FILES
 from kvstore.base.syncing import best_syncer
 from kvstore.commands.context import Server
 from kvstore.edge import collector
 from kvstore.edge.compactor import Compactor, MergeProcess
 from kvstore.edge.group_commit import GroupCommit
+from kvstore.edge.open_files import PortLog, clients_allowed
 from kvstore.edge.protocol import KVStoreFactory
 from kvstore.edge.settings import Settings
 from kvstore.edge.status import Pace, info_sections
@@ -59,6 +57,8 @@ _EXPIRED_AT_ONCE = 500
 _EXPIRY_PERIOD_S = 0.1
 _EXPIRY_HURRY_S = 0.01
 _TICK_S = 1.0
+#: A file made, and removed, to see whether the archive can be written to; what a crash leaves of it is as any *.tmp.
+_PROBE = "probe.tmp"
 _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
@@ -109,6 +109,8 @@ class KVStoreService(MultiService):
         self._recovered = recovered
         self._ports: list[IListeningPort] = []
         self._trace: Trace | None = None
+        self._archive: RealDisk | None = None
+        self._port_log = PortLog(self._turned_away)
         self._overlapped: OverlappedWriter | None = None
         self._preparing: IDelayedCall | None = None
         self._syncing: Deferred[None] | None = None
@@ -122,14 +124,21 @@ class KVStoreService(MultiService):
 
     def startService(self) -> None:
         """Recover, listen, announce. Raises SystemExit after saying why, if the start is refused."""
-        self.settings = replace(self.settings, max_clients=_clients_allowed(self.settings.max_clients, self._reactor))
-        _raise_file_limit(self.settings.max_clients)
+        self.settings = replace(self.settings, max_clients=clients_allowed(self.settings.max_clients, self._reactor))
         use_steady_clock(self._reactor)
-        try:
-            self._open_store()
-            self._open_trace()
-        except (KVStoreError, OSError) as error:
-            raise refuse_start(str(error)) from None
+        for option, path, open_ in (
+            ("keep-log", self.settings.keep_log_path, self._open_archive),
+            ("data", self.settings.data_path, self._open_store),
+            ("trace", self.settings.trace_path, self._open_trace),
+        ):
+            try:
+                open_()
+            except (KVStoreError, OSError) as error:
+                # The store's own errors name the file and say what to do.
+                where = (
+                    "" if open_ == self._open_store and isinstance(error, KVStoreError) else f"--{option} {path!r}: "
+                )
+                raise refuse_start(f"{where}{error}") from None
         self._assemble()
         self._recovered()
         super().startService()
@@ -142,10 +151,16 @@ class KVStoreService(MultiService):
         if self._refused is not None:
             raise self._refused
 
+    def _open_archive(self) -> None:
+        """Not only when the first segment is to be kept, in hours maybe, is it to show that nothing can be kept."""
+        if self.settings.keep_log_path is not None:
+            self._archive = RealDisk(self.settings.keep_log_path)
+            self._archive.create(_PROBE).close()
+            self._archive.remove(_PROBE)
+
     def _open_store(self) -> None:
         began = time.monotonic()
         self._disk = RealDisk(self.settings.data_path)
-        self._archive = None if self.settings.keep_log_path is None else RealDisk(self.settings.keep_log_path)
         policy = CompactionPolicy(self.settings.compact_after_entries)
         self.store = Store(self._disk, lambda: time.time_ns() // 1000, os.urandom, policy)
         found = self.store.found
@@ -244,6 +259,7 @@ class KVStoreService(MultiService):
 
     def _listening(self, port: IListeningPort) -> None:
         self._ports.append(port)
+        self._port_log.watch(port)
         address: Any = port.getHost()
         number = getattr(address, "port", None)
         if number is not None:
@@ -252,6 +268,9 @@ class KVStoreService(MultiService):
         _log.info("{text}", text=text)
         if sys.__stdout__ is not None and not sys.__stdout__.closed:
             print(text, file=sys.__stdout__, flush=True)
+
+    def _turned_away(self) -> None:
+        self.server.connections_refused += 1
 
     def _cannot_listen(self, failure: Failure, endpoint: str) -> None:
         self._refused = refuse_start(
@@ -385,25 +404,6 @@ def _deferred(result: Any) -> Deferred[None]:
     from twisted.internet.defer import maybeDeferred
 
     return maybeDeferred(lambda: result)
-
-
-def _clients_allowed(max_clients: int, reactor: Any) -> int:
-    """As many clients as the reactor can watch, at most `max_clients`: one too many is told so, not just dropped."""
-    if not isinstance(reactor, SelectReactor) or max_clients <= MOST_CLIENTS_OF_SELECT:
-        return max_clients
-    _log.info("the select reactor serves {most} clients at most; others serve more", most=MOST_CLIENTS_OF_SELECT)
-    return MOST_CLIENTS_OF_SELECT
-
-
-def _raise_file_limit(max_clients: int) -> None:
-    """Let the process have as many files open as it may have clients, as far as the hard limit allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = max_clients + OTHER_FILES
-    if soft < wanted and soft != resource.RLIM_INFINITY:
-        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-        if allowed < wanted:
-            _log.warn("only {allowed} files may be open: fewer clients than --max-clients fit", allowed=allowed)
 
 
 def make_tree(settings: Settings, reactor: Any) -> KVStoreService:

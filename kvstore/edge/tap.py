@@ -46,10 +46,13 @@ from kvstore.edge.option_text import (
     byte_count,
     byte_text,
     data_directory,
+    endpoint_with_mode,
     host_and_port,
+    is_file_of,
     output_file,
     overlap_policy,
     port_number,
+    same_place,
     sync_policy,
     whole_number,
 )
@@ -207,7 +210,7 @@ class Options(usage.Options):
         self.settings = Settings(
             data_path=value["data"],
             port=DEFAULT_PORT if value["port"] is None and not self["listen"] else value["port"],
-            listen=tuple(self["listen"]),
+            listen=tuple(map(endpoint_with_mode, self["listen"])),
             sync=value["sync"],
             compact_after_entries=value["compact-after"],
             overlap=value["overlap"],
@@ -244,8 +247,13 @@ class Options(usage.Options):
                 "--group-limit and --overlap always: a commit cannot be closed at its limit while another is on its"
                 " way; leave --overlap out"
             )
-        if value["keep-log"] is not None and os.path.realpath(value["keep-log"]) == os.path.realpath(value["data"]):
+        if value["keep-log"] is not None and same_place(value["keep-log"], value["data"]):
             raise usage.UsageError(f"--keep-log {self['keep-log']!r}: give another directory than --data")
+        for name in ("data", "keep-log"):
+            if value["trace"] is not None and value[name] is not None and is_file_of(value[name], value["trace"]):
+                raise usage.UsageError(
+                    f"--trace {self['trace']!r}: this is a file of --{name} {self[name]!r}; choose another place"
+                )
         for name in ("owner", "catalog"):
             if value[name] is not None and value["project"] is None:
                 raise usage.UsageError(

@@ -56,6 +56,8 @@ def _lines(file: BinaryIO) -> Iterator[Entry]:
     progress = _Reading(file)
     for number, line in enumerate(file, 1):
         progress.add(len(line))
+        if not line.strip():
+            continue
         try:
             entry = json.loads(line)
             yield from_json(entry["key"]), from_json(entry["value"]), _deadline(entry.get("deadline_ms"))
@@ -79,9 +81,10 @@ def _commands(file: BinaryIO) -> Iterator[Entry]:
         while piece := file.read(MIB):
             progress.add(len(piece))
             unread += piece
-            at = 0
+            at = _skip_blank_lines(unread, 0)
             while (found := _words(unread, at)) is not None:
                 words, at = found
+                at = _skip_blank_lines(unread, at)
                 yield _entry(words)
                 number += 1
             del unread[:at]
@@ -90,6 +93,12 @@ def _commands(file: BinaryIO) -> Iterator[Entry]:
     except ValueError as error:
         raise ValueError(f"command {number} is not SET key value [PXAT ms] in RESP: {error}") from None
     progress.clear()
+
+
+def _skip_blank_lines(data: bytearray, at: int) -> int:
+    while data[at : at + 1].isspace():
+        at += 1
+    return at
 
 
 def _words(data: bytearray, at: int) -> tuple[list[bytes], int] | None:
