@@ -477,12 +477,11 @@ def words_nonsense(bench: Bench) -> None:
 def words_help(bench: Bench) -> None:
     """words: help tells of the five verbs."""
     with bench.raw() as raw:
-        raw.send(b"help\r\n")
-        reply = raw.reply()
-        bench.equal(reply.get("result"), "success")
-        for verb in ("insert", "lookup", "remove", "size", "query"):
-            if verb not in json.dumps(reply).lower():
-                raise Wrong(f"help does not tell of {verb}: {_shown(reply)}")
+        raw.send(b"help\r\nPING\r\n")
+        told = list(iter(raw.line, b"+PONG"))
+        for verb in (b"insert", b"lookup", b"remove", b"size", b"query"):
+            if not any(verb in line for line in told):
+                raise Wrong(f"help does not tell of {verb.decode()}: {_shown(told[:3])}")
 
 
 # RESP

@@ -60,7 +60,7 @@ class Malformed(ValueError):
 
 
 def read_replies(data: bytes, *, cut: bool) -> int:
-    """Read a stream of replies: RESP2, RESP3 and JSON lines. Returns how many.
+    """Read a stream of replies: RESP2, RESP3, JSON lines, the text of help, telnet's answers. Returns how many.
 
     `cut`: whether the stream may end in the middle of one. Raises Malformed.
     """
@@ -92,9 +92,13 @@ _CONTAINERS = {ord("*"): 1, ord("~"): 1, ord(">"): 1, ord("%"): 2}
 
 def _one(data: bytes, position: int, depth: int) -> int:
     """Read one reply. Returns the offset after it. Raises IndexError if it goes on after the data, Malformed."""
+    if data[position] == 0xFF and not depth:
+        return position + 3
     end = data.find(b"\r\n", position)
     if end < 0:
         raise IndexError
+    if data[position] in b" \r" and not depth:
+        return end + 2
     kind, text = data[position], data[position + 1 : end]
     if kind == ord("{"):
         _check_json(data[position:end])
@@ -188,7 +192,9 @@ _HOSTILE: Sequence[bytes] = (
     b'{"method":"insert","key":"","value":0}\n{"method":"lookup","key":""}\n',
     b'{"method":"query","subkey":"","subvalue":null}\n',
     b'insert "k\n', b"insert k " + b"[" * 5000 + b"\n", b"insert\n", b'set "\\x00\\xff" "\\q\n', b"set a 'b\n",
-    b"help help\n",
+    b"help help\n", b"help\n", b"\xff\xf4\xff\xfd\x06PING\n", b"\xff\xfa" * 30_000 + b"\n",
+    b"\xff\xfd" * 40_000 + b"\n",
+    b"\xef\xbb\xbf {}\nPING\n", b"PING\n\x04PING\n", b"MULTI\nSET a 'b\nEXEC\nexit\n", b"help MULTI\nnosuch\n",
     pack(b"SET", b"", b"empty") + pack(b"GET", b""), pack(b"SET", b"limit" + b"k" * 2_000_000, b"x") + pack(b"PING"),
     pack(b"SET", b"a", b"v" * (4 * 1024 * 1024 - 4)) + pack(b"STRLEN", b"a"), pack(b"SET", b"a",
     b"v" * (4 * 1024 * 1024 - 3)),

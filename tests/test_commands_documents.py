@@ -201,7 +201,7 @@ class HelpTests(CommandTestCase):
         self.assertEqual(
             self.do("HELP"),
             {
-                "help": "help [verb]",
+                "help": "help [verb] [subcommand]",
                 "insert": "insert key value",
                 "lookup": "lookup key",
                 "query": "query subkey subvalue",
@@ -218,8 +218,23 @@ class HelpTests(CommandTestCase):
         )
         self.assertEqual(self.do("HELP", "client")["subcommands"]["client|id"], "CLIENT ID")
         self.assertEqual(self.do("HELP", "Client|Id")["usage"], "CLIENT ID")
+        self.assertEqual(self.do("HELP", "Client", "id")["usage"], "CLIENT ID")
         self.assertEqual(self.error("HELP", "n\x00such"), "ERR no such command 'n\\x00such'")
         self.assertEqual(self.error("HELP", "client|foo"), "ERR no such command 'client|foo'")
+        self.assertEqual(self.error("HELP", "client", "foo"), "ERR no such command 'client foo'")
+        self.assertEqual(self.error("HELP", "get", "foo"), "ERR no such command 'get foo'")
+        self.assertEqual(self.error("HELP", "key"), "ERR no such command 'key'; did you mean KEYS, RANDOMKEY?")
+
+    def test_text(self) -> None:
+        """For a person it is lines, as wide as a terminal; each begins with a blank, or is empty."""
+        overview = self.do("HELP").text
+        for word in ("insert key value", "RANDOMKEY", "help NAME", "quit, exit or Ctrl-D"):
+            self.assertIn(word, overview)
+        self.assertIn("  CLIENT ID\n      Tell this connection's number", self.do("HELP", "client").text)
+        for text in (overview, *(self.do("HELP", row.name).text for row in table.all_rows())):
+            self.assertTrue(text.endswith("\n"))
+            for line in text.splitlines():
+                self.assertRegex(line, r"\A( .{1,79})?\Z")
 
     def test_every_command_has_a_summary(self) -> None:
         """Every row says in one sentence what it does."""

@@ -630,6 +630,48 @@ class PipelineTests(SessionTestCase):
         self.assertEqual(self.one.client.last_request_ms, self.serving.server.recent_ms)
 
 
+class TypedTests(SessionTestCase):
+    """What is answered where words are typed, and there only."""
+
+    def test_no_such_command(self) -> None:
+        """Redis's text says how to go on; that of a subcommand does so already."""
+        text = b"-ERR unknown command 'foo', with args beginning with: 'bar' "
+        self.assertEqual(self.one.ask("foo bar\r\n"), text + b"; try help\r\n")
+        self.assertEqual(self.one.ask("foo bar"), text + b"\r\n")
+        self.assertEqual(self.one.ask("client foo\n"), self.one.ask("client foo"))
+        self.assertEqual(self.serving.server.errors, 4)
+
+    def test_help(self) -> None:
+        """Lines for a person; a program gets names and values, in a block too."""
+        self.assertTrue(self.one.ask("help\r\n").startswith(b"  Type a request, then Enter."))
+        lookup = b"  lookup key\r\n      Get the JSON value at a key.\r\n"
+        self.assertEqual(self.one.ask("HELP Lookup\r\n"), lookup)
+        self.assertIn(b'"value":{"usage":"lookup key","summary":', self.one.ask('{"method":"help","verb":"lookup"}'))
+        self.assertTrue(self.one.ask("HELP lookup").startswith(b"*4\r\n$5\r\nusage\r\n"))
+        self.assertEqual(self.two.ask("MULTI", "HELP lookup\r\n"), OK + b"+QUEUED\r\n")
+        self.assertTrue(self.two.ask("EXEC").startswith(b"*1\r\n*4\r\n$5\r\nusage\r\n"))
+        nothing = self.one.ask("help nosuch\r\n")
+        self.assertEqual(nothing, b"""{"result":"failure","error":"no such command 'nosuch'"}\r\n""")
+
+    def test_a_forgotten_quote(self) -> None:
+        """It is answered as its verb is, the connection goes on, and a block that it was meant for does not run."""
+        text = b"unbalanced quotes in request; the line was dropped"
+        self.assertEqual(self.one.ask('SET a "b\n', "PING\n"), b"-ERR " + text + b"\r\n+PONG\r\n")
+        self.assertEqual(self.one.ask('lookup "b\n'), b'{"result":"invalid","error":"' + text + b'"}\r\n')
+        answers = self.one.ask("MULTI\n", "SET a 'b\n", "EXEC\n").splitlines()
+        self.assertEqual(answers[2], b"-EXECABORT Transaction discarded because of previous errors.")
+        self.assertEqual(self.serving.table.values, {})
+
+    def test_telnet(self) -> None:
+        """Its answers keep their place among the replies, and are no requests to whoever watches."""
+        shown: list[Executed] = []
+        self.serving.hooks.watchers.append(shown.append)
+        self.assertEqual(self.one.ask("SET a 1\n", b"\xff\xf4\xff\xfd\x06PING\n"), b"")
+        self.serving.commit()
+        self.assertEqual(self.one.released(), OK + b"\xff\xfc\x06+PONG\r\n")
+        self.assertEqual([each.words[0] for each in shown], [b"SET", b"PING"])
+
+
 class ClosingTests(SessionTestCase):
     """How a session ends."""
 
@@ -648,6 +690,26 @@ class ClosingTests(SessionTestCase):
         self.assertEqual(self.one.ask("quit\n", "PING"), OK)
         self.assertEqual(self.two.ask("MULTI", "QUIT", "PING"), OK * 2)
         self.assertTrue(self.one.session.closing and self.two.session.closing)
+
+    def test_exit_and_ctrl_d(self) -> None:
+        """As people who type say it; `exit` is no command in RESP."""
+        self.assertEqual(self.one.ask("Exit\n", "PING"), OK)
+        self.assertEqual(self.two.ask(b"MULTI\r\n", b"\x04\n", "PING"), OK * 2)
+        self.assertTrue(self.one.session.closing and self.two.session.closing)
+        self.assertTrue(self.serving.connect().ask("EXIT").startswith(b"-ERR unknown command 'EXIT'"))
+
+    def test_http(self) -> None:
+        """Nothing of it is executed, nor of a block before it; the edge is told, and the client."""
+        told: list[tuple[str, bytes]] = []
+        self.serving.hooks.report_foreign = lambda address, error: told.append((address, error.line))
+        attack = b"POST / HTTP/1.1\r\nHost: x\r\n\r\nSET hacked 1\r\n" + pack(b"EXEC") + b'{"method":"size"}\r\n'
+        refused = b"-ERR Protocol error: this port does not speak HTTP\r\n"
+        self.assertEqual(self.one.ask(pack(b"PING") + attack), b"+PONG\r\n" + refused)
+        self.assertEqual(self.two.ask("MULTI", "SET a 1", attack), OK + b"+QUEUED\r\n" + refused)
+        self.assertEqual(self.two.ask("EXEC", "SET a 1"), b"")
+        self.assertTrue(self.one.session.closing and self.two.session.closing)
+        self.assertEqual(told, [(each.client.address, b"POST / HTTP/1.1\r") for each in (self.one, self.two)])
+        self.assertEqual(self.serving.table.values, {})
 
     def test_protocol_error(self) -> None:
         """The requests before it are executed, the error is told, and that is the end."""

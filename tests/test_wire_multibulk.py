@@ -132,8 +132,9 @@ class RefusedTests(SynchronousTestCase):
                 (MAX_HEADER_BYTES + 1, too_big),
             ):
                 stream = start + b"1" * (length - 1)
-                for chunks in ([stream + b"\n"], [stream, b"\n"], [stream[:5], stream[5:], b"\n"]):
-                    self.assertEqual(read(chunks), [refused(text)])
+                for end in (b"\n", b"\r\n"):
+                    for chunks in ([stream + end], [stream, end], [stream[:5], stream[5:], end[:1], end[1:]]):
+                        self.assertEqual(read(chunks), [refused(text)])
             self.assertEqual(read([stream]), [refused(too_big)])
 
     def test_announced_lengths_take_no_memory(self) -> None:

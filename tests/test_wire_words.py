@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import ProtocolError
 from kvstore.base.limits import MAX_HEADER_BYTES, MAX_REQUEST_ELEMENTS
-from kvstore.wire.words import Words, split_words
+from kvstore.wire.words import UnbalancedQuotes, Words, split_words
 
 UNBALANCED = "unbalanced quotes in request"
 TOO_BIG = "too big inline request"
@@ -20,6 +20,8 @@ def split(line: bytes, raw_tails: dict[bytes, int] | None = None) -> list[bytes]
     """The words of a line, or the text of the error."""
     try:
         return list(split_words(line, raw_tails or {}))
+    except UnbalancedQuotes:
+        return UNBALANCED
     except ProtocolError as error:
         return str(error.args[0])
 

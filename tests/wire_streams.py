@@ -10,7 +10,7 @@ from unittest import mock
 from hypothesis import strategies as st
 
 from kvstore.wire import parser
-from kvstore.wire.parser import BadJSONLine, JSONLine, ProtocolError, Request, RequestParser
+from kvstore.wire.parser import BadLine, JSONLine, Negotiation, ProtocolError, Request, RequestParser
 from kvstore.wire.resp import pack
 
 RAW_TAILS = {b"INSERT": 2, b"QUERY": 2}
@@ -28,8 +28,10 @@ def described(item: Request) -> tuple[str, object]:
         return "ProtocolError", str(item).removeprefix("ERR Protocol error: ")
     if isinstance(item, JSONLine):
         return "JSONLine", repr(item.members)
-    if isinstance(item, BadJSONLine):
-        return "BadJSONLine", item.reason
+    if isinstance(item, BadLine):
+        return "BadLine", tuple(item)
+    if isinstance(item, Negotiation):
+        return "Negotiation", bytes(item)
     return type(item).__name__, list(item)
 
 
@@ -46,6 +48,16 @@ def words(*parts: bytes) -> tuple[str, object]:
 def json_line(members: dict[str, object]) -> tuple[str, object]:
     """What `read` shows for a JSON line."""
     return "JSONLine", repr(members)
+
+
+def bad(reason: str, verb: bytes = b"") -> tuple[str, object]:
+    """What `read` shows for a line that is no request."""
+    return "BadLine", (reason, verb)
+
+
+def answer(data: bytes) -> tuple[str, object]:
+    """What `read` shows for a request of telnet's own."""
+    return "Negotiation", data
 
 
 def refused(text: str) -> tuple[str, object]:
@@ -109,6 +121,8 @@ _fragments = st.sampled_from(
         ),
         *(b"PING\r\n", b"get a\n", b"set 'a b' \"c\\x41\"\r\n", b'insert "a key" {"x": "y z"} \r\n', b'echo "a\n'),
         *(b'{"method":"size"}\r\n', b'{"a":[1,{"b":null}]}\n', b"{bad}\n", b"{\xff}\r\n", b"{", b"{}\n"),
+        *(b" \t{}\r\n", b"\xef\xbb\xbf{}\n", b"\xef\xbb\xbf", b"POST / HTTP/1.1\r\n", b"Host: x\r\n", b"\x16\x03\x01"),
+        *(b"\xff\xf4\xff\xfd\x06", b"\xff\xfb\x1f", b"\xff\xfa\x18\0vt\xff\xf0", b"\xff\xff", b"\xff\xf8", b"\x04"),
         *(pack(b"SET", b"key:000000000001", b"xxx") * 20, pack(b"GET", b"a") * 3, pack(b"SET", b"a", b"x\r\n*1\r\n")),
     ]
 )

@@ -3,6 +3,7 @@
 - `RequestError`: the client's fault (or the disk is full). The request changed nothing; the client gets a reply and
   may go on. It is also a reply value: inside the array that EXEC answers it stands for one failed command.
 - `ProtocolError`: the byte stream itself makes no sense. The client gets a reply, then the connection is closed.
+  `ForeignProtocol` is one that the log tells of.
 - `StorageFault`: the disk failed under the log. Fatal: nothing more is acknowledged (promise 6, fail-stop).
 - `StartRefused` and below: the server will not start; the message names the file, the place, the reason and what to
   run next.
@@ -60,6 +61,18 @@ class ProtocolError(KVStoreError):
 
     def __str__(self) -> str:
         return f"ERR Protocol error: {self.args[0]}"
+
+
+class ForeignProtocol(ProtocolError):
+    """The client speaks another protocol; what it sends may come from somebody who must not get in.
+
+    `name`: of that protocol. `line`: the bytes that gave it away, for the log (shortened).
+    """
+
+    def __init__(self, name: str, line: bytes) -> None:
+        super().__init__(f"this port does not speak {name}")
+        self.name = name
+        self.line = line
 
 
 class StorageFault(KVStoreError):

@@ -32,8 +32,11 @@ _FLAT_BYTES = 2 * MAX_JSON_DEPTH
 _NO_EXTRAS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 
-def loads(text: bytes) -> Any:
-    """The value of a JSON text in UTF-8. Raises ValueError, with a short reason, if it is not JSON."""
+def loads(text: bytes, depth: int = MAX_JSON_DEPTH) -> Any:
+    """The value of a JSON text in UTF-8. `depth`: how deep it may be nested; for a request one more than for a value.
+
+    Raises ValueError, with a short reason, if it is not JSON.
+    """
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as refused:
@@ -43,8 +46,8 @@ def loads(text: bytes) -> Any:
     else:
         if _LONG_NUMBER.search(text):
             value = _loads_exactly(text)
-    if text.count(b"[") + text.count(b"{") > MAX_JSON_DEPTH:
-        _check_depth(value)
+    if text.count(b"[") + text.count(b"{") > depth:
+        _check_depth(value, depth)
     return value
 
 
@@ -137,10 +140,10 @@ def _check_types(value: Any) -> None:
     raise TypeError("nested too deep")
 
 
-def _check_depth(value: Any) -> None:
+def _check_depth(value: Any, depth: int) -> None:
     """Raise ValueError if `value` is nested too deep: `[]` is one deep, `[[]]` and `[[1]]` two."""
     level = _containers([value])
-    for _ in range(MAX_JSON_DEPTH):
+    for _ in range(depth):
         level = _containers(inner for outer in level for inner in _members(outer))
         if not level:
             return

@@ -17,6 +17,7 @@ A command returns plain Python values; `wire` encodes them. The whole set:
 | `Status` | simple string | simple string |
 | `Verbatim` | bulk string | verbatim string `txt:` |
 | `JSONText` | bulk string | bulk string |
+| `Help` | flat array | map |
 | `Push` | array | push |
 | `RequestError` (raised, or inside an array) | error | error |
 
@@ -50,6 +51,14 @@ class Status:
 
 class Verbatim(str):
     """Text for a person (INFO, HELP): a verbatim string in RESP3, a bulk string in RESP2."""
+
+
+class Help(dict[str, Any]):
+    """What `help` tells: names with values for a program; `text`, lines each ended by LF, for a person who types."""
+
+    def __init__(self, shown: dict[str, Any], text: str) -> None:
+        super().__init__(shown)
+        self.text = text
 
 
 class Push(list[Any]):

@@ -11,9 +11,10 @@ from typing import Any
 
 from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest
 from kvstore.base.jsontext import dumps, loads
-from kvstore.base.reply import OK, JSONText, Reply
+from kvstore.base.reply import OK, Help, JSONText, Reply
 from kvstore.commands.context import Call
-from kvstore.commands.registry import FAST, READ, VERB, WHOLE, WRITE, Json, Key, command, shorten, table
+from kvstore.commands.help_text import alike, of_command, overview
+from kvstore.commands.registry import FAST, READ, VERB, WHOLE, WRITE, Command, Json, Key, command, shorten, table
 
 
 @command("INSERT", WRITE | FAST | VERB, group="document")
@@ -67,16 +68,26 @@ def _on_one_line(text: bytes) -> JSONText:
 
 
 @command("HELP", FAST | VERB, group="document")
-def help_(call: Call, verb: bytes = b"") -> Reply:
+def help_(call: Call, verb: bytes = b"", subcommand: bytes = b"") -> Reply:
     """Tell how the verbs are used, or how one command is."""
     if not verb:
-        return {row.name.lower(): row.usage() for row in table.rows() if row.flags & VERB}
-    row = table.by_name.get(verb.upper().partition(b"|")[0])
-    if row is not None and b"|" in verb:
-        row = row.subcommands.get(verb.upper().partition(b"|")[2])
-    if row is None:
-        raise Failure(f"no such command '{shorten(verb)}'")
+        return Help({row.name.lower(): row.usage() for row in table.rows() if row.flags & VERB}, overview(table))
+    row = _row_named(verb, subcommand)
+    subcommands = table.subcommands(row)
     shown: dict[str, Any] = {"usage": row.usage(), "summary": row.summary}
-    if row.subcommands:
-        shown["subcommands"] = {sub.name.lower(): sub.usage() for sub in table.subcommands(row)}
-    return shown
+    if subcommands:
+        shown["subcommands"] = {sub.name.lower(): sub.usage() for sub in subcommands}
+    return Help(shown, of_command(row, subcommands))
+
+
+def _row_named(verb: bytes, subcommand: bytes) -> Command:
+    """The command that somebody asks about: `client`, `client list` or `client|list`. Raises Failure."""
+    name, bar, rest = verb.partition(b"|")
+    row = table.by_name.get(name.upper())
+    if row is not None and (bar or subcommand):
+        row = row.subcommands.get((rest or subcommand).upper())
+    if row is not None:
+        return row
+    asked = shorten(b"%b %b" % (verb, subcommand) if subcommand else verb)
+    meant = alike(table, asked)
+    raise Failure(f"no such command '{asked}'" + (f"; did you mean {', '.join(meant)}?" if meant else ""))

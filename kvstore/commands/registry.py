@@ -381,6 +381,15 @@ class CommandTable:
             return sub
         return row
 
+    def find_typed(self, request: list[bytes]) -> Command:
+        """The same for a request that a person typed: `exit` is QUIT, and the error says how to go on."""
+        name = request[0].upper()
+        if name in self.by_name:
+            return self.find(request)
+        if name == b"EXIT":
+            return self.by_name[b"QUIT"]
+        raise InvalidRequest(f"{_unknown(request)}; try help")
+
     def rows(self) -> list[Command]:
         """Every top-level row, in alphabetical order."""
         return sorted(set(self.by_name.values()), key=lambda row: row.name)

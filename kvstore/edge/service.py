@@ -36,6 +36,7 @@ from kvstore.base.syncing import best_syncer
 from kvstore.commands.context import Server
 from kvstore.edge import collector
 from kvstore.edge.compactor import Compactor, MergeProcess
+from kvstore.edge.foreigners import Foreigners
 from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.open_files import PortLog, clients_allowed
 from kvstore.edge.protocol import KVStoreFactory
@@ -207,6 +208,7 @@ class KVStoreService(MultiService):
         if settings.group_limit:
             self.hooks.request_limit = settings.group_limit
         self.hooks.report_bug = lambda text: _log.failure("{text}", text=text)
+        self.hooks.report_foreign = Foreigners(self._reactor.seconds).note
         self.hooks.monitor = Monitor(self.factory).add
         if self._trace is not None:
             self.hooks.watchers.append(self._trace)

@@ -21,10 +21,10 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from kvstore.base.errors import InvalidRequest, ProtocolError, RequestError, StorageFault
+from kvstore.base.errors import ForeignProtocol, InvalidRequest, ProtocolError, RequestError, StorageFault
 from kvstore.base.jsontext import dumps
 from kvstore.base.limits import MIB
-from kvstore.base.reply import QUEUED, Status
+from kvstore.base.reply import QUEUED, Help, Status
 from kvstore.commands import dispatch
 from kvstore.commands.context import Call
 from kvstore.commands.registry import IMMEDIATE, VERB, Command, Scope, shorten
@@ -32,7 +32,8 @@ from kvstore.commands.registry import table as commands
 from kvstore.store.table import Table
 from kvstore.wire import jsonlines, resp
 from kvstore.wire.multibulk import Uniform
-from kvstore.wire.parser import BadJSONLine, JSONLine, Words
+from kvstore.wire.parser import BadLine, JSONLine, Negotiation, Words
+from kvstore.wire.words import encode_lines
 
 _INTERNAL_ERROR = RequestError("internal error; the request changed nothing, please report what the server's log says")
 
@@ -63,9 +64,9 @@ class Hooks:
 
     `watchers`: called with each `Executed` request; while there are none, nothing is gathered. `commit_now`: called
     when the open commit holds `request_limit` write requests, or more than `size_limit` bytes of operations: so that a
-    frame stays small beside the data. `report_bug`: called inside the `except` of an
-    unexpected error. `monitor`: called with the number of a client that is in MONITOR. `watched`: requests shown to
-    watchers so far.
+    frame stays small beside the data. `report_bug`: called inside the `except` of an unexpected error.
+    `report_foreign`: called with the address of a client that speaks another protocol. `monitor`: called with the
+    number of a client that is in MONITOR. `watched`: requests shown to watchers so far.
     """
 
     NO_LIMIT = 2**62
@@ -76,6 +77,7 @@ class Hooks:
         self.size_limit = 16 * MIB
         self.commit_now: Callable[[], None] = lambda: None
         self.report_bug: Callable[[str], None] = lambda text: None
+        self.report_foreign: Callable[[str, ForeignProtocol], None] = lambda address, error: None
         self.monitor: Callable[[int], None] = lambda identity: None
         self.watched = 0
 
@@ -158,16 +160,17 @@ class Execution:
 
     def respond(self, request: Any) -> bytes:
         """Execute one request of any grammar, in any state; returns its encoded reply. Raises StorageFault."""
+        if isinstance(request, Negotiation):
+            return bytes(request)
         if isinstance(request, ProtocolError):
-            self._client.closing = True
-            return resp.encode_error(request)
+            return self._refuse_stream(request)
         hooks = self._hooks
         requests = self._table.pending.requests
         before, self.needed = self.needed, 0
         started_ns = time.perf_counter_ns()
         if isinstance(request, JSONLine):
             encoded, words, outcome = self._respond_json(request)
-        elif isinstance(request, BadJSONLine):
+        elif isinstance(request, BadLine):
             encoded, words, outcome = self._refuse_line(request)
         else:
             encoded, words, outcome = self._words(request)
@@ -238,7 +241,7 @@ class Execution:
         row: Command | None = None
         refused = True  # until it is known that there is such a command, and that the number of words is right
         try:
-            row = commands.find(request)
+            row = commands.find_typed(request) if isinstance(request, Words) else commands.find(request)
             client.last_command = row.name
             row.check_arity(request)
             refused = False
@@ -247,11 +250,10 @@ class Execution:
             else:
                 reply = dispatch.run(call, row, request)
                 self.needed = max(self.needed, self._commit_for(row, request))
-            encoded = (
-                jsonlines.encode(reply)
-                if _answers_json(request, row) and reply is not QUEUED
-                else resp.encode(reply, client.protocol)
-            )
+            if reply is QUEUED or not _answers_json(request, row):
+                encoded = resp.encode(reply, client.protocol)
+            else:
+                encoded = encode_lines(reply.text) if isinstance(reply, Help) else jsonlines.encode(reply)
         except RequestError as error:
             self._undo(row, request)
             if refused:
@@ -266,11 +268,21 @@ class Execution:
             self._changed(1)
         return encoded, request, "ok"
 
-    def _refuse_line(self, line: BadJSONLine) -> tuple[bytes, list[bytes], str]:
-        """Answer a line that is no JSON object. Returns as `_words`."""
+    def _refuse_line(self, line: BadLine) -> tuple[bytes, list[bytes], str]:
+        """Answer a line that is no request, in the grammar that it began in. Returns as `_words`."""
         self._call.server.errors += 1
         self._client.poisoned = self._client.queued is not None
-        return jsonlines.encode_error(line.reason), [b"{..."], line.reason
+        row = commands.by_name.get(line.verb.upper())
+        in_json = not line.verb or (row is not None and bool(row.flags & VERB))
+        encode_error = jsonlines.encode_error if in_json else resp.encode_error
+        return encode_error(InvalidRequest(line.reason)), [line.verb or b"{..."], line.reason
+
+    def _refuse_stream(self, error: ProtocolError) -> bytes:
+        """Answer bytes that make no sense, and execute nothing more of this client."""
+        self._client.closing = True
+        if isinstance(error, ForeignProtocol):
+            self._hooks.report_foreign(self._client.address, error)
+        return resp.encode_error(error)
 
     def _respond_json(self, line: JSONLine) -> tuple[bytes, list[bytes], str]:
         """Execute a JSON line. Returns the encoded reply, the request as words, and the outcome."""

@@ -334,21 +334,21 @@ class Multibulk:
 
     def _hold_header(self, part: bytes) -> None:
         self._held += part
-        if len(self._held) > MAX_HEADER_BYTES:
-            self._refuse_header()
+        self._check_header(self._held)
 
     def _rest_of_header(self, part: bytes) -> bytes:
         line = bytes(self._held) + part
         self._held.clear()
         return line
 
-    def _refuse_header(self) -> None:
-        raise ProtocolError("too big mbulk count string" if self._missing < 0 else "too big bulk count string")
+    def _check_header(self, line: bytes | bytearray) -> None:
+        """Raise ProtocolError if a header, or the part of it that has come, is too long. Its CR does not count."""
+        if len(line) - line.endswith(b"\r") > MAX_HEADER_BYTES:
+            raise ProtocolError("too big mbulk count string" if self._missing < 0 else "too big bulk count string")
 
     def _count(self, line: bytes) -> int:
         """The number of strings that an array header announces; 0 for an array that is no request."""
-        if len(line) > MAX_HEADER_BYTES:
-            self._refuse_header()
+        self._check_header(line)
         number = _NUMBER(line)
         count = int(number[1]) if number else MAX_REQUEST_ELEMENTS + 1
         if count > MAX_REQUEST_ELEMENTS:
@@ -357,8 +357,7 @@ class Multibulk:
 
     def _length(self, line: bytes) -> int:
         """The number of bytes that a bulk string's header announces."""
-        if len(line) > MAX_HEADER_BYTES:
-            self._refuse_header()
+        self._check_header(line)
         number = _NUMBER(line)
         length = int(number[1]) if number else -1
         if not 0 <= length <= self._budget:

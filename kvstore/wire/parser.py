@@ -3,6 +3,9 @@
 The first byte of each request says its grammar (DESIGN.md section 2): `*` RESP (`multibulk`), `{` one JSON object
 on a line (`base.jsontext`), anything else a line of words (`words`). Grammars may alternate on one connection.
 
+A line that begins with anything else may still be a JSON line, after blanks or a byte order mark; it may hold telnet's
+own bytes (`telnet`), or be of a protocol that must not get in (`foreign`).
+
 There is one `RequestParser` per connection; it does no I/O and knows no command. What it returns depends on the
 bytes alone, never on how they were cut: tests feed every stream whole, byte by byte and at every cut. Work and
 memory are linear in the bytes fed, and memory for an incomplete request is limited by `max_request_bytes`.
@@ -18,20 +21,31 @@ care.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from kvstore.base.errors import ProtocolError
 from kvstore.base.jsontext import loads
-from kvstore.base.limits import MAX_REQUEST_BYTES, QUEUED_WORD_BYTES
+from kvstore.base.limits import MAX_JSON_DEPTH, MAX_REQUEST_BYTES, QUEUED_WORD_BYTES
+from kvstore.wire import telnet
+from kvstore.wire.foreign import refuse_http, refuse_tls
 from kvstore.wire.multibulk import Multibulk, Uniform, split_pipeline, uniform_pipeline
-from kvstore.wire.words import Words, split_words, too_big
+from kvstore.wire.telnet import Negotiation
+from kvstore.wire.words import UnbalancedQuotes, Words, split_words, too_big
 
-__all__ = ["BadJSONLine", "JSONLine", "ProtocolError", "Request", "RequestParser", "Words"]
+__all__ = ["BadLine", "JSONLine", "Negotiation", "ProtocolError", "Request", "RequestParser", "Words"]
 
 _STAR = ord("*")
-_BRACE = ord("{")
+_BLANKS = b" \t\r\v\f"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+#: A JSON line, whether the brace comes first or not.
+_IS_JSON = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\v\f]*\{").match
+#: First bytes of lines that may have to be answered before they end.
+_TELLING = b"\xff\x04\x16"
+#: What a person means who hangs up with Ctrl-D.
+_QUIT = Words([b"QUIT"])
 #: Lines that are blank at sight: a client may send many, and `split_words` costs more than it is worth for them.
 _BLANK = (b"", b"\r")
 _NO_RAW_TAILS: Mapping[bytes, int] = MappingProxyType({})
@@ -54,27 +68,19 @@ class JSONLine:
         return f"JSONLine({self.members!r})"
 
 
-class BadJSONLine:
-    """A line that began like a JSON object and is none, or is too long. `reason`: for the client, one line."""
+class BadLine(NamedTuple):
+    """A line that is no request, and is dropped; the stream goes on after it.
 
-    __slots__ = ("reason",)
+    `reason`: for the client, one line. `verb`: what a line of words began with; empty: it began like a JSON object.
+    """
 
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, BadJSONLine) and other.reason == self.reason
-
-    def __hash__(self) -> int:
-        return hash(self.reason)
-
-    def __repr__(self) -> str:
-        return f"BadJSONLine({self.reason!r})"
+    reason: str
+    verb: bytes = b""
 
 
 #: What `feed` returns. A RESP request is a list of class `list` itself, never empty; a ProtocolError is always the
 #: last item.
-Request: TypeAlias = list[bytes] | Words | JSONLine | BadJSONLine | ProtocolError
+Request: TypeAlias = list[bytes] | Words | JSONLine | BadLine | Negotiation | ProtocolError
 
 
 class _State(enum.Enum):
@@ -92,7 +98,7 @@ BOUNDARY = _State.BOUNDARY
 class RequestParser:
     """The requests of one connection, from its bytes.
 
-    `raw_tails`: see `words.split_words`. `max_request_bytes`: most bytes of a line without its LF, and of all
+    `raw_tails`: see `words.split_words`. `max_request_bytes`: most bytes of a line without its line end, and of all
     arguments of an array together (Redis: proto-max-bulk-len, for each argument).
     """
 
@@ -121,7 +127,7 @@ class RequestParser:
     @property
     def in_json_line(self) -> bool:
         """Whether the request that is not complete yet is a JSON line."""
-        return self._held.startswith(b"{")
+        return _IS_JSON(self._held) is not None
 
     def feed_uniform(self, data: bytes) -> Uniform | None:
         """Take the next bytes as a pipeline of one command, if they are one and nothing is pending.
@@ -201,35 +207,69 @@ class RequestParser:
             self._held = bytearray()
         self.state = BOUNDARY
         if line.startswith(b"{"):
-            items.append(self._json_line(line))
-        elif line not in _BLANK and (words := self._words(line)):
-            items.append(words)
+            items.append(self._too_long(line) or self._json_line(line))
+        elif line not in _BLANK:
+            self._read_typed(line, items)
         return end + 1
 
     def _hold(self, part: bytes, items: list[Request]) -> None:
         """Keep the part of a line that goes on in the next chunk, or refuse the line once it is longer than allowed."""
         self.state = _State.LINE
         self._held += part
-        if len(self._held) <= self._max_request_bytes:
-            return
-        if self._held[0] != _BRACE:
-            raise too_big()
-        self.state = _State.DISCARD
-        self._held = bytearray()
-        items.append(self._too_long())
+        # What three bytes do not tell, no more of them will.
+        if self._held and self._held[0] in _TELLING and len(self._held) - len(part) < 3:
+            self._held = bytearray(self._read_front(bytes(self._held), items))
+        bad = self._too_long(self._held)
+        if bad is not None:
+            self.state = _State.DISCARD
+            self._held = bytearray()
+            items.append(bad)
 
-    def _words(self, line: bytes) -> Words:
-        if len(line) > self._max_request_bytes:
-            raise too_big()
-        return split_words(line, self._raw_tails)
+    def _read_front(self, line: bytes, items: list[Request]) -> bytes:
+        """Look at a line, or the part of it that has come, for what does not wait for its end. Returns the rest."""
+        line, answers = telnet.take_front(line)
+        items += answers
+        refuse_tls(line)
+        if line.startswith(telnet.CTRL_D):
+            items.append(_QUIT)
+            self.abandon()
+            return b""
+        return line
 
-    def _json_line(self, line: bytes) -> JSONLine | BadJSONLine:
-        if len(line) > self._max_request_bytes:
-            return self._too_long()
+    def _read_typed(self, line: bytes, items: list[Request]) -> None:
+        """Read a whole line that does not begin with a brace."""
+        if line[0] in _TELLING:
+            line = self._read_front(line, items)
+        bad = self._too_long(line)
+        if bad is None and telnet.IAC in line:
+            refuse_http(line.lstrip(_BLANKS))
+            line, answers = telnet.take(line)
+            items += answers
+        if bad is not None:
+            items.append(bad)
+        elif _IS_JSON(line):
+            items.append(self._json_line(line.removeprefix(_BYTE_ORDER_MARK).strip(_BLANKS)))
+        elif words := self._words(line.removeprefix(_BYTE_ORDER_MARK).lstrip(_BLANKS)):
+            items.append(words)
+
+    def _words(self, line: bytes) -> Words | BadLine:
+        refuse_http(line)
         try:
-            return JSONLine(loads(line))
-        except ValueError as error:
-            return BadJSONLine(f"the line is not one JSON object: {error}")
+            return split_words(line, self._raw_tails)
+        except UnbalancedQuotes:
+            return BadLine("unbalanced quotes in request; the line was dropped", line.split(None, 1)[0])
 
-    def _too_long(self) -> BadJSONLine:
-        return BadJSONLine(f"the line is longer than {self._max_request_bytes} bytes, the most this server takes")
+    def _json_line(self, line: bytes) -> JSONLine | BadLine:
+        try:
+            return JSONLine(loads(line, depth=MAX_JSON_DEPTH + 1))
+        except ValueError as error:
+            return BadLine(f"the line is not one JSON object: {error}")
+
+    def _too_long(self, line: bytes | bytearray) -> BadLine | None:
+        """What is said of a line, or a part of one, that is longer than allowed. Raises ProtocolError for words."""
+        most = self._max_request_bytes
+        if len(line) - line.endswith(b"\r") <= most:
+            return None
+        if not _IS_JSON(line, 0, most + 1):
+            raise too_big()
+        return BadLine(f"the line is longer than {most} bytes, the most this server takes")

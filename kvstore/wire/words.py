@@ -9,8 +9,9 @@ The language is that of `sdssplitargs` in Redis's sds.c, which reads inline comm
   come next;
 - outside quotes a backslash is an ordinary character.
 
-Difference: a NUL is an ordinary character (it ends Redis's line). Extension: after a given number of words of a given
-verb the rest of the line is one argument as it stands, so that JSON needs no second layer of quotes.
+Differences: a NUL is an ordinary character (it ends Redis's line); quotes that do not match cost the line, not the
+connection. Extension: after a given number of words of a given verb the rest of the line is one argument as it stands,
+so that JSON needs no second layer of quotes.
 
 A line is read in time linear in its length, mostly in C. What needs Python code for each occurrence (words of a
 line that has quotes, escapes) is limited to `MAX_HEADER_BYTES` occurrences, which is what a line of Redis's size
@@ -24,6 +25,10 @@ from collections.abc import Mapping
 
 from kvstore.base.errors import ProtocolError
 from kvstore.base.limits import MAX_HEADER_BYTES, MAX_REQUEST_ELEMENTS
+
+
+class UnbalancedQuotes(ValueError):
+    """A quote that is not closed, or is not closed where its word ends."""
 
 
 class Words(list[bytes]):
@@ -52,8 +57,8 @@ def split_words(line: bytes, raw_tails: Mapping[bytes, int]) -> Words:
     """The words of a line, none if it is blank.
 
     `line`: without its LF. `raw_tails`: verb in upper case to how many words (the verb counts) come before the rest
-    of the line is one argument as it stands, without the spaces around it. Raises ProtocolError for quotes that do
-    not match and for too many words or escapes.
+    of the line is one argument as it stands, without the spaces around it. Raises UnbalancedQuotes, and ProtocolError
+    for too many words or escapes.
     """
     line = line.lstrip(_SPACE).rstrip(b" \t\r\n")
     if _SPECIAL(line):
@@ -77,7 +82,7 @@ def _split_quoted(line: bytes, raw_tails: Mapping[bytes, int]) -> Words:
             break
         found = _WORD(line, position)
         if found is None:
-            raise ProtocolError("unbalanced quotes in request")
+            raise UnbalancedQuotes
         escapes_left -= line.count(b"\\", position, found.end())
         if escapes_left < 0 or len(words) == MAX_HEADER_BYTES:
             raise too_big()
@@ -100,6 +105,11 @@ def _unquote(found: re.Match[bytes]) -> bytes:
 def _unescape(found: re.Match[bytes]) -> bytes:
     hexadecimal, character = found.groups()
     return bytes.fromhex(hexadecimal.decode()) if hexadecimal else _ESCAPED.get(character, character)
+
+
+def encode_lines(text: str) -> bytes:
+    """The reply to words that is text for a person, as it is. `text`: lines, the last one ended too."""
+    return text.replace("\n", "\r\n").encode("utf-8", "backslashreplace")
 
 
 def too_big() -> ProtocolError:
