@@ -32,7 +32,7 @@ class Rig:
         self.room_bytes = 2**62
         pending = OpenCommit(1, self.reserve)
         self.table = Table(lambda: self.now_ms, pending)
-        store: Any = SimpleNamespace(table=self.table)
+        store: Any = SimpleNamespace(table=self.table, now_us=lambda: self.now_ms * 1000 + 7)
         self.server = Server(store, lambda: self.now_ms, {}, "0" * 40)
         self.call = self.connect()
 

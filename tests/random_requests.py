@@ -22,6 +22,8 @@ _small = st.sampled_from([b"0", b"1", b"2", b"3", b"5", b"-1", b"-2", b"-3", b"-
 _float = st.sampled_from(
     b"0.1,0.2,-0.3,1e3,3.0e3,1e20,-1e-17,5e-18,1e4000,1e5000,inf,-inf,nan,.5,5.,+1.5,1e,1e-5000,1e-4950".split(b",")
     + b"12345678901234567890.123,1.00000000000000000001,0.000000000000000005, 1,1 ,,1_0,-0".split(b",")
+    + b"1e4300,-1e4932,0x1p3,0X.8P-1,-0xff,0x1.8,0x,0x1p,0x.p1,0x1p16383,0x1p16384,0x1p-16445,0x0e5".split(b",")
+    + b"0e99999999999999999999,0x0p99999999999999999999,0x1p99999999999999999999,0x1p-999999999999999999".split(b",")
 )
 _value = st.one_of(_integer, _float, st.binary(max_size=6), st.just(b"x" * 50))
 _printable = st.sampled_from([b"x", b"two words", b"y" * 40, b"z" * 90, b"w" * 200, b"it's"])
@@ -35,9 +37,12 @@ _time_option = st.one_of(
     st.sampled_from([(b"KEEPTTL",), (b"PERSIST",), (b"EX",)]),
 )
 _set_option = st.one_of(_time_option, st.sampled_from([(b"NX",), (b"XX",), (b"GET",), (b"nx",), (b"FOO",)]))
-_condition = st.sampled_from([(b"NX",), (b"XX",), (b"GT",), (b"LT",), (b"gt",)])
+_condition = st.sampled_from([(b"NX",), (b"XX",), (b"GT",), (b"LT",), (b"gt",), (b"FOO",)])
 _copy_option = st.sampled_from([(b"REPLACE",), (b"DB", b"0"), (b"DB", b"1"), (b"DB",)])
-_scan_fault = st.sampled_from([[b"COUNT", b"0"], [b"MATCH"], [b"FOO", b"x"], [b"TYPE", b"q"]])
+_scan_option = st.sampled_from(
+    [(b"COUNT", b"0"), (b"COUNT", b"9999"), (b"COUNT", b"x"), (b"MATCH",), (b"MATCH", b"a"), (b"FOO", b"x"), (b"FOO",),
+     (b"TYPE", b"q"), (b"TYPE", b"String"), (b"TYPE",)]
+)  # fmt: skip
 _pattern = st.one_of(
     st.text("ab*?[]^-\\c\xff", max_size=6).map(lambda text: text.encode("latin-1")),
     st.sampled_from([b"*", b"[^a]", b"[a-b]", b"[b-a]", b"\\a", b"[a-", b"[\\", b"*[", b"?", b"", b"[]a]", b"[^]"]),
@@ -97,7 +102,8 @@ _REQUESTS = [
     _request(b"TYPE", _key),
     _request(b"KEYS", _pattern),
     _request(b"SCAN", st.sampled_from([b"x", b"-1", b"", b"18446744073709551616"])),
-    _request(b"SCAN", st.just(b"0"), tail=_scan_fault),
+    _request(b"SCAN", st.just(b"0"), tail=_tail(_scan_option, 3)),
+    _request(b"SCAN", st.sampled_from([b"+0", b" 0", b"00", b"0x0", b"+", b"1_0"]), tail=st.just([b"COUNT", b"9999"])),
     _request(b"EXPIRE", _key, _seconds, tail=_tail(_condition, 2)),
     _request(b"PEXPIRE", _key, _seconds.filter(lambda word: word != b"100"), tail=_tail(_condition, 2)),
     _request(b"EXPIREAT", _key, _unix_s, tail=_tail(_condition, 2)),
@@ -121,12 +127,12 @@ _REQUESTS = [
     st.tuples(st.just(b"HELLO"), st.sampled_from([b"4", b"x", b"1"])).map(list),
     st.sampled_from([[b"FOO"], [b"AUTH", b"u", b"p"], [b"SETNAME", b" "]]).map(lambda words: [b"HELLO", b"3", *words]),
     _request(b"AUTH", _value),
+    _request(b"AUTH", st.sampled_from([b"default", b"u"]), _value, tail=st.sampled_from([[], [], [b"x"]])),
     _request(b"COMMAND", st.just(b"GETKEYS"), st.sampled_from([b"MSET", b"GET", b"PING", b"NOSUCH"]), _key, _value),
     _request(b"NOSUCH", _printable, _printable),
 ]  # fmt: skip
-#: EXEC with arguments is not among them: Redis discards the block, here it is poisoned, and the next EXEC discards it.
 _TRANSACTION = [_request(name) for name in (b"MULTI", b"MULTI", b"DISCARD", b"UNWATCH", b"RESET")]
-_TRANSACTION += [st.just([b"EXEC"])] * 3 + [_request(b"WATCH", tail=_keys)] * 3
+_TRANSACTION += [st.just([b"EXEC"])] * 3 + [st.just([b"EXEC", b"x"])] + [_request(b"WATCH", tail=_keys)] * 3
 
 #: (number of the client, words of its request), up to 25 of them.
 sequences = st.lists(

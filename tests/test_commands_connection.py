@@ -63,6 +63,8 @@ class ConnectionTests(CommandTestCase):
         self.script("""
             AUTH default x -> OK
             AUTH fred x -> !WRONGPASS invalid username-password pair or user is disabled.
+            AUTH default x y -> !ERR syntax error
+            AUTH -> !ERR wrong number of arguments for 'auth' command
         """)
 
     def test_select(self) -> None:

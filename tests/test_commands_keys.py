@@ -115,6 +115,13 @@ class ListingTests(CommandTestCase):
         self.assertLess(len(self.do("SCAN", 0)[1]), 60)
         self.assertGreater(len(self.do("SCAN", 0, "COUNT", 500)[1]), 400)
 
+    def test_scan_of_the_empty_key(self) -> None:
+        """The empty key is a key."""
+        self.do("SET", "", 1)
+        self.assertEqual(
+            [self.do("SCAN", " 0"), self.scan_all("MATCH", "*"), self.do("KEYS", "*")], [[b"0", [b""]], [b""], [b""]]
+        )
+
     def test_scan_leaves_out_what_expired(self) -> None:
         """SCAN gives no key whose deadline has passed."""
         self.do("SET", "a", 1, "PX", 1)
@@ -127,6 +134,11 @@ class ListingTests(CommandTestCase):
         self.script(f"""
             SCAN x -> !ERR invalid cursor
             SCAN -1 -> !ERR invalid cursor
+            SCAN 0x0 -> !ERR invalid cursor
+            SCAN 1_0 -> !ERR invalid cursor
+            SCAN +0 -> [b'0', []]
+            SCAN 000000000000000000000000 -> [b'0', []]
+            SCAN +18446744073709551616 -> !ERR invalid cursor
             SCAN 18446744073709551616 -> !ERR invalid cursor
             SCAN 18446744073709551615 -> [b'0', []]
             SCAN 0 COUNT 0 -> !ERR syntax error
@@ -226,6 +238,20 @@ class DeadlineTests(CommandTestCase):
             self.do("SET", "a", 1)
             self.assertEqual(self.do(*request), 1)
             self.assertEqual(self.rig.table.values, {})
+        self.assertEqual(self.rig.table.expired_count, 4)
+
+    def test_past_counts_what_was_there(self) -> None:
+        """Of SET and GETEX too; a key that is not there does not expire."""
+        self.script("""
+            SET a 1 PXAT 1 -> OK
+            PEXPIRE a -1 -> 0
+            SET a 1 -> OK
+            SET a 1 PXAT 1 -> OK
+            SET a 1 -> OK
+            GETEX a PXAT 1 -> b'1'
+            EXISTS a -> 0
+        """)
+        self.assertEqual(self.rig.table.expired_count, 2)
 
     def test_errors(self) -> None:
         """Conditions that contradict each other, and times that do not fit in 64 bits, are refused."""
@@ -233,6 +259,8 @@ class DeadlineTests(CommandTestCase):
             SET a 1 -> OK
             EXPIRE a x -> !{NOT_AN_INTEGER}
             EXPIRE a 10 FOO -> !ERR Unsupported option FOO
+            EXPIRE a x FOO -> !ERR Unsupported option FOO
+            EXPIRE a 9223372036854775807 NX XX -> !ERR NX and XX, GT or LT options at the same time are not compatible
             EXPIRE a 10 NX GT -> !ERR NX and XX, GT or LT options at the same time are not compatible
             EXPIRE a 10 GT LT -> !ERR GT and LT options at the same time are not compatible
             EXPIRE a 9223372036854775 -> !ERR invalid expire time in 'expire' command

@@ -30,6 +30,11 @@ class LongDoubleTests(SynchronousTestCase):
             (b"-4e-18", b"0", b"0"),
             (b"12345678901234567890.123", b"0", b"12345678901234567890"),
             (b"1.1", b"0", b"1.1"),
+            (b"0x1p3", b"0x10", b"24"),
+            (b"-0X.8P+1", b"0xa.8", b"9.5"),
+            (b"0x0p" + b"9" * 5000, b"0e99999999999999999999", b"0"),
+            (b"0x" + b"f" * 4096 + b"p-16384", b"0", b"1"),
+            (b"0x1p-16445", b"0", b"0"),
         ):
             self.assertEqual(add_as_long_doubles(number, to_long_double(increment)), total)
 
@@ -47,6 +52,15 @@ class LongDoubleTests(SynchronousTestCase):
             b"--1",
             b"1e5000",
             b"1e-5000",
+            b"0x",
+            b"0x.p1",
+            b"0x1p",
+            b"0x1p16384",
+            b"0x1p-16446",
+            b"0x1.ffffffffffffffffp16383",
+            b"0x1p" + b"9" * 5000,
+            b"0x1p-" + b"9" * 5000,
+            b"0_x1",
             b"\xb2",
             b"x",
         ):
@@ -65,6 +79,15 @@ class LongDoubleTests(SynchronousTestCase):
             self.assertRaises(InvalidRequest, to_long_double, text)
         self.assertEqual(to_long_double(b"1" + b"0" * 4931), to_long_double(b"1e4931"))
         self.assertEqual(to_long_double(b"0." + b"0" * 5000 + b"1e5001"), Fraction(1))
+
+    def test_long_sums(self) -> None:
+        """A sum may have as many digits as a long double has, which is more than Python turns into an int at once."""
+        for text, digits in ((b"1e4300", 4301), (b"1e4932", 4933), (b"0x1.fffffffffffffffep16383", 4932 + 1)):
+            total = add_as_long_doubles(text, Fraction(1))
+            self.assertEqual((len(total), to_long_double(total)), (digits, to_long_double(text)))
+        self.assertTrue(
+            add_as_long_doubles(b"1e4300", Fraction(0)).startswith(b"10000000000000000000363292426322313202")
+        )
 
     @given(st.integers(-(2**63), 2**63), st.integers(0, 17))
     def test_exact_where_64_bits_suffice(self, numerator: int, halvings: int) -> None:

@@ -134,7 +134,7 @@ class ServerTests(CommandTestCase):
         self.rig.now_ms += 123
         self.rig.server.checkpoint_ms = lambda: 5999
         self.script(f"""
-            TIME -> [b'{START_MS // 1000}', b'123000']
+            TIME -> [b'{START_MS // 1000}', b'123007']
             LASTSAVE -> 5
             ROLE -> [b'master', 0, []]
         """)

@@ -58,7 +58,7 @@ class BlockTests(CommandTestCase):
             ("NOSUCH", "ERR unknown command 'NOSUCH', with args beginning with: "),
             ("CLIENT FOO", "ERR unknown subcommand 'FOO'. Try CLIENT HELP."),
             ("GET", "ERR wrong number of arguments for 'get' command"),
-            ("EXEC x", "ERR wrong number of arguments for 'exec' command"),
+            ("DISCARD x", "ERR wrong number of arguments for 'discard' command"),
             ("SHUTDOWN", "ERR Command not allowed inside a transaction"),
             ("MONITOR", "ERR Command not allowed inside a transaction"),
             ("MULTI", "ERR MULTI calls can not be nested"),

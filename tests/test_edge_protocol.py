@@ -7,7 +7,7 @@ import gc
 import weakref
 from typing import Any
 
-from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
 from twisted.internet.task import Clock
@@ -163,8 +163,9 @@ class ConnectionTests(ProtocolTestCase):
         self.connect(UNIXAddress(b"/run/kvstore"))
         self.connect(UNIXAddress(None))
         self.connect(IPv4Address("TCP", "10.0.0.1", 7))
+        self.connect(IPv6Address("TCP", "::1", 7))
         addresses = [client.address for client in self.server.clients.values()]
-        self.assertEqual(addresses, ["/run/kvstore:0", "unix:0", "10.0.0.1:7"])
+        self.assertEqual(addresses, ["/run/kvstore:0", "unix:0", "10.0.0.1:7", "[::1]:7"])
 
     def test_tuned(self) -> None:
         """Small replies go at once, and the system looks after peers that vanished."""

@@ -183,6 +183,14 @@ class TransactionTests(SessionTestCase):
         self.assertIn(b'"result":"invalid"', self.one.ask('{"method":"size"}'))
         self.assertIn(b"EXECABORT", self.one.ask("EXEC"))
 
+    def test_exec_with_arguments(self) -> None:
+        """It ends the block, whose changes are not made, and watches nothing any more; outside one it is an error."""
+        text = b"-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command\r\n"
+        self.assertEqual(self.one.ask("EXEC now"), text)
+        self.one.ask("WATCH a", "MULTI", "SET a 1")
+        self.assertEqual(self.one.ask("EXEC now", "EXEC"), text + b"-ERR EXEC without MULTI\r\n")
+        self.assertEqual((self.serving.table.values, self.one.client.watched), ({}, {}))
+
     def test_a_watched_key(self) -> None:
         """A change by another client stops the block; one's own session knows before the change is on disk."""
         self.one.ask("WATCH a", "MULTI", "SET b 1")
@@ -193,8 +201,8 @@ class TransactionTests(SessionTestCase):
         self.assertEqual(list(self.serving.table.values), [b"a"])
 
     def test_a_misspelt_command_poisons_the_block(self) -> None:
-        """EXEC then runs nothing of it; a wrong number of words does the same, of EXEC itself too."""
-        for wrong in ("NONSENSE", "GET", "EXEC now", "CLIENT NONSENSE"):
+        """EXEC then runs nothing of it; a wrong number of words does the same, of DISCARD too."""
+        for wrong in ("NONSENSE", "GET", "DISCARD now", "CLIENT NONSENSE"):
             self.one.ask("MULTI", "SET a 1", wrong)
             self.assertTrue(self.one.ask("EXEC").startswith(b"-EXECABORT "), wrong)
         self.assertEqual(self.serving.table.values, {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, TypeAlias
 
 from kvstore import __version__
-from kvstore.base.errors import Failure, InvalidRequest
+from kvstore.base.errors import Failure, InvalidRequest, syntax_error
 from kvstore.base.reply import OK, PONG, Reply, Status
 from kvstore.commands import dispatch
 from kvstore.commands.context import Call
@@ -93,15 +93,17 @@ def to_client_name(text: bytes) -> bytes:
     return text
 
 
-@command("AUTH", FAST, group="connection")
-def auth(call: Call, username_or_password: bytes, password: bytes | None = None) -> Reply:
+@command("AUTH", FAST, group="connection", options="[password]")
+def auth(call: Call, username_or_password: bytes, *password: bytes) -> Reply:
     """Say who one is; here everybody is the default user, who has no password."""
-    if password is None:
+    if len(password) > 1:
+        raise syntax_error()
+    if not password:
         raise InvalidRequest(
             "AUTH <password> called without any password configured for the default user."
             " Are you sure your configuration is correct?"
         )
-    authenticate(username_or_password, password)
+    authenticate(username_or_password, *password)
     return OK
 
 

@@ -11,6 +11,7 @@ from kvstore.base.errors import InvalidRequest, syntax_error
 from kvstore.commands.registry import INT64_MAX, INT64_MIN, to_integer
 
 MS_PER_S = 1000
+US_PER_S = 1_000_000
 
 #: Option: (milliseconds in its unit, whether it counts from the epoch instead of from now).
 TIMES = {b"EX": (MS_PER_S, False), b"PX": (1, False), b"EXAT": (MS_PER_S, True), b"PXAT": (1, True)}

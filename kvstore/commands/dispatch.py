@@ -8,14 +8,14 @@ The session does the same, opened out for speed; EXEC and the tests come through
 | inside MULTI | IMMEDIATE (EXEC, DISCARD, WATCH, ...) | run |
 | inside MULTI | NO_MULTI | refused; poisons the block |
 | inside MULTI | any other | queued; QUEUED |
-| inside MULTI | none, or the number of arguments is wrong | refused; poisons the block |
+| inside MULTI | none, or the number of arguments is wrong | refused; poisons the block (EXEC ends it) |
 
 A poisoned block is one that EXEC refuses as a whole, since its client meant to run something that is missing from it.
 """
 
 from __future__ import annotations
 
-from kvstore.base.errors import InvalidRequest, RequestError
+from kvstore.base.errors import Failure, InvalidRequest, RequestError
 from kvstore.base.limits import MAX_TRANSACTION_BYTES, QUEUED_WORD_BYTES
 from kvstore.base.reply import QUEUED, Reply
 from kvstore.commands.context import Call
@@ -29,14 +29,14 @@ def answer(call: Call, request: list[bytes]) -> Reply:
     StorageFault. Durability: none until the open commit is on disk.
     """
     client = call.client
+    row = None
     try:
         row = table.find(request)
         row.check_arity(request)
         if client.queued is not None and not row.flags & IMMEDIATE:
             return queue(call, row, request)
-    except RequestError:
-        client.poisoned = client.queued is not None
-        raise
+    except RequestError as error:
+        raise refused(call, row, error) from None
     try:
         return run(call, row, request)
     except BaseException:
@@ -72,6 +72,19 @@ def queue(call: Call, row: Command, request: list[bytes]) -> Reply:
         client.queued.append((row, request))
         client.queued_bytes += _size_bytes(request)
     return QUEUED
+
+
+def refused(call: Call, row: Command | None, error: RequestError) -> RequestError:
+    """A request was refused before it could run or be queued, which poisons the block. Returns the error to answer.
+
+    A refused EXEC ends the block, and says so, in one or not: as Valkey has it.
+    """
+    client = call.client
+    if row is not None and row.name == "EXEC":
+        release(call)
+        return Failure(f"Transaction discarded because of: {error.text}", "EXECABORT")
+    client.poisoned = client.queued is not None
+    return error
 
 
 def release(call: Call) -> None:

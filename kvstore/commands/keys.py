@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest, syntax_error
@@ -14,7 +15,7 @@ from kvstore.commands.registry import (
     READ,
     WHOLE,
     WRITE,
-    Integer,
+    IntegerText,
     Key,
     command,
     container,
@@ -30,6 +31,8 @@ _KNOWN_TYPES = (b"string", b"list", b"set", b"zset", b"hash", b"stream")
 #: Keys that one SCAN looks at unless told otherwise. Redis: 10.
 _SCAN_COUNT = 10
 _MAX_CURSOR = 2**64 - 1
+#: A cursor as strtoull(3) reads it, which Redis takes; but never one below 0.
+_CURSOR = re.compile(rb"[ \t\n\v\f\r]*\+?0*([0-9]{1,20})").fullmatch
 #: Buckets that RANDOMKEY looks into for a key that has not expired, before it takes the first that it finds.
 _RANDOM_TRIES = 100
 
@@ -94,16 +97,17 @@ def scan(call: Call, cursor: bytes, *options: bytes) -> Reply:
     place = _to_cursor(cursor)
     matches, count, type_name = _scan_options(options)
     following, found = call.table.scan_order.scan(place, count)
-    kept = [key for key in filter(matches, found) if call.table.exists(key)]
+    kept = [key for key in found if (matches is None or matches(key)) and call.table.exists(key)]
     if type_name:
         kept = [key for key in kept if _type_of(call.table.read(key)).encode() == type_name]
     return [b"%d" % following, kept]
 
 
 def _to_cursor(text: bytes) -> int:
-    if not text.isdigit() or len(text) > 20 or int(text) > _MAX_CURSOR:
+    digits = _CURSOR(text)
+    if digits is None or (cursor := int(digits[1])) > _MAX_CURSOR:
         raise InvalidRequest("invalid cursor")
-    return int(text)
+    return cursor
 
 
 def _scan_options(options: tuple[bytes, ...]) -> tuple[Callable[[bytes], object] | None, int, bytes]:
@@ -170,43 +174,43 @@ command("FLUSHDB", WRITE, group="server", options="[ASYNC|SYNC]")(flushall)
 
 
 @command("EXPIRE", WRITE | FAST, group="generic", options="[NX|XX|GT|LT]")
-def expire(call: Call, key: Key, seconds: Integer, *conditions: bytes) -> Reply:
+def expire(call: Call, key: Key, seconds: IntegerText, *conditions: bytes) -> Reply:
     """Have a key removed after some seconds."""
     return _expire(call, key, seconds, MS_PER_S, call.table.now_ms(), conditions, "expire")
 
 
 @command("PEXPIRE", WRITE | FAST, group="generic", options="[NX|XX|GT|LT]")
-def pexpire(call: Call, key: Key, milliseconds: Integer, *conditions: bytes) -> Reply:
+def pexpire(call: Call, key: Key, milliseconds: IntegerText, *conditions: bytes) -> Reply:
     """Have a key removed after some milliseconds."""
     return _expire(call, key, milliseconds, 1, call.table.now_ms(), conditions, "pexpire")
 
 
 @command("EXPIREAT", WRITE | FAST, group="generic", options="[NX|XX|GT|LT]")
-def expireat(call: Call, key: Key, unix_time_seconds: Integer, *conditions: bytes) -> Reply:
+def expireat(call: Call, key: Key, unix_time_seconds: IntegerText, *conditions: bytes) -> Reply:
     """Have a key removed at a time, in seconds since the epoch."""
     return _expire(call, key, unix_time_seconds, MS_PER_S, 0, conditions, "expireat")
 
 
 @command("PEXPIREAT", WRITE | FAST, group="generic", options="[NX|XX|GT|LT]")
-def pexpireat(call: Call, key: Key, unix_time_milliseconds: Integer, *conditions: bytes) -> Reply:
+def pexpireat(call: Call, key: Key, unix_time_milliseconds: IntegerText, *conditions: bytes) -> Reply:
     """Have a key removed at a time, in milliseconds since the epoch."""
     return _expire(call, key, unix_time_milliseconds, 1, 0, conditions, "pexpireat")
 
 
 def _expire(
-    call: Call, key: bytes, amount: int, unit_ms: int, base_ms: int, words: tuple[bytes, ...], name: str
+    call: Call, key: bytes, amount: bytes, unit_ms: int, base_ms: int, words: tuple[bytes, ...], name: str
 ) -> int:
     """Set a deadline if the conditions in `words` allow it; returns 1 if they do.
 
-    A deadline that has passed removes.
+    A deadline that has passed removes. What is wrong with the conditions is told first, as Redis does.
     """
     conditions = _expire_conditions(words)
-    deadline_ms = any_deadline(amount, unit_ms, base_ms, name)
+    deadline_ms = any_deadline(to_integer(amount), unit_ms, base_ms, name)
     table = call.table
     if not table.exists(key) or not _may_change(conditions, table.deadline_ms(key), deadline_ms):
         return 0
     if deadline_ms <= table.now_ms():
-        table.delete(key)
+        table.expire(key)
     else:
         table.set_deadline(key, deadline_ms)
     return 1

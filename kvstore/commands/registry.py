@@ -116,6 +116,8 @@ Many: TypeAlias = Callable[[Any, list[list[bytes]], bytes | None], "Status | lis
 
 Key: TypeAlias = Annotated[bytes, Argument("key")]
 Integer: TypeAlias = Annotated[int, Argument("integer", to_integer)]
+#: An integer that the command converts itself, having looked at its options first.
+IntegerText: TypeAlias = Annotated[bytes, Argument("integer")]
 Number: TypeAlias = Annotated[float, Argument("double", to_number)]
 Json: TypeAlias = Annotated[Any, Argument("json", to_json)]
 _PLAIN = Argument("string")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kvstore.base.errors import Failure, InvalidRequest, syntax_error
 from kvstore.base.reply import NO_REPLY, OK, Reply, Status
 from kvstore.commands.context import Call
-from kvstore.commands.deadlines import MS_PER_S
+from kvstore.commands.deadlines import MS_PER_S, US_PER_S
 from kvstore.commands.glob import matcher
 from kvstore.commands.registry import ADMIN, FAST, NO_MULTI, command, container, shorten, table
 
@@ -54,8 +54,8 @@ def config_rewrite(call: Call) -> Reply:
 @command("TIME", FAST, group="server")
 def time(call: Call) -> Reply:
     """Tell the server's clock: seconds since the epoch, and microseconds of the current one."""
-    seconds, milliseconds = divmod(call.server.now_ms(), MS_PER_S)
-    return [b"%d" % seconds, b"%d" % (milliseconds * 1000)]
+    seconds, microseconds = divmod(call.store.now_us(), US_PER_S)
+    return [b"%d" % seconds, b"%d" % microseconds]
 
 
 @command("LASTSAVE", FAST, group="server")

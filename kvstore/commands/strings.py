@@ -95,7 +95,7 @@ def _set_with_options(call: Call, key: bytes, value: bytes, options: tuple[bytes
 def _write(call: Call, key: bytes, value: bytes, deadline_ms: int | None) -> None:
     """Write, unless the deadline has passed: then the key is just gone."""
     if deadline_ms is not None and deadline_ms <= call.table.now_ms():
-        call.table.delete(key)
+        call.table.expire(key)
     else:
         call.table.write(key, value, deadline_ms)
 
@@ -150,7 +150,7 @@ def getex(call: Call, key: Key, *options: bytes) -> Reply:
     if value is None:
         return None
     if deadline_ms is not None and deadline_ms <= table.now_ms():
-        table.delete(key)
+        table.expire(key)
     elif deadline_ms is not None or (b"PERSIST" in given and table.deadline_ms(key) is not None):
         table.set_deadline(key, deadline_ms)
     return value

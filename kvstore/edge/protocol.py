@@ -24,6 +24,7 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from kvstore.base.address import Address
 from kvstore.base.errors import StorageFault
 from kvstore.base.limits import UNCOUNTED_INPUT_BYTES
 from kvstore.commands import RAW_TAILS
@@ -408,9 +409,9 @@ def _tune(transport: Any) -> None:
 
 
 def _show(address: Any) -> str:
-    """An address as CLIENT LIST shows it: host:port, or the path of a UNIX socket."""
+    """An address as CLIENT LIST shows it: host:port, [host]:port for IPv6, or the path of a UNIX socket."""
     host = getattr(address, "host", None)
     if host is not None:
-        return f"{host}:{address.port}"
+        return str(Address(host, address.port))
     name = getattr(address, "name", None)
     return f"{name.decode('utf-8', 'replace') if isinstance(name, bytes) else name or 'unix'}:0"

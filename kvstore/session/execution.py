@@ -257,7 +257,7 @@ class Execution:
         except RequestError as error:
             self._undo(row, request)
             if refused:
-                client.poisoned = client.queued is not None
+                error = dispatch.refused(call, row, error)
             encode_error = jsonlines.encode_error if _answers_json(request, row) else resp.encode_error
             return encode_error(error), request, str(error)
         except StorageFault:

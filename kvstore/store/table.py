@@ -147,6 +147,10 @@ class Table:
             self._tell(key, before, None)
         return existed
 
+    def expire(self, key: bytes) -> None:
+        """Remove `key`, if there is such a key, because a request gave it a deadline that has passed."""
+        self.expired_count += self.delete(key)
+
     def set_deadline(self, key: bytes, deadline_ms: int | None) -> None:
         """Set the deadline of an existing key (ms since the epoch), or take it away (None). Raises StorageFull."""
         value = self.values[key]
