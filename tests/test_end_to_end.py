@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
+import re
+import select
 import shutil
+import signal
 import subprocess
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from kvstore.testing.server_process import PATIENCE_S
 from tests.server_process import Serving
 
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+
 #: What is typed, and what comes back, byte by byte.
 SESSION = [
-    (b'insert zebra {"weight":100,"name":"fred"}', b'{"result":"success"}'),
-    (b"lookup zebra", b'{"result":"success","value":{"weight":100,"name":"fred"}}'),
-    (b'query name "fred"', b'{"result":"success","value":[["zebra",{"weight":100,"name":"fred"}]]}'),
-    (b"size", b'{"result":"success","value":1}'),
-    (b"remove zebra", b'{"result":"success"}'),
-    (b"remove zebra", b'{"result":"failure","error":"no such key"}'),
-    (b"lookup zebra", b'{"result":"failure","error":"no such key"}'),
-    (b'query name "fred"', b'{"result":"success","value":[]}'),
+    (b"size", b'{"result":"success","value":0}'),
     (b"nonsense", b"-ERR unknown command 'nonsense', with args beginning with: ; try help"),
     (
         b"insert zebra fred",
@@ -32,6 +37,15 @@ SESSION = [
 ]  # fmt: skip
 
 
+def readme_session() -> Iterator[tuple[bytes, list[bytes]]]:
+    """What is typed in the telnet session of README.md, and the lines that answer it."""
+    section = README.partition("## A telnet session\n")[2].partition("\nA program")[0]
+    lines = [line[4:].encode() for line in section.splitlines() if line.startswith("    ")][1:]
+    typed = [at for at, line in enumerate(lines) if re.match(rb"[a-z]", line)]
+    for at, following in pairwise([*typed, len(lines)]):
+        yield lines[at], lines[at + 1 : following]
+
+
 def run(program: str, *words: str, typed: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Run a client program to its end. `typed`: its standard input."""
     if shutil.which(program) is None:
@@ -39,10 +53,54 @@ def run(program: str, *words: str, typed: bytes = b"") -> subprocess.CompletedPr
     return subprocess.run([program, *words], input=typed, capture_output=True, timeout=PATIENCE_S)
 
 
+class Terminal:
+    """A program at a pseudo-terminal, and what it has shown there that nobody has looked for yet."""
+
+    def __init__(self, program: str, *words: str) -> None:
+        self._process, self._screen = pty.fork()
+        if not self._process:
+            os.execvp(program, [program, *words])
+        self._shown = b""
+
+    def type(self, keys: bytes) -> None:
+        """Press these keys."""
+        os.write(self._screen, keys)
+
+    def see(self, text: bytes) -> None:
+        """Wait until this is shown, and forget all up to its end."""
+        deadline = time.monotonic() + PATIENCE_S
+        while text not in self._shown:
+            ready, _, _ = select.select([self._screen], [], [], max(deadline - time.monotonic(), 0))
+            if not ready:
+                raise AssertionError(f"{text!r} is not shown; {self._shown!r} is")
+            try:
+                self._shown += os.read(self._screen, 4096)
+            except OSError:  # the program has ended
+                raise AssertionError(f"{text!r} was not shown; {self._shown!r} was") from None
+        self._shown = self._shown.partition(text)[2]
+
+    def close(self) -> None:
+        """End the program."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process, signal.SIGKILL)
+        os.waitpid(self._process, 0)
+        os.close(self._screen)
+
+
 class TypedChecks(Serving):
     """What a person or a shell script sends."""
 
     def test_the_session_of_the_readme(self) -> None:
+        """Each line that is typed is answered with the lines that stand there, byte for byte."""
+        wire = self.connect()
+        session = list(readme_session())
+        self.assertGreater(len(session), 8)
+        for typed, answers in session:
+            wire.send(b"\r\n" + typed + b"\r\n")
+            self.assertEqual([wire.read_line() for _ in answers], [line + b"\r\n" for line in answers], typed)
+        self.assertEqual(wire.read_to_end(), b"")
+
+    def test_errors(self) -> None:
         """Each line that is typed is answered with one line, byte for byte; an empty one with nothing."""
         wire = self.connect()
         for typed, answer in SESSION:
@@ -76,6 +134,30 @@ class TypedChecks(Serving):
             telnet.stdin.write(typed + b"\n")
             telnet.stdin.flush()
             self.assertEqual(telnet.stdout.readline().rstrip(b"\r\n"), answer, typed)
+
+    def test_telnet_at_a_terminal(self) -> None:
+        """Ctrl-C drops what was typed, and what comes after it is seen; a forgotten quote, help and Ctrl-D work."""
+        terminal = self.terminal("telnet", "127.0.0.1", str(self.server.port))
+        terminal.see(b"Escape character is '^]'.\r\n")
+        terminal.type(b"PING\n")
+        terminal.see(b"+PONG\r\n")  # from now on telnet takes Ctrl-C for a key of ours
+        terminal.type(b"FLUSHALL\x03")
+        terminal.type(b"SET a 1\n")
+        terminal.see(b"+OK\r\n")
+        for typed, seen in ((b"ECHO 'a\n", b"-ERR unbalanced quotes"), (b"help set\n", b"SET key value [NX|XX]")):
+            terminal.type(typed)
+            terminal.see(seen)
+        terminal.type(b"\x04")
+        terminal.see(b"Connection closed by foreign host.")
+        self.assertEqual(self.connect().ask("GET", "a"), b"1")
+
+    def terminal(self, program: str, *words: str) -> Terminal:
+        """A program at a terminal of its own."""
+        if shutil.which(program) is None:
+            raise SkipTest(f"{program} is not installed (see .ci/run)")
+        terminal = Terminal(program, *words)
+        self.addCleanup(terminal.close)
+        return terminal
 
     def test_json_lines(self) -> None:
         """Programs send an object a line, with an id if they like, and get one in return."""

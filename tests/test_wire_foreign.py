@@ -10,16 +10,11 @@ import threading
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.wire.parser import RequestParser
+from tests.browser import FETCH, FORM, PREFLIGHT, TLS_HELLO, WEB_SOCKET
 from tests.wire_streams import bad, cuts, read, refused, words
 
 HTTP = refused("this port does not speak HTTP")
 TLS = refused("this port does not speak TLS")
-
-#: What a form with enctype=text/plain sends, as Chromium does; the body is the page's to choose.
-FORM = (
-    b"POST / HTTP/1.1\r\nHost: 127.0.0.1:6380\r\nConnection: keep-alive\r\nContent-Length: 33\r\n"
-    b"Content-Type: text/plain\r\n\r\nx=\r\nSET hacked 1\r\nFLUSHALL\r\n=y\r\n"
-)
 
 
 class HTTPTests(SynchronousTestCase):
@@ -54,10 +49,13 @@ class HTTPTests(SynchronousTestCase):
         ):  # fmt: skip
             self.assert_refused(line)
 
-    def test_a_form(self) -> None:
-        """Of a whole request nothing is read."""
-        for chunks in cuts(FORM):
-            self.assertEqual(read(chunks), [HTTP])
+    def test_a_browser(self) -> None:
+        """Of what a page can have Chromium send nothing is read."""
+        for sent in (FETCH, FORM, PREFLIGHT, WEB_SOCKET):
+            for chunks in cuts(sent):
+                self.assertEqual(read(chunks), [HTTP])
+        for chunks in cuts(TLS_HELLO):
+            self.assertEqual(read(chunks), [TLS])
 
     def test_behind_telnets_bytes(self) -> None:
         """Neither telnet's bytes nor a byte order mark hide it."""

@@ -47,8 +47,7 @@ def client_setinfo(call: Call, attribute: bytes, value: bytes) -> Reply:
     try:
         to_client_name(value)
     except InvalidRequest:
-        shown = name.decode().lower()
-        raise InvalidRequest(f"{shown} cannot contain spaces, newlines or special characters.") from None
+        raise InvalidRequest(f"{shorten(attribute)} cannot contain spaces, newlines or special characters.") from None
     if name == b"LIB-NAME":
         call.client.library_name = value
     else:

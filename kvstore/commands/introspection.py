@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kvstore.base.errors import InvalidRequest, syntax_error
-from kvstore.base.reply import NULL_ARRAY, Reply, Status
+from kvstore.base.reply import Reply, Status
 from kvstore.commands.context import Call
 from kvstore.commands.glob import matcher
 from kvstore.commands.registry import ADMIN, FAST, NO_MULTI, READ, WRITE, Command, Parameter, command, table
@@ -49,7 +49,7 @@ def command_info(call: Call, *commands: bytes) -> Reply:
     """Describe some commands, or all, for programs."""
     if not commands:
         return command_(call)
-    return [NULL_ARRAY if (row := _find(name)) is None else _entry(row) for name in commands]
+    return [None if (row := _find(name)) is None else _entry(row) for name in commands]
 
 
 @command("COMMAND|DOCS", group="server")

@@ -24,8 +24,10 @@ def config_get(call: Call, parameter: bytes, *parameters: bytes) -> Reply:
 @command("CONFIG|SET", ADMIN, group="server", options="[parameter value ...]")
 def config_set(call: Call, parameter: bytes, value: bytes, *pairs: bytes) -> Reply:
     """Refused: settings are those that the server was started with."""
+    if len(pairs) % 2:
+        raise syntax_error()
     name = shorten(parameter)
-    if name.lower() not in call.server.settings or len(pairs) % 2:
+    if name.lower() not in call.server.settings:
         raise InvalidRequest(f"Unknown option or number of arguments for CONFIG SET - '{name}'")
     raise InvalidRequest(
         f"CONFIG SET failed (possibly related to argument '{name}') - can't set immutable config;"
