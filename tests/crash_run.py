@@ -1,7 +1,8 @@
 """Runs of the store on a simulated disk that records them, so that a crash at every call in them can be tried.
 
 A `Run` is a server without its edge, but for the edge's writers: it makes commits as the edge would under one of the
-sync policies, compacts, dies and starts again, and keeps a dict model beside the table. Where the sync is overlapped,
+sync policies, compacts, dies and starts again, and keeps a dict model beside the table. The merging process is part of
+it: commits go on while it merges, and while it frees what it merged. Where the sync is overlapped,
 all of that goes on between its beginning and its end. Its `History` (see `crash_history`) says what a crash may leave.
 
 What a crash leaves is explored by `crash_explore`.
@@ -18,7 +19,8 @@ from unittest import mock
 from kvstore.base.errors import StorageFault, StorageFull
 from kvstore.edge.writers import InLoopWriter, OverlappedWriter, Writer
 from kvstore.store import checkpoint, log
-from kvstore.store.merge import MergeJob, merge
+from kvstore.store import merge as merging
+from kvstore.store.merge import MergeJob, free, merge
 from kvstore.store.operations import encode_set
 from kvstore.store.store import Commit, Store
 from kvstore.testing.simulated_disk import SimulatedDisk
@@ -36,6 +38,7 @@ def small_files(zero_fill_bytes: int = 2048) -> Iterator[None]:
         mock.patch.object(log, "ZERO_FILL_BYTES", zero_fill_bytes),
         mock.patch.object(checkpoint, "_FRAME_BYTES", 400),
         mock.patch.object(checkpoint, "_SYNC_EVERY_BYTES", 6000),
+        mock.patch.object(merging, "_FREED_AT_ONCE_BYTES", 1500),
     ):
         yield
 
@@ -91,6 +94,7 @@ class Run:
         self.values: dict[bytes, bytes] = {}
         self.deadlines: dict[bytes, int] = {}
         self.job: MergeJob | None = None
+        self.freeing: Iterator[None] = iter(())  # what is left to do of a merging process whose server has finished
         self.refused = 0  # requests refused for want of room, compactions that could not begin or end
         self.store = self.start()
 
@@ -111,9 +115,14 @@ class Run:
         return store
 
     def die(self) -> None:
-        """kill -9: the lock is free; the page cache stays. A sync under way may end, well or not, unheard."""
+        """kill -9: the lock is free; the page cache stays. A sync under way may end, well or not, unheard.
+
+        The merging process hears that its server is gone, and frees what has no name any more, if it is not killed too.
+        """
         if self.random.random() < 0.5:
             self.syncer.end()
+        if self.random.random() < 0.5:
+            self.freeing = iter(())
         self.store.log.close()
         self.disk.unlock()
 
@@ -157,9 +166,10 @@ class Run:
             self.store.sync()
             self.store.note_durable(written)
             self.promise()
+            self.store.mark()
+        else:
+            self.store.mark_and_sync()
         self.store.check_files()
-        if self.store.mark() and self.durable:
-            self.store.sync()
 
     def request(self) -> None:
         """One request, of one to five operations, all or (on a full disk) none; or a pipeline of requests."""
@@ -290,6 +300,7 @@ class Run:
             return
         try:
             beside = _Beside(self.disk, self._meanwhile)
+            old = [self.disk.open(name) for name in (*self.job.segments, checkpoint.NAME) if name in self.disk.names()]
             size = merge(beside, self.job, self.clock.now_us(), self.random.choice((8000, 1 << 20)))  # type: ignore[arg-type]
         except OSError:
             self.refused += 1
@@ -297,6 +308,7 @@ class Run:
             self.job = None
             return
         self.finish(size)
+        self.freeing = free(self.disk, old)
 
     def finish(self, size: int) -> None:
         """Put the new checkpoint in place."""
@@ -319,6 +331,8 @@ class Run:
             self.disk.capacity_bytes = self.random.choice((None, used, used + 3000))
         if self.random.random() < 0.3:
             self.random.choice((self.syncer.end, self.end_sync))()
+        if self.random.random() < 0.5:
+            next(self.freeing, None)
         if self.durable:
             self.read()
         chance = self.random.random()

@@ -91,8 +91,7 @@ class _Writer:
 
     def mark(self) -> None:
         """What a server does within a second: note what is on disk."""
-        assert self.store.mark()
-        self.store.sync()
+        self.store.mark_and_sync()
         self.older.append(self.disk.contents())
 
     def seal(self, *, and_merge: bool) -> None:

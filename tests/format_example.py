@@ -60,8 +60,7 @@ def make(directory: str) -> None:
     _commit(store)
     table.set_deadline(b"tmp", None)
     _commit(store)
-    store.mark()
-    store.sync()
+    store.mark_and_sync()
     store.close()
     disk.unlock()
 

@@ -219,7 +219,7 @@ class CompactorTests(SynchronousTestCase):
 
     def test_sealing_stops_half_way(self) -> None:
         """The disk failed under the log: that is a fault, for whoever called."""
-        self.disk.fail("link", errno.EIO)
+        self.disk.fail("rename", errno.EIO)
         self.assertRaises(StorageFault, self.compactor.begin_if_due)
         self.assertIsNotNone(self.store.failed)
 

@@ -82,6 +82,10 @@ class ServiceTestCase(SynchronousTestCase):
         protocol.makeConnection(transport)
         return protocol, transport
 
+    def marked(self, store: Store) -> list[int | None]:
+        """The commits that the two marks of the log name."""
+        return [mark and mark.sequence for mark in store.log.marks]
+
     def on_disk(self) -> Store:
         """The store that a server started now would have. The one before must be stopped."""
         disk = RealDisk(self.data_path)
@@ -189,12 +193,27 @@ class RunningTests(ServiceTestCase):
         tree = self.start()
         self.connect(tree)[0].dataReceived(b"SET a 1\r\n")
         self.reactor.advance(0)
-        self.assertEqual(tree.store.log.mark.sequence, 0)
+        self.assertEqual(self.marked(tree.store), [0, 0])
         self.reactor.advance(1)
-        mark = tree.store.log.mark
-        self.assertEqual(mark.sequence, 1)
+        self.assertEqual(self.marked(tree.store), [1, 1])
+        marks = tree.store.log.marks
         self.reactor.advance(1)
-        self.assertEqual(tree.store.log.mark, mark)
+        self.assertEqual(tree.store.log.marks, marks)
+
+    def test_marks_what_is_on_disk_by_seconds(self) -> None:
+        """Under `--sync everysec` one mark follows each sync, so that both are never torn; both say it in the end."""
+        syncs: list[Deferred[None]] = []
+        self.patch(service, "deferToThread", lambda sync: syncs.append(Deferred()) or syncs[-1])
+        tree = self.start(sync="everysec")
+        self.connect(tree)[0].dataReceived(b"SET a 1\r\n")
+        self.reactor.advance(0)
+        seen = []
+        for _ in range(6):
+            self.reactor.advance(1)
+            while syncs:
+                syncs.pop().callback(None)
+                seen.append(self.marked(tree.store))
+        self.assertEqual(seen, [[1, 0], [1, 1], [1, 1]])
 
     def test_expired_keys_are_removed_some_at_a_time(self) -> None:
         """However many there are, no turn removes more than its share; all go, each with its record in the log."""
@@ -371,7 +390,7 @@ class StopTests(ServiceTestCase):
         self.assertEqual(transport.value(), b"+OK\r\n")
         self.assertTrue(transport.disconnecting)
         store = self.on_disk()
-        self.assertEqual((store.table.values, store.log.mark.sequence), ({b"a": b"1"}, 1))
+        self.assertEqual((store.table.values, self.marked(store)), ({b"a": b"1"}, [1, 1]))
 
     def test_the_directory_is_free(self) -> None:
         """Until then it is not."""

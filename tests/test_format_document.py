@@ -188,7 +188,7 @@ def read_marks(data: bytes, salt: int) -> int:
     newest = max(marks, key=lambda mark: int(mark["number"], 16))
     if int(newest["sealed"], 16):
         raise Corruption("the live log is a sealed segment")
-    return int(newest["sequence"], 16) + (1 if len(marks) == 1 else 0)
+    return int(newest["sequence"], 16)
 
 
 def read_live(data: bytes, state: State) -> None:
@@ -217,21 +217,30 @@ def read_directory(path: str) -> State:
     numbers = sorted(int(name[10:], 16) for name in names if re.fullmatch(r"table\.txn\.[0-9a-f]{16}", name))
     if "table.ckpt" in names:
         read_checkpoint(Path(path, "table.ckpt").read_bytes(), state)
-    if "table.txn" not in names:
-        if numbers or "table.ckpt" in names:
-            raise Corruption("the live log is missing")
+    covered = state.sequence
+    segments = {number: Path(path, f"table.txn.{number:016x}").read_bytes() for number in numbers}
+    if "table.txn" in names:
+        live = Path(path, "table.txn").read_bytes()
+    elif numbers and numbers[-1] > covered:  # `read_marks` refuses it if it is sealed
+        live = segments[numbers.pop()]
+    elif numbers or "table.ckpt" in names:
+        raise Corruption("the live log is missing")
+    else:
         return state
-    live = Path(path, "table.txn").read_bytes()
     header = read_block(live, 0, "KVLOG1", 0)
     same_store(state, header)
-    first, covered = int(header["first"], 16), state.sequence
-    segments = {number: Path(path, f"table.txn.{number:016x}").read_bytes() for number in numbers}
+    first = int(header["first"], 16)
     needed = [number for number in numbers if covered < number < first]
     for number in set(numbers) - set(needed):
-        other = read_block(segments[number], 0, "KVLOG1", 0)
+        if number > covered:
+            raise Corruption(f"segment {number} is neither needed nor covered")
+        try:
+            other = read_block(segments[number], 0, "KVLOG1", 0)
+        except Corruption:
+            continue
         same_store(state, other)
-        if int(other["first"], 16) > covered and segments[number] != live:
-            raise Corruption(f"segment {number} is not needed, not covered, and no second name of the live log")
+        if int(other["first"], 16) != number:
+            raise Corruption(f"segment {number} is another log than its name says")
     for number, following in zip(needed, [*needed, first][1:], strict=True):
         read_segment(segments[number], number, following, state)
     read_live(live, state)
@@ -327,8 +336,7 @@ class Writer:
 
     def mark(self) -> None:
         """What happens once a second."""
-        if self.store.mark():
-            self.store.sync()
+        self.store.mark_and_sync()
 
     def seal(self) -> None:
         """Begin a compaction that does not end; a later one takes up its segments."""
@@ -520,15 +528,16 @@ class VerdictTests(SynchronousTestCase):
         self.assertEqual([self.live(flip(4096 + 50)), self.live(flip(8192 + 50))], ["clean", "clean"])
         self.assertEqual(self.live(lambda data: flip(4096 + 50)(flip(8192 + 50)(data))), "corruption")
 
-    def test_a_mark_that_is_not_valid_was_newer(self) -> None:
-        """The other one, from the log's creation, promises nothing; together they promise one commit."""
-        first_at = 12288
+    def test_one_mark_and_the_last_frames_damaged(self) -> None:
+        """The other mark promises as much: what it names is damage, not a torn tail, whichever of the two is left."""
+        Writer(self.directory).stop()  # recovery writes the marks
         for mark_at in (4096, 8192):
             torn = flip(mark_at + 50)
-            self.assertEqual(self.live(lambda data, torn=torn: torn(data)[:first_at]), "corruption")
-            self.assertEqual(self.live(lambda data, torn=torn: torn(data)[:first_at] + bytes(4096)), "corruption")
-            self.assertEqual(self.live(lambda data, torn=torn: torn(data)[: self.last_at]), "clean")
-        self.assertEqual(self.live(lambda data: data[:first_at]), "clean")
+            for end in (12288, self.last_at, self.last_at + 90):
+                for rest in (b"", bytes(4096), b"garbage"):
+                    damaged = lambda data, torn=torn, end=end, rest=rest: torn(data)[:end] + rest  # noqa: E731
+                    self.assertEqual(self.live(damaged), "corruption")
+            self.assertEqual(self.live(lambda data, torn=torn: torn(data)[: self.end]), "clean")
 
     def test_a_log_shorter_than_its_first_blocks(self) -> None:
         """No crash leaves one, since a log has its name only when it is whole."""
@@ -591,19 +600,19 @@ class VerdictTests(SynchronousTestCase):
         os.replace(self.segments()[-1], Path(self.directory, "table.txn"))
         self.assertEqual(self.verdict(), "corruption")
 
-    def test_the_live_log_under_a_second_name(self) -> None:
-        """A crash in the middle of sealing; another log under that name is damage."""
+    def test_the_live_log_under_a_segment_name(self) -> None:
+        """A crash in the middle of sealing. As a second name beside the first it is damage, and so is an older one."""
         live = self.recovered().live
         assert live is not None
-        name = f"table.txn.{live.first:016x}"
-        os.link(Path(self.directory, "table.txn"), Path(self.directory, name))
+        path, renamed = Path(self.directory, "table.txn"), Path(self.directory, f"table.txn.{live.first:016x}")
+        path.rename(renamed)
         self.assertEqual(self.verdict(), "clean")
-        os.remove(Path(self.directory, name))
-        shutil.copy(Path(self.directory, "table.txn"), Path(self.directory, name))
-        for other in (lambda data: data[:-1], lambda data: data + b"\0", flip(self.end), flip(4096 + 50)):
-            self.assertEqual(self.change(name, other), "corruption")
-        os.remove(Path(self.directory, name))
-        shutil.copy(self.segments()[-1], Path(self.directory, name))
+        self.assertEqual(self.change(renamed.name, lambda data: data[: self.last_at + 40]), "torn")
+        self.assertEqual(self.change(renamed.name, flip(10)), "corruption")
+        self.assertEqual(self.change(renamed.name, lambda _: b""), "corruption")
+        shutil.copy(renamed, path)
+        self.assertEqual(self.verdict(), "corruption")
+        shutil.copy(self.segments()[0], renamed)
         self.assertEqual(self.verdict(), "corruption")
 
     def segments(self) -> list[Path]:
@@ -611,7 +620,10 @@ class VerdictTests(SynchronousTestCase):
         return sorted(Path(self.directory).glob("table.txn.*"))
 
     def test_segments_that_the_checkpoint_covers(self) -> None:
-        """A crash before they were removed: ignored, unless they are another directory's."""
+        """A crash before they were removed: ignored, whatever is left of them, unless they are another log.
+
+        One that is not covered is refused, emptied or not.
+        """
         kept = {path: path.read_bytes() for path in self.segments()}
         writer = Writer(self.directory)
         writer.compact()
@@ -620,10 +632,26 @@ class VerdictTests(SynchronousTestCase):
         for path, data in kept.items():
             path.write_bytes(data)
         self.assertEqual(self.verdict(), "clean")
-        other = Writer(self.mktemp(), seed=8)
-        other.stop()
-        shutil.copy(Path(other.directory, "table.txn"), self.segments()[0])
-        self.assertEqual(self.verdict(), "corruption")
+        first, second = (path.name for path in self.segments())
+        for left in (
+            lambda _: b"",
+            lambda data: data[:4000],
+            lambda data: data[:12300],
+            flip(30),
+            lambda _: b"garbage",
+        ):
+            self.assertEqual(self.change(first, left), "clean")
+        foreign = Writer(self.mktemp(), seed=8)
+        foreign.stop()
+        for other in (Path(foreign.directory, "table.txn"), Path(self.directory, second)):
+            self.assertEqual(self.change(first, lambda _, other=other: other.read_bytes()), "corruption")
+        live = self.recovered().live
+        assert live is not None
+        for number in (live.first, live.first + 7):
+            path = Path(self.directory, f"table.txn.{number:016x}")
+            path.write_bytes(b"")
+            self.assertEqual(self.verdict(), "corruption")
+            path.unlink()
 
     def test_damage_anywhere(self) -> None:
         """A few hundred single bytes of all files, drawn with a fixed seed: both readers agree on each."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
+import re
 from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import DamagedStore
 from kvstore.base.frame import BLOCK_BYTES
-from kvstore.store import examine as examination
 from kvstore.store.examine import LIVE, examine
 from kvstore.testing.simulated_disk import SimulatedDisk
 from tests.damage_run import Damage, Directory, ThirdOutcome, directories, judge, try_all
@@ -42,12 +42,15 @@ class DamageTests(SynchronousTestCase):
         self.assertEqual([str(error) for error in third], [], f"seed {_SEED}")
         self.assertEqual(seen, {"served", "refused"})
 
-    def test_damage_of_the_newest_mark_and_all_frames(self) -> None:
-        """The mark from the log's creation promises nothing, but the invalid one beside it was newer."""
-        data = self.one_commit.contents[LIVE]
-        damaged = data[:BLOCK_BYTES] + bytes(BLOCK_BYTES) + data[2 * BLOCK_BYTES : 3 * BLOCK_BYTES]
-        refusal = refused({LIVE: damaged.ljust(len(data), b"\0")})
-        self.assertIn("commits up to 1 were on disk", refusal.reason)
+    def test_damage_of_one_mark_and_the_last_frames(self) -> None:
+        """They had promised the frames both: what is left of them says so, or nothing does and the start is refused."""
+        data = self.log_alone.contents[LIVE]
+        last = data.rindex(b"+KV1 ")
+        for end in (3 * BLOCK_BYTES, last, last + 90):
+            for at in (BLOCK_BYTES, 2 * BLOCK_BYTES):
+                damaged = data[:at] + bytes(BLOCK_BYTES) + data[at + BLOCK_BYTES : end]
+                refusal = refused({LIVE: damaged.ljust(len(data), b"\0")})
+                self.assertIn("commits up to 4 were on disk", refusal.reason)
 
     def test_both_marks_damaged(self) -> None:
         """Then nothing says what was promised."""
@@ -72,15 +75,34 @@ class DamageTests(SynchronousTestCase):
         return Damage("older", "live log", {**self.everything.contents, LIVE: older[-1]})
 
     def test_live_log_from_before_it_was_sealed(self) -> None:
-        """It has the header of the sealed segment, which is no second name of it: refused, and nothing removed."""
+        """Its sealed segment is there, and says that it was: refused, and nothing removed."""
         damage = self._live_from_before_its_sealing()
         self.assertEqual(judge(damage, self.everything), "refused")
-        self.assertIn("second name", refused(damage.contents).reason)
+        self.assertIn("not before the live log", refused(damage.contents).reason)
 
-    def test_live_log_from_before_it_was_sealed_unchecked(self) -> None:
-        """The judge sees what happens without that check: commits are lost."""
-        self.patch(examination, "_first_difference", lambda one, other: None)
-        self.assertRaises(ThirdOutcome, judge, self._live_from_before_its_sealing(), self.everything)
+    def test_leftover_that_is_no_log_any_more(self) -> None:
+        """A power cut can bring back the name of a merged segment, emptied: no damage, the checkpoint covers it."""
+        for name, covered in ((f"{LIVE}.{1:016x}", True), (f"{LIVE}.{999:016x}", False)):
+            for left in (b"", b"garbage", self.log_alone.contents[LIVE][:5000].replace(b"first=", b"FIRST=")):
+                damage = Damage("leftover", name, {**self.everything.contents, name: left})
+                self.assertEqual(judge(damage, self.everything), "served" if covered else "refused")
+
+    def test_marks_of_a_sealed_segment(self) -> None:
+        """What they say the next file says better: both damaged is no loss."""
+        name = max(name for name in self.everything.contents if name.startswith(LIVE + "."))
+        data = self.everything.contents[name]
+        damaged = data[:BLOCK_BYTES] + bytes(2 * BLOCK_BYTES) + data[3 * BLOCK_BYTES :]
+        damage = Damage("marks", name, {**self.everything.contents, name: damaged})
+        self.assertEqual(judge(damage, self.everything), "served")
+
+    def test_sealing_that_a_crash_ended(self) -> None:
+        """The live log has its segment's name, and nothing else has its own: served; not so if it was sealed."""
+        for directory in (self.everything, self.log_alone):
+            contents = dict(directory.contents)
+            image = contents.pop(LIVE)
+            first = int(re.search(rb"first=([0-9a-f]{16})", image)[1], 16)  # type: ignore[index]
+            damage = Damage("sealing", "ended", {**contents, f"{LIVE}.{first:016x}": image})
+            self.assertEqual(judge(damage, directory), "served")
 
     def test_garbage_behind_a_sealed_segment(self) -> None:
         """Refused at start: every later compaction would have failed."""

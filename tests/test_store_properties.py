@@ -217,8 +217,8 @@ class DamageTests(SmallFilesTestCase):
             log.reserve(len(body))
             frame = encode_frame(sequence, sequence - 1, 0, body, SALT)
             log.write(log.claim(len(frame)), frame)
-        if durable:
-            log.write_mark(len(made) + 2, log.end)
+        while durable and log.note(len(made) + 2, log.end):
+            log.sync()
         log.close()
         return disk, states
 

@@ -115,6 +115,7 @@ class KVStoreService(MultiService):
         self._overlapped: OverlappedWriter | None = None
         self._preparing: IDelayedCall | None = None
         self._syncing: Deferred[None] | None = None
+        self._marked = False  # in the log, and not yet synced
         self._expiring_soon: IDelayedCall | None = None
         self._said = ""
         self._starting = False
@@ -298,8 +299,8 @@ class KVStoreService(MultiService):
         self._say_once(store.check_files())
         if self.settings.sync == "everysec":
             self._sync_in_background()
-        elif store.mark():
-            store.sync()
+        else:
+            store.mark_and_sync()
         store.table.scan_order.age()
         self.factory.drop_idle()
         if store.in_flight is None:
@@ -328,13 +329,13 @@ class KVStoreService(MultiService):
         """--sync everysec: a sync of a second's worth of writes takes long; a thread waits for it."""
         store = self.store
         sequence = store.settled_sequence()
-        if self._syncing is not None or sequence <= store.durable_sequence:
+        if self._syncing is not None or (sequence <= store.durable_sequence and not self._marked):
             return
 
         def synced(_: None) -> None:
             self._syncing = None
             store.note_durable(sequence)
-            store.mark()
+            self._marked = store.mark()
 
         def failed(failure: Failure) -> None:
             self.fail_stop(StorageFault(f"the sync of the log failed: {failure.getErrorMessage()}"))
@@ -391,8 +392,7 @@ class KVStoreService(MultiService):
             self.commit.commit_now(InLoopWriter(store, sync=True))
             store.sync()
             store.note_durable(store.settled_sequence())
-            if store.mark():
-                store.sync()
+            store.mark_and_sync()
 
     def stopService(self) -> Deferred[None]:
         """Stop in order: listening, compaction, the last commit, connections. Returns when all is said."""

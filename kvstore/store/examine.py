@@ -8,8 +8,8 @@ Files, and their life cycle:
 
 The state is the checkpoint, then the segments that begin after C in order of their numbers, then the live log,
 without a gap. Segments that begin at or before C are wholly in the checkpoint: leftovers of a crash before their
-removal. A segment that begins where the live log does is the live log under a second name: a crash in the middle of
-sealing.
+removal or in the middle of it, so that their content does not matter. When there is no live log, and no mark calls the
+last segment sealed, then that one is the live log: a crash in the middle of sealing.
 
 **The verdicts.** What stands where the next frame should be:
 
@@ -35,16 +35,17 @@ from typing import NamedTuple
 from kvstore.base.disk import Disk, File
 from kvstore.base.errors import DamagedStore
 from kvstore.base.frame import Frame, FrameReader, later_headers
-from kvstore.base.limits import MIB
 from kvstore.store import checkpoint, operations
 from kvstore.store.log import (
     FRAMES_AT,
     LogHeader,
     Mark,
+    Marks,
+    is_log,
     mark_offset,
-    promised_by_marks,
+    newest_mark,
     read_log_header,
-    read_mark,
+    read_marks,
 )
 
 LIVE = "table.txn"
@@ -61,9 +62,9 @@ class Tail(NamedTuple):
 class Examined(NamedTuple):
     """What the files hold. `sequence`: number of the last commit. `live`: None in a directory never used.
 
-    `durable`: the last commit that something says is on disk. `entries`: operations in the live log; `live_end`:
-    where its next frame goes. `segments`: sealed segments not in the checkpoint, in order. `leftovers`: files to be
-    removed.
+    `live_name`: the live log's file, another than LIVE after a crash in the middle of sealing. `durable`: the last
+    commit that something says is on disk. `entries`: operations in the live log; `live_end`: where its next frame goes.
+    `segments`: sealed segments not in the checkpoint, in order. `leftovers`: files to be removed.
     """
 
     values: dict[bytes, bytes]
@@ -72,8 +73,9 @@ class Examined(NamedTuple):
     durable: int
     time_us: int
     live: LogHeader | None
+    live_name: str
     live_end: int
-    live_mark: Mark | None
+    live_marks: Marks
     entries: int
     segments: list[str]
     leftovers: list[str]
@@ -139,53 +141,65 @@ def _examine(disk: Disk) -> Examined:
     checkpoint_bytes = _read_checkpoint(disk, replay) if checkpoint.NAME in names else 0
     covers = replay.sequence
     segments = segments_of(names)
-    if LIVE not in names:
+    live = LIVE if LIVE in names else _renamed_live_log(disk, segments, covers)
+    if live is None:
         if segments or checkpoint.NAME in names:
             raise DamagedStore(LIVE, 0, "the transaction log is missing", "")
-        return Examined({}, {}, 0, 0, 0, None, 0, None, 0, [], _temporaries(names), None, 0, 0)
-    file = disk.open_read(LIVE)
+        return Examined({}, {}, 0, 0, 0, None, LIVE, 0, (None, None), 0, [], _temporaries(names), None, 0, 0)
+    file = disk.open_read(live)
     try:
-        header = read_log_header(file, LIVE)
-        replay.belongs(header.store, LIVE)
+        header = read_log_header(file, live)
+        replay.belongs(header.store, live)
+        marks = read_marks(file, live, header)
+        _check_live(live, newest_mark(marks))
         needed = {name: first for name, first in segments.items() if covers < first < header.first}
-        leftovers = [name for name in segments if name not in needed]
-        _check_leftovers(disk, replay, leftovers, header, file)
+        leftovers = [name for name in segments if name not in needed and name != live]
+        for name in leftovers:
+            _check_leftover(disk, replay, name, segments[name], header.first)
         sizes = _read_segments(disk, replay, needed, header.first)
-        mark = read_mark(file, LIVE, header)
-        entries, end, tail = _read_live(file, replay, header, mark)
+        entries, end, tail = _read_live(file, replay, header, marks, live)
     finally:
         file.close()
     return Examined(
-        replay.values, replay.deadlines, replay.sequence, replay.durable, replay.time_us, header, end, mark, entries,
-        list(needed), leftovers + _temporaries(names), tail, checkpoint_bytes, sizes,
+        replay.values, replay.deadlines, replay.sequence, replay.durable, replay.time_us, header, live, end, marks,
+        entries, list(needed), leftovers + _temporaries(names), tail, checkpoint_bytes, sizes,
     )  # fmt: skip
 
 
-def _check_leftovers(disk: Disk, replay: _Replay, names: list[str], live: LogHeader, live_file: File) -> None:
-    """Refuse a segment that is neither in the checkpoint nor the live log's second name: it is not ours to remove.
+def _renamed_live_log(disk: Disk, segments: dict[str, int], covers: int) -> str | None:
+    """The segment that is the live log, when nothing has that name: the last one, if no mark says that it is sealed."""
+    name = next(reversed(segments), None)
+    if name is None or segments[name] <= covers:
+        return None
+    file = disk.open_read(name)
+    try:
+        return None if newest_mark(read_marks(file, name, read_log_header(file, name))).sealed else name
+    finally:
+        file.close()
 
-    A live log that was put back from before it was sealed has the segment's header, too, but not its content.
+
+def _check_live(name: str, mark: Mark) -> None:
+    if mark.sealed:
+        raise DamagedStore(name, mark_offset(mark), "this is a sealed segment; the live log after it is missing", "")
+
+
+def _check_leftover(disk: Disk, replay: _Replay, name: str, first: int, live_first: int) -> None:
+    """Refuse a segment that the checkpoint does not cover, or that is another log than its name says.
+
+    One that is covered and no log any more is no damage: a power cut can lose the removal of a name, and keep that the
+    file was emptied. What is another log was put there by mistake, and is not ours to remove.
     """
-    for name in names:
-        file = disk.open_read(name)
-        try:
+    if first > replay.sequence:
+        raise DamagedStore(name, 0, f"it begins with commit {first}, not before the live log ({live_first})", "")
+    file = disk.open_read(name)
+    try:
+        if is_log(file):
             header = read_log_header(file, name)
             replay.belongs(header.store, name)
-            if header.first > replay.sequence and header != live:
-                reason = f"it begins with commit {header.first}, after the live log ({live.first})"
-                raise DamagedStore(name, 0, reason, "")
-            if header.first > replay.sequence and (at := _first_difference(file, live_file)) is not None:
-                raise DamagedStore(name, at, f"it should be a second name of {LIVE}, but has other content", "")
-        finally:
-            file.close()
-
-
-def _first_difference(one: File, other: File) -> int | None:
-    """The offset of the first mebibyte in which two files differ, or None."""
-    for at in range(0, max(one.size(), other.size()), MIB):
-        if one.read_at(at, MIB) != other.read_at(at, MIB):
-            return at
-    return None
+            if header.first != first:
+                raise DamagedStore(name, 0, f"it begins with commit {header.first}, not as its name says", "")
+    finally:
+        file.close()
 
 
 def _temporaries(names: list[str]) -> list[str]:
@@ -261,20 +275,18 @@ def _replay_frames(file: File, replay: _Replay, header: LogHeader, name: str) ->
     return reader.stopped_at, reader.reason, entries
 
 
-def _read_live(file: File, replay: _Replay, header: LogHeader, mark: Mark) -> tuple[int, int, Tail | None]:
+def _read_live(file: File, replay: _Replay, header: LogHeader, marks: Marks, name: str) -> tuple[int, int, Tail | None]:
     """Read the live log and judge its end.
 
     Returns its number of operations, the end of its frames, and the torn tail.
     """
-    if mark.sealed:
-        raise DamagedStore(LIVE, mark_offset(mark), "this is a sealed segment; the live log after it is missing", "")
-    end, reason, entries = _replay_frames(file, replay, header, LIVE)
-    promised = max(replay.durable, promised_by_marks(file, header))
+    end, reason, entries = _replay_frames(file, replay, header, name)
+    promised = max(replay.durable, newest_mark(marks).sequence)
     if reason is not None:
         later = (found.durable for _, found in later_headers(file, end, header.salt))
         promised = max([promised, *later])
     if promised > replay.sequence:
         what = f"commits up to {promised} were on disk, but {replay.sequence + 1} cannot be read"
-        raise DamagedStore(LIVE, end, f"{what}: {reason or 'the frames end here'}", "")
+        raise DamagedStore(name, end, f"{what}: {reason or 'the frames end here'}", "")
     replay.durable = max(replay.durable, promised)
     return entries, end, None if reason is None else Tail(end, reason)

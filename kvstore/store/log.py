@@ -7,15 +7,17 @@ anything.
 
 A **mark** says that commits up to a number, and the file up to a byte, are known to be on disk. It is written about
 once a second, and proves that the newest frames were promised when no later frame can: without it a bit flipped in
-the last frame could not be told from a torn write. The two blocks are written in turns, so that a torn mark leaves
-the other.
+the last frame could not be told from a torn write. It is written twice: to the first block and, once it is on disk
+there, to the second. A torn mark leaves the other, and damage to one of them, whatever else it hits, leaves one that
+promises as much.
 
 The log holds effects (see `operations`) and knows no command. It knows nothing of replies, either: who may hear of a
 commit, and when, is decided above.
 
-Rejected: appending to a growing file (160 µs a sync instead of 105); a file of a fixed size used as a ring (a second
-way for a frame to be old); recycling old segments (the same, and a torn tail then ends in old frames instead of
-zeros).
+Rejected: two marks in turns, each newer than the other (a sync a second less; but damage to the newest and to the last
+frames together could not be told from a torn mark and a torn tail); appending to a growing file (160 µs a sync instead
+of 105); a file of a fixed size used as a ring (a second way for a frame to be old); recycling old segments (the same,
+and a torn tail then ends in old frames instead of zeros).
 """
 
 from __future__ import annotations
@@ -53,8 +55,8 @@ class LogHeader(NamedTuple):
 class Mark(NamedTuple):
     """Commits up to `sequence`, and the file up to byte `end`, are on disk.
 
-    The mark with the higher `number` is the newer. `sealed`: 1 in a log whose place a newer one has taken, else 0: so
-    that a sealed segment is never taken for the live log, should somebody give it that name.
+    The mark with the higher `number` is the newer; those with an even number stand in the first block. `sealed`: 1 in a
+    log whose place a newer one has taken, else 0: so that a sealed segment is never taken for the live log.
     """
 
     number: int
@@ -63,20 +65,24 @@ class Mark(NamedTuple):
     sealed: int = 0
 
 
+#: What the two blocks hold; None for one that is not valid, which a crash can make of one of them.
+Marks = tuple[Mark | None, Mark | None]
+
+
 class TransactionLog:
     """The live log, open for appending.
 
     `end`: byte offset where the next frame goes. `entries`: operations in the log so far, for the compaction policy.
     """
 
-    def __init__(self, file: File, name: str, header: LogHeader, end: int, entries: int, mark: Mark) -> None:
+    def __init__(self, file: File, name: str, header: LogHeader, end: int, entries: int, marks: Marks) -> None:
         self._file = file
         self.name = name
         self.header = header
         self.end = end
         self.entries = entries
         self.allocated = file.size()
-        self.mark = mark
+        self.marks = marks
 
     def room(self) -> int:
         """Bytes of operations that fit into the next frame without asking the file system for more."""
@@ -149,23 +155,34 @@ class TransactionLog:
         except OSError as error:
             raise StorageFault(f"cannot sync {self.name}: {error}") from error
 
-    def write_mark(self, sequence: int, end: int) -> None:
-        """Note that commits up to `sequence`, and the file up to byte `end`, are on disk. Raises StorageFault.
+    def note(self, sequence: int, end: int) -> bool:
+        """Note that commits up to `sequence`, and the file up to byte `end`, are on disk, in one of the two marks.
 
-        `sequence` must be past that of the mark before: see `promised_by_marks`. The note itself is on disk after the
-        next `sync`; until then it merely proves less.
+        Returns False if both say so already. Else the one that was written has to be on disk (see `sync`) before the
+        next is, or both could be torn. Raises StorageFault.
         """
-        self.mark = Mark(self.mark.number + 1, sequence, end)
-        self.write(mark_offset(self.mark), _encode_mark(self.mark, self.header))
+        first, second = self.marks
+        if first is not None and (second is None or second.number < first.number):
+            self._write_mark(first._replace(number=first.number + 1))
+        elif first is None or sequence > first.sequence:
+            self._write_mark(Mark(newest_mark(self.marks).number + 1, sequence, end))
+        else:
+            return False
+        return True
 
     def mark_sealed(self, sequence: int) -> None:
-        """Note that this log ends with commit `sequence` and a newer one has its place. Raises StorageFault.
+        """Note in both marks that this log ends with commit `sequence` and a newer one has its place.
 
-        Durability: the note is on disk when this returns.
+        All that was written must be on disk. Raises StorageFault. Durability: the note is on disk when this returns.
         """
-        self.mark = Mark(self.mark.number + 1, sequence, self.end, sealed=1)
-        self.write(mark_offset(self.mark), _encode_mark(self.mark, self.header))
-        self.sync()
+        for _ in self.marks:
+            self._write_mark(Mark(newest_mark(self.marks).number + 1, sequence, self.end, sealed=1))
+            self.sync()
+
+    def _write_mark(self, mark: Mark) -> None:
+        self.write(mark_offset(mark), _encode_mark(mark, self.header))
+        first, second = self.marks
+        self.marks = (first, mark) if mark.number % 2 else (mark, second)
 
     def check(self) -> None:
         """Raise StorageFault if the file was removed or cut short behind our back."""
@@ -184,15 +201,20 @@ class TransactionLog:
 def create_log(disk: Disk, name: str, header: LogHeader) -> TransactionLog:
     """A new log with no commits, under `name`. Durability: its content, not its name. Raises OSError."""
     file = disk.create(name)
-    mark = Mark(1, header.first - 1, FRAMES_AT)
+    marks = Mark(0, header.first - 1, FRAMES_AT), Mark(1, header.first - 1, FRAMES_AT)
     try:
-        blocks = [_encode_header(header), _encode_mark(mark._replace(number=0), header), _encode_mark(mark, header)]
+        blocks = [_encode_header(header), *(_encode_mark(mark, header) for mark in marks)]
         file.write_at(0, b"".join(blocks).ljust(ZERO_FILL_BYTES, b"\0"))
         file.sync()
     except OSError:
         file.close()
         raise
-    return TransactionLog(file, name, header, FRAMES_AT, 0, mark)
+    return TransactionLog(file, name, header, FRAMES_AT, 0, marks)
+
+
+def is_log(file: File) -> bool:
+    """Whether `file` begins as a log does, with a header that is sound. Raises OSError."""
+    return decode_block(file.read_at(0, BLOCK_BYTES), _KIND) is not None
 
 
 def read_log_header(file: File, name: str) -> LogHeader:
@@ -203,30 +225,24 @@ def read_log_header(file: File, name: str) -> LogHeader:
     return LogHeader(fields["store"], int(fields["salt"], 16), int(fields["first"], 16), int(fields["created"], 16))
 
 
-def read_mark(file: File, name: str, header: LogHeader) -> Mark:
-    """The newest valid mark of the log `file`. Raises DamagedStore if neither is valid: a crash can tear only one."""
+def read_marks(file: File, name: str, header: LogHeader) -> Marks:
+    """The marks of the log `file`. Raises DamagedStore if neither is valid: a crash can tear only one. OSError."""
     if file.size() < FRAMES_AT:
         raise DamagedStore(name, file.size(), "the file ends before the log's first frame", "")
-    marks = _valid_marks(file, header)
-    if not marks:
+    marks = _read_mark(file, BLOCK_BYTES, header), _read_mark(file, 2 * BLOCK_BYTES, header)
+    if marks == (None, None):
         raise DamagedStore(name, BLOCK_BYTES, "both marks of the log are invalid", "")
-    return max(marks)
+    return marks
 
 
-def promised_by_marks(file: File, header: LogHeader) -> int:
-    """The commit up to which the marks of `file`, one of which must be valid, say that all is on disk. Raises OSError.
-
-    An invalid mark beside a valid one was newer, and each mark tells of at least one commit more than the one before.
-    Without this, damage that runs from the newest mark into the first frames could pass for an empty log.
-    """
-    marks = _valid_marks(file, header)
-    return max(mark.sequence for mark in marks) + (len(marks) == 1)
+def newest_mark(marks: Marks) -> Mark:
+    """The valid one with the higher number."""
+    return max(mark for mark in marks if mark is not None)
 
 
-def _valid_marks(file: File, header: LogHeader) -> list[Mark]:
-    blocks = (file.read_at(offset, BLOCK_BYTES) for offset in (BLOCK_BYTES, 2 * BLOCK_BYTES))
-    found = [fields for block in blocks if (fields := decode_block(block, _MARK, header.salt)) is not None]
-    return [Mark(*(int(fields.get(field, "0"), 16) for field in Mark._fields)) for fields in found]
+def _read_mark(file: File, offset: int, header: LogHeader) -> Mark | None:
+    fields = decode_block(file.read_at(offset, BLOCK_BYTES), _MARK, header.salt)
+    return None if fields is None else Mark(*(int(fields.get(field, "0"), 16) for field in Mark._fields))
 
 
 def mark_offset(mark: Mark) -> int:

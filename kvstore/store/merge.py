@@ -21,9 +21,9 @@ As a program (see `command`): `python -P -m kvstore.store.merge [--keep-log=DIR]
 (with the option it copies the segments to an archive, see there, when the merge is done). A DIR is `NUMBER:PATH`, the
 number of a descriptor that it inherits and what to call it: by its path it could find another directory than the
 server has open. It prints one JSON line, then waits for the end of its standard input: it keeps the old files open
-until the server has removed their names, so that the freeing of their blocks does not fall to the server. It frees them
-piece by piece: freed at once, hundreds of megabytes hold up the file system's journal, and with it the server's next
-sync, for 15 ms and more.
+until the server has removed their names, so that the freeing of their blocks does not fall to the server. It syncs the
+directory, so that no power cut brings a name back, and frees them piece by piece: freed at once, hundreds of megabytes
+hold up the file system's journal, and with it the server's next sync, for 15 ms and more.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 from zlib import crc32
@@ -368,8 +368,8 @@ def main(arguments: list[str]) -> int:
             report = {"error": str(error)}  # type: ignore[dict-item]
         print(json.dumps(report), flush=True)
         sys.stdin.buffer.read()
-        for file in old:
-            _free(file)
+        for _ in free(disk, old):
+            time.sleep(_FREEING_PAUSE_S)
     return 1 if "error" in report else 0
 
 
@@ -378,11 +378,18 @@ def _pass_bytes() -> int:
     return min(max(_PASS_BYTES, memory_bytes // _PASSES_IN_MEMORY), _LARGEST_PASS_BYTES)
 
 
-def _free(file: File) -> None:
-    """Give back the blocks of a file that has no name any more, a piece at a time. Any other file is left as it is."""
-    while not file.is_linked() and (size := file.size()):
-        file.truncate(max(0, size - _FREED_AT_ONCE_BYTES))
-        time.sleep(_FREEING_PAUSE_S)
+def free(disk: Disk, files: Sequence[File]) -> Iterator[None]:
+    """Give back the blocks of those of the files that have no name any more, piece by piece; yields after each.
+
+    The others are left as they are. The directory is synced first: else a power cut could bring a name back, and with
+    it what is left of the file. Raises OSError.
+    """
+    nameless = [file for file in files if not file.is_linked()]
+    disk.sync_directory()
+    for file in nameless:
+        while size := file.size():
+            file.truncate(max(0, size - _FREED_AT_ONCE_BYTES))
+            yield
 
 
 if __name__ == "__main__":

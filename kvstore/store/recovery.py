@@ -3,25 +3,39 @@
 What is read, and the verdicts on it, is told in `examine`; what is damaged is refused there. What is left to mend, in
 this order, so that a crash in the middle of it leaves nothing worse:
 
-1. Leftovers (temporary files, segments that the checkpoint covers) are removed, once the directory is synced.
+1. Leftovers (temporary files, segments that the checkpoint covers) are removed, once the directory is synced. A live
+   log that has its segment's name (a crash in the middle of sealing) gets its own back; a sealed segment that was not
+   marked so (a crash at its end) is.
 2. A torn tail is copied aside (`table.txn.torn-NNN`, with a number behind it if there is another copy), then cut off.
-3. The newest frames are written once more, synced, and noted in a mark: then everything recovered is promised.
+3. The newest frames are written once more, synced, and noted in both marks: then everything recovered is promised.
 4. In a directory never used, or left in the middle of its first start: the first log, the first checkpoint.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from itertools import chain, count
 from typing import NamedTuple
 
 from kvstore.base.disk import Disk, File, replace_with
+from kvstore.base.errors import DamagedStore
 from kvstore.base.frame import BLOCK_BYTES
 from kvstore.base.limits import MIB
 from kvstore.store import checkpoint
 from kvstore.store.examine import LIVE, Examined, Tail, examine
-from kvstore.store.log import NO_ROOM, LogHeader, Mark, TransactionLog, create_log, mark_offset
+from kvstore.store.log import (
+    NO_ROOM,
+    LogHeader,
+    Mark,
+    TransactionLog,
+    create_log,
+    mark_offset,
+    newest_mark,
+    read_log_header,
+    read_marks,
+)
 
 
 class Recovered(NamedTuple):
@@ -48,21 +62,50 @@ def recover(disk: Disk, now_us: Callable[[], int], random_bytes: Callable[[int],
         disk.remove(name)
     if found.live is None:
         return Recovered(found, _first_log(disk, now_us(), random_bytes), None)
+    _finish_sealing(disk, found)
     file = disk.open(LIVE)
     copy = None
     if found.tail is not None:
         copy = _cut(disk, file, found.tail, found.sequence + 1)
-    assert found.live_mark is not None
-    log = TransactionLog(file, LIVE, found.live, found.live_end, found.entries, found.live_mark)
-    _write_again(file, found.live_mark, found.live_end)
+    log = TransactionLog(file, LIVE, found.live, found.live_end, found.entries, found.live_marks)
+    _write_again(file, newest_mark(found.live_marks), found.live_end)
     log.sync()  # commits that were written, not synced, by a server that was killed
-    if found.sequence > found.live_mark.sequence:
-        log.write_mark(found.sequence, log.end)
+    while log.note(found.sequence, log.end):
         log.sync()
     disk.sync_directory()
     if found.live.first == 1 and not found.checkpoint_bytes:  # killed in the middle of the first start
         _first_checkpoint_if_there_is_room(disk, found.live, now_us(), random_bytes)
     return Recovered(found, log, copy)
+
+
+def _finish_sealing(disk: Disk, found: Examined) -> None:
+    """What a crash in the middle of sealing left undone: see `Store._switch_logs`.
+
+    The directory is synced before either step: what the killed server renamed might not be on disk yet.
+    """
+    assert found.live is not None
+    if found.live_name != LIVE:
+        disk.sync_directory()
+        disk.rename(found.live_name, LIVE)
+    for name in found.segments[-1:]:
+        file = disk.open(name)
+        try:
+            with contextlib.suppress(DamagedStore):  # no mark is valid: then nothing takes it for the live log
+                _mark_sealed(disk, file, name, found.live.first - 1)
+        finally:
+            file.close()
+
+
+def _mark_sealed(disk: Disk, file: File, name: str, sequence: int) -> None:
+    header = read_log_header(file, name)
+    marks = read_marks(file, name, header)
+    newest = newest_mark(marks)
+    if not all(mark is not None and mark.sealed for mark in marks):
+        disk.sync_directory()
+        _write_again(file, newest, newest.end)
+        log = TransactionLog(file, name, header, newest.end, 0, marks)
+        log.sync()
+        log.mark_sealed(sequence)
 
 
 def _write_again(file: File, mark: Mark, end: int) -> None:
@@ -71,9 +114,8 @@ def _write_again(file: File, mark: Mark, end: int) -> None:
     If that server stopped because a sync failed, the system still shows these bytes but believes that they are on disk
     (Linux marks such pages clean): a sync alone would return at once and save nothing.
     """
-    first_mark = mark.number == 1  # synced before the log had its name; tearing it now would say that a commit is lost
     at_mark = mark_offset(mark)
-    for start, stop in ((at_mark, at_mark if first_mark else at_mark + BLOCK_BYTES), (mark.end, end)):
+    for start, stop in ((at_mark, at_mark + BLOCK_BYTES), (mark.end, end)):
         for at in range(start, stop, MIB):
             file.write_at(at, file.read_at(at, min(MIB, stop - at)))
 

@@ -13,6 +13,7 @@ States: recovered -> serving -> failed. After any StorageFault the store is fail
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -213,20 +214,23 @@ class Store:
     # Looking after the log
 
     def mark(self) -> bool:
-        """Note in the log what is on disk, if that is more than was noted; returns whether it was. Raises StorageFault.
+        """Note in the log what is on disk, if that is more than was noted; returns whether anything was written.
 
-        To be called about once a second while no commit is in flight, followed by `sync`.
+        To be called about once a second while no commit is in flight; what it writes must be on disk before it is
+        called again. Raises StorageFault.
         """
         self._must_work()
-        if self.in_flight is not None or self.durable_sequence <= self.log.mark.sequence:
-            return False
-        if self.durable_sequence != self.written_sequence():
+        if self.in_flight is not None or self.durable_sequence != self.written_sequence():
             return False
         try:
-            self.log.write_mark(self.durable_sequence, self.log.end)
+            return self.log.note(self.durable_sequence, self.log.end)
         except StorageFault as fault:
             raise self._fail(fault) from fault
-        return True
+
+    def mark_and_sync(self) -> None:
+        """The same, twice, so that both marks say it, on disk when this returns. Raises StorageFault."""
+        while self.mark():
+            self.sync()
 
     def check_files(self) -> str:
         """Raise StorageFault if the directory or the log is not what it was: moved, removed, truncated behind our back.
@@ -281,24 +285,21 @@ class Store:
         return self._job
 
     def _switch_logs(self, covers: int) -> None:
-        """Give the live log its sealed name, then put a fresh log in its place. See `examine` for a crash in between.
+        """Rename the live log to its sealed name, then a fresh log to the live one's, and only then mark it sealed.
 
-        The directory is synced between the two steps: else a power cut could keep the second and lose the first, and
-        with it the only name of the sealed segment.
+        A crash in between leaves no live log, but a segment that is not marked: that one is it, see `examine`. The
+        directory is synced between the steps: else a power cut could keep the second and lose the first, and with it
+        the only name of the sealed segment. No step needs a second name of a file: FAT and others have none.
         """
         old = self.log
         self.sync()
         sealed = segment_name(old.header.first)
-        header = new_log_header(old.header.store, covers + 1, self.now_us(), self._random_bytes)
-        new = create_log(self._disk, LIVE + ".tmp", header)
+        if sealed in self._disk.names():
+            raise FileExistsError(errno.EEXIST, "File exists", self._disk.describe(sealed))
         pending = self.table.pending
+        new, room = self._fresh_log(old.header.store, covers + 1, pending.size_bytes)
         try:
-            room = new.reserve(pending.size_bytes)
-        except (StorageFull, StorageFault):
-            new.close()
-            raise
-        try:
-            self._disk.link(LIVE, sealed)
+            self._disk.rename(LIVE, sealed)
             self._disk.sync_directory()
             self._disk.rename(LIVE + ".tmp", LIVE)
             self._disk.sync_directory()
@@ -313,10 +314,29 @@ class Store:
         self.log = new
         pending.room = room
 
+    def _fresh_log(self, store: str, first: int, size_bytes: int) -> tuple[TransactionLog, int]:
+        """A log to take the live one's place, under a temporary name, and its room, which is `size_bytes` at least.
+
+        Raises StorageFull, StorageFault or OSError; then it is not there.
+        """
+        name = LIVE + ".tmp"
+        try:
+            log = create_log(self._disk, name, new_log_header(store, first, self.now_us(), self._random_bytes))
+            try:
+                return log, log.reserve(size_bytes)
+            except (StorageFull, StorageFault):
+                log.close()
+                raise
+        except (StorageFull, StorageFault, OSError):
+            with contextlib.suppress(OSError):  # garbage that the next start removes
+                self._disk.remove(name)
+            raise
+
     def finish_compaction(self, size_bytes: int) -> None:
         """The merge wrote its file, `size_bytes` long: put it in place and remove what it replaces.
 
-        Raises StorageFault.
+        Raises StorageFault. Durability: the new checkpoint is on disk when this returns; whether the old files are gone
+        is known when the directory was synced once more, and before that nobody may touch them (see `merge`).
         """
         self._must_work()
         assert self._job is not None
