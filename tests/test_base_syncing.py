@@ -98,17 +98,37 @@ class KernelSyncerTests(SyncerTests, SynchronousTestCase):
         with self.assertRaises(OSError) as raised:
             KernelSyncer()
         self.assertEqual(raised.exception.errno, errno.EMFILE)
-        best = best_syncer()
-        self.addCleanup(best.close)
-        self.assertIsInstance(best, ThreadSyncer)
+        self.check_falls_back("planted by a test")
         context = self.syncer._context
         self.addCleanup(setattr, self.syncer, "_context", context)
-        for error in (OverflowError("planted by a test"), SystemError(errno.ENOMEM, "the same"), ValueError("bad")):
+        for error in (
+            OverflowError("planted by a test"), SystemError(errno.ENOMEM, "the same"), ValueError("bad"), MemoryError(),
+            RuntimeError("self->ctx is NULL"),
+        ):  # fmt: skip
             self.syncer._context = mock.Mock(submit=Refusing(error), process_events=Refusing(error))
             self.assertRaises(OSError, self.syncer.begin, self.file)
             self.assertRaises(OSError, self.syncer.finish)
         self.syncer._context = context
         self.test_one_after_the_other()
+
+    def check_falls_back(self, reason: str) -> None:
+        """A thread is taken now, and told why."""
+        best, missing = best_syncer()
+        self.addCleanup(best.close)
+        self.assertIsInstance(best, ThreadSyncer)
+        self.assertIn(reason, missing)
+
+    def test_not_trusted_unproved(self) -> None:
+        """What can be set up, and then does not sync, does not tell the end of it or fails, is not taken."""
+        file = mock.Mock(side_effect=lambda name, flags: os.pipe()[1])  # a pipe cannot be synced
+        with mock.patch("os.memfd_create", file):
+            self.check_falls_back("")
+        with mock.patch.object(KernelSyncer, "finish", lambda syncer: False):
+            self.check_falls_back("has not told its end")
+        with mock.patch.object(KernelSyncer, "finish", Refusing(OSError(errno.EPERM, "planted by a test"))):
+            self.check_falls_back("planted by a test")
+        with mock.patch.object(KernelSyncer, "begin", Refusing(RuntimeError("nobody thought of that"))):
+            self.check_falls_back("nobody thought of that")
 
     def test_a_failed_sync(self) -> None:
         """The kernel's word for it is raised, under its own number."""
@@ -139,17 +159,31 @@ class ThreadSyncerTests(SyncerTests, SynchronousTestCase):
         self.syncer.begin(self.file)
         self.assertTrue(self.wait())
 
+    def test_whatever_goes_wrong_is_told(self) -> None:
+        """The thread does not end silently with an error that is no OSError: whoever waits for it waits for ever."""
+        broken = mock.Mock(sync=Refusing(ValueError("nobody thought of that")))
+        self.syncer.begin(broken)
+        self.assertRaises(ValueError, self.wait)
+        self.syncer.begin(self.file)
+        self.assertTrue(self.wait())
+
+    def test_no_thread_can_be_started(self) -> None:
+        """That is an OSError, as it is for any other thing that the system has no more of; no descriptor is lost."""
+        before = os.listdir("/proc/self/fd")
+        with mock.patch("threading.Thread.start", Refusing(RuntimeError("can't start new thread"))):
+            self.assertEqual(self.assertRaises(OSError, ThreadSyncer).errno, errno.EAGAIN)
+        self.assertEqual(os.listdir("/proc/self/fd"), before)
+
 
 class BestSyncerTests(SynchronousTestCase):
     """Which one the server takes."""
 
     def test_without_aio(self) -> None:
-        """A thread."""
-
-        def refuse() -> None:
-            raise OSError(errno.ENOSYS, "planted by a test")
-
-        self.patch(syncing, "KernelSyncer", refuse)
-        syncer = best_syncer()
-        self.addCleanup(syncer.close)
-        self.assertIsInstance(syncer, ThreadSyncer)
+        """A thread, whatever it is that keeps the other from working; and what that is."""
+        for error in (OSError(errno.ENOSYS, "a"), ImportError("b"), AttributeError("c"), MemoryError()):
+            self.patch(syncing, "KernelSyncer", Refusing(error))
+            syncer, missing = best_syncer()
+            self.addCleanup(syncer.close)
+            self.assertIsInstance(syncer, ThreadSyncer)
+            self.assertIn(missing, (str(error), repr(error)))
+            self.assertTrue(missing)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from typing import Any
 
+from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactor
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.disk import File
@@ -57,6 +60,10 @@ class FakeWaiter:
         """See `Waiter`."""
         self._told.append((self._name, sequence))
         self.when_told()
+
+
+class BrokenByTest(Exception):
+    """What nobody expects."""
 
 
 class GroupCommitTestCase(SynchronousTestCase):
@@ -509,6 +516,98 @@ class OverlappedWriterTests(GroupCommitTestCase):
         """The reactor watches it no more."""
         self.writer.close()
         self.assertEqual(self.reactor.getReaders(), [])
+
+
+class UnexpectedTests(GroupCommitTestCase):
+    """Whatever goes wrong while a commit is under way, nobody is left to wait for ever: it is a fault, told once."""
+
+    def setUp(self) -> None:
+        """A sync that goes on while the loop does, if it is to."""
+        super().setUp()
+        self.syncer = FakeSyncer()
+        self.overlapped = writers.OverlappedWriter(self.store, MemoryReactor(), self.syncer)
+
+    def begin(self, writer: writers.Writer) -> GroupCommit:
+        """A change, and a waiter for it, are on their way."""
+        group = self.make(writer)
+        group.waiters.append(FakeWaiter("a", self.told))
+        self.change(b"k")
+        group.commit_now()
+        return group
+
+    def check(self, group: GroupCommit, error: type[Exception] = BrokenByTest) -> None:
+        """The fault names what was unexpected, whose traceback is in the log; nothing more is begun or told."""
+        self.assertEqual(len(self.flushLoggedErrors(error)), 1)
+        (fault,) = self.faults
+        self.assertEqual(str(fault), "unexpected BrokenByTest('planted by a test')")
+        self.assertIs(self.store.failed, fault)
+        group.commit_now()
+        self.assertEqual((self.told, len(self.faults)), ([], 1))
+        self.assertRaises(StorageFault, self.store.close_commit)
+        self.successResultOf(group.when_idle())
+
+    def broken(self, *arguments: object, **keywords: object) -> Any:
+        """What nobody expects."""
+        raise BrokenByTest("planted by a test")
+
+    def test_closing(self) -> None:
+        """Before the commit is one."""
+        self.patch(self.store, "close_commit", self.broken)
+        group = self.begin(InLoopWriter(self.store, sync=True))
+        self.patch(self.store, "close_commit", lambda: Store.close_commit(self.store))
+        self.check(group)
+
+    def test_in_the_loop(self) -> None:
+        """Writing, and syncing."""
+        for call in ("write", "sync"):
+            self.setUp()
+            self.patch(self.store.log, call, self.broken)
+            self.check(self.begin(InLoopWriter(self.store, sync=True)))
+
+    def test_overlapped(self) -> None:
+        """Writing, beginning to sync, and hearing of the end."""
+        self.patch(self.store.log, "write", self.broken)
+        self.check(self.begin(self.overlapped))
+        self.setUp()
+        self.patch(self.syncer, "begin", self.broken)
+        self.check(self.begin(self.overlapped))
+        self.setUp()
+        self.patch(self.syncer, "finish", self.broken)
+        group = self.begin(self.overlapped)
+        self.assertEqual(self.faults, [])
+        self.overlapped.doRead()
+        self.check(group)
+
+    def test_choosing_the_writer(self) -> None:
+        """The other cannot be made, for a reason that nobody thought of; the commit was closed by then."""
+        writer = writers.AdaptiveWriter(
+            InLoopWriter(self.store, sync=True), self.broken, iter(range(0, 1 << 40, 1 << 33)).__next__, bool, int
+        )
+        self.check(self.begin(writer))
+
+    def test_telling(self) -> None:
+        """One of those who wait for it: the others would never hear of it."""
+        group = self.make(self.overlapped)
+        broken = FakeWaiter("broken", [])
+        broken.when_told = self.broken
+        group.waiters += [broken, FakeWaiter("a", self.told)]
+        self.change(b"k")
+        group.commit_now()
+        self.syncer.done = True
+        self.overlapped.doRead()
+        self.check(group)
+
+    def test_nobody_watches(self) -> None:
+        """The reactor has dropped the syncer: a sync under way is lost; if none is, the loop waits from then on."""
+        reason = Failure(ConnectionLost("planted by a test"))
+        self.begin(self.overlapped)
+        self.overlapped.connectionLost(reason)
+        self.assertRegex(str(self.faults[0]), "its end will not be heard of")
+        self.assertIsNotNone(self.store.failed)
+        self.setUp()
+        self.overlapped.connectionLost(reason)
+        self.begin(self.overlapped)
+        self.assertEqual((self.told, self.faults, self.syncer.begun), ([("a", 1)], [], 0))
 
 
 class WantingMoreTests(GroupCommitTestCase):

@@ -16,7 +16,7 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.disk import RealDisk
-from kvstore.base.errors import DirectoryInUse
+from kvstore.base.errors import DirectoryInUse, StorageFault
 from kvstore.edge import service
 from kvstore.edge.protocol import KVStoreProtocol
 from kvstore.edge.service import KVStoreService, StartEnded, make_tree
@@ -375,6 +375,32 @@ class FailStopTests(ServiceTestCase):
 
         self.patch(tree.store.log._file, "sync", failing)
         self.reactor.advance(1)
+        self.assertEqual(self.exits, [1])
+
+    def test_no_thread_can_be_started(self) -> None:
+        """Under --sync everysec the loop waits for the sync, then."""
+
+        def refused(sync: Any) -> Any:
+            raise RuntimeError("can't start new thread")
+
+        self.patch(service, "deferToThread", refused)
+        tree = self.start(sync="everysec")
+        protocol, _ = self.connect(tree)
+        protocol.dataReceived(b"SET a 1\r\n")
+        self.reactor.advance(0)
+        self.reactor.advance(1)
+        self.assertEqual((tree.store.durable_sequence, tree.store.log.mark.sequence, self.exits), (1, 1, []))
+
+    def broken(self) -> None:
+        """What nobody expects."""
+        raise AttributeError("planted by a test")
+
+    def test_nothing_holds_up_the_exit(self) -> None:
+        """Nor a connection that cannot be broken off."""
+        tree = self.start()
+        _, transport = self.connect(tree)
+        self.patch(transport, "abortConnection", self.broken)
+        self.assertRaises(AttributeError, tree.fail_stop, StorageFault("planted by a test"))
         self.assertEqual(self.exits, [1])
 
 

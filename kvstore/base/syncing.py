@@ -9,6 +9,10 @@ promised when `finish` has returned True is what `File.sync` promises of everyth
 - `ThreadSyncer`: a thread waits in `fdatasync`. It works everywhere, and costs two changes of the interpreter's lock:
   little beside the sync of a slow disk, more than a sync of 100 µs is worth.
 
+Linux AIO is missing, forbidden (a container's seccomp filter), used up (fs.aio-max-nr) or half there in more ways than
+a list could name. So a `KernelSyncer` syncs something once before it is trusted with a commit, and `best_syncer` takes
+the thread for whatever goes wrong with that.
+
 Rejected: io_uring (the kernel does a fsync in a worker just the same, and many systems forbid it); AIO writes past the
 page cache (O_DIRECT: 5 to 20 % off the sync, for buffers aligned by hand and a last block that is written again).
 """
@@ -16,12 +20,17 @@ page cache (O_DIRECT: 5 to 20 % off the sync, for buffers aligned by hand and a 
 from __future__ import annotations
 
 import contextlib
+import errno
+import importlib
 import os
+import select
 import threading
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from kvstore.base.disk import File
+from kvstore.base.disk import File, RealFile
+
+_PROOF_MS = 1000
 
 
 class Syncer(Protocol):
@@ -47,13 +56,25 @@ class KernelSyncer:
     """See the module. Raises OSError, ImportError if this system has no such thing."""
 
     def __init__(self) -> None:
-        from caio import linux_aio
-
+        linux_aio = importlib.import_module("caio.linux_aio")  # says why it cannot be had; `from caio` gives None
         self._new_operation = linux_aio.Operation.fdsync
         with _as_os_errors():
             self._context: Any = linux_aio.Context(1)
         self._ended: list[int] = []
         self._operation: Any = None
+        self._prove()
+
+    def _prove(self) -> None:
+        """Sync a file in memory, from begin to end."""
+        file = RealFile(os.memfd_create("kvstore-sync", os.MFD_CLOEXEC))
+        try:
+            self.begin(file)
+            bell = select.poll()
+            bell.register(self.fileno(), select.POLLIN)
+            if not (bell.poll(_PROOF_MS) and self.finish()):
+                raise OSError(errno.ETIMEDOUT, "the kernel took a request to sync, and has not told its end")
+        finally:
+            file.close()
 
     def fileno(self) -> int:
         """See `Syncer`."""
@@ -92,23 +113,29 @@ class KernelSyncer:
 
 @contextlib.contextmanager
 def _as_os_errors() -> Iterator[None]:
-    """Errors of io_setup, io_submit (OverflowError: EAGAIN) and io_getevents, as that library raises them."""
+    """Errors of io_setup, io_submit and io_getevents, as that library raises them: SystemError, OverflowError, ..."""
     try:
         yield
-    except (SystemError, ValueError, OverflowError) as error:
+    except OSError:
+        raise
+    except Exception as error:
         raise OSError(*error.args) from error
 
 
 class ThreadSyncer:
-    """See the module. The thread is a daemon: it keeps no process alive."""
+    """See the module. The thread is a daemon: it keeps no process alive. Raises OSError if there can be none."""
 
     def __init__(self) -> None:
         self._readable, self._writable = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._file: File | None = None
-        self._error: OSError | None = None
+        self._error: Exception | None = None
         self._wake = threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, name="kvstore-sync", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._close_pipe()
+            raise OSError(errno.EAGAIN, str(error)) from error
 
     def fileno(self) -> int:
         """See `Syncer`."""
@@ -128,7 +155,7 @@ class ThreadSyncer:
                 return
             try:
                 file.sync()
-            except OSError as error:
+            except Exception as error:  # whatever it is: who waits for the bell must hear of it
                 self._error = error
             os.write(self._writable, b"\0")
 
@@ -147,13 +174,19 @@ class ThreadSyncer:
         self._file = None
         self._wake.release()
         self._thread.join()
+        self._close_pipe()
+
+    def _close_pipe(self) -> None:
         os.close(self._readable)
         os.close(self._writable)
 
 
-def best_syncer() -> Syncer:
-    """The kernel's if this system has it, else a thread."""
+def best_syncer() -> tuple[Syncer, str]:
+    """The kernel's if it works here, else a thread; and what is wrong with the kernel's, "" if nothing is.
+
+    Raises OSError if there can be neither.
+    """
     try:
-        return KernelSyncer()
-    except (ImportError, OSError):
-        return ThreadSyncer()
+        return KernelSyncer(), ""
+    except Exception as error:  # whatever it is, a thread does without
+        return ThreadSyncer(), str(error) or repr(error)

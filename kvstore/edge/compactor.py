@@ -170,11 +170,13 @@ class Compactor:
         except (StorageFull, OSError) as error:
             self._note(f"the log could not be sealed: {error}", self._store.postpone_compaction())
             return
+        except Exception as error:  # half-way, for whatever reason: no more commits to this log
+            raise self._store.fail(error) from error
         self.last_seal_seconds = time.monotonic() - self._begun
         self._complaint = ""
         try:
             self._child = self._start(job, self._said, self._ended)
-        except OSError as error:
+        except Exception as error:
             self._abandon(f"the compaction process could not be started: {error}")
 
     def _said(self, line: str) -> None:
@@ -183,22 +185,22 @@ class Compactor:
             return
         try:
             report = json.loads(line)
-            error = report.get("error")
+            error, size_bytes = report.get("error"), report.get("bytes", 0)
         except (ValueError, AttributeError):
             self._complaint = line
             return
         try:
             if error is None:
                 finishing = time.monotonic()
-                self._store.finish_compaction(report["bytes"])
+                self._store.finish_compaction(size_bytes)
                 self.last_finish_seconds = time.monotonic() - finishing
                 self.last_error = ""
                 self.last_seconds = time.monotonic() - self._begun
                 self.last_finished_ms = time.time_ns() // 1_000_000
             else:
                 self._abandon(error)
-        except StorageFault as fault:
-            self._fault(fault)
+        except Exception as error:  # a checkpoint half in place is as bad, whatever the reason
+            self._fault(self._store.fail(error))
         if self._child is not None:
             self._child.release()
 

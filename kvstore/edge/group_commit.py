@@ -6,6 +6,11 @@ loop may go on, and the next commit grows. One commit is in flight at a time.
 
 The writer is the seam: who writes and syncs, and whether the loop waits for it. See `writers`.
 
+Whatever goes wrong between the closing of a commit and the telling of those who wait for it is a StorageFault: not only
+what the disk refuses, but anything that nobody thought of. The commit can be on disk or not, and nothing would ever
+settle it: every later write would wait for ever, in a server that looks alive. So the process ends, and start is
+recovery. This module alone decides that; a writer just raises.
+
 `--sync`: `always` settles a commit when it is synced; `everysec` and `no` when it is written. Under `everysec` a
 thread syncs once a second (the only thread there is; the loop must not wait for a sync of a second's worth of
 writes).
@@ -14,16 +19,20 @@ writes).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter_ns
 from typing import Protocol
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
 
 from kvstore.base.errors import StorageFault
 from kvstore.edge.settings import SyncPolicy
 from kvstore.edge.turn import Turn
 from kvstore.edge.writers import Writer
 from kvstore.store.store import Commit, Store
+
+_log = Logger()
 
 #: With fewer write requests than this in the open commit the loop looks once more for sockets that are ready, before it
 #: executes and syncs: while the disk would be busy, the clients that have just been answered are about to send. The
@@ -97,11 +106,13 @@ class GroupCommit:
         store = self._store
         if store.failed is not None or store.in_flight is not None:
             return
-        commit = store.close_commit()
-        if commit is None:
-            return
-        self._begun_ns = perf_counter_ns()
-        (writer or self._writer).begin(commit, lambda fault: self._done(commit, fault))
+        try:
+            commit = store.close_commit()
+            if commit is not None:
+                self._begun_ns = perf_counter_ns()
+                (writer or self._writer).begin(commit, partial(self._done, commit))
+        except Exception as error:
+            self._failed(error)
 
     @property
     def everyone_waits(self) -> bool:
@@ -137,10 +148,21 @@ class GroupCommit:
         self._idle.append(waiting)
         return waiting
 
-    def _done(self, commit: Commit, fault: StorageFault | None) -> None:
-        if fault is not None:
-            self._fault(fault)
-            return
+    def _done(self, commit: Commit, error: Exception | None) -> None:
+        try:
+            if error is not None:
+                raise error
+            self._settle(commit)
+        except Exception as error:
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        """See the module. Called inside the `except` of it."""
+        if not isinstance(error, StorageFault):
+            _log.failure("bug while a commit was under way")
+        self._fault(self._store.fail(error))
+
+    def _settle(self, commit: Commit) -> None:
         self._count(commit)
         self._store.settle(commit, durable=self._durable)
         waiters, self.waiters = self.waiters, []

@@ -64,8 +64,10 @@ _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
 def _exit_at_once(status: int) -> None:
-    sys.stdout.flush()
-    os._exit(status)
+    try:
+        sys.stdout.flush()
+    finally:
+        os._exit(status)
 
 
 class StartEnded(SystemExit, Exception):
@@ -141,7 +143,10 @@ class KVStoreService(MultiService):
                     "" if open_ == self._open_store and isinstance(error, KVStoreError) else f"--{option} {path!r}: "
                 )
                 raise refuse_start(f"{where}{error}") from None
-        self._assemble()
+        try:
+            self._assemble()
+        except OSError as error:  # such as too few files for the syncs that overlap the loop
+            raise refuse_start(str(error)) from None
         self._recovered()
         super().startService()
         self._starting = True
@@ -232,7 +237,14 @@ class KVStoreService(MultiService):
         return writer
 
     def _make_overlapped(self) -> OverlappedWriter:
-        self._overlapped = OverlappedWriter(self.store, self._reactor, best_syncer())
+        syncer, missing = best_syncer()
+        try:
+            self._overlapped = OverlappedWriter(self.store, self._reactor, syncer)
+        except BaseException:
+            syncer.close()
+            raise
+        how = f"a thread, as Linux AIO does not work here ({missing})" if missing else "Linux AIO"
+        _log.info("syncs can overlap the loop, by {how}", how=how)
         return self._overlapped
 
     def _start_merge(self, job: MergeJob, said: Callable[[str], None], ended: Callable[[str], None]) -> MergeProcess:
@@ -340,7 +352,12 @@ class KVStoreService(MultiService):
         def failed(failure: Failure) -> None:
             self.fail_stop(StorageFault(f"the sync of the log failed: {failure.getErrorMessage()}"))
 
-        self._syncing = deferToThread(store.log.sync)
+        try:
+            self._syncing = deferToThread(store.log.sync)
+        except RuntimeError:  # no thread can be started just now: the loop waits
+            store.sync()
+            synced(None)
+            return
         self._syncing.addCallback(synced)
         self._syncing.addErrback(failed)
 
@@ -356,10 +373,12 @@ class KVStoreService(MultiService):
     def fail_stop(self, fault: StorageFault) -> None:
         """The disk failed under the log: nothing more is acknowledged, by anybody."""
         _log.critical("fail-stop: {fault}; nothing more is acknowledged; start again to recover", fault=fault)
-        for protocol in list(self.factory.protocols.values()):
-            transport: Any = protocol.transport
-            transport.abortConnection()
-        self._exit_process(1)
+        try:
+            for protocol in list(self.factory.protocols.values()):
+                transport: Any = protocol.transport
+                transport.abortConnection()
+        finally:
+            self._exit_process(1)
 
     # Stop
 

@@ -6,6 +6,9 @@
 | `OverlappedWriter` | serves clients; their changes wait for the next commit | some 50 µs | many writers, slow syncs |
 | `AdaptiveWriter` | the one or the other, by what was measured of late | | not knowing |
 
+A writer catches nothing: what goes wrong is raised by `begin`, or given to `done` if `begin` has returned before. What
+that means for the server is decided in one place, whatever it is: see `group_commit`.
+
 See docs/PERFORMANCE.md for what was measured.
 """
 
@@ -41,7 +44,7 @@ _AVERAGE_OF_PROBES = 2
 #: A sync that is likely to take longer is worth overlapping even if all clients wait for it: others may come.
 _SURELY_SLOW_NS = 2_000_000
 
-Done = Callable[[StorageFault | None], None]
+Done = Callable[[Exception | None], None]
 
 
 class Writer(Protocol):
@@ -52,7 +55,10 @@ class Writer(Protocol):
         """Whether `begin` returns before the commit is on disk."""
 
     def begin(self, commit: Commit, done: Done) -> None:
-        """Write `commit`, and sync it if the policy says so; call `done` with None, or the fault, at once or later."""
+        """Write `commit`, and sync it if the policy says so; call `done` with None when that is so, at once or later.
+
+        What goes wrong is raised, or later given to `done`.
+        """
 
 
 class InLoopWriter:
@@ -69,14 +75,10 @@ class InLoopWriter:
 
     def begin(self, commit: Commit, done: Done) -> None:
         """See `Writer`; `done` is called before this returns."""
-        try:
-            self._store.write(commit)
-            if self._sync:
-                self._store.sync()
-        except StorageFault as fault:
-            done(fault)
-        else:
-            done(None)
+        self._store.write(commit)
+        if self._sync:
+            self._store.sync()
+        done(None)
 
 
 @implementer(IReadDescriptor)
@@ -90,19 +92,16 @@ class OverlappedWriter:
         self._reactor = reactor
         self._syncer = syncer
         self._done: Done | None = None
+        self._watched = True
         reactor.addReader(self)
 
     def begin(self, commit: Commit, done: Done) -> None:
         """See `Writer`; `done` is called when the sync has ended."""
-        try:
-            self._store.write(commit)
-            if self._store.begin_sync(self._syncer):
-                self._done = done
-                return
-            self._store.sync()
-        except StorageFault as fault:
-            done(fault)
+        self._store.write(commit)
+        if self._watched and self._store.begin_sync(self._syncer):
+            self._done = done
         else:
+            self._store.sync()
             done(None)
 
     def fileno(self) -> int:
@@ -111,21 +110,26 @@ class OverlappedWriter:
 
     def doRead(self) -> None:
         """The sync has ended, or nearly so."""
-        done = self._done
-        if done is None:
+        if self._done is None:
             return
         try:
-            if not self._store.finish_sync(self._syncer):
-                return
-        except StorageFault as fault:
-            self._done = None
-            done(fault)
+            ended = self._store.finish_sync(self._syncer)
+        except Exception as error:
+            self._end(error)
         else:
-            self._done = None
-            done(None)
+            if ended:
+                self._end(None)
 
     def connectionLost(self, reason: Failure) -> None:
-        """See IReadDescriptor: the reactor is about to stop."""
+        """See IReadDescriptor: the reactor watches no more, as it is about to stop, or for whatever is wrong."""
+        self._watched = False
+        if self._done is not None:
+            self._end(StorageFault(f"a sync is under way, and its end will not be heard of: {reason.value}"))
+
+    def _end(self, error: Exception | None) -> None:
+        done, self._done = self._done, None
+        assert done is not None
+        done(error)
 
     def logPrefix(self) -> str:
         """See ILoggingContext."""
@@ -184,9 +188,9 @@ class AdaptiveWriter:
             return
         began_ns = self._now_ns()
 
-        def ended(fault: StorageFault | None) -> None:
+        def ended(error: Exception | None) -> None:
             self._took(self._now_ns() - began_ns)
-            done(fault)
+            done(error)
 
         self._in_loop.begin(commit, ended)
 

@@ -108,6 +108,10 @@ class Store:
         self.failed = fault
         return fault
 
+    def fail(self, error: Exception) -> StorageFault:
+        """Something went wrong with a commit under way: the store has failed. Returns the fault to tell of."""
+        return self._fail(error if isinstance(error, StorageFault) else StorageFault(f"unexpected {error!r}"))
+
     def has_changes(self) -> bool:
         """Whether requests have changed anything since the last commit was closed."""
         return bool(self.table.pending.operations)
