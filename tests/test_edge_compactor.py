@@ -55,7 +55,7 @@ class CompactorTests(SynchronousTestCase):
         self.disk = SimulatedDisk()
         self.store = self.open_store()
         self.children: list[FakeChild] = []
-        self.start_error: OSError | None = None
+        self.start_error: Exception | None = None
         self.faults: list[StorageFault] = []
         self.compactor = Compactor(self.store, self.start, self.faults.append)
         self.change("a", "b", "c")
@@ -244,6 +244,30 @@ class CompactorTests(SynchronousTestCase):
         self.compactor.begin_if_due()
         self.assertEqual((self.store.compactions, self.compactor.last_error, len(self.children)), (0, "", 1))
         self.assertEqual(self.recovered(), [b"a", b"b", b"c"])
+
+    def test_whatever_goes_wrong_half_way(self) -> None:
+        """Sealing, and putting the checkpoint in place: that is a fault, as if the disk had refused it."""
+
+        def broken(*arguments: object) -> None:
+            raise ValueError("nobody thought of that")
+
+        self.patch(self.disk, "link", broken)
+        self.assertIn("nobody thought of that", str(self.assertRaises(StorageFault, self.compactor.begin_if_due)))
+        self.assertIsNotNone(self.store.failed)
+        self.setUp()
+        child = self.begun()
+        report = self.do_merge(child)
+        self.patch(self.disk, "rename", broken)
+        child.say(report)
+        self.assertRegex(str(self.faults), "nobody thought of that")
+        self.assertIsNotNone(self.store.failed)
+
+    def test_whatever_keeps_the_child_from_starting(self) -> None:
+        """The compaction failed, and is tried again."""
+        self.start_error = ValueError("nobody thought of that")
+        self.compactor.begin_if_due()
+        self.assertIn("nobody thought of that", self.compactor.last_error)
+        self.assertIsNone(self.store.compacting)
 
 
 class MergeProcessTests(TestCase):

@@ -14,7 +14,7 @@ import struct
 
 #: Of the calls that may be refused: on x86-64 and on arm64.
 CALLS = {"io_setup": (206, 0), "io_submit": (209, 2), "io_getevents": (208, 4), "memfd_create": (319, 279)}
-_MACHINES = ("x86_64", "aarch64")
+MACHINES = ("x86_64", "aarch64")
 
 _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _SECCOMP_MODE_FILTER = 22, 38, 2
 _RET_ERRNO, _RET_ALLOW = 0x00050000, 0x7FFF0000
@@ -23,7 +23,7 @@ _LOAD_WORD, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
 
 def refuse(wanted: str) -> None:
     """Refuse calls from now on. `wanted`: `CALL:ERROR,...`. Raises OSError, ValueError where that cannot be done."""
-    machine = _MACHINES.index(os.uname().machine)
+    machine = MACHINES.index(os.uname().machine)
     program = [(_LOAD_WORD, 0, 0, 0)]  # the number of the call
     for word in wanted.split(","):
         call, error = word.split(":")
