@@ -251,7 +251,7 @@ class CompactorTests(SynchronousTestCase):
         def broken(*arguments: object) -> None:
             raise ValueError("nobody thought of that")
 
-        self.patch(self.disk, "link", broken)
+        self.patch(self.disk, "sync_directory", broken)
         self.assertIn("nobody thought of that", str(self.assertRaises(StorageFault, self.compactor.begin_if_due)))
         self.assertIsNotNone(self.store.failed)
         self.setUp()
