@@ -256,6 +256,20 @@ class DiskContract:
         self.assertTrue(file.is_linked())
         file.close()
 
+    def test_leads_to(self) -> None:
+        """A name leads to the file that has it now, by each of its names, and to no other."""
+        disk = self.make_disk()
+        file = disk.create("a")
+        self.assertTrue(disk.leads_to("a", file))
+        disk.link("a", "b")
+        self.assertTrue(disk.leads_to("b", file))
+        disk.rename("a", "c")
+        self.assertFalse(disk.leads_to("a", file))
+        self.written(disk, "a", b"another")
+        self.assertFalse(disk.leads_to("a", file))
+        self.assertTrue(disk.leads_to("c", file))
+        file.close()
+
     def test_lock_is_held_against_a_second_server(self) -> None:
         """While one server holds the directory another is refused, and the text names the directory."""
         disk = self.make_disk()

@@ -313,7 +313,7 @@ class ClockTests(Serving, SynchronousTestCase):
 
 
 class VanishingLogTests(Serving, SynchronousTestCase):
-    """The log's file is removed or cut short under the running server."""
+    """The log's file is removed, moved, replaced or cut short under the running server."""
 
     def found(self, harm: str) -> ServerProcess:
         """Harm the log of a server that writes; it ends with status 1, soon, and says why. Returns it."""
@@ -324,8 +324,12 @@ class VanishingLogTests(Serving, SynchronousTestCase):
         began = time.monotonic()
         if harm == "removed":
             path.unlink()
-        else:
+        elif harm == "truncated":
             os.truncate(path, 8192)
+        else:
+            os.link(path, path.with_name("elsewhere"))
+            path.with_name("another").write_bytes(b"another")
+            path.with_name("another").rename(path)
         acknowledged_at = began
         try:
             while True:
@@ -337,7 +341,7 @@ class VanishingLogTests(Serving, SynchronousTestCase):
         self.assertLess(acknowledged_at - began, 2.5)
         last = [line for line in server.log if "fail-stop" in line]
         self.assertEqual(len(last), 1, server.log)
-        self.assertIn("table.txn was removed or truncated under the running server", last[0])
+        self.assertIn("table.txn was removed, moved, replaced or truncated under the running server", last[0])
         return server
 
     def test_removed(self) -> None:
@@ -347,6 +351,15 @@ class VanishingLogTests(Serving, SynchronousTestCase):
     def test_truncated(self) -> None:
         """The same; writing on past the new end must not hide it."""
         self.found("truncated")
+
+    def test_replaced(self) -> None:
+        """The same, though the file still has a name; put back, it holds what was acknowledged."""
+        server = self.found("replaced")
+        data = Path(server.data)
+        self.assertEqual((data / "table.txn").read_bytes(), b"another")
+        (data / "elsewhere").rename(data / "table.txn")
+        server.start()
+        self.assertEqual(self.connect(server).ask("GET", "a"), b"1")
 
 
 class SignalTests(Serving, SynchronousTestCase):

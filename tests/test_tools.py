@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import json
 import os
 import shutil
 import subprocess
+import sys
 from typing import Any
 from unittest import mock
 
@@ -161,6 +163,31 @@ class ToolTests(SynchronousTestCase):
         status, text = self.run_tool("repair", "--yes", self.path)
         self.assertEqual(status, 1)
         self.assertIn("in use", text)
+
+    def test_the_lock_file_was_removed(self) -> None:
+        """`verify` and `repair` see that a server holds the directory all the same; or an older one, just the file."""
+        disk = RealDisk(self.path)
+        disk.lock()
+        os.remove(disk.describe("lock"))
+        self.assertIn("by a running server", self.run_tool("verify", self.path)[1])
+        self.assertIn("in use", self.run_tool("repair", "--yes", self.path)[1])
+        disk.unlock()
+        self.assertNotIn("by a running server", self.run_tool("verify", self.path)[1])
+        with open(disk.describe("lock"), "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            self.assertIn("by a running server", self.run_tool("verify", self.path)[1])
+            self.assertIn("in use", self.run_tool("repair", "--yes", self.path)[1])
+
+    def test_nothing_is_imported_from_the_data(self) -> None:
+        """A tool that is run in a data directory, or any other where somebody has left files of such names."""
+        for name in ("json.py", "argparse.py", "datetime.py", "struct.py", "zlib.py"):
+            with open(os.path.join(self.path, name), "w") as file:
+                file.write("raise SystemExit('imported from the data')")
+        environment = os.environ | {"PYTHONPATH": os.path.dirname(os.path.dirname(kvstore.__file__))}
+        done = subprocess.run([sys.executable, "-m", "kvstore.tools", "verify", "."], cwd=self.path, text=True,
+                              capture_output=True, env=environment)  # fmt: skip
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("sound", done.stdout)
 
     def test_restore_each_commit(self) -> None:
         """From the checkpoint on, each commit can be gone back to; before it, the files do not reach."""

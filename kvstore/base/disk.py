@@ -88,6 +88,9 @@ class Disk(Protocol):
     def remove(self, name: str) -> None:
         """Remove a name. Raises FileNotFoundError."""
 
+    def leads_to(self, name: str, file: File) -> bool:
+        """Whether `name` is a name of this very file, open here. Raises OSError."""
+
     def sync_directory(self) -> None:
         """Return when all names created, renamed and removed so far are on disk."""
 
@@ -255,6 +258,13 @@ class RealDisk:
         """See `Disk`."""
         with self._in_full():
             os.unlink(name, dir_fd=self.descriptor)
+
+    def leads_to(self, name: str, file: File) -> bool:
+        """See `Disk`."""
+        try:
+            return os.path.samestat(self.status(name), os.fstat(file.fileno()))
+        except FileNotFoundError:
+            return False
 
     @contextlib.contextmanager
     def _in_full(self) -> Iterator[None]:

@@ -82,8 +82,9 @@ class Turn:
             while self.wants_more() and self._look_again():
                 pass
             self.execute()
-        finally:
-            self._scheduled = False
+        except Exception:
+            _log.failure("bug at the end of a turn; what was executed is committed all the same")
+        self._scheduled = False
         if self._gathered and not (self.commit_asked and self.commit_first()):
             self._flush()
         if self.commit_asked:

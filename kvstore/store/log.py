@@ -184,14 +184,14 @@ class TransactionLog:
         first, second = self.marks
         self.marks = (first, mark) if mark.number % 2 else (mark, second)
 
-    def check(self) -> None:
-        """Raise StorageFault if the file was removed or cut short behind our back."""
+    def check(self, disk: Disk) -> None:
+        """Raise StorageFault if the file was removed, moved, replaced or cut short behind our back."""
         try:
-            intact = self._file.is_linked() and self._file.size() >= self.allocated
+            intact = disk.leads_to(self.name, self._file) and self._file.size() >= self.allocated
         except OSError as error:
             raise StorageFault(f"cannot look at {self.name}: {error}") from error
         if not intact:
-            raise StorageFault(f"{self.name} was removed or truncated under the running server")
+            raise StorageFault(f"{self.name} was removed, moved, replaced or truncated under the running server")
 
     def close(self) -> None:
         """Close the file."""

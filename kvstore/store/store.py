@@ -244,7 +244,7 @@ class Store:
         self._must_work()
         try:
             mended = self._disk.check()
-            self.log.check()
+            self.log.check(self._disk)
             return mended
         except OSError as error:
             raise self._fail(StorageFault(f"cannot look at the directory: {error}")) from error

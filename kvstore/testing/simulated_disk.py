@@ -174,6 +174,12 @@ class SimulatedDisk:
         self._happen(Platter.remove, name)
         _raise(fault, name)
 
+    def leads_to(self, name: str, file: File) -> bool:
+        """See `Disk`."""
+        self._begin("leads_to", name)
+        assert isinstance(file, SimulatedFile)
+        return self._platter.names.get(name) == file._number
+
     def sync_directory(self) -> None:
         """See `Disk`."""
         fault = self._begin("sync_directory", may_be_done=True)
@@ -406,6 +412,6 @@ class SimulatedFile:
 
 
 if TYPE_CHECKING:
-    from kvstore.base.disk import Disk
+    from kvstore.base.disk import Disk, File
 
     _is_a_disk: Disk = SimulatedDisk()
