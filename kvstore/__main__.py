@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+import kvstore.base.safe_path  # noqa: F401  before all others
 from kvstore.tools import main as tools
 
 _TWISTD = ("twistd", "-n", "--pidfile=", "kvstore")

@@ -20,7 +20,7 @@ LAYERS = ["edge", "session", "commands", "wire", "store", "base"]
 
 #: Rooms beside the layers, and all that they may import.
 BESIDE = {
-    "__main__": {"kvstore.tools"},
+    "__main__": {"kvstore.base.safe_path", "kvstore.tools"},
     "testing": {"kvstore.base"},
     "tools": {"kvstore.base", "kvstore.store", "kvstore.client.progress"},
     "client": {"kvstore.base.jsontext", "kvstore.base.limits", "kvstore.base.errors", "kvstore.base.address"},
@@ -36,6 +36,7 @@ FILES_ALLOWED = {
     "kvstore.base.address": "reads one environment variable",
     "kvstore.base.directory_lock": "the disk's: flock",
     "kvstore.base.disk": "the room of the disk",
+    "kvstore.base.safe_path": "takes the working directory off the places where modules are found",
     "kvstore.base.syncing": "the disk's other half: the pipe that a thread reports through",
     "kvstore.store.merge": "a program of its own: lowers its priority (os.nice); its files go through RealDisk",
 }

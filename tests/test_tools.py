@@ -184,10 +184,15 @@ class ToolTests(SynchronousTestCase):
             with open(os.path.join(self.path, name), "w") as file:
                 file.write("raise SystemExit('imported from the data')")
         environment = os.environ | {"PYTHONPATH": os.path.dirname(os.path.dirname(kvstore.__file__))}
-        done = subprocess.run([sys.executable, "-m", "kvstore.tools", "verify", "."], cwd=self.path, text=True,
+        for program in ("kvstore", "kvstore.tools"):
+            done = subprocess.run([sys.executable, "-m", program, "verify", "."], cwd=self.path, text=True,
+                                  capture_output=True, env=environment)  # fmt: skip
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertIn("sound", done.stdout)
+        done = subprocess.run([sys.executable, "-m", "kvstore", "serve", "--help"], cwd=self.path, text=True,
                               capture_output=True, env=environment)  # fmt: skip
         self.assertEqual((done.returncode, done.stderr), (0, ""))
-        self.assertIn("sound", done.stdout)
+        self.assertIn("--keep-log", done.stdout)
 
     def test_restore_each_commit(self) -> None:
         """From the checkpoint on, each commit can be gone back to; before it, the files do not reach."""
