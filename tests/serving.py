@@ -40,11 +40,11 @@ class Connection:
         Each is a line of words, which goes as RESP; one that begins with `{`, or ends with a line end, goes as it is.
         """
         self.session.receive(b"".join(map(to_wire, requests)))
-        return self.session.take_ready()
+        return bytes(self.session.take_ready())
 
     def released(self) -> bytes:
         """What may leave now."""
-        return self.session.take_ready()
+        return bytes(self.session.take_ready())
 
 
 def to_wire(request: bytes | str) -> bytes:

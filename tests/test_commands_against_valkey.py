@@ -23,7 +23,8 @@ from kvstore.base.errors import RequestError
 from kvstore.commands import table
 from kvstore.commands.context import Call
 from kvstore.commands.introspection import flag_names
-from kvstore.wire.resp import encode, encode_error
+from kvstore.wire import resp
+from kvstore.wire.resp import encode_error
 from tests.harness import Rig
 from tests.random_requests import sequences
 from tests.valkey import Connection, Valkey, valkey_binary
@@ -76,7 +77,9 @@ class Pair:
         theirs, _ = self.theirs[number].ask(words)
         call = self.calls[number]
         reply = self.rig.do(*words, by=call)
-        return theirs, encode_error(reply) if isinstance(reply, RequestError) else encode(reply, call.client.protocol)
+        return theirs, encode_error(reply) if isinstance(reply, RequestError) else bytes(
+            resp.encode(reply, call.client.protocol)
+        )
 
     def differs(self, number: int, words: list[bytes]) -> str:
         """Send a request of one client to both; returns what they answer if it is not the same."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
 from typing import Any
 
 from hypothesis import given
@@ -12,11 +13,13 @@ from twisted.internet.interfaces import IAddress
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.limits import KIB
+from kvstore.commands.registry import table
 from kvstore.edge import outlet as outlet_module
 from kvstore.edge.outlet import Outlet
 from kvstore.edge.protocol import KVStoreProtocol
 from kvstore.edge.turn import Turn
 from kvstore.edge.watching import Monitor
+from kvstore.wire.pieces import Pieces
 from kvstore.wire.resp import pack
 from tests.test_edge_outlet import PlainTransport, Transport
 from tests.test_edge_protocol import OK, Connection, ProtocolTestCase
@@ -158,7 +161,8 @@ class OutletTests(SynchronousTestCase):
                 transport.drain(-step)
             else:
                 data = bytes([number % 256]) * step
-                (outlet.send_now if step % 3 == 1 else outlet.send)(data)
+                reply = Pieces([data[:1], data[1:]], step) if step % 5 == 2 else data
+                (outlet.send_now if step % 3 == 1 else outlet.send)(reply)
                 sent += data
             self.assertTrue(sent.startswith(transport.kernel.taken))
             unsent = len(sent) - len(transport.kernel.taken)
@@ -342,6 +346,103 @@ class ConnectionTests(GatheringTestCase):
         self.assertEqual((lines[0], lines[4:]), (b"+OK", [b"+PONG", b""]))
         for number in range(3):
             self.assertIn(b'"ECHO" "%d"' % number, lines[1 + number])
+
+
+class SharingTests(GatheringTestCase):
+    """A client whose requests take long, and the others. Every look at the clock sets it forward by a millisecond."""
+
+    def setUp(self) -> None:
+        """A share of five milliseconds."""
+        super().setUp()
+        self.now_ns = 0
+        self.server.steady_ns = self.factory.turn.steady_ns = self.look
+        self.hooks.share_ns = self.factory.turn.share_ns = 5_000_000
+
+    def look(self) -> int:
+        """What the clock says."""
+        self.now_ns += 1_000_000
+        return self.now_ns
+
+    def turns_of(self, client: Connection, expected: bytes, each: Callable[[], None] = lambda: None) -> int:
+        """How many turns it takes until the client has got so much, with something done in each."""
+        replies, turns = client.received(), 0
+        while len(replies) < len(expected):
+            self.turn()
+            each()
+            replies += client.received()
+            turns += 1
+            self.assertLess(turns, 1000)
+        self.assertEqual(replies, expected)
+        return turns
+
+    def test_others_have_their_turn(self) -> None:
+        """In each turn a client gets some of its pipeline done; another one is answered in every turn meanwhile."""
+        slow, other = self.connect(), self.connect()
+        slow.send(b"ECHO x\r\n" * 100)
+        self.assertFalse(slow.transport.reading)
+        answered: list[bytes] = []
+
+        def ask() -> None:
+            other.send(b"PING\r\n")
+            self.turn()
+            answered.append(other.received())
+
+        turns = self.turns_of(slow, b"$1\r\nx\r\n" * 100, ask)
+        self.assertGreater(turns, 5)
+        self.assertEqual(set(answered), {b"+PONG\r\n"})
+        self.assertTrue(slow.transport.reading)
+
+    def test_several(self) -> None:
+        """They go on in turns, and end at about the same time."""
+        clients = [self.connect() for _ in range(3)]
+        for client in clients:
+            client.send(b"ECHO x\r\n" * 50)
+        got = [0] * 3
+        while min(got) < 50:
+            self.turn()
+            for number, client in enumerate(clients):
+                got[number] += client.received().count(b"x")
+            self.assertLess(max(got) - min(got), 12)
+
+    def test_writes(self) -> None:
+        """Each turn's are committed with it, and replies leave in order."""
+        slow = self.connect()
+        slow.send(b"APPEND k x\r\nECHO a\r\n" * 30)
+        expected = b"".join(b":%d\r\n$1\r\na\r\n" % number for number in range(1, 31))
+        self.assertGreater(self.turns_of(slow, expected), 3)
+        self.assertGreater(self.commit.figures.commits, 3)
+
+    def test_a_request_in_slices(self) -> None:
+        """It goes on at the ends of turns, and the client is not read from meanwhile; gone, it is forgotten."""
+        steps: list[int] = []
+
+        def sliced(call: Any, pattern: bytes) -> Generator[None, None, list[bytes]]:
+            for number in range(20):
+                steps.append(number)
+                yield
+            return [b"done"]
+
+        self.patch(table.by_name[b"KEYS"], "function", sliced)
+        slow, other = self.connect(), self.connect()
+        slow.send(b"KEYS *\r\nPING\r\n")
+        self.assertFalse(slow.transport.reading)
+        self.assertGreater(self.turns_of(slow, b"*1\r\n$4\r\ndone\r\n+PONG\r\n"), 3)
+        self.assertTrue(slow.transport.reading)
+        slow.send(b"KEYS *\r\n")
+        slow.lose(ConnectionLost())
+        count = len(steps)
+        for _ in range(5):
+            self.turn()
+        self.assertEqual((len(steps), other.received()), (count, b""))
+
+    def test_half_closed(self) -> None:
+        """A client that sends no more gets all its replies, then the end."""
+        slow = self.connect()
+        slow.send(b"ECHO x\r\n" * 50)
+        slow.end_input()
+        self.turns_of(slow, b"$1\r\nx\r\n" * 50)
+        self.turn()
+        self.assertTrue(slow.transport.disconnecting)
 
 
 class UnreadTests(GatheringTestCase):

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.limits import KIB, MIB
 from kvstore.edge.outlet import Outlet
 from kvstore.edge.turn import Turn
+from kvstore.wire.pieces import Pieces
 
 
 class Socket:
@@ -60,6 +61,11 @@ class Transport(tcp.Connection):
         if not self.kernel.room:
             raise BlockingIOError(errno.EAGAIN, "it is full")
         return self.kernel.take(data)
+
+    def sendmsg(self, pieces: list[bytes]) -> int:
+        """As socket.sendmsg."""
+        assert len(pieces) <= 1024, "the kernel refuses more than IOV_MAX"
+        return self.send(b"".join(pieces))
 
     def write(self, data: bytes) -> None:
         """Buffer."""
@@ -237,6 +243,41 @@ class OutletTests(SynchronousTestCase):
             transport.drain()
             self.assertEqual((transport.kernel.taken, outlet.unsent_bytes, self.drained), (b"secret", 0, 1))
 
+    def test_pieces(self) -> None:
+        """A long reply leaves in one call, behind what was sent before; none of its pieces is joined or copied."""
+        large = b"x" * (1 * MIB)
+        reply = Pieces([b"head", large, b"tail"], len(large) + 8)
+        for room in (0, 2, 4, 5, 600, len(large) + 4, len(large) + 6, 2**40):
+            transport = Transport(room)
+            outlet = self.outlet(transport)
+            outlet.send(b"before")
+            outlet.send(reply)
+            outlet.send(b"after")
+            queued = [piece.obj if isinstance(piece, memoryview) else piece for piece in outlet._queue]
+            if room < len(large):
+                self.assertTrue(any(piece is large for piece in queued), room)
+            transport.drain()
+            self.assertEqual(transport.kernel.taken, b"before" + bytes(reply) + b"after")
+            self.assertEqual(outlet.unsent_bytes, 0)
+
+    def test_many_pieces(self) -> None:
+        """More than one call takes."""
+        transport = Transport()
+        reply = Pieces([b"%d," % number for number in range(5000)], sum(len(b"%d," % number) for number in range(5000)))
+        outlet = self.outlet(transport)
+        outlet.send(reply)
+        outlet.send_now(reply)
+        transport.drain()
+        self.assertEqual(transport.kernel.taken, bytes(reply) * 2)
+
+    def test_pieces_on_a_lost_connection(self) -> None:
+        """As one string."""
+        transport = Transport()
+        transport.lost = True
+        outlet = self.outlet(transport)
+        outlet.send(Pieces([b"ab", b"c"], 3))
+        self.assertEqual((transport.aborted, outlet.unsent_bytes, transport.pull), (1, 0, None))
+
     @given(st.integers(0, 300), st.lists(st.one_of(st.integers(0, 200_000), st.integers(-300_000, -1)), max_size=12))
     def test_any_sizes(self, room: int, steps: list[int]) -> None:
         """Whatever is sent (a step of 0 or more bytes) and drained (less than 0): the same bytes, in order, counted."""
@@ -248,7 +289,9 @@ class OutletTests(SynchronousTestCase):
                 transport.drain(-step)
             else:
                 data = bytes([number]) * step
-                outlet.send(data)
+                cut = step % 7
+                pieces = [piece for piece in (data[:cut], data[cut:-cut], data[-cut:]) if piece]
+                outlet.send(Pieces(pieces, len(data)) if step % 2 and cut and step > 20 else data)
                 sent += data
             self.assertTrue(sent.startswith(transport.kernel.taken))
             unsent = len(sent) - len(transport.kernel.taken)

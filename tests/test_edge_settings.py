@@ -22,6 +22,7 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(settings.max_request_bytes, limits.MAX_REQUEST_BYTES)
         self.assertEqual(settings.pause_reading_bytes, limits.PAUSE_READING_BYTES)
         self.assertEqual(settings.drop_client_bytes, limits.DROP_CLIENT_BYTES)
+        self.assertEqual(settings.client_share_ms, limits.CLIENT_SHARE_MS)
         self.assertEqual(str(settings.catalog), DEFAULT_CATALOG)
 
     def test_cannot_be_changed(self) -> None:
@@ -74,6 +75,7 @@ class SettingsTests(SynchronousTestCase):
             "max_input_bytes": 1,
             "pause_reading_bytes": 1,
             "drop_client_bytes": 1,
+            "client_share_ms": 1,
             "idle_timeout_s": 1,
         }
         self.assertEqual(set(changes), {field.name for field in dataclasses.fields(Settings)})

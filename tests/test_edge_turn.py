@@ -55,6 +55,26 @@ class Reply:
         self._also()
 
 
+class Slow:
+    """Somebody whose requests wait for time: each go takes `ms` of the clock `now`, until `goes` are done."""
+
+    def __init__(self, case: WaitingTests, name: str, goes: int, ms: int) -> None:
+        self._case = case
+        self._name = name
+        self._goes = goes
+        self._ms = ms
+
+    def go_on(self, until_ns: int) -> None:
+        """See `Waiting`."""
+        while self._goes:
+            self._goes -= 1
+            self._case.done.append(self._name)
+            self._case.now_ns += self._ms * 1_000_000
+            if self._goes and self._case.now_ns >= until_ns:
+                self._case.turn.wait(self)
+                return
+
+
 class TurnTests(SynchronousTestCase):
     """One turn after the other."""
 
@@ -144,3 +164,53 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual((self.done, len(clock.getDelayedCalls())), ([], 1))
         clock.advance(0)
         self.assertEqual(self.done, ["commit"])
+
+
+class WaitingTests(SynchronousTestCase):
+    """Those whose requests wait for time. `now_ns`: the clock; the share is 5 ms. `done`: who went on."""
+
+    def setUp(self) -> None:
+        """A reactor that tells."""
+        self.reactor = TellingReactor()
+        self.turn = Turn(self.reactor)
+        self.now_ns = 0
+        self.turn.steady_ns = lambda: self.now_ns
+        self.turn.share_ns = 5_000_000
+        self.done: list[str] = []
+
+    def ends(self) -> list[str]:
+        """The turn ends; what happened."""
+        self.done.clear()
+        self.reactor.end_turn()
+        return list(self.done)
+
+    def test_after_everything_else(self) -> None:
+        """Replies leave and the commit is on its way before anybody goes on."""
+        self.turn.commit = lambda: self.done.append("commit")
+        self.turn.wait(Slow(self, "slow", 1, 1))
+        self.turn.gather(Reply(self.done, "reply"))
+        self.turn.ask_for_commit()
+        self.assertEqual((self.ends(), self.ends()), (["reply", "commit", "slow"], []))
+
+    def test_one_share_for_all(self) -> None:
+        """However many there are; the next turn begins with who is next, and nobody goes twice before all others."""
+        for name in ("a", "b", "c"):
+            self.turn.wait(Slow(self, name, 4, 3))
+        turns = [self.ends() for _ in range(8)]
+        self.assertEqual(turns[:3], [["a", "a"], ["b", "b"], ["c", "c"]])
+        self.assertEqual(turns[3:], [["a", "a"], ["b", "b"], ["c", "c"], [], []])
+
+    def test_those_who_need_little(self) -> None:
+        """Several go on in one turn."""
+        for name in ("a", "b", "c"):
+            self.turn.wait(Slow(self, name, 1, 2))
+        self.assertEqual((self.ends(), self.ends()), (["a", "b", "c"], []))
+
+    def test_a_reactor_that_does_not_tell(self) -> None:
+        """They go on with callLater(0)."""
+        clock = Clock()
+        turn, self.turn = self.turn, Turn(clock)
+        self.turn.steady_ns, self.turn.share_ns = turn.steady_ns, turn.share_ns
+        self.turn.wait(Slow(self, "a", 3, 5))
+        clock.pump([0] * 3)
+        self.assertEqual(self.done, ["a"] * 3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections.abc import Iterator
 
@@ -300,21 +299,16 @@ class LimitTests(Serving, SynchronousTestCase):
             )
             self.assertEqual(client.ask("EXISTS", "k"), 0)
 
-    def test_dropped_for_not_reading(self) -> None:
-        """One whose replies pass the second limit is dropped, with one line in the log; the log of others is silent."""
+    def test_a_reply_too_large(self) -> None:
+        """It is an error, of a block as a whole; nothing is sent or done of it, and the client goes on."""
         self.witness.wire.ask("SET", "k", "x" * 1000)
-        before = len(self.dropped(self.server))
-        lazy = self.connect(receive_buffer_bytes=4 * KIB)
-        address = eventually(lambda: self.witness.sees(lazy))["addr"]
-        # One reply of 16 MB: more than the kernel's buffers and the limit take together.
-        lazy.send(b"MULTI\r\n" + (b"MGET" + b" k" * 400 + b"\r\n") * 40 + b"EXEC\r\n")
-        eventually(lambda: not self.witness.sees(lazy))
-        lines = self.dropped(self.server)[before:]
-        self.assertEqual(len(lines), 1)
-        self.assertRegex(
-            lines[0], rf"client {re.escape(address)} dropped: \d+ bytes of replies not taken, more than "
-                      r"--drop-client-bytes 102400",
-        )  # fmt: skip
+        client = self.connect()
+        self.assertEqual(len(client.ask("MGET", *["k"] * 90)), 90)
+        for requests in (pack(b"MGET", *[b"k"] * 103), b"MULTI\r\n" + b"GET k\r\n" * 110 + b"APPEND k y\r\nEXEC\r\n"):
+            client.send(requests)
+            (*_, last) = client.read_replies(1 if requests.startswith(b"*") else 113)
+            self.assertIn("the reply is larger than 102400 bytes, so nothing was done", str(last))
+        self.assertEqual(client.ask("STRLEN", "k"), 1000)
 
     def test_monitor_dropped_for_not_reading(self) -> None:
         """So is a client in MONITOR, whose server goes on producing; once, not once for each request."""
@@ -332,6 +326,35 @@ class LimitTests(Serving, SynchronousTestCase):
         lines = self.dropped(self.server)[before:]
         self.assertEqual(len(lines), 1)
         self.assertIn(f"client {address} dropped", lines[0])
+
+
+class MemoryTests(Serving, SynchronousTestCase):
+    """Large replies under the default limits take no memory of their own. On a server that has done nothing else."""
+
+    options = ("--drop-client-bytes", "255mb")
+
+    def peak_bytes(self) -> int:
+        """The most memory that the server ever had (proc(5), VmHWM)."""
+        with open(f"/proc/{self.server.pid}/status", encoding="ascii") as status:
+            return next(int(line.split()[1]) * KIB for line in status if line.startswith("VmHWM:"))
+
+    def test_one_value_many_times(self) -> None:
+        """Two thousand times a megabyte: refused, read at once and in a block; two hundred times: sent by reference."""
+        client = self.connect()
+        self.assertEqual(client.ask("SETRANGE", "amp", "999999", "x"), 1_000_000)
+        before = self.peak_bytes()
+        client.send(pack(b"MGET", *[b"amp"] * 2000))
+        self.assertIsInstance(client.read_replies(1)[0], hiredis.ReplyError)
+        client.send(b"MULTI\r\n" + b"GET amp\r\n" * 2000 + b"EXEC\r\n")
+        self.assertIsInstance(client.read_replies(2002)[-1], hiredis.ReplyError)
+        other = self.connect()
+        for requests, length in ((pack(b"MGET", *[b"amp"] * 200), 200), (b"GET amp\r\n" * 200, 0)):
+            client.send(requests)
+            self.assertEqual(other.ask("PING"), b"PONG")
+            size = 200 * len(b"$1000000\r\n" + b"\r\n") + 200_000_000 + (len(b"*200\r\n") if length else 0)
+            while size:
+                size -= len(client.read(min(size, MIB)))
+        self.assertLess(self.peak_bytes() - before, 32 * MIB)
 
 
 class IdleTests(Serving, SynchronousTestCase):

@@ -45,8 +45,7 @@ FILES_ALLOWED = {
 OUTSIDE = ("time", "random", "secrets", "socket", "select", "selectors", "threading", "asyncio", "subprocess")
 OUTSIDE_ALLOWED = {
     "kvstore.base.syncing": "a thread that waits for the disk while the process goes on; it decides nothing",
-    "kvstore.commands.context": "the generator behind RANDOMKEY: an attribute of the server, which a test can set",
-    "kvstore.session.execution": "a stopwatch for the trace, not a clock: nothing is decided by it",
+    "kvstore.commands.context": "RANDOMKEY's generator and the stopwatch: attributes of the server, for tests to set",
     "kvstore.store.merge": "a program of its own: reads its own clock",
 }
 

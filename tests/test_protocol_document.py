@@ -40,6 +40,8 @@ LIMITS = [
     ),
     ("unread replies of a client, before", f"{limits.PAUSE_READING_BYTES // MIB} MiB", "`--pause-reading-bytes`"),
     ("unread replies of a client", f"{limits.DROP_CLIENT_BYTES // MIB} MiB", "`--drop-client-bytes`"),
+    ("one reply", f"{limits.DROP_CLIENT_BYTES // MIB} MiB", "`--drop-client-bytes`, 16 KiB at least"),
+    ("time that a client", f"{limits.CLIENT_SHARE_MS} ms", "`--client-share-ms`"),
     ("clients", f"{limits.MAX_CLIENTS:,}", "`--max-clients`"),
     ("a string that", f"{limits.MAX_VALUE_BYTES // MIB} MiB", ""),
     ("a pattern", f"{limits.MAX_PATTERN_BYTES // KIB} KiB", ""),
@@ -70,7 +72,7 @@ class Player:
             store.sync()
             store.settle(commit, durable=True)
             self._session.release(commit.sequence)
-        return self._session.take_ready()
+        return bytes(self._session.take_ready())
 
     @property
     def is_closed(self) -> bool:

@@ -8,12 +8,14 @@
 | dispatch alone | `dispatch.answer`, the simple truth, without a session |
 
 The same steps go to each: requests of two clients, of many commands or pipelines of one, in any spelling and with what
-a read cut off behind them; commits closed and settled in between, the clock, indexes and the order of SCAN, a disk that
+a read cut off behind them; long replies, some past the limit, and a command that goes on in slices; commits closed and
+settled in between, the clock, indexes and the order of SCAN, a disk that
 is full and has room again, and a limit on the group.
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 from unittest import mock
 
@@ -22,9 +24,11 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import RequestError
+from kvstore.base.limits import LONG_STRING_BYTES
 from kvstore.commands import dispatch
 from kvstore.commands.context import Call
 from kvstore.commands.registry import table as commands
+from kvstore.commands.statistics import CommandStatistics
 from kvstore.store import log
 from kvstore.wire import resp
 from tests.serving import UNLIMITED_BYTES, Connection, Serving
@@ -36,12 +40,12 @@ MSET K V K V|MSET K V K|MGET K K|MSETNX K V K V|DEL K|DEL K K|EXISTS K K|INCR K|
 PEXPIRE K N|EXPIRE K N NX|PTTL K|TTL K|PERSIST K|KEYS *|DBSIZE|FLUSHALL|INSERT K J|INSERT K V|LOOKUP K|REMOVE K|SIZE
 QUERY name J|PING|PING V|ECHO V|TIME|SELECT 0|SELECT 1|HELLO 3|HELLO 2|HELLO 4|RESET|CLIENT ID|CLIENT SETNAME V
 CLIENT GETNAME|CLIENT NONSENSE|CLIENT|MULTI|MULTI|EXEC|EXEC|DISCARD|WATCH K|WATCH K K|UNWATCH|NONSENSE K|GET|GET K K
-EXEC V|MULTI V|INCRBY K|HELP|HELP K|COMMAND COUNT|QUIT
+EXEC V|MULTI V|INCRBY K|HELP|HELP K|COMMAND COUNT|QUIT|MGET K K K K
 """.replace("\n", "|").strip("|").split("|")  # fmt: skip
 
 PLACES = {
     "K": st.sampled_from([b"a", b"b", b"c"]),
-    "V": st.sampled_from([b"1", b"text", b"", b"-5", b"\r\n\xff", b"x" * 200]),
+    "V": st.sampled_from([b"1", b"text", b"", b"-5", b"\r\n\xff", b"x" * 200, b"y" * LONG_STRING_BYTES]),
     "N": st.sampled_from([b"1", b"5", b"0", b"-1", b"100", b"1.5"]),
     "J": st.sampled_from([b"1", b'"fred"', b'{"name":1}', b'{"name":"fred"}', b"[1]", b"{oops"]),
 }
@@ -56,7 +60,19 @@ batches = st.tuples(st.just("batch"), st.integers(0, 1), st.lists(requests, min_
 #: As `batches`, of one command; most of it can do many requests at once, unless something is in the way.
 _keys = st.sampled_from([b"a", b"b", b"c", *(b"key:%d" % number for number in range(12))])
 _values = st.sampled_from(
-    [b"1", b"text", b"", b"-5", b"x" * 200, b'{"name":1}', b'{"name":"fred"}', b"\xff", b"*3", b"$1"]
+    [
+        b"1",
+        b"text",
+        b"",
+        b"-5",
+        b"x" * 200,
+        b"y" * LONG_STRING_BYTES,
+        b'{"name":1}',
+        b'{"name":"fred"}',
+        b"\xff",
+        b"*3",
+        b"$1",
+    ]
 )
 
 
@@ -92,11 +108,24 @@ turns = st.sampled_from([("close",), ("settle",), ("commit",), ("later", 3), ("f
 steps = st.lists(st.one_of(batches, batches, turns), max_size=12)
 
 
+#: Three long strings are a reply, four are too many, and what surrounds them makes no difference.
+REPLY_LIMIT = 7 * LONG_STRING_BYTES // 2
+
+
+def keys_in_slices(call: Call, pattern: bytes) -> Generator[None, None, list[bytes]]:
+    """KEYS, as a command that goes on in slices: of the moment at which it began."""
+    every = list(call.table.keys())
+    yield
+    yield
+    return every
+
+
 class Way:
     """A server of its own, and two clients that go one way through it. `replies`: what each client got so far."""
 
     def __init__(self, budget_bytes: int = UNLIMITED_BYTES, watched: bool = False) -> None:
         self.serving = Serving()
+        self.serving.server.max_reply_bytes = REPLY_LIMIT
         self.connections = [self.serving.connect(budget_bytes) for _ in range(2)]
         self.budget_bytes = budget_bytes
         self.replies = [b"", b""]
@@ -154,10 +183,20 @@ class Way:
         """The disk has room."""
         self.serving.disk.capacity_bytes = None
 
+    def counted(self) -> Any:
+        """How often each command was called, well or badly, and refused."""
+        statistics = self.serving.server.statistics
+        return {row.name: (each.calls, each.rejected, each.failed) for row, each in statistics.items() if any_of(each)}
+
     def seen(self) -> Any:
         """All that can be compared after a step, whichever the way."""
         values, deadlines, operations = self.serving.state()
         return values, deadlines, b"".join(operations), [_client_state(connection) for connection in self.connections]
+
+
+def any_of(counted: CommandStatistics) -> bool:
+    """Whether it counted anything."""
+    return bool(counted.calls or counted.rejected)
 
 
 def _client_state(connection: Connection) -> Any:
@@ -177,7 +216,8 @@ class DispatchAlone(Way):
             if client.closing:
                 return
             try:
-                self.replies[number] += resp.encode(dispatch.answer(call, _as_parsed(request)), client.protocol)
+                reply = dispatch.answer(call, _as_parsed(request))
+                self.replies[number] += bytes(resp.encode(reply, client.protocol, REPLY_LIMIT))
             except RequestError as error:
                 self.replies[number] += resp.encode_error(error)
 
@@ -189,6 +229,10 @@ def _as_parsed(request: list[bytes]) -> list[bytes]:
 
 class WaysTests(SynchronousTestCase):
     """Any steps, by every way."""
+
+    def setUp(self) -> None:
+        """Have a command that goes on in slices."""
+        self.patch(commands.by_name[b"KEYS"], "function", keys_in_slices)
 
     def test_the_same_by_every_way(self) -> None:
         """The same table and log, the same replies, and the same moment at which each may leave."""
@@ -251,5 +295,7 @@ class WaysTests(SynchronousTestCase):
         for way in ways[1:]:
             self.assertEqual(fast.replies, way.replies)
             self.assertEqual(way.serving.bugs, [])
+        for way in ways[1:3]:
+            self.assertEqual(fast.counted(), way.counted())
         self.assertEqual(fast.serving.server.errors, slow.serving.server.errors)
         self.assertEqual(fast.serving.server.requests_executed, slow.serving.server.requests_executed)

@@ -12,8 +12,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import Failure, InvalidRequest, StorageFull
 from kvstore.base.reply import NULL_ARRAY, OK, JSONText, Status, Verbatim
-from kvstore.wire.jsonlines import ABSENT, bytes_to_text, encode, encode_error, key_to_bytes
+from kvstore.wire import jsonlines
+from kvstore.wire.jsonlines import ABSENT, bytes_to_text, encode_error, key_to_bytes
 from kvstore.wire.parser import JSONLine, RequestParser
+
+
+def encode(reply: Any, identity: Any = ABSENT) -> bytes:
+    """A reply's line, joined."""
+    return bytes(jsonlines.encode(reply, identity))
+
 
 any_text = st.text(st.characters())  # lone surrogates too, as JSON's escapes can write them
 

@@ -56,6 +56,16 @@ class StorageFull(Failure):
         super().__init__(f"Errors writing to the log: {reason}. Writes are refused until there is room.", "MISCONF")
 
 
+class ReplyTooLarge(Failure):
+    """The reply would be larger than a client may have waiting; nothing of it was sent, and nothing changed."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(
+            f"the reply is larger than {limit_bytes} bytes, so nothing was done; ask for less in one request, or start"
+            " the server with a larger --drop-client-bytes"
+        )
+
+
 class ProtocolError(KVStoreError):
     """The byte stream makes no sense from here on: reply `-ERR Protocol error: TEXT`, then close."""
 

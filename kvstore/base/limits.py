@@ -38,8 +38,20 @@ MAX_HEADER_BYTES = 64 * KIB
 #: Unread replies, in bytes, past which we stop reading from a client (`--pause-reading-bytes`).
 PAUSE_READING_BYTES = 1 * MIB
 
-#: Unread replies, in bytes, past which a client is dropped (`--drop-client-bytes`). Redis: client-output-buffer-limit.
+#: Unread replies, in bytes, past which a client is dropped (`--drop-client-bytes`). A single reply larger than that is
+#: refused with an error instead of being built. Redis: client-output-buffer-limit.
 DROP_CLIENT_BYTES = 256 * MIB
+
+#: A string in a reply that is at least so long, in bytes, is sent from where it is instead of being copied into the
+#: reply. Redis copies replies into chunks of 16 KiB, PROTO_REPLY_CHUNK_BYTES.
+LONG_STRING_BYTES = 16 * KIB
+
+#: Milliseconds that one client's requests may take in one turn of the loop before others have theirs
+#: (`--client-share-ms`). Redis: none; one request, but a whole pipeline too, is executed to its end.
+CLIENT_SHARE_MS = 5
+
+#: What it may be set to at most: past that one client would hold all others for longer than anybody's patience.
+MOST_CLIENT_SHARE_MS = 10_000
 
 #: Unfinished requests of all clients together, in bytes of memory; past it the client that holds most is dropped
 #: (`--max-input-bytes`). Twice the largest request, if that is more. Redis: maxmemory-clients, by default none.

@@ -21,7 +21,7 @@ A command returns plain Python values; `wire` encodes them. The whole set:
 | `Push` | array | push |
 | `RequestError` (raised, or inside an array) | error | error |
 
-A command that may take long returns a generator instead, which `finish` explains.
+A command that may take long returns a generator instead, which `advance` explains.
 """
 
 from __future__ import annotations
@@ -97,18 +97,44 @@ NO_REPLY.wire = b""
 Reply: TypeAlias = Any
 
 
-def finish(reply: Reply) -> Reply:
-    """Run a reply that comes in slices to its end, at once; any other is returned as it is.
+def advance(reply: Reply) -> Reply:
+    """Run the next slice of a reply that comes in slices; any other reply is returned as it is.
 
     A command that may take long returns a generator: it yields where others may have their turn, about every 2 ms, and
     what it returns in the end is the reply. What it tells of the table it has read, or noted, before its first yield,
     so that it answers as of its place in the order; it changes nothing after that. Who executes it runs the first slice
-    at once and the others by and by, and closes it if its client is gone. Raises what the generator raises.
+    at once and the others by and by, and closes it if its client is gone.
+
+    Returns the reply if that was its last slice, else the generator. Raises what the generator raises.
     """
-    if reply.__class__ is not GeneratorType:
-        return reply
-    while True:
+    if reply.__class__ is GeneratorType:
         try:
             next(reply)
         except StopIteration as end:
             return end.value
+    return reply
+
+
+def finish(reply: Reply) -> Reply:
+    """Run a reply that comes in slices to its end, at once; otherwise as `advance`."""
+    while reply.__class__ is GeneratorType:
+        reply = advance(reply)
+    return reply
+
+
+def size_bytes(reply: Reply) -> int:
+    """About how many bytes a reply comes to, in any grammar; what is short counts as _SHORT_BYTES."""
+    kind = reply.__class__
+    if kind is bytes or kind is str:
+        return len(reply)
+    if kind is JSONText:
+        return len(reply.text)
+    if isinstance(reply, dict):
+        return size_bytes(list(reply)) + size_bytes(list(reply.values()))
+    if isinstance(reply, (list, tuple, set, frozenset)):
+        return _SHORT_BYTES * len(reply) + sum(map(size_bytes, reply))
+    return _SHORT_BYTES
+
+
+#: What an integer, a null or the head of a string takes.
+_SHORT_BYTES = 8

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kvstore.base.limits import MAX_VALUE_BYTES
+from kvstore.base.limits import DROP_CLIENT_BYTES, MAX_VALUE_BYTES
+from kvstore.commands.statistics import Statistics
 from kvstore.commands.watches import Watches
 
 if TYPE_CHECKING:
@@ -103,11 +105,16 @@ class Server:
         self.errors = 0
         #: What CONFIG RESETSTAT takes off the bytes received and sent, see `network_bytes`.
         self.network_bytes_before = (0, 0)
+        self.statistics = Statistics()
         self.watches = Watches(store.table)
+        #: A steady clock, in nanoseconds: for how long requests take, and how long they may.
+        self.steady_ns: Callable[[], int] = perf_counter_ns
         #: Where RANDOMKEY takes its chance from.
         self.random = Random()
         #: Longest string that APPEND and SETRANGE may make.
         self.max_value_bytes = MAX_VALUE_BYTES
+        #: Largest reply, in bytes: one that is larger is refused.
+        self.max_reply_bytes = DROP_CLIENT_BYTES
         #: Extra INFO fields that other rooms supply: section name in lower case to a function that gives (field,
         #: value) pairs.
         self.info: dict[str, Callable[[], list[tuple[str, Any]]]] = {}

@@ -15,9 +15,12 @@ A poisoned block is one that EXEC refuses as a whole, since its client meant to 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from kvstore.base.errors import Failure, InvalidRequest, RequestError
 from kvstore.base.limits import MAX_TRANSACTION_BYTES, QUEUED_WORD_BYTES
-from kvstore.base.reply import QUEUED, Reply
+from kvstore.base.reply import QUEUED, Reply, finish
 from kvstore.commands.context import Call
 from kvstore.commands.registry import IMMEDIATE, NO_MULTI, Command, table
 
@@ -32,7 +35,7 @@ def answer(call: Call, request: list[bytes]) -> Reply:
     row = None
     try:
         row = table.find(request)
-        row.check_arity(request)
+        check_arity(call, row, request)
         if client.queued is not None and not row.flags & IMMEDIATE:
             return queue(call, row, request)
     except RequestError as error:
@@ -46,11 +49,40 @@ def answer(call: Call, request: list[bytes]) -> Reply:
         call.table.pending.undo.clear()
 
 
-def run(call: Call, row: Command, request: list[bytes]) -> Reply:
-    """Run one command now. Raises RequestError; what the command has changed by then is for the caller to undo."""
-    arguments = row.arguments(request)
-    row.calls += 1
-    return row.function(call, *arguments)
+def check_arity(call: Call, row: Command, request: list[bytes]) -> None:
+    """Raise InvalidRequest, and count it, if the command takes another number of words."""
+    if not row.accepts(len(request)):
+        call.server.statistics[row].rejected += 1
+        raise row.wrong_arity()
+
+
+def run(
+    call: Call,
+    row: Command,
+    request: list[bytes],
+    arguments: list[Any] | None = None,
+    step: Callable[[Reply], Reply] = finish,
+) -> Reply:
+    """Run one command now, and count it. Raises RequestError: it has changed nothing then.
+
+    `arguments`: converted, if they are no words of the request. `step`: what is done at once of a reply in slices.
+    """
+    server = call.server
+    statistics = server.statistics[row]
+    mark = len(call.table.pending.undo)
+    began_ns = server.steady_ns()
+    try:
+        reply = step(row.function(call, *(row.arguments(request) if arguments is None else arguments)))
+    except RequestError as error:
+        if call.client.queued is None:
+            statistics.count_error(error, request)
+        else:  # a command that has no place in a block (MULTI, WATCH)
+            statistics.rejected += 1
+        call.table.undo_request(mark)
+        raise
+    statistics.calls += 1
+    statistics.add_time(server.steady_ns() - began_ns)
+    return reply
 
 
 def queue(call: Call, row: Command, request: list[bytes]) -> Reply:
@@ -64,6 +96,7 @@ def queue(call: Call, row: Command, request: list[bytes]) -> Reply:
     try:
         _check_queueable(row, request, client.queued_bytes + _size_bytes(request))
     except RequestError:
+        call.server.statistics[row].rejected += 1
         client.poisoned = True
         client.queued.clear()
         client.queued_bytes = 0

@@ -132,12 +132,11 @@ class Command:
     `name`: upper case, `CONTAINER|SUB` for a subcommand. `options`: what its variadic parameter takes, for people.
     `least`, `most`: number of request words including the name (a subcommand counts two words). `keys`: (first, last,
     step) as COMMAND INFO gives them, (0, 0, 0) for none. `parameters`: (name, Argument, optional, variadic) of each.
-    `convert`: one converter or None for each parameter, or None if no argument is converted. `calls`: how often it ran
-    since the start.
+    `convert`: one converter or None for each parameter, or None if no argument is converted.
     """
 
     __slots__ = (
-        "calls", "convert", "flags", "function", "group", "keys", "least", "many", "most", "name", "options",
+        "convert", "flags", "function", "group", "keys", "least", "many", "most", "name", "options",
         "parameters", "scope", "subcommands", "summary", "takes_one_word", "takes_two_words", "wire_name", "words",
         "writes",
     )  # fmt: skip
@@ -159,7 +158,6 @@ class Command:
         self.summary = (inspect.getdoc(function) or "").split("\n", 1)[0]
         self.words = name.count("|") + 1
         self.subcommands: dict[bytes, Command] = {}
-        self.calls = 0
         self.writes = bool(flags & WRITE)
         self.parameters = list(_parameters(function))
         required = sum(1 for _, _, optional, variadic in self.parameters if not optional and not variadic)
@@ -236,9 +234,12 @@ class Command:
 
     def check_arity(self, request: list[bytes]) -> None:
         """Raise InvalidRequest if the arity (see `arity`) forbids so many words: what Redis checks before all else."""
-        arity = self.arity
-        if (arity > 0 and len(request) != arity) or len(request) < -arity:
+        if not self.accepts(len(request)):
             raise self.wrong_arity()
+
+    def accepts(self, words: int) -> bool:
+        """Whether the arity allows so many words."""
+        return words == self.least if self.least == self.most else words >= self.least
 
     def wrong_arity(self) -> InvalidRequest:
         """The error for a wrong number of arguments; for a verb, which people type, it says how it is used."""

@@ -7,7 +7,7 @@ from kvstore.base.reply import NO_REPLY, OK, Reply, Status
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import MS_PER_S, US_PER_S
 from kvstore.commands.glob import matcher
-from kvstore.commands.registry import ADMIN, FAST, NO_MULTI, command, container, shorten, table
+from kvstore.commands.registry import ADMIN, FAST, NO_MULTI, command, container, shorten
 
 container("CONFIG", "Look at the settings.", group="server")
 
@@ -42,8 +42,7 @@ def config_resetstat(call: Call) -> Reply:
     server.connections_received = server.connections_refused = server.requests_executed = server.errors = 0
     server.network_bytes_before = server.network_bytes()
     call.table.expired_count = 0
-    for row in table.all_rows():
-        row.calls = 0
+    server.statistics.reset()
     return OK
 
 

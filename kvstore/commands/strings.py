@@ -159,8 +159,11 @@ def getex(call: Call, key: Key, *options: bytes) -> Reply:
 @command("MGET", READ | FAST, group="string")
 def mget(call: Call, key: Key, *keys: Key) -> Reply:
     """Get the strings at several keys; null for a key that has none."""
-    values = map(call.table.read, (key, *keys))
-    return [value if value.__class__ is bytes else None for value in values]
+    every = [key, *keys]
+    values = get_many(call.table, [every], None)
+    if values is None:
+        return [value if value.__class__ is bytes else None for value in map(call.table.read, every)]
+    return values
 
 
 @command("MSET", WRITE, group="string", keys=(1, -1, 2), options="[key value ...]")

@@ -11,13 +11,14 @@ A client's block has one of four states, kept in its `Client`:
 MULTI opens, EXEC and DISCARD lead back to none, `dispatch.queue` fills and poisons. The block runs inside one
 request, so its changes are in one commit: all of them reach the disk, or none. A command of it that fails is an error
 value in the reply, and the others stand, as in Redis; what it might have changed before it failed is undone. A full
-disk is no matter of one command: StorageFull leaves EXEC, and whoever called undoes the block whole.
+disk is no matter of one command, nor are replies that are too large together: StorageFull and ReplyTooLarge leave EXEC,
+and the block is undone whole.
 """
 
 from __future__ import annotations
 
-from kvstore.base.errors import Failure, InvalidRequest, RequestError, StorageFull
-from kvstore.base.reply import NULL_ARRAY, OK, Reply
+from kvstore.base.errors import Failure, InvalidRequest, ReplyTooLarge, RequestError, StorageFull
+from kvstore.base.reply import NULL_ARRAY, OK, Reply, size_bytes
 from kvstore.commands import dispatch
 from kvstore.commands.context import Call, Client
 from kvstore.commands.registry import FAST, IMMEDIATE, NO_MULTI, WHOLE, Command, Key, command
@@ -52,17 +53,22 @@ def exec_(call: Call) -> Reply:
         raise Failure("Transaction discarded because of previous errors.", "EXECABORT")
     if changed:
         return NULL_ARRAY
-    return [_run_one(call, row, request) for row, request in queued]
+    replies, size, limit = [], 0, call.server.max_reply_bytes
+    for row, request in queued:
+        reply = _run_one(call, row, request)
+        size += size_bytes(reply)
+        if size > limit:
+            raise ReplyTooLarge(limit)
+        replies.append(reply)
+    return replies
 
 
 def _run_one(call: Call, row: Command, request: list[bytes]) -> Reply:
-    mark = len(call.table.pending.undo)
     try:
         return dispatch.run(call, row, request)
     except StorageFull:
         raise
     except RequestError as error:
-        call.table.undo_request(mark)
         return error
 
 

@@ -189,12 +189,13 @@ class _Group:
         for protocol in self._protocols:
             session, outlet = protocol.session, protocol.outlet
             held = session.held
-            alone = len(held) == 1 and held[0][0] <= sequence and protocol not in apart
-            if alone and outlet.gather(held[0][1]):
-                held.clear()
-                session.held_bytes = 0
-                outlets.append(outlet)
-            else:
-                protocol.settled(sequence)
+            if len(held) == 1 and protocol not in apart:
+                needed, data = held[0]
+                if needed <= sequence and type(data) is bytes and outlet.gather(data):
+                    held.clear()
+                    session.held_bytes = 0
+                    outlets.append(outlet)
+                    continue
+            protocol.settled(sequence)
         for outlet in outlets:
             outlet.flush()

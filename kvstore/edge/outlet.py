@@ -11,6 +11,10 @@ two system calls (epoll_ctl) and a turn of the loop for nearly every reply: 20 t
 | gathering | replies of this turn in `_gathered` | adds to them; past _GATHER_BYTES, writes to the socket |
 | draining | the rest in `_queue`, one piece in the transport; this is its pull producer | adds to the queue |
 
+A long reply comes in pieces (see `wire.pieces`) and is never joined: in one system call the socket is given as much of
+it as it takes, and the rest is queued piece by piece. One call, not as many as it takes: a client that reads as fast as
+we send would have the loop for itself meanwhile.
+
 Danger: a TLS transport passes unknown attributes through to the bare socket beneath; writing to that would send plain
 text. So only a bare TCP or UNIX connection is written to directly; for any other transport, everything goes through
 draining.
@@ -29,12 +33,15 @@ from zope.interface import implementer
 
 from kvstore.base.limits import KIB
 from kvstore.edge.turn import Turn
+from kvstore.wire.pieces import Encoded, Pieces
 
 #: What a socket says that takes no more now (send(2)).
 _NO_ROOM = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS)
 _PIECE_BYTES = 64 * KIB
 #: Replies of one turn for one client leave at once when they pass this: memory, and the client has enough to read.
 _GATHER_BYTES = 64 * KIB
+#: Most pieces that one call takes: IOV_MAX of Linux (sendmsg(2)).
+_MOST_PIECES = 1024
 
 
 def _nobody() -> None:
@@ -51,7 +58,7 @@ class Outlet:
 
     __slots__ = (
         "_drained", "_gathered", "_gathers", "_handing_over", "_queue", "_queued_bytes", "_stuck", "_transport",
-        "_turn", "_write", "is_draining", "sent_bytes",
+        "_turn", "_write", "_write_pieces", "is_draining", "sent_bytes",
     )  # fmt: skip
 
     def __init__(
@@ -69,8 +76,10 @@ class Outlet:
         self._handing_over = 0
         self._queued_bytes = 0
         self._write: Callable[[bytes], int] | None = None
+        self._write_pieces: Callable[[list[bytes]], int]
         if isinstance(transport, tcp.Connection) and not transport.TLS:
             self._write = transport.socket.send
+            self._write_pieces = transport.socket.sendmsg
 
     @property
     def is_direct(self) -> bool:
@@ -92,11 +101,13 @@ class Outlet:
         """How many pieces wait for the socket to drain."""
         return len(self._queue) + (self._handing_over > 0)
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: Encoded) -> None:
         """Send `data` behind what was sent before. Never blocks, never raises for a lost connection."""
         if not data:
             return
-        if self.is_draining or self._write is None:
+        if type(data) is Pieces:
+            self._send_pieces(data)
+        elif self.is_draining or self._write is None:
             self._enqueue(data)
         elif self._gathered:
             self._gathered += data
@@ -119,9 +130,11 @@ class Outlet:
         self._gathered = data
         return True
 
-    def send_now(self, data: bytes) -> None:
+    def send_now(self, data: Encoded) -> None:
         """As `send`, but in the middle of a burst: there is nothing to gather for."""
-        if self.is_draining or self._write is None:
+        if type(data) is Pieces:
+            self._send_pieces(data)
+        elif self.is_draining or self._write is None:
             self._enqueue(data)
         elif self._gathered:
             self._gathered += data
@@ -144,22 +157,36 @@ class Outlet:
             if sent < len(data):
                 self._keep(data[sent:])
 
-    def _refused(self, data: bytes, error: OSError) -> None:
+    def _send_pieces(self, data: Pieces) -> None:
+        self.flush()
+        if self.is_draining or self._write is None:
+            self._enqueue(*data.pieces)
+            return
+        try:
+            sent = self._write_pieces(data.pieces[:_MOST_PIECES])
+        except OSError as error:
+            self._refused(data, error)
+        else:
+            self.sent_bytes += sent
+            if sent < len(data):
+                self._keep(*_behind(data.pieces, sent))
+
+    def _refused(self, data: Encoded, error: OSError) -> None:
         """The socket took nothing."""
         if error.errno in _NO_ROOM:
-            self._keep(data)
+            self._keep(*(data.pieces if isinstance(data, Pieces) else [data]))
         else:
             self._queued_bytes = 0
             self._transport.abortConnection()  # it is lost; the reactor will say so in its own time
 
-    def _keep(self, data: bytes) -> None:
+    def _keep(self, *pieces: bytes | memoryview) -> None:
         """The socket takes no more: keep the rest until it drains."""
-        self._enqueue(data)
+        self._enqueue(*pieces)
         self._stuck()
 
-    def _enqueue(self, data: bytes) -> None:
-        self._queue.append(data)
-        self._queued_bytes += len(data)
+    def _enqueue(self, *pieces: bytes | memoryview) -> None:
+        self._queue.extend(pieces)
+        self._queued_bytes += sum(map(len, pieces))
         if not self.is_draining:
             self.is_draining = True
             self._transport.registerProducer(self, False)
@@ -200,3 +227,12 @@ class Outlet:
         self._handing_over = 0
         self._write = None
         self._stuck = self._drained = _nobody
+
+
+def _behind(pieces: list[bytes], sent: int) -> list[bytes | memoryview]:
+    """What is left of the pieces behind their first `sent` bytes; none is copied."""
+    for number, piece in enumerate(pieces):
+        if sent < len(piece):
+            return [memoryview(piece)[sent:], *pieces[number + 1 :]]
+        sent -= len(piece)
+    return []

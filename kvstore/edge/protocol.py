@@ -4,6 +4,9 @@
 of its buffer for every line and cannot carry binary values; which bytes make a request is the wire room's knowledge.
 Everything the client can do ends here: nothing it sends raises out of `rawDataReceived`.
 
+A client whose requests take more than its share of time goes on with them in its next turn (`Turn.wait`), as one whose
+request is executed in slices does; it is not read from until then.
+
 A client whose replies pile up past one limit is not read from until it has taken them; past a second it is dropped. One
 that has sent its last byte (half-closed) still gets the replies it waits for.
 
@@ -56,6 +59,7 @@ class KVStoreProtocol(LineReceiver):
         self._table = factory.server.store.table
         self.received_bytes = 0
         self._waiting = False
+        self._in_line = False
         self._paused = False
         self._input_ended = False
         self._gone = False
@@ -170,16 +174,30 @@ class KVStoreProtocol(LineReceiver):
             self._end()
 
     def _go_on(self) -> None:
-        """Execute requests that had to wait, while there is room for their replies."""
+        """Execute requests that had to wait, while there is room for their replies, and time."""
         session, outlet = self.session, self.outlet
         while session.backlog and not session.closing:
             outlet.flush()
             budget = self.factory.settings.pause_reading_bytes - self._unsent_bytes()
             if budget <= 0:
                 break
+            if not session.has_time:
+                self._stand_in_line()
+                break
             session.run(budget)
             outlet.send(session.take_ready())
         self._regroup()
+
+    def _stand_in_line(self) -> None:
+        if not self._in_line:
+            self._in_line = True
+            self._turn.wait(self)
+
+    def go_on(self, until_ns: int) -> None:
+        """See `Waiting`."""
+        self._in_line = False
+        self.session.until_ns = until_ns
+        self.pump()
 
     def _regroup(self) -> None:
         """One of what this depends on has changed: is this client to be served apart from the others?"""

@@ -32,6 +32,7 @@ from twisted.python.failure import Failure
 
 from kvstore.base.disk import RealDisk
 from kvstore.base.errors import KVStoreError, StorageFault
+from kvstore.base.limits import LONG_STRING_BYTES
 from kvstore.base.syncing import best_syncer
 from kvstore.commands.context import Server
 from kvstore.edge import collector
@@ -206,11 +207,13 @@ class KVStoreService(MultiService):
         server.compact_now = self._compact_now
         server.checkpoint_ms = lambda: self.compactor.last_finished_ms or server.started_ms
         server.max_value_bytes = settings.max_request_bytes
+        server.max_reply_bytes = max(settings.drop_client_bytes, LONG_STRING_BYTES)
         server.shutdown = lambda: self._reactor.callLater(0, self._reactor.stop)
         self.pace = Pace(self._reactor.seconds, lambda: server.requests_executed)
         server.info.update(info_sections(self))
         self.factory = KVStoreFactory(settings, server, self.turn, self.commit, self.hooks, self.fail_stop)
         self.hooks.commit_now = self.commit.commit_now
+        self.hooks.share_ns = self.turn.share_ns = settings.client_share_ms * 1_000_000
         if settings.group_limit:
             self.hooks.request_limit = settings.group_limit
         self.hooks.report_bug = lambda text: _log.failure("{text}", text=text)

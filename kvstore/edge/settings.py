@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 
 from kvstore.base.address import DEFAULT_CATALOG, Address, parse_address
 from kvstore.base.limits import (
+    CLIENT_SHARE_MS,
     DROP_CLIENT_BYTES,
     LISTEN_BACKLOG,
     MAX_CLIENTS,
@@ -49,8 +50,8 @@ class Settings:
     and UDP port announced to.
     `keep_log_path`: the directory that merged segments are kept in, absolute, or None to remove them.
     `trace_path`: the trace file, absolute, or None. `max_clients`, `max_request_bytes`, `max_input_bytes`,
-    `pause_reading_bytes`, `drop_client_bytes`: see the limits of these names. `idle_timeout_s`: a client that sent
-    nothing for so many seconds is disconnected; 0 for never.
+    `pause_reading_bytes`, `drop_client_bytes`, `client_share_ms`: see the limits of these names. `idle_timeout_s`: a
+    client that sent nothing for so many seconds is disconnected; 0 for never.
     """
 
     data_path: str
@@ -70,6 +71,7 @@ class Settings:
     max_input_bytes: int = MAX_INPUT_BYTES
     pause_reading_bytes: int = PAUSE_READING_BYTES
     drop_client_bytes: int = DROP_CLIENT_BYTES
+    client_share_ms: int = CLIENT_SHARE_MS
     idle_timeout_s: int = 0
 
     @property
@@ -85,6 +87,7 @@ class Settings:
         """
         return self._as_redis_names_it() | {
             "catalog": str(self.catalog) if self.project else "",
+            "client-share-ms": str(self.client_share_ms),
             "compact-after": str(self.compact_after_entries or 0),
             "drop-client-bytes": str(self.drop_client_bytes),
             "group-limit": str(self.group_limit),

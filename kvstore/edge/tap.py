@@ -30,12 +30,14 @@ from twisted.python import usage
 import kvstore
 from kvstore.base.address import CATALOG_VARIABLE, DEFAULT_CATALOG, Address
 from kvstore.base.limits import (
+    CLIENT_SHARE_MS,
     DROP_CLIENT_BYTES,
     LEAST_REQUEST_BYTES,
     MAX_CLIENTS,
     MAX_INPUT_BYTES,
     MAX_REQUEST_BYTES,
     MOST_BUFFERED_BYTES,
+    MOST_CLIENT_SHARE_MS,
     MOST_CLIENTS,
     MOST_REQUEST_BYTES,
     PAUSE_READING_BYTES,
@@ -148,7 +150,13 @@ _ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
         "drop-client-bytes",
         byte_text(DROP_CLIENT_BYTES),
         _buffered_bytes,
-        "Disconnect a client that has more than this many bytes of replies to take.",
+        "Disconnect a client that has more than this many bytes of replies to take; a larger reply is an error.",
+    ),
+    (
+        "client-share-ms",
+        str(CLIENT_SHARE_MS),
+        partial(whole_number, least=1, most=MOST_CLIENT_SHARE_MS),
+        "Milliseconds that one client's requests may take before the others have their turn.",
     ),
     (
         "idle-timeout",
@@ -225,6 +233,7 @@ class Options(usage.Options):
             max_input_bytes=value["max-input-bytes"] or max(MAX_INPUT_BYTES, 2 * value["max-request-bytes"]),
             pause_reading_bytes=value["pause-reading-bytes"],
             drop_client_bytes=value["drop-client-bytes"],
+            client_share_ms=value["client-share-ms"],
             idle_timeout_s=value["idle-timeout"],
         )
 

@@ -8,6 +8,10 @@ that lets the disk, the clients and the loop work at the same time:
 | waits for the disk in the loop | replies that are ready, commit, its replies | clients work while the loop waits |
 | overlaps the sync with the loop | commit, replies that are ready | the disk works while the loop sends |
 
+Last come the clients whose requests took more than their share of time, or that go on in slices: all of them together
+have one share in a turn, in which they go on one after the other (`wait`); who is not done then is first in the next
+turn, and before that every socket is looked at again. So whatever they ask for, the others wait for one share.
+
 On a reactor that tells the end of a turn (`TurnReactor`) outlets gather their replies for it. On any other the end is
 `callLater(0)`, which runs after every ready socket was served too, but at a price: there replies leave at once, and
 only the commit waits.
@@ -15,7 +19,9 @@ only the commit waits.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
+from time import perf_counter_ns
 from typing import Any, Protocol
 
 from twisted.logger import Logger
@@ -30,6 +36,13 @@ class Gatherer(Protocol):
         """Send them. Raises nothing."""
 
 
+class Waiting(Protocol):
+    """Whoever has requests that wait for time."""
+
+    def go_on(self, until_ns: int) -> None:
+        """Execute them until then, by the steady clock; `Turn.wait` again for what is left. Raises nothing."""
+
+
 class Turn:
     """See the module. `reactor`: with `callAtEndOfTurn`, or at least callLater.
 
@@ -38,6 +51,8 @@ class Turn:
 
     `commit`: closes the open commit and puts it on its way; called at the end of each turn that asked for it.
     `commit_first`: whether that comes before the replies. `gathers`: whether replies are to be gathered.
+
+    `share_ns`: see the module. `steady_ns`: the clock by which it ends.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -47,6 +62,9 @@ class Turn:
         self._call: Callable[[Callable[[], None]], Any] = at_end or (lambda function: reactor.callLater(0, function))
         self._scheduled = False
         self._gathered: list[Gatherer] = []
+        self._waiting: deque[Waiting] = deque()
+        self.share_ns = 2**62
+        self.steady_ns: Callable[[], int] = perf_counter_ns
         self.commit_asked = False
         self._look_again: Callable[[], bool] = getattr(reactor, "look_again", lambda: False)
         self.wants_more: Callable[[], bool] = lambda: False
@@ -71,6 +89,11 @@ class Turn:
         self._gathered.extend(gatherers)
         self.schedule()
 
+    def wait(self, waiting: Waiting) -> None:
+        """Let `waiting` go on in its time. To be called once until it does."""
+        self._waiting.append(waiting)
+        self.schedule()
+
     def schedule(self) -> None:
         """Have this turn's end noticed."""
         if not self._scheduled:
@@ -92,6 +115,18 @@ class Turn:
             self.commit()
         if self._gathered:
             self._flush()
+        if self._waiting:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """See the module."""
+        until_ns = self.steady_ns() + self.share_ns
+        for _ in range(len(self._waiting)):
+            self._waiting.popleft().go_on(until_ns)
+            if self.steady_ns() > until_ns:
+                break
+        if self._waiting:
+            self.schedule()
 
     def _flush(self) -> None:
         gathered, self._gathered = self._gathered, []

@@ -11,33 +11,50 @@ Four ways, from the fastest to the most general; a test runs the same requests t
 
 (`together` takes the requests of many clients as one pipeline, by `columns_reply` as `run_many` does.)
 
+**A request that takes long is executed in slices**: its command returns a generator (see `base.reply.advance`). The
+first slice is executed in the request's place, and with it is decided which commit the reply waits for; it is then,
+too, that the request is counted, and shown to whoever watches, as it has its place in the order then. If there is more
+to do, `run` and `respond` return None and leave an `Unfinished`, which is given to `respond` for each further slice.
+A reply of many elements is encoded in slices, too.
+
+**A reply has a limit**, `Server.max_reply_bytes`: past it the request is undone and answered with an error.
+
 `needed` is what decides when replies may leave: the newest commit that a request executed so far has changed, or read
 something of. Whoever delivers the replies sets it to 0 before.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from types import GeneratorType
 from typing import Any, NamedTuple
 
-from kvstore.base.errors import ForeignProtocol, InvalidRequest, ProtocolError, RequestError, StorageFault
+from kvstore.base.errors import (
+    ForeignProtocol,
+    InvalidRequest,
+    ProtocolError,
+    ReplyTooLarge,
+    RequestError,
+    StorageFault,
+)
 from kvstore.base.jsontext import dumps
-from kvstore.base.limits import MIB
-from kvstore.base.reply import QUEUED, Help, Status
+from kvstore.base.limits import LONG_STRING_BYTES, MIB
+from kvstore.base.reply import Help, Reply, Status, advance
 from kvstore.commands import dispatch
 from kvstore.commands.context import Call
 from kvstore.commands.registry import IMMEDIATE, VERB, Command, Scope, shorten
 from kvstore.commands.registry import table as commands
+from kvstore.commands.statistics import CommandStatistics
 from kvstore.store.table import Table
 from kvstore.wire import jsonlines, resp
 from kvstore.wire.multibulk import Uniform
 from kvstore.wire.parser import BadLine, JSONLine, Negotiation, Words
+from kvstore.wire.pieces import AT_ONCE, Encoded
 from kvstore.wire.words import encode_lines
 
 _INTERNAL_ERROR = RequestError("internal error; the request changed nothing, please report what the server's log says")
 
-_NO_ROWS: dict[bytes, Command] = {}
+_NO_ROWS: dict[bytes, CommandStatistics] = {}
 
 
 class Executed(NamedTuple):
@@ -59,6 +76,28 @@ class Executed(NamedTuple):
     commit: int
 
 
+#: Elements of a reply past which it is encoded in slices.
+_MANY_ELEMENTS = 4 * AT_ONCE
+
+
+class Grammar(NamedTuple):
+    """How a request is answered: its reply encoded, at once or, an array of many elements, in slices; or its error."""
+
+    encode: Callable[[Reply], Encoded]
+    encode_in_slices: Callable[[list[Reply]], Generator[None, None, Encoded]]
+    encode_error: Callable[[RequestError], bytes]
+
+
+class Unfinished(NamedTuple):
+    """A request that goes on in a next slice, to its encoded reply. `needed`: the commit that this waits for."""
+
+    row: Command
+    request: list[bytes]
+    slices: Generator[None, None, Encoded]
+    needed: int
+    grammar: Grammar
+
+
 class Hooks:
     """What executing requests tells the edge; shared by all sessions of a server.
 
@@ -66,7 +105,8 @@ class Hooks:
     when the open commit holds `request_limit` write requests, or more than `size_limit` bytes of operations: so that a
     frame stays small beside the data. `report_bug`: called inside the `except` of an unexpected error.
     `report_foreign`: called with the address of a client that speaks another protocol. `monitor`: called with the
-    number of a client that is in MONITOR. `watched`: requests shown to watchers so far.
+    number of a client that is in MONITOR. `watched`: requests shown to watchers so far. `share_ns`: nanoseconds that
+    one client's requests may take before others have their turn.
     """
 
     NO_LIMIT = 2**62
@@ -75,6 +115,7 @@ class Hooks:
         self.watchers: list[Callable[[Executed], None]] = []
         self.request_limit = self.NO_LIMIT
         self.size_limit = 16 * MIB
+        self.share_ns = self.NO_LIMIT
         self.commit_now: Callable[[], None] = lambda: None
         self.report_bug: Callable[[str], None] = lambda text: None
         self.report_foreign: Callable[[str, ForeignProtocol], None] = lambda address, error: None
@@ -83,9 +124,17 @@ class Hooks:
 
 
 class Execution:
-    """See the module. A request after which the client is to be closed sets `closing` of the `Client`."""
+    """See the module. A request after which the client is to be closed sets `closing` of the `Client`.
 
-    __slots__ = ("_call", "_client", "_hooks", "_store", "_table", "needed", "plain")
+    `unfinished`: the request for which None was returned last.
+    """
+
+    __slots__ = (
+        "_call", "_client", "_hooks", "_limit_bytes", "_resp", "_statistics", "_steady_ns", "_store", "_table",
+        "needed", "plain", "unfinished",
+    )  # fmt: skip
+
+    unfinished: Unfinished
 
     def __init__(self, call: Call, hooks: Hooks) -> None:
         self._call = call
@@ -93,15 +142,24 @@ class Execution:
         self._hooks = hooks
         self._store = call.store
         self._table = call.table
-        self.plain = commands.plain
+        self._limit_bytes = call.server.max_reply_bytes
+        self._statistics = call.server.statistics
+        self._steady_ns = call.server.steady_ns
+        self._resp = Grammar(self._encode, self._encode_in_slices, resp.encode_error)
+        self.plain = self._statistics.plain
         self.needed = 0
 
-    def plain_rows(self) -> dict[bytes, Command]:
+    def plain_rows(self) -> dict[bytes, CommandStatistics]:
         """The rows that `run` takes now, by name: none in a MULTI block, nor while somebody watches."""
         return self.plain if self._client.queued is None and not self._hooks.watchers else _NO_ROWS
 
-    def run(self, row: Command, request: list[bytes]) -> bytes:
-        """Execute one RESP request for one of the `plain_rows`. Returns the encoded reply. Raises StorageFault."""
+    def run(self, statistics: CommandStatistics, request: list[bytes]) -> Encoded | None:
+        """Execute one RESP request for one of the `plain_rows`, and count it; its time is for the caller to count.
+
+        Returns the encoded reply; None if it is `unfinished`. Raises StorageFault.
+        """
+        row = statistics.row
+        encoded: Encoded | None
         try:
             words = len(request)
             if words == 2 and row.takes_one_word:
@@ -112,7 +170,17 @@ class Execution:
                 reply = row.function(self._call, *request[1:])
             else:
                 reply = row.function(self._call, *row.arguments(request))
-            row.calls += 1
+            if reply.__class__ is bytes and (length := len(reply)) < LONG_STRING_BYTES:
+                encoded = b"$%d\r\n%b\r\n" % (length, reply)
+            elif reply.__class__ is Status:
+                encoded = reply.wire
+            elif reply.__class__ is int:
+                encoded = b":%d\r\n" % reply
+            else:
+                if reply.__class__ is GeneratorType:
+                    reply = advance(reply)
+                encoded = None if self._takes_long(reply) else self._encode(reply)
+            statistics.calls += 1
             pending = self._table.pending
             if pending.undo:
                 pending.undo.clear()
@@ -122,25 +190,29 @@ class Execution:
                     self._hooks.commit_now()
             elif self.needed < pending.sequence and (pending.operations or self._store.in_flight is not None):
                 self.needed = max(self.needed, self._commit_for(row, request))
-            if reply.__class__ is bytes:
-                return b"$%d\r\n%b\r\n" % (len(reply), reply)
-            return resp.encode2(reply) if self._client.protocol == 2 else resp.encode3(reply)
+            if encoded is None:
+                self.unfinished = Unfinished(row, request, _to_the_end(reply, self._resp), self.needed, self._resp)
+            return encoded
         except RequestError as error:
-            self._undo(row, request)
+            statistics.count_error(error, request)
+            self._undo(row if row.accepts(len(request)) else None, request)
             return resp.encode_error(error)
         except StorageFault:
             raise
         except Exception:
-            return self._bug(request)
+            return self._bug(request, self._resp)
 
     def run_many(self, pipeline: Uniform, budget_bytes: int) -> bytes | None:
         """Execute a pipeline of one command. Returns the encoded replies, or None if each request has to be run alone.
 
-        `budget_bytes`: for all replies together; past it, None. Raises StorageFault.
+        `budget_bytes`: for all replies together; past it, None; not more than one reply may have. Raises StorageFault.
         """
-        row = self.plain_rows().get(pipeline.name)
-        reply = None if row is None else columns_reply(row, self._table, pipeline, self._hooks)
-        if row is None or reply is None:
+        statistics = self.plain_rows().get(pipeline.name)
+        if statistics is None:
+            return None
+        row, began_ns = statistics.row, self._steady_ns()
+        reply = columns_reply(row, self._table, pipeline, self._hooks)
+        if reply is None:
             return None
         encoded: bytes | None
         if isinstance(reply, Status):
@@ -149,7 +221,8 @@ class Execution:
             encoded = resp.encode_strings(reply, self._client.protocol, budget_bytes)
             if encoded is None:
                 return None
-        row.calls += pipeline.length
+        statistics.calls += pipeline.length
+        statistics.add_time(self._steady_ns() - began_ns, pipeline.length)
         self._client.last_command = row.name
         if row.writes:
             self._changed(pipeline.length)
@@ -158,8 +231,13 @@ class Execution:
             self.needed = max(self.needed, self._store.commit_for_keys(pipeline.columns[0]))
         return encoded
 
-    def respond(self, request: Any) -> bytes:
-        """Execute one request of any grammar, in any state; returns its encoded reply. Raises StorageFault."""
+    def respond(self, request: Any) -> Encoded | None:
+        """Execute one request of any grammar, in any state, or a slice of one that is unfinished.
+
+        Returns the encoded reply; None if it is `unfinished`. Raises StorageFault.
+        """
+        if request.__class__ is Unfinished:
+            return self._go_on(request)
         if isinstance(request, Negotiation):
             return bytes(request)
         if isinstance(request, ProtocolError):
@@ -167,7 +245,7 @@ class Execution:
         hooks = self._hooks
         requests = self._table.pending.requests
         before, self.needed = self.needed, 0
-        started_ns = time.perf_counter_ns()
+        started_ns = self._steady_ns()
         if isinstance(request, JSONLine):
             encoded, words, outcome = self._respond_json(request)
         elif isinstance(request, BadLine):
@@ -180,14 +258,63 @@ class Execution:
             hooks.watched += 1
             client = self._client
             executed = Executed(
-                hooks.watched, client.identity, client.address, self._store.now_us(), started_ns,
-                time.perf_counter_ns(), words, outcome, commit,
+                hooks.watched, client.identity, client.address, self._store.now_us(), started_ns, self._steady_ns(),
+                words, outcome, commit,
             )  # fmt: skip
             for watcher in tuple(hooks.watchers):
                 watcher(executed)
         # Only now: a commit lets waiting clients go on at once, and their requests come after this one.
         if requests < self._table.pending.requests:
             self._close_if_full()
+        return encoded
+
+    def _go_on(self, unfinished: Unfinished) -> Encoded | None:
+        """Execute the next slice. It changes nothing, so there is nothing to undo. Returns as `respond`."""
+        row, request, slices, needed, grammar = unfinished
+        statistics, began_ns = self._statistics[row], self._steady_ns()
+        self.needed = max(self.needed, needed)
+        try:
+            encoded = advance(slices)
+            statistics.add_time(self._steady_ns() - began_ns, 0)
+            if encoded is not slices:
+                return encoded  # type: ignore[no-any-return]
+            self.unfinished = unfinished
+            return None
+        except RequestError as error:
+            statistics.failed += 1
+            self._call.server.errors += 1
+            return grammar.encode_error(error)
+        except StorageFault:
+            raise
+        except Exception:
+            return self._bug(request, grammar)
+
+    def _encode(self, reply: Reply) -> Encoded:
+        """A reply in RESP."""
+        return resp.encode(reply, self._client.protocol, self._limit_bytes)
+
+    def _encode_in_slices(self, reply: list[Reply]) -> Generator[None, None, Encoded]:
+        """The same, for an array of many elements."""
+        return resp.encode_in_slices(reply, self._client.protocol, self._limit_bytes)
+
+    def _takes_long(self, reply: Reply) -> bool:
+        """Whether there is more to do, in slices. Not for a change: it is undone if its reply turns out too large."""
+        return reply.__class__ is GeneratorType or (_has_many(reply) and not self._table.pending.undo)
+
+    def _answer(self, row: Command, request: list[bytes], reply: Reply, grammar: Grammar) -> Encoded | None:
+        """The encoded reply to a request that was executed, by `dispatch.run`. Returns as `respond`."""
+        encoded = None
+        if not self._takes_long(reply):
+            try:
+                encoded = grammar.encode(reply)
+            except ReplyTooLarge:
+                self._statistics[row].failed += 1
+                raise
+        self.needed = max(self.needed, self._commit_for(row, request))
+        if self._table.pending.undo:
+            self._changed(1)
+        if encoded is None:
+            self.unfinished = Unfinished(row, request, _to_the_end(reply, grammar), self.needed, grammar)
         return encoded
 
     def _close_if_full(self) -> None:
@@ -211,18 +338,13 @@ class Execution:
         if row is not None:
             self.needed = max(self.needed, self._commit_for(row, request))
 
-    def _bug(self, request: Any) -> bytes:
+    def _bug(self, request: list[bytes], grammar: Grammar) -> bytes:
         """An exception nobody meant: undo, report, answer, and close the connection."""
         self._undo(None, [])
         self.needed = max(self.needed, self._store.commit_for_table())
-        words = request if isinstance(request, list) else [b"JSON line"]
-        self._hooks.report_bug(f"bug in {shorten(words[0])!r}; client {self._client.address} is disconnected")
+        self._hooks.report_bug(f"bug in {shorten(request[0])!r}; client {self._client.address} is disconnected")
         self._client.closing = True
-        if isinstance(request, JSONLine):
-            return jsonlines.encode_error(_INTERNAL_ERROR, request.members.get("id", jsonlines.ABSENT))
-        if _answers_json(words, commands.by_name.get(words[0].upper())):
-            return jsonlines.encode_error(_INTERNAL_ERROR)
-        return resp.encode_error(_INTERNAL_ERROR)
+        return grammar.encode_error(_INTERNAL_ERROR)
 
     def _commit_for(self, row: Command, request: list[bytes]) -> int:
         """The newest unsettled commit that the reply to a request tells of."""
@@ -235,38 +357,53 @@ class Execution:
             return store.commit_for_table()
         return max(map(store.commit_for_key, row.keys_of(request)), default=0)
 
-    def _words(self, request: list[bytes]) -> tuple[bytes, list[bytes], str]:
-        """Execute a RESP or inline request. Returns the encoded reply, the request's words and the outcome."""
+    def _words(self, request: list[bytes]) -> tuple[Encoded | None, list[bytes], str]:
+        """Execute a RESP or inline request. Returns what `respond` does, the request's words and the outcome."""
         call, client = self._call, self._client
+        grammar = self._grammar_of(request)
+        found: Command | None = None
         row: Command | None = None
-        refused = True  # until it is known that there is such a command, and that the number of words is right
         try:
-            row = commands.find_typed(request) if isinstance(request, Words) else commands.find(request)
-            client.last_command = row.name
-            row.check_arity(request)
-            refused = False
+            found = commands.find_typed(request) if isinstance(request, Words) else commands.find(request)
+            client.last_command = found.name
+            dispatch.check_arity(call, found, request)
+            row = found
             if client.queued is not None and not row.flags & IMMEDIATE:
-                reply = dispatch.queue(call, row, request)
-            else:
-                reply = dispatch.run(call, row, request)
-                self.needed = max(self.needed, self._commit_for(row, request))
-            if reply is QUEUED or not _answers_json(request, row):
-                encoded = resp.encode(reply, client.protocol)
-            else:
-                encoded = encode_lines(reply.text) if isinstance(reply, Help) else jsonlines.encode(reply)
+                return self._encode(dispatch.queue(call, row, request)), request, "ok"
+            reply = dispatch.run(call, row, request, None, advance)
+            return self._answer(row, request, reply, grammar), request, "ok"
         except RequestError as error:
             self._undo(row, request)
-            if refused:
-                error = dispatch.refused(call, row, error)
-            encode_error = jsonlines.encode_error if _answers_json(request, row) else resp.encode_error
-            return encode_error(error), request, str(error)
+            if row is None:  # there is no such command, or the number of words is wrong
+                error = dispatch.refused(call, found, error)
+            return grammar.encode_error(error), request, str(error)
         except StorageFault:
             raise
         except Exception:
-            return self._bug(request), request, "bug"
-        if self._table.pending.undo:
-            self._changed(1)
-        return encoded, request, "ok"
+            return self._bug(request, grammar), request, "bug"
+
+    def _grammar_of(self, request: list[bytes]) -> Grammar:
+        """A verb of our own, typed as words, is answered with a JSON line, all else in RESP."""
+        if request.__class__ is Words:
+            row = commands.by_name.get(request[0].upper())
+            if row is not None and row.flags & VERB:
+                return self._typed()
+        return self._resp
+
+    def _typed(self) -> Grammar:
+        """JSON lines, but for help, which is lines for a person."""
+        json = self._json(jsonlines.ABSENT)
+        return json._replace(
+            encode=lambda reply: encode_lines(reply.text) if isinstance(reply, Help) else json.encode(reply)
+        )
+
+    def _json(self, identity: Any) -> Grammar:
+        """JSON lines. `identity`: the "id" of the request."""
+        return Grammar(
+            lambda reply: jsonlines.encode(reply, identity, self._limit_bytes),
+            lambda reply: jsonlines.encode_in_slices(reply, identity, self._limit_bytes),
+            lambda error: jsonlines.encode_error(error, identity),
+        )
 
     def _refuse_line(self, line: BadLine) -> tuple[bytes, list[bytes], str]:
         """Answer a line that is no request, in the grammar that it began in. Returns as `_words`."""
@@ -284,33 +421,34 @@ class Execution:
             self._hooks.report_foreign(self._client.address, error)
         return resp.encode_error(error)
 
-    def _respond_json(self, line: JSONLine) -> tuple[bytes, list[bytes], str]:
-        """Execute a JSON line. Returns the encoded reply, the request as words, and the outcome."""
-        call = self._call
+    def _respond_json(self, line: JSONLine) -> tuple[Encoded | None, list[bytes], str]:
+        """Execute a JSON line. Returns as `_words`."""
         members = line.members
-        identity = members.get("id", jsonlines.ABSENT)
+        grammar = self._json(members.get("id", jsonlines.ABSENT))
         words = [str(members.get("method")).encode("utf-8", "replace")]
         row: Command | None = None
         try:
             row = self._verb(members)
             self._client.last_command = row.name
-            arguments = row.arguments_from_members(members)
+            arguments = self._arguments(row, members)
             words += [a if isinstance(a, bytes) else self._shown(a) for a in arguments]
-            reply = row.function(call, *arguments)
-            row.calls += 1
-            self.needed = max(self.needed, self._commit_for(row, words))
-            encoded = jsonlines.encode(reply, identity)
+            reply = dispatch.run(self._call, row, words, arguments, advance)
+            return self._answer(row, words, reply, grammar), words, "ok"
         except RequestError as error:
             self._undo(row, words)
             self._client.poisoned = self._client.queued is not None
-            return jsonlines.encode_error(error, identity), words, str(error)
+            return grammar.encode_error(error), words, str(error)
         except StorageFault:
             raise
         except Exception:
-            return self._bug(line), words, "bug"
-        if self._table.pending.undo:
-            self._changed(1)
-        return encoded, words, "ok"
+            return self._bug(words, grammar), words, "bug"
+
+    def _arguments(self, row: Command, members: dict[str, Any]) -> list[Any]:
+        try:
+            return row.arguments_from_members(members)
+        except InvalidRequest:
+            self._statistics[row].rejected += 1
+            raise
 
     def _shown(self, argument: Any) -> bytes:
         """A JSON argument as a word, for whoever watches; nothing is spent on it while nobody does."""
@@ -328,6 +466,17 @@ class Execution:
         return row
 
 
+def _has_many(reply: Reply) -> bool:
+    return reply.__class__ is list and len(reply) > _MANY_ELEMENTS
+
+
+def _to_the_end(reply: Reply, grammar: Grammar) -> Generator[None, None, Encoded]:
+    """What is left of a request: the slices of its command, then those of its reply's encoding."""
+    if reply.__class__ is GeneratorType:
+        reply = yield from reply
+    return (yield from grammar.encode_in_slices(reply)) if _has_many(reply) else grammar.encode(reply)
+
+
 def columns_reply(row: Command, table: Table, pipeline: Uniform, hooks: Hooks) -> Status | list[bytes | None] | None:
     """Execute a pipeline of the command `row`: one reply for all requests, or one for each.
 
@@ -339,8 +488,3 @@ def columns_reply(row: Command, table: Table, pipeline: Uniform, hooks: Hooks) -
         return row.many(table, pipeline.columns, pipeline.raw if pipeline.name == row.wire_name else None)
     except RequestError:  # the disk is full: each request is told so
         return None
-
-
-def _answers_json(request: list[bytes], row: Command | None) -> bool:
-    """Whether the reply is a JSON line: a verb of our own, typed as words."""
-    return isinstance(request, Words) and row is not None and bool(row.flags & VERB)

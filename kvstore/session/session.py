@@ -8,8 +8,9 @@
 Each batch of replies (what one `receive` executed) waits for the newest commit that any of its requests changed, or
 read something of; and for every batch before it. A request that touches no pending change waits for nothing.
 
-A batch ends early when its replies pass the budget; the requests left over are the backlog, and the edge reads no more
-from this client until it is done.
+A batch ends early when its replies pass the budget, when it has taken its client's share of time (`Hooks.share_ns`), or
+at a request that goes on in a next slice (see `Execution`), which no later one may overtake. What is left over is the
+backlog, the unfinished request at its head; the edge reads no more from this client until it is done.
 
 What a request does, and which commit its reply waits for, is `Execution`'s knowledge.
 """
@@ -23,29 +24,32 @@ from typing import Any
 from kvstore.base.errors import RequestError
 from kvstore.commands import dispatch
 from kvstore.commands.context import Call
-from kvstore.session.execution import Execution, Hooks
+from kvstore.session.execution import Execution, Hooks, Unfinished
 from kvstore.wire import jsonlines, resp
 from kvstore.wire.multibulk import SHORTEST_PIPELINE_BYTES, Uniform
 from kvstore.wire.parser import BOUNDARY, RequestParser
+from kvstore.wire.pieces import Encoded, joined
 
 
 class Session:
     """See the module. `budget_bytes`: replies after which a batch ends early.
 
-    `backlog`: requests that wait for room for their replies. `ready`: replies that may leave now. `held`: replies that
+    `backlog`: requests that wait for room for their replies, or for time. `until_ns`: when the share of time ends that
+    this client has now. `ready`: replies that may leave now. `held`: replies that
     wait, each with the number of its commit; `held_bytes`: their size. `closing`: no more requests are taken; to be
     closed when all replies have left.
     """
 
     __slots__ = (
-        "_budget_bytes", "_call", "_execution", "_hooks", "_parser", "_server", "_store", "_table", "backlog", "client",
-        "closing", "held", "held_bytes", "ready",
+        "_budget_bytes", "_call", "_execution", "_hooks", "_parser", "_server", "_steady_ns", "_store", "_table",
+        "backlog", "client", "closing", "held", "held_bytes", "ready", "until_ns",
     )  # fmt: skip
 
     def __init__(self, call: Call, parser: RequestParser, hooks: Hooks, budget_bytes: int) -> None:
         self._call = call
         self.client = call.client
         self._server = call.server
+        self._steady_ns = call.server.steady_ns
         self._store = call.store
         self._table = call.table
         self._parser = parser
@@ -53,8 +57,9 @@ class Session:
         self._execution = Execution(call, hooks)
         self._budget_bytes = budget_bytes
         self.backlog: deque[Any] = deque()
-        self.ready: list[bytes] = []
-        self.held: list[tuple[int, bytes]] = []
+        self.until_ns = 0
+        self.ready: list[Encoded] = []
+        self.held: list[tuple[int, Encoded]] = []
         self.held_bytes = 0
         self.closing = False
 
@@ -73,6 +78,11 @@ class Session:
         """See what `receive` returns."""
         parser = self._parser
         return parser.state is not BOUNDARY or self.client.queued is not None or self.closing or bool(self.backlog)
+
+    @property
+    def has_time(self) -> bool:
+        """Whether something is left of this client's share of time."""
+        return self._steady_ns() < self.until_ns
 
     @property
     def waits_for(self) -> int:
@@ -99,22 +109,22 @@ class Session:
         elif len(requests) == 1 and self._one(requests[0]):
             pass
         elif requests:
-            self._batch(requests, self._budget_bytes)
+            self._begin(requests)
         else:  # part of a request: the client is slow, not idle
             self.client.last_request_ms = self._server.recent_ms
         return self.in_the_middle
 
     def run(self, budget_bytes: int) -> None:
-        """Execute the backlog until its replies pass `budget_bytes`. Raises StorageFault."""
+        """Execute the backlog until its replies pass `budget_bytes`, or the share of time ends. Raises StorageFault."""
         backlog, self.backlog = self.backlog, deque()
         self._batch(backlog, budget_bytes)
 
-    def take_ready(self) -> bytes:
+    def take_ready(self) -> Encoded:
         """The replies that may leave now, which are then the caller's to send."""
         ready = self.ready
         if not ready:
             return b""
-        data = ready[0] if len(ready) == 1 else b"".join(ready)
+        data = ready[0] if len(ready) == 1 else joined(ready)
         ready.clear()
         return data
 
@@ -139,30 +149,44 @@ class Session:
         in_json_line = self._parser.in_json_line
         self.closing = True
         self._parser.abandon()
-        self.backlog.clear()
+        self._forget_backlog()
         dispatch.release(self._call)
         self.deliver(jsonlines.encode_error(error) if in_json_line else resp.encode_error(error), 0)
 
     def disconnected(self) -> None:
         """The client is gone: let go of everything it held on to."""
         self.closing = True
-        self.backlog.clear()
+        self._forget_backlog()
         self.held.clear()
         self.ready.clear()
         dispatch.release(self._call)
+
+    def _forget_backlog(self) -> None:
+        if self.backlog and self.backlog[0].__class__ is Unfinished:
+            self.backlog[0].slices.close()
+        self.backlog.clear()
 
     def _one(self, request: Any) -> bool:
         """Execute a request that came alone if it is one for `Execution.run`, and return whether it is. Most are."""
         client, execution = self.client, self._execution
         if request.__class__ is not list or client.queued is not None or self._hooks.watchers:
             return False
-        row = execution.plain.get(request[0])
-        if row is None:
+        statistics = execution.plain.get(request[0])
+        if statistics is None:
             return False
         execution.needed = 0
-        reply = execution.run(row, request)
-        client.last_command = row.name
+        if statistics.untimed:
+            statistics.untimed -= 1
+            reply = execution.run(statistics, request)
+        else:
+            began_ns = self._steady_ns()
+            reply = execution.run(statistics, request)
+            statistics.add_time(self._steady_ns() - began_ns)
+        client.last_command = statistics.row.name
         client.last_request_ms = self._server.recent_ms
+        if reply is None:
+            self.backlog.append(execution.unfinished)
+            return True
         self._server.requests_executed += 1
         if execution.needed or self.held:
             self.deliver(reply, execution.needed)
@@ -178,47 +202,65 @@ class Session:
         execution.needed = 0
         encoded = execution.run_many(pipeline, self._budget_bytes)
         if encoded is None:
-            self._batch(pipeline.requests(), self._budget_bytes)
+            self._begin(pipeline.requests())
         else:
             self._executed(encoded, pipeline.length)
 
+    def _begin(self, requests: Iterable[Any]) -> None:
+        """Execute requests that just came: a share of time begins."""
+        self.until_ns = self._steady_ns() + self._hooks.share_ns
+        self._batch(requests, self._budget_bytes)
+
     def _batch(self, requests: Iterable[Any], budget_bytes: int) -> None:
-        """Execute requests until there are none, the client is to be closed, or the replies pass the budget."""
-        client, execution = self.client, self._execution
+        """Execute requests until one of the ends that the module tells of."""
+        client, execution, until_ns = self.client, self._execution, self.until_ns
         execution.needed = 0
         run, rows = execution.run, execution.plain_rows()
-        out: list[bytes] = []
-        row = None
+        out: list[Encoded] = []
+        statistics = None
         remaining = iter(requests)
+        steady_ns = self._steady_ns
+        before_ns = steady_ns()
         for request in remaining:
-            row = rows.get(request[0]) if request.__class__ is list else None
-            if row is not None:
-                encoded = run(row, request)
+            statistics = rows.get(request[0]) if request.__class__ is list else None
+            if statistics is not None:
+                encoded = run(statistics, request)
+                now_ns = steady_ns()
+                if statistics.untimed:
+                    statistics.untimed -= 1
+                else:
+                    statistics.add_time(now_ns - before_ns)
             else:
                 encoded = execution.respond(request)
                 rows = execution.plain_rows()
+                now_ns = steady_ns()
+            before_ns = now_ns
+            if encoded is None:
+                self.backlog.append(execution.unfinished)
+                break
             out.append(encoded)
             budget_bytes -= len(encoded)
-            if budget_bytes < 0 or client.closing:
+            if budget_bytes < 0 or now_ns > until_ns or client.closing:
                 break
-        if row is not None:
-            client.last_command = row.name
+        if statistics is not None:
+            client.last_command = statistics.row.name
         if client.closing:
             self.closing = True
+            self._forget_backlog()
         else:
             self.backlog.extend(remaining)
-        self._executed(encoded if len(out) == 1 else b"".join(out), len(out))
+        self._executed(out[0] if len(out) == 1 else joined(out), len(out))
         if client.monitoring:
             self._hooks.monitor(client.identity)
 
-    def _executed(self, replies: bytes, count: int) -> None:
+    def _executed(self, replies: Encoded, count: int) -> None:
         """So many requests were executed; keep their replies until they may leave."""
         server = self._server
         server.requests_executed += count
         self.client.last_request_ms = server.recent_ms
         self.deliver(replies, self._execution.needed)
 
-    def deliver(self, data: bytes, needed: int) -> None:
+    def deliver(self, data: Encoded, needed: int) -> None:
         """Keep replies until they may leave: when commit `needed`, and all replies before, are settled."""
         if not data:
             return

@@ -54,6 +54,7 @@ class Together:
         if taken is None:
             return None
         pipeline, counts = taken
+        began_ns = self._server.steady_ns()
         reply = columns_reply(row, self._table, pipeline, self._hooks)
         if reply is None:
             return None
@@ -66,7 +67,9 @@ class Together:
             if replies is None:
                 return None
         self.requests += pipeline.length
-        row.calls += pipeline.length
+        statistics = self._server.statistics[row]
+        statistics.calls += pipeline.length
+        statistics.add_time(self._server.steady_ns() - began_ns, pipeline.length)
         self._server.requests_executed += pipeline.length
         now_ms, name = self._server.recent_ms, row.name
         for session in sessions:
@@ -94,7 +97,7 @@ class Together:
         self, sessions: list[Session], pipeline: Uniform, counts: list[int], strings: list[bytes | None]
     ) -> list[bytes] | None:
         """All requests have read one key each. Returns as `execute`."""
-        if sum(map(len, filter(None, strings))) > _MOST_BYTES:
+        if sum(map(len, filter(None, strings))) > min(_MOST_BYTES, self._server.max_reply_bytes):
             return None
         replies = self._encode(sessions, counts, strings)
         keys, unsettled = pipeline.columns[0], self._store.commit_for_table()
@@ -119,4 +122,4 @@ class Together:
         protocols = [
             session.client.protocol for session, count in zip(sessions, counts, strict=True) for _ in range(count)
         ]
-        return list(map(resp.encode, strings, protocols))
+        return [bytes(resp.encode(text, protocol)) for text, protocol in zip(strings, protocols, strict=True)]

@@ -2,7 +2,7 @@
 
 A reply is one line: `{"result":"success"}`, with `"value"` where there is one, `{"result":"failure","error":...}` or
 `{"result":"invalid","error":...}`; the request's `"id"`, if it had one, comes last. A stored document (`JSONText`) is
-copied into the line as it is, never parsed.
+part of the line as it is, never parsed, and not copied if it is long (see `pieces`).
 
 Keys are bytes in the table and strings in JSON. Every JSON string is a key, and two different strings are two
 different keys: `key_to_bytes` is UTF-8, where a lone surrogate (JSON's escapes can write one, UTF-8 cannot) becomes
@@ -16,17 +16,16 @@ strings could be one key.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 from kvstore.base.errors import InvalidRequest, RequestError
 from kvstore.base.jsontext import dumps
 from kvstore.base.reply import NULL_ARRAY, JSONText, Reply, Status
+from kvstore.wire.pieces import AT_ONCE, UNLIMITED_BYTES, Encoded, Writer, in_parts
 
 #: Says that a request had no "id": null is one.
 ABSENT: Any = object()
-
-_SUCCESS = b'{"result":"success"}\r\n'
 
 
 def key_to_bytes(text: str) -> bytes:
@@ -46,20 +45,35 @@ def bytes_to_text(data: bytes) -> str:
         return data.decode("utf-8", "surrogateescape")
 
 
-def encode(reply: Reply, identity: Any = ABSENT) -> bytes:
+def encode(reply: Reply, identity: Any = ABSENT, limit_bytes: int = UNLIMITED_BYTES) -> Encoded:
     """The line for a request that succeeded.
 
-    `identity`: the request's "id". Raises TypeError for a value that is no reply (a bug of the command).
+    `identity`: the request's "id". `limit_bytes`: of the line. Raises ReplyTooLarge past the limit, TypeError for a
+    value that is no reply (a bug of the command).
     """
-    if reply.__class__ is JSONText:
-        if identity is ABSENT:
-            return b'{"result":"success","value":%b}\r\n' % reply.text
-        return b'{"result":"success","value":%b,"id":%b}\r\n' % (reply.text, dumps(identity))
+    end = b"}\r\n" if identity is ABSENT else b',"id":%b}\r\n' % dumps(identity)
     if reply.__class__ is Status:
-        return _SUCCESS if identity is ABSENT else b'{"result":"success","id":%b}\r\n' % dumps(identity)
-    if identity is ABSENT:
-        return b'{"result":"success","value":%b}\r\n' % _value(reply)
-    return b'{"result":"success","value":%b,"id":%b}\r\n' % (_value(reply), dumps(identity))
+        return b'{"result":"success"' + end
+    out = Writer(limit_bytes)
+    out.append(b'{"result":"success","value":')
+    _write(out, reply)
+    out.append(end)
+    return out.finish()
+
+
+def encode_in_slices(
+    reply: list[Reply], identity: Any = ABSENT, limit_bytes: int = UNLIMITED_BYTES
+) -> Generator[None, None, Encoded]:
+    """As `encode`, for a list of many elements: yields after some of them, and returns the bytes."""
+    out = Writer(limit_bytes)
+    opening = b'{"result":"success","value":['
+    for some in in_parts(reply):
+        _write_between(out, opening, some, b"", _write)
+        out.gather()
+        opening = b","
+        yield
+    out.append(b"]}\r\n" if identity is ABSENT else b'],"id":%b}\r\n' % dumps(identity))
+    return out.finish()
 
 
 def encode_error(error: RequestError | str, identity: Any = ABSENT) -> bytes:
@@ -73,20 +87,40 @@ def encode_error(error: RequestError | str, identity: Any = ABSENT) -> bytes:
     return line + (b"}\r\n" if identity is ABSENT else b',"id":%b}\r\n' % dumps(identity))
 
 
-def _value(reply: Reply) -> bytes:
+def _write(out: Writer, reply: Reply) -> None:
     """The JSON text of any reply, at any depth."""
     kind = reply.__class__
-    if kind is bytes:
-        return dumps(bytes_to_text(reply))
-    if kind is int:
-        return b"%d" % reply
     if kind is JSONText:
-        return reply.text  # type: ignore[no-any-return]
-    if isinstance(reply, (list, tuple, set, frozenset)):
-        return b"[%b]" % b",".join([_value(element) for element in reply])
-    if isinstance(reply, dict):
-        return b"{%b}" % b",".join(_members(reply.items()))
-    return dumps(_plain(reply))
+        out.text(reply.text)
+    elif kind is bytes:
+        out.text(dumps(bytes_to_text(reply)))
+    elif isinstance(reply, (list, tuple, set, frozenset)):
+        _write_between(out, b"[", reply, b"]", _write)
+    elif isinstance(reply, dict):
+        _write_between(out, b"{", reply.items(), b"}", _write_member)
+    else:
+        out.text(b"%d" % reply if kind is int else dumps(_plain(reply)))
+
+
+def _write_between(
+    out: Writer, opening: bytes, elements: Iterable[Any], closing: bytes, write: Callable[[Writer, Any], None]
+) -> None:
+    """Elements, with commas between them."""
+    out.append(opening)
+    for number, element in enumerate(elements, 1):
+        if number > 1:
+            out.append(b",")
+        write(out, element)
+        if number % AT_ONCE == 0:
+            out.gather()
+    out.append(closing)
+
+
+def _write_member(out: Writer, member: tuple[Any, Any]) -> None:
+    name, value = member
+    out.text(dumps(bytes_to_text(name) if isinstance(name, bytes) else str(name)))
+    out.append(b":")
+    _write(out, value)
 
 
 def _plain(reply: Reply) -> Any:
@@ -100,9 +134,3 @@ def _plain(reply: Reply) -> Any:
     if isinstance(reply, float) and not math.isfinite(reply):  # JSON has no number for it
         return str(reply)
     return str(reply) if isinstance(reply, str) else reply
-
-
-def _members(items: Iterable[tuple[Any, Any]]) -> Iterable[bytes]:
-    for name, value in items:
-        text = bytes_to_text(name) if isinstance(name, bytes) else str(name)
-        yield b"%b:%b" % (dumps(text), _value(value))

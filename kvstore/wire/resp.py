@@ -1,8 +1,8 @@
 """Replies as RESP: one function per version of the protocol, after the table in `base.reply`.
 
 The classes that most replies have (`bytes`, None, `int`, `Status`) are tested first, by identity of the class; the
-rest goes through a table, then by `isinstance` for subclasses. Containers are written piece by piece into one list
-and joined once, so that a reply of a million elements is not copied once per level.
+rest goes through a table, then by `isinstance` for subclasses. Containers are written piece by piece into one `Writer`,
+so that a reply of a million elements is not copied once per level, and a long string in it not at all: see `pieces`.
 
 Text (`str`) leaves as UTF-8; lone surrogates, which JSON can put there, as the three bytes that UTF-8 would give them.
 
@@ -13,11 +13,14 @@ Source: the RESP specification (redis.io, "Redis serialization protocol specific
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Generator
+from itertools import chain
 from typing import Any
 
 from kvstore.base.errors import ProtocolError, RequestError
+from kvstore.base.limits import LONG_STRING_BYTES
 from kvstore.base.reply import NULL_ARRAY, JSONText, Push, Reply, Status, Verbatim
+from kvstore.wire.pieces import AT_ONCE, UNLIMITED_BYTES, Encoded, Writer, in_parts
 
 NULL2 = b"$-1\r\n"
 NULL3 = b"_\r\n"
@@ -31,41 +34,36 @@ def pack(*words: bytes) -> bytes:
     return b"*%d\r\n" % len(words) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
 
 
-def encode(reply: Reply, protocol: int) -> bytes:
-    """The bytes of a reply. `protocol`: 2 or 3. Raises TypeError for a value that is no reply, a bug."""
-    return encode3(reply) if protocol == 3 else encode2(reply)
+def encode(reply: Reply, protocol: int, limit_bytes: int = UNLIMITED_BYTES) -> Encoded:
+    """The bytes of a reply. `protocol`: 2 or 3. `limit_bytes`: of a reply with long strings, or many.
 
-
-def encode2(reply: Reply) -> bytes:
-    """The bytes of a reply in RESP2; otherwise as `encode`."""
+    Raises ReplyTooLarge past the limit, TypeError for a value that is no reply, a bug.
+    """
     kind = reply.__class__
-    if kind is bytes:
+    if kind is bytes and len(reply) < LONG_STRING_BYTES:
         return b"$%d\r\n%b\r\n" % (len(reply), reply)
-    if reply is None:
-        return NULL2
     if kind is int:
         return b":%d\r\n" % reply
     if kind is Status:
         return reply.wire  # type: ignore[no-any-return]
-    pieces: list[bytes] = []
-    _append(pieces.append, reply, 2)
-    return b"".join(pieces)
-
-
-def encode3(reply: Reply) -> bytes:
-    """The bytes of a reply in RESP3; otherwise as `encode`."""
-    kind = reply.__class__
-    if kind is bytes:
-        return b"$%d\r\n%b\r\n" % (len(reply), reply)
     if reply is None:
-        return NULL3
-    if kind is int:
-        return b":%d\r\n" % reply
-    if kind is Status:
-        return reply.wire  # type: ignore[no-any-return]
-    pieces: list[bytes] = []
-    _append(pieces.append, reply, 3)
-    return b"".join(pieces)
+        return NULL3 if protocol == 3 else NULL2
+    writer = Writer(limit_bytes)
+    _append(writer, reply, protocol)
+    return writer.finish()
+
+
+def encode_in_slices(
+    reply: list[Reply], protocol: int, limit_bytes: int = UNLIMITED_BYTES
+) -> Generator[None, None, Encoded]:
+    """As `encode`, for an array of many elements: yields after some of them, and returns the bytes."""
+    out = Writer(limit_bytes)
+    out.append(b"*%d\r\n" % len(reply))
+    for some in in_parts(reply):
+        _append_some(out, some, protocol)
+        out.gather()
+        yield
+    return out.finish()
 
 
 def encode_strings(strings: list[bytes | None], protocol: int, limit_bytes: int) -> bytes | None:
@@ -128,107 +126,117 @@ def _place_point(digits: str, power: int) -> str:
     return f"{digits[0]}{point}{digits[1:]}e{leading:+d}"
 
 
-_Append = Callable[[bytes], None]
-
-
-def _append(append: _Append, reply: Reply, protocol: int) -> None:
+def _append(out: Writer, reply: Reply, protocol: int) -> None:
     """Write any reply, at any depth."""
     write = _WRITERS.get(reply.__class__) or _writer_of_subclass(reply)
-    write(append, reply, protocol)
+    write(out, reply, protocol)
 
 
-def _writer_of_subclass(reply: Reply) -> Callable[[_Append, Any, int], None]:
+def _writer_of_subclass(reply: Reply) -> Callable[[Writer, Any, int], None]:
     for kind, write in _WRITERS.items():
         if isinstance(reply, kind):
             return write
     raise TypeError(f"{reply.__class__.__name__} is no reply value")
 
 
-def _append_bytes(append: _Append, reply: bytes, protocol: int) -> None:
-    append(b"$%d\r\n%b\r\n" % (len(reply), reply))
-
-
-def _append_integer(append: _Append, reply: int, protocol: int) -> None:
-    append(b":%d\r\n" % reply)
-
-
-def _append_null(append: _Append, reply: None, protocol: int) -> None:
-    append(NULL3 if protocol == 3 else NULL2)
-
-
-def _append_null_array(append: _Append, reply: Any, protocol: int) -> None:
-    append(NULL3 if protocol == 3 else b"*-1\r\n")
-
-
-def _append_bool(append: _Append, reply: bool, protocol: int) -> None:
-    if protocol == 3:
-        append(b"#t\r\n" if reply else b"#f\r\n")
+def _append_bytes(out: Writer, reply: bytes, protocol: int) -> None:
+    if len(reply) < LONG_STRING_BYTES:
+        out.append(b"$%d\r\n%b\r\n" % (len(reply), reply))
     else:
-        append(b":1\r\n" if reply else b":0\r\n")
+        out.append(b"$%d\r\n" % len(reply))
+        out.text(reply)
+        out.append(CRLF)
 
 
-def _append_double(append: _Append, reply: float, protocol: int) -> None:
+def _append_integer(out: Writer, reply: int, protocol: int) -> None:
+    out.append(b":%d\r\n" % reply)
+
+
+def _append_null(out: Writer, reply: None, protocol: int) -> None:
+    out.append(NULL3 if protocol == 3 else NULL2)
+
+
+def _append_null_array(out: Writer, reply: Any, protocol: int) -> None:
+    out.append(NULL3 if protocol == 3 else b"*-1\r\n")
+
+
+def _append_bool(out: Writer, reply: bool, protocol: int) -> None:
+    if protocol == 3:
+        out.append(b"#t\r\n" if reply else b"#f\r\n")
+    else:
+        out.append(b":1\r\n" if reply else b":0\r\n")
+
+
+def _append_double(out: Writer, reply: float, protocol: int) -> None:
     digits = double_text(reply)
-    append(b",%b\r\n" % digits if protocol == 3 else b"$%d\r\n%b\r\n" % (len(digits), digits))
+    out.append(b",%b\r\n" % digits if protocol == 3 else b"$%d\r\n%b\r\n" % (len(digits), digits))
 
 
-def _append_text(append: _Append, reply: str, protocol: int) -> None:
-    text = reply.encode("utf-8", "surrogatepass")
-    append(b"$%d\r\n%b\r\n" % (len(text), text))
+def _append_text(out: Writer, reply: str, protocol: int) -> None:
+    _append_bytes(out, reply.encode("utf-8", "surrogatepass"), protocol)
 
 
-def _append_verbatim(append: _Append, reply: Verbatim, protocol: int) -> None:
+def _append_verbatim(out: Writer, reply: Verbatim, protocol: int) -> None:
     if protocol == 3:
         text = reply.encode("utf-8", "surrogatepass")
-        append(b"=%d\r\ntxt:%b\r\n" % (len(text) + 4, text))
+        out.append(b"=%d\r\ntxt:%b\r\n" % (len(text) + 4, text))
     else:
-        _append_text(append, reply, protocol)
+        _append_text(out, reply, protocol)
 
 
-def _append_json(append: _Append, reply: JSONText, protocol: int) -> None:
-    append(b"$%d\r\n%b\r\n" % (len(reply.text), reply.text))
+def _append_json(out: Writer, reply: JSONText, protocol: int) -> None:
+    _append_bytes(out, reply.text, protocol)
 
 
-def _append_status(append: _Append, reply: Status, protocol: int) -> None:
-    append(reply.wire)
+def _append_status(out: Writer, reply: Status, protocol: int) -> None:
+    out.append(reply.wire)
 
 
-def _append_error(append: _Append, reply: RequestError, protocol: int) -> None:
-    append(encode_error(reply))
+def _append_error(out: Writer, reply: RequestError, protocol: int) -> None:
+    out.append(encode_error(reply))
 
 
-def _append_array(append: _Append, reply: list[Any] | tuple[Any, ...], protocol: int) -> None:
-    append(b"*%d\r\n" % len(reply))
-    _append_all(append, reply, protocol)
+def _append_array(out: Writer, reply: list[Any] | tuple[Any, ...], protocol: int) -> None:
+    out.append(b"*%d\r\n" % len(reply))
+    _append_all(out, reply, protocol)
 
 
-def _append_set(append: _Append, reply: set[Any] | frozenset[Any], protocol: int) -> None:
-    append((b"~%d\r\n" if protocol == 3 else b"*%d\r\n") % len(reply))
-    _append_all(append, reply, protocol)
+def _append_set(out: Writer, reply: set[Any] | frozenset[Any], protocol: int) -> None:
+    out.append((b"~%d\r\n" if protocol == 3 else b"*%d\r\n") % len(reply))
+    _append_all(out, reply, protocol)
 
 
-def _append_push(append: _Append, reply: Push, protocol: int) -> None:
-    append((b">%d\r\n" if protocol == 3 else b"*%d\r\n") % len(reply))
-    _append_all(append, reply, protocol)
+def _append_push(out: Writer, reply: Push, protocol: int) -> None:
+    out.append((b">%d\r\n" if protocol == 3 else b"*%d\r\n") % len(reply))
+    _append_all(out, reply, protocol)
 
 
-def _append_map(append: _Append, reply: dict[Any, Any], protocol: int) -> None:
-    append(b"%%%d\r\n" % len(reply) if protocol == 3 else b"*%d\r\n" % (2 * len(reply)))
-    for member in reply.items():
-        _append_all(append, member, protocol)
+def _append_map(out: Writer, reply: dict[Any, Any], protocol: int) -> None:
+    out.append(b"%%%d\r\n" % len(reply) if protocol == 3 else b"*%d\r\n" % (2 * len(reply)))
+    _append_all(out, list(chain.from_iterable(reply.items())), protocol)
 
 
-def _append_all(append: _Append, replies: Iterable[Reply], protocol: int) -> None:
+def _append_all(out: Writer, replies: Collection[Reply], protocol: int) -> None:
+    if len(replies) <= AT_ONCE:
+        _append_some(out, replies, protocol)
+        return
+    for some in in_parts(replies):
+        _append_some(out, some, protocol)
+        out.gather()
+
+
+def _append_some(out: Writer, replies: Collection[Reply], protocol: int) -> None:
+    append = out.append
     for reply in replies:
-        if reply.__class__ is bytes:  # KEYS, MGET, SCAN: saves a call for each of many
+        if reply.__class__ is bytes and len(reply) < LONG_STRING_BYTES:  # KEYS, MGET, SCAN: saves a call for each
             append(b"$%d\r\n%b\r\n" % (len(reply), reply))
         else:
-            _append(append, reply, protocol)
+            _append(out, reply, protocol)
 
 
 #: How each class is written. For a subclass the first entry that fits counts: hence bool before int, Verbatim
 #: before str.
-_WRITERS: dict[type, Callable[[_Append, Any, int], None]] = {
+_WRITERS: dict[type, Callable[[Writer, Any, int], None]] = {
     bytes: _append_bytes,
     bool: _append_bool,
     int: _append_integer,

@@ -1,0 +1,245 @@
+"""One client's requests and the others': a share of time, and requests that are executed in slices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+from kvstore.base.errors import Failure
+from kvstore.base.reply import Reply
+from kvstore.commands.context import Call
+from kvstore.commands.registry import table as commands
+from kvstore.session.execution import Executed
+from kvstore.wire import jsonlines, resp
+from kvstore.wire.resp import pack
+from tests.serving import Connection
+from tests.test_session import NIL, OK, SessionTestCase
+
+MS = 1_000_000
+
+
+class ShareTests(SessionTestCase):
+    """After its share of time a client's requests are backlog."""
+
+    def setUp(self) -> None:
+        """A clock that every look at it sets forward by a millisecond, and a share of ten of them."""
+        super().setUp()
+        self.now_ns = 0
+        self.serving.server.steady_ns = self.look
+        self.serving.hooks.share_ns = 10 * MS
+        self.one, self.two = self.serving.connect(), self.serving.connect()
+
+    def look(self) -> int:
+        """What the clock says."""
+        self.now_ns += MS
+        return self.now_ns
+
+    def test_the_rest_is_backlog(self) -> None:
+        """The request that passes the end of the share is the last one executed, whatever the grammar."""
+        for request, reply in (("STRLEN n", b":0\r\n"), ("PING", b"+PONG\r\n"), ("PING\n", b"+PONG\r\n")):
+            client = self.serving.connect()
+            replies = client.ask(*[request] * 100)
+            self.assertLess(len(replies), 20 * len(reply))
+            self.assertTrue(client.session.backlog)
+            self.assertFalse(client.session.has_time)
+            turns = 0
+            while client.session.backlog:
+                client.session.until_ns = self.now_ns + 10 * MS
+                client.session.run(10**6)
+                replies += client.released()
+                turns += 1
+            self.assertEqual(replies, reply * 100)
+            self.assertGreater(turns, 5)
+
+    def test_in_order(self) -> None:
+        """What comes later waits behind it."""
+        replies = self.one.ask(*[f"ECHO {number}" for number in range(50)])
+        self.assertEqual(self.one.ask("ECHO last"), b"")
+        while self.one.session.backlog:
+            self.one.session.until_ns = self.now_ns + 10 * MS
+            self.one.session.run(10**6)
+            replies += self.one.released()
+        texts = [*(b"%d" % number for number in range(50)), b"last"]
+        self.assertEqual(replies, b"".join(b"$%d\r\n%b\r\n" % (len(text), text) for text in texts))
+
+    def test_one_at_least(self) -> None:
+        """A share that is over already is enough for one request: everybody gets on."""
+        self.one.ask(*["PING"] * 30)
+        left = len(self.one.session.backlog)
+        self.one.session.until_ns = 0
+        self.one.session.run(10**6)
+        self.assertEqual(len(self.one.session.backlog), left - 1)
+
+
+class SlicesTestCase(SessionTestCase):
+    """KEYS, QUERY and WATCH as commands that are executed in slices. `log`: what they did."""
+
+    def setUp(self) -> None:
+        """Replace them."""
+        super().setUp()
+        self.log: list[str] = []
+        for name in (b"KEYS", b"QUERY", b"WATCH"):
+            self.patch(commands.by_name[name], "function", self.slow(name.decode()))
+
+    def slow(self, name: str) -> Callable[..., Any]:
+        """A command of three slices, or as many as its last argument says, that tells how many keys there were."""
+
+        def function(call: Call, *arguments: Any) -> Generator[None, None, Reply]:
+            count = len(call.table.values)
+            try:
+                for number in range(int(arguments[-1])):
+                    self.log.append(f"{name} {number}")
+                    yield
+                if len(arguments) > 1 and arguments[0] in (b"fail", b"bug"):
+                    raise Failure("late") if arguments[0] == b"fail" else ZeroDivisionError("planted by a test")
+                return [count, b"x"]
+            except GeneratorExit:
+                self.log.append(f"{name} closed")
+                raise
+
+        return function
+
+    def to_the_end(self, client: Connection) -> bytes:
+        """Slice by slice; what the client got."""
+        replies = client.released()
+        while client.session.backlog:
+            client.session.run(10**6)
+            replies += client.released()
+        return replies
+
+
+class SlicesTests(SlicesTestCase):
+    """How they go on."""
+
+    REPLY = b"*2\r\n:0\r\n$1\r\nx\r\n"
+
+    def test_a_slice_at_a_time(self) -> None:
+        """The first one is executed at once; the client is in the middle of something until the last."""
+        self.assertTrue(self.one.session.receive(pack(b"KEYS", b"3")))
+        self.assertEqual((self.one.released(), self.log), (b"", ["KEYS 0"]))
+        for number in (1, 2):
+            self.one.session.run(10**6)
+            self.assertEqual(self.log[-1], f"KEYS {number}")
+            self.assertTrue(self.one.session.backlog)
+        self.one.session.run(10**6)
+        self.assertEqual((self.one.released(), self.one.session.in_the_middle), (self.REPLY, False))
+
+    def test_others_go_on(self) -> None:
+        """Between the slices, and it tells of the moment at which it began."""
+        self.one.ask("KEYS 2")
+        self.assertEqual(self.two.ask("SET a 1", "PING"), b"")
+        self.serving.commit()
+        self.assertEqual(self.two.released(), OK + b"+PONG\r\n")
+        self.assertEqual(self.to_the_end(self.one), self.REPLY)
+
+    def test_what_it_waits_for(self) -> None:
+        """The commit that was open when it began, not what came later."""
+        self.two.ask("SET a 1")
+        self.one.ask("KEYS 2")
+        self.serving.close()
+        self.two.ask("SET b 1")
+        self.assertEqual((self.to_the_end(self.one), self.one.session.waits_for), (b"", 1))
+        self.serving.settle()
+        self.assertEqual(self.one.released(), b"*2\r\n:1\r\n$1\r\nx\r\n")
+        self.serving.commit()
+        self.one.ask("KEYS 2")
+        self.two.ask("SET c 1")
+        self.assertEqual(self.to_the_end(self.one), b"*2\r\n:2\r\n$1\r\nx\r\n")
+
+    def test_replies_keep_their_order(self) -> None:
+        """Those before it leave at once, those behind it after it, whenever they come."""
+        self.assertEqual(self.one.ask("PING", "KEYS 2", "ECHO a", "KEYS 1"), b"+PONG\r\n")
+        self.assertEqual(self.one.ask("ECHO b"), b"")
+        self.assertEqual(self.to_the_end(self.one), self.REPLY + b"$1\r\na\r\n" + self.REPLY + b"$1\r\nb\r\n")
+
+    def test_every_grammar(self) -> None:
+        """Each is answered in its own."""
+        for request, reply in (
+            ("KEYS 2\n", self.REPLY),
+            ("query x 2\n", b'{"result":"success","value":[0,"x"]}\r\n'),
+            ('{"method":"query","subkey":"x","subvalue":2,"id":7}', b'{"result":"success","value":[0,"x"],"id":7}\r\n'),
+            ("WATCH 2", self.REPLY),
+        ):
+            self.assertEqual(self.one.ask(request), b"", request)
+            self.assertEqual(self.to_the_end(self.one), reply)
+
+    def test_many_elements(self) -> None:
+        """A reply of many elements is encoded in slices, as it would be at once; one too large is an error."""
+        for count in (4096, 4097, 10_000):
+            values = [b"v%d" % number for number in range(count)]
+            self.patch(commands.by_name[b"MGET"], "function", lambda call, *keys, values=values: values)
+            self.patch(commands.by_name[b"QUERY"], "function", lambda call, *words, values=values: values)
+            for request, reply in (
+                ("MGET a", resp.encode(values, 2)),
+                ("query a 1\n", jsonlines.encode(values)),
+                ('{"method":"query","subkey":"x","subvalue":2,"id":7}', jsonlines.encode(values, 7)),
+            ):
+                self.assertEqual(self.one.ask(request) == b"", count > 4096)
+                self.assertEqual(self.one.session.in_the_middle, count > 4096)
+                client = self.serving.connect()
+                self.assertEqual(client.ask(request) + self.to_the_end(client), bytes(reply))
+                self.to_the_end(self.one)
+                self.serving.server.max_reply_bytes = len(reply) - 1
+                client = self.serving.connect()
+                self.assertIn(b"larger than", client.ask(request, "PING") + self.to_the_end(client))
+                self.serving.server.max_reply_bytes = len(reply)
+                client = self.serving.connect()
+                self.assertEqual(client.ask(request) + self.to_the_end(client), bytes(reply))
+                self.serving.server.max_reply_bytes = 2**30
+
+    def test_no_slices_at_all(self) -> None:
+        """One that is done in its first step is answered at once."""
+        self.assertEqual(
+            self.one.ask("KEYS 0", "query x 0\n"), self.REPLY + b'{"result":"success","value":[0,"x"]}\r\n'
+        )
+
+    def test_in_a_block(self) -> None:
+        """There it is run to its end, in its place."""
+        self.one.ask("MULTI", "SET a 1", "KEYS 3", "SET b 1", "EXEC")
+        self.serving.commit()
+        self.assertTrue(self.one.released().endswith(b"*3\r\n+OK\r\n*2\r\n:1\r\n$1\r\nx\r\n+OK\r\n"))
+        self.assertEqual(self.log, ["KEYS 0", "KEYS 1", "KEYS 2"])
+
+    def test_the_client_is_gone(self) -> None:
+        """It is closed, and nothing of it is kept."""
+        self.one.ask("KEYS 5", "PING")
+        self.one.session.disconnected()
+        self.assertEqual(self.log, ["KEYS 0", "KEYS closed"])
+        self.two.ask("KEYS 5")
+        self.two.session.refuse_rest("planted by a test")
+        self.assertEqual(self.log[2:], ["KEYS 0", "KEYS closed"])
+        self.assertFalse(self.two.session.backlog)
+
+    def test_late_errors(self) -> None:
+        """One that comes in a later slice is answered as any, and counted; a bug ends the connection."""
+        for request, reply in (
+            ("WATCH fail 2", b"-ERR late\r\n"),
+            ("query fail 2\n", b'{"result":"failure","error":"late"}\r\n'),
+        ):
+            errors = self.serving.server.errors
+            self.one.ask(request, "PING")
+            self.assertEqual(self.to_the_end(self.one), reply + b"+PONG\r\n")
+            self.assertEqual(self.serving.server.errors, errors + 1)
+        self.one.ask("WATCH bug 1", "PING")
+        self.assertTrue(self.to_the_end(self.one).startswith(b"-ERR internal error"))
+        self.assertTrue(self.one.session.closing)
+        self.assertEqual(len(self.serving.bugs), 1)
+
+    def test_counted_once(self) -> None:
+        """As a request, and as a call, whose time is that of all its slices."""
+        statistics = self.serving.server.statistics[commands.by_name[b"KEYS"]]
+        self.one.ask("KEYS 3")
+        self.assertEqual((statistics.calls, self.serving.server.requests_executed), (1, 0))
+        self.to_the_end(self.one)
+        self.assertEqual((statistics.calls, self.serving.server.requests_executed), (1, 1))
+        self.assertEqual(self.one.client.last_command, "KEYS")
+
+    def test_watched(self) -> None:
+        """It is shown once, in its place in the order: when its first slice executes."""
+        seen: list[Executed] = []
+        self.serving.hooks.watchers.append(seen.append)
+        self.one.ask("KEYS 3", "PING")
+        self.two.ask("GET a")
+        self.assertEqual(self.to_the_end(self.one), self.REPLY + b"+PONG\r\n")
+        self.assertEqual([each.words[0] for each in seen], [b"KEYS", b"GET", b"PING"])
+        self.assertEqual(self.two.ask("GET a"), NIL)
