@@ -111,6 +111,7 @@ class RealServerTests(SynchronousTestCase):
         """The limit of the running process is lowered: one line, however many clients come; they count as rejected."""
         server = self.start()
         witness = self.connect(server)
+        self.assertEqual(witness.ask("PING"), b"PONG")  # it is accepted by now
         most = len(os.listdir(f"/proc/{server.pid}/fd")) + 2
         system.prlimit(server.pid, system.RLIMIT_NOFILE, (most, most))
         crowd = [self.connect(server) for _ in range(20)]
