@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from unittest import mock
 
 from hypothesis import given, settings
@@ -11,6 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.store import scan
 from kvstore.store.commit import OpenCommit
 from kvstore.store.table import Table
+
+_STEPS = ["write", "delete", "scan", "flush", "tidy", "sample"]
 
 
 def make_table(keys: int) -> Table:
@@ -58,19 +61,29 @@ class ScanOrderTests(SynchronousTestCase):
         self.assertEqual(sorted(first + self.rest(table, cursor)), sorted(table.values))
 
     def test_many_changes_meanwhile(self) -> None:
-        """Nobody comes back: past a limit the rest is sorted, and changes are noted no more."""
-        self.patch(scan, "_MOST_SETTLED", 5)
+        """Nobody comes back: the rest is sorted all the same, between requests, and changes are noted no more."""
         table = make_table(100)
         table.scan_order.scan(0, 1)
-        for number in range(6):
-            table.delete(b"k%d" % number)
+        rounds = 0
+        while table.tidy():
+            table.delete(b"k%d" % rounds)
+            rounds += 1
+        self.assertEqual((table.scan_order._settled, table.scan_order._unsorted), (set(), []))
         cursor, keys = table.scan_order.scan(0, 7)
         self.assertEqual(sorted(keys + self.rest(table, cursor)), sorted(table.values))
+
+    def test_sample(self) -> None:
+        """Chance picks any key that is there, sorted or not yet."""
+        table, chance = make_table(40), Random(1)
+        for _ in range(3):
+            seen = {key for _ in range(2000) for key in table.scan_order.sample(chance)}
+            self.assertEqual(seen, set(table.values))
+            table.scan_order.sort_some(20)
 
     @settings(max_examples=100, deadline=None)
     @given(
         st.integers(0, 150),
-        st.lists(st.tuples(st.sampled_from(["write", "delete", "scan", "flush"]), st.integers(0, 200)), max_size=150),
+        st.lists(st.tuples(st.sampled_from(_STEPS), st.integers(0, 200)), max_size=150),
     )
     def test_any_changes_meanwhile(self, keys: int, steps: list[tuple[str, int]]) -> None:
         """Whatever was changed while keys were sorted, a scan then gives each key that is there exactly once."""
@@ -84,6 +97,10 @@ class ScanOrderTests(SynchronousTestCase):
                     table.delete(b"k%d" % number)
                 elif step == "scan":
                     table.scan_order.scan(number, 1)
+                elif step == "tidy":
+                    table.tidy()
+                elif step == "sample":
+                    table.scan_order.sample(Random(number))
                 elif number < 5:
                     table.flush()
             cursor, found = table.scan_order.scan(0, 7)

@@ -120,8 +120,9 @@ def _commandstats(call: Call) -> Fields:
 
 
 def _keyspace(call: Call) -> Fields:
-    keys = call.table.count()
-    return [("db0", f"keys={keys},expires={len(call.table.deadlines)},avg_ttl=0")] if keys else []
+    table, keys = call.table, call.table.count()
+    expires = len(table.deadlines) - (len(table.values) - keys)
+    return [("db0", f"keys={keys},expires={expires},avg_ttl=0")] if keys else []
 
 
 _SECTIONS: dict[str, Callable[[Call], Fields]] = {

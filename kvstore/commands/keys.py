@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from random import Random
 
 from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest, syntax_error
 from kvstore.base.reply import OK, Reply, Status
+from kvstore.base.slices import Slices, in_slices, one_slice
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import MS_PER_S, any_deadline
 from kvstore.commands.glob import matcher
@@ -24,6 +26,8 @@ from kvstore.commands.registry import (
 )
 from kvstore.store.table import Value
 
+#: Tells by truth whether a key matches.
+_Matcher = Callable[[bytes], object]
 #: What TYPE answers for a value of a class. Other types join here.
 _TYPE_NAMES: dict[type, str] = {bytes: "string"}
 #: Every name that SCAN's TYPE takes, whether this server has such values or not.
@@ -33,6 +37,8 @@ _SCAN_COUNT = 10
 _MAX_CURSOR = 2**64 - 1
 #: A cursor as strtoull(3) reads it, which Redis takes; but never one below 0.
 _CURSOR = re.compile(rb"[ \t\n\v\f\r]*\+?0*([0-9]{1,20})").fullmatch
+#: Keys that KEYS and SCAN look at before they look at the watch: some 0.1 ms.
+_AT_ONCE = 500
 #: Buckets that RANDOMKEY looks into for a key that has not expired, before it takes the first that it finds.
 _RANDOM_TRIES = 100
 
@@ -87,8 +93,17 @@ def object_encoding(call: Call, key: Key) -> Reply:
 @command("KEYS", READ | WHOLE, group="generic")
 def keys(call: Call, pattern: bytes) -> Reply:
     """List the keys that match a glob pattern."""
-    every = call.table.keys()
-    return list(every) if pattern == b"*" else list(filter(matcher(pattern), every))
+    matches = None if pattern == b"*" else matcher(pattern)
+    every, lives = list(call.table.values), call.table.living()
+    return _matching(every, lives, matches)
+
+
+def _matching(keys: list[bytes], lives: Callable[[bytes], bool], matches: _Matcher | None) -> Slices:
+    """Those of `keys` that live and match."""
+    found: list[bytes] = []
+    parts = (keys[i : i + _AT_ONCE] for i in range(0, len(keys), _AT_ONCE))
+    yield from in_slices(map(found.extend, (filter(lives, filter(matches, part)) for part in parts)))
+    return found
 
 
 @command("SCAN", READ | WHOLE, group="generic", options="[MATCH pattern] [COUNT count] [TYPE type]")
@@ -96,11 +111,25 @@ def scan(call: Call, cursor: bytes, *options: bytes) -> Reply:
     """Walk through the keys, some at a time; returns the next cursor, 0 at the end, and keys."""
     place = _to_cursor(cursor)
     matches, count, type_name = _scan_options(options)
-    following, found = call.table.scan_order.scan(place, count)
-    kept = [key for key in found if (matches is None or matches(key)) and call.table.exists(key)]
-    if type_name:
-        kept = [key for key in kept if _type_of(call.table.read(key)).encode() == type_name]
-    return [b"%d" % following, kept]
+    kept: list[bytes] = []
+
+    def steps() -> Iterator[None]:
+        nonlocal place, count
+        while count > 0:
+            place, found = call.table.scan_order.scan(place, min(count, _AT_ONCE))
+            kept.extend(key for key in filter(matches, found) if _has_type(call, key, type_name))
+            count = count - len(found) if place and found else 0
+            yield
+
+    one_slice(steps())  # and no more: a client comes back anyway
+    return [b"%d" % place, kept]
+
+
+def _has_type(call: Call, key: bytes, type_name: bytes) -> bool:
+    """Whether there is such a key, and its type has that name, if any is asked for."""
+    if not type_name:
+        return call.table.exists(key)
+    return _type_of(call.table.read(key)).encode() == type_name
 
 
 def _to_cursor(text: bytes) -> int:
@@ -110,9 +139,9 @@ def _to_cursor(text: bytes) -> int:
     return cursor
 
 
-def _scan_options(options: tuple[bytes, ...]) -> tuple[Callable[[bytes], object] | None, int, bytes]:
+def _scan_options(options: tuple[bytes, ...]) -> tuple[_Matcher | None, int, bytes]:
     """The MATCH, COUNT and TYPE of a SCAN; of repeated ones the last counts."""
-    matches: Callable[[bytes], object] | None = None
+    matches: _Matcher | None = None
     count = _SCAN_COUNT
     type_name = b""
     for name, argument in _pairs(options):
@@ -143,12 +172,16 @@ def _pairs(options: tuple[bytes, ...]) -> Iterator[tuple[bytes, bytes]]:
 def randomkey(call: Call) -> Reply:
     """Get some key, null if there is none; those in thinly filled buckets of the scan order come up more often."""
     table, chance = call.table, call.server.random
-    place = chance.getrandbits(64)
     for _ in range(_RANDOM_TRIES):
-        place, found = table.scan_order.scan(place, 1)
-        if living := list(filter(table.exists, found)):
+        if living := list(filter(table.exists, table.scan_order.sample(chance))):
             return chance.choice(living)
-    return next(table.keys(), None)
+    return _one_of(list(table.values), table.living(), chance)
+
+
+def _one_of(keys: list[bytes], lives: Callable[[bytes], bool], chance: Random) -> Slices:
+    """One of `keys` that lives, None if there is none."""
+    living = yield from _matching(keys, lives, None)
+    return chance.choice(living) if living else None
 
 
 @command("DBSIZE", READ | FAST | WHOLE, group="server")

@@ -33,6 +33,7 @@ from twisted.python.failure import Failure
 from kvstore.base.disk import RealDisk
 from kvstore.base.errors import KVStoreError, StorageFault
 from kvstore.base.limits import LONG_STRING_BYTES
+from kvstore.base.slices import one_slice
 from kvstore.base.syncing import best_syncer
 from kvstore.commands.context import Server
 from kvstore.edge import collector
@@ -54,10 +55,9 @@ from kvstore.store.store import Store
 
 _log = Logger()
 
-#: Expired keys removed in one go, and the pause between goes while there are more: a bounded amount of work per tick.
-_EXPIRED_AT_ONCE = 500
-_EXPIRY_PERIOD_S = 0.1
-_EXPIRY_HURRY_S = 0.01
+#: How often the table is tidied up, for a slice, and how soon again while more is left to do: a fifth of the time.
+_TIDY_PERIOD_S = 0.1
+_TIDY_HURRY_S = 0.008
 _TICK_S = 1.0
 #: A file made, and removed, to see whether the archive can be written to; what a crash leaves of it is as any *.tmp.
 _PROBE = "probe.tmp"
@@ -119,7 +119,7 @@ class KVStoreService(MultiService):
         self._preparing: IDelayedCall | None = None
         self._syncing: Deferred[None] | None = None
         self._marked = False  # in the log, and not yet synced
-        self._expiring_soon: IDelayedCall | None = None
+        self._tidying_soon: IDelayedCall | None = None
         self._said = ""
         self._starting = False
         self._refused: StartEnded | None = None
@@ -254,7 +254,7 @@ class KVStoreService(MultiService):
         return MergeProcess(self._reactor, self._disk, job, said, ended, self._archive)
 
     def _add_timers(self) -> None:
-        for period, work in ((_TICK_S, self._tick), (_EXPIRY_PERIOD_S, self._expire)):
+        for period, work in ((_TICK_S, self._tick), (_TIDY_PERIOD_S, self._tidy)):
             timer = TimerService(period, self._guarded, work)
             timer.clock = self._reactor
             timer.setServiceParent(self)
@@ -327,18 +327,19 @@ class KVStoreService(MultiService):
             _log.warn("{mended}", mended=mended)
         self._said = mended
 
-    def _expire(self) -> None:
-        """Remove keys past their deadline, some at a time; sooner again if there are more."""
-        if self._expiring_soon is not None and self._expiring_soon.active():
+    def _tidy(self) -> None:
+        """Remove keys past their deadline, and whatever else the table has left to do, for a slice; soon again if
+        that was not all.
+        """
+        if self._tidying_soon is not None and self._tidying_soon.active():
             return  # one is enough: the timer must not begin another row of hurried rounds
         self.server.recent_ms = self.server.started_ms + int(1000 * (self._reactor.seconds() - self._started_s))
         table = self.store.table
-        removed = table.remove_expired(_EXPIRED_AT_ONCE)
-        table.pending.undo.clear()
+        is_left = one_slice(iter(table.tidy, False))
         if table.pending.operations:
             self.turn.ask_for_commit()
-        if removed == _EXPIRED_AT_ONCE:
-            self._expiring_soon = self._reactor.callLater(_EXPIRY_HURRY_S, self._guarded, self._expire)
+        if is_left:
+            self._tidying_soon = self._reactor.callLater(_TIDY_HURRY_S, self._guarded, self._tidy)
 
     def _sync_in_background(self) -> None:
         """--sync everysec: a sync of a second's worth of writes takes long; a thread waits for it."""
@@ -388,7 +389,7 @@ class KVStoreService(MultiService):
     async def _stop(self) -> None:
         for port in self._ports:
             await _deferred(port.stopListening())
-        for call in (self._preparing, self._expiring_soon):
+        for call in (self._preparing, self._tidying_soon):
             if call is not None and call.active():
                 call.cancel()
         if self._syncing is not None:

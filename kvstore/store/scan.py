@@ -1,9 +1,9 @@
 """The order in which SCAN walks the keys: buckets by hash, with cursors that survive growth and shrinking.
 
 Like an index it appears when asked for, but not at once. The first SCAN notes the keys there are (20 to 40 ms for a
-million); it and those that follow it sort some of them into the buckets, and give none until all are sorted, only a
-cursor to come back with. Writes maintain the buckets while scans go on, and they are dropped when no scan came for a
-while.
+million); it, those that follow it, and the server between requests (`Table.tidy`) sort some of them into the buckets.
+Until all are sorted a SCAN gives no keys, only a cursor to come back with. Writes maintain the buckets while scans go
+on, and they are dropped when no scan came for a while.
 
 A cursor is a bucket
 number, counted with its bits reversed: when the number of buckets doubles or halves, what was visited stays visited
@@ -11,8 +11,10 @@ number, counted with its bits reversed: when the number of buckets doubles or ha
 least once, with no state kept per scan.
 
 While keys are being sorted, a key that came or went since they were noted is settled: it is in its bucket, or it is
-not, and the note of it no longer counts. A scan that never comes back must not let the number of settled keys grow:
-past a limit all the rest is sorted at once.
+not, and the note of it no longer counts. All keys are sorted some seconds later, whether a scan comes back or not, so
+that the number of settled keys is bounded.
+
+The place of a key is Python's own hash of it, keyed by random bytes: no client can fill one bucket.
 
 Rejected: the position in the dict (reading it costs a walk from the start, and deletions shift it); a copy of all keys
 per scan (memory in the hands of clients that never come back).
@@ -23,16 +25,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from random import Random
+
     from kvstore.store.table import Table
 
 #: Aim of keys in a bucket; twice or a quarter of it on average changes the number of buckets.
 _FILL = 8
 _LEAST_BITS = 4
 _KEPT_TICKS = 300
-#: Keys sorted by one scan: some 15 ms.
-_SORTED_AT_ONCE = 20_000
-#: Changes while keys are being sorted, before the rest is sorted at once.
-_MOST_SETTLED = 200_000
+#: Keys sorted by one scan: some 2 ms.
+_SORTED_AT_ONCE = 2500
 #: Where a scan begins that was told to come back: past every bucket, so that it is the first one's.
 _BEGINNING = 1 << 62
 
@@ -64,10 +66,8 @@ class ScanOrder:
         self._idle_ticks = 0
         if not self._buckets:
             self._begin()
-        if self._unsorted:
-            self._sort(_SORTED_AT_ONCE)
-            if self._unsorted:
-                return cursor or _BEGINNING, []
+        if self._unsorted and self.sort_some(_SORTED_AT_ONCE):
+            return cursor or _BEGINNING, []
         mask = (1 << self._bits) - 1
         keys: list[bytes] = []
         position = cursor & mask
@@ -76,6 +76,16 @@ class ScanOrder:
             position = _after(position, self._bits)
             if not position or len(keys) >= count:
                 return position, keys
+
+    def sample(self, chance: Random) -> list[bytes]:
+        """Some keys that chance picks, maybe none. Keys that have expired, or are no more, may be among them."""
+        self._idle_ticks = 0
+        if not self._buckets:
+            self._begin()
+        place = chance.randrange(max(1, self._count))
+        if place < len(self._unsorted):
+            return [self._unsorted[place]]
+        return self._buckets[chance.getrandbits(self._bits)] or []
 
     def age(self) -> None:
         """A tick passed; after _KEPT_TICKS of them without a scan the buckets are dropped."""
@@ -86,6 +96,7 @@ class ScanOrder:
     def drop(self) -> None:
         """Forget the buckets; the next scan builds them again. Cursors stay valid."""
         self._table.forget(self)
+        self._let_go()
         self._buckets, self._unsorted, self._settled = [], [], set()
 
     def changed(self, key: bytes, before: bytes | None, after: bytes | None) -> None:
@@ -123,26 +134,33 @@ class ScanOrder:
     def _settle(self, key: bytes) -> None:
         if self._unsorted:
             self._settled.add(key)
-            if len(self._settled) > _MOST_SETTLED:
-                self._sort(len(self._unsorted))
+
+    def _let_go(self) -> None:
+        self._table.garbage.put(self._buckets)
+        self._table.garbage.put(self._unsorted)
 
     def _begin(self) -> None:
         """Note the keys there are, to be sorted into as many empty buckets as fit them."""
+        self._let_go()
         self._unsorted, self._settled = list(self._table.values), set()
         self._count = len(self._unsorted)
         self._bits = max(_LEAST_BITS, (self._count // _FILL).bit_length())
         self._buckets = [None] * (1 << self._bits)
         self._table.observe(self)
 
-    def _sort(self, number: int) -> None:
-        """Put so many of the keys noted into their buckets."""
+    def sort_some(self, number: int) -> bool:
+        """Put so many of the keys noted into their buckets; returns whether there are more."""
+        if not self._unsorted:
+            return False
         put, settled = self._put, self._settled
         for key in self._unsorted[-number:]:
             if key not in settled:
                 put(key)
         del self._unsorted[-number:]
-        if not self._unsorted:
-            self._settled = set()
+        if self._unsorted:
+            return True
+        self._settled = set()
+        return False
 
 
 def _after(position: int, bits: int) -> int:

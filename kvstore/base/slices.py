@@ -1,0 +1,34 @@
+"""Long work in slices: a little at a time, so that nobody waits for all of it.
+
+A slice ends by a stopwatch, not after a number of steps: how long a step takes is often up to a client (a pattern, the
+length of a key). Nothing but the end of a slice hangs on what the watch shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from time import perf_counter_ns
+from typing import Any, TypeAlias
+
+#: What a command returns that may take long; see `kvstore.base.reply.finish`.
+Slices: TypeAlias = Generator[None, None, Any]
+
+#: How long a slice lasts. Redis's cycle of expiry: 1 ms at most when it is in a hurry, 25 ms when not.
+SLICE_NS = 2_000_000
+
+
+def in_slices(steps: Iterable[object]) -> Generator[None, None, None]:
+    """Take `steps`, one after the other, and yield each time that SLICE_NS are over.
+
+    A step takes well under a millisecond.
+    """
+    end_ns = perf_counter_ns() + SLICE_NS
+    for _ in steps:
+        if perf_counter_ns() >= end_ns:
+            yield
+            end_ns = perf_counter_ns() + SLICE_NS
+
+
+def one_slice(steps: Iterable[object]) -> bool:
+    """Take `steps` for one slice; returns whether it ended before they did."""
+    return any(True for _ in in_slices(steps))

@@ -1,0 +1,105 @@
+"""The order in which deadlines pass: which keys have expired.
+
+A heap of (time, key) entries. Every key that has a deadline has an entry that comes no later than it; that is all that
+holds, so that changes are cheap:
+
+| a deadline | is |
+|---|---|
+| set, or moved to an earlier time | one more entry |
+| moved to a later time (a cache refreshes keys) | nothing; the entry, when its time comes, is moved to the deadline |
+| taken away, or its key removed | nothing; the entry is dropped when its time comes |
+
+Entries that have lost their meaning would gather. So when there are more than twice as many entries as deadlines, a
+fresh heap is begun: the keys that have deadlines are noted (some 10 ms for a million) and put into it by and by. Until
+a key's turn has come nobody knows here that it has expired; readers look at the deadline itself, and do.
+
+Rejected: to build the fresh heap at once (200 ms for a million); to drop an entry with its deadline (a search); a
+dictionary of seconds to keys (200 bytes more for each key if their seconds differ); a sorted container (4 us for each
+deadline that is set).
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush, heapreplace
+
+from kvstore.store.garbage import Garbage
+
+#: Entries without meaning that are not worth a fresh heap.
+_FEW = 1024
+
+
+class DeadlineOrder:
+    """See the module. `deadlines`: of the table, in milliseconds since the epoch; changed by the table alone."""
+
+    def __init__(self, deadlines: dict[bytes, int], garbage: Garbage) -> None:
+        self._deadlines = deadlines
+        self._garbage = garbage
+        self._heap: list[tuple[int, bytes]] = []
+        #: Keys whose entries are still to be made.
+        self._noted: list[bytes] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self._garbage.put(self._heap)
+        self._heap = []
+        self._noted = list(self._deadlines)
+        if len(self._noted) <= _FEW:
+            self.enter_some(_FEW)
+
+    def complete(self) -> None:
+        """Make all entries, at once: before there is anybody to wait."""
+        self._noted = []
+        self._heap = [(deadline_ms, key) for key, deadline_ms in self._deadlines.items()]
+        heapify(self._heap)
+
+    def enter_some(self, number: int) -> bool:
+        """Make the entries of so many noted keys; returns whether there are more."""
+        for key in self._noted[-number:]:
+            deadline_ms = self._deadlines.get(key)
+            if deadline_ms is not None:
+                heappush(self._heap, (deadline_ms, key))
+        del self._noted[-number:]
+        return bool(self._noted)
+
+    def enter(self, key: bytes, deadline_ms: int) -> None:
+        """`key`, which had none or a later one, has this deadline."""
+        heappush(self._heap, (deadline_ms, key))
+        if len(self._heap) > 2 * len(self._deadlines) + _FEW and not self._noted:
+            self._begin()
+
+    def first(self, now_ms: int) -> bytes | None:
+        """The key of the first entry if its time has passed. It has expired, unless its deadline says otherwise."""
+        heap = self._heap
+        return heap[0][1] if heap and heap[0][0] <= now_ms else None
+
+    def first_is_done(self) -> None:
+        """The first entry was looked at: its key is gone, or lives until another time."""
+        heap = self._heap
+        key = heap[0][1]
+        deadline_ms = self._deadlines.get(key)
+        if deadline_ms is None:
+            heappop(heap)
+        else:
+            heapreplace(heap, (deadline_ms, key))
+
+    def expired(self, now_ms: int, most: int) -> set[bytes] | None:
+        """The keys that have expired and are still there; None if more than `most` entries were to be looked at."""
+        if self._noted:
+            return None
+        heap, deadlines = self._heap, self._deadlines
+        keys: set[bytes] = set()
+        places = [0]
+        for place in places:  # in a heap, what has passed stands together at the top
+            if place < len(heap) and heap[place][0] <= now_ms:
+                key = heap[place][1]
+                if deadlines.get(key, now_ms + 1) <= now_ms:
+                    keys.add(key)
+                places += (2 * place + 1, 2 * place + 2)
+                if len(places) > 2 * most + 1:
+                    return None
+        return keys
+
+    def let_go(self) -> None:
+        """It is not needed any more."""
+        self._garbage.put(self._heap)
+        self._garbage.put(self._noted)
