@@ -10,6 +10,7 @@ What may differ stands in `_ALLOWED`, and nowhere else; times may differ by what
 from __future__ import annotations
 
 import os
+import re
 import time
 from typing import Any
 from unittest import SkipTest
@@ -65,6 +66,7 @@ class Pair:
         self.calls: list[Call] = [self.rig.call, self.rig.connect()]
         self.theirs: list[Connection] = [valkey.connect(), valkey.connect()]
         self.theirs[0].ask([b"FLUSHALL"])
+        self.theirs[0].ask([b"CONFIG", b"RESETSTAT"])
         #: The requests that each client has in its block.
         self.blocks: list[list[list[bytes]]] = [[], []]
         for number in (0, 1):
@@ -91,6 +93,14 @@ class Pair:
         if words[0].upper() in (b"MULTI", b"EXEC", b"DISCARD", b"RESET"):
             block.clear()
         return "" if alike else f"Valkey: {theirs!r}\nours:   {ours!r}"
+
+    def look_ups(self) -> tuple[dict[bytes, int], dict[bytes, int]]:
+        """How many keys were looked up to be read, found and not found: theirs and ours."""
+        info = self.theirs[0].ask([b"INFO", b"stats"])[1]
+        fields = dict(re.findall(rb"(keyspace_hits|keyspace_misses):([0-9]+)", info))
+        table = self.rig.table
+        ours = {b"keyspace_hits": table.hits, b"keyspace_misses": table.misses}
+        return {name: int(number) for name, number in fields.items()}, ours
 
     def close(self) -> None:
         """Disconnect from Valkey."""
@@ -164,6 +174,7 @@ class AgainstValkeyTests(SynchronousTestCase):
                     shown = "\n".join(f"  {n}: {w!r}" for n, w in done)
                     self.fail(f"after\n{shown}\n{difference}")
             self.assertEqual(pair.rig.replayed(), (pair.rig.table.values, pair.rig.table.deadlines))
+            self.assertEqual(*pair.look_ups(), done)
         finally:
             pair.close()
 

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from types import GeneratorType
+from typing import Any
+from unittest import mock
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kvstore.base import slices
+from kvstore.commands import dispatch, keys
+from kvstore.commands import table as commands
+from kvstore.store import table
 from tests.harness import START_MS, CommandTestCase, Rig
 
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
+
+_CHANGES = ["SET k3 2", "DEL k59", "SET k100 1", "EXPIRE k30 0", "PERSIST k1", "SET k0 1", "FLUSHALL", "PEXPIRE k50 1"]
+
+
+def next_slice(reply: Any) -> Any:
+    """Go on with a reply that comes in slices; returns it, or what it comes to in the end."""
+    try:
+        next(reply)
+    except StopIteration as end:
+        return end.value
+    return reply
 
 
 class PresenceTests(CommandTestCase):
@@ -87,6 +106,32 @@ class ListingTests(CommandTestCase):
         self.assertEqual(self.do("KEYS", b"[\xfe-\xff]"), [b"\xff"])
         self.assertEqual(self.do("KEYS", "gone"), [])
 
+    @settings(max_examples=50, deadline=None)
+    @given(st.sampled_from(["KEYS *", "KEYS k1*", "RANDOMKEY"]), st.integers(0, 40), st.data())
+    def test_in_slices(self, request: str, expired: int, data: st.DataObject) -> None:
+        """What changes between its slices is not seen: the answer is of the moment when the first one began."""
+        with (
+            mock.patch.object(slices, "SLICE_NS", 0),
+            mock.patch.object(keys, "_AT_ONCE", 5),
+            mock.patch.object(keys, "_RANDOM_TRIES", 0),
+            mock.patch.object(table, "_EXPIRED_COUNTED", 10),
+        ):
+            rig = Rig()
+            for number in range(60):
+                rig.do("SET", f"k{number}", 1, *(("PX", 1) if number < expired else ()))
+            rig.now_ms += 1
+            words = request.encode().split()
+            matching = {b"k%d" % i for i in range(expired, 60) if words[-1] != b"k1*" or str(i).startswith("1")}
+            reply = next_slice(dispatch.run(rig.call, commands.find(words), words))
+            rounds = 0
+            while isinstance(reply, GeneratorType):
+                for change in data.draw(st.lists(st.sampled_from(_CHANGES), max_size=3)):
+                    rig.do(*change.split())
+                reply = next_slice(reply)
+                rounds += 1
+            self.assertGreater(rounds, 10)
+            self.assertEqual({reply} - matching if request == "RANDOMKEY" else set(reply) ^ matching, set())
+
     def scan_all(self, *options: bytes | str | int) -> list[bytes]:
         """Every key that a scan from beginning to end gives."""
         cursor, found = b"0", []
@@ -107,6 +152,20 @@ class ListingTests(CommandTestCase):
         self.assertEqual(sorted(self.scan_all("MATCH", "k99?", "count", 100)), sorted(b"k99%d" % i for i in range(10)))
         self.assertEqual(set(self.scan_all("TYPE", "STRING")), everything)
         self.assertEqual(self.scan_all("TYPE", "hash"), [])
+
+    def test_a_large_count(self) -> None:
+        """Whatever COUNT says, a SCAN ends with its slice of time; it always gets on."""
+        self.patch(slices, "SLICE_NS", 0)
+        self.patch(keys, "_AT_ONCE", 10)
+        for number in range(1000):
+            self.do("SET", number, 1)
+        self.assertLess(len(self.do("SCAN", 0, "COUNT", 2**62)[1]), 60)
+        self.assertEqual(sorted(self.scan_all("COUNT", 2**62)), sorted(self.rig.table.values))
+
+    def test_the_empty_key(self) -> None:
+        """It is a key like another."""
+        self.do("SET", "", 1)
+        self.assertEqual((self.do("KEYS", "*"), self.scan_all(), self.do("RANDOMKEY")), ([b""], [b""], b""))
 
     def test_scan_goes_by_count(self) -> None:
         """One SCAN looks at about COUNT keys, 10 unless told."""

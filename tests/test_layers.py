@@ -48,8 +48,6 @@ OUTSIDE_ALLOWED = {
     "kvstore.commands.context": "RANDOMKEY's generator and the stopwatch: attributes of the server, for tests to set",
     "kvstore.base.slices": "a stopwatch: where a slice of long work ends",
     "kvstore.commands.keys": "the type of the generator behind RANDOMKEY",
-    "kvstore.commands.context": "the generator behind RANDOMKEY: an attribute of the server, which a test can set",
-    "kvstore.session.execution": "a stopwatch for the trace, not a clock: nothing is decided by it",
     "kvstore.store.merge": "a program of its own: reads its own clock",
     "kvstore.store.scan": "the type of the generator behind RANDOMKEY",
 }

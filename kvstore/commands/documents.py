@@ -7,14 +7,17 @@ the reply may repeat any request.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest
 from kvstore.base.jsontext import dumps, loads
 from kvstore.base.reply import OK, Help, JSONText, Reply
+from kvstore.base.slices import Slices, in_slices
 from kvstore.commands.context import Call
 from kvstore.commands.help_text import alike, of_command, overview
 from kvstore.commands.registry import FAST, READ, VERB, WHOLE, WRITE, Command, Json, Key, command, shorten, table
+from kvstore.store.index import Found, atom_of
 
 
 @command("INSERT", WRITE | FAST | VERB, group="document")
@@ -27,7 +30,7 @@ def insert(call: Call, key: Key, value: Json) -> Reply:
 @command("LOOKUP", READ | FAST | VERB, group="document")
 def lookup(call: Call, key: Key) -> Reply:
     """Get the JSON value at a key."""
-    text = call.table.read_string(key)
+    text = call.table.look_up_string(key)
     if text is None:
         raise Failure(NO_SUCH_KEY)
     try:
@@ -54,12 +57,21 @@ def size(call: Call) -> Reply:
 def query(call: Call, subkey: bytes, subvalue: Json) -> Reply:
     """List the [key, value] pairs whose value is an object that has subkey equal to subvalue."""
     try:
-        keys = call.table.indexes.find(subkey.decode("utf-8", "surrogatepass"), subvalue)
+        name = subkey.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"subkey is not UTF-8 at byte {error.start}") from None
-    except ValueError as error:
-        raise InvalidRequest(str(error)) from None
-    return [[key, _on_one_line(call.table.values[key])] for key in keys if call.table.exists(key)]
+    atom = atom_of(subvalue)
+    if atom is None:
+        raise InvalidRequest("only an atomic value (string, number, true, false or null) can be asked for")
+    return _pairs(call.table.indexes.find(name, atom))
+
+
+def _pairs(search: Generator[None, None, list[Found]]) -> Slices:
+    """What a search finds, as `query` shows it."""
+    found = yield from search
+    pairs: list[list[Any]] = []
+    yield from in_slices(map(pairs.append, ([key, _on_one_line(text)] for key, text in found)))
+    return pairs
 
 
 def _on_one_line(text: bytes) -> JSONText:

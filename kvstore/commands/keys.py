@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
 from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest, syntax_error
@@ -55,7 +55,7 @@ command("UNLINK", WRITE | FAST, group="generic")(delete)
 @command("EXISTS", READ | FAST, group="generic")
 def exists(call: Call, key: Key, *keys: Key) -> Reply:
     """Count how many of the keys exist; a key named twice counts twice."""
-    return sum(map(call.table.exists, (key, *keys)))
+    return sum(value is not None for value in map(call.table.look_up, (key, *keys)))
 
 
 command("TOUCH", READ | FAST, group="generic")(exists)
@@ -64,7 +64,7 @@ command("TOUCH", READ | FAST, group="generic")(exists)
 @command("TYPE", READ | FAST, group="generic")
 def type_(call: Call, key: Key) -> Reply:
     """Tell the type of the value at a key."""
-    return Status(_type_of(call.table.read(key)))
+    return Status(_type_of(call.table.look_up(key)))
 
 
 def _type_of(value: Value | None) -> str:
@@ -77,7 +77,7 @@ container("OBJECT", "Look into values.", group="generic")
 @command("OBJECT|ENCODING", READ, group="generic")
 def object_encoding(call: Call, key: Key) -> Reply:
     """Tell how Redis would hold the value at a key; here all strings are bytes."""
-    value = call.table.read_string(key)
+    value = call.table.look_up_string(key)
     if value is None:
         return None
     try:
@@ -102,8 +102,12 @@ def _matching(keys: list[bytes], lives: Callable[[bytes], bool], matches: _Match
     """Those of `keys` that live and match."""
     found: list[bytes] = []
     parts = (keys[i : i + _AT_ONCE] for i in range(0, len(keys), _AT_ONCE))
-    yield from in_slices(map(found.extend, (filter(lives, filter(matches, part)) for part in parts)))
+    yield from in_slices(map(found.extend, (filter(lives, _matched(matches, part)) for part in parts)))
     return found
+
+
+def _matched(matches: _Matcher | None, keys: list[bytes]) -> Iterable[bytes]:
+    return keys if matches is None else filter(matches, keys)
 
 
 @command("SCAN", READ | WHOLE, group="generic", options="[MATCH pattern] [COUNT count] [TYPE type]")
@@ -117,7 +121,7 @@ def scan(call: Call, cursor: bytes, *options: bytes) -> Reply:
         nonlocal place, count
         while count > 0:
             place, found = call.table.scan_order.scan(place, min(count, _AT_ONCE))
-            kept.extend(key for key in filter(matches, found) if _has_type(call, key, type_name))
+            kept.extend(key for key in _matched(matches, found) if _has_type(call, key, type_name))
             count = count - len(found) if place and found else 0
             yield
 
@@ -308,7 +312,7 @@ def expiretime(call: Call, key: Key) -> Reply:
 @command("PEXPIRETIME", READ | FAST, group="generic")
 def pexpiretime(call: Call, key: Key) -> int:
     """Tell a key's deadline in milliseconds since the epoch; -1 without one, -2 without the key."""
-    if not call.table.exists(key):
+    if call.table.look_up(key) is None:
         return _NO_KEY
     deadline_ms = call.table.deadline_ms(key)
     return _NO_DEADLINE if deadline_ms is None else deadline_ms
@@ -354,7 +358,7 @@ def copy(call: Call, source: Key, destination: Key, *options: bytes) -> Reply:
     replace = _copy_replaces(options)
     if source == destination:
         raise InvalidRequest("source and destination objects are the same")
-    value = table.read(source)
+    value = table.look_up(source)
     if value is None or (table.exists(destination) and not replace):
         return 0
     table.write(destination, value, table.deadline_ms(source))

@@ -41,7 +41,7 @@ def config_resetstat(call: Call) -> Reply:
     server = call.server
     server.connections_received = server.connections_refused = server.requests_executed = server.errors = 0
     server.network_bytes_before = server.network_bytes()
-    call.table.expired_count = 0
+    call.table.expired_count = call.table.hits = call.table.misses = 0
     server.statistics.reset()
     return OK
 

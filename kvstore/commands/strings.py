@@ -37,7 +37,7 @@ from kvstore.store.table import Table
 
 _SET_OPTIONS = excluding_each_other(*TIMES, b"KEEPTTL") | excluding_each_other(b"NX", b"XX") | {b"GET": frozenset()}
 _GETEX_OPTIONS = excluding_each_other(*TIMES, b"PERSIST")
-_STRINGS = frozenset({bytes, type(None)})
+_NONE = type(None)
 _TIME_TEXT = "EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds"
 
 
@@ -47,8 +47,9 @@ def get(call: Call, key: Key) -> Reply:
     table = call.table
     value = table.values.get(key)
     if value.__class__ is bytes and key not in table.deadlines:
+        table.hits += 1
         return value
-    return table.read_string(key)
+    return table.look_up_string(key)
 
 
 @command("SET", WRITE, group="string", options=f"[NX|XX] [GET] [{_TIME_TEXT}|KEEPTTL]")
@@ -67,7 +68,14 @@ def get_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> lis
     if len(columns) != 1 or (table.deadlines and not table.deadlines.keys().isdisjoint(keys)):
         return None
     values = list(map(table.values.get, keys))
-    return values if _STRINGS.issuperset(map(type, values)) else None
+    types = list(map(type, values))
+    hits = types.count(bytes)
+    misses = len(types) - hits
+    if misses and types.count(_NONE) != misses:
+        return None
+    table.hits += hits
+    table.misses += misses
+    return values
 
 
 @many("SET")
@@ -82,7 +90,7 @@ def _set_with_options(call: Call, key: bytes, value: bytes, options: tuple[bytes
     table = call.table
     given = parse_options(options, _SET_OPTIONS)
     deadline_ms = deadline_given(given, table.now_ms(), "set")
-    before = table.read_string(key) if b"GET" in given else None
+    before = table.look_up_string(key) if b"GET" in given else None
     if (b"NX" in given and table.exists(key)) or (b"XX" in given and not table.exists(key)):
         return before
     if b"KEEPTTL" in given:
@@ -126,7 +134,7 @@ def psetex(call: Call, key: Key, milliseconds: Integer, value: bytes) -> Reply:
 @command("GETSET", WRITE | FAST, group="string")
 def getset(call: Call, key: Key, value: bytes) -> Reply:
     """Give a key a string value and return the one before."""
-    before = call.table.read_string(key)
+    before = call.table.look_up_string(key)
     call.table.write(key, value)
     return before
 
@@ -134,7 +142,7 @@ def getset(call: Call, key: Key, value: bytes) -> Reply:
 @command("GETDEL", WRITE | FAST, group="string")
 def getdel(call: Call, key: Key) -> Reply:
     """Get the string at a key and remove the key."""
-    value = call.table.read_string(key)
+    value = call.table.look_up_string(key)
     if value is not None:
         call.table.delete(key)
     return value
@@ -146,7 +154,7 @@ def getex(call: Call, key: Key, *options: bytes) -> Reply:
     table = call.table
     given = parse_options(options, _GETEX_OPTIONS)
     deadline_ms = deadline_given(given, table.now_ms(), "getex")
-    value = table.read_string(key)
+    value = table.look_up_string(key)
     if value is None:
         return None
     if deadline_ms is not None and deadline_ms <= table.now_ms():
@@ -162,7 +170,7 @@ def mget(call: Call, key: Key, *keys: Key) -> Reply:
     every = [key, *keys]
     values = get_many(call.table, [every], None)
     if values is None:
-        return [value if value.__class__ is bytes else None for value in map(call.table.read, every)]
+        return [value if value.__class__ is bytes else None for value in map(call.table.look_up, every)]
     return values
 
 
@@ -211,13 +219,13 @@ def append(call: Call, key: Key, value: bytes) -> Reply:
 @command("STRLEN", READ | FAST, group="string")
 def strlen(call: Call, key: Key) -> Reply:
     """Get the length of the string at a key, in bytes."""
-    return len(call.table.read_string(key) or b"")
+    return len(call.table.look_up_string(key) or b"")
 
 
 @command("GETRANGE", READ, group="string")
 def getrange(call: Call, key: Key, start: Integer, end: Integer) -> Reply:
     """Get the bytes from start to end, both included; negative places count from the end."""
-    value = call.table.read_string(key) or b""
+    value = call.table.look_up_string(key) or b""
     if end < start < 0:
         return b""
     first = start if start >= 0 else max(start + len(value), 0)

@@ -86,8 +86,7 @@ def watch(call: Call, key: Key, *keys: Key) -> Reply:
     """Have the next EXEC refused if one of the keys changes before it."""
     if call.client.queued is not None:
         raise _poisoned(call.client, "WATCH inside MULTI is not allowed")
-    for each in (key, *keys):
-        call.server.watches.watch(call.client, each)
+    call.server.watches.watch(call.client, (key, *keys))
     return OK
 
 

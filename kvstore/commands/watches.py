@@ -11,6 +11,7 @@ wrongly run.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,48 +24,70 @@ class Watches:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._clients: dict[bytes, set[Client]] = {}
+        #: Who watches a key: one client, as nearly always, or a set of several.
+        self._by_key: dict[bytes, Client | set[Client]] = {}
+        self._clients: set[Client] = set()
 
-    def watch(self, client: Client, key: bytes) -> None:
-        """Flag `client` (`watched_changed`) when `key` changes from now on."""
-        if key in client.watched:
-            return
-        client.watched[key] = self._table.exists(key)
+    def watch(self, client: Client, keys: Iterable[bytes]) -> None:
+        """Flag `client` (`watched_changed`) when one of `keys` changes from now on. Takes some 0.3 us for each."""
+        fresh = [key for key in dict.fromkeys(keys) if key not in client.watched]
+        client.watched.update(zip(fresh, self._table.exist(fresh), strict=True))
         if not self._clients:
             self._table.observe(self)
-        self._clients.setdefault(key, set()).add(client)
+        self._clients.add(client)
+        if self._by_key.keys().isdisjoint(fresh):
+            self._by_key.update(dict.fromkeys(fresh, client))
+        else:
+            for key in fresh:
+                self._add(key, client)
+
+    def _add(self, key: bytes, client: Client) -> None:
+        others = self._by_key.get(key)
+        if others is None:
+            self._by_key[key] = client
+        elif isinstance(others, set):
+            others.add(client)
+        else:
+            self._by_key[key] = {others, client}
 
     def unwatch(self, client: Client) -> None:
         """Watch nothing for `client` any more, and take its flag down. To be called, too, when it disconnects."""
-        for key in client.watched:
-            clients = self._clients[key]
-            clients.discard(client)
-            if not clients:
-                del self._clients[key]
-        client.watched.clear()
         client.watched_changed = False
+        if client not in self._clients:
+            return
+        for key in client.watched:
+            others = self._by_key[key]
+            if isinstance(others, set) and len(others) > 1:
+                others.discard(client)
+            else:
+                del self._by_key[key]
+        self._table.garbage.put(client.watched)
+        client.watched = {}
+        self._clients.discard(client)
         if not self._clients:
             self._table.forget(self)
 
     def is_changed(self, client: Client) -> bool:
         """Whether a key that `client` watches changed, or expired, since it was watched."""
+        watched = client.watched
         return client.watched_changed or any(
-            existed and not self._table.exists(key) for key, existed in client.watched.items()
+            watched[key] and not self._table.exists(key) for key in watched.keys() & self._table.deadlines.keys()
         )
 
     def count(self) -> int:
         """How many keys are watched."""
-        return len(self._clients)
+        return len(self._by_key)
 
     def changed(self, key: bytes, before: Any, after: Any) -> None:
         """See `Observer`."""
-        for client in self._clients.get(key, ()):
-            if after is not None or client.watched[key]:
-                client.watched_changed = True
+        clients = self._by_key.get(key)
+        if clients is not None:
+            for client in clients if isinstance(clients, set) else (clients,):
+                if after is not None or client.watched[key]:
+                    client.watched_changed = True
 
     def flushed(self) -> None:
         """See `Observer`."""
-        for key, clients in self._clients.items():
-            for client in clients:
-                if client.watched[key]:
-                    client.watched_changed = True
+        for client in self._clients:
+            if any(client.watched.values()):
+                client.watched_changed = True

@@ -18,7 +18,7 @@ an allocation more each); an exact count after a mass expiry (each deadline that
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from kvstore.base.errors import StorageFull, wrong_type
@@ -67,6 +67,8 @@ class Table:
         self.indexes = DocumentIndexes(self)
         self.scan_order = ScanOrder(self)
         self.expired_count = 0
+        #: Look-ups of keys by requests that read: how many found one, and how many did not.
+        self.hits = self.misses = 0
 
     def load(self, values: dict[bytes, Value], deadlines: dict[bytes, int]) -> None:
         """Take over a recovered state, without recording anything."""
@@ -90,9 +92,31 @@ class Table:
             raise wrong_type()
         return value
 
+    def look_up(self, key: bytes) -> Value | None:
+        """`read`, for a request that reads: whether it finds the key is counted."""
+        value = self.read(key)
+        if value is None:
+            self.misses += 1
+        else:
+            self.hits += 1
+        return value
+
+    def look_up_string(self, key: bytes) -> bytes | None:
+        """`look_up` of a string. Raises Failure (WRONGTYPE) for another type."""
+        value = self.look_up(key)
+        if value is not None and value.__class__ is not bytes:
+            raise wrong_type()
+        return value
+
     def exists(self, key: bytes) -> bool:
         """Whether there is such a key now."""
         return key in self.values and not self._is_expired(key)
+
+    def exist(self, keys: Sequence[bytes]) -> Iterable[bool]:
+        """Whether there is such a key now, for each."""
+        if self.deadlines.keys().isdisjoint(keys):
+            return map(self.values.__contains__, keys)
+        return map(self.exists, keys)
 
     def deadline_ms(self, key: bytes) -> int | None:
         """The deadline of an existing key, in ms since the epoch; None if it has none."""
