@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from types import GeneratorType
-from typing import Any
 from unittest import mock
 
 from hypothesis import given, settings
@@ -13,20 +12,11 @@ from kvstore.base import slices
 from kvstore.commands import dispatch, keys
 from kvstore.commands import table as commands
 from kvstore.store import table
-from tests.harness import START_MS, CommandTestCase, Rig
+from tests.harness import START_MS, CommandTestCase, Rig, next_slice
 
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 
 _CHANGES = ["SET k3 2", "DEL k59", "SET k100 1", "EXPIRE k30 0", "PERSIST k1", "SET k0 1", "FLUSHALL", "PEXPIRE k50 1"]
-
-
-def next_slice(reply: Any) -> Any:
-    """Go on with a reply that comes in slices; returns it, or what it comes to in the end."""
-    try:
-        next(reply)
-    except StopIteration as end:
-        return end.value
-    return reply
 
 
 class PresenceTests(CommandTestCase):

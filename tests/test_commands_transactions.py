@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from types import GeneratorType
 from typing import Any
+from unittest import mock
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kvstore.base import slices
 from kvstore.base.errors import Failure, RequestError
 from kvstore.base.limits import MAX_TRANSACTION_BYTES, QUEUED_WORD_BYTES
 from kvstore.base.reply import NULL_ARRAY, OK, QUEUED
-from kvstore.commands import dispatch, table
+from kvstore.commands import dispatch, table, watches
 from kvstore.commands.context import Call
 from kvstore.commands.registry import WRITE, Command, Key
-from tests.harness import CommandTestCase
+from tests.harness import CommandTestCase, Rig, next_slice
 
 ABORTED = "EXECABORT Transaction discarded because of previous errors."
+
+#: What others do while a client watches k0 to k24, of which k0 to k19 are there.
+_CHANGES = ["SET k3 2", "DEL k5", "SET k22 1", "DEL k23", "SET k30 1", "EXPIRE k7 0", "FLUSHALL", "tick", "PING"]
 
 
 class BlockTests(CommandTestCase):
@@ -249,6 +258,54 @@ class WatchTests(CommandTestCase):
         self.do("UNWATCH")
         self.assertEqual(watches.count(), 0)
         self.assertEqual(self.rig.table._observers, [])
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from(_CHANGES)), max_size=6), st.booleans())
+    def test_many_keys_in_slices(self, changes: list[tuple[int, str]], leaves: bool) -> None:
+        """A WATCH of many keys lets others go on between its slices; what they change counts from the beginning on."""
+        with mock.patch.object(slices, "SLICE_NS", 0), mock.patch.object(watches, "_AT_ONCE", 1):
+            rig = Rig()
+            other = rig.connect()
+            for number in range(20):
+                rig.do("SET", f"k{number}", 1, *(("PX", 5) if number % 4 == 0 else ()))
+            rig.do("WATCH", "k1", by=other)
+            words = [b"WATCH", *(b"k%d" % number for number in range(25))]
+            reply = next_slice(dispatch.run(rig.call, table.find(words), words))
+            must, may, rounds = False, False, 0
+            while isinstance(reply, GeneratorType):
+                for _, change in filter(lambda each, now=rounds: each[0] == now, changes):  # type: ignore[misc]
+                    before = dict(rig.table.values)
+                    if change == "tick":
+                        rig.now_ms += 10
+                        must |= b"k0" in before  # a key that was watched expires
+                    else:
+                        rig.do(*change.split(), by=other)
+                    must |= any(before.get(key) != rig.table.values.get(key) for key in words[1:])
+                    may |= must or change == "FLUSHALL"
+                reply = next_slice(reply)
+                rounds += 1
+            self.assertEqual(rounds, 25)
+            if leaves:
+                dispatch.release(rig.call)
+                must = may = False
+            rig.do("MULTI")
+            ran = rig.do("EXEC") == []
+            self.assertFalse(ran and must, changes)
+            self.assertTrue(ran or may, changes)
+            rig.do("UNWATCH", by=other)
+            self.assertEqual((rig.server.watches.count(), rig.table._observers), (0, []))
+
+    def test_a_client_that_leaves_in_the_middle(self) -> None:
+        """Nothing of its WATCH is left."""
+        self.patch(slices, "SLICE_NS", 0)
+        self.patch(watches, "_AT_ONCE", 1)
+        words = [b"WATCH", *(b"k%d" % number for number in range(25))]
+        reply = dispatch.run(self.rig.call, table.find(words), words)
+        for _ in range(10):
+            next(reply)
+        reply.close()
+        dispatch.release(self.rig.call)
+        self.assertEqual((self.rig.server.watches.count(), self.rig.table._observers), (0, []))
 
     def test_refused_write_is_no_change(self) -> None:
         """A write that fails before it changes anything lets the block run."""

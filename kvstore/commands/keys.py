@@ -101,8 +101,15 @@ def keys(call: Call, pattern: bytes) -> Reply:
 def _matching(keys: list[bytes], lives: Callable[[bytes], bool], matches: _Matcher | None) -> Slices:
     """Those of `keys` that live and match."""
     found: list[bytes] = []
-    parts = (keys[i : i + _AT_ONCE] for i in range(0, len(keys), _AT_ONCE))
-    yield from in_slices(map(found.extend, (filter(lives, _matched(matches, part)) for part in parts)))
+    keys.reverse()
+
+    def steps() -> Iterator[None]:
+        while keys:
+            found.extend(filter(lives, _matched(matches, keys[: -_AT_ONCE - 1 : -1])))
+            del keys[-_AT_ONCE:]  # so that not all of them are to be freed at the end
+            yield
+
+    yield from in_slices(steps())
     return found
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from kvstore.base.errors import Failure, InvalidRequest, ReplyTooLarge, RequestError, StorageFull
 from kvstore.base.reply import NULL_ARRAY, OK, Reply, size_bytes
+from kvstore.base.slices import Slices
 from kvstore.commands import dispatch
 from kvstore.commands.context import Call, Client
 from kvstore.commands.registry import FAST, IMMEDIATE, NO_MULTI, WHOLE, Command, Key, command
@@ -86,7 +87,11 @@ def watch(call: Call, key: Key, *keys: Key) -> Reply:
     """Have the next EXEC refused if one of the keys changes before it."""
     if call.client.queued is not None:
         raise _poisoned(call.client, "WATCH inside MULTI is not allowed")
-    call.server.watches.watch(call.client, (key, *keys))
+    return _watch(call, (key, *keys))
+
+
+def _watch(call: Call, keys: tuple[bytes, ...]) -> Slices:
+    yield from call.server.watches.watch(call.client, keys)
     return OK
 
 

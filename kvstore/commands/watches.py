@@ -5,18 +5,26 @@ client notes for each key whether it existed when it was watched; since the clie
 that note is true of the key until then. It decides two cases that are no change to the client: the removal of a key
 that had expired before the WATCH, and a flush of a key that was not there.
 
-A change that is undone (the disk was full) flags the watchers all the same: the block is refused needlessly, never
-wrongly run.
+A WATCH of many keys is taken in slices. Keys that change before their turn has come are noted, so that it is as if all
+had been watched at once.
+
+A change that is undone (the disk was full) flags the watchers all the same, as does a flush, or the removal of a key
+that had expired, while a WATCH is under way: the block is refused needlessly, never wrongly run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+
+from kvstore.base.slices import Slices, in_slices
 
 if TYPE_CHECKING:
     from kvstore.commands.context import Client
     from kvstore.store.table import Table
+
+#: Keys of a WATCH that are taken in one step: some 0.2 ms.
+_AT_ONCE = 200
 
 
 class Watches:
@@ -27,25 +35,40 @@ class Watches:
         #: Who watches a key: one client, as nearly always, or a set of several.
         self._by_key: dict[bytes, Client | set[Client]] = {}
         self._clients: set[Client] = set()
+        #: Clients whose WATCH is under way: the keys that changed since it came, and whether they existed before.
+        self._arriving: dict[Client, dict[bytes, bool]] = {}
 
-    def watch(self, client: Client, keys: Iterable[bytes]) -> None:
-        """Flag `client` (`watched_changed`) when one of `keys` changes from now on. Takes some 0.3 us for each."""
-        fresh = [key for key in dict.fromkeys(keys) if key not in client.watched]
-        client.watched.update(zip(fresh, self._table.exist(fresh), strict=True))
-        if not self._clients:
-            self._table.observe(self)
+    def watch(self, client: Client, keys: Sequence[bytes]) -> Slices:
+        """Flag `client` (`watched_changed`) when one of `keys` changes from now on."""
+        self._arriving[client] = {}
+        self._table.observe(self)
+        try:
+            yield from in_slices(self._watch(client, keys, self._table.living()))
+        finally:
+            del self._arriving[client]
+            self._forget_if_unused()
+
+    def _watch(self, client: Client, keys: Sequence[bytes], lives: Callable[[bytes], bool]) -> Iterator[None]:
+        """Watch some keys in each step, as they were when the request came. `lives`: see `Table.living`."""
+        before, table = self._arriving[client], self._table
         self._clients.add(client)
-        if self._by_key.keys().isdisjoint(fresh):
+        for i in range(0, len(keys), _AT_ONCE):
+            part = keys[i : i + _AT_ONCE]
+            client.watched_changed |= not before.keys().isdisjoint(part)
+            fresh = {
+                key: before.get(key, key in table.values) and lives(key) for key in part if key not in client.watched
+            }
+            client.watched.update(fresh)
+            for key in fresh.keys() & self._by_key.keys():
+                self._share(key, client)
+                del fresh[key]
             self._by_key.update(dict.fromkeys(fresh, client))
-        else:
-            for key in fresh:
-                self._add(key, client)
+            yield
 
-    def _add(self, key: bytes, client: Client) -> None:
-        others = self._by_key.get(key)
-        if others is None:
-            self._by_key[key] = client
-        elif isinstance(others, set):
+    def _share(self, key: bytes, client: Client) -> None:
+        """`client` watches a key that others watch."""
+        others = self._by_key[key]
+        if isinstance(others, set):
             others.add(client)
         else:
             self._by_key[key] = {others, client}
@@ -64,7 +87,10 @@ class Watches:
         self._table.garbage.put(client.watched)
         client.watched = {}
         self._clients.discard(client)
-        if not self._clients:
+        self._forget_if_unused()
+
+    def _forget_if_unused(self) -> None:
+        if not self._clients and not self._arriving:
             self._table.forget(self)
 
     def is_changed(self, client: Client) -> bool:
@@ -80,6 +106,8 @@ class Watches:
 
     def changed(self, key: bytes, before: Any, after: Any) -> None:
         """See `Observer`."""
+        for arriving in self._arriving.values():
+            arriving.setdefault(key, before is not None)
         clients = self._by_key.get(key)
         if clients is not None:
             for client in clients if isinstance(clients, set) else (clients,):
@@ -88,6 +116,8 @@ class Watches:
 
     def flushed(self) -> None:
         """See `Observer`."""
+        for client in self._arriving:
+            client.watched_changed = True
         for client in self._clients:
             if any(client.watched.values()):
                 client.watched_changed = True

@@ -55,9 +55,9 @@ from kvstore.store.store import Store
 
 _log = Logger()
 
-#: How often the table is tidied up, for a slice, and how soon again while more is left to do: a fifth of the time.
+#: How often the table is tidied up, for a slice, and how soon again while more is left to do: a third of the time.
 _TIDY_PERIOD_S = 0.1
-_TIDY_HURRY_S = 0.008
+_TIDY_HURRY_S = 0.004
 _TICK_S = 1.0
 #: A file made, and removed, to see whether the archive can be written to; what a crash leaves of it is as any *.tmp.
 _PROBE = "probe.tmp"

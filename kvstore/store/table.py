@@ -18,7 +18,7 @@ an allocation more each); an exact count after a mass expiry (each deadline that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from kvstore.base.errors import StorageFull, wrong_type
@@ -112,12 +112,6 @@ class Table:
         """Whether there is such a key now."""
         return key in self.values and not self._is_expired(key)
 
-    def exist(self, keys: Sequence[bytes]) -> Iterable[bool]:
-        """Whether there is such a key now, for each."""
-        if self.deadlines.keys().isdisjoint(keys):
-            return map(self.values.__contains__, keys)
-        return map(self.exists, keys)
-
     def deadline_ms(self, key: bytes) -> int | None:
         """The deadline of an existing key, in ms since the epoch; None if it has none."""
         return self.deadlines.get(key)
@@ -178,13 +172,16 @@ class Table:
         if before is None:
             return False
         existed = not self._is_expired(key)
+        self._remove(key, before)
+        return existed
+
+    def _remove(self, key: bytes, before: Value) -> None:
         self.pending.record(key, encode_delete(key), before, self.deadlines.get(key))
         self.garbage.put(before)
         del self.values[key]
         self.deadlines.pop(key, None)
         if self._observers:
             self._tell(key, before, None)
-        return existed
 
     def expire(self, key: bytes) -> None:
         """Remove `key`, if there is such a key, because a request gave it a deadline that has passed."""
@@ -218,8 +215,8 @@ class Table:
         """Do a little of what is left to be done: less than 0.2 ms, unless values are large. Returns whether there is
         more.
         """
-        more = self.remove_expired(_TIDIED) == _TIDIED
-        more |= self._order.enter_some(_TIDIED)
+        more = self._order.enter_some(_TIDIED)
+        more |= self.remove_expired(_TIDIED) == _TIDIED
         more |= self.scan_order.sort_some(_TIDIED)
         more |= self.garbage.free_some()
         return more
@@ -233,9 +230,9 @@ class Table:
         now_ms, order = self.now_ms(), self._order
         looked_at = 0
         while looked_at < limit and (key := order.first(now_ms)) is not None:
-            if self._is_expired(key):
+            if self.deadlines.get(key, now_ms + 1) <= now_ms:
                 try:
-                    self.delete(key)
+                    self._remove(key, self.values[key])
                 except StorageFull:
                     break
                 self.expired_count += 1
