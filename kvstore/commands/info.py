@@ -103,8 +103,8 @@ def _stats(call: Call) -> Fields:
         ("rejected_connections", server.connections_refused),
         ("expired_keys", call.table.expired_count),
         ("evicted_keys", 0),
-        ("keyspace_hits", getattr(call.table, "hits", 0)),
-        ("keyspace_misses", getattr(call.table, "misses", 0)),
+        ("keyspace_hits", call.table.hits),
+        ("keyspace_misses", call.table.misses),
         ("total_error_replies", server.errors),
     ]
 
