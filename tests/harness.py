@@ -72,15 +72,6 @@ class Rig:
         return size_bytes
 
 
-def next_slice(reply: Any) -> Any:
-    """Go on with a reply that comes in slices; returns it, or what it comes to in the end."""
-    try:
-        next(reply)
-    except StopIteration as end:
-        return end.value
-    return reply
-
-
 class CommandTestCase(SynchronousTestCase):
     """A test of commands, on a rig of its own."""
 

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvstore.base import slices
+from kvstore.base.reply import advance
 from kvstore.commands import dispatch, keys
 from kvstore.commands import table as commands
 from kvstore.store import table
-from tests.harness import START_MS, CommandTestCase, Rig, next_slice
+from tests.harness import START_MS, CommandTestCase, Rig
 
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 
@@ -112,12 +113,12 @@ class ListingTests(CommandTestCase):
             rig.now_ms += 1
             words = request.encode().split()
             matching = {b"k%d" % i for i in range(expired, 60) if words[-1] != b"k1*" or str(i).startswith("1")}
-            reply = next_slice(dispatch.run(rig.call, commands.find(words), words))
+            reply = dispatch.run(rig.call, commands.find(words), words, None, advance)
             rounds = 0
             while isinstance(reply, GeneratorType):
                 for change in data.draw(st.lists(st.sampled_from(_CHANGES), max_size=3)):
                     rig.do(*change.split())
-                reply = next_slice(reply)
+                reply = advance(reply)
                 rounds += 1
             self.assertGreater(rounds, 10)
             self.assertEqual({reply} - matching if request == "RANDOMKEY" else set(reply) ^ matching, set())

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from kvstore.base import slices
 from kvstore.base.errors import Failure, RequestError
 from kvstore.base.limits import MAX_TRANSACTION_BYTES, QUEUED_WORD_BYTES
-from kvstore.base.reply import NULL_ARRAY, OK, QUEUED
+from kvstore.base.reply import NULL_ARRAY, OK, QUEUED, advance
 from kvstore.commands import dispatch, table, watches
 from kvstore.commands.context import Call
 from kvstore.commands.registry import WRITE, Command, Key
-from tests.harness import CommandTestCase, Rig, next_slice
+from tests.harness import CommandTestCase, Rig
 
 ABORTED = "EXECABORT Transaction discarded because of previous errors."
 
@@ -270,7 +270,7 @@ class WatchTests(CommandTestCase):
                 rig.do("SET", f"k{number}", 1, *(("PX", 5) if number % 4 == 0 else ()))
             rig.do("WATCH", "k1", by=other)
             words = [b"WATCH", *(b"k%d" % number for number in range(25))]
-            reply = next_slice(dispatch.run(rig.call, table.find(words), words))
+            reply = dispatch.run(rig.call, table.find(words), words, None, advance)
             must, may, rounds = False, False, 0
             while isinstance(reply, GeneratorType):
                 for _, change in filter(lambda each, now=rounds: each[0] == now, changes):  # type: ignore[misc]
@@ -282,7 +282,7 @@ class WatchTests(CommandTestCase):
                         rig.do(*change.split(), by=other)
                     must |= any(before.get(key) != rig.table.values.get(key) for key in words[1:])
                     may |= must or change == "FLUSHALL"
-                reply = next_slice(reply)
+                reply = advance(reply)
                 rounds += 1
             self.assertEqual(rounds, 25)
             if leaves:
@@ -300,7 +300,7 @@ class WatchTests(CommandTestCase):
         self.patch(slices, "SLICE_NS", 0)
         self.patch(watches, "_AT_ONCE", 1)
         words = [b"WATCH", *(b"k%d" % number for number in range(25))]
-        reply = dispatch.run(self.rig.call, table.find(words), words)
+        reply = dispatch.run(self.rig.call, table.find(words), words, None, advance)
         for _ in range(10):
             next(reply)
         reply.close()
