@@ -92,12 +92,12 @@ _CONTAINERS = {ord("*"): 1, ord("~"): 1, ord(">"): 1, ord("%"): 2}
 
 def _one(data: bytes, position: int, depth: int) -> int:
     """Read one reply. Returns the offset after it. Raises IndexError if it goes on after the data, Malformed."""
-    if data[position] == 0xFF and not depth:
+    if re.match(rb"\xff[\xfc\xfe].", data[position : position + 3], re.DOTALL) and not depth:
         return position + 3
     end = data.find(b"\r\n", position)
     if end < 0:
         raise IndexError
-    if data[position] in b" \r" and not depth:
+    if data[position] == ord(" ") and not depth:
         return end + 2
     kind, text = data[position], data[position + 1 : end]
     if kind == ord("{"):

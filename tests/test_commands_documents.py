@@ -219,7 +219,7 @@ class HelpTests(CommandTestCase):
         self.assertEqual(self.error("HELP", "key"), "ERR no such command 'key'; did you mean KEYS, RANDOMKEY?")
 
     def test_text(self) -> None:
-        """For a person it is lines, as wide as a terminal; each begins with a blank, or is empty."""
+        """For a person it is lines, as wide as a terminal; each begins with a blank."""
         overview = self.do("HELP").text
         for word in ("insert key value", "RANDOMKEY", "help NAME", "quit, exit or Ctrl-D"):
             self.assertIn(word, overview)
@@ -227,7 +227,7 @@ class HelpTests(CommandTestCase):
         for text in (overview, *(self.do("HELP", row.name).text for row in table.all_rows())):
             self.assertTrue(text.endswith("\n"))
             for line in text.splitlines():
-                self.assertRegex(line, r"\A( .{1,79})?\Z")
+                self.assertRegex(line, r"\A .{1,79}\Z")
 
     def test_every_command_has_a_summary(self) -> None:
         """Every row says in one sentence what it does."""

@@ -68,7 +68,8 @@ class NastyNumberTests(SynchronousTestCase):
             self.ask(pack(b"SET", b"k", number) + pack(b"INCRBYFLOAT", b"k", increment))
 
     def test_documents(self) -> None:
-        """JSON in each member of a JSON line, and as the arguments of a verb in RESP and in words."""
+        """JSON in each member of a JSON line, and as the arguments of a verb in RESP and in words; all of it shown."""
+        self.serving.hooks.watchers.append(lambda executed: None)
         members = ("method", "id", "key", "value", "subkey", "subvalue", "verb")
         for text, method in itertools.product(JSON, ("insert", "lookup", "remove", "query", "size", "help")):
             for nasty in members:

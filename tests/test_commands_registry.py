@@ -215,10 +215,10 @@ class ConverterTests(SynchronousTestCase):
     """From text to values."""
 
     def test_numbers(self) -> None:
-        """Floats may be infinite; they may not be nan, have spaces or underscores."""
+        """Floats may be infinite; they may not be nan, too large, have spaces or underscores."""
         self.assertEqual(to_number(b"1.5e3"), 1500)
         self.assertEqual(to_number(b"-inf"), float("-inf"))
-        for text in (b"nan", b" 1", b"1 ", b"1_0", b"", b"x", b"\xff"):
+        for text in (b"nan", b" 1", b"1 ", b"1_0", b"", b"x", b"\xff", b"1e400", b"-" + b"9" * 400):
             self.assertEqual(refused(to_number, text), "value is not a valid float")
 
     def test_integers(self) -> None:

@@ -12,7 +12,7 @@ from tests.server_process import new_directory
 
 _GOOD = (
     b"+OK\r\n", b"-ERR no\r\n", b":-12\r\n", b"$3\r\na\r\n\r\n", b"$-1\r\n", b"*-1\r\n", b"*2\r\n:1\r\n$0\r\n\r\n",
-    b"_\r\n",
+    b"_\r\n", b"  help\r\n", b"\xff\xfc\x06",
     b"#t\r\n",
     b",1.5e-7\r\n", b",-inf\r\n", b"%1\r\n+a\r\n:1\r\n", b"~0\r\n", b"=5\r\ntxt:x\r\n", b'{"result":"success"}\r\n',
     b'{"result":"success","value":[1,"a\\ud800"],"id":null}\r\n', b'{"result":"failure","error":"no such key"}\r\n',
@@ -20,6 +20,7 @@ _GOOD = (
 _BAD = (
     b"OK\r\n", b"+a\rb\r\n", b"-no\r\n", b":1.5\r\n", b":01\r\n", b"$-2\r\n", b"$2\r\nabc\r\n", b"#x\r\n", b"*x\r\n",
     b"\r\n",
+    b"*1\r\n  a\r\n", b"*1\r\n\xff\xfc\x06\r\n", b"\xff\xfd\x06\r\n",
     b"_x\r\n", b'{"result":"success"\r\n', b'{"result":"success","error":"x"}\r\n', b'{"result":"failure"}\r\n',
     b'{"result":"maybe"}\r\n', b'{"result":"success","value":\xff}\r\n', b"*1\r\n" * 20 + b":1\r\n", b"*1\r\nOK\r\n",
 )  # fmt: skip

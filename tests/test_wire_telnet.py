@@ -67,6 +67,13 @@ class CommandTests(SynchronousTestCase):
             expected = words(b"PING") if fits else refused("too big inline request")
             self.assertEqual(read([b"PING" + b"\xff\xf1" * count + b"\n"]), [expected])
 
+    def test_length_of_a_subnegotiation(self) -> None:
+        """One longer than telnet's options are stays where it is."""
+        for length, taken in ((63, True), (64, True), (65, False)):
+            line = b"ECHO a\xff\xfa" + b"x" * length + b"\xff\xf0\n"
+            word = b"a" if taken else b"a\xff\xfa" + b"x" * length
+            self.assertEqual(read([line]), [words(b"ECHO", word)])
+
     def test_not_in_resp_nor_in_json(self) -> None:
         """There 0xFF is a byte as any other, or an error."""
         self.assertEqual(read([b"*1\r\n$5\r\n\xff\xf4\xff\xfd\x06\r\n"]), [("list", [CTRL_C])])

@@ -1,7 +1,8 @@
 """What `help` says to a person: lines of text, made from the command table.
 
 Programs get the same as names with values (`documents.help_`). A line is no wider than a terminal and ends with LF; the
-wire makes that CR LF. Each begins with a blank, or is empty, so that it cannot be taken for any other reply.
+wire makes that CR LF. Each begins with a blank, also one with nothing else, so that it cannot be taken for any other
+reply.
 """
 
 from __future__ import annotations
@@ -62,4 +63,4 @@ def _wrapped(text: str, indent: str) -> list[str]:
 
 
 def _text(*lines: str) -> str:
-    return "".join(f"  {line}\n" if line else "\n" for line in lines)
+    return "".join(f"  {line}\n" for line in lines)

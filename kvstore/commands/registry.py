@@ -77,12 +77,13 @@ def to_integer(text: bytes) -> int:
 
 
 def to_number(text: bytes) -> float:
-    """A float as Redis takes it (inf allowed, nan not). Raises InvalidRequest."""
+    """A float as Redis takes it (inf allowed; nan and what is too large for a double not). Raises InvalidRequest."""
     try:
         number = float(text)
     except ValueError:
         raise InvalidRequest(NOT_A_FLOAT) from None
-    if math.isnan(number) or text != text.strip() or b"_" in text:
+    too_large = math.isinf(number) and b"n" not in text.lower()
+    if math.isnan(number) or too_large or text != text.strip() or b"_" in text:
         raise InvalidRequest(NOT_A_FLOAT)
     return number
 

@@ -22,9 +22,10 @@ import re
 
 from kvstore.base.errors import ForeignProtocol
 
-_HTTP = re.compile(
-    rb"""(?i:post|host:) (?=[ \t\r\v\f]|\Z)
-    | (?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|PRI) [ ] [^ ]+ [ ] HTTP/[0-9]
+_FIRST_WORD = re.compile(rb"(?:post|host:)(?=[ \t\r\v\f]|\Z)", re.IGNORECASE).match
+_VERSION = b" HTTP/"
+_REQUEST_LINE = re.compile(
+    rb"""(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|PRI) [ ] [^ ]+ [ ] HTTP/[0-9]
     | [^ "']+ [ ] /[^ "']* [ ] HTTP/[0-9]""",
     re.VERBOSE,
 ).match
@@ -33,7 +34,7 @@ _TLS = b"\x16\x03"
 
 def refuse_http(line: bytes) -> None:
     """Raise ForeignProtocol for a line that is HTTP's. `line`: begins at its first word."""
-    if _HTTP(line):
+    if _FIRST_WORD(line) or (_VERSION in line and _REQUEST_LINE(line)):
         raise ForeignProtocol("HTTP", bytes(line))
 
 

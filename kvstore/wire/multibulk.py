@@ -348,7 +348,8 @@ class Multibulk:
 
     def _count(self, line: bytes) -> int:
         """The number of strings that an array header announces; 0 for an array that is no request."""
-        self._check_header(line)
+        if len(line) > MAX_HEADER_BYTES:
+            self._check_header(line)
         number = _NUMBER(line)
         count = int(number[1]) if number else MAX_REQUEST_ELEMENTS + 1
         if count > MAX_REQUEST_ELEMENTS:

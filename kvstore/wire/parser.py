@@ -207,7 +207,8 @@ class RequestParser:
             self._held = bytearray()
         self.state = BOUNDARY
         if line.startswith(b"{"):
-            items.append(self._too_long(line) or self._json_line(line))
+            bad = self._too_long(line) if len(line) > self._max_request_bytes else None
+            items.append(bad or self._json_line(line))
         elif line not in _BLANK:
             self._read_typed(line, items)
         return end + 1
@@ -240,7 +241,7 @@ class RequestParser:
         """Read a whole line that does not begin with a brace."""
         if line[0] in _TELLING:
             line = self._read_front(line, items)
-        bad = self._too_long(line)
+        bad = self._too_long(line) if len(line) > self._max_request_bytes else None
         if bad is None and telnet.IAC in line:
             refuse_http(line.lstrip(_BLANKS))
             line, answers = telnet.take(line)
