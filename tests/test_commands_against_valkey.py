@@ -9,6 +9,7 @@ What may differ stands in `_ALLOWED`, and nowhere else; times may differ by what
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import time
@@ -42,6 +43,37 @@ _ALLOWED = {
 _TIME_TOLERANCE = {b"TTL": 2, b"PTTL": 2000, b"EXPIRETIME": 2, b"PEXPIRETIME": 2000}
 #: Replies in no promised order.
 _UNORDERED = (b"KEYS", b"SCAN")
+
+
+#: What stands before, and what may follow it. An empty word is one of them where two commas meet.
+_ODD = {
+    b"SET a v": b"EX,PX,NX,XX,GET,KEEPTTL,10,x,",
+    b"GETEX a": b"EX,PERSIST,PXAT,0,1000,x",
+    b"COPY a b": b"REPLACE,DB,0,1,x",
+    b"EXPIRE a": b"1000,x,NX,XX,GT,LT,FOO,",
+    b"PEXPIREAT b": b"5,9223372036854775808,NX,LT,FOO",
+    b"SCAN +0": b"x,MATCH,COUNT,TYPE,a,99999,string,",
+    b"SCAN x": b"COUNT,0,FOO",
+    b"GETRANGE a": b"0,-1,x, 1,9223372036854775808,-9223372036854775809",
+    b"SETRANGE a": b"0,-1,x,+1,9223372036854775807,",
+    b"INCRBYFLOAT a": b"1,0x1p3,1e4933,nan,inf, 1,",
+    b"DECRBY a": b"1,-9223372036854775808,01,+1,x,",
+    b"SETEX a": b"0,-1,10000,x,9223372036854775807",
+    b"FLUSHALL": b"ASYNC,SYNC,x,",
+    b"SELECT": b"0,01,-1,x,99999999999999999999",
+    b"AUTH": b"default,x,",
+    b"HELLO 4": b"AUTH,x,",
+    b"PING": b"x,",
+    b"EXEC": b"x",
+    b"DISCARD": b"x",
+    b"OBJECT ENCODING": b"a,b",
+    b"CLIENT SETINFO": b"LIB-NAME,lib-ver,x,a b,",
+    b"CLIENT SETNAME": b"x,a b,\n,",
+    b"CLIENT NO-TOUCH": b"on,OFF,x",
+    b"COMMAND INFO nosuch": b"nosuch,",
+    b"COMMAND GETKEYS": b"GET,SET,MSET,PING,a,nosuch",
+    b"CONFIG SET nosuch": b"nosuch,x",
+}
 
 
 def _hexadecimal(whole: int, bits: int, power: int) -> str:
@@ -193,6 +225,17 @@ class AgainstValkeyTests(SynchronousTestCase):
             self.compare(protocol, requests)
 
         run()
+
+    def test_odd_arguments(self) -> None:
+        """Up to three arguments of every kind, in every order, get the same replies: which error comes first, too."""
+        pair = Pair(self.valkey, 2)
+        self.addCleanup(pair.close)
+        for request, choices in _ODD.items():
+            words = request.split()
+            for count in range(4):
+                for arguments in itertools.product(choices.split(b","), repeat=count):
+                    self.assertEqual(pair.differs(0, [b"SET", b"a", b"10", b"PX", b"4000000000"]), "")
+                    self.assertEqual(pair.differs(0, [*words, *arguments]), "", [*words, *arguments])
 
     def test_random_floats(self) -> None:
         """INCRBYFLOAT gives the same digits for numbers of any size and length."""

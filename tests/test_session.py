@@ -715,7 +715,7 @@ class ClosingTests(SessionTestCase):
         self.assertEqual(self.two.ask("MULTI", "SET a 1", attack), OK + b"+QUEUED\r\n" + refused)
         self.assertEqual(self.two.ask("EXEC", "SET a 1"), b"")
         self.assertTrue(self.one.session.closing and self.two.session.closing)
-        self.assertEqual(told, [(each.client.address, b"POST / HTTP/1.1\r") for each in (self.one, self.two)])
+        self.assertEqual(told, [(each.client.address, b"POST / HTTP/1.1") for each in (self.one, self.two)])
         self.assertEqual(self.serving.table.values, {})
 
     def test_protocol_error(self) -> None:

@@ -86,7 +86,7 @@ class HTTPTests(SynchronousTestCase):
     def test_what_the_log_is_told(self) -> None:
         """The protocol's name, and the line."""
         (error,) = RequestParser().feed(b" CONNECT x:443 HTTP/1.1\r\nx")
-        self.assertEqual((error.name, error.line), ("HTTP", b"CONNECT x:443 HTTP/1.1\r"))  # type: ignore[union-attr]
+        self.assertEqual((error.name, error.line), ("HTTP", b"CONNECT x:443 HTTP/1.1"))  # type: ignore[union-attr]
 
 
 class TLSTests(SynchronousTestCase):

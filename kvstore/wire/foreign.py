@@ -35,7 +35,7 @@ _TLS = b"\x16\x03"
 def refuse_http(line: bytes) -> None:
     """Raise ForeignProtocol for a line that is HTTP's. `line`: begins at its first word."""
     if _FIRST_WORD(line) or (_VERSION in line and _REQUEST_LINE(line)):
-        raise ForeignProtocol("HTTP", bytes(line))
+        raise ForeignProtocol("HTTP", line.rstrip(b"\r"))
 
 
 def refuse_tls(line: bytes | bytearray) -> None:
