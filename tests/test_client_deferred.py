@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet import reactor
@@ -16,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
 from kvstore.base.address import Address
-from kvstore.client import RequestRefused, exchange
+from kvstore.client import DeadlineExceeded, RequestRefused, exchange
 from kvstore.client.deferred import ClientClosed, DeferredClient, State
 from tests.fake_server import CLOSE, LOSE_REPLY, SILENCE, FakeServer
 from tests.test_client_target import ENTRY, FakeCatalog
@@ -401,6 +405,142 @@ class RepeatedRemoveTests(SimulatedTestCase):
         protocol, _ = self.attempts.accept()
         protocol.dataReceived(reply(1, **MISSING))
         self.failureResultOf(removed, KeyError)
+
+
+class DeadlineTests(SimulatedTestCase):
+    """Requests that do not wait for ever, on the reactor's clock."""
+
+    def test_while_nobody_listens(self) -> None:
+        """The Deferred fails when the time is over, not before; the others go on waiting."""
+        brief, patient = self.client.insert("a", 1, deadline_seconds=2), self.client.insert("b", 2)
+        self.attempts.refuse()
+        self.clock.advance(1)
+        self.attempts.refuse()
+        self.assertNoResult(brief)
+        self.clock.advance(1)
+        error = self.failureResultOf(brief, DeadlineExceeded).value
+        self.assertEqual(str(error), "insert had no answer from box:1 in 2 s: it was not done, since it was never sent")
+        self.assertFalse(error.may_be_done)
+        self.clock.advance(1)
+        protocol, wire = self.attempts.accept()
+        self.assertEqual([request["key"] for request in wire.requests()], ["b"])
+        protocol.dataReceived(reply(2))
+        self.assertIsNone(self.successResultOf(patient))
+
+    def test_after_it_was_sent(self) -> None:
+        """A request that was sent may have been done; its reply, when it comes after all, is passed over."""
+        for lost in (False, True):
+            self.setUp()
+            removed, kept = self.client.remove("zebra", deadline_seconds=2), self.client.size()
+            protocol, _ = self.attempts.accept()
+            if lost:
+                protocol.connectionLost(LOST)
+            self.clock.advance(2)
+            self.assertTrue(self.failureResultOf(removed, DeadlineExceeded).value.may_be_done)
+            if not lost:
+                protocol.dataReceived(reply(1) + reply(2, value=7))
+                self.assertEqual(self.successResultOf(kept), 7)
+
+    def test_of_the_client_and_of_a_call(self) -> None:
+        """A call's own deadline takes the place of the client's, for every verb; infinity is none."""
+        self.client = DeferredClient(self.clock, "box:1", deadline_seconds=3, endpoint_for=self.attempts.to)
+        verbs: list[Callable[..., Deferred[Any]]] = [
+            partial(self.client.insert, "k", 1),
+            partial(self.client.lookup, "k"),
+            partial(self.client.remove, "k"),
+            partial(self.client.size),
+            partial(self.client.query, "a", 1),
+        ]
+        for verb in verbs:
+            own, of_client, endless = verb(deadline_seconds=1), verb(), verb(deadline_seconds=math.inf)
+            self.clock.advance(1)
+            self.failureResultOf(own, DeadlineExceeded)
+            self.assertNoResult(of_client)
+            self.clock.advance(2)
+            self.failureResultOf(of_client, DeadlineExceeded)
+            self.assertNoResult(endless)
+            endless.cancel()
+            self.failureResultOf(endless, CancelledError)
+
+    def test_answer_in_time(self) -> None:
+        """An answered request has no timer left."""
+        done = self.client.size(deadline_seconds=9)
+        protocol, _ = self.attempts.accept()
+        protocol.dataReceived(reply(1, value=0))
+        self.assertEqual((self.successResultOf(done), self.clock.getDelayedCalls()), (0, []))
+
+    def test_nobody_waits_any_more(self) -> None:
+        """When the last request is over or cancelled nothing is tried for it any more, connecting or pausing."""
+        for pausing in (False, True):
+            for end in ("deadline", "cancel"):
+                self.setUp()
+                done = self.client.size(deadline_seconds=0.5)
+                if pausing:
+                    self.attempts.refuse()
+                if end == "cancel":
+                    done.cancel()
+                self.clock.advance(0.5)
+                self.failureResultOf(done, DeadlineExceeded, CancelledError)
+                self.assertEqual((self.client.state, self.clock.getDelayedCalls()), (State.IDLE, []))
+                again = self.client.size()
+                if not pausing:
+                    self.attempts.pending.pop(0)
+                protocol, _ = self.attempts.accept()
+                protocol.dataReceived(reply(2, value=0))
+                self.assertEqual(self.successResultOf(again), 0)
+
+    def test_request_made_when_one_is_over(self) -> None:
+        """An errback that asks again keeps the client trying."""
+        again: list[Deferred[Any]] = []
+        self.client.size(deadline_seconds=0.5).addErrback(lambda failure: again.append(self.client.size()))
+        self.attempts.refuse()
+        self.clock.advance(0.5)
+        self.assertEqual(self.client.state, State.PAUSING)
+        self.clock.advance(0.5)
+        protocol, _ = self.attempts.accept()
+        protocol.dataReceived(reply(2, value=0))
+        self.assertEqual(self.successResultOf(again[0]), 0)
+
+    def test_nothing_is_kept(self) -> None:
+        """A thousand requests that were given up leave nothing behind one that waits."""
+        self.client.size()
+        self.attempts.refuse()
+        for _ in range(1000):
+            done = self.client.insert("zebra", "x" * 1000, deadline_seconds=0)
+            self.clock.advance(0)
+            self.failureResultOf(done, DeadlineExceeded)
+        self.assertEqual(len(self.client._waiting), 1)
+
+    def test_closed(self) -> None:
+        """Closing ends the timers of deadlines too."""
+        done = self.client.size(deadline_seconds=9)
+        self.client.close()
+        self.failureResultOf(done, ClientClosed)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class ForkTests(SimulatedTestCase):
+    """A process that finds itself forked; here it is only told another number."""
+
+    def test_connection_of_the_parent(self) -> None:
+        """In the child requests fail with words that say what to do, and closing touches no connection."""
+        done = self.client.size()
+        protocol, wire = self.attempts.accept()
+        protocol.dataReceived(reply(1, value=0))
+        self.successResultOf(done)
+        before = wire.value()
+        self.patch(os, "getpid", lambda: -1)
+        self.assertIn("make a client here", str(self.failureResultOf(self.client.size(), RuntimeError).value))
+        self.successResultOf(self.client.close())
+        self.assertEqual((wire.value(), wire.dropped), (before, False))
+
+    def test_not_used_before(self) -> None:
+        """A client that was only made before the fork is the child's."""
+        self.patch(os, "getpid", lambda: -1)
+        done = self.client.size()
+        protocol, _ = self.attempts.accept()
+        protocol.dataReceived(reply(1, value=0))
+        self.assertEqual(self.successResultOf(done), 0)
 
 
 class EndTests(SimulatedTestCase):

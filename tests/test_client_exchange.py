@@ -5,12 +5,17 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+import kvstore
 from kvstore.client.exchange import (
     Pauses,
     RequestRefused,
@@ -19,6 +24,7 @@ from kvstore.client.exchange import (
     outcome,
     report_on_stderr,
 )
+from kvstore.client.progress import Progress
 
 MISSING = {"result": "failure", "error": "no such key"}
 
@@ -179,3 +185,35 @@ class ReportTests(SynchronousTestCase):
         with contextlib.redirect_stderr(stderr):
             report_on_stderr("Connection refused")
         self.assertEqual(stderr.getvalue(), "kvstore: Connection refused\n")
+
+    def test_nobody_hears_it(self) -> None:
+        """No standard error stream, one that is closed, a descriptor that is, a pipe without a reader, a full disk."""
+        closed = io.StringIO()
+        closed.close()
+        read, write = os.pipe()
+        os.close(read)
+        gone = os.open(os.devnull, os.O_WRONLY)
+        full = os.open("/dev/full", os.O_WRONLY)
+        streams = [None, closed, *(os.fdopen(descriptor, "w") for descriptor in (write, gone, full))]
+        os.close(gone)
+        for stream in streams:
+            with contextlib.redirect_stderr(stream):
+                report_on_stderr("Connection refused")
+                Progress("stage").show(0.5)
+                Progress("stage").clear()
+        for stream in streams[2:]:
+            with contextlib.suppress(OSError):
+                stream.close()  # type: ignore[union-attr]
+
+    def test_closed_in_the_shell(self) -> None:
+        """A client in a process that was started with its streams closed repeats its request as any other does."""
+        program = (
+            "from kvstore.client import Client; import sys; paused = []\n"
+            "client = Client('127.0.0.1:1', deadline_seconds=3, sleep=paused.append, clock=lambda: sum(paused))\n"
+            "try: client.size()\n"
+            "except TimeoutError: sys.exit(len(paused) + 40)"
+        )
+        root = Path(kvstore.__file__).parent.parent
+        for closed in ("2>&-", ">&- 2>&-", "<&- >&- 2>&-", ">/dev/full 2>&1"):
+            command = ["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, program]
+            self.assertEqual(subprocess.run(command, cwd=root).returncode, 42, closed)

@@ -20,8 +20,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.client import Client, DeadlineExceeded
 from kvstore.client.exchange import report_on_stderr
 from kvstore.testing.server_process import PATIENCE_S
-from tests.fake_server import SILENCE, FakeServer
-from tests.server_process import Serving, eventually, new_directory
+from tests.fake_server import FakeServer
+from tests.server_process import Serving, new_directory
 from tests.test_end_to_end_starting import make_certificate
 
 
@@ -132,12 +132,14 @@ class ForkTests(ForkTestCase):
 
     def test_while_another_thread_holds_the_lock(self) -> None:
         """A child forked while a thread of the parent is in a request has a lock of its own, and is served."""
-        self.server.faults.append(SILENCE)
-        thread = threading.Thread(target=self.client.lookup, args=("zebra",))
+        paused, go_on = threading.Event(), threading.Event()
+        client = self.make_client(sleep=lambda seconds: (paused.set(), go_on.wait()))
+        self.server.faults.append(b"nonsense\n")
+        thread = threading.Thread(target=client.lookup, args=("zebra",))
         thread.start()
-        eventually(lambda: len(self.server.requests) == 2)
-        self.assertEqual(Child(lambda: self.client.lookup("zebra", deadline_seconds=PATIENCE_S)).result(), 1)
-        self.client._stream._socket.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]  # so that it need not wait
+        paused.wait()
+        self.assertEqual(Child(lambda: client.lookup("zebra", deadline_seconds=PATIENCE_S)).result(), 1)
+        go_on.set()
         thread.join()
 
     def test_in_the_middle_of_a_request(self) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import math
+import pydoc
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,9 +14,10 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 import kvstore
-from kvstore.client import Client, RequestRefused
+from kvstore.client import Client, DeadlineExceeded, RequestRefused
+from kvstore.client.deferred import DeferredClient
 from kvstore.client.patience import Patience
-from tests.fake_server import CLOSE, LOSE_REPLY, RESET_AT_ACCEPT, SILENCE, FakeServer
+from tests.fake_server import CLOSE, LOSE_REPLY, RESET_AT_ACCEPT, SILENCE, FakeServer, trickle
 from tests.test_client_target import ENTRY, FakeCatalog
 
 
@@ -264,6 +268,88 @@ class RepeatedRemoveTests(ClientTestCase):
         self.server.faults.append(LOSE_REPLY)
         self.client.remove("zebra")
         self.assertRaises(KeyError, self.client.remove, "zebra")
+
+
+class DeadlineTests(ClientTestCase):
+    """Requests that do not wait for ever."""
+
+    def setUp(self) -> None:
+        """Let the time be that of the pauses."""
+        super().setUp()
+        self.client = self.make_client(deadline_seconds=10, clock=lambda: sum(self.pauses))
+
+    def test_nobody_listens(self) -> None:
+        """The pauses fill the time and no more; then the error says that nothing was done, and why."""
+        self.server.stop()
+        error = self.assertRaises(DeadlineExceeded, self.client.insert, "zebra", 1)
+        self.assertEqual((self.pauses, len(self.messages)), ([1, 2, 4, 3], 3))
+        self.assertIsInstance(error, TimeoutError)
+        self.assertFalse(error.may_be_done)
+        where = self.server.target
+        self.assertEqual(
+            str(error), f"insert had no answer from {where} in 10 s: it was not done, since it was never sent"
+        )
+        self.assertIsInstance(error.__cause__, ConnectionRefusedError)
+
+    def test_reply_is_lost(self) -> None:
+        """A request that was sent may have been done, whatever happened to later attempts."""
+        self.server.faults.append(LOSE_REPLY)
+        self.during_pause = lambda: self.server.stop() if len(self.pauses) == 1 else None
+        error = self.assertRaises(DeadlineExceeded, self.client.insert, "zebra", 1)
+        self.assertTrue(error.may_be_done)
+        self.assertIn("it may or may not have been done", str(error))
+        self.assertEqual(self.server.table, {"zebra": 1})
+
+    def test_silence(self) -> None:
+        """A deadline ends silence that would not be the end by itself; the client can be used afterwards."""
+        client = self.make_client(timeout_seconds=60, deadline_seconds=60)
+        self.server.faults.append(SILENCE)
+        error = self.assertRaises(DeadlineExceeded, client.insert, "zebra", 1, deadline_seconds=0.5)
+        self.assertTrue(error.may_be_done)
+        self.assertEqual(client.lookup("zebra"), 1)
+        self.assertEqual((self.server.connections, self.messages), (2, []))
+
+    def test_of_a_single_call(self) -> None:
+        """Every verb takes a deadline of its own, in place of the client's; infinity is none."""
+        self.server.stop()
+        calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
+            (self.client.insert, ("k", 1)),
+            (self.client.lookup, ("k",)),
+            (self.client.remove, ("k",)),
+            (self.client.size, ()),
+            (self.client.query, ("a", 1)),
+        ]
+        for function, arguments in calls:
+            before = sum(self.pauses)
+            self.assertRaises(DeadlineExceeded, function, *arguments, deadline_seconds=0.5)
+            self.assertEqual(sum(self.pauses) - before, 0.5)
+        self.during_pause = lambda: self.server.start() if sum(self.pauses) > 100 else None
+        self.assertEqual(self.client.size(deadline_seconds=math.inf), 0)
+
+    def test_over_before_it_began(self) -> None:
+        """With no time nothing is sent."""
+        self.assertFalse(self.assertRaises(DeadlineExceeded, self.client.size, deadline_seconds=0).may_be_done)
+        self.assertEqual(self.server.requests, [])
+
+    def test_catalog_that_is_silent(self) -> None:
+        """The deadline ends the question to the catalog too."""
+        catalog = FakeServer(trickle(b"", b"", 60))
+        self.addCleanup(catalog.stop)
+        client = self.make_client("me-a5", catalog=catalog.target, timeout_seconds=60)
+        self.assertRaises(DeadlineExceeded, client.size, deadline_seconds=0.05)
+
+
+class HelpTests(SynchronousTestCase):
+    """What `help` says."""
+
+    def test_what_a_user_must_know(self) -> None:
+        """Of both clients: errors, time, threads, forks, and each option of the constructor."""
+        for client in (Client, DeferredClient):
+            text = pydoc.plain(pydoc.render_doc(client))
+            for word in ("Errors", "Time", "Threads", "Forks", "DeadlineExceeded", "may_be_done", "RequestRefused"):
+                self.assertIn(word, text)
+            for option in inspect.signature(client).parameters:
+                self.assertIn(f"`{option}`", text)
 
 
 class ProjectTests(ClientTestCase):

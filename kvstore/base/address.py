@@ -46,10 +46,11 @@ def parse_address(text: str) -> Address:
 def can_be_a_host(name: str) -> bool:
     """Whether a resolver can be asked for it: resolvers raise from within where the idna codec does.
 
-    No blank or control character is in any host's name either, and none gets from a catalog into a message.
+    No blank or control character is in any host's name either, nor more than 253 characters (RFC 1035), and none gets
+    from a catalog into a message.
     """
     try:
-        return name.isprintable() and " " not in name and bool(name.encode("idna"))
+        return len(name) <= 253 and name.isprintable() and " " not in name and bool(name.encode("idna"))
     except UnicodeError:
         return False
 

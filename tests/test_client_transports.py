@@ -1,0 +1,131 @@
+"""Both clients against the real server over every transport of the notation: TCP, a Unix socket, TLS, a project."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.trial.unittest import TestCase
+
+from kvstore.client import Client, DeadlineExceeded
+from kvstore.client.deferred import DeferredClient
+from kvstore.client.raw import RawConnection
+from kvstore.client.target import resolve
+from tests.server_process import Serving, new_directory
+from tests.test_client_target import ENTRY, FakeCatalog
+from tests.test_end_to_end_starting import make_certificate
+
+#: Larger than the buffers of any socket.
+LARGE = {"text": "x" * 5_000_000}
+
+
+class TransportTests(Serving, TestCase):
+    """The same requests over each of them."""
+
+    timeout = 120
+
+    def setUp(self) -> None:
+        """Make what is needed for TLS, and a place for a socket."""
+        self.directory = new_directory(self.addCleanup)
+        self.certificate = os.path.join(self.directory, "both.pem")
+        self.messages: list[str] = []
+
+    def tls_server(self) -> int:
+        """The port of a server that speaks TLS."""
+        make_certificate(self.certificate)
+        path = self.certificate
+        return self.start("--listen", f"ssl:0:privateKey={path}:certKey={path}:interface=127.0.0.1", port=None).port
+
+    def blocking(self, target: str, **options: Any) -> Client:
+        """The blocking client, closed after the test."""
+        client = Client(target, report=self.messages.append, **options)
+        self.addCleanup(client.close)
+        return client
+
+    def deferred(self, target: str, **options: Any) -> DeferredClient:
+        """The Twisted client, closed after the test."""
+        client = DeferredClient(reactor, target, report=self.messages.append, **options)
+        self.addCleanup(client.close)
+        return client
+
+    async def check(self, target: str, **options: Any) -> None:
+        """What one client puts there the other finds, large and small, and no attempt has failed."""
+        blocking, deferred = self.blocking(target, **options), self.deferred(target, **options)
+        blocking.insert("small", {"n": 1})
+        await deferred.insert("large", LARGE)
+        self.assertEqual(await deferred.lookup("small"), {"n": 1})
+        self.assertEqual(blocking.lookup("large"), LARGE)
+        blocking.insert("large", LARGE)
+        self.assertEqual(await deferred.lookup("large"), LARGE)
+        self.assertEqual((blocking.size(), await deferred.size(), self.messages), (2, 2, []))
+
+    async def test_tcp(self) -> None:
+        """HOST:PORT."""
+        await self.check(f"localhost:{self.server.port}")
+
+    async def test_unix(self) -> None:
+        """unix:PATH."""
+        path = os.path.join(self.directory, "socket")
+        self.start("--listen", f"unix:{path}", port=None)
+        await self.check(f"unix:{path}")
+        with RawConnection(resolve(f"unix:{path}")) as connection:
+            connection.send(b"PING\r\n")
+            self.assertEqual(connection.resp(), "+PONG")
+
+    async def test_tls(self) -> None:
+        """tls:HOST:PORT, with a certificate that is told to be trusted."""
+        await self.check(f"tls:127.0.0.1:{self.tls_server()}", ca_file=self.certificate)
+
+    async def test_tls_by_project(self) -> None:
+        """tls:NAME, a project that the catalog knows."""
+        catalog = FakeCatalog()
+        self.addCleanup(catalog.stop)
+        catalog.list(ENTRY | {"address": "127.0.0.1", "port": self.tls_server()})
+        await self.check("tls:me-a5", catalog=catalog.address, ca_file=self.certificate)
+
+    async def test_certificates_that_are_not_trusted(self) -> None:
+        """A server whose certificate nobody vouches for, or that is another host's, gets no request."""
+        port = self.tls_server()
+        for target, options in (
+            (f"tls:127.0.0.1:{port}", {}),
+            (f"tls:localhost:{port}", {"ca_file": self.certificate}),
+        ):
+            brief = {"deadline_seconds": 1.5} | options
+            with self.assertRaises(DeadlineExceeded) as caught:
+                self.blocking(target, **brief).insert("zebra", 1)
+            self.assertFalse(caught.exception.may_be_done)
+            self.assertIn("certificate", self.messages.pop(0))
+            self.messages.clear()
+            with self.assertRaises(DeadlineExceeded) as caught:
+                await self.deferred(target, **brief).insert("zebra", 1)
+            self.assertTrue(self.messages)
+            self.messages.clear()
+        self.assertEqual(self.blocking(f"tls:127.0.0.1:{port}", ca_file=self.certificate).size(), 0)
+
+    async def test_plain_server(self) -> None:
+        """A server that speaks no TLS is one more failure; the request does not reach it in the clear."""
+        for client in (self.blocking, self.deferred):
+            with self.assertRaises(DeadlineExceeded):
+                result = client(f"tls:127.0.0.1:{self.server.port}", deadline_seconds=1.5).insert("secret", 1)
+                await result
+            self.assertTrue(self.messages)
+            self.messages.clear()
+        self.assertEqual(self.blocking(f"127.0.0.1:{self.server.port}").size(), 0)
+
+    def test_files_of_certificates(self) -> None:
+        """A file that is not there, or has none, is refused when the client is made; so is one for a plain target."""
+        empty = os.path.join(self.directory, "empty.pem")
+        with open(empty, "wb"):
+            pass
+        for path in (empty, empty + "x"):
+            self.assertRaises(OSError, Client, "tls:box:1", ca_file=path)
+            self.assertRaises(OSError, DeferredClient, reactor, "tls:box:1", ca_file=path)
+        self.assertRaises(ValueError, Client, "box:1", ca_file=empty)
+        self.assertRaises(ValueError, DeferredClient, reactor, "box:1", ca_file=empty)
+
+    async def test_socket_that_is_not_there(self) -> None:
+        """A Unix socket that nobody serves is waited for like a port."""
+        for client in (self.blocking, self.deferred):
+            with self.assertRaises(DeadlineExceeded):
+                await client(f"unix:{self.directory}/none", deadline_seconds=0.1).size()
