@@ -619,7 +619,7 @@ def run_check(each: Check, bench: Bench) -> str:
 def main() -> int:
     """Run all checks. Returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("target", metavar="TARGET", help="HOST:PORT, or the name of a project in the catalog")
+    parser.add_argument("target", metavar="TARGET", help="[tls:]HOST:PORT, unix:PATH, or a project's name")
     parser.add_argument(
         "--catalog", metavar="HOST:PORT", help="the catalog (default: $KVSTORE_CATALOG, or the public one)"
     )

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if (ROOT / "kvstore" / "__init__.py").exists():  # in a checkout: the kvstore beside us, not one that is installed
     sys.path.insert(0, str(ROOT))
 
-from kvstore.client import Client  # noqa: E402
+from kvstore.client import Client, RequestRefused  # noqa: E402
 from kvstore.client.progress import Progress  # noqa: E402
 from kvstore.client.raw import RawConnection  # noqa: E402
 from kvstore.client.target import resolve  # noqa: E402
@@ -53,12 +53,12 @@ class Compactions:
         self.look()
 
     def look(self) -> None:
-        """Ask the server. While it is away nothing is counted."""
+        """Ask the server. While it is away, or answers nonsense, nothing is counted."""
         try:
             with RawConnection(resolve(self._target, self._catalog)) as connection:
                 connection.send(b"INFO persistence\r\n")
                 text = connection.resp()
-        except OSError:
+        except (OSError, ValueError):
             return
         now = _field(text, b"compactions")
         if now is None:
@@ -87,7 +87,7 @@ def positive(text: str) -> int:
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("target", metavar="TARGET", help="HOST:PORT, or the name of a project in the catalog")
+    parser.add_argument("target", metavar="TARGET", help="[tls:]HOST:PORT, unix:PATH, or a project's name")
     parser.add_argument("--count", type=positive, default=DEFAULT_COUNT, metavar="PAIRS", help="(default %(default)s)")
     parser.add_argument(
         "--compactions",
@@ -163,7 +163,7 @@ def main() -> int:
         compactions = Compactions(arguments.target, arguments.catalog)
         try:
             inserts, removes = run_pairs(arguments, compactions)
-        except (LookupError, ValueError) as error:
+        except (LookupError, ValueError, RequestRefused) as error:
             print(f"TestOutliers: wrong answer of {client.target}: {error!r}", file=sys.stderr)
             return 1
         print_results(inserts, removes, compactions)

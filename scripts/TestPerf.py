@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if (ROOT / "kvstore" / "__init__.py").exists():  # in a checkout: the kvstore beside us, not one that is installed
     sys.path.insert(0, str(ROOT))
 
-from kvstore.client import Client  # noqa: E402
+from kvstore.client import Client, RequestRefused  # noqa: E402
 from kvstore.client.progress import Progress  # noqa: E402
 from kvstore.client.timing import Timings  # noqa: E402
 
@@ -117,7 +117,7 @@ def positive_seconds(text: str) -> float:
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("target", metavar="TARGET", help="HOST:PORT, or the name of a project in the catalog")
+    parser.add_argument("target", metavar="TARGET", help="[tls:]HOST:PORT, unix:PATH, or a project's name")
     parser.add_argument("--count", type=positive, metavar="N", help=f"requests in each stage (default {DEFAULT_COUNT})")
     parser.add_argument(
         "--duration", type=positive_seconds, metavar="SECONDS", help="run each stage for so long instead"
@@ -239,7 +239,7 @@ def main() -> int:
                 stages.append(timings)
                 if not arguments.json:
                     print_stage(timings)
-        except (WrongAnswer, LookupError, ValueError) as error:
+        except (WrongAnswer, LookupError, ValueError, RequestRefused) as error:
             print(f"TestPerf: wrong answer of {client.target}: {error!r}", file=sys.stderr)
             return 1
         if arguments.json:
