@@ -25,6 +25,7 @@ from kvstore.client.exchange import (
     report_on_stderr,
 )
 from kvstore.client.progress import Progress
+from tests.fake_server import FakeServer
 
 MISSING = {"result": "failure", "error": "no such key"}
 
@@ -204,6 +205,22 @@ class ReportTests(SynchronousTestCase):
         for stream in streams[2:]:
             with contextlib.suppress(OSError):
                 stream.close()  # type: ignore[union-attr]
+
+    def test_descriptors_of_closed_streams(self) -> None:
+        """No connection takes the place of a closed standard stream: what is written there reaches no server."""
+        server = FakeServer()
+        self.addCleanup(server.stop)
+        program = (
+            "from kvstore.client import Client; import os; [os.close(i) for i in range(3)]\n"
+            f"client = Client('{server.target}', deadline_seconds=60); client.insert('zebra', 1)\n"
+            "for i in range(3):\n"
+            "    try: os.write(i, b'x')\n"
+            "    except OSError: pass\n"
+            "client.insert('zebra', client.lookup('zebra') + 1)"
+        )
+        root = Path(kvstore.__file__).parent.parent
+        self.assertEqual(subprocess.run([sys.executable, "-c", program], cwd=root).returncode, 0)
+        self.assertEqual((server.table, server.connections), ({"zebra": 2}, 1))
 
     def test_closed_in_the_shell(self) -> None:
         """A client in a process that was started with its streams closed repeats its request as any other does."""

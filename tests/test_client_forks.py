@@ -15,9 +15,11 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Never
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet import reactor
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from kvstore.client import Client, DeadlineExceeded
+from kvstore.client.deferred import DeferredClient
 from kvstore.client.exchange import report_on_stderr
 from kvstore.testing.server_process import PATIENCE_S
 from tests.fake_server import FakeServer
@@ -185,6 +187,32 @@ _shared_client: Client
 
 def _of_a_pool(i: int) -> int:
     return own_values(_shared_client, f"task {i}", rounds=20)
+
+
+class DeferredForkTests(TestCase):
+    """The Twisted client, in a process that is forked while the reactor runs."""
+
+    timeout = 60
+
+    async def test_child_of_a_running_reactor(self) -> None:
+        """In the child a request fails at once and closing harms nothing; the parent's connection goes on."""
+        server = FakeServer()
+        self.addCleanup(server.stop)
+        messages: list[str] = []
+        client = DeferredClient(reactor, server.target, report=messages.append)
+        self.addCleanup(client.close)
+        await client.insert("zebra", 1)
+
+        def in_child() -> list[str]:
+            errors: list[str] = []
+            client.size().addErrback(lambda failure: errors.append(failure.getErrorMessage()))
+            client.close()
+            return errors
+
+        (error,) = Child(in_child).result()
+        self.assertIn("make a client here", error)
+        self.assertEqual(await client.lookup("zebra"), 1)
+        self.assertEqual((server.connections, messages), (1, []))
 
 
 class RealServerForkTests(Serving, SynchronousTestCase):

@@ -14,6 +14,7 @@ Rejected: `socket.create_connection`, whose time is for each address of a name a
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import socket
 import ssl
 import struct
@@ -35,6 +36,7 @@ class Stream:
 
     def __init__(self, endpoint: Endpoint, patience: Patience, tls: ssl.SSLContext | None = None) -> None:
         self._socket = _connect(endpoint.place, patience)
+        self._timeout_seconds = 0.0
         if endpoint.tls:
             self._socket = _secured(self._socket, endpoint.place, patience, tls or trusting(None))
 
@@ -47,7 +49,7 @@ class Stream:
 
     def _send(self, data: bytes | memoryview, patience: Patience) -> int:
         try:
-            self._socket.settimeout(patience.left())
+            self._set_timeout(patience.left())
             return self._socket.send(data)
         except TimeoutError:
             raise patience.exhausted() from None
@@ -55,10 +57,16 @@ class Stream:
     def receive(self, patience: Patience, most_bytes: int = _RECEIVE_BYTES) -> bytes:
         """Some bytes, as soon as there are any; none if the server has closed the connection."""
         try:
-            self._socket.settimeout(patience.left())
+            self._set_timeout(patience.left())
             return self._socket.recv(most_bytes)
         except TimeoutError:
             raise patience.exhausted() from None
+
+    def _set_timeout(self, seconds: float) -> None:
+        """Let the next call wait for so long, or a hundredth less or more: to set it is a system call."""
+        if not 0.99 * seconds < self._timeout_seconds < 1.01 * seconds:
+            self._timeout_seconds = seconds
+            self._socket.settimeout(seconds)
 
     def receive_until(self, end: bytes, most_bytes: int, patience: Patience) -> bytearray:
         """All that comes until it ends with `end`, for which nothing may follow it; if that is empty, until the server
@@ -129,7 +137,7 @@ def _addresses(place: Address) -> list[tuple[socket.AddressFamily, socket.Socket
 
 def _opened(family: int, address: object, patience: Patience) -> socket.socket:
     patience.renew()
-    made = socket.socket(family, socket.SOCK_STREAM)
+    made = _above_standard_streams(socket.socket(family, socket.SOCK_STREAM))
     try:
         made.settimeout(patience.left())
         made.connect(address)  # type: ignore[arg-type]
@@ -140,6 +148,16 @@ def _opened(family: int, address: object, patience: Patience) -> socket.socket:
         made.close()
         raise
     return made
+
+
+def _above_standard_streams(made: socket.socket) -> socket.socket:
+    """A socket whose descriptor is none of 0, 1 and 2, which are free where standard streams were closed: what somebody
+    writes to stderr all the same would go to the server.
+    """
+    if made.fileno() > 2:
+        return made
+    with made:
+        return socket.socket(fileno=fcntl.fcntl(made.fileno(), fcntl.F_DUPFD_CLOEXEC, 3))
 
 
 def _secured(plain: socket.socket, place: Address | str, patience: Patience, context: ssl.SSLContext) -> socket.socket:

@@ -265,7 +265,7 @@ class _Deadline:
 
     def left(self) -> float:
         """Seconds until then; 0 or less if it is over."""
-        return self.at - self._clock()
+        return self.at - self._clock() if self.at < math.inf else math.inf
 
     def exceeded(self, may_be_done: bool) -> DeadlineExceeded:
         """What to raise then."""
@@ -304,8 +304,7 @@ def _after_fork_in_child() -> None:
         client._forked()
 
 
-if hasattr(os, "register_at_fork"):  # there is no fork elsewhere
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _reason(error: OSError) -> str:
