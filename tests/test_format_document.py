@@ -40,6 +40,7 @@ class State:
     values: dict[bytes, bytes] = field(default_factory=dict)
     deadlines_ms: dict[bytes, int] = field(default_factory=dict)
     sequence: int = 0
+    history: str = "0" * 16
     torn_at: int | None = None
     store: str | None = None
 
@@ -118,6 +119,8 @@ def apply(body: bytes, state: State) -> None:
         elif name == b"FLUSHALL":
             state.values.clear()
             state.deadlines_ms.clear()
+        elif name == b"HISTORY":
+            state.history = words[0].decode("ascii")
         else:
             raise Corruption(f"unknown operation {name!r}")
 
@@ -127,6 +130,12 @@ def same_store(state: State, header: dict[str, str]) -> None:
     if state.store not in (None, header["store"]):
         raise Corruption("a file of another directory")
     state.store = header["store"]
+
+
+def same_history(state: State, header: dict[str, str]) -> None:
+    """Step 4, of the file that is read next."""
+    if header.get("history", "0" * 16) not in ("0" * 16, state.history):
+        raise Corruption("a file of another copy of the directory")
 
 
 def read_checkpoint(data: bytes, state: State) -> None:
@@ -149,6 +158,7 @@ def read_checkpoint(data: bytes, state: State) -> None:
     if not ended:
         raise Corruption("checkpoint, no last frame")
     state.sequence = int(header["covers"], 16)
+    state.history = header.get("history", "0" * 16)
 
 
 def apply_frames(data: bytes, salt: int, state: State) -> tuple[int, int]:
@@ -168,6 +178,7 @@ def read_segment(data: bytes, first: int, next_first: int, state: State) -> None
     same_store(state, header)
     if not int(header["first"], 16) == first == state.sequence + 1:
         raise Corruption(f"segment {first} does not follow commit {state.sequence}")
+    same_history(state, header)
     at, _ = apply_frames(data, int(header["salt"], 16), state)
     if state.sequence != next_first - 1 or data[at:].strip(b"\0"):
         raise Corruption(f"segment {first} ends with commit {state.sequence}; byte {at}")
@@ -197,6 +208,7 @@ def read_live(data: bytes, state: State) -> None:
     salt = int(header["salt"], 16)
     if int(header["first"], 16) != state.sequence + 1:
         raise Corruption("the live log does not follow")
+    same_history(state, header)
     promised_by_marks = read_marks(data, salt)
     at, promised = apply_frames(data, salt, state)
     promised = max(promised, promised_by_marks)

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvstore.store.history import History
 from kvstore.store.operations import (
     BadOperation,
     alike_sets,
@@ -13,8 +14,10 @@ from kvstore.store.operations import (
     decode,
     encode_deadline,
     encode_delete,
+    encode_history,
     encode_set,
     replay,
+    split_history,
 )
 
 State = tuple[dict[bytes, bytes], dict[bytes, int]]
@@ -43,6 +46,31 @@ def sets(keys: list[bytes], values: list[bytes]) -> bytes:
 
 KEYS = [b"key:%04d" % number for number in range(40)]
 VALUES = [b"value of %04d" % number for number in range(40)]
+
+
+class HistoryTests(SynchronousTestCase):
+    """The operation that begins a history."""
+
+    def test_the_first_of_a_frame(self) -> None:
+        """It is split off, and what is left is the operations on keys, alike or not; any other place is wrong."""
+        begun = History("0123456789abcdef", "f" * 16, 12345678901234567890)
+        for rest in (b"", sets(KEYS, VALUES), encode_delete(b"k")):
+            self.assertEqual(split_history(encode_history(begun) + rest), (begun, rest))
+            self.assertEqual(split_history(rest), (None, rest))
+            self.assertIs(outcome(rest + encode_history(begun), replay), BadOperation)
+        self.assertEqual(decode(encode_history(begun))[0][0], b"HISTORY")
+
+    def test_what_only_looks_like_it(self) -> None:
+        """Is not split off, and no version knows it."""
+        whole = encode_history(History("0123456789abcdef", "f" * 16, 7))
+        for bad in (whole.upper(), whole[:-1], whole.replace(b"*4", b"*3"), whole.replace(b"0123", b"012g")):
+            self.assertEqual(split_history(bad), (None, bad))
+            self.assertIs(outcome(bad, replay), BadOperation)
+
+    def test_a_key_that_holds_it(self) -> None:
+        """A client's bytes are no operation."""
+        inside = encode_set(encode_history(History("0" * 16, "0" * 16, 0)), b"v")
+        self.assertEqual(split_history(inside), (None, inside))
 
 
 class AlikeSetsTests(SynchronousTestCase):

@@ -17,7 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import kvstore
 from kvstore.base.disk import RealDisk
-from kvstore.store.archive import keep
+from kvstore.store import checkpoint
+from kvstore.store.archive import keep, kept_checkpoints, kept_segments
 from kvstore.store.examine import LIVE, examine
 from kvstore.store.merge import command
 from kvstore.store.store import Store
@@ -29,6 +30,12 @@ from kvstore.tools.timeline import Past, read_past
 from kvstore.tools.words import from_json, to_json
 from kvstore.wire.resp import pack
 from tests.damage_run import Contents, directories
+
+_NO_TIMES = (
+    "yesterday", "nan", "1e400", "20261128", "2026", "2026-11-28", "20260131T120000", "1e9", "1767225600",
+    "1767225600000", "@1767225600000", "@1e9", "@", "2026-02-30T00:00", "2026-01-31T25:00", "2026-W05-1T00:00",
+    "2026-01-31T12", "@" + "9" * 30,
+)  # fmt: skip
 
 
 class ToolTests(SynchronousTestCase):
@@ -76,6 +83,7 @@ class ToolTests(SynchronousTestCase):
         status, text = self.run_tool("verify", self.path)
         self.assertEqual(status, 0)
         self.assertRegex(text, r"last commit: +15,")
+        self.assertRegex(text, r"history: +[0-9a-f]{16}\n")
         self.assertRegex(text, f"keys: +{len(self.directory.state[0])},")
         self.assertEqual(self.contents(self.path), self.directory.contents)
 
@@ -104,11 +112,14 @@ class ToolTests(SynchronousTestCase):
             self.assertEqual(verdict, {"verdict": "clean end"})
             self.assertIn(len(shown), (commits, len(shown) if commits is None else commits))
             self.assertEqual(shown[0]["operations"][0][0], "SET")
+            self.assertEqual({one["history"] for one in shown}, {examine(RealDisk(self.path)).history})
 
     def test_show_a_checkpoint(self) -> None:
         """Its parts are no commits, and are not called so."""
         path = os.path.join(self.path, "table.ckpt")
-        self.assertRegex(self.run_tool("show", path)[1], r"^frame 1  of a checkpoint as of commit 6, ")
+        self.assertRegex(
+            self.run_tool("show", path)[1], r"^frame 1  of a checkpoint as of commit 6 of history [0-9a-f]{16}, "
+        )
         self.assertEqual(json.loads(self.run_tool("show", "--json", path)[1].splitlines()[0])["frame"], 1)
 
     def test_show_what_is_no_log(self) -> None:
@@ -207,26 +218,33 @@ class ToolTests(SynchronousTestCase):
         self.assertEqual(self.run_tool("restore", self.path, self.new(), "--to-sequence", "16")[0], 1)
 
     def test_restore_to_a_time(self) -> None:
-        """In any of the ways to write it. All commits here are of one moment: it, or a second before."""
+        """In any of the ways to write it. All commits here are of one moment: it, or one before or after."""
         first = examine(RealDisk(self.path)).time_us // 1_000_000
         self.assertEqual(first, 1_700_000_000)
-        for text in ("1700000000", "2023-11-14T22:13:20+00:00", "2023-11-14T22:13:20Z", "1e11"):
+        times = "2023-11-14T22:13:20+00:00", "2023-11-14T22:13:20Z", "2023-11-14 23:13:20.000000+0100"
+        for text in ("@1700000000", "@1700000000.5", "2026-11-01T00:00", *times):
             status, said = self.run_tool("restore", self.path, self.new(), "--to-time", text)
             self.assertEqual(status, 0, said)
-            self.assertIn("as of commit 15, of 2023-11-14 22:13:20.000", said)
-        status, said = self.run_tool("restore", self.path, self.new(), "--to-time", "1699999999")
-        self.assertEqual(status, 1)
-        self.assertIn("--keep-log reaches further back", said)
+            self.assertRegex(said, "as of commit 15 of history [0-9a-f]{16}, of 2023-11-14 22:13:20.000")
+        self.assertIn("no later commit is there", said)
+        for text, words in (("@1699999999", "--keep-log reaches"), ("2999-01-01T00:00Z", "is in the future")):
+            out = self.new()
+            status, said = self.run_tool("restore", self.path, out, "--to-time", text)
+            self.assertEqual((status, os.path.exists(out)), (1, False))
+            self.assertIn(words, said)
 
     def test_wrong_usage(self) -> None:
         """Status 2, and what was wrong; nothing is made."""
         out = self.new()
         for words, said in (
-            (["restore", self.path, out, "--to-time", "yesterday"], "'yesterday' is neither a time"),
-            (["restore", self.path, out, "--to-time", "nan"], "'nan' is neither a time"),
-            (["restore", self.path, out, "--to-time", "1e400"], "'1e400' is neither a time"),
+            *(
+                (["restore", self.path, out, "--to-time", text], f"{text!r} is no time; give one as 2026-01-31T12")
+                for text in _NO_TIMES
+            ),
+            (["restore", self.path, out, "--to-sequence", "0"], "'0' is not the number of a commit; the first is 1"),
+            (["restore", self.path, out, "--history", "1"], "'1' is not the identity of a history"),
             (["restore", self.path, out, "--to-sequence", "-1"], "'-1' is not the number of a commit"),
-            (["restore", self.path, out, "--to-sequence", "1", "--to-time", "1"], "not allowed with"),
+            (["restore", self.path, out, "--to-sequence", "1", "--to-time", "@1"], "not allowed with"),
             (["mend", self.path], "invalid choice: 'mend'"),
             ([], "required: COMMAND"),
         ):
@@ -368,9 +386,13 @@ class ArchiveTests(SynchronousTestCase):
         source = SimulatedDisk.holding(contents)
         keep(source, segments[:1], archive)
         keep(source, segments, archive)
-        self.assertEqual(archive.crash(AllLost()).contents(), {k: v for k, v in contents.items() if k != LIVE})
-        foreign = SimulatedDisk.holding({segments[0]: contents[segments[1]]})
-        self.assertRaises(FileExistsError, keep, foreign, segments[:1], archive)
+        kept = archive.crash(AllLost()).contents()
+        self.assertEqual(len(kept), 3)
+        for data, name in zip((contents[checkpoint.NAME], *map(contents.get, segments)), sorted(kept), strict=True):
+            self.assertTrue(kept[name] == data, name)
+        names = list(kept_segments(sorted(kept)).values())
+        self.assertEqual([(first, last.sequence) for first, last in names], [(7, 9), (10, 12)])
+        self.assertEqual([at.sequence for at in kept_checkpoints(sorted(kept)).values()], [6])
 
     def test_an_archive_of_another_directory(self) -> None:
         """Refused though no name is taken: what would be mixed could not be told apart in years."""

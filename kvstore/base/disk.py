@@ -127,14 +127,16 @@ def replace_with(disk: Disk, name: str, pieces: Iterable[bytes]) -> None:
     disk.sync_directory()
 
 
-def copy_file(source: Disk, name: str, target: Disk) -> None:
-    """Copy file `name` to another directory, replacing one of that name atomically. Raises OSError.
+def copy_file(source: Disk, name: str, target: Disk, new_name: str | None = None) -> None:
+    """Copy file `name` to another directory, as `new_name` if given, replacing one of that name atomically.
+
+    Raises OSError.
 
     Durability: on disk, name and content, when this returns; after a crash before that it is not there, or whole.
     """
     file = source.open_read(name)
     try:
-        replace_with(target, name, _pieces(file))
+        replace_with(target, new_name or name, _pieces(file))
     finally:
         file.close()
 

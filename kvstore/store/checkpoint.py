@@ -1,9 +1,9 @@
 """The checkpoint: the whole state as of one commit, in one file that is only ever replaced whole.
 
-Layout: a header block (which store, the salt, the commit it covers), then frames numbered 1, 2, ... of about 64 KiB
-of `SET` operations, then one frame without operations that says how many keys there were. Written under a temporary
-name, synced, renamed: a crash leaves the old one or the new one. So there is no torn tail here: whatever is not
-exactly this is damage.
+Layout: a header block (which store, the salt, the commit it covers and its history), then frames numbered 1, 2, ... of
+about 64 KiB of `SET` operations, then one frame without operations that says how many keys there were. Written under a
+temporary name, synced, renamed: a crash leaves the old one or the new one. So there is no torn tail here: whatever is
+not exactly this is damage.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from kvstore.base.disk import Disk, File
 from kvstore.base.errors import DamagedStore
 from kvstore.base.frame import BLOCK_BYTES, Frame, FrameReader, decode_block, encode_block, encode_frame
 from kvstore.base.limits import KIB, MIB
+from kvstore.store.history import NO_HISTORY
 
 NAME = "table.ckpt"
 _KIND = "KVCKPT1"
@@ -27,13 +28,14 @@ _SYNC_EVERY_BYTES = 2 * MIB
 class CheckpointHeader(NamedTuple):
     """What a checkpoint says of itself.
 
-    `covers`: number of the last commit in it. `store`, `salt`: as in a log's header.
+    `covers`: number of the last commit in it, `history`: of which that is. `store`, `salt`: as in a log's header.
     """
 
     store: str
     salt: int
     covers: int
     created_us: int
+    history: str = NO_HISTORY
 
 
 class CheckpointWriter:
@@ -49,7 +51,7 @@ class CheckpointWriter:
         self._unsynced = 0
         self._offset = 0
         fields = {"store": header.store, "salt": f"{header.salt:08x}", "covers": f"{header.covers:016x}",
-                  "created": f"{header.created_us:016x}"}  # fmt: skip
+                  "created": f"{header.created_us:016x}", "history": header.history}  # fmt: skip
         self._write(encode_block(_KIND, fields))
 
     def add(self, operations: bytes, keys: int) -> None:
@@ -116,8 +118,9 @@ class CheckpointReader:
         if fields is None:
             raise DamagedStore(name, 0, "the header of the checkpoint is not valid", "")
         self.header = CheckpointHeader(
-            fields["store"], int(fields["salt"], 16), int(fields["covers"], 16), int(fields["created"], 16)
-        )
+            fields["store"], int(fields["salt"], 16), int(fields["covers"], 16), int(fields["created"], 16),
+            fields.get("history", NO_HISTORY),
+        )  # fmt: skip
 
     def frames(self) -> Iterator[Frame]:
         """Yield each frame with operations; `check_keys` is to be called when all are read."""

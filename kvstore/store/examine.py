@@ -36,6 +36,7 @@ from kvstore.base.disk import Disk, File
 from kvstore.base.errors import DamagedStore
 from kvstore.base.frame import Frame, FrameReader, later_headers
 from kvstore.store import checkpoint, operations
+from kvstore.store.history import NO_HISTORY
 from kvstore.store.log import (
     FRAMES_AT,
     LogHeader,
@@ -60,7 +61,7 @@ class Tail(NamedTuple):
 
 
 class Examined(NamedTuple):
-    """What the files hold. `sequence`: number of the last commit. `live`: None in a directory never used.
+    """What the files hold. `sequence`, `history`: of the last commit. `live`: None in a directory never used.
 
     `live_name`: the live log's file, another than LIVE after a crash in the middle of sealing. `durable`: the last
     commit that something says is on disk. `entries`: operations in the live log; `live_end`: where its next frame goes.
@@ -70,6 +71,7 @@ class Examined(NamedTuple):
     values: dict[bytes, bytes]
     deadlines: dict[bytes, int]
     sequence: int
+    history: str
     durable: int
     time_us: int
     live: LogHeader | None
@@ -101,6 +103,7 @@ class _Replay:
         self.values: dict[bytes, bytes] = {}
         self.deadlines: dict[bytes, int] = {}
         self.sequence = 0
+        self.history = NO_HISTORY
         self.durable = 0
         self.time_us = 0
         self.store: str | None = None
@@ -112,10 +115,24 @@ class _Replay:
         elif self.store != store:
             raise DamagedStore(name, 0, "it belongs to another data directory", "")
 
+    def follows(self, header: LogHeader, name: str) -> None:
+        """Refuse a log that does not go on where the files before it end: at that commit, in that history."""
+        if header.first != self.sequence + 1:
+            before = f"but the files before it end with commit {self.sequence}"
+            if self.sequence == 0:
+                before = f"but no file holds the commits before: {checkpoint.NAME} is missing, or too old"
+            raise DamagedStore(name, 0, f"it begins with commit {header.first}, {before}", "")
+        if header.history not in (self.history, NO_HISTORY):
+            reason = f"it goes on from history {header.history}, but the files before it are of {self.history}"
+            raise DamagedStore(name, 0, f"{reason}: they are of two copies of the directory", "")
+
     def apply(self, frame: Frame, name: str) -> int:
         """Apply the operations of a frame; returns how many they were."""
+        begun, body = operations.split_history(frame.body)
+        if begun is not None:
+            self.history = begun.identity
         try:
-            return operations.replay(frame.body, self.values, self.deadlines)
+            return operations.replay(body, self.values, self.deadlines)
         except operations.BadOperation as error:
             raise DamagedStore(name, frame.offset, str(error), "") from error
 
@@ -145,7 +162,8 @@ def _examine(disk: Disk) -> Examined:
     if live is None:
         if segments or checkpoint.NAME in names:
             raise DamagedStore(LIVE, 0, "the transaction log is missing", "")
-        return Examined({}, {}, 0, 0, 0, None, LIVE, 0, (None, None), 0, [], _temporaries(names), None, 0, 0)
+        leftovers = _temporaries(names)
+        return Examined({}, {}, 0, NO_HISTORY, 0, 0, None, LIVE, 0, (None, None), 0, [], leftovers, None, 0, 0)
     file = disk.open_read(live)
     try:
         header = read_log_header(file, live)
@@ -156,13 +174,13 @@ def _examine(disk: Disk) -> Examined:
         leftovers = [name for name in segments if name not in needed and name != live]
         for name in leftovers:
             _check_leftover(disk, replay, name, segments[name], header.first)
-        sizes = _read_segments(disk, replay, needed, header.first)
+        sizes = _read_segments(disk, replay, needed, header)
         entries, end, tail = _read_live(file, replay, header, marks, live)
     finally:
         file.close()
     return Examined(
-        replay.values, replay.deadlines, replay.sequence, replay.durable, replay.time_us, header, live, end, marks,
-        entries, list(needed), leftovers + _temporaries(names), tail, checkpoint_bytes, sizes,
+        replay.values, replay.deadlines, replay.sequence, replay.history, replay.durable, replay.time_us, header, live,
+        end, marks, entries, list(needed), leftovers + _temporaries(names), tail, checkpoint_bytes, sizes,
     )  # fmt: skip
 
 
@@ -216,16 +234,17 @@ def _read_checkpoint(disk: Disk, replay: _Replay) -> int:
             replay.apply(frame, checkpoint.NAME)
         reader.check_keys(len(replay.values))
         replay.sequence = replay.durable = reader.header.covers
+        replay.history = reader.header.history
         replay.time_us = reader.header.created_us
         return file.size()
     finally:
         file.close()
 
 
-def _read_segments(disk: Disk, replay: _Replay, segments: dict[str, int], live_first: int) -> int:
+def _read_segments(disk: Disk, replay: _Replay, segments: dict[str, int], live: LogHeader) -> int:
     """Read the sealed segments, which must follow each other up to the live log; returns their size in bytes."""
     size = 0
-    following = [*segments.values(), live_first][1:]
+    following = [*segments.values(), live.first][1:]
     for name, next_first in zip(segments, following, strict=True):
         file = disk.open_read(name)
         try:
@@ -244,17 +263,9 @@ def _read_segments(disk: Disk, replay: _Replay, segments: dict[str, int], live_f
             size += end
         finally:
             file.close()
-    _expect_first(replay, live_first, LIVE)
+    replay.follows(live, LIVE)
     replay.durable = replay.sequence
     return size
-
-
-def _expect_first(replay: _Replay, first: int, name: str) -> None:
-    if first != replay.sequence + 1:
-        before = f"but the files before it end with commit {replay.sequence}"
-        if replay.sequence == 0:
-            before = f"but no file holds the commits before: {checkpoint.NAME} is missing, or too old"
-        raise DamagedStore(name, 0, f"it begins with commit {first}, {before}", "")
 
 
 def _replay_frames(file: File, replay: _Replay, header: LogHeader, name: str) -> tuple[int, str | None, int]:
@@ -262,7 +273,7 @@ def _replay_frames(file: File, replay: _Replay, header: LogHeader, name: str) ->
 
     Returns where they stop, why (None at a clean end), and their operations.
     """
-    _expect_first(replay, header.first, name)
+    replay.follows(header, name)
     reader = FrameReader(file, FRAMES_AT, header.salt)
     entries = 0
     for frame in reader:

@@ -1,9 +1,9 @@
 """The transaction log: one file that commits are appended to, as frames.
 
-Layout: a header block (which store this is, the salt, the number of the first commit), two mark blocks, then frames,
-then zeros. The file is filled with zeros ahead of the frames: a sync that need not change the file's size or its
-block map takes two thirds of the time, and a full disk shows when room is reserved, before a request has changed
-anything.
+Layout: a header block (which store this is, the salt, the number of the first commit, the history it goes on from), two
+mark blocks, then frames, then zeros. The file is filled with zeros ahead of the frames: a sync that need not change the
+file's size or its block map takes two thirds of the time, and a full disk shows when room is reserved, before a request
+has changed anything.
 
 A **mark** says that commits up to a number, and the file up to a byte, are known to be on disk. It is written about
 once a second, and proves that the newest frames were promised when no later frame can: without it a bit flipped in
@@ -30,6 +30,7 @@ from kvstore.base.errors import DamagedStore, StorageFault, StorageFull
 from kvstore.base.frame import BLOCK_BYTES, HEADER_BYTES, decode_block, encode_block
 from kvstore.base.limits import KIB
 from kvstore.base.syncing import Syncer
+from kvstore.store.history import NO_HISTORY
 
 FRAMES_AT = 3 * BLOCK_BYTES
 #: How far ahead of the frames the file is filled with zeros. Larger costs a longer sync once in a while.
@@ -43,13 +44,14 @@ class LogHeader(NamedTuple):
     """What a log says of itself.
 
     `store`: 32 hex digits, the same in all files of a directory. `first`: number of its first commit. `salt`: where
-    its checksums start.
+    its checksums start. `history`: that of the commit before its first; NO_HISTORY if an older version wrote it.
     """
 
     store: str
     salt: int
     first: int
     created_us: int
+    history: str = NO_HISTORY
 
 
 class Mark(NamedTuple):
@@ -222,7 +224,9 @@ def read_log_header(file: File, name: str) -> LogHeader:
     fields = decode_block(file.read_at(0, BLOCK_BYTES), _KIND)
     if fields is None:
         raise DamagedStore(name, 0, "the header of the log is not valid", "")
-    return LogHeader(fields["store"], int(fields["salt"], 16), int(fields["first"], 16), int(fields["created"], 16))
+    first, created_us = int(fields["first"], 16), int(fields["created"], 16)
+    history = fields.get("history", NO_HISTORY)
+    return LogHeader(fields["store"], int(fields["salt"], 16), first, created_us, history)
 
 
 def read_marks(file: File, name: str, header: LogHeader) -> Marks:
@@ -254,7 +258,7 @@ def _encode_header(header: LogHeader) -> bytes:
     return encode_block(
         _KIND,
         {"store": header.store, "salt": f"{header.salt:08x}", "first": f"{header.first:016x}",
-         "created": f"{header.created_us:016x}"},
+         "created": f"{header.created_us:016x}", "history": header.history},
     )  # fmt: skip
 
 

@@ -45,8 +45,17 @@ from kvstore.base.limits import MIB
 from kvstore.store import checkpoint
 from kvstore.store.archive import keep
 from kvstore.store.checkpoint import CheckpointHeader, CheckpointReader, CheckpointWriter
+from kvstore.store.history import NO_HISTORY
 from kvstore.store.log import FRAMES_AT, LogHeader, read_log_header
-from kvstore.store.operations import AlikeSets, Operation, alike_sets, decode, encode_alike_sets, encode_set
+from kvstore.store.operations import (
+    AlikeSets,
+    Operation,
+    alike_sets,
+    decode,
+    encode_alike_sets,
+    encode_set,
+    split_history,
+)
 
 
 class MergeJob(NamedTuple):
@@ -117,10 +126,11 @@ class Segment(NamedTuple):
 class Delta:
     """The segments, reduced: the last state of each key of `share` they name, and whether everything was flushed.
 
-    `time_us`: of their last commit. `deadlines_alone`: whether of some key they name a deadline, and no value.
+    `time_us`, `history`: of their last commit. `deadlines_alone`: whether of some key they name a deadline, no value.
     """
 
-    def __init__(self, share: Share) -> None:
+    def __init__(self, share: Share, history: str = NO_HISTORY) -> None:
+        self.history = history
         self.keys: dict[bytes, _State] = {}
         self.flushed = False
         self.deadlines_alone = False
@@ -129,6 +139,9 @@ class Delta:
 
     def add(self, body: bytes) -> None:
         """Take in the operations of one frame: its body, whose checksum was verified. Raises BadOperation."""
+        begun, body = split_history(body)
+        if begun is not None:
+            self.history = begun.identity
         alike = alike_sets(body)
         if alike is None:
             self.add_each(decode(body))
@@ -165,13 +178,13 @@ def merge(disk: Disk, job: MergeJob, now_us: int, pass_bytes: int = _PASS_BYTES)
         segments = [_open_segment(disk, files, name) for name in job.segments]
         passes = 1 + sum(segment.file.size() for segment in segments) // pass_bytes
         base = _open(disk, files, checkpoint.NAME) if checkpoint.NAME in disk.names() else None
-        base_us = _check_fit(base, segments)
+        base_us, history = _check_fit(base, segments)
         writer = None
         for number in range(passes):
-            delta = _reduce(segments, Share(number, passes), job)
+            delta = _reduce(segments, Delta(Share(number, passes), history), job)
             if writer is None:
                 created_us = max(now_us, base_us, delta.time_us)  # the clock may have been set back
-                header = CheckpointHeader(segments[0].header.store, job.salt, job.covers, created_us)
+                header = CheckpointHeader(segments[0].header.store, job.salt, job.covers, created_us, delta.history)
                 writer = CheckpointWriter(disk, job.output, header)
                 files.callback(writer.abandon)
             _write_share(delta, base, writer)
@@ -222,19 +235,19 @@ def _open_segment(disk: Disk, files: contextlib.ExitStack, name: str) -> Segment
     return Segment(name, file, read_log_header(file, name))
 
 
-def _check_fit(base: File | None, segments: list[Segment]) -> int:
-    """Refuse a checkpoint that does not end where the segments begin; returns its time, 0 if there is none.
+def _check_fit(base: File | None, segments: list[Segment]) -> tuple[int, str]:
+    """Refuse a checkpoint that does not end where the segments begin; returns its time, 0 for none, and its history.
 
     Somebody may have removed it, or put back an older one, under the running server: what is merged with that, or with
     none, would lack every key that the segments do not name.
     """
-    first, store = segments[0].header.first, segments[0].header.store
+    first, store, history = segments[0].header.first, segments[0].header.store, segments[0].header.history
     for segment in segments:
         if segment.header.store != store:
             raise DamagedStore(segment.name, 0, "it belongs to another data directory", "")
     if base is None:
         if first == 1:
-            return 0
+            return 0, history
         raise DamagedStore(checkpoint.NAME, 0, f"it is missing; it should hold the commits before {first}", "")
     header = CheckpointReader(base).header
     if header.store != store:
@@ -242,12 +255,14 @@ def _check_fit(base: File | None, segments: list[Segment]) -> int:
     if header.covers != first - 1:
         reason = f"it ends with commit {header.covers}, but the segments begin with {first}"
         raise DamagedStore(checkpoint.NAME, 0, reason, "")
-    return header.created_us
+    if history not in (header.history, NO_HISTORY):
+        reason = f"it is of history {header.history}, but the segments go on from {history}"
+        raise DamagedStore(checkpoint.NAME, 0, reason, "")
+    return header.created_us, header.history
 
 
-def _reduce(segments: list[Segment], share: Share, job: MergeJob) -> Delta:
+def _reduce(segments: list[Segment], delta: Delta, job: MergeJob) -> Delta:
     """Read the segments, checking that they run without a gap up to the last commit of the job."""
-    delta = Delta(share)
     sequence = segments[0].header.first - 1
     for name, file, header in segments:
         reader = FrameReader(file, FRAMES_AT, header.salt)

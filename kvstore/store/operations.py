@@ -2,7 +2,7 @@
 
 Each is one RESP array, with absolute values and absolute deadlines, about a single key; so replay is deterministic,
 two states of one key merge without history, and every file of the store is a stream that any RESP parser reads. They
-are also valid Redis commands, so that a person knows them and `redis-cli --pipe` takes them:
+are also valid Redis commands, but for the last, so that a person knows them and `redis-cli --pipe` takes them:
 
 | operation | effect |
 |---|---|
@@ -12,6 +12,7 @@ are also valid Redis commands, so that a person knows them and `redis-cli --pipe
 | `PEXPIREAT key ms` | the key, which exists, gets a deadline |
 | `PERSIST key` | the key, which exists, has no deadline |
 | `FLUSHALL` | all keys are gone: the one operation about every key |
+| `HISTORY identity parent fork` | none on any key: a history begins (see `history`); the first of its frame, if any |
 
 No command is named here, and no operation depends on the time it is replayed at: a key past its deadline stays in the
 files until a `DEL` says that the server removed it.
@@ -28,6 +29,7 @@ from typing import NamedTuple
 import hiredis
 
 from kvstore.base.errors import KVStoreError
+from kvstore.store.history import History
 
 FLUSH = b"*1\r\n$8\r\nFLUSHALL\r\n"
 
@@ -35,6 +37,9 @@ FLUSH = b"*1\r\n$8\r\nFLUSHALL\r\n"
 Operation = list[bytes]
 
 _SET_HEAD = re.compile(rb"\*3\r\n\$3\r\nSET\r\n\$(0|[1-9][0-9]{0,8})\r\n").match
+_HISTORY = re.compile(
+    rb"\*4\r\n\$7\r\nHISTORY\r\n\$16\r\n([0-9a-f]{16})\r\n\$16\r\n([0-9a-f]{16})\r\n\$[0-9]+\r\n([0-9]+)\r\n"
+).match
 _VALUE_HEAD = re.compile(rb"\r\n\$(0|[1-9][0-9]{0,8})\r\n").match
 #: Fewer operations than this are decoded one by one: as fast, then.
 _MANY = 16
@@ -72,6 +77,21 @@ def encode_deadline(key: bytes, deadline_ms: int | None) -> bytes:
     if deadline_ms is None:
         return b"*2\r\n$7\r\nPERSIST\r\n$%d\r\n%b\r\n" % (len(key), key)
     return b"*3\r\n$9\r\nPEXPIREAT\r\n$%d\r\n%b\r\n%b" % (len(key), key, _number(deadline_ms))
+
+
+def encode_history(history: History) -> bytes:
+    """The operation that begins a history; nothing but the first operation of a frame."""
+    identity, parent, fork = history
+    head = b"*4\r\n$7\r\nHISTORY\r\n$16\r\n%b\r\n$16\r\n%b\r\n" % (identity.encode(), parent.encode())
+    return head + _number(fork)
+
+
+def split_history(body: bytes) -> tuple[History | None, bytes]:
+    """The history that begins with a frame, None if none does, and the operations on keys in the frame's body."""
+    found = _HISTORY(body)
+    if found is None:
+        return None, body
+    return History(found[1].decode(), found[2].decode(), int(found[3])), body[found.end() :]
 
 
 def _number(value: int) -> bytes:
@@ -135,9 +155,9 @@ def alike_sets(body: bytes) -> AlikeSets | None:
 
 
 def replay(body: bytes, values: dict[bytes, bytes], deadlines: dict[bytes, int]) -> int:
-    """Apply the operations in the body of a frame, whose checksum was verified, to a state; returns how many there are.
+    """Apply the operations on keys in a frame, whose checksum was verified, to a state; returns how many there are.
 
-    `values`, `deadlines`: as for `apply`. Raises BadOperation.
+    `body`: as `split_history` leaves it. `values`, `deadlines`: as for `apply`. Raises BadOperation.
     """
     alike = None if deadlines else alike_sets(body)
     if alike is not None:

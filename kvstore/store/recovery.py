@@ -25,6 +25,7 @@ from kvstore.base.frame import BLOCK_BYTES
 from kvstore.base.limits import MIB
 from kvstore.store import checkpoint
 from kvstore.store.examine import LIVE, Examined, Tail, examine
+from kvstore.store.history import NO_HISTORY
 from kvstore.store.log import (
     NO_ROOM,
     LogHeader,
@@ -206,6 +207,8 @@ def _first_checkpoint_if_there_is_room(
             raise
 
 
-def new_log_header(store: str, first: int, now_us: int, random_bytes: Callable[[int], bytes]) -> LogHeader:
-    """The header of a new log of this store whose first commit will have number `first`."""
-    return LogHeader(store, int.from_bytes(random_bytes(4), "big"), first, now_us)
+def new_log_header(
+    store: str, first: int, now_us: int, random_bytes: Callable[[int], bytes], history: str = NO_HISTORY
+) -> LogHeader:
+    """The header of a new log of this store whose first commit will have number `first`, after one of `history`."""
+    return LogHeader(store, int.from_bytes(random_bytes(4), "big"), first, now_us, history)

@@ -26,8 +26,10 @@ from kvstore.store import checkpoint
 from kvstore.store.commit import OpenCommit
 from kvstore.store.compaction import CompactionPolicy
 from kvstore.store.examine import LIVE, Examined, segment_name
+from kvstore.store.history import History
 from kvstore.store.log import TransactionLog, create_log
 from kvstore.store.merge import MergeJob
+from kvstore.store.operations import encode_history
 from kvstore.store.recovery import new_log_header, recover
 from kvstore.store.table import Table
 
@@ -80,6 +82,11 @@ class Store:
         self.checkpoint_bytes = self.found.checkpoint_bytes
         self.compactions = 0
         self._job: MergeJob | None = None
+        #: Of the last commit closed. The one of this start begins with the first that it closes (see `history`), with
+        #: the operation in `_beginning`; after that, and if there is none, it is empty.
+        self.history = self.found.history
+        self._next_history = History(random_bytes(8).hex(), self.history, self.found.sequence)
+        self._beginning = encode_history(self._next_history)
         self.table = Table(lambda: now_us() // 1000, self._open_commit(self.found.sequence + 1))
         self.table.load(self.found.values, self.found.deadlines)
         self.found = self.found._replace(values={}, deadlines={})
@@ -88,7 +95,7 @@ class Store:
 
     def _open_commit(self, sequence: int) -> OpenCommit:
         commit = OpenCommit(sequence, self._reserve)
-        commit.room = self.log.room()
+        commit.room = self.log.room() - len(self._beginning)
         return commit
 
     def _reserve(self, size_bytes: int) -> int:
@@ -96,7 +103,7 @@ class Store:
         if size_bytes > MAX_COMMIT_BYTES:
             raise StorageFull(f"one commit would be larger than {MAX_COMMIT_BYTES} bytes")
         try:
-            return self.log.reserve(size_bytes)
+            return self.log.reserve(size_bytes + len(self._beginning)) - len(self._beginning)
         except StorageFault as fault:
             raise self._fail(fault) from fault
 
@@ -125,6 +132,8 @@ class Store:
             return None
         self._time_us = max(self._time_us, self.now_us())
         body = b"".join(pending.operations)
+        if self._beginning:
+            body, self._beginning, self.history = self._beginning + body, b"", self._next_history.identity
         log = self.log
         frame = encode_frame(pending.sequence, self.durable_sequence, self._time_us, body, log.header.salt)
         commit = Commit(
@@ -325,9 +334,10 @@ class Store:
         """
         name = LIVE + ".tmp"
         try:
-            log = create_log(self._disk, name, new_log_header(store, first, self.now_us(), self._random_bytes))
+            header = new_log_header(store, first, self.now_us(), self._random_bytes, self.history)
+            log = create_log(self._disk, name, header)
             try:
-                return log, log.reserve(size_bytes)
+                return log, log.reserve(size_bytes + len(self._beginning)) - len(self._beginning)
             except (StorageFull, StorageFault):
                 log.close()
                 raise

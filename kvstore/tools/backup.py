@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 
 from kvstore.base.errors import KVStoreError
+from kvstore.store.archive import Position
 from kvstore.tools.directory import check_new, existing, look, new_directory, write_state
 
 
@@ -26,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     if found.live is None:
         raise KVStoreError(f"{arguments.directory}: no server has used this directory yet; there is nothing to save")
     out = new_directory(arguments.out)
-    write_state(out, found.values, found.deadlines, found.sequence, found.live.store)
+    write_state(out, found.values, found.deadlines, Position(found.sequence, found.history), found.live.store)
     copy = look(existing(out.path, "checking"))
     if (copy.values, copy.deadlines, copy.sequence) != (found.values, found.deadlines, found.sequence):
         raise KVStoreError(f"{arguments.out}: what was written is not what is read; do not rely on this backup")

@@ -17,6 +17,7 @@ from kvstore.base.disk import Disk, RealDisk, RealFile
 from kvstore.base.errors import KVStoreError
 from kvstore.client.progress import Progress
 from kvstore.store import checkpoint
+from kvstore.store.archive import Position
 from kvstore.store.checkpoint import CheckpointHeader, CheckpointWriter
 from kvstore.store.examine import LIVE, Examined, examine
 from kvstore.store.log import create_log
@@ -124,19 +125,20 @@ def new_directory(path: str) -> RealDisk:
 
 
 def write_state(
-    disk: Disk, values: dict[bytes, bytes], deadlines: dict[bytes, int], sequence: int, store: str | None = None
+    disk: Disk, values: dict[bytes, bytes], deadlines: dict[bytes, int], at: Position, store: str | None = None
 ) -> None:
-    """Put a checkpoint with this state, as of commit `sequence`, and an empty log after it in place of what is there.
+    """Put a checkpoint with this state, as of one commit, and an empty log after it in place of what is there.
 
     `store`: whose directory it is; None for a new one. Durability: all on disk when this returns; a crash before that
     leaves what was there, or a directory that refuses to be served.
     """
     now = time.time_ns() // 1000
-    header = new_log_header(store or os.urandom(16).hex(), sequence + 1, now, os.urandom)
+    header = new_log_header(store or os.urandom(16).hex(), at.sequence + 1, now, os.urandom, at.history)
     salt = int.from_bytes(os.urandom(4), "big")
     log = create_log(disk, LIVE + ".tmp", header)
     log.close()
-    writer = CheckpointWriter(disk, checkpoint.NAME + ".tmp", CheckpointHeader(header.store, salt, sequence, now))
+    covers = CheckpointHeader(header.store, salt, at.sequence, now, at.history)
+    writer = CheckpointWriter(disk, checkpoint.NAME + ".tmp", covers)
     progress = Progress("writing")
     for number, (key, value) in enumerate(values.items()):
         writer.add(encode_set(key, value, deadlines.get(key)), 1)

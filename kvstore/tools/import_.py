@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from kvstore.base.limits import MIB
 from kvstore.client.progress import Progress
+from kvstore.store.archive import NO_HISTORY, Position
 from kvstore.tools.directory import check_new, new_directory, write_state
 from kvstore.tools.words import from_json
 
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
             deadlines.pop(key, None)
             if deadline_ms is not None:
                 deadlines[key] = deadline_ms
-    write_state(new_directory(arguments.out), values, deadlines, 0)
+    write_state(new_directory(arguments.out), values, deadlines, Position(0, NO_HISTORY))
     print(f"{arguments.out}: {len(values)} keys; start a server with --data on it")
     return 0
 

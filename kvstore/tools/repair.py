@@ -12,6 +12,7 @@ import os
 
 from kvstore.base.disk import RealDisk, copy_file
 from kvstore.base.errors import DamagedStore, KVStoreError
+from kvstore.store.archive import Position
 from kvstore.store.examine import examine, segments_of
 from kvstore.tools.directory import ReadDisk, existing, new_directory, write_state
 from kvstore.tools.timeline import Past, read_past
@@ -51,7 +52,7 @@ def _repair(disk: ReadDisk, yes: bool) -> int:
     aside = _copy_aside(disk)
     disk.clear()
     print(f"all files as they were are in {aside.path}")
-    write_state(disk, past.values, past.deadlines, past.sequence, past.store)
+    write_state(disk, past.values, past.deadlines, Position(past.sequence, past.history), past.store)
     for name in segments_of(disk.names()):
         disk.remove(name)
     disk.sync_directory()

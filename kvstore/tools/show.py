@@ -1,4 +1,4 @@
-"""Show each commit of a log or segment: number, time, operations. Ends with the verdict on the file.
+"""Show each commit of a log or segment: number, history, time, operations. Ends with the verdict on the file.
 
 A line for each commit, then one for each operation; with --json one JSON object a commit, words as in `export`. A
 checkpoint is shown by its frames, some hundred keys each. Exit status 1 if the file ends in anything but a clean end.
@@ -17,7 +17,7 @@ from kvstore.base.errors import DamagedStore, KVStoreError
 from kvstore.base.frame import Frame, FrameReader
 from kvstore.store.checkpoint import CheckpointReader
 from kvstore.store.log import FRAMES_AT, read_log_header
-from kvstore.store.operations import decode
+from kvstore.store.operations import decode, split_history
 from kvstore.tools.directory import existing
 from kvstore.tools.words import readable, to_json
 
@@ -37,8 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
     folder, name = os.path.split(os.path.abspath(arguments.file))
     disk = existing(folder)
     try:
-        for what, frame in _frames(disk, name):
-            _show(what, frame, arguments.json)
+        for what, history, frame in _frames(disk, name):
+            _show(what, history, frame, arguments.json)
     except DamagedStore as damage:
         verdict = {"verdict": damage.reason, "offset": damage.offset}
         print(json.dumps(verdict) if arguments.json else f"stops at byte {damage.offset}: {damage.reason}")
@@ -47,38 +47,43 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _frames(disk: RealDisk, name: str) -> Iterator[tuple[str, Frame]]:
-    """The frames of any file of the store, each with what it is. Raises DamagedStore at the first thing that is none.
+def _frames(disk: RealDisk, name: str) -> Iterator[tuple[str, str, Frame]]:
+    """The frames of any file of the store, each with what it is, and of which history. Raises DamagedStore at the first
+    thing that is none.
 
     What is in a checkpoint are no commits: its frames have numbers of their own.
     """
     file = RealDisk.open_read(disk, name)  # without a bar: the commits themselves are the progress
     start = file.read_at(0, 9)
     if start.startswith(b"+KVCKPT1"):
-        for frame in CheckpointReader(file, name).frames():
-            yield "frame", frame
+        reader = CheckpointReader(file, name)
+        for frame in reader.frames():
+            yield "frame", reader.header.history, frame
         return
     if not start.startswith(b"+KVLOG1"):
         reason = "this is no log, segment or checkpoint of kvstore, or its first bytes are damaged"
         raise DamagedStore(name, 0, reason, "")
-    reader = FrameReader(file, FRAMES_AT, read_log_header(file, name).salt)
-    for frame in reader:
-        yield "commit", frame
-    if reader.reason is not None:
-        raise DamagedStore(name, reader.stopped_at, reader.reason, "")
+    header = read_log_header(file, name)
+    frames, history = FrameReader(file, FRAMES_AT, header.salt), header.history
+    for frame in frames:
+        begun, _ = split_history(frame.body)
+        history = history if begun is None else begun.identity
+        yield "commit", history, frame
+    if frames.reason is not None:
+        raise DamagedStore(name, frames.stopped_at, frames.reason, "")
 
 
-def _show(what: str, frame: Frame, as_json: bool) -> None:
+def _show(what: str, history: str, frame: Frame, as_json: bool) -> None:
     operations = decode(frame.body)
     time = datetime.fromtimestamp(frame.time_us / 1e6, UTC).isoformat(" ", "microseconds")
     if as_json:
         words = [[to_json(word) for word in operation] for operation in operations]
-        print(json.dumps({what: frame.sequence, "time_us": frame.time_us, "offset": frame.offset,
+        print(json.dumps({what: frame.sequence, "history": history, "time_us": frame.time_us, "offset": frame.offset,
                           "operations": words}))  # fmt: skip
         return
-    of = f" of a checkpoint as of commit {frame.durable}," if what == "frame" else ""
+    of = f" of a checkpoint as of commit {frame.durable}" if what == "frame" else ""
     plural = "s" if len(operations) != 1 else ""
-    print(f"{what} {frame.sequence} {of} {time}  bytes {frame.offset} to {frame.end}  "
+    print(f"{what} {frame.sequence} {of} of history {history}, {time}  bytes {frame.offset} to {frame.end}  "
           f"{len(operations)} operation{plural}")  # fmt: skip
     for operation in operations:
         print("  " + " ".join(readable(word, _MOST_SHOWN_BYTES) for word in operation))

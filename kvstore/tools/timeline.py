@@ -1,8 +1,8 @@
 """The commits that files hold, one after another: what `restore` goes back along, and `repair` keeps the beginning of.
 
-Files of a directory and of an archive (`--keep-log`) are put in order by what they say of themselves: the newest sound
-checkpoint not after the wanted moment, then the logs that follow it. Reading stops at the wanted commit or time, at the
-first place that is not the next valid commit, or where the files end; `stopped` says which.
+Along one way (see `histories`) through the files of a directory and its archives: the newest sound checkpoint on it not
+after the wanted moment, then the logs that follow. Reading stops at the wanted commit or time, at the first place that
+is not the next valid commit, or where the files end; `stopped` says which.
 """
 
 from __future__ import annotations
@@ -12,141 +12,119 @@ from typing import NamedTuple
 
 from kvstore.base.disk import Disk
 from kvstore.base.errors import DamagedStore, KVStoreError
-from kvstore.base.frame import FrameReader, later_headers
-from kvstore.store import checkpoint
-from kvstore.store.checkpoint import CheckpointReader
-from kvstore.store.examine import LIVE, segments_of
-from kvstore.store.log import FRAMES_AT, LogHeader, read_log_header
-from kvstore.store.operations import apply, decode
+from kvstore.base.frame import FrameReader
+from kvstore.store.archive import Position
+from kvstore.store.checkpoint import CheckpointHeader, CheckpointReader
+from kvstore.store.history import NO_HISTORY
+from kvstore.store.log import FRAMES_AT
+from kvstore.store.operations import replay, split_history
+from kvstore.tools.histories import Files, Known, Step, leads_through
 
 #: Past any commit and any time.
 FOREVER = 1 << 64
 
 
-class Log(NamedTuple):
-    """One log or segment."""
-
-    disk: Disk
-    name: str
-    header: LogHeader
-
-
 class Past(NamedTuple):
-    """The state as of commit `sequence`, written at `time_us`. `stopped`: why reading ended there; None if that was the
-    wanted moment. `last_seen`: the last commit that any file tells of.
+    """The state as of commit `sequence` of `history`, written at `time_us`. `stopped`: why reading ended there; None if
+    that was the wanted moment. `next_us`: when the commit after it was written, None if there is none. `last_seen`: the
+    last commit that any file on the way tells of. `beside`: histories with commits that are not on the way.
     """
 
     values: dict[bytes, bytes]
     deadlines: dict[bytes, int]
     sequence: int
+    history: str
     time_us: int
     store: str
-    stopped: str | None
-    last_seen: int
+    stopped: str | None = None
+    next_us: int | None = None
+    last_seen: int = 0
+    beside: tuple[Known, ...] = ()
 
 
-def read_past(disks: Sequence[Disk], to_sequence: int = FOREVER, to_time_us: int = FOREVER) -> Past:
-    """The state at a moment, or as near before it as the files reach. Raises KVStoreError if they reach no state."""
-    logs, complaints = _logs(disks)
-    store = _owner(disks, logs)
-    start = _checkpoint(disks, to_sequence, to_time_us, store, complaints)
-    if start is None and not (logs and logs[0].header.first == 1):
-        detail = "; ".join(complaints) or _shortage(disks, logs)
-        raise KVStoreError(f"no state can be read: {detail}")
-    values, deadlines, sequence, time_us, owner = start or ({}, {}, 0, 0, logs[0].header.store)
-    past = Past(values, deadlines, sequence, time_us, owner, None, sequence)
-    for log in logs:
-        if log.header.store == owner:
-            past, done = _replay(log, past, to_sequence, to_time_us)
-            if done:
-                return past._replace(last_seen=max(past.last_seen, *(_last_in(one) for one in logs)))
-    reason = past.stopped or "; ".join(["the files end there", *complaints])
-    return past._replace(stopped=reason, last_seen=max([past.last_seen, *(_last_in(one) for one in logs)]))
+def read_past(
+    disks: Sequence[Disk], to_sequence: int = FOREVER, to_time_us: int = FOREVER, history: str | None = None
+) -> Past:
+    """The state at a moment, or as near before it as the files reach. Raises KVStoreError if they reach no state.
+
+    `disks`: the data directory, then its archives. `history`: whose end the way leads to, None for the directory's own.
+    """
+    files = Files(disks)
+    end = files.end(history)
+    way = files.way(end) if end is not None else []
+    past = _start(files, way, to_sequence, to_time_us, own=history is None)
+    last_seen = max([past.sequence, *(step.log.last_seen for step in way)])
+    past = past._replace(last_seen=last_seen, beside=tuple(files.beside(way)))
+    for step in way:
+        past, done = _replay(step, past, to_sequence, to_time_us)
+        if done:
+            return past
+    return past._replace(stopped=past.stopped or "; ".join(["the files end there", *files.complaints]))
 
 
-def _owner(disks: Sequence[Disk], logs: Sequence[Log]) -> str | None:
-    """Whose files are meant: the first directory's that has a sound log. An archive may hold others' by mistake."""
-    owners = (log.header.store for disk in disks for log in logs if log.disk is disk)
-    return next(owners, None)
+def _start(files: Files, way: list[Step], to_sequence: int, to_time_us: int, *, own: bool) -> Past:
+    """The newest sound checkpoint on the way that is early enough; the empty state if the way goes back to commit 1.
+
+    `own`: whether the way leads to the directory's own end, on which then its checkpoint is.
+    """
+    best: Past | None = None
+    for disk, name in files.checkpoints():
+        file = disk.open_read(name)
+        try:
+            reader = CheckpointReader(file)
+            header = reader.header
+            early = header.covers <= to_sequence and header.created_us <= to_time_us
+            led_to = (own and disk is files.disks[0]) or leads_through(way, Position(header.covers, header.history))
+            ours = header.store == (files.store or header.store)
+            if early and led_to and ours and (best is None or best.sequence < header.covers):
+                best = _read_checkpoint(reader, header)
+        except (DamagedStore, ValueError) as damage:
+            files.complaints.append(f"{disk.describe(name)}: {damage}")
+        finally:
+            file.close()
+    if best is not None:
+        return best
+    if way and way[0].log.first == 1:
+        return Past({}, {}, 0, NO_HISTORY, 0, way[0].log.scan.header.store)
+    raise KVStoreError(f"no state can be read: {'; '.join(files.complaints) or _shortage(files)}")
 
 
-def _shortage(disks: Sequence[Disk], logs: Sequence[Log]) -> str:
-    if not logs and not any(checkpoint.NAME in disk.names() for disk in disks):
+def _read_checkpoint(reader: CheckpointReader, header: CheckpointHeader) -> Past:
+    values: dict[bytes, bytes] = {}
+    deadlines: dict[bytes, int] = {}
+    for frame in reader.frames():
+        replay(frame.body, values, deadlines)
+    reader.check_keys(len(values))
+    return Past(values, deadlines, header.covers, header.history, header.created_us, header.store)
+
+
+def _shortage(files: Files) -> str:
+    if not files.logs and not any(files.checkpoints()):
         return "there is neither a log nor a checkpoint; no server has used this directory yet"
     return ("no checkpoint is early enough, and the logs do not begin with commit 1; the archive of a server with "
             "--keep-log reaches further back")  # fmt: skip
 
 
-def _logs(disks: Sequence[Disk]) -> tuple[list[Log], list[str]]:
-    """All logs whose header is sound, in order of their first commits; and what is wrong with the others."""
-    logs, complaints = [], []
-    for disk in disks:
-        names = disk.names()
-        for name in [*segments_of(names), *([LIVE] if LIVE in names else [])]:
-            file = disk.open_read(name)
-            try:
-                logs.append(Log(disk, name, read_log_header(file, name)))
-            except DamagedStore as damage:
-                complaints.append(f"{disk.describe(name)}: {damage.reason}")
-            finally:
-                file.close()
-    return sorted(logs, key=lambda log: log.header.first), complaints
-
-
-def _checkpoint(
-    disks: Sequence[Disk], to_sequence: int, to_time_us: int, store: str | None, complaints: list[str]
-) -> tuple[dict[bytes, bytes], dict[bytes, int], int, int, str] | None:
-    """The newest sound checkpoint that is early enough."""
-    best = None
-    for disk in (disk for disk in disks if checkpoint.NAME in disk.names()):
-        file = disk.open_read(checkpoint.NAME)
-        try:
-            reader = CheckpointReader(file)
-            header = reader.header
-            early = header.covers <= to_sequence and header.created_us <= to_time_us
-            if not early or store not in (None, header.store) or (best is not None and best[2] >= header.covers):
-                continue
-            values: dict[bytes, bytes] = {}
-            deadlines: dict[bytes, int] = {}
-            for frame in reader.frames():
-                apply(decode(frame.body), values, deadlines)
-            reader.check_keys(len(values))
-            best = (values, deadlines, header.covers, header.created_us, header.store)
-        except (DamagedStore, ValueError) as damage:
-            complaints.append(f"{disk.describe(checkpoint.NAME)}: {damage}")
-        finally:
-            file.close()
-    return best
-
-
-def _replay(log: Log, past: Past, to_sequence: int, to_time_us: int) -> tuple[Past, bool]:
+def _replay(step: Step, past: Past, to_sequence: int, to_time_us: int) -> tuple[Past, bool]:
     """Go on through one log. Returns how far that came, and whether the wanted moment was met."""
+    log = step.log
     file = log.disk.open_read(log.name)
     try:
-        reader = FrameReader(file, FRAMES_AT, log.header.salt)
+        reader = FrameReader(file, FRAMES_AT, log.scan.header.salt)
         for frame in reader:
-            if frame.sequence > to_sequence or frame.time_us > to_time_us:
-                return past._replace(stopped=None), True
+            if frame.sequence > min(to_sequence, step.last) or frame.time_us > to_time_us:
+                met = frame.sequence > to_sequence or frame.time_us > to_time_us
+                return past._replace(stopped=None, next_us=frame.time_us if met else None), met
             if frame.sequence > past.sequence + 1:
                 return past._replace(stopped=past.stopped or f"commit {past.sequence + 1} is in no file"), False
             if frame.sequence == past.sequence + 1:
-                apply(decode(frame.body), past.values, past.deadlines)
-                past = past._replace(sequence=frame.sequence, time_us=frame.time_us, stopped=None)
-            if past.sequence == to_sequence:
-                return past._replace(stopped=None), True
+                begun, body = split_history(frame.body)
+                replay(body, past.values, past.deadlines)
+                history = past.history if begun is None else begun.identity
+                past = past._replace(sequence=frame.sequence, history=history, time_us=frame.time_us, stopped=None)
         if reader.reason is not None:
             place = f"{log.disk.describe(log.name)}, byte {reader.stopped_at}"
             past = past._replace(stopped=f"{place}: {reader.reason}")
         return past, past.sequence == to_sequence
-    finally:
-        file.close()
-
-
-def _last_in(log: Log) -> int:
-    """The last commit that a log tells of, past any damage."""
-    file = log.disk.open_read(log.name)
-    try:
-        headers = later_headers(file, FRAMES_AT, log.header.salt)
-        return max([log.header.first - 1, *(header.sequence for _, header in headers)])
     finally:
         file.close()

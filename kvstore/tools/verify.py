@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-from datetime import UTC, datetime
 
 from kvstore.base import directory_lock
 from kvstore.base.disk import RealDisk
 from kvstore.base.errors import DamagedStore
+from kvstore.store.history import NO_HISTORY
 from kvstore.tools.directory import existing, look
+from kvstore.tools.words import moment
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,12 +35,12 @@ def run(arguments: argparse.Namespace) -> int:
     if found.live is None:
         print("empty: no server has used this directory yet")
         return 0
-    time = datetime.fromtimestamp(found.time_us / 1e6, UTC).isoformat(" ", "milliseconds")
-    last = f"{found.sequence}, {time}" if found.sequence else "none yet"
+    last = f"{found.sequence}, {moment(found.time_us)}" if found.sequence else "none yet"
     lines = [
         ("verdict", "sound" if found.tail is None else "sound, but for a torn tail that was never promised"),
         ("in use", "by a running server: what follows is about one moment of it" if held else "no"),
         ("last commit", last),
+        ("history", found.history if found.history != NO_HISTORY else "none was noted yet"),
         ("promised up to", f"{found.durable}"),
         ("keys", f"{len(found.values)}, of which {len(found.deadlines)} with a deadline"),
         ("torn tail", f"at byte {found.tail.offset} of the live log: {found.tail.reason}" if found.tail else "none"),

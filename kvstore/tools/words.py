@@ -7,6 +7,7 @@ ways are exact.
 from __future__ import annotations
 
 import base64
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -31,3 +32,8 @@ def readable(word: bytes, most_bytes: int) -> str:
     """The bytes for a person, shortened: printable ASCII as it is, the rest escaped."""
     text = ascii(word[:most_bytes])[2:-1]
     return f"{text}... ({len(word)} bytes)" if len(word) > most_bytes else text or '""'
+
+
+def moment(time_us: int) -> str:
+    """A time in microseconds since the epoch for a person."""
+    return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat(" ", "milliseconds")
