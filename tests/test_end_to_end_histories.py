@@ -23,9 +23,10 @@ State = dict[bytes, bytes]
 
 def run_tool(*words: str) -> tuple[int, str]:
     """Exit status of a tool, and what it printed to both streams."""
-    output = io.StringIO()
+    output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-        return main(words), output.getvalue()
+        status = main(words)
+    return status, output.buffer.getvalue().decode("utf-8")  # type: ignore[attr-defined]
 
 
 class Life:

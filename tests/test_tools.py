@@ -95,11 +95,11 @@ class ToolTests(SynchronousTestCase):
             self.assertIn(word, text)
 
     def test_a_directory_that_is_not_there(self) -> None:
-        """One line, status 1, and it is not made."""
+        """One line, status 3, and it is not made."""
         path = self.new()
         for tool in (["verify", path], ["repair", path], ["export", path], ["backup", path, self.new()]):
             status, text = self.run_tool(*tool)
-            self.assertEqual((status, text.count("\n")), (1, 1), text)
+            self.assertEqual((status, text.count("\n")), (3, 1), text)
         self.assertFalse(os.path.exists(path))
 
     def test_show_each_kind_of_file(self) -> None:
@@ -123,13 +123,13 @@ class ToolTests(SynchronousTestCase):
         self.assertEqual(json.loads(self.run_tool("show", "--json", path)[1].splitlines()[0])["frame"], 1)
 
     def test_show_what_is_no_log(self) -> None:
-        """A directory, a missing file, another file: one line that says so, status 1."""
+        """A directory, a missing file, another file: one line that says so, status 3."""
         other = os.path.join(self.path, "notes")
         with open(other, "w", encoding="utf-8") as notes:
             notes.write("nothing")
         for path, said in ((self.path, "is no file"), (self.new(), "is no file"), (other, "this is no log")):
             status, text = self.run_tool("show", path)
-            self.assertEqual((status, text.count("\n")), (1, 1))
+            self.assertEqual((status, text.count("\n")), (3, 1))
             self.assertIn(said, text)
 
     def test_show_damage(self) -> None:

@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from kvstore.base.directory_lock import DIRECTORY_FLAGS, DirectoryLock
-from kvstore.base.errors import StorageFault
+from kvstore.base.errors import StorageFault, Unreachable
 from kvstore.base.limits import MIB
 
 
@@ -68,13 +68,15 @@ class Disk(Protocol):
     """One data directory."""
 
     def names(self) -> list[str]:
-        """The names of the files in the directory, sorted."""
+        """The names of the files in the directory, sorted; with links whose file is not there."""
 
     def open(self, name: str) -> File:
         """Open an existing file for reading and writing. Raises FileNotFoundError, OSError."""
 
     def open_read(self, name: str) -> File:
-        """Open an existing file for reading only. Raises FileNotFoundError, OSError."""
+        """Open an existing file for reading only. Raises FileNotFoundError, OSError; Unreachable if it is a link that
+        leads nowhere.
+        """
 
     def create(self, name: str) -> File:
         """Create an empty file, replacing one of that name. Its name is durable only after `sync_directory`."""
@@ -221,7 +223,7 @@ class RealDisk:
             descriptor = os.open(".", DIRECTORY_FLAGS, dir_fd=self.descriptor)
         try:
             with os.scandir(descriptor) as entries:
-                return sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=True))
+                return sorted(entry.name for entry in entries if entry.is_file() or _leads_nowhere(entry))
         finally:
             os.close(descriptor)
 
@@ -243,8 +245,12 @@ class RealDisk:
         return RealFile(self._open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW))
 
     def _open(self, name: str, flags: int) -> int:
-        with self._in_full():
-            return os.open(name, flags | os.O_CLOEXEC, 0o640, dir_fd=self.descriptor)
+        try:
+            with self._in_full():
+                return os.open(name, flags | os.O_CLOEXEC, 0o640, dir_fd=self.descriptor)
+        except FileNotFoundError:
+            refuse_dangling(self.describe(name))
+            raise
 
     def rename(self, old: str, new: str) -> None:
         """See `Disk`."""
@@ -312,8 +318,26 @@ class RealDisk:
         return os.path.join(self.path, name)
 
 
+def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a link to something that is not there: a file that is missed, not one that does not exist."""
+    try:
+        return entry.is_symlink() and not entry.stat()
+    except FileNotFoundError:
+        return True
+
+
+def refuse_dangling(path: str) -> None:
+    """Raise Unreachable if `path`, absolute, or a directory above it is a link to something that is not there."""
+    while not os.path.exists(path) and path != os.path.dirname(path):
+        if os.path.islink(path):
+            target = os.readlink(path)
+            raise Unreachable(f"{path} is a link to {target}, which is not there; is the disk mounted that it is on?")
+        path = os.path.dirname(path)
+
+
 def _make_directory(path: str) -> None:
-    """Make a directory and the parents that are missing, each synced into the one above it."""
+    """Make a directory and the parents that are missing, each synced into the one above it. Raises Unreachable."""
+    refuse_dangling(path)
     if not os.path.isdir(path):
         parent = os.path.dirname(path)
         _make_directory(parent)

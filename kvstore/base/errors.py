@@ -97,6 +97,18 @@ class DirectoryInUse(StartRefused):
     """Another server holds the lock on the data directory."""
 
 
+class NothingThere(StartRefused):
+    """What is named is no data directory: it is not there, no directory, or holds nothing that kvstore wrote."""
+
+
+class Unfinished(StartRefused):
+    """A backup, restore or import into the directory was interrupted: there is no state in it."""
+
+
+class Unreachable(StartRefused):
+    """A link leads nowhere, as one does to a disk that is not mounted: what it stands for may well exist."""
+
+
 class DamagedStore(StartRefused):
     """Bytes that were promised durable are damaged or missing.
 

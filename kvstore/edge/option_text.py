@@ -15,6 +15,8 @@ import re
 from typing import get_args
 
 from kvstore.base.address import Address, parse_address
+from kvstore.base.disk import refuse_dangling
+from kvstore.base.errors import Unreachable
 from kvstore.edge.settings import OverlapPolicy, SyncPolicy
 
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -97,6 +99,10 @@ def data_directory(text: str) -> str:
     if not text:
         raise ValueError("give the name of a directory")
     path = os.path.abspath(text)
+    try:
+        refuse_dangling(path)
+    except Unreachable as error:
+        raise ValueError(str(error)) from None
     existing = path
     while not os.path.lexists(existing):
         existing = os.path.dirname(existing)

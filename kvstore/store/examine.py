@@ -33,7 +33,7 @@ import re
 from typing import NamedTuple
 
 from kvstore.base.disk import Disk, File
-from kvstore.base.errors import DamagedStore
+from kvstore.base.errors import DamagedStore, NothingThere, Unfinished
 from kvstore.base.frame import Frame, FrameReader, later_headers
 from kvstore.store import checkpoint, operations
 from kvstore.store.history import NO_HISTORY
@@ -138,7 +138,9 @@ class _Replay:
 
 
 def examine(disk: Disk) -> Examined:
-    """Read all files and judge them; changes nothing. Raises DamagedStore, OSError."""
+    """Read all files and judge them; changes nothing. Raises DamagedStore, OSError; NothingThere, Unfinished if it is
+    something else than a data directory; Unreachable.
+    """
     try:
         return _examine(disk)
     except DamagedStore as error:
@@ -162,6 +164,7 @@ def _examine(disk: Disk) -> Examined:
     if live is None:
         if segments or checkpoint.NAME in names:
             raise DamagedStore(LIVE, 0, "the transaction log is missing", "")
+        _check_unused(disk, names)
         leftovers = _temporaries(names)
         return Examined({}, {}, 0, NO_HISTORY, 0, 0, None, LIVE, 0, (None, None), 0, [], leftovers, None, 0, 0)
     file = disk.open_read(live)
@@ -182,6 +185,30 @@ def _examine(disk: Disk) -> Examined:
         replay.values, replay.deadlines, replay.sequence, replay.history, replay.durable, replay.time_us, header, live,
         end, marks, entries, list(needed), leftovers + _temporaries(names), tail, checkpoint_bytes, sizes,
     )  # fmt: skip
+
+
+def _check_unused(disk: Disk, names: list[str]) -> None:
+    """Refuse a directory that only looks as if it had never been used. Raises NothingThere, Unfinished."""
+    for name in names:
+        if name.startswith((f"{LIVE}.", f"{checkpoint.NAME}.")) and not name.endswith(".tmp") and "torn" not in name:
+            raise NothingThere(
+                f"{disk.describe(name)}: this is an archive of --keep-log, and no data directory; "
+                "`kvstore restore ARCHIVE OUT` makes one of it"
+            )
+    refuse_unfinished(disk, names)
+
+
+def refuse_unfinished(disk: Disk, names: list[str]) -> None:
+    """Raise Unfinished if all there is of a store is what one of the tools was writing: it begins with the checkpoint.
+
+    A server's first start begins with the log; what a crash leaves of it is no reason not to start.
+    """
+    ours = [name for name in names if name.startswith((LIVE, checkpoint.NAME))]
+    if all(name.endswith(".tmp") for name in ours) and any(name.startswith(checkpoint.NAME) for name in ours):
+        raise Unfinished(
+            f"{disk.describe(ours[0])}: a backup, restore or import into this directory was interrupted, or is not "
+            "done yet; make it again, into this directory or a new one"
+        )
 
 
 def _renamed_live_log(disk: Disk, segments: dict[str, int], covers: int) -> str | None:

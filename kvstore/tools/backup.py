@@ -12,6 +12,7 @@ import argparse
 from kvstore.base.errors import KVStoreError
 from kvstore.store.archive import Position
 from kvstore.tools.directory import check_new, existing, look, new_directory, write_state
+from kvstore.tools.streams import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,12 +25,11 @@ def run(arguments: argparse.Namespace) -> int:
     """The tool."""
     check_new(arguments.out)
     found = look(existing(arguments.directory))
-    if found.live is None:
-        raise KVStoreError(f"{arguments.directory}: no server has used this directory yet; there is nothing to save")
-    out = new_directory(arguments.out)
-    write_state(out, found.values, found.deadlines, Position(found.sequence, found.history), found.live.store)
-    copy = look(existing(out.path, "checking"))
+    assert found.live is not None  # `look` makes sure of it
+    with new_directory(arguments.out) as out:
+        write_state(out, found.values, found.deadlines, Position(found.sequence, found.history), found.live.store)
+        copy = look(existing(out.path, "checking"))
     if (copy.values, copy.deadlines, copy.sequence) != (found.values, found.deadlines, found.sequence):
         raise KVStoreError(f"{arguments.out}: what was written is not what is read; do not rely on this backup")
-    print(f"{arguments.out}: {len(copy.values)} keys as of commit {copy.sequence}, read again and equal")
+    say(f"{arguments.out}: {len(copy.values)} keys as of commit {copy.sequence}, read again and equal")
     return 0

@@ -1,8 +1,9 @@
 """Data directories as the tools open and make them.
 
-`existing` opens one that must be there (a `RealDisk` alone would make it); with a progress bar, every byte read of a
-file moves it. `look` examines a directory that a server may be changing meanwhile. `write_state` makes one with a given
-state, which a server can start on.
+`existing` opens one that must be there (a `RealDisk` alone would make it) and hold something of kvstore's; with a
+progress bar, every byte read of a file moves it. `look` examines a directory that a server may be changing meanwhile.
+`new_directory` makes one, or takes one that an interrupted tool left unfinished; `write_state` puts a given state into
+it, which a server can start on.
 """
 
 from __future__ import annotations
@@ -10,22 +11,24 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from kvstore.base.disk import Disk, RealDisk, RealFile
-from kvstore.base.errors import KVStoreError
+from kvstore.base import directory_lock as lock
+from kvstore.base.disk import Disk, RealDisk, RealFile, refuse_dangling
+from kvstore.base.errors import KVStoreError, NothingThere
 from kvstore.client.progress import Progress
 from kvstore.store import checkpoint
 from kvstore.store.archive import Position
 from kvstore.store.checkpoint import CheckpointHeader, CheckpointWriter
-from kvstore.store.examine import LIVE, Examined, examine
+from kvstore.store.examine import LIVE, Examined, examine, refuse_unfinished
 from kvstore.store.log import create_log
 from kvstore.store.operations import encode_set
 from kvstore.store.recovery import new_log_header
 
 _Read = TypeVar("_Read")
 
+_TEMPORARIES = (checkpoint.NAME + ".tmp", LIVE + ".tmp")
 _TRIES = 20
 _PAUSE_SECONDS = 0.1
 
@@ -47,7 +50,7 @@ class ReadDisk(RealDisk):
     def __init__(self, path: str, label: str) -> None:
         super().__init__(path)
         self._progress = Progress(label)
-        self._total = sum(self.status(name).st_size for name in self.names())
+        self._total = sum(size for _, _, size, _ in _fingerprint(self))
         self._read = 0
 
     def open_read(self, name: str) -> RealFile:
@@ -65,15 +68,25 @@ class ReadDisk(RealDisk):
 
 
 def existing(path: str, label: str = "reading") -> ReadDisk:
-    """The directory at `path`. Raises KVStoreError if there is none."""
+    """The directory of a server, or an archive, at `path`. Raises NothingThere, Unfinished, Unreachable, OSError."""
     if not os.path.isdir(path):
-        raise KVStoreError(f"{path} is no directory; give the --data directory of a server")
-    return ReadDisk(path, label)
+        refuse_dangling(os.path.abspath(path))
+        what = "is no directory" if os.path.exists(path) else "is not there"
+        raise NothingThere(f"{path} {what}; give the --data directory of a server")
+    disk = ReadDisk(path, label)
+    names = disk.names()
+    if not any(name.startswith((LIVE, checkpoint.NAME)) and name != LIVE + ".tmp" for name in names):
+        raise NothingThere(f"{path}: no server has used this directory yet; nothing of kvstore's is in it")
+    refuse_unfinished(disk, names)
+    return disk
 
 
 def look(disk: ReadDisk) -> Examined:
-    """Examine a directory without its lock. Raises DamagedStore, OSError."""
-    return read_unlocked([disk], lambda: examine(disk))
+    """Examine a data directory without its lock. Raises DamagedStore, OSError, and as `existing`."""
+    found = read_unlocked([disk], lambda: examine(disk))
+    if found.live is None:
+        raise NothingThere(f"{disk.path}: no server has used this directory yet")
+    return found
 
 
 def read_unlocked(disks: Sequence[ReadDisk], read: Callable[[], _Read]) -> _Read:
@@ -100,10 +113,11 @@ def read_unlocked(disks: Sequence[ReadDisk], read: Callable[[], _Read]) -> _Read
 
 def identities(disks: Sequence[RealDisk]) -> object:
     """Which files there are: changed by a seal and by a merge, not by a commit."""
-    return [[(name, disk.status(name).st_ino) for name in disk.names()] for disk in disks]
+    return [[(name, number) for name, number, _, _ in _fingerprint(disk)] for disk in disks]
 
 
-def _fingerprint(disk: RealDisk) -> object:
+def _fingerprint(disk: RealDisk) -> list[tuple[str, int, int, int]]:
+    """Name, number, size and time of each file."""
     found = []
     for name in disk.names():
         with contextlib.suppress(FileNotFoundError):
@@ -113,15 +127,38 @@ def _fingerprint(disk: RealDisk) -> object:
 
 
 def check_new(path: str) -> None:
-    """Refuse a directory to be made that is there already, with something in it. Raises KVStoreError."""
-    if os.path.lexists(path) and (not os.path.isdir(path) or os.listdir(path)):
+    """Refuse a directory to be made that is there already, with something in it; but not what an interrupted tool left.
+
+    Raises KVStoreError.
+    """
+    refuse_dangling(os.path.abspath(path))
+    if os.path.lexists(path) and (not os.path.isdir(path) or set(os.listdir(path)) - {*_TEMPORARIES, lock.NAME}):
         raise KVStoreError(f"{path} is there already; give the name of a new directory")
 
 
-def new_directory(path: str) -> RealDisk:
-    """An empty directory, made if it is missing. Raises KVStoreError if there is anything in it, OSError."""
+@contextlib.contextmanager
+def new_directory(path: str) -> Iterator[RealDisk]:
+    """An empty directory, made if it is missing, and locked; nothing unfinished is left in it after an exception.
+
+    Raises KVStoreError if there is anything in it, OSError.
+    """
     check_new(path)
-    return RealDisk(path)
+    disk = RealDisk(path)
+    disk.lock()
+    try:
+        _clear(disk)
+        yield disk
+    except BaseException:
+        with contextlib.suppress(OSError):
+            _clear(disk)
+        raise
+    finally:
+        disk.unlock()
+
+
+def _clear(disk: RealDisk) -> None:
+    for name in set(_TEMPORARIES).intersection(disk.names()):
+        disk.remove(name)
 
 
 def write_state(
@@ -135,16 +172,16 @@ def write_state(
     now = time.time_ns() // 1000
     header = new_log_header(store or os.urandom(16).hex(), at.sequence + 1, now, os.urandom, at.history)
     salt = int.from_bytes(os.urandom(4), "big")
-    log = create_log(disk, LIVE + ".tmp", header)
-    log.close()
     covers = CheckpointHeader(header.store, salt, at.sequence, now, at.history)
-    writer = CheckpointWriter(disk, checkpoint.NAME + ".tmp", covers)
+    writer = CheckpointWriter(disk, checkpoint.NAME + ".tmp", covers)  # first: see `examine`, of what is unfinished
     progress = Progress("writing")
     for number, (key, value) in enumerate(values.items()):
         writer.add(encode_set(key, value, deadlines.get(key)), 1)
         progress.show(number / len(values))
     writer.finish()
     progress.clear()
+    disk.sync_directory()
+    create_log(disk, LIVE + ".tmp", header).close()
     disk.rename(checkpoint.NAME + ".tmp", checkpoint.NAME)
     disk.sync_directory()
     disk.rename(LIVE + ".tmp", LIVE)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 
 from kvstore.client.progress import Progress
 from kvstore.store.operations import encode_set
 from kvstore.tools.directory import existing, look
+from kvstore.tools.streams import output
 from kvstore.tools.words import to_json
 
 
@@ -24,9 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """The tool."""
+    out = output().buffer
     found = look(existing(arguments.directory))
     progress = Progress("exporting")
-    out = sys.stdout.buffer
     for number, (key, value) in enumerate(found.values.items()):
         deadline = found.deadlines.get(key)
         if arguments.resp:

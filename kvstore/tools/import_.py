@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import re
-import sys
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -18,6 +17,7 @@ from kvstore.base.limits import MIB
 from kvstore.client.progress import Progress
 from kvstore.store.archive import NO_HISTORY, Position
 from kvstore.tools.directory import check_new, new_directory, write_state
+from kvstore.tools.streams import binary_input, say
 from kvstore.tools.words import from_json
 
 #: A key, its value and its deadline in ms since the epoch, or None.
@@ -41,14 +41,15 @@ def run(arguments: argparse.Namespace) -> int:
     read = _commands if arguments.resp else _lines
     values: dict[bytes, bytes] = {}
     deadlines: dict[bytes, int] = {}
-    with sys.stdin.buffer if arguments.file == "-" else open(arguments.file, "rb") as file:
+    with binary_input() if arguments.file == "-" else open(arguments.file, "rb") as file:
         for key, value, deadline_ms in read(file):
             values[key] = value
             deadlines.pop(key, None)
             if deadline_ms is not None:
                 deadlines[key] = deadline_ms
-    write_state(new_directory(arguments.out), values, deadlines, Position(0, NO_HISTORY))
-    print(f"{arguments.out}: {len(values)} keys; start a server with --data on it")
+    with new_directory(arguments.out) as out:
+        write_state(out, values, deadlines, Position(0, NO_HISTORY))
+    say(f"{arguments.out}: {len(values)} keys; start a server with --data on it")
     return 0
 
 

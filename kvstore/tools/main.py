@@ -1,20 +1,25 @@
-"""The command line of the tools: finds the one that is meant, and turns errors into one line and status 1."""
+"""The command line of the tools: finds the one that is meant, and turns errors into one line and a status.
+
+0: done. 1: refused, or it failed. 2: called wrongly. 3: nothing of kvstore is there. 4: an interrupted backup, restore
+or import is. 5: a link leads nowhere. 130: interrupted from the keyboard.
+"""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
 from kvstore import __version__
-from kvstore.base.errors import KVStoreError
+from kvstore.base.errors import KVStoreError, NothingThere, Unfinished, Unreachable
 from kvstore.tools import backup, export, import_, repair, restore, show, verify
+from kvstore.tools.streams import complain, prepare, silence
 
 _TOOLS = {
     "verify": verify, "show": show, "repair": repair, "restore": restore, "export": export, "import": import_,
     "backup": backup,
 }  # fmt: skip
+_STATUS: dict[type[Exception], int] = {NothingThere: 3, Unfinished: 4, Unreachable: 5}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,17 +36,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = (tool.__doc__ or "").split("\n\n")[0]
         tool.add_arguments(commands.add_parser(name, help=text, description=tool.__doc__,
                                                formatter_class=argparse.RawDescriptionHelpFormatter))  # fmt: skip
+    prepare()
     parsed = parser.parse_args(arguments)
     try:
         status: int = _TOOLS[parsed.command].run(parsed)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return status
     except KeyboardInterrupt:
-        print(file=sys.stderr)
+        complain("")
         return 130
     except BrokenPipeError:  # such as `kvstore show FILE | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        silence()
         return 1
     except (KVStoreError, OSError, ValueError) as error:
-        print(f"kvstore {parsed.command}: {error}", file=sys.stderr)
-        return 1
+        complain(f"kvstore {parsed.command}: {error}")
+        _flush_or_silence()
+        return _STATUS.get(type(error), 1)
+
+
+def _flush_or_silence() -> None:
+    """What was printed before an error is shown, unless that was the error."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        silence()

@@ -15,6 +15,7 @@ from kvstore.base.errors import DamagedStore, KVStoreError
 from kvstore.store.archive import Position
 from kvstore.store.examine import examine, segments_of
 from kvstore.tools.directory import ReadDisk, existing, new_directory, write_state
+from kvstore.tools.streams import say
 from kvstore.tools.timeline import Past, read_past
 
 
@@ -38,27 +39,27 @@ def _repair(disk: ReadDisk, yes: bool) -> int:
     try:
         found = examine(disk)
         disk.clear()
-        print(f"nothing to repair: a server would start with {len(found.values)} keys as of commit {found.sequence}")
+        say(f"nothing to repair: a server would start with {len(found.values)} keys as of commit {found.sequence}")
         return 0
     except DamagedStore as damage:
         disk.clear()
-        print(f"{damage.file}, byte {damage.offset}: {damage.reason}")
+        say(f"{damage.file}, byte {damage.offset}: {damage.reason}")
     past = read_past([disk])
     disk.clear()
-    print(_given_up(past))
+    say(_given_up(past))
     if not yes:
-        print("nothing was changed; run again with --yes to give that up")
+        say("nothing was changed; run again with --yes to give that up")
         return 1
     aside = _copy_aside(disk)
     disk.clear()
-    print(f"all files as they were are in {aside.path}")
+    say(f"all files as they were are in {aside.path}")
     write_state(disk, past.values, past.deadlines, Position(past.sequence, past.history), past.store)
     for name in segments_of(disk.names()):
         disk.remove(name)
     disk.sync_directory()
     found = examine(disk)
     disk.clear()
-    print(f"repaired: {len(found.values)} keys as of commit {found.sequence}")
+    say(f"repaired: {len(found.values)} keys as of commit {found.sequence}")
     return 0
 
 
@@ -73,9 +74,9 @@ def _copy_aside(disk: RealDisk) -> RealDisk:
     for number in range(1, 1000):
         path = f"{disk.path}.damaged-{number}"
         if not os.path.lexists(path):
-            aside = new_directory(path)
-            for name in disk.names():
-                copy_file(disk, name, aside)
-            aside.sync_directory()
+            with new_directory(path) as aside:
+                for name in disk.names():
+                    copy_file(disk, name, aside)
+                aside.sync_directory()
             return aside
     raise KVStoreError(f"there are a thousand copies {disk.path}.damaged-N; remove some")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from datetime import UTC, datetime
 from kvstore.base.errors import KVStoreError
 from kvstore.store.archive import Position
 from kvstore.tools.directory import ReadDisk, check_new, existing, identities, new_directory, read_unlocked, write_state
+from kvstore.tools.streams import complain, say
 from kvstore.tools.timeline import FOREVER, Past, read_past
 from kvstore.tools.words import moment
 
@@ -46,13 +46,12 @@ def run(arguments: argparse.Namespace) -> int:
     disks = [existing(path) for path in [arguments.directory, *arguments.archive]]
     past = read_unlocked(disks, lambda: _state(disks, arguments.to_sequence, arguments.to_time, arguments.history))
     at = Position(past.sequence, past.history)
-    write_state(new_directory(arguments.out), past.values, past.deadlines, at, past.store)
+    with new_directory(arguments.out) as out:
+        write_state(out, past.values, past.deadlines, at, past.store)
     of = f" of history {past.history}, of {moment(past.time_us)}" if past.sequence else ""
-    print(
-        f"{arguments.out}: {len(past.values)} keys as of commit {past.sequence}{of}; start a server with --data on it"
-    )
+    say(f"{arguments.out}: {len(past.values)} keys as of commit {past.sequence}{of}; start a server with --data on it")
     for note in _notes(past, arguments.to_time):
-        print(f"note: {note}", file=sys.stderr)
+        complain(f"note: {note}")
     return 0
 
 

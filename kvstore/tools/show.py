@@ -12,13 +12,15 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from kvstore.base.disk import RealDisk
-from kvstore.base.errors import DamagedStore, KVStoreError
+from kvstore.base.disk import RealDisk, refuse_dangling
+from kvstore.base.errors import DamagedStore, NothingThere
 from kvstore.base.frame import Frame, FrameReader
+from kvstore.store import checkpoint
 from kvstore.store.checkpoint import CheckpointReader
+from kvstore.store.examine import LIVE
 from kvstore.store.log import FRAMES_AT, read_log_header
 from kvstore.store.operations import decode, split_history
-from kvstore.tools.directory import existing
+from kvstore.tools.streams import output
 from kvstore.tools.words import readable, to_json
 
 _MOST_SHOWN_BYTES = 60
@@ -32,10 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """The tool."""
-    if not os.path.isfile(arguments.file):
-        raise KVStoreError(f"{arguments.file} is no file; give a log, a segment or a checkpoint of a data directory")
+    output()
     folder, name = os.path.split(os.path.abspath(arguments.file))
-    disk = existing(folder)
+    if not os.path.isfile(arguments.file):
+        refuse_dangling(os.path.join(folder, name))
+        raise NothingThere(f"{arguments.file} is no file; give a log, a segment or a checkpoint of a data directory")
+    disk = RealDisk(folder)
     try:
         for what, history, frame in _frames(disk, name):
             _show(what, history, frame, arguments.json)
@@ -53,7 +57,7 @@ def _frames(disk: RealDisk, name: str) -> Iterator[tuple[str, str, Frame]]:
 
     What is in a checkpoint are no commits: its frames have numbers of their own.
     """
-    file = RealDisk.open_read(disk, name)  # without a bar: the commits themselves are the progress
+    file = disk.open_read(name)
     start = file.read_at(0, 9)
     if start.startswith(b"+KVCKPT1"):
         reader = CheckpointReader(file, name)
@@ -61,8 +65,9 @@ def _frames(disk: RealDisk, name: str) -> Iterator[tuple[str, str, Frame]]:
             yield "frame", reader.header.history, frame
         return
     if not start.startswith(b"+KVLOG1"):
-        reason = "this is no log, segment or checkpoint of kvstore, or its first bytes are damaged"
-        raise DamagedStore(name, 0, reason, "")
+        if name.startswith((LIVE, checkpoint.NAME)):
+            raise DamagedStore(name, 0, "the first bytes are not those of a log, segment or checkpoint", "")
+        raise NothingThere(f"{disk.describe(name)}: this is no log, segment or checkpoint of kvstore")
     header = read_log_header(file, name)
     frames, history = FrameReader(file, FRAMES_AT, header.salt), header.history
     for frame in frames:

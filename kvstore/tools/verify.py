@@ -1,7 +1,8 @@
 """Check every byte of a data directory, change nothing, and say what a server would recover.
 
 Takes no lock, so a running server may hold the directory; then the answer is about a moment of the run. Exit status 0
-if a server would start, 1 if it would refuse, with the reason.
+if a server would start, 1 if it would refuse, with the reason; 3 to 5 if there is no state to verify, see
+DURABILITY.md.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from kvstore.base.disk import RealDisk
 from kvstore.base.errors import DamagedStore
 from kvstore.store.history import NO_HISTORY
 from kvstore.tools.directory import existing, look
+from kvstore.tools.streams import say
 from kvstore.tools.words import moment
 
 
@@ -30,11 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         found = look(disk)
     except DamagedStore as damage:
-        print(f"DAMAGED: {damage}")
+        say(f"DAMAGED: {damage}")
         return 1
-    if found.live is None:
-        print("empty: no server has used this directory yet")
-        return 0
+    assert found.live is not None  # `look` makes sure of it
     last = f"{found.sequence}, {moment(found.time_us)}" if found.sequence else "none yet"
     lines = [
         ("verdict", "sound" if found.tail is None else "sound, but for a torn tail that was never promised"),
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         ("left by a crash", ", ".join(found.leftovers) or "nothing"),
     ]
     for name, text in lines:
-        print(f"{name + ':':17}{text}")
+        say(f"{name + ':':17}{text}")
     return 0
 
 
