@@ -74,10 +74,12 @@ def existing(path: str, label: str = "reading") -> ReadDisk:
         what = "is no directory" if os.path.exists(path) else "is not there"
         raise NothingThere(f"{path} {what}; give the --data directory of a server")
     disk = ReadDisk(path, label)
-    names = disk.names()
-    if not any(name.startswith((LIVE, checkpoint.NAME)) and name != LIVE + ".tmp" for name in names):
+    ours = [name for name in disk.names() if name.startswith((LIVE, checkpoint.NAME)) and name != LIVE + ".tmp"]
+    if not ours:
         raise NothingThere(f"{path}: no server has used this directory yet; nothing of kvstore's is in it")
-    refuse_unfinished(disk, names)
+    refuse_unfinished(disk, ours)
+    for name in ours:
+        refuse_dangling(disk.describe(name))
     return disk
 
 
