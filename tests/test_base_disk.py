@@ -391,6 +391,22 @@ class LockFileTests(SynchronousTestCase):
         os.symlink(precious, self.lock)
         self.assertRegex(str(self.assertRaises(StorageFault, disk.check)), "is a symbolic link; remove it")
 
+    def test_cannot_be_made(self) -> None:
+        """The error names the file by its whole path, and nothing stays locked."""
+        with mock.patch("fcntl.flock", side_effect=[None, OSError(errno.ENOLCK, "No locks available")]):
+            self.assertRaises(OSError, self.disk.lock)
+        os.remove(self.lock)
+        real = os.open
+
+        def refused(name: str, flags: int, *rest: Any, **keywords: Any) -> int:
+            if name == "lock":
+                raise PermissionError(errno.EACCES, "Permission denied", name)
+            return real(name, flags, *rest, **keywords)
+
+        with mock.patch("os.open", refused):
+            self.assertEqual(self.assertRaises(PermissionError, self.disk.lock).filename, self.lock)
+        self.take()
+
     def test_no_file_is_made_through_a_link(self) -> None:
         """Nor emptied: a temporary name that somebody made a link is refused."""
         os.symlink(self.lock + ".precious", self.disk.describe("a.tmp"))

@@ -292,7 +292,8 @@ class RealDisk:
 
     def lock(self) -> None:
         """See `Disk`."""
-        self._lock = DirectoryLock(self.descriptor, self.path)
+        with self._in_full():
+            self._lock = DirectoryLock(self.descriptor, self.path)
 
     def check(self) -> str:
         """See `Disk`."""
