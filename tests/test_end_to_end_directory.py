@@ -190,10 +190,11 @@ class WithoutLinuxAioTests(Serving, SynchronousTestCase):
         if os.uname().machine not in MACHINES:
             raise SkipTest(f"no numbers of system calls for {os.uname().machine}")
 
-    def serve(self, refused: str, *options: str) -> ServerProcess:
-        """A server to which these calls are refused."""
+    def serve(self, refused: str, *options: str, slower_s: float | None = None) -> ServerProcess:
+        """A server to which these calls are refused. `slower_s`: so much longer do syncs take."""
         places = f"{_REFUSED}:{os.environ.get('PYTHONPATH', '')}"
-        with mock.patch.dict(os.environ, PYTHONPATH=places, REFUSED_CALLS=refused):
+        slower = "" if slower_s is None else str(slower_s)
+        with mock.patch.dict(os.environ, PYTHONPATH=places, REFUSED_CALLS=refused, SLOW_SYNCS_S=slower):
             return self.start(*options)
 
     def write_together(self, server: ServerProcess) -> None:
@@ -217,6 +218,12 @@ class WithoutLinuxAioTests(Serving, SynchronousTestCase):
             server.wait_for_line(lambda line: "by a thread, as Linux AIO does not work here (Error on io_setup" in line)
             self.write_together(server)
             server.kill()
+
+    def test_a_slow_disk(self) -> None:
+        """With the default options too its syncs overlap the loop: the thread does them. Nobody waits for ever."""
+        server = self.serve("io_setup:EPERM", slower_s=0.005)
+        self.write_together(server)
+        self.assertEqual(len(os.listdir(f"/proc/{server.pid}/task")), 2)
 
     def test_refused_half_way(self) -> None:
         """It can be set up, and nothing can be asked of it, or nothing heard: found before the first commit."""

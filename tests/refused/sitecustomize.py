@@ -4,13 +4,15 @@
 
 Python imports this before anything else if its directory is in PYTHONPATH (see the module `site`). The filter is
 seccomp(2)'s, for this process and its children, and cannot be taken off again. `io_setup:EPERM,io_submit:EAGAIN`
-refuses two calls, each with an error of its own.
+refuses two calls, each with an error of its own. SLOW_SYNCS_S=0.005: syncs that a thread of Python waits for take so
+much longer, as on a slow disk.
 """
 
 import ctypes
 import errno
 import os
 import struct
+import time
 
 #: Of the calls that may be refused: on x86-64 and on arm64.
 CALLS = {"io_setup": (206, 0), "io_submit": (209, 2), "io_getevents": (208, 4), "memfd_create": (319, 279)}
@@ -40,3 +42,13 @@ def refuse(wanted: str) -> None:
 
 if os.environ.get("REFUSED_CALLS"):
     refuse(os.environ["REFUSED_CALLS"])
+
+if os.environ.get("SLOW_SYNCS_S"):
+    fast, slower_s = os.fdatasync, float(os.environ["SLOW_SYNCS_S"])
+
+    def slow(descriptor: int) -> None:
+        """Sync, late."""
+        time.sleep(slower_s)
+        fast(descriptor)
+
+    os.fdatasync = slow
