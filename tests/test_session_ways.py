@@ -114,7 +114,7 @@ REPLY_LIMIT = 7 * LONG_STRING_BYTES // 2
 
 def keys_in_slices(call: Call, pattern: bytes) -> Generator[None, None, list[bytes]]:
     """KEYS, as a command that goes on in slices: of the moment at which it began."""
-    every = list(call.table.keys())
+    every = list(filter(call.table.living(), call.table.values))
     yield
     yield
     return every
@@ -191,7 +191,9 @@ class Way:
     def seen(self) -> Any:
         """All that can be compared after a step, whichever the way."""
         values, deadlines, operations = self.serving.state()
-        return values, deadlines, b"".join(operations), [_client_state(connection) for connection in self.connections]
+        table = self.serving.store.table
+        clients = [_client_state(connection) for connection in self.connections]
+        return values, deadlines, b"".join(operations), clients, table.hits, table.misses
 
 
 def any_of(counted: CommandStatistics) -> bool:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base import slices
+from kvstore.base.limits import MAX_SLICED_REQUESTS
 from kvstore.base.reply import finish
 from kvstore.store import index
 from kvstore.store.commit import OpenCommit
@@ -171,6 +172,19 @@ class SearchTests(SynchronousTestCase):
         searches.step("leave", 0, None)
         self.assertEqual(searches.table._observers, [])
         self.assertEqual(searches.table.indexes._building, {})
+
+    def test_too_many_at_once(self) -> None:
+        """Past the limit a search is done at once, so that what is noted for all of them is bounded."""
+        searches = Searches([{"a": 1}] * 40)
+        for number in range(MAX_SLICED_REQUESTS + 1):
+            searches.begin(f"s{number}", 1)
+        self.assertEqual((len(searches.going), searches.ended), (MAX_SLICED_REQUESTS, 1))
+        searches.step("leave", 0, None)
+        searches.begin("a", 1)
+        self.assertEqual((len(searches.going), searches.ended), (MAX_SLICED_REQUESTS, 1))
+        while searches.going:
+            searches.go_on(0)
+        self.assertEqual(searches.table.slicing.under_way, 0)
 
     def test_a_large_document(self) -> None:
         """It has a step for itself."""

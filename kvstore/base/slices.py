@@ -6,9 +6,12 @@ length of a key). Nothing but the end of a slice hangs on what the watch shows.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator, Iterable
 from time import perf_counter_ns
 from typing import Any, TypeAlias
+
+from kvstore.base.limits import MAX_SLICED_REQUESTS
 
 #: What a command returns that may take long; see `kvstore.base.reply.finish`.
 Slices: TypeAlias = Generator[None, None, Any]
@@ -27,6 +30,24 @@ def in_slices(steps: Iterable[object]) -> Generator[None, None, None]:
         if perf_counter_ns() >= end_ns:
             yield
             end_ns = perf_counter_ns() + SLICE_NS
+
+
+class Slicing:
+    """Requests in slices: at most MAX_SLICED_REQUESTS at once, since what they have noted is kept while they last."""
+
+    def __init__(self) -> None:
+        self.under_way = 0
+
+    def go_through(self, steps: Iterable[object]) -> Generator[None, None, None]:
+        """As `in_slices`; at once if too many are under way."""
+        if self.under_way >= MAX_SLICED_REQUESTS:
+            deque(steps, maxlen=0)
+            return
+        self.under_way += 1
+        try:
+            yield from in_slices(steps)
+        finally:
+            self.under_way -= 1
 
 
 def one_slice(steps: Iterable[object]) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest
 from kvstore.base.jsontext import dumps, loads
 from kvstore.base.reply import OK, Help, JSONText, Reply
-from kvstore.base.slices import Slices, in_slices
+from kvstore.base.slices import Slices, Slicing
 from kvstore.commands.context import Call
 from kvstore.commands.help_text import alike, of_command, overview
 from kvstore.commands.registry import FAST, READ, VERB, WHOLE, WRITE, Command, Json, Key, command, shorten, table
@@ -63,14 +63,14 @@ def query(call: Call, subkey: bytes, subvalue: Json) -> Reply:
     atom = atom_of(subvalue)
     if atom is None:
         raise InvalidRequest("only an atomic value (string, number, true, false or null) can be asked for")
-    return _pairs(call.table.indexes.find(name, atom))
+    return _pairs(call.table.indexes.find(name, atom), call.table.slicing)
 
 
-def _pairs(search: Generator[None, None, list[Found]]) -> Slices:
+def _pairs(search: Generator[None, None, list[Found]], slicing: Slicing) -> Slices:
     """What a search finds, as `query` shows it."""
     found = yield from search
     pairs: list[list[Any]] = []
-    yield from in_slices(map(pairs.append, ([key, _on_one_line(text)] for key, text in found)))
+    yield from slicing.go_through(map(pairs.append, ([key, _on_one_line(text)] for key, text in found)))
     return pairs
 
 

@@ -8,7 +8,7 @@ from random import Random
 
 from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest, syntax_error
 from kvstore.base.reply import OK, Reply, Status
-from kvstore.base.slices import Slices, in_slices, one_slice
+from kvstore.base.slices import Slices, one_slice
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import MS_PER_S, any_deadline
 from kvstore.commands.glob import matcher
@@ -24,7 +24,7 @@ from kvstore.commands.registry import (
     shorten,
     to_integer,
 )
-from kvstore.store.table import Value
+from kvstore.store.table import Table, Value
 
 #: Tells by truth whether a key matches.
 _Matcher = Callable[[bytes], object]
@@ -94,13 +94,13 @@ def object_encoding(call: Call, key: Key) -> Reply:
 def keys(call: Call, pattern: bytes) -> Reply:
     """List the keys that match a glob pattern."""
     matches = None if pattern == b"*" else matcher(pattern)
-    every, lives = list(call.table.values), call.table.living()
-    return _matching(every, lives, matches)
+    return _matching(call.table, matches)
 
 
-def _matching(keys: list[bytes], lives: Callable[[bytes], bool], matches: _Matcher | None) -> Slices:
-    """Those of `keys` that live and match."""
+def _matching(table: Table, matches: _Matcher | None) -> Slices:
+    """The keys there are now that match."""
     found: list[bytes] = []
+    keys, lives = list(table.values), table.living()
     keys.reverse()
 
     def steps() -> Iterator[None]:
@@ -109,7 +109,7 @@ def _matching(keys: list[bytes], lives: Callable[[bytes], bool], matches: _Match
             del keys[-_AT_ONCE:]  # so that not all of them are to be freed at the end
             yield
 
-    yield from in_slices(steps())
+    yield from table.slicing.go_through(steps())
     return found
 
 
@@ -186,12 +186,12 @@ def randomkey(call: Call) -> Reply:
     for _ in range(_RANDOM_TRIES):
         if living := list(filter(table.exists, table.scan_order.sample(chance))):
             return chance.choice(living)
-    return _one_of(list(table.values), table.living(), chance)
+    return _any_of(table, chance)
 
 
-def _one_of(keys: list[bytes], lives: Callable[[bytes], bool], chance: Random) -> Slices:
-    """One of `keys` that lives, None if there is none."""
-    living = yield from _matching(keys, lives, None)
+def _any_of(table: Table, chance: Random) -> Slices:
+    """Any key there is now, None if there is none."""
+    living = yield from _matching(table, None)
     return chance.choice(living) if living else None
 
 

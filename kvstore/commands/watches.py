@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kvstore.base.slices import Slices, in_slices
+from kvstore.base.slices import Slices
 
 if TYPE_CHECKING:
     from kvstore.commands.context import Client
@@ -43,7 +43,7 @@ class Watches:
         self._arriving[client] = {}
         self._table.observe(self)
         try:
-            yield from in_slices(self._watch(client, keys, self._table.living()))
+            yield from self._table.slicing.go_through(self._watch(client, keys, self._table.living()))
         finally:
             del self._arriving[client]
             self._forget_if_unused()

@@ -211,7 +211,9 @@ class Execution:
         if statistics is None:
             return None
         row, began_ns = statistics.row, self._steady_ns()
-        reply = columns_reply(row, self._table, pipeline, self._hooks)
+        table = self._table
+        looked_up = table.hits, table.misses
+        reply = columns_reply(row, table, pipeline, self._hooks)
         if reply is None:
             return None
         encoded: bytes | None
@@ -220,6 +222,7 @@ class Execution:
         else:
             encoded = resp.encode_strings(reply, self._client.protocol, budget_bytes)
             if encoded is None:
+                table.hits, table.misses = looked_up  # each request counts for itself
                 return None
         statistics.calls += pipeline.length
         statistics.add_time(self._steady_ns() - began_ns, pipeline.length)

@@ -55,7 +55,9 @@ class Together:
             return None
         pipeline, counts = taken
         began_ns = self._server.steady_ns()
-        reply = columns_reply(row, self._table, pipeline, self._hooks)
+        table = self._table
+        looked_up = table.hits, table.misses
+        reply = columns_reply(row, table, pipeline, self._hooks)
         if reply is None:
             return None
         replies: list[bytes] | None
@@ -65,6 +67,7 @@ class Together:
         else:
             replies = self._read(sessions, pipeline, counts, reply)
             if replies is None:
+                table.hits, table.misses = looked_up  # each request counts for itself
                 return None
         self.requests += pipeline.length
         statistics = self._server.statistics[row]

@@ -31,7 +31,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvstore.base.jsontext import atoms_named, loads
 from kvstore.base.limits import KIB, MAX_INDEXES
-from kvstore.base.slices import in_slices
 from kvstore.store.garbage import Garbage
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ class DocumentIndexes:
         build = self._building.get(subkey) or self._begin(subkey)
         search = build.begin_search(atom, self._entered(build.index, atom), self._table.living())
         try:
-            yield from in_slices(iter(build.step, False))
+            yield from self._table.slicing.go_through(iter(build.step, False))
             self._end(build)
         finally:
             build.end_search(search)

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from kvstore.base.errors import StorageFull, wrong_type
+from kvstore.base.slices import Slicing
 from kvstore.store.commit import OpenCommit
 from kvstore.store.deadlines import DeadlineOrder
 from kvstore.store.garbage import Garbage
@@ -60,6 +61,8 @@ class Table:
         self.pending = pending
         self.values: dict[bytes, Value] = {}
         self.deadlines: dict[bytes, int] = {}
+        #: Requests about the table that take long.
+        self.slicing = Slicing()
         #: What is not needed any more and takes long to free.
         self.garbage = Garbage()
         self._order = DeadlineOrder(self.deadlines, self.garbage)
