@@ -63,6 +63,7 @@ from kvstore.edge.settings import (
     DEFAULT_PORT,
     Settings,
 )
+from kvstore.edge.streams import never_block, open_closed_descriptors
 from kvstore.edge.tls import tls_if_needed
 
 #: Largest number of entries, requests and seconds that an option takes: Redis's config file, too, stops at 32 bits.
@@ -193,9 +194,17 @@ class Options(usage.Options):
         sys.exit(0)
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse and check. Raises UsageError, or under twistd SystemExit, for what the user has to change."""
+        """Parse and check. Raises UsageError, or under twistd SystemExit, for what the user has to change.
+
+        Under twistd the process's standard streams are made safe, too (`streams`): here twistd has opened nothing yet.
+        A daemon's are twistd's business.
+        """
+        if self.parent is not None:
+            open_closed_descriptors()
         try:
             super().parseOptions(options)
+            if self.parent is not None and self.parent.get("nodaemon"):
+                never_block()
         except usage.UsageError as error:
             if self.parent is None:
                 raise

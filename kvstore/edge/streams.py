@@ -1,0 +1,115 @@
+"""Standard output and error that nobody has to read, and that nobody has to have given.
+
+Under `twistd -n` the log goes to standard output, from within the loop. A pipe whose reader has stopped, or a terminal
+halted with Ctrl-S, would hold everybody up with its first full buffer. So a line is written as far as it is taken at
+once; while the rest of one waits, those after it are left out, and counted in a line of their own once there is room. A
+stream that fails (its reader is gone, its disk is full) loses the line and nothing else.
+
+A descriptor from 0 to 2 that is closed at the start (`>&-`, some supervisors) is opened on /dev/null before anything
+else is opened: the log of the data would get its number, and every message for people would be written into it.
+
+Pipes and terminals are opened anew, not to block: the flag belongs to the open file, and that of our parent is left as
+it was. A socket cannot be; it is asked each time whether it takes a write, as are pipes where there is no /proc.
+
+Rejected: a thread that writes (one more for a process that has none, and lines lost at the end); to keep the lines
+until they are read (memory without bound, or dropped lines again).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import select
+import stat
+import sys
+
+#: What a pipe that is ready takes without blocking (POSIX, PIPE_BUF: 512 or more; Linux: 4096).
+_PIECE_BYTES = select.PIPE_BUF
+
+
+def open_closed_descriptors() -> None:
+    """Open standard input, output and error on /dev/null where they are closed. To be called before others are."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+
+
+def never_block() -> None:
+    """Let what Python and Twisted write to standard output and error go through streams that never block."""
+    sys.stdout = sys.__stdout__ = Unblocked(1, sys.stdout)  # type: ignore[assignment, misc]
+    sys.stderr = sys.__stderr__ = Unblocked(2, sys.stderr)  # type: ignore[assignment, misc]
+
+
+class Unblocked(io.TextIOBase):
+    """Text for descriptor `number`, see the module. `before`: the stream that it replaces, if there was one."""
+
+    def __init__(self, number: int, before: object) -> None:
+        self._number = number
+        self._descriptor = _opened_anew(number)
+        self._encoding: str = getattr(before, "encoding", None) or "utf-8"
+        self._poll = select.poll()
+        self._poll.register(self._descriptor, select.POLLOUT)
+        self._begun = ""
+        self._rest = b""
+        self._left_out = 0
+
+    def fileno(self) -> int:
+        """See io.TextIOBase."""
+        return self._number
+
+    def isatty(self) -> bool:
+        """See io.TextIOBase."""
+        return os.isatty(self._number)
+
+    def writable(self) -> bool:
+        """See io.TextIOBase."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Write each line that `text` completes, or leave it out. Raises nothing."""
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            self._write_line(line)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what waits, a line that has only begun included, as far as it is taken."""
+        if self._drained() and self._begun:
+            self._rest, self._begun = self._encoded(self._begun), ""
+            self._drained()
+
+    def _write_line(self, line: str) -> None:
+        if not self._drained():
+            self._left_out += 1
+            return
+        if self._left_out:
+            self._rest = b"(%d lines are left out here: nobody read this stream)\n" % self._left_out
+            self._left_out = 0
+        self._rest += self._encoded(line + "\n")
+        self._drained()
+
+    def _encoded(self, text: str) -> bytes:
+        return text.encode(self._encoding, "backslashreplace")
+
+    def _drained(self) -> bool:
+        """Write the rest of what was begun; returns whether nothing of it is left."""
+        while self._rest:
+            if not self._poll.poll(0):
+                return False
+            try:
+                written = os.write(self._descriptor, self._rest[:_PIECE_BYTES])
+            except BlockingIOError:
+                return False
+            except OSError:
+                written = len(self._rest)
+            self._rest = self._rest[written:]
+        return True
+
+
+def _opened_anew(number: int) -> int:
+    """A descriptor of the same pipe or terminal that does not block; `number` itself for anything else."""
+    with contextlib.suppress(OSError):
+        if stat.S_ISFIFO(os.fstat(number).st_mode) or os.isatty(number):
+            return os.open(f"/proc/self/fd/{number}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    return number
