@@ -26,11 +26,17 @@ ROOT = Path(__file__).resolve().parent.parent
 if (ROOT / "kvstore" / "__init__.py").exists():  # in a checkout: the kvstore beside us, not one that is installed
     sys.path.insert(0, str(ROOT))
 
-from kvstore.client import Client, RequestRefused  # noqa: E402
-from kvstore.client.progress import Progress  # noqa: E402
-from kvstore.client.raw import RawConnection  # noqa: E402
-from kvstore.client.target import resolve  # noqa: E402
-from kvstore.client.timing import Timings  # noqa: E402
+try:
+    from kvstore.client import Client, RequestRefused
+    from kvstore.client.progress import Progress
+    from kvstore.client.raw import RawConnection
+    from kvstore.client.target import resolve
+    from kvstore.client.timing import Timings
+except ModuleNotFoundError as missing:
+    sys.exit(
+        f"TestOutliers: {missing.name} is missing; run this program in a checkout of kvstore, or with a Python that has it"
+        " (pip install twisted-kvstore), or copy the directory kvstore along: its client needs nothing else"
+    )
 
 DEFAULT_COUNT = 5000
 DEFAULT_VALUE_BYTES = 100

@@ -30,9 +30,15 @@ ROOT = Path(__file__).resolve().parent.parent
 if (ROOT / "kvstore" / "__init__.py").exists():  # in a checkout: the kvstore beside us, not one that is installed
     sys.path.insert(0, str(ROOT))
 
-from kvstore.client import Client, RequestRefused  # noqa: E402
-from kvstore.client.progress import Progress  # noqa: E402
-from kvstore.client.timing import Timings  # noqa: E402
+try:
+    from kvstore.client import Client, RequestRefused
+    from kvstore.client.progress import Progress
+    from kvstore.client.timing import Timings
+except ModuleNotFoundError as missing:
+    sys.exit(
+        f"TestPerf: {missing.name} is missing; run this program in a checkout of kvstore, or with a Python that has it"
+        " (pip install twisted-kvstore), or copy the directory kvstore along: its client needs nothing else"
+    )
 
 DEFAULT_COUNT = 5000
 DEFAULT_VALUE_BYTES = 100
