@@ -36,8 +36,9 @@ try:
     from kvstore.client.target import resolve
 except ModuleNotFoundError as missing:
     sys.exit(
-        f"TestBasics: {missing.name} is missing; run this program in a checkout of kvstore, or with a Python that has it"
-        " (pip install twisted-kvstore), or copy the directory kvstore along: its client needs nothing else"
+        f"TestBasics: {missing.name} is missing; run this program in a checkout of kvstore, or with a Python"
+        " that has it (pip install twisted-kvstore), or copy the directory kvstore along: its client"
+        " needs nothing else"
     )
 
 #: How often a check is tried when something disturbs it.

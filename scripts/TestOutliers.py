@@ -34,8 +34,9 @@ try:
     from kvstore.client.timing import Timings
 except ModuleNotFoundError as missing:
     sys.exit(
-        f"TestOutliers: {missing.name} is missing; run this program in a checkout of kvstore, or with a Python that has it"
-        " (pip install twisted-kvstore), or copy the directory kvstore along: its client needs nothing else"
+        f"TestOutliers: {missing.name} is missing; run this program in a checkout of kvstore, or with a Python"
+        " that has it (pip install twisted-kvstore), or copy the directory kvstore along: its client"
+        " needs nothing else"
     )
 
 DEFAULT_COUNT = 5000

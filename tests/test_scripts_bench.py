@@ -438,5 +438,5 @@ class CommandLineTests(SynchronousTestCase):
         self.assertEqual(status, 0, output.getvalue())
         case = json.loads(Path(out, JSON_NAME).read_text())["cases"]["get-1"]
         for side in SIDES:
-            self.assertGreater(case["turns"][side][0]["per_second"], 100)
+            self.assertGreater(case["turns"][side][0]["per_second"], 0)
         self.assertIn("Figures to reach", Path(out, report.MARKDOWN_NAME).read_text())
