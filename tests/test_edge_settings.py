@@ -78,8 +78,12 @@ class SettingsTests(SynchronousTestCase):
             "client_share_ms": 1,
             "idle_timeout_s": 1,
         }
-        self.assertEqual(set(changes), {field.name for field in dataclasses.fields(Settings)})
+        missing = {field.name for field in dataclasses.fields(Settings)} ^ set(changes)
+        advice = "a new setting needs a change here, and a line in Settings.as_config (kvstore/edge/settings.py)"
+        self.assertEqual(missing, set(), advice)
         for name, value in changes.items():
             config = dataclasses.replace(plain, **{name: value}).as_config()  # type: ignore[arg-type]
-            self.assertNotEqual(config, plain.as_config(), name)
+            self.assertNotEqual(
+                config, plain.as_config(), f"{name} is not in Settings.as_config, kvstore/edge/settings.py"
+            )
             self.assertTrue(all(type(text) is str for text in config.values()))

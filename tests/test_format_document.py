@@ -280,7 +280,8 @@ class ExampleTests(SynchronousTestCase):
 
     def test_it_is_what_the_server_writes_today(self) -> None:
         """Otherwise run `python -m tests.format_example`, and see whether the page's words are still true, too."""
-        self.assertEqual(format_example.split(format_example.PAGE.read_text())[1], format_example.section())
+        advice = "run python -m tests.format_example, which edits docs/FORMAT.md; say there what has changed"
+        self.assertEqual(format_example.split(format_example.PAGE.read_text())[1], format_example.section(), advice)
 
     def test_the_page_alone_holds_the_state(self) -> None:
         """Its hexadecimal digits, read as its words say, give the state that it tells."""

@@ -121,7 +121,7 @@ class TableTests(SynchronousTestCase):
 
     def test_it_is_up_to_date(self) -> None:
         """Otherwise run scripts/command_table."""
-        self.assertEqual(PAGE, replace_section(PAGE, table))
+        self.assertEqual(PAGE, replace_section(PAGE, table), "run scripts/command_table, which edits docs/PROTOCOL.md")
 
     def test_every_command_is_in_it(self) -> None:
         """Once, and every subcommand, with its summary."""
@@ -162,7 +162,8 @@ class TableTests(SynchronousTestCase):
         for row in table.rows():
             if row.flags & VERB:
                 members = ", ".join(f"`{name}`" for name, _, _, _ in row.parameters)
-                self.assertRegex(section, rf"\| `{row.name.lower()}` \| {re.escape(members)}")
+                advice = f"{row.name} needs a line with its members in docs/PROTOCOL.md, Document verbs"
+                self.assertRegex(section, rf"\| `{row.name.lower()}` \| {re.escape(members)}", advice)
 
 
 class LimitTests(SynchronousTestCase):
@@ -172,7 +173,12 @@ class LimitTests(SynchronousTestCase):
         """Each row has the value and the option."""
         section = PAGE.partition("## Limits")[2].partition("\n## ")[0]
         rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if "|" in line][2:]
-        self.assertEqual(len(rows), len(LIMITS))
+        advice = (
+            "each limit needs a row in docs/PROTOCOL.md, Limits, and one in LIMITS of tests/test_protocol_document.py"
+        )
+        self.assertEqual(len(rows), len(LIMITS), advice)
         for (what, value, option), row in zip(LIMITS, rows, strict=True):
-            self.assertTrue(row[0].startswith(what), row)
-            self.assertEqual(row[1:3], [value, option])
+            self.assertTrue(row[0].startswith(what), f"{row}: {advice}")
+            self.assertEqual(
+                row[1:3], [value, option], "docs/PROTOCOL.md, Limits, says otherwise than kvstore/base/limits.py"
+            )
