@@ -38,7 +38,9 @@ class FullDiskTests(CommandTestCase):
 
     def test_samples_are_complete(self) -> None:
         """Every command that writes is among the samples."""
-        self.assertEqual({words[0] for words in _SAMPLES}, {row.name for row in table.all_rows() if row.flags & WRITE})
+        writes = {row.name for row in table.all_rows() if row.flags & WRITE}
+        advice = "each command that writes needs a request in _REQUESTS of tests/test_commands_full_disk.py"
+        self.assertEqual({words[0] for words in _SAMPLES}, writes, advice)
 
     def check(self, *requests: list[str]) -> None:
         """Run requests with room for 0, 1, 2, ... operations, the last request being the one that fails."""
