@@ -98,6 +98,7 @@ def _described(client: Client, now_ms: int) -> str:
         "age": (now_ms - client.connected_ms) // MS_PER_S,
         "idle": (now_ms - client.last_request_ms) // MS_PER_S,
         "flags": _flags(client),
+        "capa": "",
         "db": 0,
         "sub": 0,
         "psub": 0,
