@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import socket
 import subprocess
 import termios
 from typing import Any
@@ -77,6 +78,15 @@ class UnblockedTests(SynchronousTestCase):
             received += os.read(reading, 1 << 20)
             stream.flush()
         self.assertEqual(received, b"x" * 200_000 + b"\n")
+
+    def test_a_socket(self) -> None:
+        """As a supervisor's journal is one: the same."""
+        journal, ours = socket.socketpair()
+        self.addCleanup(journal.close)
+        stream = self.stream(ours.detach())
+        for number in range(20_000):
+            print("line", number, file=stream)
+        self.assertTrue(journal.recv(1 << 16).startswith(b"line 0\nline 1\n"))
 
     def test_the_reader_is_gone(self) -> None:
         """The line is lost, and nothing is raised."""
