@@ -193,7 +193,7 @@ class RunTests(SynchronousTestCase):
         self.patch(runs, "_TRIES", 20)
         with tempfile.TemporaryDirectory() as directory:
             for load in (Load("TestPerf", 2, "no"), Load("swarm", 2, "no", operations=("insert", "remove"))):
-                run = Run(7, load, Loopback(), Pace(0.05, 0.4))
+                run = Run(7, load, Loopback(), Pace(0.05, 1.5))
                 with contextlib.redirect_stderr(io.StringIO()):  # "once more", on a busy machine
                     rows = run.measure(PerfRow, Path(directory))
                 self.assertEqual([found.operation for found in rows], list(load.operations))
