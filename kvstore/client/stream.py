@@ -75,16 +75,15 @@ class Stream:
         Raises ConnectionError if that is more than `most_bytes`, or the connection is closed before the end.
         """
         received = bytearray()
-        while not (end and received.endswith(end)):
-            chunk = self.receive(patience)
-            if not chunk and end:
-                raise ConnectionResetError("the server closed the connection")
-            if not chunk:
-                break
+        while chunk := self.receive(patience):
             received += chunk
             if len(received) > most_bytes:
                 raise too_long(most_bytes)
+            if end and received.endswith(end):
+                return received
             patience.moved(len(chunk))
+        if end:
+            raise ConnectionResetError("the server closed the connection")
         return received
 
     def close(self) -> None:
