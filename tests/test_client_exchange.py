@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import kvstore
 from kvstore.client.exchange import (
+    DeadlineExceeded,
     Pauses,
     RequestRefused,
     decode_reply,
@@ -158,6 +160,18 @@ class OutcomeTests(SynchronousTestCase):
         """An invalid request raises ValueError with the server's text."""
         error = self.assertRaises(ValueError, outcome, {"result": "invalid", "error": "what?"}, "query", None, False)
         self.assertEqual(str(error), "what?")
+
+
+class DeadlineExceededTests(SynchronousTestCase):
+    """`DeadlineExceeded`."""
+
+    def test_pickled(self) -> None:
+        """It comes through a pickle whole: a pool of processes raises in one what was raised in another."""
+        for may_be_done in (False, True):
+            error = DeadlineExceeded("size", 2.5, "box:1", may_be_done)
+            other = pickle.loads(pickle.dumps(error))
+            self.assertEqual((str(other), other.may_be_done), (str(error), may_be_done))
+            self.assertIn("size had no answer from box:1 in 2.5 s", str(other))
 
 
 class PausesTests(SynchronousTestCase):

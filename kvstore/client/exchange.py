@@ -104,6 +104,10 @@ class DeadlineExceeded(TimeoutError):
         fate = "it may or may not have been done" if may_be_done else "it was not done, since it was never sent"
         super().__init__(f"{method} had no answer from {target} in {seconds:g} s: {fate}")
         self.may_be_done = may_be_done
+        self._arguments = (method, seconds, target, may_be_done)
+
+    def __reduce__(self) -> tuple[type[DeadlineExceeded], tuple[str, float, str, bool]]:
+        return type(self), self._arguments  # to be raised in another process, as a pool's workers do
 
 
 class Pauses:
