@@ -148,14 +148,19 @@ def _keep_checkpoint(source: Disk, first: LogHeader, archive: Disk) -> None:
 
 
 def _is_kept(archive: Disk, name: str, ours: Scan) -> bool:
-    """Whether a file of the archive holds the same commits; False if it is damaged, and to be replaced."""
+    """Whether a file of the archive holds the same commits; False if it is damaged, and to be replaced.
+
+    Without a history its name does not tell whose it is: then it is only replaced if it cannot be read.
+    """
     try:
         theirs = _scan(archive, name)
     except DamagedStore:
         return False
-    if theirs.reason is None and (theirs.header.store, theirs.spans) != (ours.header.store, ours.spans):
+    same = (theirs.header.store, theirs.spans, theirs.reason) == (ours.header.store, ours.spans, None)
+    readable = theirs.reason is None and theirs.spans
+    if not same and (theirs.header.store != ours.header.store or (readable and ours.last.history == NO_HISTORY)):
         raise _foreign(archive, name)
-    return theirs.reason is None
+    return same
 
 
 def _scan(disk: Disk, name: str) -> Scan:
