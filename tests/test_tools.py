@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from typing import Any
 from unittest import mock
 
@@ -232,6 +233,22 @@ class ToolTests(SynchronousTestCase):
             status, said = self.run_tool("restore", self.path, out, "--to-time", text)
             self.assertEqual((status, os.path.exists(out)), (1, False))
             self.assertIn(words, said)
+
+    def test_local_times_that_say_two_things(self) -> None:
+        """When clocks are changed an hour is there twice, or never: its offset has to be given."""
+        self.addCleanup(time.tzset)
+        zone = mock.patch.dict(os.environ, TZ="Europe/Berlin")
+        zone.start()
+        self.addCleanup(zone.stop)
+        time.tzset()
+        for text in ("2026-10-25T02:30", "2026-03-29T02:30:00"):
+            errors = io.StringIO()
+            with contextlib.redirect_stderr(errors):
+                self.assertRaises(SystemExit, main, ["restore", self.path, self.new(), "--to-time", text])
+            self.assertIn("is there twice, or never, when clocks are changed", errors.getvalue())
+        for text in ("2026-10-25T02:30+01:00", "2023-11-14T23:13:20", "2026-10-25T04:00"):
+            self.assertEqual(self.run_tool("restore", self.path, self.new(), "--to-time", text)[0], 0)
+        self.assertEqual(self.run_tool("restore", self.path, self.new(), "--to-time", "2023-11-14T23:13:19")[0], 1)
 
     def test_wrong_usage(self) -> None:
         """Status 2, and what was wrong; nothing is made."""
