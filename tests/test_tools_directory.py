@@ -45,8 +45,10 @@ class PlaceTests(SynchronousTestCase):
     def told(self, path: str, status: int, said: str) -> None:
         """Every tool says it in one line, with that status, and neither changes the place nor makes another."""
         before, out = self.listed(path), os.path.abspath(self.mktemp())
-        for words in (["verify", path], ["export", path], ["repair", path], ["backup", path, out],
-                      ["restore", path, out], ["restore", self.sound, out, "--archive", path]):  # fmt: skip
+        tools = [["verify", path], ["export", path], ["repair", path], ["backup", path, out], ["restore", path, out]]
+        if before or not os.path.isdir(path):  # an archive is empty until the first compaction
+            tools.append(["restore", self.sound, out, "--archive", path])
+        for words in tools:
             found, text = run_tool(*words)
             self.assertEqual((found, text.count("\n")), (status, 1), text)
             self.assertIn(said, text)
@@ -65,6 +67,11 @@ class PlaceTests(SynchronousTestCase):
         """Empty, or somebody else's, or left by a first start that a crash ended before anything was in it."""
         for path in (self.place({}), self.place({"passwd": b"root", "notes.tmp": b""}), self.interrupted(LIVE)):
             self.told(path, NOTHING, "no server has used this directory yet")
+
+    def test_an_archive_before_the_first_compaction(self) -> None:
+        """Has nothing to add yet."""
+        out = os.path.abspath(self.mktemp())
+        self.assertEqual(run_tool("restore", self.sound, out, "--archive", self.place({}))[0], 0)
 
     def test_no_directory(self) -> None:
         """A path that is not there, and a file."""

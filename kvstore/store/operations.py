@@ -88,7 +88,7 @@ def encode_history(history: History) -> bytes:
 
 def split_history(body: bytes) -> tuple[History | None, bytes]:
     """The history that begins with a frame, None if none does, and the operations on keys in the frame's body."""
-    found = _HISTORY(body)
+    found = _HISTORY(body) if body.startswith(b"*4\r\n$7\r\nHISTORY") else None  # of a frame in thousands
     if found is None:
         return None, body
     return History(found[1].decode(), found[2].decode(), int(found[3])), body[found.end() :]

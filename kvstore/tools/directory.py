@@ -67,15 +67,19 @@ class ReadDisk(RealDisk):
         self._progress.show(self._read / max(self._total, 1))
 
 
-def existing(path: str, label: str = "reading") -> ReadDisk:
-    """The directory of a server, or an archive, at `path`. Raises NothingThere, Unfinished, Unreachable, OSError."""
+def existing(path: str, label: str = "reading", *, may_be_empty: bool = False) -> ReadDisk:
+    """The directory of a server, or an archive, at `path`. Raises NothingThere, Unfinished, Unreachable, OSError.
+
+    `may_be_empty`: as an archive is until the first compaction.
+    """
     if not os.path.isdir(path):
         refuse_dangling(os.path.abspath(path))
         what = "is no directory" if os.path.exists(path) else "is not there"
         raise NothingThere(f"{path} {what}; give the --data directory of a server")
     disk = ReadDisk(path, label)
-    ours = [name for name in disk.names() if name.startswith((LIVE, checkpoint.NAME)) and name != LIVE + ".tmp"]
-    if not ours:
+    names = disk.names()
+    ours = [name for name in names if name.startswith((LIVE, checkpoint.NAME)) and name != LIVE + ".tmp"]
+    if not ours and (names or not may_be_empty):
         raise NothingThere(f"{path}: no server has used this directory yet; nothing of kvstore's is in it")
     refuse_unfinished(disk, ours)
     for name in ours:

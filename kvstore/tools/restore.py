@@ -43,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """The tool."""
     check_new(arguments.out)
-    disks = [existing(path) for path in [arguments.directory, *arguments.archive]]
+    archives = [existing(path, may_be_empty=True) for path in arguments.archive]
+    disks = [existing(arguments.directory), *archives]
     past = read_unlocked(disks, lambda: _state(disks, arguments.to_sequence, arguments.to_time, arguments.history))
     at = Position(past.sequence, past.history)
     with new_directory(arguments.out) as out:
