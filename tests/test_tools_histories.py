@@ -169,6 +169,26 @@ class WayTests(SynchronousTestCase):
         self.held(life)
         self.assertEqual(self.at(4, copy, self.kept), b"b 0")
 
+    def test_a_directory_whose_log_is_lost(self) -> None:
+        """Its checkpoint is the end of the way; what the archive has of another history is not put on top of it."""
+        life = Life(self.data, self.kept, [b""]).write("a", 3)
+        copy = self.copied()
+        life.write("a", 3).compact().end()
+        Life(copy, None, life.values[:4]).write("b", 2).compact().write("b", 2).end()
+        with open(os.path.join(copy, "table.txn"), "r+b") as file:
+            file.write(b"damage")
+        words = ["restore", copy, next(self.names), "--archive", self.kept]
+        status, said = run_tool(*words)
+        self.assertEqual(status, 1)
+        self.assertIn("what came after commit 5 cannot be read", said)
+        self.assertIn("for the state before it give --to-sequence 5", said)
+        self.assertEqual(self.at(5, copy, self.kept), b"b 1")
+        self.assertEqual([run_tool(*words, "--to-sequence", str(number))[0] for number in (6, 5)], [1, 0])
+        os.remove(os.path.join(copy, "table.txn"))
+        status, said = run_tool("restore", copy, next(self.names))
+        self.assertEqual(status, 0)
+        self.assertIn("has no table.txn: unless it is an archive, what that held is missing here", said)
+
     def test_a_kept_file_that_is_damaged_is_replaced(self) -> None:
         """By a copy that went the same way; one that holds something else is not."""
         life = Life(self.data, self.kept, [b""]).write("a", 3)

@@ -85,6 +85,8 @@ class Files:
     def __init__(self, disks: Sequence[Disk]) -> None:
         self.disks = disks
         self.complaints: list[str] = []
+        #: Those about logs of the data directory: what was in them is missing at its end.
+        self.lost: list[str] = []
         logs = [log for disk in disks for log in self._logs(disk)]
         #: Whose files are meant: the first directory's that has a sound log. An archive may hold others' by mistake.
         self.store = logs[0].scan.header.store if logs else None
@@ -102,6 +104,8 @@ class Files:
                 yield Log(disk, name, found, kept[name][1] if name in kept else None, last_seen)
             except DamagedStore as damage:
                 self.complaints.append(f"{disk.describe(name)}: {damage.reason}")
+                if disk is self.disks[0]:
+                    self.lost.append(self.complaints[-1])
             finally:
                 file.close()
 
@@ -119,11 +123,26 @@ class Files:
         own = [log for log in self.logs if log.disk is self.disks[0] and log.named is None]
         if own:  # the live log, whatever its name is in the middle of sealing
             return max(own, key=lambda log: log.first).scan.last
+        if checkpoint.NAME in self.disks[0].names():
+            return self._end_of_checkpoint(self.disks[0])
         ends = {log.scan.last for log in self.logs if not self._go_on_from(log.scan.last)}
         if len({end.history for end in ends}) > 1:
             raise KVStoreError(f"these files hold several histories that end apart: {self._listed()}; "
                                "say which with --history ID")  # fmt: skip
         return max(ends, default=None)
+
+    def _end_of_checkpoint(self, disk: Disk) -> Position | None:
+        """The last commit in the checkpoint of a directory whose logs are all lost."""
+        file = disk.open_read(checkpoint.NAME)
+        try:
+            header = checkpoint.CheckpointReader(file).header
+            self.store = header.store
+            self.logs = [log for log in self.logs if log.scan.header.store == header.store]
+            return Position(header.covers, header.history)
+        except DamagedStore:  # told when it is to be read
+            return None
+        finally:
+            file.close()
 
     def _end_of(self, history: str) -> Position:
         known = self.histories()

@@ -17,7 +17,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from kvstore.base.errors import KVStoreError
+from kvstore.store import checkpoint
 from kvstore.store.archive import Position
+from kvstore.store.examine import LIVE
 from kvstore.tools.directory import ReadDisk, check_new, existing, identities, new_directory, read_unlocked, write_state
 from kvstore.tools.streams import complain, say
 from kvstore.tools.timeline import FOREVER, Past, read_past
@@ -51,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         write_state(out, past.values, past.deadlines, at, past.store)
     of = f" of history {past.history}, of {moment(past.time_us)}" if past.sequence else ""
     say(f"{arguments.out}: {len(past.values)} keys as of commit {past.sequence}{of}; start a server with --data on it")
-    for note in _notes(past, arguments.to_time):
+    for note in [*_notes(past, arguments.to_time), *_missing(disks[0])]:
         complain(f"note: {note}")
     return 0
 
@@ -68,6 +70,9 @@ def _state(disks: Sequence[ReadDisk], sequence: int, time_us: int, history: str 
     if past.stopped and past.last_seen > past.sequence != sequence:
         raise KVStoreError(f"commits {past.sequence + 1} to {past.last_seen} cannot be read: {past.stopped}; "
                            f"for the state before them give --to-sequence {past.sequence}")  # fmt: skip
+    if past.stopped and past.lost and past.sequence != sequence and history is None:
+        raise KVStoreError(f"what came after commit {past.sequence} cannot be read: {past.lost}; "
+                           f"for the state before it give --to-sequence {past.sequence}{_elsewhere(past)}")  # fmt: skip
     if past.sequence == 0 and not past.values:
         first = f"; the first commit is of {moment(past.next_us)}" if past.next_us is not None else ""
         raise KVStoreError(f"no commit is that early, so there is nothing to restore{first}{_elsewhere(past)}")
@@ -90,6 +95,13 @@ def _notes(past: Past, time_us: int) -> list[str]:
             f"no later commit is there; what a server did after {moment(past.time_us)}, if it did, is not in it"
         )
     return notes
+
+
+def _missing(disk: ReadDisk) -> list[str]:
+    names = disk.names()
+    if LIVE in names or checkpoint.NAME not in names:
+        return []
+    return [f"{disk.path} has no {LIVE}: unless it is an archive, what that held is missing here"]
 
 
 def _history(text: str) -> str:

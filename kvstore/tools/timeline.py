@@ -25,9 +25,11 @@ FOREVER = 1 << 64
 
 
 class Past(NamedTuple):
-    """The state as of commit `sequence` of `history`, written at `time_us`. `stopped`: why reading ended there; None if
-    that was the wanted moment. `next_us`: when the commit after it was written, None if there is none. `last_seen`: the
-    last commit that any file on the way tells of. `beside`: histories with commits that are not on the way.
+    """The state as of commit `sequence` of `history`, written at `time_us`.
+
+    `stopped`: why reading ended there; None if that was the wanted moment. `next_us`: when the commit after it was
+    written, None if there is none. `last_seen`: the last commit that any file on the way tells of. `beside`: histories
+    with commits that are not on the way. `lost`: which logs of the directory cannot be read at all, and why.
     """
 
     values: dict[bytes, bytes]
@@ -40,6 +42,7 @@ class Past(NamedTuple):
     next_us: int | None = None
     last_seen: int = 0
     beside: tuple[Known, ...] = ()
+    lost: str = ""
 
 
 def read_past(
@@ -54,7 +57,7 @@ def read_past(
     way = files.way(end) if end is not None else []
     past = _start(files, way, to_sequence, to_time_us, own=history is None)
     last_seen = max([past.sequence, *(step.log.last_seen for step in way)])
-    past = past._replace(last_seen=last_seen, beside=tuple(files.beside(way)))
+    past = past._replace(last_seen=last_seen, beside=tuple(files.beside(way)), lost="; ".join(files.lost))
     for step in way:
         past, done = _replay(step, past, to_sequence, to_time_us)
         if done:
