@@ -23,13 +23,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvstore.base import slices
 from kvstore.base.errors import RequestError
 from kvstore.base.limits import LONG_STRING_BYTES
-from kvstore.commands import dispatch
+from kvstore.commands import dispatch, watches
 from kvstore.commands.context import Call
 from kvstore.commands.registry import table as commands
 from kvstore.commands.statistics import CommandStatistics
-from kvstore.store import log
+from kvstore.store import index, log
 from kvstore.wire import resp
 from tests.serving import UNLIMITED_BYTES, Connection, Serving
 
@@ -235,6 +236,9 @@ class WaysTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Have a command that goes on in slices."""
         self.patch(commands.by_name[b"KEYS"], "function", keys_in_slices)
+        self.patch(slices, "SLICE_NS", 0)
+        self.patch(watches, "_AT_ONCE", 1)
+        self.patch(index, "_AT_ONCE", 1)
 
     def test_the_same_by_every_way(self) -> None:
         """The same table and log, the same replies, and the same moment at which each may leave."""

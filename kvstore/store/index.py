@@ -163,9 +163,11 @@ class _Build:
         self.index: Index = {}
         self.searches: dict[Atom, list[_Search]] = {}
         self._begun = 0
-        #: Keys that the pass has still to reach, and the value of each.
+        #: Keys that the pass has still to reach, the next one last, and the value of each.
         self._keys = list(table.values)
         self._values = list(table.values.values())
+        self._keys.reverse()
+        self._values.reverse()
         #: Keys that changed since they were noted, with how many searches had begun by then.
         self._settled: dict[bytes, int] = {}
 
@@ -189,7 +191,7 @@ class _Build:
     def step(self) -> bool:
         """Enter a few of the keys that were noted; returns whether there are more."""
         few = 1 if max(map(len, self._values[-_AT_ONCE:]), default=0) > _LARGE_BYTES else _AT_ONCE
-        noted = dict(zip(self._keys[-few:], self._values[-few:], strict=True))
+        noted = dict(zip(self._keys[: -few - 1 : -1], self._values[: -few - 1 : -1], strict=True))
         del self._keys[-few:], self._values[-few:]
         for key, member in atoms_named(self.subkey, noted.items()):
             atom, settled = atom_of(member), self._settled.get(key)
