@@ -162,6 +162,30 @@ class SearchTests(SynchronousTestCase):
         searches.go_on(0)
         self.assertEqual(searches.ended, 2)
 
+    def test_what_changed_before_a_search_began(self) -> None:
+        """A search that joins a pass does not take what was noted of a key that has changed by then."""
+        searches = Searches([{"a": 1}] * 40)
+        searches.begin("a", 1)
+        searches.write(39, {"a": 2})
+        searches.begin("a", 1)
+        searches.begin("a", 2)
+        searches.write(38, {"a": 2})
+        while searches.going:
+            searches.go_on(0)
+        self.assertEqual(searches.ended, 3)
+
+    def test_what_has_expired(self) -> None:
+        """A key that has expired when the search begins is not found; one that expires later is."""
+        searches = Searches([{"a": 1}] * 40)
+        for number, deadline_ms in ((37, 1001), (38, 1002)):
+            searches.table.set_deadline(b"k%d" % number, deadline_ms)
+        searches.now_ms = 1001
+        searches.begin("a", 1)
+        searches.now_ms = 1002
+        while searches.going:
+            searches.go_on(0)
+        self.assertEqual(searches.ended, 1)
+
     def test_nobody_waits(self) -> None:
         """When all who searched are gone the pass ends, and writes pay for nothing."""
         searches = Searches([{"a": 1}] * 40)

@@ -128,6 +128,19 @@ class ExpiryTests(SynchronousTestCase):
             found.pending.undo.clear()
         self.assertLess(len(found._order._heap), 2 * deadlines._FEW + 100)
 
+    def test_put_off(self) -> None:
+        """A key whose deadline was moved to a later time lives until then, and is removed then."""
+        clock = Clock()
+        found = clock.table
+        found.write(b"a", b"v", 1010)
+        found.set_deadline(b"a", 1050)
+        clock.now_ms = 1010
+        self.assertFalse(found.tidy())
+        self.assertEqual((found.count(), found.read(b"a")), (1, b"v"))
+        clock.now_ms = 1050
+        found.tidy()
+        self.assertEqual(found.values, {})
+
     def test_keys_without_an_entry_yet(self) -> None:
         """While a fresh heap is filled by and by, readers and KEYS see who has expired; then the count does, too."""
         self.patch(deadlines, "_FEW", 10)

@@ -35,12 +35,12 @@ class Watches:
         #: Who watches a key: one client, as nearly always, or a set of several.
         self._by_key: dict[bytes, Client | set[Client]] = {}
         self._clients: set[Client] = set()
-        #: Clients whose WATCH is under way: the keys that changed since it came, and whether they existed before.
-        self._arriving: dict[Client, dict[bytes, bool]] = {}
+        #: Clients whose WATCH is under way, and the keys that changed since it came.
+        self._arriving: dict[Client, set[bytes]] = {}
 
     def watch(self, client: Client, keys: Sequence[bytes]) -> Slices:
         """Flag `client` (`watched_changed`) when one of `keys` changes from now on."""
-        self._arriving[client] = {}
+        self._arriving[client] = set()
         self._table.observe(self)
         try:
             yield from self._table.slicing.go_through(self._watch(client, keys, self._table.living()))
@@ -50,14 +50,12 @@ class Watches:
 
     def _watch(self, client: Client, keys: Sequence[bytes], lives: Callable[[bytes], bool]) -> Iterator[None]:
         """Watch some keys in each step, as they were when the request came. `lives`: see `Table.living`."""
-        before, table = self._arriving[client], self._table
+        changed, table = self._arriving[client], self._table
         self._clients.add(client)
         for i in range(0, len(keys), _AT_ONCE):
             part = keys[i : i + _AT_ONCE]
-            client.watched_changed |= not before.keys().isdisjoint(part)
-            fresh = {
-                key: before.get(key, key in table.values) and lives(key) for key in part if key not in client.watched
-            }
+            client.watched_changed |= not changed.isdisjoint(part)
+            fresh = {key: key in table.values and lives(key) for key in part if key not in client.watched}
             client.watched.update(fresh)
             for key in fresh.keys() & self._by_key.keys():
                 self._share(key, client)
@@ -106,8 +104,8 @@ class Watches:
 
     def changed(self, key: bytes, before: Any, after: Any) -> None:
         """See `Observer`."""
-        for arriving in self._arriving.values():
-            arriving.setdefault(key, before is not None)
+        for changed in self._arriving.values():
+            changed.add(key)
         clients = self._by_key.get(key)
         if clients is not None:
             for client in clients if isinstance(clients, set) else (clients,):
