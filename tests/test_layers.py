@@ -35,6 +35,7 @@ FILES_ALLOWED = {
     "kvstore.commands.info": "tells the process's number",
     "kvstore.base.address": "reads one environment variable",
     "kvstore.base.directory_lock": "the disk's: flock",
+    "kvstore.base.descriptors": "opens the standard streams that are closed, before there is a disk",
     "kvstore.base.disk": "the room of the disk",
     "kvstore.base.safe_path": "takes the working directory off the places where modules are found",
     "kvstore.base.syncing": "the disk's other half: the pipe that a thread reports through",

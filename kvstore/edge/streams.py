@@ -1,12 +1,9 @@
-"""Standard output and error that nobody has to read, and that nobody has to have given.
+"""Standard output and error that nobody has to read.
 
 Under `twistd -n` the log goes to standard output, from within the loop. A pipe whose reader has stopped, or a terminal
 halted with Ctrl-S, would hold everybody up with its first full buffer. So a line is written as far as it is taken at
 once; while the rest of one waits, those after it are left out, and counted in a line of their own once there is room. A
 stream that fails (its reader is gone, its disk is full) loses the line and nothing else.
-
-A descriptor from 0 to 2 that is closed at the start (`>&-`, some supervisors) is opened on /dev/null before anything
-else is opened: the log of the data would get its number, and every message for people would be written into it.
 
 Pipes and terminals are opened anew, not to block: the flag belongs to the open file, and that of our parent is left as
 it was. A socket cannot be; it is asked each time whether it takes a write, as are pipes where there is no /proc.
@@ -26,13 +23,6 @@ import sys
 
 #: What a pipe that is ready takes without blocking (POSIX, PIPE_BUF: 512 or more; Linux: 4096).
 _PIECE_BYTES = select.PIPE_BUF
-
-
-def open_closed_descriptors() -> None:
-    """Open standard input, output and error on /dev/null where they are closed. To be called before others are."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
 
 
 def never_block() -> None:

@@ -29,6 +29,7 @@ from twisted.python import usage
 
 import kvstore
 from kvstore.base.address import CATALOG_VARIABLE, DEFAULT_CATALOG, Address
+from kvstore.base.descriptors import open_closed_descriptors
 from kvstore.base.limits import (
     CLIENT_SHARE_MS,
     DROP_CLIENT_BYTES,
@@ -63,7 +64,7 @@ from kvstore.edge.settings import (
     DEFAULT_PORT,
     Settings,
 )
-from kvstore.edge.streams import never_block, open_closed_descriptors
+from kvstore.edge.streams import never_block
 from kvstore.edge.tls import tls_if_needed
 
 #: Largest number of entries, requests and seconds that an option takes: Redis's config file, too, stops at 32 bits.

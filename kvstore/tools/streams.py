@@ -15,15 +15,14 @@ import os
 import sys
 from typing import BinaryIO, TextIO
 
+from kvstore.base.descriptors import open_closed_descriptors
 from kvstore.base.errors import KVStoreError
 from kvstore.client.progress import write_on
 
 
 def prepare() -> None:
     """To be called first of all: no descriptor of a standard stream is free; text that cannot be shown is escaped."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
+    open_closed_descriptors()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
