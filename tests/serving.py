@@ -11,7 +11,7 @@ from typing import Any
 from kvstore.base.limits import MAX_REQUEST_BYTES
 from kvstore.commands import RAW_TAILS
 from kvstore.commands.context import Call, Client, Server
-from kvstore.session.execution import Hooks
+from kvstore.session.execution import Hooks, Unfinished
 from kvstore.session.session import Session
 from kvstore.store.store import Commit, Store
 from kvstore.testing.simulated_disk import SimulatedDisk
@@ -25,7 +25,12 @@ UNLIMITED_BYTES = 2**40
 
 
 class Connection:
-    """One client of a `Serving`. `ask` gives bytes to its session and returns the replies that may leave."""
+    """One client of a `Serving`. `ask` gives bytes to its session and returns the replies that may leave.
+
+    `finishes`: whether it goes on with a request that takes more than a slice, as any does on a busy machine.
+    """
+
+    finishes = True
 
     def __init__(self, serving: Serving, identity: int, budget_bytes: int) -> None:
         server = serving.server
@@ -39,7 +44,10 @@ class Connection:
 
         Each is a line of words, which goes as RESP; one that begins with `{`, or ends with a line end, goes as it is.
         """
-        self.session.receive(b"".join(map(to_wire, requests)))
+        session = self.session
+        session.receive(b"".join(map(to_wire, requests)))
+        while self.finishes and session.backlog and session.backlog[0].__class__ is Unfinished:
+            session.run(UNLIMITED_BYTES)
         return bytes(self.session.take_ready())
 
     def released(self) -> bytes:

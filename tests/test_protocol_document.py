@@ -65,6 +65,8 @@ class Player:
     def send(self, line: str) -> bytes:
         """Send a line; returns what came back by the end of the turn."""
         self._session.receive(line.encode() + b"\r\n")
+        while self._session.backlog:  # a request that takes more than a slice, as any does on a busy machine
+            self._session.run(1 << 30)
         store = self._store
         commit = store.close_commit()
         if commit is not None:

@@ -80,6 +80,7 @@ class SlicesTestCase(SessionTestCase):
         self.log: list[str] = []
         for name in (b"KEYS", b"QUERY", b"WATCH"):
             self.patch(commands.by_name[name], "function", self.slow(name.decode()))
+        self.patch(Connection, "finishes", False)
 
     def slow(self, name: str) -> Callable[..., Any]:
         """A command of three slices, or as many as its last argument says, that tells how many keys there were."""
