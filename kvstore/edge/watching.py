@@ -8,7 +8,8 @@ NUMBER counts from 1; TIME is in seconds since the epoch; START and END are nano
 the client's number and address, `7@127.0.0.1:50712`; COMMIT is the commit that the reply waits for (for a write, the
 one it went into), 0 for none; KIND is `write`, `read`, `block` (EXEC, which may be either) or `other`; OUTCOME is
 `ok` or the error; REQUEST is the words, as MONITOR shows them, shortened. A request inside MULTI has a line when it
-is queued, with commit 0; the block executes in the line of its EXEC.
+is queued, with commit 0; the block executes in the line of its EXEC. A request that is executed in slices has its line
+when the first one executed, its place in the order: END is the end of that one, and OUTCOME is `ok` so far.
 
 Each start of a server appends a line that begins with `#`, and numbers from 1 again. Every line is handed to the
 system at once (it costs 1 µs): a trace that ends with kill -9 ends with the last request that executed. A trace that
