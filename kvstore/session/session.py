@@ -107,7 +107,8 @@ class Session:
         if self.backlog:
             self.backlog.extend(requests)
         elif len(requests) == 1 and self._one(requests[0]):
-            pass
+            # As `in_the_middle`, of a client that is not in a block; most requests come alone.
+            return parser.state is not BOUNDARY or self.closing or bool(self.backlog)
         elif requests:
             self._begin(requests)
         else:  # part of a request: the client is slow, not idle
