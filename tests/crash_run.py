@@ -170,6 +170,7 @@ class Run:
         else:
             self.store.mark_and_sync()
         self.store.check_files()
+        self.store.measure_volume()
 
     def request(self) -> None:
         """One request, of one to five operations, all or (on a full disk) none; or a pipeline of requests."""

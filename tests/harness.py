@@ -13,6 +13,7 @@ from kvstore.base.reply import Status
 from kvstore.commands import dispatch
 from kvstore.commands.context import Call, Client, Server
 from kvstore.store.commit import OpenCommit
+from kvstore.store.log import Purpose
 from kvstore.store.operations import apply, decode
 from kvstore.store.table import Table
 
@@ -65,7 +66,7 @@ class Rig:
         apply(decode(b"".join(self.table.pending.operations)), values, deadlines)
         return values, deadlines
 
-    def reserve(self, size_bytes: int) -> int:
+    def reserve(self, size_bytes: int, purpose: Purpose = Purpose.GROW) -> int:
         """Room for the open commit, as the log gives it."""
         if size_bytes > self.room_bytes:
             raise StorageFull("no space left on device")

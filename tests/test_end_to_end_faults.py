@@ -18,13 +18,13 @@ import time
 from pathlib import Path
 from unittest import mock
 
-import hiredis
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.testing.linearizability import check
 from kvstore.testing.server_process import ServerProcess, StartFailed
 from tests.concurrent_run import ConcurrentRun
 from tests.server_process import Serving, Wire, eventually, new_directory
+from tests.small_disk import SmallDisk, fill
 
 _MIB = 1024 * 1024
 _DAY_S = 24 * 3600
@@ -33,55 +33,6 @@ _DAY_S = 24 * 3600
 def children(server: ServerProcess) -> list[int]:
     """The processes that the server has started and that run."""
     return [int(word) for word in Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()]
-
-
-def fill(wire: Wire, name: str, size_bytes: int = 10_000, most: int = 100_000) -> tuple[int, str]:
-    """Write `NAME:0`, `NAME:1`, ... until one is refused. Returns how many were taken, and the error."""
-    for number in range(most):
-        reply = wire.ask("SET", f"{name}:{number}", f"{number}:".ljust(size_bytes, "x"))
-        if isinstance(reply, hiredis.ReplyError):
-            return number, str(reply)
-        assert reply == b"OK", reply
-    raise AssertionError("the disk did not fill up")
-
-
-class SmallDisk(Serving):
-    """For tests on a file system of a few MiB."""
-
-    def mount(self, size: str) -> Path:
-        """An empty tmpfs of this size, unmounted after the test."""
-        directory = new_directory(self.addCleanup)
-        self.run_or_skip("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", directory)
-        self.addCleanup(subprocess.run, ["umount", "--lazy", directory], check=True)
-        return Path(directory)
-
-    def mount_ext4(self) -> tuple[Path, Path]:
-        """A file with an empty ext4 file system of 16 MiB, and where it is mounted."""
-        place = Path(new_directory(self.addCleanup))
-        image, directory = place / "image", place / "mounted"
-        directory.mkdir()
-        with image.open("wb") as file:
-            file.truncate(16 * _MIB)
-        self.run_or_skip("mkfs.ext4", "-q", "-F", str(image))
-        self.run_or_skip("mount", "-o", "loop", str(image), str(directory))
-        self.addCleanup(subprocess.run, ["umount", "--lazy", str(directory)], check=True)
-        return image, directory
-
-    def run_or_skip(self, *words: str) -> None:
-        """Run a program that makes a file system; skip the test where that is not possible."""
-        if os.geteuid() != 0:
-            raise SkipTest("mounting a file system takes root")
-        if shutil.which(words[0], path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
-            raise SkipTest(f"{words[0]} is not installed")
-        done = subprocess.run(words, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise SkipTest(f"not possible here: {' '.join(words)}: {done.stderr.strip()}")
-
-    def ballast(self, directory: Path, size_bytes: int) -> Path:
-        """A file beside the data that takes room until it is removed."""
-        path = directory / "ballast"
-        path.write_bytes(bytes(size_bytes))
-        return path
 
 
 class FullDiskTests(SmallDisk, SynchronousTestCase):

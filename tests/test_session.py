@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.errors import StorageFault, StorageFull
 from kvstore.commands.registry import table as commands
 from kvstore.session.execution import Executed, Hooks
+from kvstore.store.log import Purpose
 from kvstore.store.operations import decode, encode_set
 from kvstore.store.store import Store
 from kvstore.wire.resp import pack
@@ -572,7 +573,7 @@ class PipelineTests(SessionTestCase):
         self.serving.table.pending.room = 0
         return mock.patch.object(self.serving.store.log, "reserve", self.full)
 
-    def full(self, size_bytes: int) -> int:
+    def full(self, size_bytes: int, purpose: Purpose) -> int:
         """What a log says that has no room."""
         raise StorageFull("no space left")
 

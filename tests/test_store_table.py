@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import StorageFull
 from kvstore.store.commit import OpenCommit
+from kvstore.store.log import Purpose
 from kvstore.store.operations import decode, encode_set
 from kvstore.store.store import Store
 from kvstore.store.table import Table
@@ -37,7 +38,7 @@ class Log:
         self._unit_bytes = unit_bytes
         self.asked: list[int] = []
 
-    def reserve(self, size_bytes: int) -> int:
+    def reserve(self, size_bytes: int, purpose: Purpose = Purpose.GROW) -> int:
         """See OpenCommit."""
         self.asked.append(size_bytes)
         room = -(-size_bytes // self._unit_bytes) * self._unit_bytes
@@ -65,7 +66,9 @@ class WriteStringsTests(SynchronousTestCase):
 
     def table(self, log: Log | None = None) -> Table:
         """An empty one, at time 1000."""
-        return Table(lambda: 1000, OpenCommit(1, (log or Log()).reserve))
+        pending = OpenCommit(1, (log or Log()).reserve)
+        pending.room = 2**40 if log is None else 0
+        return Table(lambda: 1000, pending)
 
     def seen(self, table: Table) -> Any:
         """All that can be compared. The order of the values is that of KEYS."""
@@ -91,37 +94,21 @@ class WriteStringsTests(SynchronousTestCase):
         self.assertEqual(many.pending.undo, [])
         self.assertEqual(many.pending.count, len(decode(b"".join(many.pending.operations))))
 
-    def test_no_room(self) -> None:
-        """With a byte too little there is nothing of it, and the next one finds the table as it was."""
+    def test_room(self) -> None:
+        """With a byte too little it is left to be written one by one: the log is asked then; nothing has changed."""
         made = [(b"a", b"1"), (b"b", b"2")]
         size = len(encoded(made))
-        for limit, fits in ((size - 1, False), (size, True), (size + 1, True)):
-            table = self.table()
+        for room, fits in ((size - 1, False), (size, True), (size + 1, True)):
+            log = Log()
+            table = self.table(log)
             table.write(b"a", b"0")
             pending = table.pending
             pending.undo.clear()
-            pending.room = pending.size_bytes
-            pending.reserve = Log(pending.size_bytes + limit, unit_bytes=1).reserve
+            pending.room = pending.size_bytes + room
             before = self.seen(table)
-            if fits:
-                self.assertTrue(write_together(table, made))
-                continue
-            self.assertRaises(StorageFull, write_together, table, made)
-            self.assertEqual(self.seen(table), before)
-            table.write(b"a", b"")
-            self.assertEqual(table.values, {b"a": b""})
-
-    def test_room_is_asked_for_once(self) -> None:
-        """For all of it; not at all while there is enough."""
-        log = Log()
-        table = self.table(log)
-        made = [(b"a", b"1"), (b"b", b"2"), (b"c", b"3")]
-        write_together(table, made[:2])
-        self.assertEqual(log.asked, [len(encoded(made[:2]))])
-        write_together(table, made[:1])
-        self.assertEqual(len(log.asked), 1)
-        write_together(table, made)
-        self.assertEqual(log.asked[1:], [table.pending.size_bytes])
+            self.assertEqual(write_together(table, made), fits)
+            self.assertEqual(self.seen(table) == before, not fits)
+            self.assertEqual(len(log.asked), 1)
 
     def test_refused_while_somebody_observes(self) -> None:
         """Nothing is done then; whoever asked has to write one by one, and the observer hears of each."""
@@ -146,7 +133,7 @@ class WriteStringsTests(SynchronousTestCase):
 
     def test_undoing_what_comes_after(self) -> None:
         """A request that fails behind it takes back its own changes and no more; the count is right."""
-        table = self.table(Log(unit_bytes=1000))
+        table = self.table()
         made = [(b"a", b"1"), (b"b", b"2")]
         write_together(table, made)
         before = self.seen(table)

@@ -109,6 +109,9 @@ class Disk(Protocol):
         if anybody else can use what goes by the directory's name now, or already does.
         """
 
+    def free_bytes(self) -> int:
+        """How much more the directory's files may take. Raises OSError."""
+
     def describe(self, name: str) -> str:
         """The file's full name, for messages to the operator."""
 
@@ -202,6 +205,10 @@ class RealFile:
             os.close(self._descriptor)
 
 
+#: Free on a volume that does not say.
+_PLENTY_BYTES = 1 << 62
+
+
 class RealDisk:
     """A directory of the operating system. `path`: absolute; made, with its parents, if it is missing.
 
@@ -289,6 +296,11 @@ class RealDisk:
     def sync_directory(self) -> None:
         """See `Disk`. This opens nothing: too many open files must not fail a sync half-way."""
         os.fsync(self.descriptor)
+
+    def free_bytes(self) -> int:
+        """See `Disk`. What is reserved for root is not counted; file systems that say nothing have plenty."""
+        volume = os.fstatvfs(self.descriptor)
+        return volume.f_bavail * volume.f_frsize if volume.f_blocks else _PLENTY_BYTES
 
     def lock(self) -> None:
         """See `Disk`."""

@@ -43,7 +43,7 @@ from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.open_files import PortLog, clients_allowed
 from kvstore.edge.protocol import KVStoreFactory
 from kvstore.edge.settings import Settings
-from kvstore.edge.status import Pace, info_sections
+from kvstore.edge.status import Pace, RefusalLines, info_sections
 from kvstore.edge.steady import use_steady_clock
 from kvstore.edge.turn import Turn
 from kvstore.edge.watching import Monitor, Trace
@@ -211,6 +211,7 @@ class KVStoreService(MultiService):
         server.shutdown = lambda: self._reactor.callLater(0, self._reactor.stop)
         self.pace = Pace(self._reactor.seconds, lambda: server.requests_executed)
         server.info.update(info_sections(self))
+        self._refusal_lines = RefusalLines(store.refusals)
         self.factory = KVStoreFactory(settings, server, self.turn, self.commit, self.hooks, self.fail_stop)
         self.hooks.commit_now = self.commit.commit_now
         self.hooks.share_ns = self.turn.share_ns = settings.client_share_ms * 1_000_000
@@ -318,6 +319,9 @@ class KVStoreService(MultiService):
             store.mark_and_sync()
         store.table.scan_order.age()
         self.factory.drop_idle()
+        if not self.compactor.running:
+            store.measure_volume()
+        self._refusal_lines.tell()
         if store.in_flight is None:
             self._between_commits()
 

@@ -11,12 +11,16 @@ import resource
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from twisted.logger import Logger
+
 from kvstore.base.limits import KIB, MIB
+from kvstore.store.volume import Refusals
 
 if TYPE_CHECKING:
     from kvstore.edge.service import KVStoreService
 
 GIB = 1024 * MIB
+_log = Logger()
 
 Section = Callable[[], list[tuple[str, Any]]]
 
@@ -99,7 +103,7 @@ def _persistence(service: KVStoreService) -> list[tuple[str, Any]]:
         ("aof_rewrite_in_progress", running),
         ("aof_last_rewrite_time_sec", last_s),
         ("aof_last_bgrewrite_status", status),
-        ("aof_last_write_status", "ok"),
+        ("aof_last_write_status", "err" if store.refusals.now else "ok"),
         ("aof_current_size", store.log.end),
         ("sync_policy", service.settings.sync),
         ("last_commit", store.settled_sequence()),
@@ -108,6 +112,11 @@ def _persistence(service: KVStoreService) -> list[tuple[str, Any]]:
         ("log_bytes", store.log.end),
         ("checkpoint_bytes", store.checkpoint_bytes),
         ("compactions", store.compactions),
+        ("room_for_writes_bytes", store.room_bytes()),
+        ("compaction_due", int(store.can_compact() and store.compaction_is_due())),
+        ("writes_refused_now", int(store.refusals.now)),
+        ("full_disk_refused_writes", store.refusals.count),
+        ("last_refused_write_time", store.refusals.last_ms // 1000),
         ("compaction_in_progress", int(compactor.running)),
         ("last_compaction_seconds", f"{compactor.last_seconds:.3f}"),
         ("last_seal_milliseconds", f"{compactor.last_seal_seconds * 1e3:.3f}"),
@@ -129,3 +138,23 @@ def _group_commit(service: KVStoreService) -> list[tuple[str, Any]]:
         ("requests_together", service.factory.arrivals.together.requests),
         ("microseconds_per_commit", f"{figures.syncing_ns / commits / 1e3:.1f}"),
     ]
+
+
+class RefusalLines:
+    """The lines of the log about a full volume: the first write refused, and the first one taken after it."""
+
+    def __init__(self, refusals: Refusals) -> None:
+        self._refusals = refusals
+        self._told = 0
+        self._refusing = False
+
+    def tell(self) -> None:
+        """To be called about once a second: so a client that writes what fits and what does not is no flood."""
+        refusals = self._refusals
+        if refusals.count > self._told and not self._refusing:
+            self._refusing = True
+            _log.warn("a write was refused: {reason} Reads, and what removes keys, are served", reason=refusals.reason)
+        elif self._refusing and not refusals.now:
+            self._refusing = False
+            _log.info("writes are taken again; refused so far: {count}", count=refusals.count)
+        self._told = refusals.count

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from kvstore.store.log import Purpose
+
 #: State of one key before a change: key, value or None, deadline or None.
 Before = tuple[bytes, bytes | None, int | None]
 
@@ -18,15 +20,15 @@ Before = tuple[bytes, bytes | None, int | None]
 class OpenCommit:
     """Operations recorded since the last frame was closed.
 
-    `sequence`: the number this commit will have. `reserve`: asked for room, with the total bytes of operations;
-    returns the room now there; raises StorageFull (nothing recorded) or StorageFault.
+    `sequence`: the number this commit will have. `reserve`: asked for room, with the total bytes of operations and what
+    for; returns the room now there; raises StorageFull (nothing recorded) or StorageFault.
     """
 
     __slots__ = (
         "count", "everything", "keys", "operations", "requests", "reserve", "room", "sequence", "size_bytes", "undo",
     )  # fmt: skip
 
-    def __init__(self, sequence: int, reserve: Callable[[int], int]) -> None:
+    def __init__(self, sequence: int, reserve: Callable[[int, Purpose], int]) -> None:
         self.sequence = sequence
         self.reserve = reserve
         self.room = 0
@@ -41,26 +43,34 @@ class OpenCommit:
         #: One entry for each operation of the request that is executing.
         self.undo: list[Before | tuple[None, dict[bytes, bytes], dict[bytes, int]]] = []
 
-    def record(self, key: bytes, operation: bytes, value: bytes | None, deadline_ms: int | None) -> None:
+    def record(
+        self,
+        key: bytes,
+        operation: bytes,
+        value: bytes | None,
+        deadline_ms: int | None,
+        purpose: Purpose = Purpose.GROW,
+    ) -> None:
         """Record one operation on `key`, whose state before was `value` and `deadline_ms`. Raises StorageFull."""
         size = self.size_bytes + len(operation)
         if size > self.room:
-            self.room = self.reserve(size)
+            self.room = self.reserve(size, purpose)
         self.size_bytes = size
         self.operations.append(operation)
         self.count += 1
         self.keys.add(key)
         self.undo.append((key, value, deadline_ms))
 
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether operations of so many bytes can be recorded without asking for more room."""
+        return self.size_bytes + size_bytes <= self.room
+
     def record_whole(self, keys: list[bytes], operations: bytes) -> None:
         """Record one operation on each of `keys`, encoded one behind the other, that will not be undone.
 
-        Raises StorageFull.
+        There must be room for them.
         """
-        size = self.size_bytes + len(operations)
-        if size > self.room:
-            self.room = self.reserve(size)
-        self.size_bytes = size
+        self.size_bytes += len(operations)
         self.operations.append(operations)
         self.count += len(keys)
         self.keys.update(keys)
@@ -72,7 +82,7 @@ class OpenCommit:
         """
         size = self.size_bytes + len(operation)
         if size > self.room:
-            self.room = self.reserve(size)
+            self.room = self.reserve(size, Purpose.FLUSH)
         self.size_bytes = size
         self.operations.append(operation)
         self.count += 1

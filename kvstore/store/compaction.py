@@ -2,7 +2,8 @@
 
 With `--compact-after N`: when the log holds more than N operations. Without: when the log is larger than the
 checkpoint and than 16 MiB. So a checkpoint of n bytes is rewritten only after n bytes of log were written: the cost
-of compaction per byte written stays constant as the data grows. After a failure the next attempt waits, twice as long
+of compaction per byte written stays constant as the data grows. And when the volume is short of room and a compaction
+makes some (see `volume`). After a failure the next attempt waits, twice as long
 each time.
 """
 
@@ -24,20 +25,26 @@ class CompactionPolicy:
         self._not_before_ms = 0
 
     def is_due(
-        self, log_entries: int, log_bytes: int, checkpoint_bytes: int, now_ms: int, *, unmerged: bool = False
+        self, log_entries: int, log_bytes: int, checkpoint_bytes: int, now_ms: int, *, at_once: bool = False
     ) -> bool:
         """Whether to seal the log and merge now.
 
-        `now_ms`: the wall clock; set back, it must not make the pause longer. `unmerged`: sealed segments wait that a
-        merge should have taken: they are due whatever the log holds, for nobody might ever write to it again.
+        `now_ms`: the wall clock; set back, it must not make the pause longer. `at_once`: whatever the log holds, but
+        not in a pause: sealed segments wait that a merge should have taken (nobody might ever write to the log again),
+        or the volume is short of room.
         """
         if self._not_before_ms - self._pause_ms <= now_ms < self._not_before_ms:
             return False
-        if unmerged:
+        if at_once:
             return True
         if self.after_entries is not None:
             return log_entries > self.after_entries
         return log_bytes > max(_LEAST_LOG_BYTES, checkpoint_bytes)
+
+    @property
+    def pausing(self) -> bool:
+        """Whether the last compaction failed."""
+        return self._pause_ms > 0
 
     def failed(self, now_ms: int) -> int:
         """A compaction failed: wait before the next. Returns the pause in milliseconds."""
@@ -46,5 +53,5 @@ class CompactionPolicy:
         return self._pause_ms
 
     def succeeded(self) -> None:
-        """A compaction was finished."""
+        """A compaction was finished; or what made the last one fail may be another now."""
         self._pause_ms = 0

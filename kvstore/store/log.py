@@ -3,7 +3,8 @@
 Layout: a header block (which store this is, the salt, the number of the first commit, the history it goes on from), two
 mark blocks, then frames, then zeros. The file is filled with zeros ahead of the frames: a sync that need not change the
 file's size or its block map takes two thirds of the time, and a full disk shows when room is reserved, before a request
-has changed anything.
+has changed anything. The last of the zeros are kept for requests that remove keys, the very last for the one that
+removes all; see `volume` for why, and for how long a log may get.
 
 A **mark** says that commits up to a number, and the file up to a byte, are known to be on disk. It is written about
 once a second, and proves that the newest frames were promised when no later frame can: without it a bit flipped in
@@ -22,7 +23,9 @@ and a torn tail then ends in old frames instead of zeros).
 
 from __future__ import annotations
 
+import contextlib
 import errno
+from enum import IntEnum
 from typing import NamedTuple
 
 from kvstore.base.disk import Disk, File
@@ -33,6 +36,7 @@ from kvstore.base.syncing import Syncer
 from kvstore.store.history import NO_HISTORY
 
 FRAMES_AT = 3 * BLOCK_BYTES
+NO_LIMIT = 1 << 62
 #: How far ahead of the frames the file is filled with zeros. Larger costs a longer sync once in a while.
 ZERO_FILL_BYTES = 512 * KIB
 #: Errors that say that the file system has no room.
@@ -71,10 +75,34 @@ class Mark(NamedTuple):
 Marks = tuple[Mark | None, Mark | None]
 
 
+class Limits(NamedTuple):
+    """The byte offsets that frames must not go past: those that make the state grow, and those that remove keys."""
+
+    grow: int = NO_LIMIT
+    remove: int = NO_LIMIT
+    flush: int = NO_LIMIT
+
+
+class Purpose(IntEnum):
+    """What room is asked for. By the place of its limit in `Limits`."""
+
+    GROW, REMOVE, FLUSH = range(3)
+
+    @property
+    def kept_bytes(self) -> int:
+        """How many zeros have to be left behind the frame: for those that come after it in this list."""
+        return ZERO_FILL_BYTES * _KEPT_SIXTEENTHS[self] // 16
+
+
+#: Of ZERO_FILL_BYTES: 128 and 32 KiB. A FLUSHALL takes a hundred bytes, a fresh log and checkpoint after it 24 KiB.
+_KEPT_SIXTEENTHS = (4, 1, 0)
+
+
 class TransactionLog:
     """The live log, open for appending.
 
     `end`: byte offset where the next frame goes. `entries`: operations in the log so far, for the compaction policy.
+    `limits`: how long it may get.
     """
 
     def __init__(self, file: File, name: str, header: LogHeader, end: int, entries: int, marks: Marks) -> None:
@@ -85,22 +113,50 @@ class TransactionLog:
         self.entries = entries
         self.allocated = file.size()
         self.marks = marks
+        self.limits = Limits()
+        self._find_room()
 
     def room(self) -> int:
-        """Bytes of operations that fit into the next frame without asking the file system for more."""
-        return self.allocated - self.end - HEADER_BYTES
+        """Bytes of operations of any kind that fit into the next frame, without asking for more."""
+        return self._room_ends - self.end - HEADER_BYTES
 
-    def reserve(self, size_bytes: int) -> int:
-        """Make room for a next frame with `size_bytes` of operations; returns the room there is now.
+    def limit_to(self, limits: Limits) -> None:
+        """Let the log get no longer than that."""
+        self.limits = limits
+        self._find_room()
 
-        Raises StorageFull when the file system has none left (nothing changed), StorageFault on any other error.
+    def _find_room(self) -> None:
+        self._room_ends = min(self.allocated - Purpose.GROW.kept_bytes, self.limits.grow)
+
+    def reserve(self, size_bytes: int, purpose: Purpose = Purpose.GROW) -> int:
+        """Make room for a next frame with `size_bytes` of operations; returns the `room` there is now.
+
+        Raises StorageFull when there is none left (nothing changed), StorageFault on any other error.
         """
-        needed = self.end + HEADER_BYTES + size_bytes
-        try:
-            self._fill_to(needed + ZERO_FILL_BYTES - needed % ZERO_FILL_BYTES)
-        except StorageFull:
-            self._fill_to(needed + BLOCK_BYTES - needed % BLOCK_BYTES)  # the last blocks of a full disk
+        end = self.end + HEADER_BYTES + size_bytes
+        if end > self.limits[purpose]:
+            raise StorageFull("No space left on device, but for what is kept to delete keys and to compact")
+        needed = end + purpose.kept_bytes
+        if needed > self.allocated:
+            most = max(needed, self.limits.grow + Purpose.GROW.kept_bytes)
+            try:
+                self._fill_to(min(needed + ZERO_FILL_BYTES - needed % ZERO_FILL_BYTES, most))
+            except StorageFull:
+                self._fill_to(needed + BLOCK_BYTES - needed % BLOCK_BYTES)  # the last blocks of a full disk
         return self.room()
+
+    def keep_room(self, size_bytes: int) -> None:
+        """Have the zeros that are kept behind a next frame with `size_bytes` of operations, if they can be had."""
+        with contextlib.suppress(StorageFull):
+            self._fill_to(self.end + HEADER_BYTES + size_bytes + Purpose.GROW.kept_bytes)
+
+    def give_back(self, size_bytes: int) -> None:
+        """Give the zeros back, but for those of a next frame with `size_bytes` of operations. Raises OSError."""
+        length = self.end + HEADER_BYTES + size_bytes
+        if length < self.allocated:
+            self.allocated = length
+            self._find_room()
+            self._file.truncate(length)
 
     def _fill_to(self, length: int) -> None:
         try:
@@ -108,6 +164,7 @@ class TransactionLog:
                 step = min(length - self.allocated, 16 * ZERO_FILL_BYTES)
                 self._file.write_at(self.allocated, bytes(step))
                 self.allocated += step
+                self._find_room()
         except OSError as error:
             if error.errno in NO_ROOM:
                 raise StorageFull(error.strerror or "no space left") from error
@@ -201,12 +258,21 @@ class TransactionLog:
 
 
 def create_log(disk: Disk, name: str, header: LogHeader) -> TransactionLog:
-    """A new log with no commits, under `name`. Durability: its content, not its name. Raises OSError."""
+    """A new log with no commits, under `name`; a short one where there is no room for more.
+
+    Durability: its content, not its name. Raises OSError.
+    """
     file = disk.create(name)
     marks = Mark(0, header.first - 1, FRAMES_AT), Mark(1, header.first - 1, FRAMES_AT)
     try:
-        blocks = [_encode_header(header), *(_encode_mark(mark, header) for mark in marks)]
-        file.write_at(0, b"".join(blocks).ljust(ZERO_FILL_BYTES, b"\0"))
+        blocks = b"".join([_encode_header(header), *(_encode_mark(mark, header) for mark in marks)])
+        try:
+            file.write_at(0, blocks.ljust(ZERO_FILL_BYTES, b"\0"))
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            file.truncate(0)
+            file.write_at(0, blocks.ljust(FRAMES_AT + BLOCK_BYTES, b"\0"))
         file.sync()
     except OSError:
         file.close()

@@ -27,11 +27,17 @@ from kvstore.store.commit import OpenCommit
 from kvstore.store.compaction import CompactionPolicy
 from kvstore.store.examine import LIVE, Examined, segment_name
 from kvstore.store.history import History
-from kvstore.store.log import TransactionLog, create_log
+from kvstore.store.log import NO_LIMIT, Purpose, TransactionLog, create_log
 from kvstore.store.merge import MergeJob
 from kvstore.store.operations import encode_history
 from kvstore.store.recovery import new_log_header, recover
-from kvstore.store.table import Table
+from kvstore.store.table import EVERYTHING, Table
+from kvstore.store.volume import Refusals, Volume
+
+#: Of an open commit: whatever is to be recorded next, the log is to be asked.
+NO_ROOM_AT_ALL = -1
+#: After a failed compaction: if this part of the checkpoint was removed since, the next one need not wait.
+_WORTH_ANOTHER_ATTEMPT = 8
 
 
 class Commit(NamedTuple):
@@ -82,6 +88,10 @@ class Store:
         self.checkpoint_bytes = self.found.checkpoint_bytes
         self.compactions = 0
         self._job: MergeJob | None = None
+        self.refusals = Refusals()
+        self._volume = Volume(NO_LIMIT)
+        # What was removed before the start is not known: the first compaction of a full volume finds out.
+        self._removed_at_seal = self._removed_at_failure = -EVERYTHING
         #: Of the last commit closed. The one of this start begins with the first that it closes (see `history`), with
         #: the operation in `_beginning`; after that, and if there is none, it is empty.
         self.history = self.found.history
@@ -90,22 +100,43 @@ class Store:
         self.table = Table(lambda: now_us() // 1000, self._open_commit(self.found.sequence + 1))
         self.table.load(self.found.values, self.found.deadlines)
         self.found = self.found._replace(values={}, deadlines={})
+        self.measure_volume()
 
     # Commits
 
     def _open_commit(self, sequence: int) -> OpenCommit:
         commit = OpenCommit(sequence, self._reserve)
-        commit.room = self.log.room() - len(self._beginning)
+        commit.room = self._room()
         return commit
 
-    def _reserve(self, size_bytes: int) -> int:
+    def _room(self) -> int:
+        """Bytes of operations that the open commit may have without asking: while writes are refused none, so that the
+        first one that is taken is known.
+        """
+        return NO_ROOM_AT_ALL if self.refusals.now else self.log.room() - len(self._beginning)
+
+    def _reserve(self, size_bytes: int, purpose: Purpose = Purpose.GROW) -> int:
         self._must_work()
         if size_bytes > MAX_COMMIT_BYTES:
             raise StorageFull(f"one commit would be larger than {MAX_COMMIT_BYTES} bytes")
         try:
-            return self.log.reserve(size_bytes + len(self._beginning)) - len(self._beginning)
+            self._reserve_in_log(size_bytes + len(self._beginning), purpose)
+        except StorageFull as full:
+            self.refusals.add(self.now_us() // 1000, full.text)
+            self.table.pending.room = NO_ROOM_AT_ALL
+            raise
         except StorageFault as fault:
             raise self._fail(fault) from fault
+        if purpose is Purpose.GROW:
+            self.refusals.now = False
+        return self._room()
+
+    def _reserve_in_log(self, size_bytes: int, purpose: Purpose) -> None:
+        try:
+            self.log.reserve(size_bytes, purpose)
+        except StorageFull:
+            self.measure_volume()  # somebody may have made room
+            self.log.reserve(size_bytes, purpose)
 
     def _must_work(self) -> None:
         if self.failed is not None:
@@ -260,6 +291,32 @@ class Store:
         except StorageFault as fault:
             raise self._fail(fault) from fault
 
+    def measure_volume(self) -> None:
+        """See how much room there is, and have that which is kept. Raises StorageFault.
+
+        To be called about once a second, but not while a merging process frees what it has replaced: that is neither
+        free nor counted as ours. During a merge this does nothing, for the same reason.
+        """
+        if self._job is None and self.failed is None:
+            try:
+                own_bytes = self.checkpoint_bytes + self.segment_bytes + self.log.allocated
+                self._volume = Volume(own_bytes + self._disk.free_bytes())
+                self.log.keep_room(self.table.pending.size_bytes + len(self._beginning))
+            except StorageFault as fault:
+                raise self._fail(fault) from fault
+            except OSError as error:
+                raise self._fail(StorageFault(f"cannot look at the volume: {error}")) from error
+            self._set_limits()
+
+    def _set_limits(self) -> None:
+        other_bytes = self.checkpoint_bytes + self.segment_bytes
+        self.log.limit_to(self._volume.limits(other_bytes, self.log.allocated))
+        self._ample_until = self.log.limits.grow - self._volume.ample_bytes()
+
+    def room_bytes(self) -> int:
+        """How many bytes of commits are taken before writes that grow are refused or a compaction makes more room."""
+        return max(0, self.log.limits.grow - self.log.end)
+
     # Compaction
 
     @property
@@ -271,9 +328,19 @@ class Store:
         """Whether the policy asks for a compaction and none is under way."""
         if self._job is not None:
             return False
+        if self.policy.pausing:
+            removed = self.table.removed_bytes - self._removed_at_failure
+            if removed > self.checkpoint_bytes // _WORTH_ANOTHER_ATTEMPT:
+                self.policy.succeeded()
         log_bytes = self.log.end + self.segment_bytes
-        now_ms, unmerged = self.now_us() // 1000, bool(self._segments)
-        return self.policy.is_due(self.log.entries, log_bytes, self.checkpoint_bytes, now_ms, unmerged=unmerged)
+        at_once = bool(self._segments) or (self.log.end > self._ample_until and self._is_short_of_room())
+        return self.policy.is_due(
+            self.log.entries, log_bytes, self.checkpoint_bytes, self.now_us() // 1000, at_once=at_once
+        )
+
+    def _is_short_of_room(self) -> bool:
+        removed = self.table.removed_bytes - self._removed_at_seal
+        return self._volume.is_worth_compacting(self.room_bytes(), max(0, self.checkpoint_bytes - removed))
 
     def can_compact(self) -> bool:
         """Whether there is anything to merge and no compaction is under way."""
@@ -291,6 +358,7 @@ class Store:
         covers = self.table.pending.sequence - 1
         if self.log.header.first <= covers:
             self._switch_logs(covers)
+        self._removed_at_seal = self.table.removed_bytes
         self._job = MergeJob(
             list(self._segments), f"{checkpoint.NAME}.{self._random_bytes(8).hex()}.tmp", covers,
             int.from_bytes(self._random_bytes(4), "big"),
@@ -310,7 +378,10 @@ class Store:
         if sealed in self._disk.names():
             raise FileExistsError(errno.EEXIST, "File exists", self._disk.describe(sealed))
         pending = self.table.pending
-        new, room = self._fresh_log(old.header.store, covers + 1, pending.size_bytes)
+        pending.room = NO_ROOM_AT_ALL  # also if this goes no further: the zeros are given back for the fresh log
+        size_bytes = pending.size_bytes + len(self._beginning)
+        old.give_back(size_bytes)
+        new = self._fresh_log(old.header.store, covers + 1, size_bytes)
         try:
             self._disk.rename(LIVE, sealed)
             self._disk.sync_directory()
@@ -325,10 +396,11 @@ class Store:
         self.segment_bytes += old.end
         old.close()
         self.log = new
-        pending.room = room
+        self._set_limits()
+        pending.room = self._room()
 
-    def _fresh_log(self, store: str, first: int, size_bytes: int) -> tuple[TransactionLog, int]:
-        """A log to take the live one's place, under a temporary name, and its room, which is `size_bytes` at least.
+    def _fresh_log(self, store: str, first: int, size_bytes: int) -> TransactionLog:
+        """A log to take the live one's place, under a temporary name, with room for `size_bytes` of operations.
 
         Raises StorageFull, StorageFault or OSError; then it is not there.
         """
@@ -337,7 +409,9 @@ class Store:
             header = new_log_header(store, first, self.now_us(), self._random_bytes, self.history)
             log = create_log(self._disk, name, header)
             try:
-                return log, log.reserve(size_bytes + len(self._beginning)) - len(self._beginning)
+                # They were granted before: nothing is kept from them.
+                log.reserve(size_bytes, Purpose.FLUSH)
+                return log
             except (StorageFull, StorageFault):
                 log.close()
                 raise
@@ -367,6 +441,7 @@ class Store:
         self.checkpoint_bytes = size_bytes
         self.compactions += 1
         self._job = None
+        self._set_limits()
         self.policy.succeeded()
 
     def abandon_compaction(self) -> int:
@@ -378,7 +453,11 @@ class Store:
         return self.postpone_compaction()
 
     def postpone_compaction(self) -> int:
-        """A compaction could not be begun or finished: wait. Returns the milliseconds until the next attempt."""
+        """A compaction could not be begun or finished: wait. Returns the milliseconds until the next attempt.
+
+        It comes sooner if much is removed meanwhile: the volume may have been too full for what there was.
+        """
+        self._removed_at_failure = self.table.removed_bytes
         return self.policy.failed(self.now_us() // 1000)
 
     def close(self) -> None:

@@ -27,6 +27,7 @@ from kvstore.store.commit import OpenCommit
 from kvstore.store.deadlines import DeadlineOrder
 from kvstore.store.garbage import Garbage
 from kvstore.store.index import DocumentIndexes
+from kvstore.store.log import Purpose
 from kvstore.store.operations import FLUSH, encode_deadline, encode_delete, encode_set
 from kvstore.store.scan import ScanOrder
 
@@ -37,6 +38,8 @@ _TIDIED = 16
 
 #: A value of any type; strings are bytes. Other types join here with families of their own.
 Value = bytes
+#: More than any table has: what a flush is taken to remove.
+EVERYTHING = 1 << 62
 
 
 class Observer(Protocol):
@@ -72,6 +75,8 @@ class Table:
         self.expired_count = 0
         #: Look-ups of keys by requests that read: how many found one, and how many did not.
         self.hits = self.misses = 0
+        #: Of keys and values so far, more or less: what a compaction can give back.
+        self.removed_bytes = 0
 
     def load(self, values: dict[bytes, Value], deadlines: dict[bytes, int]) -> None:
         """Take over a recovered state, without recording anything."""
@@ -156,10 +161,12 @@ class Table:
         """Give each key the value at its place, and no deadline, in order: what as many `write`s do, at C speed.
 
         `operations`: the same as `encode_set` makes them, one behind the other. Returns False, having done nothing, if
-        they have to be written one by one: somebody observes, or a key has a deadline. Raises StorageFull; then
-        nothing changed. It is a request of its own: nothing of it is to be undone.
+        they have to be written one by one: somebody observes, a key has a deadline, or the log has to be asked for more
+        room. It is a request of its own: nothing of it is to be undone.
         """
         if self._observers or (self.deadlines and not self.deadlines.keys().isdisjoint(keys)):
+            return False
+        if not self.pending.has_room(len(operations)):
             return False
         self.pending.record_whole(keys, operations)
         self.values.update(zip(keys, values, strict=True))
@@ -179,7 +186,8 @@ class Table:
         return existed
 
     def _remove(self, key: bytes, before: Value) -> None:
-        self.pending.record(key, encode_delete(key), before, self.deadlines.get(key))
+        self.pending.record(key, encode_delete(key), before, self.deadlines.get(key), Purpose.REMOVE)
+        self.removed_bytes += len(key) + len(before)
         self.garbage.put(before)
         del self.values[key]
         self.deadlines.pop(key, None)
@@ -204,6 +212,7 @@ class Table:
     def flush(self) -> None:
         """Remove every key. Raises StorageFull; then nothing changed."""
         self.pending.record_flush(FLUSH, self.values, self.deadlines)
+        self.removed_bytes += EVERYTHING
         self._replace({}, {})
 
     def _set_deadline(self, key: bytes, deadline_ms: int) -> None:

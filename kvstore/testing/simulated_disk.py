@@ -206,6 +206,11 @@ class SimulatedDisk:
         """See `RealDisk.unlock`."""
         self._locked = False
 
+    def free_bytes(self) -> int:
+        """See `Disk`."""
+        self._begin("free_bytes")
+        return self._room()
+
     def describe(self, name: str) -> str:
         """See `Disk`."""
         return f"simulated:/{name}"
