@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -16,13 +17,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import kvstore
 from kvstore.base.disk import RealDisk, replace_with
-from kvstore.base.errors import DirectoryInUse, StartRefused, StorageFault
+from kvstore.base.errors import DirectoryInUse, StartRefused, StorageFault, Unreachable
 from tests.disk_contract import DiskContract
 
 LOCK_AND_SAY = """
 import sys
 from kvstore.base.disk import RealDisk
-from kvstore.base.errors import DirectoryInUse, StartRefused, StorageFault
+from kvstore.base.errors import DirectoryInUse, StartRefused, StorageFault, Unreachable
 try:
     RealDisk(sys.argv[1]).lock()
     print("taken", flush=True)
@@ -69,6 +70,26 @@ class RealDiskTests(SynchronousTestCase):
     def setUp(self) -> None:
         """An empty directory."""
         self.disk = RealDisk(temporary_path(self))
+
+    def test_alone(self) -> None:
+        """Others wait until it is left, whether well or not."""
+        other = os.open(self.disk.path, os.O_RDONLY)
+        self.addCleanup(os.close, other)
+        with contextlib.suppress(KeyError), self.disk.alone():
+            self.assertRaises(BlockingIOError, fcntl.flock, other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            raise KeyError
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def test_links_that_lead_nowhere(self) -> None:
+        """They are listed, so that they are missed; to open one says what is wrong, and so does a way through one."""
+        os.symlink("/nowhere/file", os.path.join(self.disk.path, "a"))
+        self.assertEqual(self.disk.names(), ["a"])
+        for disk_open in (self.disk.open, self.disk.open_read):
+            self.assertIn(
+                "a link to /nowhere/file, which is not there", str(self.assertRaises(Unreachable, disk_open, "a"))
+            )
+        self.assertRaises(Unreachable, RealDisk, os.path.join(self.disk.path, "a", "b"))
+        self.assertRaises(FileNotFoundError, self.disk.open, "b")
 
     def test_makes_the_directory_with_parents(self) -> None:
         """A missing directory is made, parents included, for the owner and group only."""

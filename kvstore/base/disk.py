@@ -26,6 +26,7 @@ Replacing a file atomically (temporary name, write, sync, rename, sync the direc
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -306,6 +307,18 @@ class RealDisk:
         """See `Disk`."""
         with self._in_full():
             self._lock = DirectoryLock(self.descriptor, self.path)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until no other process is in here, and keep others waiting: flock(2) on the directory, by an opening of
+        its own, that is gone with this process. For an archive, which several servers may use.
+        """
+        descriptor = os.open(".", DIRECTORY_FLAGS, dir_fd=self.descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def check(self) -> str:
         """See `Disk`."""

@@ -11,6 +11,8 @@ segment, the checkpoint that it follows is kept beside it, as `table.ckpt.COVERS
 anew, or has a gap, is enough to restore from. Older versions named a segment by FIRST alone, and kept one `table.ckpt`;
 these are read, too.
 
+Who keeps something there is alone meanwhile: servers on two copies may keep the same segment, under one temporary name.
+
 Rejected: moving the files in the server (a copy across file systems would stop the loop; a hard link cannot cross).
 """
 

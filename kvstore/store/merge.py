@@ -376,7 +376,8 @@ def main(arguments: list[str]) -> int:
             size = merge(disk, job, time.time_ns() // 1000, _pass_bytes())
             if archive is not None:
                 archive.check()
-                keep(disk, segments, archive)
+                with archive.alone():
+                    keep(disk, segments, archive)
                 archive.check()
             report = {"bytes": size, "seconds": round(time.monotonic() - started, 3)}
         except (KVStoreError, OSError) as error:
