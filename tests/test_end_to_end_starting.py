@@ -250,6 +250,7 @@ class RefusedStartTests(Serving, SynchronousTestCase):
         for option in ("--keep-log", "--data", "--trace"):
             line = self.refused(option, "/proc/1/nowhere" if option == "--trace" else "/proc/nowhere", port=0)
             self.assertTrue(line.startswith(f"kvstore: {option} '/proc/"), line)
+            self.assertIn("choose another", line)
 
     def test_trace_into_the_live_log(self) -> None:
         """Refused before anything is written to it."""

@@ -138,12 +138,10 @@ class KVStoreService(MultiService):
         ):
             try:
                 open_()
-            except (KVStoreError, OSError) as error:
-                # The store's own errors name the file and say what to do.
-                where = (
-                    "" if open_ == self._open_store and isinstance(error, KVStoreError) else f"--{option} {path!r}: "
-                )
-                raise refuse_start(f"{where}{error}") from None
+            except OSError as error:
+                raise refuse_start(f"--{option} {path!r}: {error.strerror or error}; choose another place") from None
+            except KVStoreError as error:  # it names the file, and says what to do
+                raise refuse_start(str(error)) from None
         try:
             self._assemble()
         except OSError as error:  # such as too few files for the syncs that overlap the loop
