@@ -7,6 +7,7 @@ from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvstore.base.errors import Failure
 from kvstore.commands.registry import table as commands
 from kvstore.commands.statistics import _QUICK_NS, _UNTIMED, CommandStatistics
 from tests.serving import Serving
@@ -152,6 +153,17 @@ class TimeTests(SynchronousTestCase):
         self.assertIn("calls=6,usec=6,usec_per_call=1.00", self.shown("get"))
         self.assertIn("calls=5,usec=5000,usec_per_call=1000.00", self.shown("keys"))
         self.assertIn("calls=1,usec=1001,", self.shown("exec"))
+
+    def test_failed_calls(self) -> None:
+        """They take time, too, in a block as outside one."""
+
+        def function(call: Any, *arguments: Any) -> int:
+            self.now_ns += 2000
+            raise Failure("planted by a test")
+
+        self.patch(commands.by_name[b"STRLEN"], "function", function)
+        self.client.ask("STRLEN a", "MULTI", "STRLEN a", "EXEC", "STRLEN a\n")
+        self.assertEqual(self.shown("strlen"), "calls=3,usec=6,usec_per_call=2.00,rejected_calls=0,failed_calls=3")
 
     def test_averages(self) -> None:
         """What was not timed counts as what was."""

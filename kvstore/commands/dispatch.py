@@ -80,8 +80,9 @@ def run(
             statistics.rejected += 1
         call.table.undo_request(mark)
         raise
+    finally:
+        statistics.add_time(server.steady_ns() - began_ns)
     statistics.calls += 1
-    statistics.add_time(server.steady_ns() - began_ns)
     return reply
 
 
