@@ -128,6 +128,18 @@ class ExpiryTests(SynchronousTestCase):
             found.pending.undo.clear()
         self.assertLess(len(found._order._heap), 2 * deadlines._FEW + 100)
 
+    def test_one_at_a_time_while_somebody_observes(self) -> None:
+        """Who is told of each key may take long over it."""
+        for observed, least in ((False, 16), (True, 1)):
+            clock = Clock()
+            for number in range(40):
+                clock.table.write(b"%d" % number, b"v", 1001)
+            clock.now_ms += 1
+            if observed:
+                clock.table.scan_order.scan(0, 1)
+            clock.table.tidy()
+            self.assertEqual(len(clock.table.values), 40 - least)
+
     def test_put_off(self) -> None:
         """A key whose deadline was moved to a later time lives until then, and is removed then."""
         clock = Clock()
