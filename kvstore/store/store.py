@@ -135,7 +135,7 @@ class Store:
         try:
             self.log.reserve(size_bytes, purpose)
         except StorageFull:
-            self.measure_volume()  # somebody may have made room
+            self._look_for_more_room()
             self.log.reserve(size_bytes, purpose)
 
     def _must_work(self) -> None:
@@ -295,18 +295,32 @@ class Store:
         """See how much room there is, and have that which is kept. Raises StorageFault.
 
         To be called about once a second, but not while a merging process frees what it has replaced: that is neither
-        free nor counted as ours. During a merge this does nothing, for the same reason.
+        free nor counted as ours.
         """
-        if self._job is None and self.failed is None:
+        if self.failed is None:
             try:
-                own_bytes = self.checkpoint_bytes + self.segment_bytes + self.log.allocated
-                self._volume = Volume(own_bytes + self._disk.free_bytes())
+                self._volume = Volume(self._usable_bytes())
                 self.log.keep_room(self.table.pending.size_bytes + len(self._beginning))
             except StorageFault as fault:
                 raise self._fail(fault) from fault
-            except OSError as error:
-                raise self._fail(StorageFault(f"cannot look at the volume: {error}")) from error
             self._set_limits()
+
+    def _look_for_more_room(self) -> None:
+        """Before a write is refused: somebody may just have made some."""
+        self._volume = Volume(max(self._volume.usable_bytes, self._usable_bytes()))
+        self._set_limits()
+
+    def _usable_bytes(self) -> int:
+        own_bytes = self.checkpoint_bytes + self.segment_bytes + self.log.allocated
+        try:
+            if self._job is not None:
+                with contextlib.suppress(FileNotFoundError):  # it has not begun
+                    file = self._disk.open_read(self._job.output)
+                    own_bytes += file.size()
+                    file.close()
+            return own_bytes + self._disk.free_bytes()
+        except OSError as error:
+            raise StorageFault(f"cannot look at the volume: {error}") from error
 
     def _set_limits(self) -> None:
         other_bytes = self.checkpoint_bytes + self.segment_bytes
