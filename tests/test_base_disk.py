@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -363,6 +364,22 @@ class LockFileTests(SynchronousTestCase):
         self.assertTrue(self.file_is_free())
         self.assertIn("put back", disk.check())
         self.assertFalse(self.file_is_free())
+
+    def test_no_locks_on_directories(self) -> None:
+        """On NFS the file is all there is: it keeps others out, and whose file was removed goes on no more."""
+        flock = fcntl.flock
+
+        def as_on_nfs(descriptor: Any, operation: int) -> None:
+            if isinstance(descriptor, int) and stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EBADF, "Bad file descriptor")
+            flock(descriptor, operation)
+
+        self.patch(fcntl, "flock", as_on_nfs)
+        disk = self.take()
+        self.assertEqual(disk.check(), "")
+        self.assertRaises(DirectoryInUse, RealDisk(disk.path).lock)
+        os.remove(self.lock)
+        self.assertIn("another may have come in", str(self.assertRaises(StorageFault, disk.check)))
 
     def test_an_older_server_came_in(self) -> None:
         """It holds the new file: the directory is lost to us."""

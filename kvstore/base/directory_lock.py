@@ -4,6 +4,9 @@ It is held with flock(2), twice: on the directory itself, which cannot be remove
 `lock` in it, which holds the number of the process, for a person and for older servers, which know no other lock. It is
 gone with its process, however that ends; there is nothing to clean up.
 
+NFS locks no directory: an exclusive flock there takes a file that is open for writing (flock(2)). Then the file is all
+there is to hold, and a server whose file was removed stops, since another may have come in.
+
 `lock` is a file that kvstore made. A symbolic link of that name is not followed (what it leads to would be emptied), a
 pipe is not waited for: the start is refused.
 
@@ -14,6 +17,7 @@ the lock to see whether it is held, as that could refuse a server that starts at
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -23,6 +27,8 @@ from kvstore.base.errors import DirectoryInUse, StartRefused, StorageFault
 NAME = "lock"
 DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+#: What flock says on a file system that does not lock directories.
+_LOCKS_NO_DIRECTORY = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 class DirectoryLock:
@@ -36,7 +42,7 @@ class DirectoryLock:
         # An opening of our own, that no child inherits: else the lock would outlive the server with the child.
         self._directory = os.open(".", DIRECTORY_FLAGS, dir_fd=directory)
         try:
-            self._hold(self._directory)
+            self._directory_is_held = self._hold_directory()
             self._file = self._take_file()
         except BaseException:
             os.close(self._directory)
@@ -45,13 +51,16 @@ class DirectoryLock:
     def keep(self) -> str:
         """Put the file back if it was removed or replaced; meanwhile the lock on the directory holds.
 
-        Returns what there is to say of that, "" if all is well. Raises StorageFault if another server has the file now.
+        Returns what there is to say of that, "" if all is well. Raises StorageFault if another server has the file now,
+        or may have had it meanwhile.
         """
         name = os.path.join(self._path, NAME)
         try:
             status = self._status()
             if status is not None and os.path.samestat(status, os.fstat(self._file)):
                 return ""
+            if not self._directory_is_held:
+                raise StorageFault(f"{name} was removed or replaced under the running server: another may have come in")
             file = self._take_file()
         except StartRefused as refusal:
             raise StorageFault(f"{name} was replaced under the running server: {refusal}") from refusal
@@ -88,6 +97,16 @@ class DirectoryLock:
         with contextlib.suppress(FileNotFoundError):
             return os.stat(NAME, dir_fd=self._directory, follow_symlinks=False)
         return None
+
+    def _hold_directory(self) -> bool:
+        """Lock the directory; returns whether its file system can."""
+        try:
+            self._hold(self._directory)
+        except OSError as error:
+            if error.errno not in _LOCKS_NO_DIRECTORY:
+                raise
+            return False
+        return True
 
     def _hold(self, descriptor: int) -> None:
         try:
