@@ -11,7 +11,8 @@ from typing import Any
 from kvstore.base.limits import MAX_REQUEST_BYTES
 from kvstore.commands import RAW_TAILS
 from kvstore.commands.context import Call, Client, Server
-from kvstore.session.execution import Hooks, Unfinished
+from kvstore.session.execution import Unfinished
+from kvstore.session.hooks import Hooks
 from kvstore.session.session import Session
 from kvstore.store.store import Commit, Store
 from kvstore.testing.simulated_disk import SimulatedDisk

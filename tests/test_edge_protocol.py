@@ -25,7 +25,7 @@ from kvstore.edge.protocol import KVStoreFactory, KVStoreProtocol
 from kvstore.edge.settings import Settings
 from kvstore.edge.turn import Turn
 from kvstore.edge.writers import InLoopWriter
-from kvstore.session.execution import Hooks
+from kvstore.session.hooks import Hooks
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.wire.resp import pack

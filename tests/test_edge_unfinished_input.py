@@ -15,7 +15,7 @@ from kvstore.commands.context import Server
 from kvstore.edge.protocol import KVStoreFactory, KVStoreProtocol, Unfinished
 from kvstore.edge.settings import Settings
 from kvstore.edge.turn import Turn
-from kvstore.session.execution import Hooks
+from kvstore.session.hooks import Hooks
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from tests.server_process import Serving

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import kvstore.commands  # noqa: F401 - fills the command table
 from kvstore.base.limits import MAX_LOGGED_BYTES, MAX_MONITORED_BYTES
 from kvstore.edge.watching import TRACE_HEADING, Monitor, Trace, kind_of, monitor_line, shown, trace_line
-from kvstore.session.execution import Executed, Hooks
+from kvstore.session.hooks import Executed, Hooks
 from kvstore.wire.words import split_words
 
 #: A request as the session shows it; tests replace what they are about.

@@ -17,7 +17,7 @@ from kvstore.commands import RAW_TAILS, table
 from kvstore.commands.context import Call, Client, Server
 from kvstore.commands.registry import VERB, CommandTable
 from kvstore.commands.table_document import markdown, replace_section
-from kvstore.session.execution import Hooks
+from kvstore.session.hooks import Hooks
 from kvstore.session.session import Session
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import kvstore.commands  # noqa: F401 - fills the command table
 from kvstore.edge.watching import TRACE_HEADING, trace_line
-from kvstore.session.execution import Executed
+from kvstore.session.hooks import Executed
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))

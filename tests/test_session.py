@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import StorageFault, StorageFull
 from kvstore.commands.registry import table as commands
-from kvstore.session.execution import Executed, Hooks
+from kvstore.session.hooks import Executed, Hooks
 from kvstore.store.log import Purpose
 from kvstore.store.operations import decode, encode_set
 from kvstore.store.store import Store

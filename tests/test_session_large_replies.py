@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.limits import KIB, LONG_STRING_BYTES
 from kvstore.commands.registry import table as commands
-from kvstore.session.execution import Executed
+from kvstore.session.hooks import Executed
 from kvstore.wire.pieces import Pieces
 from kvstore.wire.resp import pack
 from tests.serving import Serving

@@ -9,7 +9,7 @@ from kvstore.base.errors import Failure
 from kvstore.base.reply import Reply
 from kvstore.commands.context import Call
 from kvstore.commands.registry import table as commands
-from kvstore.session.execution import Executed
+from kvstore.session.hooks import Executed
 from kvstore.wire import jsonlines, resp
 from kvstore.wire.resp import pack
 from tests.serving import Connection

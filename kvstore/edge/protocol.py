@@ -37,7 +37,7 @@ from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.outlet import Outlet
 from kvstore.edge.settings import Settings
 from kvstore.edge.turn import Turn
-from kvstore.session.execution import Hooks
+from kvstore.session.hooks import Hooks
 from kvstore.session.session import Session
 from kvstore.session.together import Together
 from kvstore.wire.parser import RequestParser

@@ -48,7 +48,7 @@ from kvstore.edge.steady import use_steady_clock
 from kvstore.edge.turn import Turn
 from kvstore.edge.watching import Monitor, Trace
 from kvstore.edge.writers import AdaptiveWriter, InLoopWriter, OverlappedWriter, Writer
-from kvstore.session.execution import Hooks
+from kvstore.session.hooks import Hooks
 from kvstore.store.compaction import CompactionPolicy
 from kvstore.store.merge import MergeJob
 from kvstore.store.store import Store

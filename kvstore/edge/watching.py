@@ -35,7 +35,7 @@ from kvstore.base.errors import InvalidRequest
 from kvstore.base.limits import MAX_LOGGED_BYTES, MAX_MONITORED_BYTES
 from kvstore.commands.registry import READ, table
 from kvstore.edge.protocol import KVStoreFactory
-from kvstore.session.execution import Executed
+from kvstore.session.hooks import Executed
 
 _log = Logger()
 

@@ -25,7 +25,7 @@ something of. Whoever delivers the replies sets it to 0 before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from types import GeneratorType
 from typing import Any, NamedTuple
 
@@ -38,54 +38,24 @@ from kvstore.base.errors import (
     StorageFault,
 )
 from kvstore.base.jsontext import dumps
-from kvstore.base.limits import LONG_STRING_BYTES, MIB
-from kvstore.base.reply import Help, Reply, Status, advance
+from kvstore.base.limits import LONG_STRING_BYTES
+from kvstore.base.reply import Reply, Status, advance
 from kvstore.commands import dispatch
 from kvstore.commands.context import Call
 from kvstore.commands.registry import IMMEDIATE, VERB, Command, Scope, shorten
 from kvstore.commands.registry import table as commands
 from kvstore.commands.statistics import CommandStatistics
+from kvstore.session.grammar import Grammar, has_many, in_json, in_resp, typed
+from kvstore.session.hooks import Executed, Hooks
 from kvstore.store.table import Table
 from kvstore.wire import jsonlines, resp
 from kvstore.wire.multibulk import Uniform
 from kvstore.wire.parser import BadLine, JSONLine, Negotiation, Words
-from kvstore.wire.pieces import AT_ONCE, Encoded
-from kvstore.wire.words import encode_lines
+from kvstore.wire.pieces import Encoded
 
 _INTERNAL_ERROR = RequestError("internal error; the request changed nothing, please report what the server's log says")
 
 _NO_ROWS: dict[bytes, CommandStatistics] = {}
-
-
-class Executed(NamedTuple):
-    """One executed request, for whoever watches (trace, MONITOR).
-
-    `number`: the order in which requests executed, from 1. `started_ns`, `ended_ns`: steady clock. `time_us`: since
-    the epoch. `words`: the request. `outcome`: `ok` or the error's text. `commit`: the commit its reply waits for, 0
-    for none.
-    """
-
-    number: int
-    client: int
-    address: str
-    time_us: int
-    started_ns: int
-    ended_ns: int
-    words: list[bytes]
-    outcome: str
-    commit: int
-
-
-#: Elements of a reply past which it is encoded in slices.
-_MANY_ELEMENTS = 4 * AT_ONCE
-
-
-class Grammar(NamedTuple):
-    """How a request is answered: its reply encoded, at once or, an array of many elements, in slices; or its error."""
-
-    encode: Callable[[Reply], Encoded]
-    encode_in_slices: Callable[[list[Reply]], Generator[None, None, Encoded]]
-    encode_error: Callable[[RequestError], bytes]
 
 
 class Unfinished(NamedTuple):
@@ -98,31 +68,6 @@ class Unfinished(NamedTuple):
     grammar: Grammar
 
 
-class Hooks:
-    """What executing requests tells the edge; shared by all sessions of a server.
-
-    `watchers`: called with each `Executed` request; while there are none, nothing is gathered. `commit_now`: called
-    when the open commit holds `request_limit` write requests, or more than `size_limit` bytes of operations: so that a
-    frame stays small beside the data. `report_bug`: called inside the `except` of an unexpected error.
-    `report_foreign`: called with the address of a client that speaks another protocol. `monitor`: called with the
-    number of a client that is in MONITOR. `watched`: requests shown to watchers so far. `share_ns`: nanoseconds that
-    one client's requests may take before others have their turn.
-    """
-
-    NO_LIMIT = 2**62
-
-    def __init__(self) -> None:
-        self.watchers: list[Callable[[Executed], None]] = []
-        self.request_limit = self.NO_LIMIT
-        self.size_limit = 16 * MIB
-        self.share_ns = self.NO_LIMIT
-        self.commit_now: Callable[[], None] = lambda: None
-        self.report_bug: Callable[[str], None] = lambda text: None
-        self.report_foreign: Callable[[str, ForeignProtocol], None] = lambda address, error: None
-        self.monitor: Callable[[int], None] = lambda identity: None
-        self.watched = 0
-
-
 class Execution:
     """See the module. A request after which the client is to be closed sets `closing` of the `Client`.
 
@@ -130,8 +75,8 @@ class Execution:
     """
 
     __slots__ = (
-        "_call", "_client", "_hooks", "_limit_bytes", "_resp", "_statistics", "_steady_ns", "_store", "_table",
-        "needed", "plain", "unfinished",
+        "_call", "_client", "_encode", "_hooks", "_limit_bytes", "_resp", "_statistics", "_steady_ns", "_store",
+        "_table", "needed", "plain", "unfinished",
     )  # fmt: skip
 
     unfinished: Unfinished
@@ -145,7 +90,8 @@ class Execution:
         self._limit_bytes = call.server.max_reply_bytes
         self._statistics = call.server.statistics
         self._steady_ns = call.server.steady_ns
-        self._resp = Grammar(self._encode, self._encode_in_slices, resp.encode_error)
+        self._resp = in_resp(call.client, self._limit_bytes)
+        self._encode = self._resp.encode
         self.plain = self._statistics.plain
         self.needed = 0
 
@@ -191,7 +137,7 @@ class Execution:
             elif self.needed < pending.sequence and (pending.operations or self._store.in_flight is not None):
                 self.needed = max(self.needed, self._commit_for(row, request))
             if encoded is None:
-                self.unfinished = Unfinished(row, request, _to_the_end(reply, self._resp), self.needed, self._resp)
+                self.unfinished = Unfinished(row, request, self._resp.to_the_end(reply), self.needed, self._resp)
             return encoded
         except RequestError as error:
             statistics.count_error(error, request)
@@ -292,17 +238,9 @@ class Execution:
         except Exception:
             return self._bug(request, grammar)
 
-    def _encode(self, reply: Reply) -> Encoded:
-        """A reply in RESP."""
-        return resp.encode(reply, self._client.protocol, self._limit_bytes)
-
-    def _encode_in_slices(self, reply: list[Reply]) -> Generator[None, None, Encoded]:
-        """The same, for an array of many elements."""
-        return resp.encode_in_slices(reply, self._client.protocol, self._limit_bytes)
-
     def _takes_long(self, reply: Reply) -> bool:
         """Whether there is more to do, in slices. Not for a change: it is undone if its reply turns out too large."""
-        return reply.__class__ is GeneratorType or (_has_many(reply) and not self._table.pending.undo)
+        return reply.__class__ is GeneratorType or (has_many(reply) and not self._table.pending.undo)
 
     def _answer(self, row: Command, request: list[bytes], reply: Reply, grammar: Grammar) -> Encoded | None:
         """The encoded reply to a request that was executed, by `dispatch.run`. Returns as `respond`."""
@@ -317,7 +255,7 @@ class Execution:
         if self._table.pending.undo:
             self._changed(1)
         if encoded is None:
-            self.unfinished = Unfinished(row, request, _to_the_end(reply, grammar), self.needed, grammar)
+            self.unfinished = Unfinished(row, request, grammar.to_the_end(reply), self.needed, grammar)
         return encoded
 
     def _close_if_full(self) -> None:
@@ -363,7 +301,7 @@ class Execution:
     def _words(self, request: list[bytes]) -> tuple[Encoded | None, list[bytes], str]:
         """Execute a RESP or inline request. Returns what `respond` does, the request's words and the outcome."""
         call, client = self._call, self._client
-        grammar = self._grammar_of(request)
+        grammar = typed(self._limit_bytes) if request.__class__ is Words and _is_verb(request[0]) else self._resp
         found: Command | None = None
         row: Command | None = None
         try:
@@ -385,36 +323,11 @@ class Execution:
         except Exception:
             return self._bug(request, grammar), request, "bug"
 
-    def _grammar_of(self, request: list[bytes]) -> Grammar:
-        """A verb of our own, typed as words, is answered with a JSON line, all else in RESP."""
-        if request.__class__ is Words:
-            row = commands.by_name.get(request[0].upper())
-            if row is not None and row.flags & VERB:
-                return self._typed()
-        return self._resp
-
-    def _typed(self) -> Grammar:
-        """JSON lines, but for help, which is lines for a person."""
-        json = self._json(jsonlines.ABSENT)
-        return json._replace(
-            encode=lambda reply: encode_lines(reply.text) if isinstance(reply, Help) else json.encode(reply)
-        )
-
-    def _json(self, identity: Any) -> Grammar:
-        """JSON lines. `identity`: the "id" of the request."""
-        return Grammar(
-            lambda reply: jsonlines.encode(reply, identity, self._limit_bytes),
-            lambda reply: jsonlines.encode_in_slices(reply, identity, self._limit_bytes),
-            lambda error: jsonlines.encode_error(error, identity),
-        )
-
     def _refuse_line(self, line: BadLine) -> tuple[bytes, list[bytes], str]:
         """Answer a line that is no request, in the grammar that it began in. Returns as `_words`."""
         self._call.server.errors += 1
         self._client.poisoned = self._client.queued is not None
-        row = commands.by_name.get(line.verb.upper())
-        in_json = not line.verb or (row is not None and bool(row.flags & VERB))
-        encode_error = jsonlines.encode_error if in_json else resp.encode_error
+        encode_error = jsonlines.encode_error if not line.verb or _is_verb(line.verb) else resp.encode_error
         return encode_error(InvalidRequest(line.reason)), [line.verb or b"{..."], line.reason
 
     def _refuse_stream(self, error: ProtocolError) -> bytes:
@@ -427,7 +340,7 @@ class Execution:
     def _respond_json(self, line: JSONLine) -> tuple[Encoded | None, list[bytes], str]:
         """Execute a JSON line. Returns as `_words`."""
         members = line.members
-        grammar = self._json(members.get("id", jsonlines.ABSENT))
+        grammar = in_json(members.get("id", jsonlines.ABSENT), self._limit_bytes)
         words = [str(members.get("method")).encode("utf-8", "replace")]
         row: Command | None = None
         try:
@@ -469,15 +382,10 @@ class Execution:
         return row
 
 
-def _has_many(reply: Reply) -> bool:
-    return reply.__class__ is list and len(reply) > _MANY_ELEMENTS
-
-
-def _to_the_end(reply: Reply, grammar: Grammar) -> Generator[None, None, Encoded]:
-    """What is left of a request: the slices of its command, then those of its reply's encoding."""
-    if reply.__class__ is GeneratorType:
-        reply = yield from reply
-    return (yield from grammar.encode_in_slices(reply)) if _has_many(reply) else grammar.encode(reply)
+def _is_verb(name: bytes) -> bool:
+    """Whether that is one of the verbs of our own, which are answered with JSON lines, also when typed as words."""
+    row = commands.by_name.get(name.upper())
+    return row is not None and bool(row.flags & VERB)
 
 
 def columns_reply(row: Command, table: Table, pipeline: Uniform, hooks: Hooks) -> Status | list[bytes | None] | None:

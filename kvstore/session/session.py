@@ -24,7 +24,8 @@ from typing import Any
 from kvstore.base.errors import RequestError
 from kvstore.commands import dispatch
 from kvstore.commands.context import Call
-from kvstore.session.execution import Execution, Hooks, Unfinished
+from kvstore.session.execution import Execution, Unfinished
+from kvstore.session.hooks import Hooks
 from kvstore.wire import jsonlines, resp
 from kvstore.wire.multibulk import SHORTEST_PIPELINE_BYTES, Uniform
 from kvstore.wire.parser import BOUNDARY, RequestParser

@@ -18,7 +18,8 @@ from kvstore.base.reply import Status
 from kvstore.commands.context import Server
 from kvstore.commands.registry import Command
 from kvstore.commands.registry import table as commands
-from kvstore.session.execution import Hooks, columns_reply
+from kvstore.session.execution import columns_reply
+from kvstore.session.hooks import Hooks
 from kvstore.session.session import Session
 from kvstore.wire import resp
 from kvstore.wire.multibulk import CRLF, Uniform, uniform_chunks
