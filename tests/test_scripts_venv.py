@@ -62,15 +62,22 @@ class EnterTests(SynchronousTestCase):
 
     def test_all_is_there(self) -> None:
         """It goes on, in whatever environment this is."""
-        enter("os", "twisted")
+        enter("json")
         self.assertEqual((self.made, self.begun), ([], []))
+
+    def test_the_checkout_is_not_twisted(self) -> None:
+        """Its directory `twisted`, which holds the plugin, is no reason to go on without Twisted."""
+        code = "from scripts import _venv; print(_venv._is_installed('twisted'), _venv._is_installed('json'))"
+        words = [sys.executable, "-S", "-E", "-c", code]  # without what is installed
+        ended = subprocess.run(words, cwd=SCRIPTS.parent, capture_output=True, text=True, timeout=60, check=True)
+        self.assertEqual(ended.stdout, "False True\n")
 
     def test_something_is_missing(self) -> None:
         """The checkout's environment is filled, and runs the same program with the same words."""
         self.patch(_venv.importlib.util, "find_spec", lambda name: None)
         for modules, files in (
-            (("twisted",), ["requirements.txt"]),
-            (("twisted", "matplotlib"), ["requirements.txt", "requirements-dev.txt"]),
+            ((), ["requirements.txt"]),
+            (("matplotlib",), ["requirements.txt", "requirements-dev.txt"]),
         ):
             os.environ.pop("KVSTORE_ENTERED", None)
             enter(*modules)
