@@ -387,7 +387,7 @@ class LockFileTests(SynchronousTestCase):
         os.remove(self.lock)
         with open(self.lock, "w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            self.assertRegex(str(self.assertRaises(StorageFault, disk.check)), "replaced .* in use by another server")
+            self.assertRegex(str(self.assertRaises(StorageFault, disk.check)), "replaced .* in use by a server")
 
     def test_an_older_server_is_there(self) -> None:
         """It holds the file alone, and that counts; what was taken before is given back."""

@@ -138,7 +138,7 @@ class StartTests(ServiceTestCase):
         with capturedLogs() as logs:
             error = self.assertRaises(StartEnded, self.make().startService)
         self.assertEqual((error.code, self.reactor.tcpServers), (1, []))
-        self.assertRegex(self.errors.getvalue(), r"\Akvstore: .* is in use by another server .*\n\Z")
+        self.assertRegex(self.errors.getvalue(), r"\Akvstore: .* is in use by a server .*\n\Z")
         self.assertIn(self.errors.getvalue().strip(), [formatEvent(event) for event in logs])
 
     def test_refused_for_the_port(self) -> None:

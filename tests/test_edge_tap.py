@@ -262,7 +262,7 @@ class TogetherTests(OptionsTestCase):
 
     def test_words_are_no_options(self) -> None:
         """A word that belongs to no option is named."""
-        self.assertEqual(self.refusal("6380"), "'6380': only options are taken; see twistd kvstore --help")
+        self.assertEqual(self.refusal("6380"), "'6380': only options are taken; see kvstore serve --help")
 
     def test_hostile_texts_stay_on_one_line(self) -> None:
         """A value with line ends and control characters is shown escaped."""
@@ -296,7 +296,7 @@ class TwistdTests(OptionsTestCase):
         """Unknown options and missing values point to --help."""
         for word, reason in (("--colour", "not recognized"), ("--port", "requires argument")):
             error = self.assertRaises(SystemExit, self.under_twistd, word)
-            self.assertEqual(error.code, f"kvstore: option {word} {reason}; see twistd kvstore --help")
+            self.assertEqual(error.code, f"kvstore: option {word} {reason}; see kvstore serve --help")
 
     def test_make_service(self) -> None:
         """MakeService hands the settings and the reactor to the service tree, and returns that."""

@@ -162,7 +162,7 @@ class RemovedLockTests(Serving, SynchronousTestCase):
         lock = Path(server.data, "lock")
         lock.unlink()
         refused = self.assertRaises(StartFailed, self.start, data=server.data)
-        self.assertIn("is in use by another server", refused.errors)
+        self.assertIn("is in use by a server", refused.errors)
         server.wait_for_line(lambda line: "lock was removed or replaced under the running server" in line)
         self.assertEqual(lock.read_text(), f"{server.pid}\n")
         self.assertEqual(self.connect(server).ask("SET", "a", "1"), b"OK")

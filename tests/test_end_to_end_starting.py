@@ -180,7 +180,7 @@ class DaemonTests(Serving, SynchronousTestCase):
         """The command fails, and says why, when the daemon could not begin: a directory or a port is taken."""
         self.start_daemon("--port", "0", "--data", "here")
         for options, reason in (
-            (("--port", "0", "--data", "here"), "is in use by another server"),
+            (("--port", "0", "--data", "here"), "is in use by a server"),
             (("--port", str(self.port()), "--data", "there"), "cannot listen on tcp:"),
         ):
             done = self.start_daemon(*options, twistd=("--pidfile=other.pid", "--logfile=other.log"))
@@ -212,8 +212,8 @@ class RefusedStartTests(Serving, SynchronousTestCase):
             line = self.refused(data=server.data)
             self.assertEqual(
                 line,
-                f"kvstore: {server.data} is in use by another server (process {server.pid}); "
-                "stop it, or choose another --data directory",
+                f"kvstore: {server.data} is in use by a server (process {server.pid}); "
+                "stop it, or choose another directory",
             )
             self.assertEqual(wire.ask("SET", "a", "1"), b"OK")
 
@@ -272,7 +272,7 @@ class RefusedStartTests(Serving, SynchronousTestCase):
             "kvstore: --sync 'sometimes': give always, everysec or no",
         )
         self.assertEqual(
-            self.refused("--bogus", data=data), "kvstore: option --bogus not recognized; see twistd kvstore --help"
+            self.refused("--bogus", data=data), "kvstore: option --bogus not recognized; see kvstore serve --help"
         )
         self.assertFalse(os.path.exists(data))
 

@@ -113,8 +113,7 @@ class DirectoryLock:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DirectoryInUse(
-                f"{self._path} is in use by another server (process {self._holder()}); "
-                "stop it, or choose another --data directory"
+                f"{self._path} is in use by a server (process {self._holder()}); stop it, or choose another directory"
             ) from None
 
     def _holder(self) -> str:

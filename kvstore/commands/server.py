@@ -31,7 +31,7 @@ def config_set(call: Call, parameter: bytes, value: bytes, *pairs: bytes) -> Rep
         raise InvalidRequest(f"Unknown option or number of arguments for CONFIG SET - '{name}'")
     raise InvalidRequest(
         f"CONFIG SET failed (possibly related to argument '{name}') - can't set immutable config;"
-        " start the server with the option you want (see twistd kvstore --help)"
+        " start the server with the option you want (see kvstore serve --help)"
     )
 
 

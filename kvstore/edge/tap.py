@@ -210,13 +210,13 @@ class Options(usage.Options):
             if self.parent is None:
                 raise
             # getopt says what is wrong ("option --foo not recognized") but not where to look.
-            advice = "; see twistd kvstore --help" if isinstance(error.__context__, getopt.GetoptError) else ""
+            advice = "; see kvstore serve --help" if isinstance(error.__context__, getopt.GetoptError) else ""
             raise SystemExit(f"kvstore: {error}{advice}") from None
 
     def parseArgs(self, *words: str) -> None:
         """Refuse what is no option. Raises UsageError."""
         if words:
-            raise usage.UsageError(f"{words[0]!r}: only options are taken; see twistd kvstore --help")
+            raise usage.UsageError(f"{words[0]!r}: only options are taken; see kvstore serve --help")
 
     def postOptions(self) -> None:
         """Check every value and make `settings`. Raises UsageError for the first bad one."""

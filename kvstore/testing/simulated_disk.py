@@ -192,7 +192,7 @@ class SimulatedDisk:
         if directory_lock.NAME not in self._platter.names:  # its fate in a crash matters to nobody: not asked
             self._happen(Platter.put, directory_lock.NAME, b"")
         if self._locked:
-            raise DirectoryInUse(f"{self.describe('')} is in use by another server")
+            raise DirectoryInUse(f"{self.describe('')} is in use by a server")
         self._locked = True
 
     def check(self) -> str:
