@@ -101,6 +101,6 @@ class PauseTests(SynchronousTestCase):
         """Segments that a failed merge left are due after the pause even if nobody writes any more."""
         for policy in (CompactionPolicy(after_entries=100), CompactionPolicy()):
             pause_ms = policy.failed(0)
-            self.assertFalse(policy.is_due(0, 0, 0, pause_ms - 1, unmerged=True))
-            self.assertTrue(policy.is_due(0, 0, 0, pause_ms, unmerged=True))
+            self.assertFalse(policy.is_due(0, 0, 0, pause_ms - 1, at_once=True))
+            self.assertTrue(policy.is_due(0, 0, 0, pause_ms, at_once=True))
             self.assertFalse(policy.is_due(0, 0, 0, pause_ms))

@@ -17,6 +17,7 @@ from kvstore.store import index
 from kvstore.store.commit import OpenCommit
 from kvstore.store.index import DocumentIndexes, Found, atom_of, members_of
 from kvstore.store.table import Table
+from tests.harness import no_limit
 
 _SUBKEYS = ["a", "b"]
 _members = st.sampled_from([1, 1.0, 2, True, "x", None, [1]])
@@ -43,7 +44,7 @@ class Searches:
 
     def __init__(self, documents: list[dict[str, Any]]) -> None:
         self.now_ms = 1000
-        self.table = Table(lambda: self.now_ms, OpenCommit(1, lambda size: 1 << 60))
+        self.table = Table(lambda: self.now_ms, OpenCommit(1, no_limit))
         self.going: list[tuple[Generator[None, None, list[Found]], set[Found]]] = []
         self.ended = 0
         for number, document in enumerate(documents):
@@ -227,7 +228,7 @@ class HashTests(SynchronousTestCase):
 
     def test_indexes_hold_text(self) -> None:
         """Documents of numbers that Python gives one hash: as many different hashes in the index."""
-        table = Table(lambda: 0, OpenCommit(1, lambda size: 1 << 60))
+        table = Table(lambda: 0, OpenCommit(1, no_limit))
         numbers = [number * (2**61 - 1) for number in range(1000)]
         for number in numbers:
             table.write(b"%d" % number, b'{"n":%d}' % number)

@@ -12,13 +12,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.store import scan
 from kvstore.store.commit import OpenCommit
 from kvstore.store.table import Table
+from tests.harness import no_limit
 
 _STEPS = ["write", "delete", "scan", "flush", "tidy", "sample"]
 
 
 def make_table(keys: int) -> Table:
     """A table with so many keys, from k0 on."""
-    table = Table(lambda: 0, OpenCommit(1, lambda size: 1 << 60))
+    table = Table(lambda: 0, OpenCommit(1, no_limit))
     for number in range(keys):
         table.write(b"k%d" % number, b"v")
     return table

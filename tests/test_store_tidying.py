@@ -15,6 +15,7 @@ from kvstore.base.limits import MIB
 from kvstore.store import deadlines, garbage, table
 from kvstore.store.commit import OpenCommit
 from kvstore.store.garbage import Garbage
+from kvstore.store.log import Purpose
 from kvstore.store.operations import apply, decode
 from kvstore.store.table import Table
 
@@ -36,7 +37,7 @@ class Clock:
         self.room_bytes = 2**62
         self.table = Table(lambda: self.now_ms, OpenCommit(1, self.reserve))
 
-    def reserve(self, size_bytes: int) -> int:
+    def reserve(self, size_bytes: int, purpose: Purpose) -> int:
         """See OpenCommit."""
         if size_bytes > self.room_bytes:
             raise StorageFull("no space left on device")
