@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import Failure
-from kvstore.base.reply import OK, Reply, finish
+from kvstore.base.reply import NOT_NOW, OK, NotNow, Reply, advance, finish
 
 
 def _sliced(slices: int, reply: Reply) -> Generator[None, None, Reply]:
@@ -25,6 +26,20 @@ class FinishTests(SynchronousTestCase):
         """However many there are, the reply is what the generator returns."""
         for slices in (0, 1, 5):
             self.assertEqual(finish(_sliced(slices, [b"a", None])), [b"a", None])
+
+    def test_not_now(self) -> None:
+        """One that would rather not begin says so once; where nobody can wait it begins all the same."""
+
+        def reply() -> Generator[Any, None, Reply]:
+            yield NOT_NOW
+            yield
+            return OK
+
+        waiting = reply()
+        self.assertRaises(NotNow, advance, waiting)
+        self.assertIs(advance(waiting), waiting)
+        self.assertIs(advance(waiting), OK)
+        self.assertIs(finish(reply()), OK)
 
     def test_any_other_reply(self) -> None:
         """It is returned as it is."""

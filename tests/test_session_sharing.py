@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from kvstore.base.errors import Failure
+from kvstore.base.limits import MAX_SLICED_REQUESTS
 from kvstore.base.reply import Reply
 from kvstore.commands.context import Call
 from kvstore.commands.registry import table as commands
@@ -83,12 +84,18 @@ class SlicesTestCase(SessionTestCase):
         self.patch(Connection, "finishes", False)
 
     def slow(self, name: str) -> Callable[..., Any]:
-        """A command of three slices, or as many as its last argument says, that tells how many keys there were."""
+        """A command of as many slices as its last argument says, that tells how many keys there were.
+
+        Its first argument may say that it fails, or that it is one of those that wait for room.
+        """
 
         def function(call: Call, *arguments: Any) -> Generator[None, None, Reply]:
+            waits = arguments[0] == b"room"
+            if waits:
+                yield from call.table.slicing.room()
             count = len(call.table.values)
             try:
-                for number in range(int(arguments[-1])):
+                for number in range(1 if waits else int(arguments[-1])):
                     self.log.append(f"{name} {number}")
                     yield
                 if len(arguments) > 1 and arguments[0] in (b"fail", b"bug"):
@@ -193,6 +200,35 @@ class SlicesTests(SlicesTestCase):
         self.assertEqual(
             self.one.ask("KEYS 0", "query x 0\n"), self.REPLY + b'{"result":"success","value":[0,"x"]}\r\n'
         )
+
+    def test_too_many_at_once(self) -> None:
+        """One more waits before it begins, as if it had not come yet; in a block it is run to its end in its place."""
+        self.serving.store.table.slicing.under_way = MAX_SLICED_REQUESTS
+        seen: list[Executed] = []
+        statistics = self.serving.server.statistics[commands.by_name[b"KEYS"]]
+        for watchers in ([], [seen.append]):
+            self.serving.hooks.watchers = watchers
+            for request, reply in (
+                ("KEYS room", self.REPLY),
+                ("query room 1\n", b'{"result":"success","value":[0,"x"]}\r\n'),
+                ('{"method":"query","subkey":"room","subvalue":1}', b'{"result":"success","value":[0,"x"]}\r\n'),
+                ("WATCH room 1", self.REPLY),
+            ):
+                calls = statistics.calls
+                self.log.clear()
+                self.assertEqual(self.one.ask("PING", request, "PING"), b"+PONG\r\n", request)
+                self.assertFalse(self.one.session.has_time)
+                self.one.session.run(10**6)
+                self.assertEqual((self.one.released(), self.log, statistics.calls), (b"", [], calls))
+                self.assertEqual(self.two.ask("PING"), b"+PONG\r\n")
+                self.serving.store.table.slicing.under_way -= 1
+                self.assertEqual(self.to_the_end(self.one), reply + b"+PONG\r\n")
+                self.serving.store.table.slicing.under_way += 1
+        self.assertEqual([each.words[0].upper() for each in seen if b"room" in each.words].count(b"QUERY"), 2)
+        self.assertEqual(self.one.ask("KEYS room"), b"")
+        self.one.session.disconnected()
+        self.assertFalse(self.one.session.backlog)
+        self.assertTrue(self.two.ask("MULTI", "KEYS room", "EXEC").endswith(b"*1\r\n" + self.REPLY))
 
     def test_in_a_block(self) -> None:
         """There it is run to its end, in its place."""

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base import slices
 from kvstore.base.limits import MAX_SLICED_REQUESTS
-from kvstore.base.reply import finish
+from kvstore.base.reply import NOT_NOW, finish
 from kvstore.store import index
 from kvstore.store.commit import OpenCommit
 from kvstore.store.index import DocumentIndexes, Found, atom_of, members_of
@@ -45,8 +45,8 @@ class Searches:
     def __init__(self, documents: list[dict[str, Any]]) -> None:
         self.now_ms = 1000
         self.table = Table(lambda: self.now_ms, OpenCommit(1, no_limit))
-        self.going: list[tuple[Generator[None, None, list[Found]], set[Found]]] = []
-        self.ended = 0
+        self.going: list[tuple[Generator[Any, None, list[Found]], set[Found]]] = []
+        self.ended = self.waiting = 0
         for number, document in enumerate(documents):
             self.write(number, document)
 
@@ -64,7 +64,7 @@ class Searches:
         }
 
     def begin(self, subkey: str, value: Any) -> None:
-        """Begin a search; its first slice is done at once, as for any request."""
+        """Begin a search, if there is room for one more; its first slice is done at once, as for any request."""
         expected = self.full_search(subkey, value)
         self.going.append((self.table.indexes.find(subkey, atom_of(value) or ""), expected))
         self.go_on(len(self.going) - 1)
@@ -73,7 +73,9 @@ class Searches:
         """One more slice of a search; if it ends it has found just what was there when it began."""
         search, expected = self.going[which]
         try:
-            next(search)
+            if next(search) is NOT_NOW:
+                del self.going[which]
+                self.waiting += 1
         except StopIteration as end:
             found = end.value
             assert len(found) == len(set(found)) and set(found) == expected, (found, expected)
@@ -199,14 +201,16 @@ class SearchTests(SynchronousTestCase):
         self.assertEqual(searches.table.indexes._building, {})
 
     def test_too_many_at_once(self) -> None:
-        """Past the limit a search is done at once, so that what is noted for all of them is bounded."""
+        """Past the limit a search notes nothing and asks to wait, so that what is noted for all of them is bounded."""
         searches = Searches([{"a": 1}] * 40)
         for number in range(MAX_SLICED_REQUESTS + 1):
             searches.begin(f"s{number}", 1)
-        self.assertEqual((len(searches.going), searches.ended), (MAX_SLICED_REQUESTS, 1))
+        self.assertEqual((len(searches.going), searches.waiting), (MAX_SLICED_REQUESTS, 1))
+        self.assertEqual(len(searches.table.indexes._building), MAX_SLICED_REQUESTS)
         searches.step("leave", 0, None)
         searches.begin("a", 1)
-        self.assertEqual((len(searches.going), searches.ended), (MAX_SLICED_REQUESTS, 1))
+        self.assertEqual((len(searches.going), searches.waiting), (MAX_SLICED_REQUESTS, 1))
+        self.assertEqual(len(finish(searches.table.indexes.find("b", "x"))), 0)
         while searches.going:
             searches.go_on(0)
         self.assertEqual(searches.table.slicing.under_way, 0)

@@ -90,8 +90,8 @@ MAX_MONITORED_BYTES = 64 * KIB
 #: Deepest nesting of a JSON value.
 MAX_JSON_DEPTH = 200
 
-#: Most requests that are executed in slices at once; past it one is executed whole. Each may have noted all keys and
-#: values of the table: 16 bytes for each key, and what is overwritten meanwhile.
+#: Most requests that are executed in slices at once; one more waits. Each may have noted all keys and values of the
+#: table: 16 bytes for each key, and what is overwritten meanwhile.
 MAX_SLICED_REQUESTS = 16
 
 #: Most subkeys that have an index at once; the least recently asked for goes first.

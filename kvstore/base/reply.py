@@ -26,6 +26,7 @@ A command that may take long returns a generator instead, which `advance` explai
 
 from __future__ import annotations
 
+from contextlib import suppress
 from types import GeneratorType
 from typing import Any, TypeAlias
 
@@ -97,6 +98,14 @@ NO_REPLY.wire = b""
 Reply: TypeAlias = Any
 
 
+#: What a reply in slices yields, first of all, if it would rather not begin now; see `advance`.
+NOT_NOW = object()
+
+
+class NotNow(Exception):
+    """A request has not begun: as if it had not come yet, it is to be executed later."""
+
+
 def advance(reply: Reply) -> Reply:
     """Run the next slice of a reply that comes in slices; any other reply is returned as it is.
 
@@ -105,11 +114,13 @@ def advance(reply: Reply) -> Reply:
     so that it answers as of its place in the order; it changes nothing after that. Who executes it runs the first slice
     at once and the others by and by, and closes it if its client is gone.
 
-    Returns the reply if that was its last slice, else the generator. Raises what the generator raises.
+    Returns the reply if that was its last slice, else the generator. Raises what the generator raises; NotNow if it
+    would rather not begin: another `advance` makes it.
     """
     if reply.__class__ is GeneratorType:
         try:
-            next(reply)
+            if next(reply) is NOT_NOW:
+                raise NotNow
         except StopIteration as end:
             return end.value
     return reply
@@ -118,7 +129,8 @@ def advance(reply: Reply) -> Reply:
 def finish(reply: Reply) -> Reply:
     """Run a reply that comes in slices to its end, at once; otherwise as `advance`."""
     while reply.__class__ is GeneratorType:
-        reply = advance(reply)
+        with suppress(NotNow):
+            reply = advance(reply)
     return reply
 
 

@@ -12,9 +12,10 @@ from time import perf_counter_ns
 from typing import Any, TypeAlias
 
 from kvstore.base.limits import MAX_SLICED_REQUESTS
+from kvstore.base.reply import NOT_NOW
 
 #: What a command returns that may take long; see `kvstore.base.reply.finish`.
-Slices: TypeAlias = Generator[None, None, Any]
+Slices: TypeAlias = Generator[Any, None, Any]
 
 #: How long a slice lasts. Redis's cycle of expiry: 1 ms at most when it is in a hurry, 25 ms when not.
 SLICE_NS = 2_000_000
@@ -33,13 +34,21 @@ def in_slices(steps: Iterable[object]) -> Generator[None, None, None]:
 
 
 class Slicing:
-    """Requests in slices: at most MAX_SLICED_REQUESTS at once, since what they have noted is kept while they last."""
+    """Requests in slices: at most MAX_SLICED_REQUESTS at once, since what they have noted is kept while they last.
+
+    One more waits, before it has noted anything (`room`). Where nobody can wait, in EXEC, it is executed at once.
+    """
 
     def __init__(self) -> None:
         self.under_way = 0
 
+    def room(self) -> Generator[Any, None, None]:
+        """What a request begins with that is about to go through much: wait while too many are under way."""
+        if self.under_way >= MAX_SLICED_REQUESTS:
+            yield NOT_NOW
+
     def go_through(self, steps: Iterable[object]) -> Generator[None, None, None]:
-        """As `in_slices`; at once if too many are under way."""
+        """As `in_slices`; at once if too many are under way all the same."""
         if self.under_way >= MAX_SLICED_REQUESTS:
             deque(steps, maxlen=0)
             return

@@ -20,7 +20,7 @@ from typing import Any
 
 from kvstore.base.errors import Failure, InvalidRequest, RequestError
 from kvstore.base.limits import MAX_TRANSACTION_BYTES, QUEUED_WORD_BYTES
-from kvstore.base.reply import QUEUED, Reply, finish
+from kvstore.base.reply import QUEUED, NotNow, Reply, finish
 from kvstore.commands.context import Call
 from kvstore.commands.registry import IMMEDIATE, NO_MULTI, Command, table
 
@@ -63,7 +63,7 @@ def run(
     arguments: list[Any] | None = None,
     step: Callable[[Reply], Reply] = finish,
 ) -> Reply:
-    """Run one command now, and count it. Raises RequestError: it has changed nothing then.
+    """Run one command now, and count it. Raises RequestError: it has changed nothing then; NotNow from `step`.
 
     `arguments`: converted, if they are no words of the request. `step`: what is done at once of a reply in slices.
     """
@@ -79,6 +79,9 @@ def run(
         else:  # a command that has no place in a block (MULTI, WATCH)
             statistics.rejected += 1
         call.table.undo_request(mark)
+        raise
+    except NotNow:
+        statistics.add_time(0, -1)  # this was no call
         raise
     finally:
         statistics.add_time(server.steady_ns() - began_ns)

@@ -66,7 +66,7 @@ def query(call: Call, subkey: bytes, subvalue: Json) -> Reply:
     return _pairs(call.table.indexes.find(name, atom), call.table.slicing)
 
 
-def _pairs(search: Generator[None, None, list[Found]], slicing: Slicing) -> Slices:
+def _pairs(search: Generator[Any, None, list[Found]], slicing: Slicing) -> Slices:
     """What a search finds, as `query` shows it."""
     found = yield from search
     pairs: list[list[Any]] = []

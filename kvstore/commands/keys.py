@@ -100,6 +100,7 @@ def keys(call: Call, pattern: bytes) -> Reply:
 
 def _matching(table: Table, matches: _Matcher | None) -> Slices:
     """The keys there are now that match."""
+    yield from table.slicing.room()
     found: list[bytes] = []
     keys, lives = list(table.values), table.living()
     keys.reverse()

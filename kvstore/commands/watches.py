@@ -40,6 +40,8 @@ class Watches:
 
     def watch(self, client: Client, keys: Sequence[bytes]) -> Slices:
         """Flag `client` (`watched_changed`) when one of `keys` changes from now on."""
+        if len(keys) > _AT_ONCE:
+            yield from self._table.slicing.room()
         self._arriving[client] = set()
         self._table.observe(self)
         try:

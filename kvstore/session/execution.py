@@ -39,7 +39,7 @@ from kvstore.base.errors import (
 )
 from kvstore.base.jsontext import dumps
 from kvstore.base.limits import LONG_STRING_BYTES
-from kvstore.base.reply import Reply, Status, advance
+from kvstore.base.reply import NotNow, Reply, Status, advance
 from kvstore.commands import dispatch
 from kvstore.commands.context import Call
 from kvstore.commands.registry import IMMEDIATE, VERB, Command, Scope, shorten
@@ -71,7 +71,7 @@ class Unfinished(NamedTuple):
 class Execution:
     """See the module. A request after which the client is to be closed sets `closing` of the `Client`.
 
-    `unfinished`: the request for which None was returned last.
+    `unfinished`: the request for which None was returned last, an `Unfinished` if it has begun.
     """
 
     __slots__ = (
@@ -79,7 +79,7 @@ class Execution:
         "_table", "needed", "plain", "unfinished",
     )  # fmt: skip
 
-    unfinished: Unfinished
+    unfinished: Any
 
     def __init__(self, call: Call, hooks: Hooks) -> None:
         self._call = call
@@ -143,6 +143,10 @@ class Execution:
             statistics.count_error(error, request)
             self._undo(row if row.accepts(len(request)) else None, request)
             return resp.encode_error(error)
+        except NotNow:
+            statistics.untimed += 1  # this was no call
+            self.unfinished = request
+            return None
         except StorageFault:
             raise
         except Exception:
@@ -195,12 +199,17 @@ class Execution:
         requests = self._table.pending.requests
         before, self.needed = self.needed, 0
         started_ns = self._steady_ns()
-        if isinstance(request, JSONLine):
-            encoded, words, outcome = self._respond_json(request)
-        elif isinstance(request, BadLine):
-            encoded, words, outcome = self._refuse_line(request)
-        else:
-            encoded, words, outcome = self._words(request)
+        try:
+            if isinstance(request, JSONLine):
+                encoded, words, outcome = self._respond_json(request)
+            elif isinstance(request, BadLine):
+                encoded, words, outcome = self._refuse_line(request)
+            else:
+                encoded, words, outcome = self._words(request)
+        except NotNow:
+            self.needed = before
+            self.unfinished = request
+            return None
         commit = self.needed
         self.needed = max(before, commit)
         if hooks.watchers:
@@ -318,7 +327,7 @@ class Execution:
             if row is None:  # there is no such command, or the number of words is wrong
                 error = dispatch.refused(call, found, error)
             return grammar.encode_error(error), request, str(error)
-        except StorageFault:
+        except (StorageFault, NotNow):
             raise
         except Exception:
             return self._bug(request, grammar), request, "bug"
@@ -354,7 +363,7 @@ class Execution:
             self._undo(row, words)
             self._client.poisoned = self._client.queued is not None
             return grammar.encode_error(error), words, str(error)
-        except StorageFault:
+        except (StorageFault, NotNow):
             raise
         except Exception:
             return self._bug(words, grammar), words, "bug"

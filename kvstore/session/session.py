@@ -183,11 +183,12 @@ class Session:
         else:
             began_ns = self._steady_ns()
             reply = execution.run(statistics, request)
-            statistics.add_time(self._steady_ns() - began_ns)
+            if reply is not None or execution.unfinished is not request:
+                statistics.add_time(self._steady_ns() - began_ns)
         client.last_command = statistics.row.name
         client.last_request_ms = self._server.recent_ms
         if reply is None:
-            self.backlog.append(execution.unfinished)
+            self._goes_on_later()
             return True
         self._server.requests_executed += 1
         if execution.needed or self.held:
@@ -238,7 +239,7 @@ class Session:
                 now_ns = steady_ns()
             before_ns = now_ns
             if encoded is None:
-                self.backlog.append(execution.unfinished)
+                self._goes_on_later()
                 break
             out.append(encoded)
             budget_bytes -= len(encoded)
@@ -254,6 +255,13 @@ class Session:
         self._executed(out[0] if len(out) == 1 else joined(out), len(out))
         if client.monitoring:
             self._hooks.monitor(client.identity)
+
+    def _goes_on_later(self) -> None:
+        """The request just executed is not done; if it has not even begun, its client lets others have their turn."""
+        unfinished = self._execution.unfinished
+        self.backlog.append(unfinished)
+        if unfinished.__class__ is not Unfinished:
+            self.until_ns = 0
 
     def _executed(self, replies: Encoded, count: int) -> None:
         """So many requests were executed; keep their replies until they may leave."""

@@ -82,8 +82,10 @@ class DocumentIndexes:
         self._by_subkey: OrderedDict[str, Index] = OrderedDict()
         self._building: dict[str, _Build] = {}
 
-    def find(self, subkey: str, atom: Atom) -> Generator[None, None, list[Found]]:
+    def find(self, subkey: str, atom: Atom) -> Generator[Any, None, list[Found]]:
         """The documents that have `subkey` equal to `atom` now, in no order. In slices; see `kvstore.base.slices`."""
+        if subkey not in self._by_subkey:
+            yield from self._table.slicing.room()
         index = self._by_subkey.get(subkey)
         if index is not None:
             self._by_subkey.move_to_end(subkey)
