@@ -40,7 +40,7 @@ OPTIONS = (
 #: What the server may take more than at its start, in bytes: its limits, the keys that there are, and slack.
 _MOST_GROWTH_BYTES = 250_000_000
 
-_PATIENCE_S = 10.0
+_PATIENCE_S = 60.0
 _MOST_HOARDERS = 150
 
 #: Commands that end the server, the witness or what it wrote; that is their purpose.
