@@ -158,6 +158,16 @@ class ConnectionTests(ProtocolTestCase):
         self.assertEqual((self.server.clients, self.factory.protocols), ({}, {}))
         self.assertEqual(self.server.connections_received, 2)
 
+    def test_numbers_are_never_given_again(self) -> None:
+        """CONFIG RESETSTAT sets what INFO counts to zero, not the numbers of the clients."""
+        one, two = self.connect(), self.connect()
+        self.assertEqual(one.ask(b"CONFIG RESETSTAT\r\n"), OK)
+        three = self.connect()
+        self.assertEqual(
+            [client.ask(b"CLIENT ID\r\n") for client in (one, two, three)], [b":1\r\n", b":2\r\n", b":3\r\n"]
+        )
+        self.assertEqual((list(self.server.clients), self.server.connections_received), ([1, 2, 3], 1))
+
     def test_addresses(self) -> None:
         """As CLIENT LIST shows them: host and port, or the path of the socket file and 0."""
         self.connect(UNIXAddress(b"/run/kvstore"))

@@ -99,6 +99,8 @@ class Server:
         #: how long clients are silent: the wall clock may be set back and forward meanwhile.
         self.recent_ms = self.started_ms
         self.clients: dict[int, Client] = {}
+        #: The number of the newest client; never given again.
+        self.last_identity = 0
         self.connections_received = 0
         self.connections_refused = 0
         self.requests_executed = 0

@@ -78,9 +78,8 @@ class KVStoreProtocol(LineReceiver):
         _tune(transport)
         server = factory.server
         server.connections_received += 1
-        client = Client(
-            server.connections_received, _show(transport.getPeer()), _show(transport.getHost()), server.recent_ms
-        )
+        server.last_identity += 1
+        client = Client(server.last_identity, _show(transport.getPeer()), _show(transport.getHost()), server.recent_ms)
         parser = RequestParser(RAW_TAILS, factory.settings.max_request_bytes)
         self.client = client
         self.session = Session(Call(server, client), parser, factory.hooks, factory.settings.pause_reading_bytes)

@@ -201,7 +201,8 @@ class AdaptiveWriter:
     def _count(self, commit: Commit) -> None:
         before, self._executed_before = self._executed_before, self._executed()
         self._requests += (commit.requests - self._requests) / _AVERAGE_OF_COMMITS
-        self._all_requests += (self._executed_before - before - self._all_requests) / _AVERAGE_OF_COMMITS
+        executed = max(0, self._executed_before - before)  # CONFIG RESETSTAT takes the count back
+        self._all_requests += (executed - self._all_requests) / _AVERAGE_OF_COMMITS
 
     def _decide(self) -> None:
         """Once syncs are overlapped it takes less to go on with it."""
