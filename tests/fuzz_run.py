@@ -335,18 +335,21 @@ class FuzzRun:
         self.counts["connections broken off"] += 1
 
     def _exchange(self, connection: socket.socket, data: bytes) -> tuple[bytes, bool]:
-        """Send all of it, cut at random, and read until the server closes; returns that, and whether it closed well."""
+        """Send all of it, cut at random, and read until the server closes; returns that, and whether it closed well.
+        A server on a machine under load may take its time, as long as something moves.
+        """
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         largest = self._random.choice((1, 7, 1000, 100_000, 1 << 20)) if len(data) < 3000 else 1 << 20
         received: list[bytes] = []
         position = 0
         sending = True
-        deadline = time.monotonic() + _PATIENCE_S
         while True:
             readable, writable, _ = select.select([connection], [connection] if sending else [], [], _PATIENCE_S)
-            if time.monotonic() > deadline or not (readable or writable):
-                raise Violation(f"{data[:300]!r} ({len(data)} bytes): the connection was not closed in {_PATIENCE_S} s")
+            if not (readable or writable):
+                raise Violation(
+                    f"{data[:300]!r} ({len(data)} bytes): nothing moved, nor was it closed, in {_PATIENCE_S} s"
+                )
             try:
                 if readable:
                     piece = connection.recv(1 << 20)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvstore import commands
 from kvstore.base.errors import InvalidRequest
 from kvstore.base.reply import OK, Reply
 from kvstore.commands import RAW_TAILS, table
@@ -203,6 +206,21 @@ class FindTests(SynchronousTestCase):
         names = [row.name for row in table.rows()]
         self.assertEqual(names, sorted(set(names)))
         self.assertNotIn("CLIENT|ID", names)
+
+    def test_every_family_is_imported(self) -> None:
+        """A file with rows that nothing imports adds no command."""
+        for path in Path(commands.__file__).parent.glob("*.py"):
+            if "\n@command(" in path.read_text():
+                self.assertIn(
+                    path.stem, commands.__all__, "import it in kvstore/commands/__init__.py, and name it there"
+                )
+
+    def test_every_command_on_data_is_compared(self) -> None:
+        """With Valkey, reply by reply, at random; only the answer of RANDOMKEY is chance."""
+        compared = (Path(__file__).parent / "random_requests.py").read_text()
+        for row in table.rows():
+            if row.group not in ("document", "connection", "server") and row.name != "RANDOMKEY":
+                self.assertIn(f'b"{row.name}"', compared, "put requests for it into tests/random_requests.py")
 
     def test_writes_are_flagged(self) -> None:
         """What both reads and writes is a write: no row has both flags."""
