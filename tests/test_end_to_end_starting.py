@@ -264,6 +264,18 @@ class RefusedStartTests(Serving, SynchronousTestCase):
         with open(path, "rb") as log:
             self.assertEqual(log.read(), before)
 
+    def test_trace_into_what_is_no_trace(self) -> None:
+        """Such as the live log of another server: refused before anything is written to it."""
+        data = self.new_data()
+        self.start(data=data).kill()
+        path = os.path.join(data, "table.txn")
+        with open(path, "rb") as log:
+            before = log.read()
+        line = self.refused("--trace", path, port=0)
+        self.assertEqual(line, f"kvstore: --trace {path!r}: what it holds is no trace; choose another place")
+        with open(path, "rb") as log:
+            self.assertEqual(log.read(), before)
+
     def test_bad_option(self) -> None:
         """A bad value is found before anything is opened or made."""
         data = self.new_data()

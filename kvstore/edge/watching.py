@@ -11,7 +11,8 @@ one it went into), 0 for none; KIND is `write`, `read`, `block` (EXEC, which may
 is queued, with commit 0; the block executes in the line of its EXEC. A request that is executed in slices has its line
 when the first one executed, its place in the order: END is the end of that one, and OUTCOME is `ok` so far.
 
-Each start of a server appends a line that begins with `#`, and numbers from 1 again. Every line is handed to the
+Each start of a server appends a line that begins with `#`, and numbers from 1 again; to a file that does not begin with
+such a line it appends nothing, and the start is refused. Every line is handed to the
 system at once (it costs 1 µs): a trace that ends with kill -9 ends with the last request that executed. A trace that
 cannot be written, on a full disk say, ends there, with a line in the log; the server goes on. `scripts/interleaving`
 reads it.
@@ -25,6 +26,7 @@ Passwords (AUTH, HELLO) are shown as `(redacted)`, as in Redis; no other argumen
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterable
@@ -56,9 +58,13 @@ _ESCAPES = {byte: f"\\x{byte:02x}" for byte in (*range(0x20), *range(0x7F, 0x100
 
 
 class Trace:
-    """The trace file at `path`, appended to. Raises OSError if it cannot be opened or written to."""
+    """The trace file at `path`, appended to. Raises OSError if it cannot be opened or written to, or holds something
+    else: a line at the end of another server's log would be damage to it.
+    """
 
     def __init__(self, path: str) -> None:
+        if _holds_something_else(path):
+            raise FileExistsError(errno.EEXIST, "what it holds is no trace", path)
         # Not blocking: behind the name there could be a pipe whose reader is slow, and everybody would wait for it.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
         self._path = path
@@ -90,6 +96,16 @@ class Trace:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _holds_something_else(path: str) -> bool:
+    """Whether `path` is a file with something in it that does not begin as a trace does."""
+    beginning = TRACE_HEADING.partition(":")[0].encode("ascii")
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        found = file.read(len(beginning))
+    return found not in (b"", beginning)
 
 
 def trace_line(executed: Executed) -> str:
