@@ -407,6 +407,13 @@ class LockFileTests(SynchronousTestCase):
         self.assertRaises(DirectoryInUse, RealDisk(disk.path).lock)
         self.assertIn("put back", disk.check())
 
+    def test_which_file_cannot_be_written(self) -> None:
+        """The error of a file that is to be replaced names it: it may be on another volume than the data."""
+        for call in ("pwrite", "fdatasync"):
+            with mock.patch(f"os.{call}", side_effect=OSError(errno.ENOSPC, "No space left on device")):
+                error = self.assertRaises(OSError, replace_with, self.disk, "a", [b"new"])
+            self.assertIn(os.path.join(self.disk.path, "a.tmp"), str(error))
+
     def test_what_is_no_file(self) -> None:
         """A link is not followed and a pipe not waited for; the text says what to do, the lock is not half taken."""
         precious = self.lock + ".precious"

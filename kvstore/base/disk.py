@@ -118,19 +118,33 @@ class Disk(Protocol):
 
 
 def replace_with(disk: Disk, name: str, pieces: Iterable[bytes]) -> None:
-    """Replace file `name` atomically by the `pieces`, joined. Raises OSError. Durability: on disk when this returns."""
+    """Replace file `name` atomically by the `pieces`, joined. Raises OSError, which names the file that cannot be
+    written. Durability: on disk when this returns.
+    """
     temporary = name + ".tmp"
     file = disk.create(temporary)
     try:
         offset = 0
         for piece in pieces:
-            file.write_at(offset, piece)
+            with _naming(disk.describe(temporary)):
+                file.write_at(offset, piece)
             offset += len(piece)
-        file.sync()
+        with _naming(disk.describe(temporary)):
+            file.sync()
     finally:
         file.close()
     disk.rename(temporary, name)
     disk.sync_directory()
+
+
+@contextlib.contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """An OSError that leaves here names `path`: one of a descriptor names nothing."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = path
+        raise
 
 
 def copy_file(source: Disk, name: str, target: Disk, new_name: str | None = None) -> None:
