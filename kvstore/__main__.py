@@ -11,7 +11,11 @@ import sys
 from collections.abc import Sequence
 
 import kvstore.base.safe_path  # noqa: F401  before all others
-from kvstore.tools import main as tools
+
+try:
+    from kvstore.tools import main as tools
+except ModuleNotFoundError as error:  # a checkout's, run by a Python that has not what it needs
+    sys.exit(f"kvstore: {error.name} is missing; pip install . first, or run scripts/serve and take .venv/bin/python")
 
 _TWISTD = ("twistd", "-n", "--pidfile=", "kvstore")
 

@@ -57,6 +57,14 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(run("--version").stdout, f"kvstore {kvstore.__version__}\n")
         self.assertIn("kvstore serve", run("--help").stdout)
 
+    def test_says_what_is_missing(self) -> None:
+        """One line, in a checkout where nothing was installed."""
+        words = [sys.executable, "-S", "-E", "-m", "kvstore", "--version"]
+        root = os.path.dirname(os.path.dirname(kvstore.__file__))
+        ended = subprocess.run(words, cwd=root, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        self.assertEqual((ended.returncode, ended.stdout), (1, ""))
+        self.assertRegex(ended.stderr, r"^kvstore: \w+ is missing; pip install \. first, or run scripts/serve .*\n\Z")
+
     def test_a_tool_needs_no_twisted(self) -> None:
         """Only `serve` loads it."""
         program = "import sys; sys.modules['twisted'] = None; from kvstore.__main__ import main; sys.exit(main())"
