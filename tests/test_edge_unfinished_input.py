@@ -10,7 +10,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvstore.base.limits import UNCOUNTED_INPUT_BYTES
+from kvstore.base.limits import MAX_SLICED_REQUESTS, UNCOUNTED_INPUT_BYTES
 from kvstore.commands.context import Server
 from kvstore.edge.protocol import KVStoreFactory, KVStoreProtocol, Unfinished
 from kvstore.edge.settings import Settings
@@ -50,9 +50,10 @@ class UnfinishedInputTests(SynchronousTestCase):
         """A factory with a small limit."""
         settings = Settings(data_path="/nowhere", max_input_bytes=_LIMIT, max_request_bytes=_LIMIT)
         commit: Any = _NoCommits()
+        self.clock = Clock()
         store = Store(SimulatedDisk(), lambda: 0, bytes)
         self.factory = KVStoreFactory(
-            settings, Server(store, lambda: 0, {}, ""), Turn(Clock()), commit, Hooks(), self.fail
+            settings, Server(store, lambda: 0, {}, ""), Turn(self.clock), commit, Hooks(), self.fail
         )
 
     def client(self) -> tuple[KVStoreProtocol, _Transport]:
@@ -67,6 +68,25 @@ class UnfinishedInputTests(SynchronousTestCase):
         """Bytes from the client, in pieces."""
         for place in range(0, len(data), piece):
             protocol.dataReceived(data[place : place + piece])
+
+    def test_a_request_that_waits(self) -> None:
+        """One that cannot begin yet counts until it does, in any grammar; past the limit it is not done."""
+        slicing = self.factory.server.store.table.slicing
+        for request in (b"*2\r\n$4\r\nKEYS\r\n$60000\r\n%b\r\n", b'{"method":"query","subkey":"%b","subvalue":1}\n'):
+            slicing.under_way = MAX_SLICED_REQUESTS
+            first, large = self.client()
+            second, small = self.client()
+            self.send(first, request % (b"x" * 60_000))
+            self.assertEqual(self.factory.unfinished.total_bytes // 1000, 60)
+            self.send(second, request % (b"x" * 60_000))
+            self.assertEqual(self.factory.unfinished.total_bytes // 1000, 60)
+            self.assertEqual((large.disconnecting, small.disconnecting).count(True), 1)
+            slicing.under_way = 0
+            self.clock.advance(0)
+            self.clock.advance(0)
+            self.assertEqual(self.factory.unfinished.total_bytes, 0)
+            for protocol in (first, second):
+                protocol.connectionLost(Failure(ConnectionDone()))
 
     def test_up_to_the_limit(self) -> None:
         """As much as the limit is taken, one byte more is not: the client that holds most hears why, and goes."""

@@ -185,6 +185,7 @@ class KVStoreProtocol(LineReceiver):
                 break
             session.run(budget)
             outlet.send(session.take_ready())
+        self.factory.unfinished.note(self, session.unfinished_bytes)
         self._regroup()
 
     def _stand_in_line(self) -> None:

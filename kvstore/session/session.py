@@ -28,7 +28,7 @@ from kvstore.session.execution import Execution, Unfinished
 from kvstore.session.hooks import Hooks
 from kvstore.wire import jsonlines, resp
 from kvstore.wire.multibulk import SHORTEST_PIPELINE_BYTES, Uniform
-from kvstore.wire.parser import BOUNDARY, RequestParser
+from kvstore.wire.parser import BOUNDARY, JSONLine, RequestParser
 from kvstore.wire.pieces import Encoded, joined
 
 
@@ -71,8 +71,15 @@ class Session:
 
     @property
     def unfinished_bytes(self) -> int:
-        """About the bytes of memory of what the client began and did not end."""
-        return self._parser.memory_bytes + self.client.queued_bytes
+        """About the bytes of memory of what the client began and did not end, or what has not begun yet."""
+        return self._parser.memory_bytes + self.client.queued_bytes + self._waiting_bytes()
+
+    def _waiting_bytes(self) -> int:
+        """Of the request that waits at the head of the backlog; those behind it came with its end, and are small."""
+        request = self.backlog[0] if self.backlog else []
+        if isinstance(request, JSONLine):
+            request = [value for value in request.members.values() if isinstance(value, str)]
+        return sum(map(len, request)) if isinstance(request, list) else 0
 
     @property
     def in_the_middle(self) -> bool:
