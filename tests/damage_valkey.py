@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.damage_run import Contents, Damage, Directory
 from tests.valkey import Connection
 
-_START_TIMEOUT_S = 10
+_START_TIMEOUT_S = 60
 State = dict[bytes, tuple[bytes, int]]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import hiredis
 
-_START_TIMEOUT_S = 10
+_START_TIMEOUT_S = 60
 
 
 def valkey_binary() -> Path | None:
