@@ -214,7 +214,7 @@ class AgainstValkeyTests(SynchronousTestCase):
         """Random requests of two clients get the same replies, byte for byte, and leave the same state and log."""
 
         @settings(
-            max_examples=_EXAMPLES or 1000,
+            max_examples=_EXAMPLES or 500,
             derandomize=not _EXAMPLES,
             deadline=None,
             database=None,
@@ -242,7 +242,7 @@ class AgainstValkeyTests(SynchronousTestCase):
         pair = Pair(self.valkey, 2)
         self.addCleanup(pair.close)
 
-        @settings(max_examples=_EXAMPLES or 300, derandomize=not _EXAMPLES, deadline=None, database=None)
+        @settings(max_examples=_EXAMPLES or 200, derandomize=not _EXAMPLES, deadline=None, database=None)
         @given(_floats, _floats)
         def run(number: str, increment: str) -> None:
             self.assertEqual(pair.differs(0, [b"SET", b"f", number.encode()]), "")

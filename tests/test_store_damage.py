@@ -14,7 +14,7 @@ from kvstore.store.examine import LIVE, examine
 from kvstore.testing.simulated_disk import SimulatedDisk
 from tests.damage_run import Damage, Directory, ThirdOutcome, directories, judge, try_all
 
-_SHARE = 0.003
+_SHARE = 0.002
 _SEED = random.SystemRandom().randrange(2**32)
 
 

@@ -234,7 +234,7 @@ class DamageTests(SmallFilesTestCase):
         self.assertGreaterEqual(found.sequence, least)
         self.assertEqual((found.values, found.deadlines), states[found.sequence])
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=150, deadline=None)
     @given(st.lists(commits, min_size=1, max_size=4), st.booleans(), st.data())
     def test_a_changed_byte(self, made: list[Any], durable: bool, data: st.DataObject) -> None:
         """One byte of one file changed: what was promised is served whole, or the start is refused."""

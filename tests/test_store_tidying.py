@@ -80,7 +80,7 @@ class Clock:
 class ExpiryTests(SynchronousTestCase):
     """Whatever became of the deadlines."""
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=150, deadline=None)
     @given(st.lists(_steps, max_size=80), st.sampled_from([0, 3, 1024]), st.integers(1, 20))
     def test_as_a_full_search(self, steps: list[tuple[str, int, int]], few: int, counted: int) -> None:
         """Keys that have expired are counted right while they are few, noted right always, and all removed at last."""
