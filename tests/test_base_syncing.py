@@ -169,10 +169,21 @@ class ThreadSyncerTests(SyncerTests, SynchronousTestCase):
 
     def test_no_thread_can_be_started(self) -> None:
         """That is an OSError, as it is for any other thing that the system has no more of; no descriptor is lost."""
-        before = os.listdir("/proc/self/fd")
-        with mock.patch("threading.Thread.start", Refusing(RuntimeError("can't start new thread"))):
+        opened: list[int] = []
+
+        def pipe2(flags: int) -> tuple[int, int]:
+            opened.extend(ends := real_pipe2(flags))
+            return ends
+
+        real_pipe2 = os.pipe2
+        with (
+            mock.patch("os.pipe2", pipe2),
+            mock.patch("threading.Thread.start", Refusing(RuntimeError("can't start new thread"))),
+        ):
             self.assertEqual(self.assertRaises(OSError, ThreadSyncer).errno, errno.EAGAIN)
-        self.assertEqual(os.listdir("/proc/self/fd"), before)
+        self.assertEqual(len(opened), 2)
+        for descriptor in opened:
+            self.assertEqual(self.assertRaises(OSError, os.fstat, descriptor).errno, errno.EBADF)
 
 
 class BestSyncerTests(SynchronousTestCase):
