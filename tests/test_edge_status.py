@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import shutil
 import subprocess
 from unittest import SkipTest
@@ -76,6 +77,13 @@ class ServerTests(SynchronousTestCase):
         self.addCleanup(self.server.kill)
         self.client = redis.Redis(port=self.server.port)
         self.addCleanup(self.client.close)
+
+    def test_the_secret_of_the_directory_stays_there(self) -> None:
+        """SCAN's order and the merge's shares hang on the files' `store`, so nobody is told it who sends requests."""
+        header = pathlib.Path(self.server.data, "table.txn").read_bytes()[:4096]
+        secret = header.split(b" store=")[1][:32]
+        for request in ("INFO everything", "CONFIG GET *", "CLIENT LIST", "CLIENT INFO", "HELLO 3"):
+            self.assertNotIn(secret, repr(self.client.execute_command(*request.split())).encode(), request)
 
     def test_the_fields_of_monitors(self) -> None:
         """Each is there, in its section."""
