@@ -33,6 +33,10 @@ class Corruption(Exception):
     """Bytes that were promised are damaged or missing. The text says which."""
 
 
+class NewerVersion(Exception):
+    """A newer version wrote it."""
+
+
 @dataclass
 class State:
     """What a directory holds. `torn_at`: the byte of `table.txn` where a torn tail begins, None if there is none."""
@@ -51,6 +55,8 @@ def read_block(data: bytes, at: int, kind: str, salt: int) -> dict[str, str]:
     if len(block) < 4096 or block[4082:] != b"crc=%08x\r\n" % zlib.crc32(block[:4086], salt):
         raise Corruption(f"no valid block at {at}")
     words = block[:4082].decode("ascii").split()
+    if words[0][:-1] == "+" + kind[:-1] and words[0][-1] > kind[-1]:
+        raise NewerVersion(words[0])
     if words[0] != "+" + kind:
         raise Corruption(f"block {words[0]} at {at}, not {kind}")
     return dict(word.split("=") for word in words[1:])
@@ -122,7 +128,7 @@ def apply(body: bytes, state: State) -> None:
         elif name == b"HISTORY":
             state.history = words[0].decode("ascii")
         else:
-            raise Corruption(f"unknown operation {name!r}")
+            raise NewerVersion(f"unknown operation {name!r}")
 
 
 def same_store(state: State, header: dict[str, str]) -> None:
@@ -223,7 +229,7 @@ def read_live(data: bytes, state: State) -> None:
 
 
 def read_directory(path: str) -> State:
-    """Section "Reading a directory". Raises Corruption."""
+    """Section "Reading a directory". Raises Corruption, NewerVersion."""
     state = State()
     names = os.listdir(path)
     numbers = sorted(int(name[10:], 16) for name in names if re.fullmatch(r"table\.txn\.[0-9a-f]{16}", name))

@@ -109,6 +109,22 @@ class Unreachable(StartRefused):
     """A link leads nowhere, as one does to a disk that is not mounted: what it stands for may well exist."""
 
 
+class NewerVersion(StartRefused):
+    """A newer version of kvstore wrote the directory: sound, for all that this one can tell, and not to be touched.
+
+    `file`, `offset`: where that shows. `reason`: what is there that this version does not know.
+    """
+
+    def __init__(self, file: str, offset: int, reason: str) -> None:
+        super().__init__(
+            f"{file}, byte {offset}: {reason}; a newer version of kvstore may have written it. Nothing was changed, and"
+            " nothing is known to be damaged: start that version"
+        )
+        self.file = file
+        self.offset = offset
+        self.reason = reason
+
+
 class DamagedStore(StartRefused):
     """Bytes that were promised durable are damaged or missing.
 

@@ -30,6 +30,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from kvstore.base.disk import File
+from kvstore.base.errors import NewerVersion
 from kvstore.base.limits import MIB
 
 BLOCK_BYTES = 4096
@@ -88,14 +89,30 @@ def encode_block(kind: str, fields: dict[str, str], salt: int = 0) -> bytes:
     return b"%b%08x\r\n" % (head, crc32(head, salt))
 
 
-def decode_block(data: bytes, kind: str, salt: int = 0) -> dict[str, str] | None:
-    """The fields of the block that `data` (4096 bytes) is, or None if it is no valid block of that kind."""
+def read_block(file: File, name: str, offset: int, kind: str, salt: int = 0) -> dict[str, str] | None:
+    """The fields of the block of that kind at byte `offset` of a file, called `name`; None if it is not valid, or of
+    another kind.
+
+    Raises NewerVersion for one of a later version of this kind, OSError.
+    """
+    found, *fields = _words_of_block(file.read_at(offset, BLOCK_BYTES), salt)
+    if found == f"+{kind}":
+        return dict(field.split("=", 1) for field in fields)
+    if _is_later(found.removeprefix("+"), kind):
+        raise NewerVersion(name, offset, f"a block of the unknown version {found.removeprefix('+')}")
+    return None
+
+
+def _words_of_block(data: bytes, salt: int) -> list[str]:
+    """Its kind, and its fields; an empty word if it is not valid."""
     if len(data) != BLOCK_BYTES or data[_BLOCK_CRC_AT:] != b"%08x\r\n" % crc32(data[:_BLOCK_CRC_AT], salt):
-        return None
-    words = data[: _BLOCK_CRC_AT - 4].decode("ascii").split()
-    if words[0] != f"+{kind}":
-        return None
-    return dict(word.split("=", 1) for word in words[1:])
+        return [""]
+    return data[: _BLOCK_CRC_AT - 4].decode("ascii").split()
+
+
+def _is_later(found: str, kind: str) -> bool:
+    stem, version = kind.rstrip("0123456789"), found.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    return found == stem + version and version.isdecimal() and int(version) > int(kind.removeprefix(stem))
 
 
 class FrameReader:

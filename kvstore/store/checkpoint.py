@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from kvstore.base.disk import Disk, File
 from kvstore.base.errors import DamagedStore
-from kvstore.base.frame import BLOCK_BYTES, Frame, FrameReader, decode_block, encode_block, encode_frame
+from kvstore.base.frame import BLOCK_BYTES, Frame, FrameReader, encode_block, encode_frame, read_block
 from kvstore.base.limits import KIB, MIB
 from kvstore.store.history import NO_HISTORY
 
@@ -108,13 +108,13 @@ class CheckpointWriter:
 class CheckpointReader:
     """Reads a checkpoint, streamed. `header` is there at once; iterating yields the frames that hold operations.
 
-    Raises DamagedStore for whatever is not exactly a checkpoint, OSError.
+    Raises DamagedStore for whatever is not exactly a checkpoint, NewerVersion, OSError.
     """
 
     def __init__(self, file: File, name: str = NAME) -> None:
         self._file = file
         self._name = name
-        fields = decode_block(file.read_at(0, BLOCK_BYTES), _KIND)
+        fields = read_block(file, name, 0, _KIND)
         if fields is None:
             raise DamagedStore(name, 0, "the header of the checkpoint is not valid", "")
         self.header = CheckpointHeader(

@@ -21,7 +21,8 @@ last segment sealed, then that one is the live log: a crash in the middle of sea
 | a bad frame that nothing says was on disk | corruption | torn tail |
 | a valid frame with another number than expected | corruption | as a bad frame |
 
-A clean end is fine. A torn tail was never promised. Corruption is never served and never skipped: DamagedStore.
+A clean end is fine. A torn tail was never promised. Corruption is never served and never skipped: DamagedStore. A
+sound block of a later format, or an operation of an unknown name, is neither: NewerVersion, and nothing is touched.
 
 `examine` only reads, and takes no lock: the server starts with it (see `recovery` for what it then mends), and the
 tools have the server's verdict from it.
@@ -33,7 +34,7 @@ import re
 from typing import NamedTuple
 
 from kvstore.base.disk import Disk, File
-from kvstore.base.errors import DamagedStore, NothingThere, Unfinished
+from kvstore.base.errors import DamagedStore, NewerVersion, NothingThere, Unfinished
 from kvstore.base.frame import Frame, FrameReader, later_headers
 from kvstore.store import checkpoint, operations
 from kvstore.store.history import NO_HISTORY
@@ -133,18 +134,22 @@ class _Replay:
             self.history = begun.identity
         try:
             return operations.replay(body, self.values, self.deadlines)
+        except operations.UnknownOperation as error:
+            raise NewerVersion(name, frame.offset, str(error)) from error
         except operations.BadOperation as error:
             raise DamagedStore(name, frame.offset, str(error), "") from error
 
 
 def examine(disk: Disk) -> Examined:
-    """Read all files and judge them; changes nothing. Raises DamagedStore, OSError; NothingThere, Unfinished if it is
-    something else than a data directory; Unreachable.
+    """Read all files and judge them; changes nothing. Raises DamagedStore, NewerVersion, OSError; NothingThere,
+    Unfinished if it is something else than a data directory; Unreachable.
     """
     try:
         return _examine(disk)
     except DamagedStore as error:
         raise DamagedStore(disk.describe(error.file), error.offset, error.reason, ADVICE) from error
+    except NewerVersion as error:
+        raise NewerVersion(disk.describe(error.file), error.offset, error.reason) from error
 
 
 ADVICE = (
@@ -238,7 +243,7 @@ def _check_leftover(disk: Disk, replay: _Replay, name: str, first: int, live_fir
         raise DamagedStore(name, 0, f"it begins with commit {first}, not before the live log ({live_first})", "")
     file = disk.open_read(name)
     try:
-        if is_log(file):
+        if is_log(file, name):
             header = read_log_header(file, name)
             replay.belongs(header.store, name)
             if header.first != first:

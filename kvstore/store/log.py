@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 from kvstore.base.disk import Disk, File
 from kvstore.base.errors import DamagedStore, StorageFault, StorageFull
-from kvstore.base.frame import BLOCK_BYTES, HEADER_BYTES, decode_block, encode_block
+from kvstore.base.frame import BLOCK_BYTES, HEADER_BYTES, encode_block, read_block
 from kvstore.base.limits import KIB
 from kvstore.base.syncing import Syncer
 from kvstore.store.history import NO_HISTORY
@@ -280,14 +280,14 @@ def create_log(disk: Disk, name: str, header: LogHeader) -> TransactionLog:
     return TransactionLog(file, name, header, FRAMES_AT, 0, marks)
 
 
-def is_log(file: File) -> bool:
-    """Whether `file` begins as a log does, with a header that is sound. Raises OSError."""
-    return decode_block(file.read_at(0, BLOCK_BYTES), _KIND) is not None
+def is_log(file: File, name: str) -> bool:
+    """Whether `file` begins as a log does, with a header that is sound. Raises NewerVersion, OSError."""
+    return read_block(file, name, 0, _KIND) is not None
 
 
 def read_log_header(file: File, name: str) -> LogHeader:
-    """The header of the log `file`. Raises DamagedStore, OSError."""
-    fields = decode_block(file.read_at(0, BLOCK_BYTES), _KIND)
+    """The header of the log `file`. Raises DamagedStore, NewerVersion, OSError."""
+    fields = read_block(file, name, 0, _KIND)
     if fields is None:
         raise DamagedStore(name, 0, "the header of the log is not valid", "")
     first, created_us = int(fields["first"], 16), int(fields["created"], 16)
@@ -296,10 +296,12 @@ def read_log_header(file: File, name: str) -> LogHeader:
 
 
 def read_marks(file: File, name: str, header: LogHeader) -> Marks:
-    """The marks of the log `file`. Raises DamagedStore if neither is valid: a crash can tear only one. OSError."""
+    """The marks of the log `file`. Raises DamagedStore if neither is valid: a crash can tear only one. NewerVersion,
+    OSError.
+    """
     if file.size() < FRAMES_AT:
         raise DamagedStore(name, file.size(), "the file ends before the log's first frame", "")
-    marks = _read_mark(file, BLOCK_BYTES, header), _read_mark(file, 2 * BLOCK_BYTES, header)
+    marks = _read_mark(file, name, BLOCK_BYTES, header), _read_mark(file, name, 2 * BLOCK_BYTES, header)
     if marks == (None, None):
         raise DamagedStore(name, BLOCK_BYTES, "both marks of the log are invalid", "")
     return marks
@@ -310,8 +312,8 @@ def newest_mark(marks: Marks) -> Mark:
     return max(mark for mark in marks if mark is not None)
 
 
-def _read_mark(file: File, offset: int, header: LogHeader) -> Mark | None:
-    fields = decode_block(file.read_at(offset, BLOCK_BYTES), _MARK, header.salt)
+def _read_mark(file: File, name: str, offset: int, header: LogHeader) -> Mark | None:
+    fields = read_block(file, name, offset, _MARK, header.salt)
     return None if fields is None else Mark(*(int(fields.get(field, "0"), 16) for field in Mark._fields))
 
 

@@ -29,6 +29,7 @@ from typing import NamedTuple
 import hiredis
 
 from kvstore.base.errors import KVStoreError
+from kvstore.base.limits import MAX_LOGGED_BYTES
 from kvstore.store.history import History
 
 FLUSH = b"*1\r\n$8\r\nFLUSHALL\r\n"
@@ -46,7 +47,14 @@ _MANY = 16
 
 
 class BadOperation(KVStoreError):
-    """Bytes under a valid checksum that are no operation of this version: written by a newer version, or by a bug."""
+    """Bytes under a valid checksum that are no operation."""
+
+
+class UnknownOperation(BadOperation):
+    """An operation whose name this version does not know: a newer one has more of them."""
+
+    def __init__(self, name: bytes) -> None:
+        super().__init__(f"unknown operation {name[:MAX_LOGGED_BYTES]!r}")
 
 
 def encode_set(key: bytes, value: bytes, deadline_ms: int | None = None) -> bytes:
@@ -200,4 +208,4 @@ def _apply(operations: Iterable[Operation], values: dict[bytes, bytes], deadline
             values.clear()
             deadlines.clear()
         else:
-            raise BadOperation(f"unknown operation {kind!r}; a newer version of kvstore may have written it")
+            raise UnknownOperation(kind)

@@ -1,7 +1,7 @@
 """The command line of the tools: finds the one that is meant, and turns errors into one line and a status.
 
 0: done. 1: refused, or it failed. 2: called wrongly. 3: nothing of kvstore is there. 4: an interrupted backup, restore
-or import is. 5: a link leads nowhere. 130: interrupted from the keyboard.
+or import is. 5: a link leads nowhere. 6: a newer version wrote it. 130: interrupted from the keyboard.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from kvstore import __version__
-from kvstore.base.errors import KVStoreError, NothingThere, Unfinished, Unreachable
+from kvstore.base.errors import KVStoreError, NewerVersion, NothingThere, Unfinished, Unreachable
 from kvstore.tools import backup, export, import_, repair, restore, show, verify
 from kvstore.tools.streams import complain, prepare, silence
 
@@ -19,7 +19,7 @@ _TOOLS = {
     "verify": verify, "show": show, "repair": repair, "restore": restore, "export": export, "import": import_,
     "backup": backup,
 }  # fmt: skip
-_STATUS: dict[type[Exception], int] = {NothingThere: 3, Unfinished: 4, Unreachable: 5}
+_STATUS: dict[type[Exception], int] = {NothingThere: 3, Unfinished: 4, Unreachable: 5, NewerVersion: 6}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

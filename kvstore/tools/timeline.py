@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from kvstore.base.disk import Disk
-from kvstore.base.errors import DamagedStore, KVStoreError
-from kvstore.base.frame import FrameReader
+from kvstore.base.errors import DamagedStore, KVStoreError, NewerVersion
+from kvstore.base.frame import Frame, FrameReader
 from kvstore.store.archive import Position
 from kvstore.store.checkpoint import CheckpointHeader, CheckpointReader
 from kvstore.store.history import NO_HISTORY
 from kvstore.store.log import FRAMES_AT
-from kvstore.store.operations import replay, split_history
+from kvstore.store.operations import UnknownOperation, replay, split_history
 from kvstore.tools.histories import Files, Known, Step, leads_through
 
 #: Past any commit and any time.
@@ -80,7 +80,7 @@ def _start(files: Files, way: list[Step], to_sequence: int, to_time_us: int, *, 
             led_to = (own and disk is files.disks[0]) or leads_through(way, Position(header.covers, header.history))
             ours = header.store == (files.store or header.store)
             if early and led_to and ours and (best is None or best.sequence < header.covers):
-                best = _read_checkpoint(reader, header)
+                best = _read_checkpoint(reader, header, disk.describe(name))
         except (DamagedStore, ValueError) as damage:
             files.complaints.append(f"{disk.describe(name)}: {damage}")
         finally:
@@ -92,13 +92,20 @@ def _start(files: Files, way: list[Step], to_sequence: int, to_time_us: int, *, 
     raise KVStoreError(f"no state can be read: {'; '.join(files.complaints) or _shortage(files)}")
 
 
-def _read_checkpoint(reader: CheckpointReader, header: CheckpointHeader) -> Past:
+def _read_checkpoint(reader: CheckpointReader, header: CheckpointHeader, place: str) -> Past:
     values: dict[bytes, bytes] = {}
     deadlines: dict[bytes, int] = {}
     for frame in reader.frames():
-        replay(frame.body, values, deadlines)
+        _apply(frame.body, frame, values, deadlines, place)
     reader.check_keys(len(values))
     return Past(values, deadlines, header.covers, header.history, header.created_us, header.store)
+
+
+def _apply(body: bytes, frame: Frame, values: dict[bytes, bytes], deadlines: dict[bytes, int], place: str) -> None:
+    try:
+        replay(body, values, deadlines)
+    except UnknownOperation as error:
+        raise NewerVersion(place, frame.offset, str(error)) from error
 
 
 def _shortage(files: Files) -> str:
@@ -122,7 +129,7 @@ def _replay(step: Step, past: Past, to_sequence: int, to_time_us: int) -> tuple[
                 return past._replace(stopped=past.stopped or f"commit {past.sequence + 1} is in no file"), False
             if frame.sequence == past.sequence + 1:
                 begun, body = split_history(frame.body)
-                replay(body, past.values, past.deadlines)
+                _apply(body, frame, past.values, past.deadlines, log.disk.describe(log.name))
                 history = past.history if begun is None else begun.identity
                 past = past._replace(sequence=frame.sequence, history=history, time_us=frame.time_us, stopped=None)
         if reader.reason is not None:

@@ -1,8 +1,8 @@
 """Check every byte of a data directory, change nothing, and say what a server would recover.
 
 Takes no lock, so a running server may hold the directory; then the answer is about a moment of the run. Exit status 0
-if a server would start, 1 if it would refuse, with the reason; 3 to 5 if there is no state to verify, see
-DURABILITY.md.
+if a server would start, 1 if it would refuse, with the reason; 3 to 6 if there is no state that it could verify,
+see DURABILITY.md.
 """
 
 from __future__ import annotations
