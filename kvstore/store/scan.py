@@ -24,6 +24,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvstore.base.keyed_hash import bucket_after
+
 if TYPE_CHECKING:
     from random import Random
 
@@ -73,7 +75,7 @@ class ScanOrder:
         position = cursor & mask
         while True:
             keys.extend(self._buckets[position] or ())
-            position = _after(position, self._bits)
+            position = bucket_after(position, self._bits)
             if not position or len(keys) >= count:
                 return position, keys
 
@@ -161,12 +163,3 @@ class ScanOrder:
             return True
         self._settled = set()
         return False
-
-
-def _after(position: int, bits: int) -> int:
-    """The bucket after `position`, counting with the bits reversed; 0 after the last."""
-    bit = 1 << (bits - 1)
-    while position & bit:
-        position ^= bit
-        bit >>= 1
-    return position | bit
