@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.errors import RequestError, StorageFull
 from kvstore.base.reply import Status
 from kvstore.commands import dispatch
-from kvstore.commands.context import Call, Client, Server
+from kvstore.commands.client import Client
+from kvstore.commands.context import Call, Server
 from kvstore.store.commit import OpenCommit
 from kvstore.store.log import Purpose
 from kvstore.store.operations import apply, decode

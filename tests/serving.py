@@ -10,7 +10,8 @@ from typing import Any
 
 from kvstore.base.limits import MAX_REQUEST_BYTES
 from kvstore.commands import RAW_TAILS
-from kvstore.commands.context import Call, Client, Server
+from kvstore.commands.client import Client
+from kvstore.commands.context import Call, Server
 from kvstore.session.execution import Unfinished
 from kvstore.session.hooks import Hooks
 from kvstore.session.session import Session

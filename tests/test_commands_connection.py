@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kvstore import __version__
-from kvstore.commands.context import Traffic
+from kvstore.commands.client import Traffic
 from tests.harness import START_MS, CommandTestCase
 
 BAD_NAME = "!ERR Client names cannot contain spaces, newlines or special characters."

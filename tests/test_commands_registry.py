@@ -7,26 +7,13 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore import commands
-from kvstore.base.errors import InvalidRequest
+from kvstore.base.errors import InvalidRequest, shorten
 from kvstore.base.reply import OK, Reply
 from kvstore.commands import RAW_TAILS, table
+from kvstore.commands.arguments import to_json, to_number
 from kvstore.commands.context import Call
-from kvstore.commands.registry import (
-    READ,
-    VERB,
-    WHOLE,
-    WRITE,
-    CommandTable,
-    Flag,
-    Integer,
-    Json,
-    Key,
-    Scope,
-    shorten,
-    to_integer,
-    to_json,
-    to_number,
-)
+from kvstore.commands.registry import READ, VERB, WHOLE, WRITE, CommandTable, Flag, Integer, Json, Key, to_integer
+from kvstore.commands.row import Scope
 
 own = CommandTable()
 

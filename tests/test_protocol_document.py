@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base import limits
 from kvstore.base.limits import KIB, MIB
 from kvstore.commands import RAW_TAILS, table
-from kvstore.commands.context import Call, Client, Server
+from kvstore.commands.client import Client
+from kvstore.commands.context import Call, Server
 from kvstore.commands.registry import VERB, CommandTable
 from kvstore.commands.table_document import markdown, replace_section
 from kvstore.session.hooks import Hooks

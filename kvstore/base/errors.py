@@ -15,6 +15,8 @@ Texts that more than one place needs stand here once, worded as Redis words them
 
 from __future__ import annotations
 
+from kvstore.base.limits import MAX_LOGGED_BYTES
+
 
 class KVStoreError(Exception):
     """The root: every error that kvstore itself raises."""
@@ -160,3 +162,18 @@ def syntax_error() -> InvalidRequest:
 def wrong_arity(name: str) -> InvalidRequest:
     """The error for a wrong number of arguments. `name`: the command in lower case, subcommand after a `|`."""
     return InvalidRequest(f"wrong number of arguments for '{name}' command")
+
+
+def shorten(text: bytes, limit: int = MAX_LOGGED_BYTES) -> str:
+    """At most `limit` printable characters of hostile bytes, for an error text or a log line."""
+    return text[:limit].decode("latin-1").encode("unicode_escape").decode("ascii")[:limit]
+
+
+def unknown_command(request: list[bytes]) -> str:
+    """The text for a command that there is none of, as Redis words it: with 128 characters of its arguments."""
+    shown = ""
+    for word in request[1:]:
+        if len(shown) >= MAX_LOGGED_BYTES:
+            break
+        shown += f"'{shorten(word, MAX_LOGGED_BYTES - len(shown))}' "
+    return f"unknown command '{shorten(request[0])}', with args beginning with: {shown}"

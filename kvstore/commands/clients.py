@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from kvstore.base.errors import Failure, InvalidRequest, RequestError, syntax_error
+from kvstore.base.errors import Failure, InvalidRequest, RequestError, shorten, syntax_error
 from kvstore.base.reply import OK, Reply, Verbatim
+from kvstore.commands.client import Client
 from kvstore.commands.connection import to_client_name
-from kvstore.commands.context import Call, Client
+from kvstore.commands.context import Call
 from kvstore.commands.deadlines import MS_PER_S
-from kvstore.commands.registry import ADMIN, command, container, shorten, to_integer
+from kvstore.commands.registry import ADMIN, command, container, to_integer
 
 container("CLIENT", "Look at connections, name them, end them.", group="connection")
 

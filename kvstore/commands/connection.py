@@ -5,19 +5,12 @@ from __future__ import annotations
 from typing import Annotated, TypeAlias
 
 from kvstore import __version__
-from kvstore.base.errors import Failure, InvalidRequest, syntax_error
+from kvstore.base.errors import Failure, InvalidRequest, shorten, syntax_error
 from kvstore.base.reply import OK, PONG, Reply, Status
 from kvstore.commands import dispatch
+from kvstore.commands.arguments import Argument
 from kvstore.commands.context import Call
-from kvstore.commands.registry import (
-    FAST,
-    IMMEDIATE,
-    Argument,
-    Integer,
-    command,
-    shorten,
-    to_integer,
-)
+from kvstore.commands.registry import FAST, IMMEDIATE, Integer, command, to_integer
 
 _RESET = Status("RESET")
 

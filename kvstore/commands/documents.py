@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest
+from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest, shorten
 from kvstore.base.jsontext import dumps, loads
 from kvstore.base.reply import OK, Help, JSONText, Reply
 from kvstore.base.slices import Slices, Slicing
 from kvstore.commands.context import Call
 from kvstore.commands.help_text import alike, of_command, overview
-from kvstore.commands.registry import FAST, READ, VERB, WHOLE, WRITE, Command, Json, Key, command, shorten, table
+from kvstore.commands.registry import FAST, READ, VERB, WHOLE, WRITE, Command, Json, Key, command, table
 from kvstore.store.index import Found, atom_of
 
 

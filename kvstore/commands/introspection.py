@@ -11,9 +11,10 @@ from typing import Any
 
 from kvstore.base.errors import InvalidRequest, syntax_error
 from kvstore.base.reply import Reply, Status
+from kvstore.commands.arguments import Parameter
 from kvstore.commands.context import Call
 from kvstore.commands.glob import matcher
-from kvstore.commands.registry import ADMIN, FAST, NO_MULTI, READ, WRITE, Command, Parameter, command, table
+from kvstore.commands.registry import ADMIN, FAST, NO_MULTI, READ, WRITE, Command, command, table
 
 #: The flags that Redis has, under its names.
 _FLAG_NAMES = {READ: "readonly", WRITE: "write", FAST: "fast", ADMIN: "admin", NO_MULTI: "no_multi"}

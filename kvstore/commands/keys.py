@@ -6,24 +6,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
-from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest, syntax_error
+from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest, shorten, syntax_error
 from kvstore.base.reply import OK, Reply, Status
 from kvstore.base.slices import Slices, one_slice
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import MS_PER_S, any_deadline
 from kvstore.commands.glob import matcher
-from kvstore.commands.registry import (
-    FAST,
-    READ,
-    WHOLE,
-    WRITE,
-    IntegerText,
-    Key,
-    command,
-    container,
-    shorten,
-    to_integer,
-)
+from kvstore.commands.registry import FAST, READ, WHOLE, WRITE, IntegerText, Key, command, container, to_integer
 from kvstore.store.table import Table, Value
 
 #: Tells by truth whether a key matches.

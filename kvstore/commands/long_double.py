@@ -20,7 +20,7 @@ from typing import Annotated, TypeAlias
 
 from kvstore.base.errors import NOT_A_FLOAT, Failure, InvalidRequest
 from kvstore.base.limits import KIB
-from kvstore.commands.registry import Argument
+from kvstore.commands.arguments import Argument
 
 _DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 #: Sign, digits before and after the point, exponent of two.

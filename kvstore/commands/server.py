@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from kvstore.base.errors import Failure, InvalidRequest, syntax_error
+from kvstore.base.errors import Failure, InvalidRequest, shorten, syntax_error
 from kvstore.base.reply import NO_REPLY, OK, Reply, Status
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import MS_PER_S, US_PER_S
 from kvstore.commands.glob import matcher
-from kvstore.commands.registry import ADMIN, FAST, NO_MULTI, command, container, shorten
+from kvstore.commands.registry import ADMIN, FAST, NO_MULTI, command, container
 
 container("CONFIG", "Look at the settings.", group="server")
 

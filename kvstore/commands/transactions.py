@@ -21,7 +21,8 @@ from kvstore.base.errors import Failure, InvalidRequest, ReplyTooLarge, RequestE
 from kvstore.base.reply import NULL_ARRAY, OK, Reply, size_bytes
 from kvstore.base.slices import Slices
 from kvstore.commands import dispatch
-from kvstore.commands.context import Call, Client
+from kvstore.commands.client import Client
+from kvstore.commands.context import Call
 from kvstore.commands.registry import FAST, IMMEDIATE, NO_MULTI, WHOLE, Command, Key, command
 
 

@@ -15,13 +15,11 @@ that had expired, while a WATCH is under way: the block is refused needlessly, n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kvstore.base.slices import Slices
-
-if TYPE_CHECKING:
-    from kvstore.commands.context import Client
-    from kvstore.store.table import Table
+from kvstore.commands.client import Client
+from kvstore.store.table import Table
 
 #: Keys of a WATCH that are taken in one step: some 0.2 ms.
 _AT_ONCE = 200

@@ -10,8 +10,7 @@ from collections.abc import Callable
 
 from twisted.logger import Logger
 
-from kvstore.base.errors import ForeignProtocol
-from kvstore.commands.registry import shorten
+from kvstore.base.errors import ForeignProtocol, shorten
 
 _log = Logger()
 #: Seconds between two lines. Redis: securityWarningCommand, 60.

@@ -31,7 +31,8 @@ from kvstore.base.address import Address
 from kvstore.base.errors import StorageFault
 from kvstore.base.limits import UNCOUNTED_INPUT_BYTES
 from kvstore.commands import RAW_TAILS
-from kvstore.commands.context import Call, Client, Server, Traffic
+from kvstore.commands.client import Client, Traffic
+from kvstore.commands.context import Call, Server
 from kvstore.edge.arrivals import FEW, Arrivals
 from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.outlet import Outlet

@@ -36,14 +36,16 @@ from kvstore.base.errors import (
     ReplyTooLarge,
     RequestError,
     StorageFault,
+    shorten,
 )
 from kvstore.base.jsontext import dumps
 from kvstore.base.limits import LONG_STRING_BYTES
 from kvstore.base.reply import NotNow, Reply, Status, advance
 from kvstore.commands import dispatch
 from kvstore.commands.context import Call
-from kvstore.commands.registry import IMMEDIATE, VERB, Command, Scope, shorten
+from kvstore.commands.registry import IMMEDIATE, VERB, Command
 from kvstore.commands.registry import table as commands
+from kvstore.commands.row import Scope
 from kvstore.commands.statistics import CommandStatistics
 from kvstore.session.grammar import Grammar, has_many, in_json, in_resp, typed
 from kvstore.session.hooks import Executed, Hooks

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from kvstore.base.errors import RequestError
 from kvstore.base.reply import Help, Reply
-from kvstore.commands.context import Client
+from kvstore.commands.client import Client
 from kvstore.wire import jsonlines, resp
 from kvstore.wire.pieces import AT_ONCE, Encoded
 from kvstore.wire.words import encode_lines

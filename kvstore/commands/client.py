@@ -1,0 +1,70 @@
+"""What the server knows of one connected client. Plain state: the connection's own is the session's, and the edge's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from kvstore.commands.row import Command
+
+
+class Traffic(NamedTuple):
+    """What a connection holds, and what has passed through it, for CLIENT LIST.
+
+    `descriptor`: its socket's, -1 for none. `events`: what the loop waits for at it, `r` and `w`. `unread_bytes`: of a
+    request that is not complete yet. `unsent_bytes`: of replies that the socket has not taken, of them `waiting_bytes`
+    for a commit or the end of the turn, and the others in so many `pieces`. `received_bytes`, `sent_bytes`: so far.
+    """
+
+    descriptor: int = -1
+    events: str = ""
+    unread_bytes: int = 0
+    unsent_bytes: int = 0
+    waiting_bytes: int = 0
+    pieces: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
+
+
+class Client:
+    """What the server knows of one connected client. The dictionary of all of them is `Server.clients`.
+
+    `identity`: number, never used twice in a run. `address`: `host:port` or the endpoint's own words. Times in
+    milliseconds since the epoch.
+    """
+
+    __slots__ = (
+        "address", "close", "closing", "connected_ms", "identity", "last_command", "last_request_ms", "library_name",
+        "library_version", "local_address", "monitoring", "name", "poisoned", "protocol", "queued", "queued_bytes",
+        "traffic", "watched", "watched_changed",
+    )  # fmt: skip
+
+    def __init__(self, identity: int, address: str, local_address: str, connected_ms: int) -> None:
+        self.identity = identity
+        self.address = address
+        self.local_address = local_address
+        self.connected_ms = connected_ms
+        self.last_request_ms = connected_ms
+        self.last_command = "NULL"
+        self.name = b""
+        self.library_name = b""
+        self.library_version = b""
+        self.protocol = 2  # RESP version, set by HELLO
+        self.closing = False  # close once the replies so far have left (QUIT)
+        self.monitoring = False
+        # MULTI: requests queued so far, or None outside a block; a request refused while queueing poisons the block.
+        self.queued: list[tuple[Command, list[bytes]]] | None = None
+        self.queued_bytes = 0
+        self.poisoned = False
+        # WATCH: the keys watched, each with whether it existed then, and whether one of them changed since.
+        self.watched: dict[bytes, bool] = {}
+        self.watched_changed = False
+        self.cut_off()
+
+    def cut_off(self) -> None:
+        """There is no connection, yet or any more: keep nothing of it alive."""
+        #: Drop the connection (CLIENT KILL); set by the edge. A client's own end is `closing`, so that its reply gets
+        #: out.
+        self.close: Callable[[], None] = lambda: None
+        #: What it holds now; set by the edge.
+        self.traffic: Callable[[], Traffic] = Traffic

@@ -1,0 +1,180 @@
+"""One row of the command table: what is known of a command, read from its function's signature and docstring.
+
+Everything generic is decided from the row, durability too: `scope` says which part of the table a reply tells of, so
+that the session knows which commit the reply has to wait for.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from kvstore.base.errors import InvalidRequest, wrong_arity
+from kvstore.base.reply import Reply, Status
+from kvstore.commands.arguments import Converter, Parameter, from_json, parameters_of
+
+
+class Flag(enum.IntFlag):
+    """What a row says of its command. COMMAND INFO shows those that Redis has, under Redis's names."""
+
+    READ = 1  # reads keys
+    WRITE = 2  # may change keys: refused when the disk is full
+    FAST = 4  # O(1) or O(log n)
+    WHOLE = 8  # tells of the table as a whole (SIZE, KEYS, QUERY)
+    ADMIN = 16
+    NO_MULTI = 32  # refused inside MULTI
+    IMMEDIATE = 64  # runs at once inside MULTI instead of being queued (EXEC, DISCARD, ...)
+    VERB = 128  # a verb of our own: words are answered with a JSON line; also callable as a JSON line
+
+
+READ, WRITE, FAST, WHOLE, ADMIN = Flag.READ, Flag.WRITE, Flag.FAST, Flag.WHOLE, Flag.ADMIN
+NO_MULTI, IMMEDIATE, VERB = Flag.NO_MULTI, Flag.IMMEDIATE, Flag.VERB
+NO_FLAGS = Flag(0)
+
+
+class Scope(enum.IntEnum):
+    """Which part of the table a reply tells of, hence which commit it waits for."""
+
+    NOTHING = 0  # nothing: never waits
+    KEY = 1  # the one key that is the first argument
+    KEYS = 2  # several keys
+    TABLE = 3  # possibly all; also every write
+
+
+#: See `CommandTable.many`.
+Many: TypeAlias = Callable[[Any, list[list[bytes]], bytes | None], "Status | list[bytes | None] | None"]
+
+
+class Command:
+    """One row of the table.
+
+    `name`: upper case, `CONTAINER|SUB` for a subcommand. `options`: what its variadic parameter takes, for people.
+    `least`, `most`: number of request words including the name (a subcommand counts two words). `keys`: (first, last,
+    step) as COMMAND INFO gives them, (0, 0, 0) for none. `parameters`: (name, Argument, optional, variadic) of each.
+    `convert`: one converter or None for each parameter, or None if no argument is converted.
+    """
+
+    __slots__ = (
+        "convert", "flags", "function", "group", "keys", "least", "many", "most", "name", "options",
+        "parameters", "scope", "subcommands", "summary", "takes_one_word", "takes_two_words", "wire_name", "words",
+        "writes",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        name: str,
+        flags: Flag,
+        group: str,
+        function: Callable[..., Reply],
+        keys: tuple[int, int, int] | None = None,
+        options: str = "",
+    ) -> None:
+        self.name = name
+        self.flags = flags
+        self.group = group
+        self.function = function
+        self.options = options
+        self.summary = (inspect.getdoc(function) or "").split("\n", 1)[0]
+        self.words = name.count("|") + 1
+        self.subcommands: dict[bytes, Command] = {}
+        self.writes = bool(flags & WRITE)
+        self.parameters = list(parameters_of(function))
+        required = sum(1 for _, _, optional, variadic in self.parameters if not optional and not variadic)
+        variadic = any(variadic for _, _, _, variadic in self.parameters)
+        self.least = self.words + required
+        self.most = 2**31 if variadic else self.words + len(self.parameters)
+        self.keys = keys if keys is not None else self._keys_from_signature()
+        self.scope = self._scope()
+        converters = [argument.convert for _, argument, _, _ in self.parameters]
+        self.convert: list[Converter | None] | None = converters if any(converters) else None
+        self.takes_one_word = self.convert is None and self.least <= 2 <= self.most
+        #: Executes a pipeline of this command, if that can be done better than one by one; see `CommandTable.many`.
+        self.many: Many | None = None
+        self.wire_name = name.encode()
+        self.takes_two_words = self.convert is None and self.least <= 3 <= self.most
+
+    @property
+    def arity(self) -> int:
+        """As COMMAND INFO gives it: exact when positive, the least when negative; the name counts."""
+        return self.least if self.least == self.most else -self.least
+
+    @property
+    def raw_tail(self) -> int:
+        """How many words stand before the one that is JSON to the end of the line, typed as words; 0 if none is."""
+        ends_in_json = self.flags & VERB and self.parameters and self.parameters[-1][1].kind == "json"
+        return self.words + len(self.parameters) - 1 if ends_in_json else 0
+
+    def _keys_from_signature(self) -> tuple[int, int, int]:
+        places = [i for i, (_, argument, _, _) in enumerate(self.parameters) if argument.kind == "key"]
+        if not places:
+            return (0, 0, 0)
+        last_is_variadic = self.parameters[places[-1]][3]
+        return (places[0] + self.words, -1 if last_is_variadic else places[-1] + self.words, 1)
+
+    def _scope(self) -> Scope:
+        if self.flags & (WRITE | WHOLE):
+            return Scope.TABLE
+        if not self.keys[0]:
+            return Scope.NOTHING
+        return Scope.KEY if self.keys == (1, 1, 1) else Scope.KEYS
+
+    def keys_of(self, request: list[bytes]) -> list[bytes]:
+        """The keys that a request of this command names. `request`: all its words, the name first."""
+        first, last, step = self.keys
+        if not first:
+            return []
+        return request[first : len(request) + last + 1 if last < 0 else last + 1 : step]
+
+    def arguments(self, request: list[bytes]) -> list[Any]:
+        """The arguments of a request, converted. Raises InvalidRequest for a wrong number or type of arguments."""
+        if not self.least <= len(request) <= self.most:
+            raise self.wrong_arity()
+        words: list[Any] = request[self.words :]
+        if self.convert is not None:
+            for i, convert in enumerate(self.convert[: len(words)]):
+                if convert is not None:
+                    words[i] = convert(words[i])
+        return words
+
+    def arguments_from_members(self, members: dict[str, Any]) -> list[Any]:
+        """The arguments of a JSON-line request, by parameter name; members that the command does not know are ignored.
+
+        `members`: the request's object. Raises InvalidRequest for a member that is missing or of the wrong type.
+        """
+        arguments: list[Any] = []
+        for name, argument, optional, variadic in self.parameters:
+            if name in members:
+                arguments.append(from_json(name, argument, members[name]))
+            elif optional or variadic:
+                break
+            else:
+                raise InvalidRequest(f"missing member '{name}'")
+        return arguments
+
+    def check_arity(self, request: list[bytes]) -> None:
+        """Raise InvalidRequest if the arity (see `arity`) forbids so many words: what Redis checks before all else."""
+        if not self.accepts(len(request)):
+            raise self.wrong_arity()
+
+    def accepts(self, words: int) -> bool:
+        """Whether the arity allows so many words."""
+        return words == self.least if self.least == self.most else words >= self.least
+
+    def wrong_arity(self) -> InvalidRequest:
+        """The error for a wrong number of arguments; for a verb, which people type, it says how it is used."""
+        error = wrong_arity(self.name.lower())
+        return InvalidRequest(f"{error.text}; usage: {self.usage()}") if self.flags & VERB else error
+
+    def usage(self) -> str:
+        """The command as one types it: `INCRBY key increment`; verbs in lower case."""
+        name = self.name.replace("|", " ")
+        return " ".join([name.lower() if self.flags & VERB else name, *map(self._shown, self.parameters)])
+
+    def _shown(self, parameter: Parameter) -> str:
+        name, _, optional, variadic = parameter
+        name = name.replace("_", "-")
+        if variadic:
+            return self.options or f"[{name.removesuffix('s')} ...]"
+        return f"[{name}]" if optional else name
