@@ -18,9 +18,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base import slices
 from kvstore.base.disk import RealDisk
 from kvstore.base.errors import DirectoryInUse, StorageFault
-from kvstore.edge import service
+from kvstore.edge import service, upkeep
+from kvstore.edge.exits import StartEnded
 from kvstore.edge.protocol import KVStoreProtocol
-from kvstore.edge.service import KVStoreService, StartEnded, make_tree
+from kvstore.edge.service import KVStoreService, make_tree
 from kvstore.edge.settings import Settings
 from kvstore.store.store import Store
 
@@ -121,7 +122,7 @@ class StartTests(ServiceTestCase):
         tree = self.start(port=6380)
         (port, factory, _, interface) = self.reactor.tcpServers[0]
         self.assertEqual((port, factory, interface), (6380, tree.factory, "127.0.0.1"))
-        self.assertEqual(self.output.getvalue(), f"Listening on port {tree.port_numbers[0]}\n")
+        self.assertEqual(self.output.getvalue(), f"Listening on port {tree.listening.port_numbers[0]}\n")
 
     def test_several_endpoints(self) -> None:
         """Each has its line."""
@@ -204,7 +205,7 @@ class RunningTests(ServiceTestCase):
     def test_marks_what_is_on_disk_by_seconds(self) -> None:
         """Under `--sync everysec` one mark follows each sync, so that both are never torn; both say it in the end."""
         syncs: list[Deferred[None]] = []
-        self.patch(service, "deferToThread", lambda sync: syncs.append(Deferred()) or syncs[-1])
+        self.patch(upkeep, "deferToThread", lambda sync: syncs.append(Deferred()) or syncs[-1])
         tree = self.start(sync="everysec")
         self.connect(tree)[0].dataReceived(b"SET a 1\r\n")
         self.reactor.advance(0)
@@ -275,7 +276,7 @@ class RunningTests(ServiceTestCase):
             syncs.append((sync, Deferred()))
             return syncs[-1][1]
 
-        self.patch(service, "deferToThread", in_thread)
+        self.patch(upkeep, "deferToThread", in_thread)
         tree = self.start(sync="everysec", compact_after_entries=1)
         protocol, transport = self.connect(tree)
         protocol.dataReceived(b"SET a 1\r\n")
@@ -295,7 +296,7 @@ class RunningTests(ServiceTestCase):
     def test_stopping_waits_for_the_thread(self) -> None:
         """The log is not closed while a thread syncs it."""
         syncing: Deferred[None] = Deferred()
-        self.patch(service, "deferToThread", lambda sync: syncing)
+        self.patch(upkeep, "deferToThread", lambda sync: syncing)
         tree = self.start(sync="everysec")
         self.connect(tree)[0].dataReceived(b"SET a 1\r\n")
         self.reactor.advance(1)
@@ -366,7 +367,7 @@ class FailStopTests(ServiceTestCase):
 
     def test_a_failed_sync_in_the_thread(self) -> None:
         """Under --sync everysec too."""
-        self.patch(service, "deferToThread", lambda sync: succeed(None).addCallback(lambda _: sync()))
+        self.patch(upkeep, "deferToThread", lambda sync: succeed(None).addCallback(lambda _: sync()))
         tree = self.start(sync="everysec")
         protocol, _ = self.connect(tree)
         protocol.dataReceived(b"SET a 1\r\n")
@@ -385,7 +386,7 @@ class FailStopTests(ServiceTestCase):
         def refused(sync: Any) -> Any:
             raise RuntimeError("can't start new thread")
 
-        self.patch(service, "deferToThread", refused)
+        self.patch(upkeep, "deferToThread", refused)
         tree = self.start(sync="everysec")
         protocol, _ = self.connect(tree)
         protocol.dataReceived(b"SET a 1\r\n")
@@ -432,7 +433,7 @@ class StopTests(ServiceTestCase):
     def test_every_policy_leaves_everything_on_disk(self) -> None:
         """A stop under --sync no loses as little as any."""
         for policy in ("everysec", "no"):
-            self.patch(service, "deferToThread", lambda sync: Deferred())
+            self.patch(upkeep, "deferToThread", lambda sync: Deferred())
             tree = self.start(sync=policy)
             self.connect(tree)[0].dataReceived(b"INCR n\r\n")
             self.stop(tree)

@@ -9,36 +9,21 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from twisted.logger import Logger
 
 from kvstore.base.limits import KIB, MIB
+from kvstore.edge.compactor import Compactor
+from kvstore.edge.group_commit import GroupCommit
+from kvstore.session.together import Together
+from kvstore.store.store import Store
 from kvstore.store.volume import Refusals
-
-if TYPE_CHECKING:
-    from kvstore.edge.service import KVStoreService
 
 GIB = 1024 * MIB
 _log = Logger()
 
 Section = Callable[[], list[tuple[str, Any]]]
-
-
-def info_sections(service: KVStoreService) -> dict[str, Section]:
-    """Section name in lower case to a function that gives its (field, value) pairs."""
-    return {
-        "server": lambda: [("tcp_port", next(iter(service.port_numbers), 0)), ("reactor", _reactor_name(service))],
-        "memory": _memory,
-        "stats": lambda: [("instantaneous_ops_per_sec", service.pace.per_second)],
-        "cpu": _processor_seconds,
-        "persistence": lambda: _persistence(service),
-        "group_commit": lambda: _group_commit(service),
-    }
-
-
-def _reactor_name(service: KVStoreService) -> str:
-    return type(service._reactor).__name__
 
 
 class Pace:
@@ -56,6 +41,31 @@ class Pace:
         now, count = self._last
         if now > then:
             self.per_second = max(0, round((count - before) / (now - then)))  # CONFIG RESETSTAT takes the count back
+
+
+class Sources(NamedTuple):
+    """Whom INFO asks. `sync`: the policy. `port`: gives the number of the first TCP port, 0 for none."""
+
+    reactor: Any
+    store: Store
+    sync: str
+    commit: GroupCommit
+    together: Together
+    compactor: Compactor
+    pace: Pace
+    port: Callable[[], int]
+
+
+def info_sections(sources: Sources) -> dict[str, Section]:
+    """Section name in lower case to a function that gives its (field, value) pairs."""
+    return {
+        "server": lambda: [("tcp_port", sources.port()), ("reactor", type(sources.reactor).__name__)],
+        "memory": _memory,
+        "stats": lambda: [("instantaneous_ops_per_sec", sources.pace.per_second)],
+        "cpu": _processor_seconds,
+        "persistence": lambda: _persistence(sources.store, sources.compactor, sources.sync),
+        "group_commit": lambda: _group_commit(sources.commit, sources.together),
+    }
 
 
 def _memory() -> list[tuple[str, Any]]:
@@ -90,8 +100,7 @@ def resident_bytes() -> int:
         return int(statm.read().split()[1]) * resource.getpagesize()
 
 
-def _persistence(service: KVStoreService) -> list[tuple[str, Any]]:
-    store, compactor = service.store, service.compactor
+def _persistence(store: Store, compactor: Compactor, sync: str) -> list[tuple[str, Any]]:
     running, status = int(compactor.running), "err" if compactor.last_error else "ok"
     last_s = round(compactor.last_seconds) if compactor.last_finished_ms else -1
     return [
@@ -105,7 +114,7 @@ def _persistence(service: KVStoreService) -> list[tuple[str, Any]]:
         ("aof_last_bgrewrite_status", status),
         ("aof_last_write_status", "err" if store.refusals.now else "ok"),
         ("aof_current_size", store.log.end),
-        ("sync_policy", service.settings.sync),
+        ("sync_policy", sync),
         ("last_commit", store.settled_sequence()),
         ("durable_commit", store.durable_sequence),
         ("log_entries", store.log.entries),
@@ -125,8 +134,8 @@ def _persistence(service: KVStoreService) -> list[tuple[str, Any]]:
     ]
 
 
-def _group_commit(service: KVStoreService) -> list[tuple[str, Any]]:
-    figures = service.commit.figures
+def _group_commit(commit: GroupCommit, together: Together) -> list[tuple[str, Any]]:
+    figures = commit.figures
     commits = max(figures.commits, 1)
     return [
         ("commits", figures.commits),
@@ -135,7 +144,7 @@ def _group_commit(service: KVStoreService) -> list[tuple[str, Any]]:
         ("committed_bytes", figures.bytes),
         ("requests_per_commit", f"{figures.requests / commits:.2f}"),
         ("largest_group", figures.largest_group),
-        ("requests_together", service.factory.arrivals.together.requests),
+        ("requests_together", together.requests),
         ("microseconds_per_commit", f"{figures.syncing_ns / commits / 1e3:.1f}"),
     ]
 

@@ -1,0 +1,75 @@
+"""The ports: listening on every endpoint, telling so on standard output, and no more of it at the stop."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from kvstore.edge.exits import StartEnded, refuse_start
+from kvstore.edge.open_files import PortLog
+
+_log = Logger()
+
+
+class Listening:
+    """All ports of a server. `turned_away`: called for each client that no file is left for. `exit_process`: called
+    with the exit status if an endpoint turns out not to work when the start is over.
+
+    `port_numbers`: of the TCP ports listened on.
+    """
+
+    def __init__(self, reactor: Any, turned_away: Callable[[], None], exit_process: Callable[[int], None]) -> None:
+        self._reactor = reactor
+        self._exit_process = exit_process
+        self._port_log = PortLog(turned_away)
+        self._ports: list[IListeningPort] = []
+        self._starting = False
+        self._refused: StartEnded | None = None
+        self.port_numbers: list[int] = []
+
+    def start(self, endpoints: Iterable[str], factory: Factory) -> None:
+        """Listen on all of them. Raises StartEnded after saying why, if one of them is refused."""
+        self._starting = True
+        for endpoint in endpoints:
+            serverFromString(self._reactor, endpoint).listen(factory).addCallbacks(
+                self._listens, self._cannot_listen, errbackArgs=(endpoint,)
+            )
+        self._starting = False
+        if self._refused is not None:
+            raise self._refused
+
+    def _listens(self, port: IListeningPort) -> None:
+        self._ports.append(port)
+        self._port_log.watch(port)
+        address: Any = port.getHost()
+        number = getattr(address, "port", None)
+        if number is not None:
+            self.port_numbers.append(number)
+        text = f"Listening on port {number}" if number is not None else f"Listening on {address}"
+        _log.info("{text}", text=text)
+        if sys.__stdout__ is not None and not sys.__stdout__.closed:
+            print(text, file=sys.__stdout__, flush=True)
+
+    def _cannot_listen(self, failure: Failure, endpoint: str) -> None:
+        self._refused = refuse_start(
+            f"cannot listen on {endpoint}: {failure.getErrorMessage()}; choose another --port or --listen"
+        )
+        if not self._starting:
+            self._exit_process(1)
+
+    def first_port(self) -> int:
+        """The first TCP port listened on, 0 if there is none."""
+        return next(iter(self.port_numbers), 0)
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        for port in self._ports:
+            await maybeDeferred(port.stopListening)
