@@ -12,7 +12,7 @@ from kvstore.base.limits import MAX_REQUEST_BYTES
 from kvstore.commands import RAW_TAILS
 from kvstore.commands.client import Client
 from kvstore.commands.context import Call, Server
-from kvstore.session.execution import Unfinished
+from kvstore.commands.dispatch import Unfinished
 from kvstore.session.hooks import Hooks
 from kvstore.session.session import Session
 from kvstore.store.store import Commit, Store
@@ -77,7 +77,7 @@ class Serving:
         self.server = Server(self.store, lambda: self.now_ms, {}, "0" * 40)
         self.hooks = Hooks()
         self.bugs: list[str] = []
-        self.hooks.report_bug = self.bugs.append
+        self.server.report_bug = self.bugs.append
         self._connections: list[Connection] = []
 
     def connect(self, budget_bytes: int = UNLIMITED_BYTES) -> Connection:

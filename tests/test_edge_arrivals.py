@@ -186,7 +186,7 @@ class TogetherTests(ArrivalsTestCase):
         self.ask(pack(b"GET", b"k"))
         self.assertEqual([client.transport.aborted for client in self.clients], [1] * _MANY)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), _MANY)
-        self.patch(self.clients[0].protocol, "execute", mock.Mock(side_effect=ZeroDivisionError))
+        self.patch(self.clients[0].protocol, "take", mock.Mock(side_effect=ZeroDivisionError))
         self.ask(b"PING\r\n")
         self.assertEqual([client.transport.aborted for client in self.clients], [2] + [1] * (_MANY - 1))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

@@ -78,10 +78,15 @@ class GroupCommitTestCase(SynchronousTestCase):
         self.faults: list[StorageFault] = []
         self.between = 0
         self.told: list[tuple[str, int]] = []
+        self.group: GroupCommit
 
     def make(self, writer: writers.Writer, policy: SyncPolicy = "always") -> GroupCommit:
         """Group commit with this writer."""
         return GroupCommit(self.turn, self.store, writer, policy, self.faults.append, self.count_between)
+
+    def wait(self, waiter: FakeWaiter, group: GroupCommit | None = None) -> None:
+        """Let it wait for the open commit."""
+        (group or self.group).wait(waiter, self.store.table.pending.sequence)
 
     def count_between(self) -> None:
         """What is called when no commit is in flight."""
@@ -107,7 +112,7 @@ class LateWriterTests(GroupCommitTestCase):
     def waiter(self, name: str) -> FakeWaiter:
         """A waiter for the next commit."""
         waiter = FakeWaiter(name, self.told)
-        self.group.waiters.append(waiter)
+        self.wait(waiter)
         return waiter
 
     def test_one_commit_a_turn(self) -> None:
@@ -162,11 +167,25 @@ class LateWriterTests(GroupCommitTestCase):
         self.writer.finish()
         self.assertEqual(len(self.told), 3)
 
+    def test_each_waits_for_its_own(self) -> None:
+        """Whoever waits for the commit after the one in flight is not told by that; of a settled one at once."""
+        self.change(b"k")
+        self.waiter("a")
+        self.group.commit_now()
+        self.change(b"k")
+        self.waiter("b")
+        self.writer.finish()
+        self.assertEqual(self.told, [("a", 1)])
+        self.group.wait(FakeWaiter("late", self.told), 1)
+        self.clock.advance(0)
+        self.writer.finish()
+        self.assertEqual(self.told, [("a", 1), ("late", 1), ("b", 2)])
+
     def test_waiting_again(self) -> None:
         """A waiter that asks to wait while it is told is told of the next commit too."""
         self.waiter("a")
         other = self.waiter("b")
-        other.when_told = lambda: self.group.waiters.append(other) if len(self.told) < 3 else None
+        other.when_told = lambda: self.wait(other) if len(self.told) < 3 else None
         for _ in range(3):
             self.change(b"k")
             self.group.commit_now()
@@ -232,7 +251,7 @@ class InLoopWriterTests(GroupCommitTestCase):
         group = self.make(writer, policy)
         self.change(b"k")
         before = len(self.disk.calls)
-        group.waiters.append(FakeWaiter("a", self.told))
+        self.wait(FakeWaiter("a", self.told), group)
         self.turn.ask_for_commit()
         self.clock.advance(0)
         return [call.name for call in self.disk.calls[before:]]
@@ -459,7 +478,7 @@ class OverlappedWriterTests(GroupCommitTestCase):
 
     def begin(self) -> None:
         """A change, and a waiter for it, are on their way."""
-        self.group.waiters.append(FakeWaiter("a", self.told))
+        self.wait(FakeWaiter("a", self.told))
         self.change(b"k")
         self.group.commit_now()
 
@@ -530,7 +549,7 @@ class UnexpectedTests(GroupCommitTestCase):
     def begin(self, writer: writers.Writer) -> GroupCommit:
         """A change, and a waiter for it, are on their way."""
         group = self.make(writer)
-        group.waiters.append(FakeWaiter("a", self.told))
+        self.wait(FakeWaiter("a", self.told), group)
         self.change(b"k")
         group.commit_now()
         return group
@@ -590,7 +609,8 @@ class UnexpectedTests(GroupCommitTestCase):
         group = self.make(self.overlapped)
         broken = FakeWaiter("broken", [])
         broken.when_told = self.broken
-        group.waiters += [broken, FakeWaiter("a", self.told)]
+        self.wait(broken, group)
+        self.wait(FakeWaiter("a", self.told), group)
         self.change(b"k")
         group.commit_now()
         self.syncer.done = True
@@ -646,7 +666,7 @@ class WantingMoreTests(GroupCommitTestCase):
         """A waiter may stand for several clients."""
         two = FakeWaiter("b and c", self.told)
         two.clients = 2
-        self.group.waiters += [two]
+        self.wait(two)
         self.assertFalse(self.group.everyone_waits)
-        self.group.waiters += [FakeWaiter("a", self.told)]
+        self.wait(FakeWaiter("a", self.told))
         self.assertTrue(self.group.everyone_waits)

@@ -36,11 +36,9 @@ class _Transport(StringTransport):
 class _NoCommits:
     """Group commit for requests that change nothing."""
 
-    def wait(self, waiter: object) -> None:
+    def wait(self, waiter: object, sequence: int) -> None:
         """Nobody is to wait."""
         raise AssertionError
-
-    schedule = wait
 
 
 class UnfinishedInputTests(SynchronousTestCase):

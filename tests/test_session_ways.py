@@ -5,7 +5,7 @@
 | the fast loop, and pipelines of one command all at once | RESP, nobody watches |
 | one request at a time | a watcher |
 | in small batches | a budget of a few bytes, so that nearly every request begins as backlog |
-| dispatch alone | `dispatch.answer`, the simple truth, without a session |
+| dispatch alone | `dispatch.answer`, without a session |
 
 The same steps go to each: requests of two clients, of many commands or pipelines of one, in any spelling and with what
 a read cut off behind them; long replies, some past the limit, and a command that goes on in slices; commits closed and
@@ -24,12 +24,12 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base import slices
-from kvstore.base.errors import RequestError
 from kvstore.base.limits import LONG_STRING_BYTES
 from kvstore.commands import dispatch, watches
 from kvstore.commands.context import Call
 from kvstore.commands.registry import table as commands
 from kvstore.commands.statistics import CommandStatistics
+from kvstore.session.grammar import in_resp
 from kvstore.store import index, log
 from kvstore.wire import resp
 from tests.serving import UNLIMITED_BYTES, Connection, Serving
@@ -218,11 +218,10 @@ class DispatchAlone(Way):
         for request in requests:
             if client.closing:
                 return
-            try:
-                reply = dispatch.answer(call, _as_parsed(request))
-                self.replies[number] += bytes(resp.encode(reply, client.protocol, REPLY_LIMIT))
-            except RequestError as error:
-                self.replies[number] += resp.encode_error(error)
+            reply = dispatch.answer(call, _as_parsed(request), in_resp(client, REPLY_LIMIT)).reply
+            while isinstance(reply, dispatch.Unfinished):
+                reply = dispatch.go_on(call, reply).reply
+            self.replies[number] += bytes(reply)
 
 
 def _as_parsed(request: list[bytes]) -> list[bytes]:

@@ -63,6 +63,8 @@ class Server:
         self.compact_now: Callable[[], bool] = lambda: False
         #: When the newest checkpoint was made, in milliseconds since the epoch.
         self.checkpoint_ms: Callable[[], int] = lambda: self.started_ms
+        #: Log a bug: called inside the `except` of an unexpected error.
+        self.report_bug: Callable[[str], None] = lambda text: None
         #: Stop the server, soon.
         self.shutdown: Callable[[], None] = lambda: None
 

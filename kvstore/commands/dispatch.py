@@ -1,11 +1,21 @@
-"""From a request to its reply: find the row, queue it or run it, leave nothing half-done. The simple truth.
+"""From a request to its reply: find the row, queue it or execute it. The one place that executes.
 
-The session does the same, opened out for speed; EXEC and the tests come through here. What happens to a request:
+    answer      a request in words: finds its row, then queues or executes it
+    execute     a request whose row is known, to its encoded reply or the first slice of it
+    go_on       the next slice
+    run         one command of a request: `execute` does one, EXEC each of its block
+
+`execute` alone decides what a request leaves behind: it counts it, takes back what an error or a bug half did, closes
+the client after a bug, and tells which commit the reply waits for. Whoever calls it finds the row, converts the
+arguments, and says how replies are encoded. There are two copies for speed, which stand in the session and say so:
+`Execution.run`, one request of a plain command, and `columns`, many of one command.
+
+What happens to a request:
 
 | the client is | the row is | what happens |
 |---|---|---|
-| outside MULTI | any | run |
-| inside MULTI | IMMEDIATE (EXEC, DISCARD, WATCH, ...) | run |
+| outside MULTI | any | executed |
+| inside MULTI | IMMEDIATE (EXEC, DISCARD, WATCH, ...) | executed |
 | inside MULTI | NO_MULTI | refused; poisons the block |
 | inside MULTI | any other | queued; QUEUED |
 | inside MULTI | none, or the number of arguments is wrong | refused; poisons the block (EXEC ends it) |
@@ -15,45 +25,115 @@ A poisoned block is one that EXEC refuses as a whole, since its client meant to 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Generator
+from types import GeneratorType
+from typing import Any, NamedTuple, Protocol
 
-from kvstore.base.errors import Failure, InvalidRequest, RequestError
+from kvstore.base.errors import Failure, InvalidRequest, ReplyTooLarge, RequestError, StorageFault, shorten
 from kvstore.base.limits import MAX_TRANSACTION_BYTES, QUEUED_WORD_BYTES
-from kvstore.base.reply import QUEUED, NotNow, Reply, finish
+from kvstore.base.reply import QUEUED, NotNow, Reply, advance, finish
 from kvstore.commands.context import Call
 from kvstore.commands.registry import IMMEDIATE, NO_MULTI, Command, table
+from kvstore.commands.row import Scope
+
+_INTERNAL_ERROR = RequestError("internal error; the request changed nothing, please report what the server's log says")
 
 
-def answer(call: Call, request: list[bytes]) -> Reply:
-    """Execute or queue one request whole. `request`: its words, the command's name first; at least one.
+class Encoder(Protocol):
+    """How replies are encoded: what the session knows of the grammar that a request came in."""
 
-    Returns the reply value. Raises RequestError for a request that changed nothing (the reply is the error),
-    StorageFault. Durability: none until the open commit is on disk.
+    def begin(self, reply: Reply, *, in_slices: bool) -> Any:
+        """The encoded reply; or a generator that ends with it, if it takes long and `in_slices` allows it.
+
+        A reply that is a generator takes long anyway. Raises ReplyTooLarge.
+        """
+
+    def refusal(self, error: RequestError) -> Any:
+        """An encoded error."""
+
+
+class Outcome(NamedTuple):
+    """What came of a request. `reply`: encoded, or an `Unfinished`. `needed`: the commit that it waits for, 0 for none.
+
+    `text`: `ok`, or why not, for whoever watches.
+    """
+
+    reply: Any
+    needed: int
+    text: str = "ok"
+
+
+class Unfinished(NamedTuple):
+    """A request that goes on in a next slice, to its encoded reply. `needed`: the commit that this waits for."""
+
+    row: Command
+    request: list[bytes]
+    slices: Generator[None, None, Any]
+    needed: int
+    encoder: Encoder
+
+
+def answer(call: Call, request: list[bytes], encoder: Encoder, *, typed: bool = False) -> Outcome:
+    """Execute or queue one request. `request`: its words, the command's name first; at least one.
+
+    `typed`: by a person. Raises StorageFault, and NotNow for a request that would rather not begin. Durability: none
+    until commit `needed` of the outcome is settled.
     """
     client = call.client
     row = None
     try:
-        row = table.find(request)
-        check_arity(call, row, request)
+        row = table.find_typed(request) if typed else table.find(request)
+        client.last_command = row.name
+        _check_arity(call, row, request)
         if client.queued is not None and not row.flags & IMMEDIATE:
-            return queue(call, row, request)
+            return Outcome(encoder.begin(_queue(call, row, request), in_slices=False), 0)
     except RequestError as error:
-        raise refused(call, row, error) from None
+        return refuse(call, row, error, encoder)
+    return execute(call, row, request, encoder)
+
+
+def execute(
+    call: Call, row: Command, request: list[bytes], encoder: Encoder, arguments: list[Any] | None = None
+) -> Outcome:
+    """Execute one request of the command `row`, or its first slice. See the module.
+
+    `arguments`: converted, if they are no words of the request. Raises as `answer`.
+    """
     try:
-        return run(call, row, request)
-    except BaseException:
-        call.table.undo_request()
+        reply = run(call, row, request, arguments, advance)
+        try:
+            encoded = encoder.begin(reply, in_slices=not call.table.pending.undo)
+        except ReplyTooLarge:
+            call.server.statistics[row].failed += 1
+            raise
+        needed = complete(call, row, request)
+    except RequestError as error:
+        return fail(call, row, request, error, encoder)
+    except (StorageFault, NotNow):
         raise
-    finally:
-        call.table.pending.undo.clear()
+    except Exception:
+        return report_bug(call, request, encoder)
+    if encoded.__class__ is GeneratorType:
+        encoded = Unfinished(row, request, encoded, needed, encoder)
+    return Outcome(encoded, needed)
 
 
-def check_arity(call: Call, row: Command, request: list[bytes]) -> None:
-    """Raise InvalidRequest, and count it, if the command takes another number of words."""
-    if not row.accepts(len(request)):
-        call.server.statistics[row].rejected += 1
-        raise row.wrong_arity()
+def go_on(call: Call, unfinished: Unfinished) -> Outcome:
+    """Execute the next slice. It changes nothing, so there is nothing to undo. Raises StorageFault."""
+    row, request, slices, needed, encoder = unfinished
+    statistics, began_ns = call.server.statistics[row], call.server.steady_ns()
+    try:
+        encoded = advance(slices)
+        statistics.add_time(call.server.steady_ns() - began_ns, 0)
+    except RequestError as error:
+        statistics.failed += 1
+        call.server.errors += 1
+        return Outcome(encoder.refusal(error), needed, str(error))
+    except StorageFault:
+        raise
+    except Exception:
+        return report_bug(call, request, encoder)
+    return Outcome(unfinished if encoded is slices else encoded, needed)
 
 
 def run(
@@ -89,39 +169,60 @@ def run(
     return reply
 
 
-def queue(call: Call, row: Command, request: list[bytes]) -> Reply:
-    """Put a request at the end of the client's MULTI block. Returns QUEUED; raises InvalidRequest, having poisoned
-    the block.
-
-    In a block that is poisoned already nothing is stored: it will not run.
-    """
-    client = call.client
-    assert client.queued is not None
-    try:
-        _check_queueable(row, request, client.queued_bytes + _size_bytes(request))
-    except RequestError:
-        call.server.statistics[row].rejected += 1
-        client.poisoned = True
-        client.queued.clear()
-        client.queued_bytes = 0
-        raise
-    if not client.poisoned:
-        client.queued.append((row, request))
-        client.queued_bytes += _size_bytes(request)
-    return QUEUED
+def complete(call: Call, row: Command, request: list[bytes]) -> int:
+    """The request is whole: what it changed stays. Returns the commit that its reply waits for, 0 for none."""
+    pending = call.table.pending
+    if not pending.undo:
+        return commit_for(call, row, request)
+    pending.undo.clear()
+    pending.requests += 1
+    return pending.sequence
 
 
-def refused(call: Call, row: Command | None, error: RequestError) -> RequestError:
-    """A request was refused before it could run or be queued, which poisons the block. Returns the error to answer.
+def commit_for(call: Call, row: Command, request: list[bytes]) -> int:
+    """The newest unsettled commit that the reply to a request which changed nothing tells of, 0 for none."""
+    store = call.store
+    if row.scope is Scope.KEY and len(request) > 1:  # a request that is refused may name no key
+        return store.commit_for_key(request[1])
+    if row.scope is Scope.NOTHING:
+        return 0
+    if row.scope is Scope.TABLE:
+        return store.commit_for_table()
+    return max(map(store.commit_for_key, row.keys_of(request)), default=0)
+
+
+def fail(call: Call, row: Command, request: list[bytes], error: RequestError, encoder: Encoder) -> Outcome:
+    """A request that was executing has failed: take back what it changed. What the failure tells of may be pending."""
+    call.server.errors += 1
+    if call.table.pending.undo:
+        call.table.undo_request()
+    return Outcome(encoder.refusal(error), commit_for(call, row, request), str(error))
+
+
+def report_bug(call: Call, request: list[bytes], encoder: Encoder) -> Outcome:
+    """An exception nobody meant, inside whose `except` this is called: undo, report, answer, close the connection."""
+    server, client = call.server, call.client
+    server.errors += 1
+    if call.table.pending.undo:
+        call.table.undo_request()
+    server.report_bug(f"bug in {shorten(request[0])!r}; client {client.address} is disconnected")
+    client.closing = True
+    return Outcome(encoder.refusal(_INTERNAL_ERROR), call.store.commit_for_table(), "bug")
+
+
+def refuse(call: Call, row: Command | None, error: RequestError, encoder: Encoder) -> Outcome:
+    """A request is refused before it could be executed or queued, which poisons the block.
 
     A refused EXEC ends the block, and says so, in one or not: as Valkey has it.
     """
     client = call.client
+    call.server.errors += 1
     if row is not None and row.name == "EXEC":
         release(call)
-        return Failure(f"Transaction discarded because of: {error.text}", "EXECABORT")
-    client.poisoned = client.queued is not None
-    return error
+        error = Failure(f"Transaction discarded because of: {error.text}", "EXECABORT")
+    else:
+        client.poisoned = client.queued is not None
+    return Outcome(encoder.refusal(error), 0, str(error))
 
 
 def release(call: Call) -> None:
@@ -133,8 +234,34 @@ def release(call: Call) -> None:
     call.server.watches.unwatch(client)
 
 
-def _check_queueable(row: Command, request: list[bytes], block_bytes: int) -> None:
-    row.check_arity(request)
+def _check_arity(call: Call, row: Command, request: list[bytes]) -> None:
+    """Raise InvalidRequest, and count it, if the command takes another number of words."""
+    if not row.accepts(len(request)):
+        call.server.statistics[row].rejected += 1
+        raise row.wrong_arity()
+
+
+def _queue(call: Call, row: Command, request: list[bytes]) -> Reply:
+    """Put a request at the end of the client's MULTI block. Returns QUEUED; raises InvalidRequest.
+
+    In a block that is poisoned already nothing is stored: it will not run.
+    """
+    client = call.client
+    assert client.queued is not None
+    try:
+        _check_queueable(row, client.queued_bytes + _size_bytes(request))
+    except RequestError:
+        call.server.statistics[row].rejected += 1
+        client.queued.clear()
+        client.queued_bytes = 0
+        raise
+    if not client.poisoned:
+        client.queued.append((row, request))
+        client.queued_bytes += _size_bytes(request)
+    return QUEUED
+
+
+def _check_queueable(row: Command, block_bytes: int) -> None:
     if row.flags & NO_MULTI:
         raise InvalidRequest("Command not allowed inside a transaction")
     if block_bytes > MAX_TRANSACTION_BYTES:

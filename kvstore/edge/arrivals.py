@@ -13,7 +13,8 @@ something, a request, a MULTI block, a pause, is one of those `apart`: they are 
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import itemgetter
+from itertools import compress
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
 from kvstore.base.errors import StorageFault
@@ -22,6 +23,7 @@ from kvstore.commands.registry import Command
 from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.turn import Turn
 from kvstore.session.together import Together
+from kvstore.store.table import Table
 
 if TYPE_CHECKING:
     from kvstore.edge.protocol import KVStoreProtocol
@@ -33,13 +35,16 @@ _MOST = 1024
 FEW = 8
 #: Enough of a request to tell most commands from the others.
 _HEAD = itemgetter(slice(0, 13))
+_TABLE = attrgetter("session.call.table")
+_WAITS_FOR = attrgetter("session.waits_for")
 
 
 class Arrivals:
     """See the module. `turn`: at whose end it executes. `commit`: what writes wait for. `fault`: called with a
     StorageFault; the server must not go on.
 
-    `short_bytes`: the longest chunk to keep, at most _SHORT_BYTES. `apart`: see the module. `expects_writes`: whether
+    `short_bytes`: the longest chunk to keep, at most _SHORT_BYTES. `most_held_bytes`: of replies that
+    wait, before a client has to. `apart`: see the module. `expects_writes`: whether
     the last arrivals brought writes. `together`: who executes.
     """
 
@@ -50,6 +55,7 @@ class Arrivals:
         together: Together,
         fault: Callable[[StorageFault], None],
         short_bytes: int,
+        most_held_bytes: int,
     ) -> None:
         self._turn = turn
         turn.execute = self.execute
@@ -58,7 +64,10 @@ class Arrivals:
         self.together = together
         self._fault = fault
         self._short_bytes = min(_SHORT_BYTES, short_bytes)
+        self._most_held_bytes = most_held_bytes
         self._chunks: dict[KVStoreProtocol, bytes] = {}
+        #: Who has replies that wait for a commit since this turn.
+        self._waiting: list[KVStoreProtocol] = []
         self._seen = 0
         self.expects_writes = False
         self.apart: set[KVStoreProtocol] = set()
@@ -86,13 +95,21 @@ class Arrivals:
             protocols, chunks = list(self._chunks), list(self._chunks.values())
             self._chunks.clear()
             self._seen = 0
-            if len(chunks) < FEW:
-                self._one_by_one(protocols, chunks)
-            elif self.apart.isdisjoint(protocols) and len(set(map(_HEAD, chunks))) == 1:
-                self._alike(self.together.row_of(chunks[0]), protocols, chunks)
-            else:
-                self._sort(protocols, chunks)
+            try:
+                self._execute(protocols, chunks)
+            except StorageFault as fault:
+                self._fault(fault)
         self.expects_writes = self._turn.commit_asked and self._commit.clients() > 1
+
+    def _execute(self, protocols: list[KVStoreProtocol], chunks: list[bytes]) -> None:
+        if len(chunks) < FEW:
+            self._one_by_one(protocols, chunks)
+        elif self.apart.isdisjoint(protocols) and len(set(map(_HEAD, chunks))) == 1:
+            self._alike(self.together.row_of(chunks[0]), protocols, chunks)
+        else:
+            self._sort(protocols, chunks)
+        if self._waiting:
+            self._wait()
 
     def _wants_more(self) -> bool:
         """Whether it pays to look for more before executing: each look has to bring something."""
@@ -124,42 +141,58 @@ class Arrivals:
     def _alike(self, row: Command | None, protocols: list[KVStoreProtocol], chunks: list[bytes]) -> None:
         """Execute what should be requests of the command `row`."""
         replies = None
-        try:
-            if row is not None:
+        if row is not None:
+            tables = list(map(_TABLE, protocols))
+            if len(set(tables)) > 1:
+                self._in_each(tables, row, protocols, chunks)
+                return
+            try:
                 replies = self.together.execute(row, [protocol.session for protocol in protocols], chunks)
-        except StorageFault as fault:
-            self._fault(fault)
-            return
-        except Exception:
-            for protocol in protocols:
-                protocol.bug()
-            return
-        if row is None or replies is None:
+            except StorageFault:
+                raise
+            except Exception:
+                for protocol in protocols:
+                    protocol.bug()
+                return
+        if replies is None:
             self._one_by_one(protocols, chunks)
         elif replies:
             self._reply(protocols, replies)
-        elif row.writes:
-            self._commit.waiters.append(_Group(protocols, self.apart, self._commit))
-            self._turn.ask_for_commit()
-            if self._commit.is_in_flight:
-                self._count_replies(protocols)
-            self.together.close_if_full()
         else:
-            for protocol in protocols:
-                protocol.pump()
+            self._waiting += protocols
 
-    def _count_replies(self, protocols: list[KVStoreProtocol]) -> None:
-        """A client that sends on while its replies wait may have too many of them."""
-        for protocol in protocols:
-            if len(protocol.session.held) > 1:
-                protocol.pump()
+    def _in_each(
+        self, tables: list[Table], row: Command, protocols: list[KVStoreProtocol], chunks: list[bytes]
+    ) -> None:
+        """The same, of each database by itself."""
+        for table in dict.fromkeys(tables):
+            inside = [each is table for each in tables]
+            self._alike(row, list(compress(protocols, inside)), list(compress(chunks, inside)))
 
     def _one_by_one(self, protocols: list[KVStoreProtocol], chunks: list[bytes]) -> None:
+        waiting = self._waiting
         for protocol, data in zip(protocols, chunks, strict=True):
             try:
-                protocol.execute(data)
+                if protocol.take(data):
+                    waiting.append(protocol)
+            except StorageFault:
+                raise
             except Exception:
                 protocol.bug()
+
+    def _wait(self) -> None:
+        """Whoever has replies that wait is one of a group, which waits once for all of them."""
+        waiting, self._waiting = self._waiting, []
+        needed = list(map(_WAITS_FOR, waiting))
+        for sequence in sorted(set(needed)):
+            group = _Group(list(compress(waiting, [each == sequence for each in needed])), self.apart)
+            self._commit.wait(group, sequence)  # some wait for nothing after all
+        if self._commit.has_changes:
+            self._turn.ask_for_commit()
+        if self._commit.is_in_flight:  # a client that sends on meanwhile may have too many of them
+            for protocol in waiting:
+                if protocol.session.held_bytes > self._most_held_bytes:
+                    protocol.pump()
 
     def _reply(self, protocols: list[KVStoreProtocol], replies: list[bytes]) -> None:
         """Send each client its replies at the end of this turn."""
@@ -171,31 +204,24 @@ class Arrivals:
 
 
 class _Group:
-    """Clients whose replies wait for the same commit, the one that is open now: a `Waiter`. `apart`: see `Arrivals`."""
+    """Clients whose replies wait for the same commit, before any other: a `Waiter`. `apart`: see `Arrivals`."""
 
-    def __init__(self, protocols: list[KVStoreProtocol], apart: set[KVStoreProtocol], commit: GroupCommit) -> None:
+    def __init__(self, protocols: list[KVStoreProtocol], apart: set[KVStoreProtocol]) -> None:
         self._protocols = protocols
         self._apart = apart
-        self._commit = commit
-        self._sequence = commit.open_sequence
         self.clients = len(protocols)
 
     def settled(self, sequence: int) -> None:
         """See `Waiter`: replies in one burst, after all of them were looked at."""
-        if sequence < self._sequence:  # that was the commit in flight when these executed
-            self._commit.waiters.append(self)
-            return
         apart, outlets = self._apart, []
         for protocol in self._protocols:
-            session, outlet = protocol.session, protocol.outlet
-            held = session.held
-            if len(held) == 1 and protocol not in apart:
-                needed, data = held[0]
-                if needed <= sequence and type(data) is bytes and outlet.gather(data):
-                    held.clear()
-                    session.held_bytes = 0
+            if protocol not in apart and (data := protocol.session.take_settled(sequence)) is not None:
+                outlet = protocol.outlet
+                if outlet.gather(data):
                     outlets.append(outlet)
-                    continue
-            protocol.settled(sequence)
+                else:
+                    outlet.send(data)
+            else:
+                protocol.settled(sequence)
         for outlet in outlets:
             outlet.flush()

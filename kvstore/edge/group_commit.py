@@ -94,8 +94,8 @@ class GroupCommit:
         self.clients = clients
         self._idle: list[Deferred[None]] = []
         self._begun_ns = 0
-        #: Told when the next commit is settled, once for each time that they are in it.
-        self.waiters: list[Waiter] = []
+        #: By the number of a commit: who is told when it is settled.
+        self._waiters: dict[int, list[Waiter]] = {}
         self.figures = Figures()
 
     def commit_now(self, writer: Writer | None = None) -> None:
@@ -114,20 +114,27 @@ class GroupCommit:
         except Exception as error:
             self._failed(error)
 
+    def wait(self, waiter: Waiter, sequence: int) -> None:
+        """Tell `waiter` once that commit `sequence` is settled: at once if it is, else when it will be."""
+        if sequence <= self._store.settled_sequence():
+            waiter.settled(sequence)
+        else:
+            self._waiters.setdefault(sequence, []).append(waiter)
+
     @property
     def everyone_waits(self) -> bool:
-        """Whether all clients there are wait for the open commit."""
-        return sum(waiter.clients for waiter in self.waiters) >= self.clients()
+        """Whether all clients there are wait for a commit."""
+        return sum(waiter.clients for waiters in self._waiters.values() for waiter in waiters) >= self.clients()
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether there is anything to commit."""
+        return self._store.has_changes()
 
     @property
     def is_in_flight(self) -> bool:
         """Whether a commit is on its way to the disk."""
         return self._store.in_flight is not None
-
-    @property
-    def open_sequence(self) -> int:
-        """The number of the commit that what executes now goes into."""
-        return self._store.table.pending.sequence
 
     def wants_more(self, arrived: int) -> bool:
         """Whether more should have arrived before it is executed: see _WORTH_A_SYNC, _WORTH_EXECUTING.
@@ -165,8 +172,7 @@ class GroupCommit:
     def _settle(self, commit: Commit) -> None:
         self._count(commit)
         self._store.settle(commit, durable=self._durable)
-        waiters, self.waiters = self.waiters, []
-        for waiter in waiters:
+        for waiter in self._waiters.pop(commit.sequence, ()):
             waiter.settled(commit.sequence)
         idle, self._idle = self._idle, []
         for waiting in idle:

@@ -57,7 +57,7 @@ class KVStoreProtocol(LineReceiver):
     def __init__(self, factory: KVStoreFactory) -> None:
         self.factory: KVStoreFactory = factory
         self._commit = factory.commit
-        self._table = factory.server.store.table
+        self._store = factory.server.store
         self.received_bytes = 0
         self._waiting = False
         self._in_line = False
@@ -117,6 +117,24 @@ class KVStoreProtocol(LineReceiver):
         else:
             self.pump()
 
+    def take(self, data: bytes) -> bool:
+        """As `execute`, at the end of a turn. Returns whether there are replies for whose commit the caller is to wait.
+
+        Raises StorageFault, and what nobody meant.
+        """
+        session = self.session
+        if self in self._apart:
+            self.execute(data)
+        elif session.receive(data):
+            self.factory.unfinished.note(self, session.unfinished_bytes)
+            self._regroup()
+            self.pump()
+        else:
+            if session.ready:
+                self.outlet.send(session.take_ready())
+            return session.waits_for != 0
+        return False
+
     def settled(self, sequence: int) -> None:
         """See `Waiter`."""
         if self._gone:
@@ -124,7 +142,7 @@ class KVStoreProtocol(LineReceiver):
         session = self.session
         self._waiting = False
         session.release(sequence)
-        if session.held or session.backlog or session.closing or self._paused or self._input_ended:
+        if session.waits_for or session.backlog or session.closing or self._paused or self._input_ended:
             self.pump()
         elif session.ready:
             try:
@@ -163,10 +181,10 @@ class KVStoreProtocol(LineReceiver):
             outlet.send(session.take_ready())
         if session.backlog:
             self._go_on()
-        if session.held and not self._waiting:
+        if session.waits_for and not self._waiting:
             self._waiting = True
-            self._commit.waiters.append(self)
-        if self._table.pending.operations and not self._turn.commit_asked:
+            self._commit.wait(self, session.waits_for)
+        if self._store.table.pending.operations and not self._turn.commit_asked:
             self._turn.ask_for_commit()
         if self._paused or session.backlog or session.held_bytes + outlet.unsent_bytes > self._pause_bytes:
             self._slow_down()
@@ -286,7 +304,7 @@ class KVStoreProtocol(LineReceiver):
         """Close, if all replies have left and no request is to be executed any more."""
         session = self.session
         self.outlet.flush()
-        if not (session.held or self.outlet.unsent_bytes) and (session.closing or not session.backlog):
+        if not (session.waits_for or self.outlet.unsent_bytes) and (session.closing or not session.backlog):
             transport: Any = self.transport
             transport.loseConnection()
 
@@ -385,7 +403,9 @@ class KVStoreFactory(Factory):
         self.protocols: dict[int, KVStoreProtocol] = {}
         self._received_before = self._sent_before = 0  # by those that are gone
         server.network_bytes = self.network_bytes
-        self.arrivals = Arrivals(turn, commit, Together(server, hooks), fault, settings.max_request_bytes)
+        self.arrivals = Arrivals(
+            turn, commit, Together(server, hooks), fault, settings.max_request_bytes, settings.pause_reading_bytes
+        )
         self.unfinished = Unfinished(settings.max_input_bytes)
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:

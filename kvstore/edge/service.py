@@ -161,7 +161,7 @@ class KVStoreService(MultiService):
         self.hooks.share_ns = self.turn.share_ns = settings.client_share_ms * 1_000_000
         if settings.group_limit:
             self.hooks.request_limit = settings.group_limit
-        self.hooks.report_bug = lambda text: _log.failure("{text}", text=text)
+        server.report_bug = lambda text: _log.failure("{text}", text=text)
         self.hooks.report_foreign = Foreigners(self._reactor.seconds).note
         self.hooks.monitor = Monitor(self.factory).add
         if self._trace is not None:

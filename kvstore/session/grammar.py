@@ -11,7 +11,7 @@ from types import GeneratorType
 from typing import Any, NamedTuple
 
 from kvstore.base.errors import RequestError
-from kvstore.base.reply import Help, Reply
+from kvstore.base.reply import QUEUED, Help, Reply
 from kvstore.commands.client import Client
 from kvstore.wire import jsonlines, resp
 from kvstore.wire.pieces import AT_ONCE, Encoded
@@ -22,13 +22,19 @@ _MANY_ELEMENTS = 4 * AT_ONCE
 
 
 class Grammar(NamedTuple):
-    """How a reply is encoded, at once or, an array of many elements, in slices; and how an error is."""
+    """How a reply is encoded, at once or, an array of many elements, in slices; and how an error is. An `Encoder`."""
 
     encode: Callable[[Reply], Encoded]
     encode_in_slices: Callable[[list[Reply]], Generator[None, None, Encoded]]
-    encode_error: Callable[[RequestError], bytes]
+    refusal: Callable[[RequestError], bytes]
 
-    def to_the_end(self, reply: Reply) -> Generator[None, None, Encoded]:
+    def begin(self, reply: Reply, *, in_slices: bool) -> Encoded | Generator[None, None, Encoded]:
+        """See `Encoder`."""
+        if reply.__class__ is GeneratorType or (in_slices and has_many(reply)):
+            return self._to_the_end(reply)
+        return self.encode(reply)
+
+    def _to_the_end(self, reply: Reply) -> Generator[None, None, Encoded]:
         """What is left of a request: the slices of its command, then those of its reply's encoding."""
         if reply.__class__ is GeneratorType:
             reply = yield from reply
@@ -59,8 +65,12 @@ def in_json(identity: Any, limit_bytes: int) -> Grammar:
 
 
 def typed(limit_bytes: int) -> Grammar:
-    """For the verbs of our own, typed as words: JSON lines, but for help, which is lines for a person."""
+    """For the verbs of our own, typed as words: JSON lines, but for help, which is lines for a person, and in a block."""
     json = in_json(jsonlines.ABSENT, limit_bytes)
-    return json._replace(
-        encode=lambda reply: encode_lines(reply.text) if isinstance(reply, Help) else json.encode(reply)
-    )
+
+    def encode(reply: Reply) -> Encoded:
+        if reply is QUEUED:
+            return QUEUED.wire
+        return encode_lines(reply.text) if isinstance(reply, Help) else json.encode(reply)
+
+    return json._replace(encode=encode)

@@ -33,7 +33,7 @@ class Hooks:
 
     `watchers`: called with each `Executed` request; while there are none, nothing is gathered. `commit_now`: called
     when the open commit holds `request_limit` write requests, or more than `size_limit` bytes of operations: so that a
-    frame stays small beside the data. `report_bug`: called inside the `except` of an unexpected error.
+    frame stays small beside the data.
     `report_foreign`: called with the address of a client that speaks another protocol. `monitor`: called with the
     number of a client that is in MONITOR. `watched`: requests shown to watchers so far. `share_ns`: nanoseconds that
     one client's requests may take before others have their turn.
@@ -47,7 +47,6 @@ class Hooks:
         self.size_limit = 16 * MIB
         self.share_ns = self.NO_LIMIT
         self.commit_now: Callable[[], None] = lambda: None
-        self.report_bug: Callable[[str], None] = lambda text: None
         self.report_foreign: Callable[[str, ForeignProtocol], None] = lambda address, error: None
         self.monitor: Callable[[int], None] = lambda identity: None
         self.watched = 0

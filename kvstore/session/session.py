@@ -24,7 +24,8 @@ from typing import Any
 from kvstore.base.errors import RequestError
 from kvstore.commands import dispatch
 from kvstore.commands.context import Call
-from kvstore.session.execution import Execution, Unfinished
+from kvstore.commands.dispatch import Unfinished
+from kvstore.session.execution import Execution
 from kvstore.session.hooks import Hooks
 from kvstore.wire import jsonlines, resp
 from kvstore.wire.multibulk import SHORTEST_PIPELINE_BYTES, Uniform
@@ -36,23 +37,22 @@ class Session:
     """See the module. `budget_bytes`: replies after which a batch ends early.
 
     `backlog`: requests that wait for room for their replies, or for time. `until_ns`: when the share of time ends that
-    this client has now. `ready`: replies that may leave now. `held`: replies that
-    wait, each with the number of its commit; `held_bytes`: their size. `closing`: no more requests are taken; to be
-    closed when all replies have left.
+    this client has now. `ready`: replies that may leave now. `waits_for`: the next commit that replies kept here wait
+    for, 0 if there are none; `held_bytes`: of all such replies. `closing`: no more requests are taken; to be closed
+    when all replies have left.
     """
 
     __slots__ = (
-        "_budget_bytes", "_call", "_execution", "_hooks", "_parser", "_server", "_steady_ns", "_store", "_table",
-        "backlog", "client", "closing", "held", "held_bytes", "ready", "until_ns",
+        "_budget_bytes", "_execution", "_held", "_hooks", "_parser", "_server", "_steady_ns", "_store",
+        "backlog", "call", "client", "closing", "held_bytes", "ready", "until_ns", "waits_for",
     )  # fmt: skip
 
     def __init__(self, call: Call, parser: RequestParser, hooks: Hooks, budget_bytes: int) -> None:
-        self._call = call
+        self.call = call
         self.client = call.client
         self._server = call.server
         self._steady_ns = call.server.steady_ns
         self._store = call.store
-        self._table = call.table
         self._parser = parser
         self._hooks = hooks
         self._execution = Execution(call, hooks)
@@ -60,8 +60,8 @@ class Session:
         self.backlog: deque[Any] = deque()
         self.until_ns = 0
         self.ready: list[Encoded] = []
-        self.held: list[tuple[int, Encoded]] = []
-        self.held_bytes = 0
+        self._held: list[tuple[int, Encoded]] = []
+        self.held_bytes = self.waits_for = 0
         self.closing = False
 
     @property
@@ -91,11 +91,6 @@ class Session:
     def has_time(self) -> bool:
         """Whether something is left of this client's share of time."""
         return self._steady_ns() < self.until_ns
-
-    @property
-    def waits_for(self) -> int:
-        """The next commit that a held reply waits for, 0 for none."""
-        return self.held[0][0] if self.held else 0
 
     def receive(self, data: bytes) -> bool:
         """Take in bytes from the client and execute the requests they complete. Raises StorageFault.
@@ -140,13 +135,26 @@ class Session:
     def release(self, sequence: int) -> None:
         """Commits up to `sequence` are settled: make ready what waited for them."""
         released = 0
-        for needed, data in self.held:
+        for needed, data in self._held:
             if needed > sequence:
                 break
             released += 1
             self.held_bytes -= len(data)
             self.ready.append(data)
-        del self.held[:released]
+        del self._held[:released]
+        self.waits_for = self._held[0][0] if self._held else 0
+
+    def take_settled(self, sequence: int) -> bytes | None:
+        """`release` and `take_ready` in one, where nothing but one short batch waits, for a commit up to `sequence`.
+
+        Else it returns None, having done nothing.
+        """
+        held = self._held
+        if len(held) == 1 and held[0][0] <= sequence and (data := held[0][1]).__class__ is bytes and not self.ready:
+            held.clear()
+            self.held_bytes = self.waits_for = 0
+            return data
+        return None
 
     def push(self, data: bytes) -> None:
         """Send something unasked (MONITOR), behind the replies so far."""
@@ -159,16 +167,17 @@ class Session:
         self.closing = True
         self._parser.abandon()
         self._forget_backlog()
-        dispatch.release(self._call)
+        dispatch.release(self.call)
         self.deliver(jsonlines.encode_error(error) if in_json_line else resp.encode_error(error), 0)
 
     def disconnected(self) -> None:
         """The client is gone: let go of everything it held on to."""
         self.closing = True
         self._forget_backlog()
-        self.held.clear()
+        self._held.clear()
+        self.held_bytes = self.waits_for = 0
         self.ready.clear()
-        dispatch.release(self._call)
+        dispatch.release(self.call)
 
     def _forget_backlog(self) -> None:
         if self.backlog and self.backlog[0].__class__ is Unfinished:
@@ -198,7 +207,7 @@ class Session:
             self._goes_on_later()
             return True
         self._server.requests_executed += 1
-        if execution.needed or self.held:
+        if execution.needed or self._held:
             self.deliver(reply, execution.needed)
         else:
             self.ready.append(reply)
@@ -281,10 +290,16 @@ class Session:
         """Keep replies until they may leave: when commit `needed`, and all replies before, are settled."""
         if not data:
             return
-        if self.held:
-            needed = max(needed, self.held[-1][0])
-        elif needed != self._table.pending.sequence and needed <= self._store.settled_sequence():
+        if self._held:
+            needed = max(needed, self._held[-1][0])
+        elif needed != self._store.table.pending.sequence and needed <= self._store.settled_sequence():
             self.ready.append(data)
             return
-        self.held.append((needed, data))
+        self.hold(data, needed)
+
+    def hold(self, data: Encoded, needed: int) -> None:
+        """Keep replies until commit `needed`, which is not settled, and all replies before them are."""
+        if not self._held:
+            self.waits_for = needed
+        self._held.append((needed, data))
         self.held_bytes += len(data)

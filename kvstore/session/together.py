@@ -1,8 +1,7 @@
 """Requests of many clients that came in one turn of the loop, executed at once.
 
 A client that waits for each reply before it asks again sends no pipeline, but the clients of one turn are one together:
-as many GETs, or SETs, one behind the other. So they take the way of a pipeline (`Execution.run_many`): a few passes at
-C speed over all of them, instead of some steps of Python for each.
+as many GETs, or SETs, one behind the other. So they are executed as `columns`.
 
 It is as if they had executed one after the other. All of them were on their way at the same time, so any order is as
 good; each client's own requests keep theirs.
@@ -18,11 +17,11 @@ from kvstore.base.reply import Status
 from kvstore.commands.context import Server
 from kvstore.commands.registry import Command
 from kvstore.commands.registry import table as commands
-from kvstore.session.execution import columns_reply
+from kvstore.session import columns
 from kvstore.session.hooks import Hooks
 from kvstore.session.session import Session
 from kvstore.wire import resp
-from kvstore.wire.multibulk import CRLF, Uniform, uniform_chunks
+from kvstore.wire.multibulk import CRLF, uniform_chunks
 
 #: Strings that are more than this together are read one client after the other, as far as each has room for replies.
 _MOST_BYTES = 1 * MIB
@@ -35,7 +34,6 @@ class Together:
         self.requests = 0
         self._server = server
         self._store = server.store
-        self._table = server.store.table
         self._hooks = hooks
 
     def row_of(self, chunk: bytes) -> Command | None:
@@ -55,72 +53,55 @@ class Together:
         if taken is None:
             return None
         pipeline, counts = taken
-        began_ns = self._server.steady_ns()
-        table = self._table
-        looked_up = table.hits, table.misses
-        reply = columns_reply(row, table, pipeline, self._hooks)
+        reply = columns.execute(
+            sessions[0].call, self._server.statistics[row], pipeline, self._hooks,
+            lambda strings: self._encode(sessions, counts, strings),
+        )  # fmt: skip
         if reply is None:
             return None
-        replies: list[bytes] | None
-        if isinstance(reply, Status):
-            self._change(sessions, counts, reply)
-            replies = []
-        else:
-            replies = self._read(sessions, pipeline, counts, reply)
-            if replies is None:
-                table.hits, table.misses = looked_up  # each request counts for itself
-                return None
         self.requests += pipeline.length
-        statistics = self._server.statistics[row]
-        statistics.calls += pipeline.length
-        statistics.add_time(self._server.steady_ns() - began_ns, pipeline.length)
         self._server.requests_executed += pipeline.length
         now_ms, name = self._server.recent_ms, row.name
         for session in sessions:
             client = session.client
             client.last_command = name
             client.last_request_ms = now_ms
-        return replies
+        if isinstance(reply, Status):
+            return self._hold(sessions, counts, reply)
+        return self._deliver(sessions, counts, pipeline.columns[0], reply)
 
-    def close_if_full(self) -> None:
-        """Close the open commit if it is as large as one may be. To be called when whoever waits for it is known."""
-        if self._table.pending.size_bytes > self._hooks.size_limit:
-            self._hooks.commit_now()
-
-    def _change(self, sessions: list[Session], counts: list[int], reply: Status) -> None:
-        """All requests have changed something: their replies wait for the open commit."""
-        pending = self._table.pending
-        pending.requests += sum(counts)
-        sequence = pending.sequence
+    def _hold(self, sessions: list[Session], counts: list[int], reply: Status) -> list[bytes]:
+        """All requests have changed something: their replies wait for the open commit. Returns as `execute`."""
+        sequence, wire = self._store.table.pending.sequence, reply.wire
         for session, count in zip(sessions, counts, strict=True):
-            data = reply.wire * count
-            session.held.append((sequence, data))
-            session.held_bytes += len(data)
+            session.hold(wire * count, sequence)
+        if self._store.table.pending.size_bytes > self._hooks.size_limit:
+            self._hooks.commit_now()
+        return []
 
-    def _read(
-        self, sessions: list[Session], pipeline: Uniform, counts: list[int], strings: list[bytes | None]
-    ) -> list[bytes] | None:
-        """All requests have read one key each. Returns as `execute`."""
-        if sum(map(len, filter(None, strings))) > min(_MOST_BYTES, self._server.max_reply_bytes):
-            return None
-        replies = self._encode(sessions, counts, strings)
-        keys, unsettled = pipeline.columns[0], self._store.commit_for_table()
+    def _deliver(
+        self, sessions: list[Session], counts: list[int], keys: list[bytes], replies: list[bytes]
+    ) -> list[bytes]:
+        """All requests have read one key each, and these are the replies. Returns as `execute`."""
+        unsettled = self._store.commit_for_table()
         needed: list[int] = []
         if unsettled and self._store.commit_for_keys(keys):
             needed = list(map(self._store.commit_for_key, keys))
-        if pipeline.length > len(sessions):
+        if len(keys) > len(sessions):
             slices = [slice(end - count, end) for end, count in zip(accumulate(counts), counts, strict=True)]
             replies = [b"".join(replies[part]) for part in slices]
             if needed:
                 needed = [max(needed[part]) for part in slices]
-        if not unsettled or not (needed or any(session.held for session in sessions)):
+        if not unsettled or not (needed or any(session.waits_for for session in sessions)):
             return replies
         for session, data, commit in zip(sessions, replies, needed or repeat(0), strict=False):
             session.deliver(data, commit)
         return []
 
-    def _encode(self, sessions: list[Session], counts: list[int], strings: list[bytes | None]) -> list[bytes]:
-        """The reply to each request."""
+    def _encode(self, sessions: list[Session], counts: list[int], strings: list[bytes | None]) -> list[bytes] | None:
+        """The reply to each request; None if they are too much."""
+        if sum(map(len, filter(None, strings))) > min(_MOST_BYTES, self._server.max_reply_bytes):
+            return None
         with contextlib.suppress(TypeError):  # there are nulls, which have no length
             return resp.encode_each(strings)  # type: ignore[arg-type]
         protocols = [
