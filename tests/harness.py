@@ -40,7 +40,7 @@ class AsItIs:
 
 
 def _reraise(text: str) -> None:
-    raise  # noqa: PLE0704  # inside the `except` of a bug
+    raise  # inside the `except` of a bug
 
 
 class Rig:

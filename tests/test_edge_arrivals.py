@@ -160,6 +160,38 @@ class TogetherTests(ArrivalsTestCase):
         self.assertEqual(self.ask(pack(b"GET", b"none")), [b"$-1\r\n"] * _MANY)
         self.assertEqual(self.together, [])
 
+    def test_of_any_command(self) -> None:
+        """Alike or mixed, reads and writes: whoever waits is one group, and no reply leaves before its own commit."""
+        writer = self.commit._writer = LateWriter(self.store)
+        self.assertEqual(self.ask(pack(b"INCR", b"n")), [b""] * _MANY)
+        first, self.clients = self.clients, [self.connect() for _ in range(_MANY)]
+        mixed = (pack(b"INCR", b"n"), pack(b"GET", b"n"), pack(b"STRLEN", b"other") + pack(b"TTL", b"n"), pack(b"PING"))
+        self.assertEqual(self.ask(*mixed), [b"", b"", b"", b"+PONG\r\n"] * (_MANY // 4))
+        waiters = [waiter for waiters in self.commit._waiters.values() for waiter in waiters]
+        self.assertEqual([waiter.clients for waiter in waiters], [_MANY, _MANY * 3 // 4])
+        writer.finish()
+        self.assertEqual(
+            [client.received() for client in first], [b":%d\r\n" % (number + 1) for number in range(_MANY)]
+        )
+        self.assertEqual(self.received(), [b""] * _MANY)
+        self.turn()
+        writer.finish()
+        third = [b":0\r\n:-1\r\n", b""]
+        expected = [[b":%d\r\n" % (number + 13), b"$2\r\n15\r\n", *third] for number in range(3)]
+        self.assertEqual(self.received(), [reply for each in expected for reply in each])
+
+    def test_each_waits_for_its_own(self) -> None:
+        """A read of what is in flight does not wait for the commit that others of its turn are in."""
+        writer = self.commit._writer = LateWriter(self.store)
+        self.ask(pack(b"APPEND", b"k", b"x"))
+        self.clients = [self.connect() for _ in range(_MANY)]
+        self.ask(pack(b"STRLEN", b"k"), pack(b"INCR", b"n"))
+        writer.finish()
+        self.assertEqual(self.received(), [b":12\r\n", b""] * (_MANY // 2))
+        self.turn()
+        writer.finish()
+        self.assertEqual(self.received()[1::2], [b":%d\r\n" % (number + 1) for number in range(_MANY // 2)])
+
     def test_a_full_disk(self) -> None:
         """Each is told so, and nothing is changed."""
         pending = self.store.table.pending

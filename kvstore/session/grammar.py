@@ -65,7 +65,7 @@ def in_json(identity: Any, limit_bytes: int) -> Grammar:
 
 
 def typed(limit_bytes: int) -> Grammar:
-    """For the verbs of our own, typed as words: JSON lines, but for help, which is lines for a person, and in a block."""
+    """For the verbs of our own, typed as words: JSON lines; help is lines for a person, QUEUED as for any."""
     json = in_json(jsonlines.ABSENT, limit_bytes)
 
     def encode(reply: Reply) -> Encoded:
