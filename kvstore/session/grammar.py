@@ -70,7 +70,7 @@ def typed(limit_bytes: int) -> Grammar:
 
     def encode(reply: Reply) -> Encoded:
         if reply is QUEUED:
-            return QUEUED.wire
+            return bytes(QUEUED.wire)
         return encode_lines(reply.text) if isinstance(reply, Help) else json.encode(reply)
 
     return json._replace(encode=encode)
