@@ -418,7 +418,7 @@ class BreakageTests(CrashTestCase):
                     pass
                 return self
 
-        with mock.patch.object(examination, "is_log", lambda file: True):
+        with mock.patch.object(examination, "is_log", lambda file, name: True):
             explore(Compacting(SimulatedDisk(), "compacting").steps(1), Effort(20, 16, 0))
             violation = self.assert_caught_without_directory_sync_after("is_linked .*", Compacting)
         self.assertIn("the header of the log is not valid", violation)

@@ -24,12 +24,11 @@ from typing import NamedTuple
 
 from kvstore.base.disk import Disk, File, copy_file
 from kvstore.base.errors import DamagedStore
-from kvstore.base.frame import FrameReader
 from kvstore.store import checkpoint
 from kvstore.store.examine import LIVE, segments_of
 from kvstore.store.history import NO_HISTORY, History
-from kvstore.store.log import FRAMES_AT, LogHeader, read_log_header
-from kvstore.store.operations import split_history
+from kvstore.store.log import LogHeader, read_log_header
+from kvstore.store.log_reader import LogReader
 
 _KEPT = re.compile(r"table\.txn\.([0-9a-f]{16})-([0-9a-f]{16})-([0-9a-f]{16})")
 _KEPT_CHECKPOINT = re.compile(r"table\.ckpt\.([0-9a-f]{16})-([0-9a-f]{16})")
@@ -80,21 +79,14 @@ def scan(file: File, name: str) -> Scan:
     header = read_log_header(file, name)
     spans: list[Span] = []
     begun: list[History] = []
-    reader = FrameReader(file, FRAMES_AT, header.salt)
-    history, expected = header.history, header.first
-    for frame in reader:
-        if frame.sequence != expected:
-            reason = f"commit {frame.sequence} stands where {expected} belongs"
-            return Scan(header, spans, begun, frame.offset, reason)
-        beginning, _ = split_history(frame.body)
+    reader = LogReader(file, header)
+    for frame, beginning, _ in reader:
         if beginning is not None:
             begun.append(beginning)
-            history = beginning.identity
-        if spans and spans[-1].history == history:
-            spans[-1] = spans[-1]._replace(last=expected, to_us=frame.time_us)
+        if spans and spans[-1].history == reader.history:
+            spans[-1] = spans[-1]._replace(last=frame.sequence, to_us=frame.time_us)
         else:
-            spans.append(Span(history, expected, expected, frame.time_us, frame.time_us))
-        expected += 1
+            spans.append(Span(reader.history, frame.sequence, frame.sequence, frame.time_us, frame.time_us))
     return Scan(header, spans, begun, reader.stopped_at, reader.reason)
 
 

@@ -19,10 +19,9 @@ from collections.abc import Callable
 from itertools import chain, count
 from typing import NamedTuple
 
-from kvstore.base.disk import Disk, File, replace_with
+from kvstore.base.disk import Disk, File, holds, pieces, publish, replace_with, temporary
 from kvstore.base.errors import DamagedStore
 from kvstore.base.frame import BLOCK_BYTES
-from kvstore.base.limits import MIB
 from kvstore.store import checkpoint
 from kvstore.store.examine import LIVE, Examined, Tail, examine
 from kvstore.store.history import NO_HISTORY
@@ -116,9 +115,10 @@ def _write_again(file: File, mark: Mark, end: int) -> None:
     (Linux marks such pages clean): a sync alone would return at once and save nothing.
     """
     at_mark = mark_offset(mark)
-    for start, stop in ((at_mark, at_mark + BLOCK_BYTES), (mark.end, end)):
-        for at in range(start, stop, MIB):
-            file.write_at(at, file.read_at(at, min(MIB, stop - at)))
+    for at, stop in ((at_mark, at_mark + BLOCK_BYTES), (mark.end, end)):
+        for piece in pieces(file, at, stop):
+            file.write_at(at, piece)
+            at += len(piece)
 
 
 def _cut(disk: Disk, file: File, tail: Tail, sequence: int) -> str:
@@ -129,14 +129,14 @@ def _cut(disk: Disk, file: File, tail: Tail, sequence: int) -> str:
     end = _end_without_zeros(file, tail.offset)
     name = _name_of_copy(disk, file, tail.offset, end, sequence)
     try:
-        replace_with(disk, name, (file.read_at(at, min(MIB, end - at)) for at in range(tail.offset, end, MIB)))
+        replace_with(disk, name, pieces(file, tail.offset, end))
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        torn = file.read_at(tail.offset, end - tail.offset)
+        torn = list(pieces(file, tail.offset, end))
         file.truncate(tail.offset)
         file.sync()
-        replace_with(disk, name, [torn])
+        replace_with(disk, name, torn)
     else:
         file.truncate(tail.offset)
         file.sync()
@@ -157,9 +157,7 @@ def _holds(disk: Disk, name: str, file: File, offset: int, end: int) -> bool:
     """Whether the file of that name holds bytes `offset` to `end` of `file`, and nothing else."""
     copy = disk.open_read(name)
     try:
-        return copy.size() == end - offset and all(
-            copy.read_at(at - offset, MIB) == file.read_at(at, min(MIB, end - at)) for at in range(offset, end, MIB)
-        )
+        return holds(copy, file, offset, end)
     finally:
         copy.close()
 
@@ -167,17 +165,17 @@ def _holds(disk: Disk, name: str, file: File, offset: int, end: int) -> bool:
 def _end_without_zeros(file: File, offset: int) -> int:
     """The end of the file, or of the last byte past `offset` that is not zero."""
     end = offset
-    for at in range(offset, file.size(), MIB):
-        used = len(file.read_at(at, MIB).rstrip(b"\0"))
-        end = at + used if used else end
+    for piece in pieces(file, offset):
+        used = len(piece.rstrip(b"\0"))
+        end = offset + used if used else end
+        offset += len(piece)
     return end
 
 
 def _first_log(disk: Disk, now_us: int, random_bytes: Callable[[int], bytes]) -> TransactionLog:
     store = hashlib.sha256(random_bytes(32)).hexdigest()[:32]
-    log = create_log(disk, LIVE + ".tmp", new_log_header(store, 1, now_us, random_bytes))
-    disk.rename(LIVE + ".tmp", LIVE)
-    disk.sync_directory()
+    log = create_log(disk, temporary(LIVE), new_log_header(store, 1, now_us, random_bytes))
+    publish(disk, temporary(LIVE), LIVE)
     log.name = LIVE
     _first_checkpoint_if_there_is_room(disk, log.header, now_us, random_bytes)
     return log
@@ -187,13 +185,12 @@ def _first_checkpoint(disk: Disk, live: LogHeader, now_us: int, random_bytes: Ca
     """An empty checkpoint beside the first log: should the log go missing, what is left tells that there was one."""
     salt = int.from_bytes(random_bytes(4), "big")
     header = checkpoint.CheckpointHeader(live.store, salt, 0, now_us)
-    writer = checkpoint.CheckpointWriter(disk, checkpoint.NAME + ".tmp", header)
+    writer = checkpoint.CheckpointWriter(disk, temporary(checkpoint.NAME), header)
     try:
         writer.finish()
     finally:
         writer.abandon()
-    disk.rename(checkpoint.NAME + ".tmp", checkpoint.NAME)
-    disk.sync_directory()
+    publish(disk, temporary(checkpoint.NAME), checkpoint.NAME)
 
 
 def _first_checkpoint_if_there_is_room(
