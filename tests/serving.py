@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.task import Clock
+
 from kvstore.base.limits import MAX_REQUEST_BYTES
+from kvstore.base.reply import Reply
 from kvstore.commands import RAW_TAILS
 from kvstore.commands.client import Client
 from kvstore.commands.context import Call, Server
@@ -38,6 +41,8 @@ class Connection:
         server = serving.server
         self.client = Client(identity, f"127.0.0.1:{50_000 + identity}", "127.0.0.1:6380", serving.now_ms)
         server.clients[identity] = self.client
+        self.client.peer = self
+        self.woken = 0
         parser = RequestParser(RAW_TAILS, serving.max_request_bytes)
         self.session = Session(Call(server, self.client), parser, serving.hooks, budget_bytes)
 
@@ -51,6 +56,18 @@ class Connection:
         while self.finishes and session.backlog and session.backlog[0].__class__ is Unfinished:
             session.run(UNLIMITED_BYTES)
         return bytes(self.session.take_ready())
+
+    def send(self, message: Reply, needed: int) -> None:
+        """See `Peer`."""
+        self.session.push(message, needed)
+
+    def wake(self) -> None:
+        """See `Peer`; what the edge does then a test does itself."""
+        self.woken += 1
+
+    def close(self) -> None:
+        """See `Peer`."""
+        self.session.disconnected()
 
     def released(self) -> bytes:
         """What may leave now."""
@@ -77,6 +94,8 @@ class Serving:
         self.server = Server(self.store, lambda: self.now_ms, {}, "0" * 40)
         self.hooks = Hooks()
         self.bugs: list[str] = []
+        self.clock = Clock()
+        self.server.waiting.call_later = self.clock.callLater
         self.server.report_bug = self.bugs.append
         self._connections: list[Connection] = []
 

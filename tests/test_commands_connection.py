@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kvstore import __version__
 from kvstore.commands.client import Traffic
+from kvstore.commands.peer import Nobody
 from tests.harness import START_MS, CommandTestCase
 
 BAD_NAME = "!ERR Client names cannot contain spaces, newlines or special characters."
@@ -103,7 +104,8 @@ class ClientTests(CommandTestCase):
         for call in (self.rig.call, *self.others):
             client = call.client
             client.address = f"10.0.0.{client.identity}:5000"
-            client.close = lambda identity=client.identity: self.closed.append(identity)  # type: ignore[misc]
+            client.peer = peer = Nobody()
+            peer.close = lambda identity=client.identity: self.closed.append(identity)  # type: ignore[method-assign]
 
     def test_names(self) -> None:
         """A connection has a number, and a name and library of its own choice, of printable characters."""
@@ -133,7 +135,6 @@ class ClientTests(CommandTestCase):
         self.do("CLIENT", "SETINFO", "LIB-NAME", "lib")
         self.do("WATCH", "a", "b")
         client.traffic = lambda: Traffic(9, "rw", 7, 8, 5, 1, 100, 200)
-        client.last_command = "client|list"
         client.last_request_ms = START_MS + 4000
         self.rig.call.server.recent_ms += 9999
         lines = self.do("CLIENT", "LIST").splitlines()
@@ -145,7 +146,8 @@ class ClientTests(CommandTestCase):
             " tot-mem=15 events=rw cmd=client|list user=default redir=-1 resp=2 lib-name=lib lib-ver= tot-net-in=100"
             " tot-net-out=200",
         )
-        self.assertEqual(self.do("CLIENT", "INFO").splitlines(), lines[:1])
+        own = lines[0].replace("cmd=client|list", "cmd=client|info")
+        self.assertEqual(self.do("CLIENT", "INFO").splitlines(), [own])
         self.assertEqual(self.do("CLIENT", "LIST", "ID", 3, 2, 99).splitlines(), [lines[2], lines[1]])
         self.assertEqual(self.do("CLIENT", "LIST", "TYPE", "normal").splitlines(), lines)
         self.assertEqual(self.do("CLIENT", "LIST", "TYPE", "pubsub"), "")

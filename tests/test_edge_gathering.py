@@ -334,7 +334,7 @@ class ConnectionTests(GatheringTestCase):
 
     def test_monitor(self) -> None:
         """What it shows of others' requests is gathered too, in their order, behind its own replies."""
-        self.hooks.monitor = Monitor(self.factory).add
+        self.hooks.monitor = Monitor(self.server.clients, self.hooks).add
         monitor, other = self.connect(), self.connect()
         monitor.send(b"MONITOR\r\n")
         for number in range(3):
@@ -484,7 +484,7 @@ class UnreadTests(GatheringTestCase):
         client = self.connect()
         assert isinstance(client.protocol, KVStoreProtocol)
         for _ in range(30):
-            client.protocol.push(self.REPLY)
+            client.protocol.send(self.VALUE, 0)
         self.turn()
         self.assertEqual((client.transport.aborted, client.received()), (0, self.REPLY * 30))
         self.assertTrue(client.transport.reading)
@@ -513,6 +513,6 @@ class UnreadTests(GatheringTestCase):
         client = self.connect(room=0)
         assert isinstance(client.protocol, KVStoreProtocol)
         for _ in range(30):
-            client.protocol.push(self.REPLY)
+            client.protocol.send(self.VALUE, 0)
             self.turn()
         self.assertEqual(client.transport.aborted, 1)

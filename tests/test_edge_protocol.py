@@ -19,6 +19,7 @@ from zope.interface.verify import verifyObject
 
 from kvstore.base.errors import StorageFault
 from kvstore.base.limits import KIB
+from kvstore.base.reply import Status
 from kvstore.commands.context import Server
 from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.protocol import KVStoreFactory, KVStoreProtocol
@@ -120,6 +121,7 @@ class ProtocolTestCase(SynchronousTestCase):
         self.disk = SimulatedDisk(record=False)
         self.store = Store(self.disk, lambda: self.now_ms * 1000, lambda length: bytes(length))
         self.server = Server(self.store, lambda: self.now_ms, {}, "0" * 40)
+        self.server.waiting.call_later = self.clock.callLater
         self.faults: list[StorageFault] = []
         self.hooks = Hooks()
         writer = InLoopWriter(self.store, sync=True)
@@ -295,10 +297,10 @@ class ReplyTests(ProtocolTestCase):
         """What MONITOR shows leaves at once; for a client that is gone it is nothing."""
         client = self.connect()
         assert isinstance(client.protocol, KVStoreProtocol)
-        client.protocol.push(b"+shown\r\n")
+        client.protocol.send(Status("shown"), 0)
         self.assertEqual(client.received(), b"+shown\r\n")
         client.lose(ConnectionLost())
-        client.protocol.push(b"+shown\r\n")
+        client.protocol.send(Status("shown"), 0)
         self.assertEqual(client.received(), b"")
 
     def test_a_bug_hurts_nobody_else(self) -> None:
@@ -435,10 +437,10 @@ class UnreadTests(ProtocolTestCase):
         assert isinstance(client.protocol, KVStoreProtocol)
         with capturedLogs() as logs:
             for _ in range(14):
-                client.protocol.push(self.LARGE)
+                client.protocol.send(self.LARGE, 0)
             self.assertFalse(client.transport.aborted)
             for _ in range(10):
-                client.protocol.push(self.LARGE)
+                client.protocol.send(self.LARGE, 0)
         self.assertTrue(client.transport.aborted)
         lines = [formatEvent(event) for event in logs if event["log_level"] is LogLevel.warn]
         self.assertEqual(len(lines), 1)

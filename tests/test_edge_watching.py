@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import given
@@ -13,6 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import kvstore.commands  # noqa: F401 - fills the command table
 from kvstore.base.limits import MAX_LOGGED_BYTES, MAX_MONITORED_BYTES
+from kvstore.base.reply import Reply
+from kvstore.commands.peer import Nobody
 from kvstore.edge.watching import TRACE_HEADING, Monitor, Trace, kind_of, monitor_line, shown, trace_line
 from kvstore.session.hooks import Executed, Hooks
 from kvstore.wire.words import split_words
@@ -29,24 +30,26 @@ def executed(*words: bytes, **fields: Any) -> Executed:
     return EXECUTED._replace(words=list(words), **fields)
 
 
-class FakeProtocol:
-    """A connection that keeps what is pushed to it. `on_push`: done first, each time."""
+class FakeClient(Nobody):
+    """A client, and its connection, that keeps what is sent to it."""
 
-    def __init__(self, *, monitoring: bool = True) -> None:
-        self.client = SimpleNamespace(monitoring=monitoring)
-        self.pushed: list[bytes] = []
+    def __init__(self) -> None:
+        self.monitoring = True
+        self.pushed: list[tuple[Reply, int]] = []
+        self.peer = self
 
-    def push(self, data: bytes) -> None:
-        """Keep it."""
-        self.pushed.append(data)
+    def send(self, message: Reply, needed: int) -> None:
+        """See `Peer`."""
+        self.pushed.append((message, needed))
 
 
-class FakeFactory:
-    """The connections by number, and the hooks."""
+class Monitored:
+    """A `Monitor` of these clients. `clients`: by their numbers."""
 
-    def __init__(self, **protocols: FakeProtocol) -> None:
+    def __init__(self, **clients: FakeClient) -> None:
         self.hooks = Hooks()
-        self.protocols = {int(name.removeprefix("client")): protocol for name, protocol in protocols.items()}
+        self.clients: dict[int, Any] = {int(name.removeprefix("client")): client for name, client in clients.items()}
+        self.monitor = Monitor(self.clients, self.hooks)
 
 
 class ShownTests(SynchronousTestCase):
@@ -206,13 +209,13 @@ class MonitorTests(SynchronousTestCase):
     def test_the_line_is_redis_s(self) -> None:
         """Time in seconds and microseconds, database 0, the address, the words."""
         self.assertEqual(
-            monitor_line(executed(b"keys", b"*")), b'+1700000000.000042 [0 127.0.0.1:50712] "keys" "*"\r\n'
+            monitor_line(executed(b"keys", b"*")).wire, b'+1700000000.000042 [0 127.0.0.1:50712] "keys" "*"\r\n'
         )
 
     def test_the_time_is_exact_for_any_microsecond(self) -> None:
         """A float of this size would round it."""
         self.assertTrue(
-            monitor_line(executed(b"PING", time_us=99_999_999_999_999_999)).startswith(b"+99999999999.999999 ")
+            monitor_line(executed(b"PING", time_us=99_999_999_999_999_999)).wire.startswith(b"+99999999999.999999 ")
         )
 
     def test_a_long_request_is_shown_in_part(self) -> None:
@@ -222,61 +225,61 @@ class MonitorTests(SynchronousTestCase):
             (MAX_MONITORED_BYTES, False),
             (MAX_MONITORED_BYTES + 1, True),
         ):
-            self.assertEqual(b"more bytes" in monitor_line(executed(b"x" * length)), is_cut)
-        self.assertLess(len(monitor_line(executed(b"SET", b"k", b"\0" * 10_000_000))), MAX_MONITORED_BYTES + 200)
+            self.assertEqual("more bytes" in monitor_line(executed(b"x" * length)).text, is_cut)
+        self.assertLess(len(monitor_line(executed(b"SET", b"k", b"\0" * 10_000_000)).text), MAX_MONITORED_BYTES + 200)
 
     def test_all_monitors_see_a_request_except_the_one_that_sent_it(self) -> None:
-        """Its own line would be ahead of its reply."""
-        own, other = FakeProtocol(), FakeProtocol()
-        factory: Any = FakeFactory(client7=own, client8=other)
-        monitor = Monitor(factory)
+        """Its own line would be ahead of its reply. Nobody sees it before the commit that its reply waits for."""
+        own, other = FakeClient(), FakeClient()
+        all_ = Monitored(client7=own, client8=other)
+        monitor = all_.monitor
         monitor.add(7)
         monitor.add(8)
         monitor(EXECUTED)
-        self.assertEqual((own.pushed, other.pushed), ([], [monitor_line(EXECUTED)]))
+        self.assertEqual((own.pushed, other.pushed), ([], [(monitor_line(EXECUTED), EXECUTED.commit)]))
 
     def test_nothing_is_gathered_while_nobody_watches(self) -> None:
         """It is a watcher from the first client in MONITOR until the last is gone."""
-        factory: Any = FakeFactory(client8=FakeProtocol())
-        monitor = Monitor(factory)
-        self.assertEqual(factory.hooks.watchers, [])
+        all_ = Monitored(client8=FakeClient())
+        monitor = all_.monitor
+        self.assertEqual(all_.hooks.watchers, [])
         monitor.add(8)
         monitor.add(8)
-        self.assertEqual(factory.hooks.watchers, [monitor])
-        del factory.protocols[8]
+        self.assertEqual(all_.hooks.watchers, [monitor])
+        del all_.clients[8]
         monitor(EXECUTED)
-        self.assertEqual(factory.hooks.watchers, [])
+        self.assertEqual(all_.hooks.watchers, [])
 
     def test_a_client_that_left_does_not_end_it_for_the_others(self) -> None:
         """The next request finds that it is gone; the others see that request."""
-        stays = FakeProtocol()
-        factory: Any = FakeFactory(client8=FakeProtocol(), client9=stays)
-        monitor = Monitor(factory)
+        stays = FakeClient()
+        all_ = Monitored(client8=FakeClient(), client9=stays)
+        monitor = all_.monitor
         monitor.add(8)
         monitor.add(9)
-        del factory.protocols[8]
+        del all_.clients[8]
         monitor(EXECUTED)
-        self.assertEqual((len(stays.pushed), factory.hooks.watchers), (1, [monitor]))
+        self.assertEqual((len(stays.pushed), all_.hooks.watchers), (1, [monitor]))
 
     def test_a_client_that_left_monitor_by_reset_sees_no_more(self) -> None:
         """And may come back."""
-        client = FakeProtocol()
-        factory: Any = FakeFactory(client8=client)
-        monitor = Monitor(factory)
+        client = FakeClient()
+        all_ = Monitored(client8=client)
+        monitor = all_.monitor
         monitor.add(8)
-        client.client.monitoring = False
+        client.monitoring = False
         monitor(EXECUTED)
-        client.client.monitoring = True
+        client.monitoring = True
         monitor.add(8)
         monitor(EXECUTED)
-        self.assertEqual((len(client.pushed), factory.hooks.watchers), (1, [monitor]))
+        self.assertEqual((len(client.pushed), all_.hooks.watchers), (1, [monitor]))
 
     def test_a_client_dropped_while_it_is_shown_a_line(self) -> None:
         """A push may end that connection, or another in MONITOR; nothing is raised and the rest are shown the line."""
-        gone, stays = FakeProtocol(), FakeProtocol()
-        factory: Any = FakeFactory(client8=gone, client9=stays)
-        gone.push = lambda data: factory.protocols.pop(8)  # type: ignore[method-assign]
-        monitor = Monitor(factory)
+        gone, stays = FakeClient(), FakeClient()
+        all_ = Monitored(client8=gone, client9=stays)
+        gone.send = lambda message, needed: all_.clients.pop(8)  # type: ignore[method-assign]
+        monitor = all_.monitor
         monitor.add(8)
         monitor.add(9)
         monitor(EXECUTED)

@@ -10,6 +10,7 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import StorageFault, StorageFull
+from kvstore.base.reply import Status
 from kvstore.commands.registry import table as commands
 from kvstore.session.hooks import Executed, Hooks
 from kvstore.store.log import Purpose
@@ -134,10 +135,10 @@ class HoldingTests(SessionTestCase):
 
     def test_pushed_data_keeps_its_place(self) -> None:
         """What is sent unasked goes behind replies that are held."""
-        self.one.session.push(b"+early\r\n")
+        self.one.session.push(Status("early"), 0)
         self.assertEqual(self.one.released(), b"+early\r\n")
         self.one.ask("SET a 1")
-        self.one.session.push(b"+late\r\n")
+        self.one.session.push(Status("late"), 0)
         self.assertEqual(self.one.released(), b"")
         self.serving.commit()
         self.assertEqual(self.one.released(), OK + b"+late\r\n")

@@ -21,14 +21,22 @@ A command returns plain Python values; `wire` encodes them. The whole set:
 | `Push` | array | push |
 | `RequestError` (raised, or inside an array) | error | error |
 
-A command that may take long returns a generator instead, which `advance` explains.
+A command that may take long returns a generator instead, which `advance` explains. Two more things are no reply value:
+
+| a command returns | what happens |
+|---|---|
+| `Replies` | several replies to one request, one behind the other (SUBSCRIBE a b) |
+| `Wait` | the client waits: `commands.waiting` |
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import GeneratorType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
+
+Reply: TypeAlias = Any
 
 
 class Status:
@@ -81,6 +89,24 @@ class JSONText:
         return hash(self.text)
 
 
+class Replies(list[Any]):
+    """Several replies to one request. Inside an array: as many elements, not counted in its length (as in Redis)."""
+
+
+class Wait(NamedTuple):
+    """There is no reply yet: see `commands.waiting`.
+
+    `keys`: a change of one of them may bring it. `until_ms`: when to wait no more, in milliseconds since the epoch;
+    None: never. `again`: tries again; returns the reply, or None to wait on. `otherwise`: the reply when time is up,
+    and where nobody may wait: in a block or a script.
+    """
+
+    keys: Sequence[bytes]
+    until_ms: int | None
+    again: Callable[[], Reply | None]
+    otherwise: Reply
+
+
 class _NullArray:
     def __repr__(self) -> str:
         return "NULL_ARRAY"
@@ -94,8 +120,6 @@ QUEUED = Status("QUEUED")
 #: Nothing goes out (SHUTDOWN: the closed connection is the answer).
 NO_REPLY = Status("")
 NO_REPLY.wire = b""
-
-Reply: TypeAlias = Any
 
 
 #: What a reply in slices yields, first of all, if it would rather not begin now; see `advance`.
@@ -127,11 +151,11 @@ def advance(reply: Reply) -> Reply:
 
 
 def finish(reply: Reply) -> Reply:
-    """Run a reply that comes in slices to its end, at once; otherwise as `advance`."""
+    """Run a reply that comes in slices to its end, at once; otherwise as `advance`. Nobody waits."""
     while reply.__class__ is GeneratorType:
         with suppress(NotNow):
             reply = advance(reply)
-    return reply
+    return reply.otherwise if reply.__class__ is Wait else reply
 
 
 def size_bytes(reply: Reply) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from kvstore.commands.peer import Nobody, Peer
 from kvstore.commands.row import Command
 
 
@@ -34,9 +35,9 @@ class Client:
     """
 
     __slots__ = (
-        "address", "close", "closing", "connected_ms", "identity", "last_command", "last_request_ms", "library_name",
-        "library_version", "local_address", "monitoring", "name", "poisoned", "protocol", "queued", "queued_bytes",
-        "traffic", "watched", "watched_changed",
+        "address", "closing", "connected_ms", "identity", "is_blocked", "last_command", "last_request_ms",
+        "library_name", "library_version", "local_address", "monitoring", "name", "peer", "poisoned",
+        "protocol", "queued", "queued_bytes", "traffic", "watched", "watched_changed",
     )  # fmt: skip
 
     def __init__(self, identity: int, address: str, local_address: str, connected_ms: int) -> None:
@@ -52,6 +53,7 @@ class Client:
         self.protocol = 2  # RESP version, set by HELLO
         self.closing = False  # close once the replies so far have left (QUIT)
         self.monitoring = False
+        self.is_blocked = False  # waits, see `waiting`
         # MULTI: requests queued so far, or None outside a block; a request refused while queueing poisons the block.
         self.queued: list[tuple[Command, list[bytes]]] | None = None
         self.queued_bytes = 0
@@ -61,10 +63,14 @@ class Client:
         self.watched_changed = False
         self.cut_off()
 
+    @property
+    def listens(self) -> bool:
+        """Whether it waits for what others do: it may be silent for as long as it likes."""
+        return self.monitoring or self.is_blocked
+
     def cut_off(self) -> None:
         """There is no connection, yet or any more: keep nothing of it alive."""
-        #: Drop the connection (CLIENT KILL); set by the edge. A client's own end is `closing`, so that its reply gets
-        #: out.
-        self.close: Callable[[], None] = lambda: None
+        #: Its connection; set by the edge.
+        self.peer: Peer = Nobody()
         #: What it holds now; set by the edge.
         self.traffic: Callable[[], Traffic] = Traffic

@@ -130,9 +130,10 @@ def _described(client: Client, now_ms: int) -> str:
 
 
 def _flags(client: Client) -> str:
-    """Redis's letters: O monitors, x is inside MULTI, d: a watched key changed, c closes soon, N: none of them."""
+    """Redis's letters: O monitors, b: waits, x: is inside MULTI, d: a watched key changed, c closes soon, N: none."""
     letters = {
         "O": client.monitoring,
+        "b": client.is_blocked,
         "x": client.queued is not None,
         "d": client.watched_changed,
         "c": client.closing,
@@ -172,7 +173,7 @@ def _kill(call: Call, client: Client) -> None:
     if client is call.client:
         client.closing = True
     else:
-        client.close()
+        client.peer.close()
 
 
 def _kill_filters(words: tuple[bytes, ...]) -> tuple[list[_Filter], bool]:

@@ -11,8 +11,10 @@ from time import perf_counter_ns
 from typing import Any
 
 from kvstore.base.limits import DROP_CLIENT_BYTES, MAX_VALUE_BYTES
+from kvstore.base.reply import Reply
 from kvstore.commands.client import Client
 from kvstore.commands.statistics import Statistics
+from kvstore.commands.waiting import WaitingRoom
 from kvstore.commands.watches import Watches
 from kvstore.store.store import Store
 from kvstore.store.table import Table
@@ -44,6 +46,9 @@ class Server:
         #: What CONFIG RESETSTAT takes off the bytes received and sent, see `network_bytes`.
         self.network_bytes_before = (0, 0)
         self.statistics = Statistics()
+        self.waiting = WaitingRoom(now_ms)
+        #: What the request that executes tells other clients, see `peer`; one list for good.
+        self.messages: list[tuple[Client, Reply]] = []
         self.watches = Watches(store.table)
         #: A steady clock, in nanoseconds: for how long requests take, and how long they may.
         self.steady_ns: Callable[[], int] = perf_counter_ns
@@ -79,3 +84,7 @@ class Call:
         self.client = client
         self.store: Store = server.store
         self.table: Table = server.store.table
+
+    def tell(self, client: Client, message: Reply) -> None:
+        """Send `message` to another client, or this one, when this request is whole: see `peer`."""
+        self.server.messages.append((client, message))

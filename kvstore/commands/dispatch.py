@@ -3,6 +3,7 @@
     answer      a request in words: finds its row, then queues or executes it
     execute     a request whose row is known, to its encoded reply or the first slice of it
     go_on       the next slice
+    try_again   a request that waits (`waiting`), or give_up
     run         one command of a request: `execute` does one, EXEC each of its block
 
 `execute` alone decides what a request leaves behind: it counts it, takes back what an error or a bug half did, closes
@@ -31,8 +32,8 @@ from typing import Any, NamedTuple, Protocol
 
 from kvstore.base.errors import Failure, InvalidRequest, ReplyTooLarge, RequestError, StorageFault, shorten
 from kvstore.base.limits import MAX_TRANSACTION_BYTES, QUEUED_WORD_BYTES
-from kvstore.base.reply import QUEUED, NotNow, Reply, advance, finish
-from kvstore.commands.context import Call
+from kvstore.base.reply import QUEUED, NotNow, Reply, Wait, advance, finish
+from kvstore.commands.context import Call, Server
 from kvstore.commands.registry import IMMEDIATE, NO_MULTI, Command, table
 from kvstore.commands.row import Scope
 
@@ -53,9 +54,10 @@ class Encoder(Protocol):
 
 
 class Outcome(NamedTuple):
-    """What came of a request. `reply`: encoded, or an `Unfinished`. `needed`: the commit that it waits for, 0 for none.
+    """What came of a request.
 
-    `text`: `ok`, or why not, for whoever watches.
+    `reply`: encoded, or an `Unfinished`, or a `Blocked`. `needed`: the commit that it waits for, 0 for none. `text`:
+    `ok`, or why not, for whoever watches.
     """
 
     reply: Any
@@ -70,6 +72,16 @@ class Unfinished(NamedTuple):
     request: list[bytes]
     slices: Generator[None, None, Any]
     needed: int
+    encoder: Encoder
+
+
+class Blocked(NamedTuple):
+    """A request that waits for what others do."""
+
+    call: Call
+    row: Command
+    request: list[bytes]
+    wait: Wait
     encoder: Encoder
 
 
@@ -99,8 +111,18 @@ def execute(
 
     `arguments`: converted, if they are no words of the request. Raises as `answer`.
     """
+    return _conclude(call, row, request, encoder, lambda: run(call, row, request, arguments, advance))
+
+
+def _conclude(
+    call: Call, row: Command, request: list[bytes], encoder: Encoder, reply_of: Callable[[], Reply]
+) -> Outcome:
+    """Have a request executed, by `reply_of`, and leave nothing half-done."""
+    told = len(call.server.messages)
     try:
-        reply = run(call, row, request, arguments, advance)
+        reply = reply_of()
+        if reply.__class__ is Wait:
+            return Outcome(Blocked(call, row, request, reply, encoder), 0)
         try:
             encoded = encoder.begin(reply, in_slices=not call.table.pending.undo)
         except ReplyTooLarge:
@@ -108,10 +130,12 @@ def execute(
             raise
         needed = complete(call, row, request)
     except RequestError as error:
+        del call.server.messages[told:]
         return fail(call, row, request, error, encoder)
     except (StorageFault, NotNow):
         raise
     except Exception:
+        del call.server.messages[told:]
         return report_bug(call, request, encoder)
     if encoded.__class__ is GeneratorType:
         encoded = Unfinished(row, request, encoded, needed, encoder)
@@ -136,6 +160,38 @@ def go_on(call: Call, unfinished: Unfinished) -> Outcome:
     return Outcome(unfinished if encoded is slices else encoded, needed)
 
 
+def try_again(blocked: Blocked) -> Outcome | None:
+    """Try a request that waits again; None: it waits on. Raises StorageFault."""
+    call, row, request, wait, encoder = blocked
+
+    def again() -> Reply:
+        try:
+            reply = wait.again()
+        except RequestError:
+            call.server.statistics[row].failed += 1
+            raise
+        return wait if reply is None else reply
+
+    outcome = _conclude(call, row, request, encoder, again)
+    return None if outcome.reply.__class__ is Blocked else outcome
+
+
+def give_up(blocked: Blocked, error: RequestError | None) -> Outcome:
+    """A request has waited long enough: it is answered with `error`, or with what it answers otherwise."""
+    call, row, request, wait, encoder = blocked
+    if error is not None:
+        return fail(call, row, request, error, encoder)
+    return _conclude(call, row, request, encoder, lambda: wait.otherwise)
+
+
+def send_messages(server: Server, needed: int) -> None:
+    """What the request that is whole now tells others leaves when commit `needed` is settled."""
+    messages = server.messages[:]
+    server.messages.clear()
+    for client, message in messages:
+        client.peer.send(message, needed)
+
+
 def run(
     call: Call,
     row: Command,
@@ -149,7 +205,7 @@ def run(
     """
     server = call.server
     statistics = server.statistics[row]
-    mark = len(call.table.pending.undo)
+    mark, told = len(call.table.pending.undo), len(server.messages)
     began_ns = server.steady_ns()
     try:
         reply = step(row.function(call, *(row.arguments(request) if arguments is None else arguments)))
@@ -159,6 +215,7 @@ def run(
         else:  # a command that has no place in a block (MULTI, WATCH)
             statistics.rejected += 1
         call.table.undo_request(mark)
+        del server.messages[told:]
         raise
     except NotNow:
         statistics.add_time(0, -1)  # this was no call
@@ -170,12 +227,17 @@ def run(
 
 
 def complete(call: Call, row: Command, request: list[bytes]) -> int:
-    """The request is whole: what it changed stays. Returns the commit that its reply waits for, 0 for none."""
+    """The request is whole: what it changed stays, and serves those who waited for it.
+
+    Returns the commit that its reply waits for, 0 for none.
+    """
     pending = call.table.pending
     if not pending.undo:
         return commit_for(call, row, request)
     pending.undo.clear()
     pending.requests += 1
+    if call.server.waiting.places:
+        call.server.waiting.serve()
     return pending.sequence
 
 

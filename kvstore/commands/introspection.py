@@ -91,13 +91,16 @@ def command_getkeys(call: Call, command: bytes, *arguments: bytes) -> Reply:
         row = table.find(request)
     except InvalidRequest:
         raise InvalidRequest("Invalid command specified") from None
-    if not row.keys[0]:
+    if not row.keys[0] and row.find_keys is None:
         raise InvalidRequest("The command has no key arguments")
     try:
         row.check_arity(request)
     except InvalidRequest:
         raise InvalidRequest("Invalid number of arguments specified for command") from None
-    return row.keys_of(request)
+    keys = row.keys_of(request)
+    if not keys:
+        raise InvalidRequest("Invalid arguments specified for command")
+    return keys
 
 
 def _find(name: bytes) -> Command | None:
@@ -126,7 +129,8 @@ def _entry(row: Command) -> list[Any]:
 
 def flag_names(row: Command) -> list[str]:
     """The flags of a command that Redis has, too."""
-    return [name for flag, name in _FLAG_NAMES.items() if row.flags & flag]
+    names = [name for flag, name in _FLAG_NAMES.items() if row.flags & flag]
+    return names if row.find_keys is None else [*names, "movablekeys"]
 
 
 def _categories(row: Command) -> list[str]:

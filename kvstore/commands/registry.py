@@ -38,6 +38,7 @@ from kvstore.commands.row import (
     WRITE,
     Command,
     Flag,
+    KeyPlaces,
     Many,
 )
 
@@ -58,12 +59,13 @@ class CommandTable:
         flags: Flag = NO_FLAGS,
         *,
         group: str,
-        keys: tuple[int, int, int] | None = None,
+        keys: KeyPlaces | None = None,
         options: str = "",
     ) -> Callable[[_Function], _Function]:
         """Decorator: add a row for the function. A container comes before its subcommands.
 
-        `keys`: (first, last, step) where the signature cannot say it (MSET). `options`: see `Command`.
+        `keys`: where the signature cannot say it: (first, last, step) (MSET), or a function of the request's words, as
+        `numbered_keys` makes them (LMPOP). `options`: see `Command`.
         """
 
         def add(function: _Function) -> _Function:

@@ -46,18 +46,37 @@ class Scope(enum.IntEnum):
 #: See `CommandTable.many`.
 Many: TypeAlias = Callable[[Any, list[list[bytes]], bytes | None], "Status | list[bytes | None] | None"]
 
+#: Where a command's keys are: (first, last, step), or a function of the request's words (the name first).
+KeyPlaces: TypeAlias = "tuple[int, int, int] | Callable[[list[bytes]], list[bytes]]"
+
+
+def numbered_keys(place: int, *others: int) -> Callable[[list[bytes]], list[bytes]]:
+    """Keys behind their number, which is the word at `place` (LMPOP 1, BLMPOP 2); and before, at `others`.
+
+    Of a number that makes no sense there are none behind it: the command says so.
+    """
+
+    def find(request: list[bytes]) -> list[bytes]:
+        keys = [request[other] for other in others if other < len(request)]
+        number = request[place] if place < len(request) else b""
+        end = place + 1 + int(number) if number.isdigit() and len(number) < 10 else 0
+        return keys + (request[place + 1 : end] if end <= len(request) else [])
+
+    return find
+
 
 class Command:
     """One row of the table.
 
     `name`: upper case, `CONTAINER|SUB` for a subcommand. `options`: what its variadic parameter takes, for people.
     `least`, `most`: number of request words including the name (a subcommand counts two words). `keys`: (first, last,
-    step) as COMMAND INFO gives them, (0, 0, 0) for none. `parameters`: (name, Argument, optional, variadic) of each.
+    step) as COMMAND INFO gives them, (0, 0, 0) for none; `find_keys`: tells them of a request, where it takes that.
+    `parameters`: (name, Argument, optional, variadic) of each.
     `convert`: one converter or None for each parameter, or None if no argument is converted.
     """
 
     __slots__ = (
-        "convert", "flags", "function", "group", "keys", "least", "many", "most", "name", "options",
+        "convert", "find_keys", "flags", "function", "group", "keys", "least", "many", "most", "name", "options",
         "parameters", "scope", "subcommands", "summary", "takes_one_word", "takes_two_words", "wire_name", "words",
         "writes",
     )  # fmt: skip
@@ -68,7 +87,7 @@ class Command:
         flags: Flag,
         group: str,
         function: Callable[..., Reply],
-        keys: tuple[int, int, int] | None = None,
+        keys: KeyPlaces | None = None,
         options: str = "",
     ) -> None:
         self.name = name
@@ -85,7 +104,8 @@ class Command:
         variadic = any(variadic for _, _, _, variadic in self.parameters)
         self.least = self.words + required
         self.most = 2**31 if variadic else self.words + len(self.parameters)
-        self.keys = keys if keys is not None else self._keys_from_signature()
+        self.find_keys = keys if callable(keys) else None
+        self.keys = (0, 0, 0) if callable(keys) else keys if keys is not None else self._keys_from_signature()
         self.scope = self._scope()
         converters = [argument.convert for _, argument, _, _ in self.parameters]
         self.convert: list[Converter | None] | None = converters if any(converters) else None
@@ -116,12 +136,16 @@ class Command:
     def _scope(self) -> Scope:
         if self.flags & (WRITE | WHOLE):
             return Scope.TABLE
+        if self.find_keys is not None:
+            return Scope.KEYS
         if not self.keys[0]:
             return Scope.NOTHING
         return Scope.KEY if self.keys == (1, 1, 1) else Scope.KEYS
 
     def keys_of(self, request: list[bytes]) -> list[bytes]:
         """The keys that a request of this command names. `request`: all its words, the name first."""
+        if self.find_keys is not None:
+            return self.find_keys(request)
         first, last, step = self.keys
         if not first:
             return []

@@ -68,6 +68,7 @@ class Arrivals:
         self._chunks: dict[KVStoreProtocol, bytes] = {}
         #: Who has replies that wait for a commit since this turn.
         self._waiting: list[KVStoreProtocol] = []
+        self._woken: list[KVStoreProtocol] = []
         self._seen = 0
         self.expects_writes = False
         self.apart: set[KVStoreProtocol] = set()
@@ -82,6 +83,11 @@ class Arrivals:
             self._turn.schedule()
         chunks[protocol] = data
         return True
+
+    def wake(self, protocol: KVStoreProtocol) -> None:
+        """What others' requests did has given this client something to send, or to go on with: in this turn."""
+        self._woken.append(protocol)
+        self._turn.schedule()
 
     def execute_for(self, protocol: KVStoreProtocol) -> None:
         """Something is about to happen to this client: execute now what came from it before."""
@@ -99,6 +105,9 @@ class Arrivals:
                 self._execute(protocols, chunks)
             except StorageFault as fault:
                 self._fault(fault)
+        woken, self._woken = self._woken, []
+        for protocol in woken:
+            protocol.pump()
         self.expects_writes = self._turn.commit_asked and self._commit.clients() > 1
 
     def _execute(self, protocols: list[KVStoreProtocol], chunks: list[bytes]) -> None:

@@ -30,6 +30,7 @@ from zope.interface import implementer
 from kvstore.base.address import Address
 from kvstore.base.errors import StorageFault
 from kvstore.base.limits import UNCOUNTED_INPUT_BYTES
+from kvstore.base.reply import Reply
 from kvstore.commands import RAW_TAILS
 from kvstore.commands.client import Client, Traffic
 from kvstore.commands.context import Call, Server
@@ -87,7 +88,7 @@ class KVStoreProtocol(LineReceiver):
         self.outlet = Outlet(transport, factory.turn, self._stuck, self._drained)
         self._gathers = factory.turn.gathers and self.outlet.is_direct
         client.traffic = self._traffic
-        client.close = transport.abortConnection
+        client.peer = self
         server.clients[client.identity] = client
         factory.protocols[client.identity] = self
 
@@ -150,12 +151,25 @@ class KVStoreProtocol(LineReceiver):
             except Exception:
                 self.bug()
 
-    def push(self, data: bytes) -> None:
-        """Send the client something it has not asked for just now."""
-        if not self._gone:
-            self.session.push(data)
-            self.outlet.send(self.session.take_ready())
-            self._slow_down()
+    def send(self, message: Reply, needed: int) -> None:
+        """See `Peer`."""
+        if self._gone:
+            return
+        self.session.push(message, needed)
+        try:
+            self._send()
+        except Exception:
+            self.bug()
+
+    def wake(self) -> None:
+        """See `Peer`."""
+        self._regroup()
+        self._arrivals.wake(self)
+
+    def close(self) -> None:
+        """See `Peer`."""
+        transport: Any = self.transport
+        transport.abortConnection()
 
     def pump(self) -> None:
         """Send what may leave, and go on with waiting requests while there is room for their replies.
@@ -173,14 +187,23 @@ class KVStoreProtocol(LineReceiver):
     def bug(self) -> None:
         """Called inside the `except` of what nobody meant."""
         _log.failure("bug; client {address} is disconnected", address=self.client.address)
-        self.client.close()
+        self.close()
 
     def _send_and_go_on(self) -> None:
+        session = self.session
+        if session.ready:
+            self.outlet.send(session.take_ready())
+        if session.has_more:
+            self._go_on()
+        self._send()
+        if session.closing or self._input_ended:
+            self._end()
+
+    def _send(self) -> None:
+        """Send what may leave, and see to it that the rest will."""
         session, outlet = self.session, self.outlet
         if session.ready:
             outlet.send(session.take_ready())
-        if session.backlog:
-            self._go_on()
         if session.waits_for and not self._waiting:
             self._waiting = True
             self._commit.wait(self, session.waits_for)
@@ -188,13 +211,11 @@ class KVStoreProtocol(LineReceiver):
             self._turn.ask_for_commit()
         if self._paused or session.backlog or session.held_bytes + outlet.unsent_bytes > self._pause_bytes:
             self._slow_down()
-        if session.closing or self._input_ended:
-            self._end()
 
     def _go_on(self) -> None:
         """Execute requests that had to wait, while there is room for their replies, and time."""
         session, outlet = self.session, self.outlet
-        while session.backlog and not session.closing:
+        while session.has_more:
             outlet.flush()
             budget = self.factory.settings.pause_reading_bytes - self._unsent_bytes()
             if budget <= 0:
@@ -254,7 +275,8 @@ class KVStoreProtocol(LineReceiver):
             self._regroup()
             transport.abortConnection()
             return
-        pause = bool(self.session.backlog) or unsent > settings.pause_reading_bytes
+        session = self.session
+        pause = session.has_more or max(unsent, session.backlog_bytes) > settings.pause_reading_bytes
         if pause and not self._paused:
             self._paused = True
             self._regroup()
@@ -303,8 +325,9 @@ class KVStoreProtocol(LineReceiver):
     def _end(self) -> None:
         """Close, if all replies have left and no request is to be executed any more."""
         session = self.session
+        session.hang_up()
         self.outlet.flush()
-        if not (session.waits_for or self.outlet.unsent_bytes) and (session.closing or not session.backlog):
+        if not (session.waits_for or self.outlet.unsent_bytes or session.has_more):
             transport: Any = self.transport
             transport.loseConnection()
 
@@ -434,7 +457,7 @@ class KVStoreFactory(Factory):
         now_ms = self.server.recent_ms
         for protocol in list(self.protocols.values()):
             client = protocol.client
-            if limit_ms and now_ms - client.last_request_ms > limit_ms and not client.monitoring:
+            if limit_ms and now_ms - client.last_request_ms > limit_ms and not client.listens:
                 transport: Any = protocol.transport
                 transport.abortConnection()
 

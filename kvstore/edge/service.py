@@ -155,6 +155,7 @@ class KVStoreService(MultiService):
         server.checkpoint_ms = lambda: self.compactor.last_finished_ms or server.started_ms
         server.max_value_bytes = settings.max_request_bytes
         server.max_reply_bytes = max(settings.drop_client_bytes, LONG_STRING_BYTES)
+        server.waiting.call_later = self._reactor.callLater
         server.shutdown = lambda: self._reactor.callLater(0, self._reactor.stop)
         self.factory = KVStoreFactory(settings, server, self.turn, self.commit, self.hooks, self.fail_stop)
         self.hooks.commit_now = self.commit.commit_now
@@ -163,7 +164,7 @@ class KVStoreService(MultiService):
             self.hooks.request_limit = settings.group_limit
         server.report_bug = lambda text: _log.failure("{text}", text=text)
         self.hooks.report_foreign = Foreigners(self._reactor.seconds).note
-        self.hooks.monitor = Monitor(self.factory).add
+        self.hooks.monitor = Monitor(server.clients, self.hooks).add
         if self._trace is not None:
             self.hooks.watchers.append(self._trace)
         self._add_services()

@@ -35,9 +35,10 @@ from twisted.logger import Logger
 
 from kvstore.base.errors import InvalidRequest
 from kvstore.base.limits import MAX_LOGGED_BYTES, MAX_MONITORED_BYTES
+from kvstore.base.reply import Status
+from kvstore.commands.client import Client
 from kvstore.commands.registry import READ, table
-from kvstore.edge.protocol import KVStoreFactory
-from kvstore.session.hooks import Executed
+from kvstore.session.hooks import Executed, Hooks
 
 _log = Logger()
 
@@ -184,35 +185,36 @@ def _hello_without_passwords(words: list[bytes]) -> Iterable[bytes]:
 class Monitor:
     """Shows each request to the clients in MONITOR, live, as Redis words it."""
 
-    def __init__(self, factory: KVStoreFactory) -> None:
-        self._factory = factory
+    def __init__(self, clients: dict[int, Client], hooks: Hooks) -> None:
+        self._clients = clients
+        self._hooks = hooks
         self._monitors: dict[int, None] = {}
 
     def add(self, identity: int) -> None:
         """Show requests to this client from now on."""
         self._monitors[identity] = None
-        if self not in self._factory.hooks.watchers:
-            self._factory.hooks.watchers.append(self)
+        if self not in self._hooks.watchers:
+            self._hooks.watchers.append(self)
 
     def __call__(self, executed: Executed) -> None:
         """Show one request. Not to the client that sent it: its own request's reply is not out yet."""
         line = monitor_line(executed)
         for identity in list(self._monitors):
-            protocol = self._factory.protocols.get(identity)
-            if protocol is None or not protocol.client.monitoring:
+            client = self._clients.get(identity)
+            if client is None or not client.monitoring:
                 self._remove(identity)
             elif identity != executed.client:
-                protocol.push(line)
+                client.peer.send(line, executed.commit)
 
     def _remove(self, identity: int) -> None:
         del self._monitors[identity]
         if not self._monitors:
-            self._factory.hooks.watchers.remove(self)
+            self._hooks.watchers.remove(self)
 
 
-def monitor_line(executed: Executed) -> bytes:
+def monitor_line(executed: Executed) -> Status:
     """What MONITOR sends for one request: a simple string, in RESP3 too."""
     seconds = f"{executed.time_us // 1_000_000}.{executed.time_us % 1_000_000:06d}"
     address = _escaped(executed.address.encode("utf-8", "surrogatepass"))
     words = shown(executed.words, MAX_MONITORED_BYTES, MAX_MONITORED_BYTES)
-    return f"+{seconds} [0 {address}] {words}\r\n".encode("ascii")
+    return Status(f"{seconds} [0 {address}] {words}")

@@ -15,12 +15,12 @@ as one pipeline.)
 first slice is executed in the request's place, and with it is decided which commit the reply waits for; it is then,
 too, that the request is counted, and shown to whoever watches, as it has its place in the order then. If there is more
 to do, `run` and `respond` return None and leave an `Unfinished`, which is given to `respond` for each further slice.
-A reply of many elements is encoded in slices, too.
+A reply of many elements is encoded in slices, too. A request that waits for what others do leaves a `Blocked`.
 
 **A reply has a limit**, `Server.max_reply_bytes`: past it the request is undone and answered with an error.
 
 `needed` is what decides when replies may leave: the newest commit that a request executed so far has changed, or read
-something of. Whoever delivers the replies sets it to 0 before.
+something of. Whoever delivers the replies sets it before, to that of the replies that this client waits for already.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from typing import Any
 from kvstore.base.errors import ForeignProtocol, InvalidRequest, ProtocolError, RequestError, StorageFault, shorten
 from kvstore.base.jsontext import dumps
 from kvstore.base.limits import LONG_STRING_BYTES
-from kvstore.base.reply import NotNow, Status, advance
+from kvstore.base.reply import NotNow, Status, Wait, advance
 from kvstore.commands import dispatch
 from kvstore.commands.context import Call
-from kvstore.commands.dispatch import Outcome, Unfinished
+from kvstore.commands.dispatch import Blocked, Outcome, Unfinished
 from kvstore.commands.registry import VERB, Command
 from kvstore.commands.registry import table as commands
 from kvstore.commands.statistics import CommandStatistics
@@ -46,17 +46,19 @@ from kvstore.wire.multibulk import Uniform
 from kvstore.wire.parser import BadLine, JSONLine, Negotiation, Words
 from kvstore.wire.pieces import Encoded
 
+#: Not a reply yet.
+_LATER = (Unfinished, Blocked)
 _NO_ROWS: dict[bytes, CommandStatistics] = {}
 
 
 class Execution:
     """See the module. A request after which the client is to be closed sets `closing` of the `Client`.
 
-    `unfinished`: the request for which None was returned last, an `Unfinished` if it has begun.
+    `unfinished`: the request for which None was returned last: `Unfinished` if it has begun, `Blocked` if it waits.
     """
 
     __slots__ = (
-        "_call", "_client", "_hooks", "_limit_bytes", "_resp", "_steady_ns", "_store",
+        "_call", "_client", "_hooks", "_limit_bytes", "_messages", "_places", "_resp", "_steady_ns", "_store",
         "needed", "plain", "unfinished",
     )  # fmt: skip
 
@@ -71,6 +73,8 @@ class Execution:
         self._steady_ns = call.server.steady_ns
         self._resp = in_resp(call.client, self._limit_bytes)
         self.plain = call.server.statistics.plain
+        self._places = call.server.waiting.places
+        self._messages = call.server.messages
         self.needed = 0
 
     def plain_rows(self) -> dict[bytes, CommandStatistics]:
@@ -101,22 +105,33 @@ class Execution:
             elif reply.__class__ is int:
                 encoded = b":%d\r\n" % reply
             else:
-                encoded = self._resp.begin(advance(reply), in_slices=not pending.undo)
+                reply = advance(reply)
+                if reply.__class__ is Wait:
+                    encoded = Blocked(self._call, row, request, reply, self._resp)
+                else:
+                    encoded = self._resp.begin(reply, in_slices=not pending.undo)
             statistics.calls += 1
             if pending.undo:
                 pending.undo.clear()
                 pending.requests += 1
                 self.needed = pending.sequence
+                if self._places or self._messages:
+                    self._serve()
                 if pending.requests >= self._hooks.request_limit or pending.size_bytes > self._hooks.size_limit:
                     self._hooks.commit_now()
             elif self.needed < pending.sequence and (pending.operations or self._store.in_flight is not None):
                 self.needed = max(self.needed, dispatch.commit_for(self._call, row, request))
+            if encoded.__class__ is bytes:
+                return encoded
             if encoded.__class__ is GeneratorType:
-                self.unfinished = Unfinished(row, request, encoded, self.needed, self._resp)
+                encoded = Unfinished(row, request, encoded, self.needed, self._resp)
+            if encoded.__class__ in _LATER:
+                self.unfinished = encoded
                 return None
             return encoded  # type: ignore[no-any-return]
         except RequestError as error:
             statistics.count_error(error, request)
+            self._messages.clear()
             return self._take(dispatch.fail(self._call, row, request, error, self._resp))
         except NotNow:
             statistics.untimed += 1  # this was no call
@@ -125,6 +140,7 @@ class Execution:
         except StorageFault:
             raise
         except Exception:
+            self._messages.clear()
             return self._take(dispatch.report_bug(self._call, request, self._resp))
 
     def run_many(self, pipeline: Uniform, budget_bytes: int) -> bytes | None:
@@ -183,10 +199,18 @@ class Execution:
     def _take(self, outcome: Outcome) -> Encoded | None:
         """Returns as `respond`."""
         self.needed = max(self.needed, outcome.needed)
-        if outcome.reply.__class__ is Unfinished:
+        if self._messages:
+            dispatch.send_messages(self._call.server, self.needed)
+        if outcome.reply.__class__ in _LATER:
             self.unfinished = outcome.reply
             return None
         return outcome.reply  # type: ignore[no-any-return]
+
+    def _serve(self) -> None:
+        """What a request has brought is for those who wait for it; what it tells others leaves."""
+        self._call.server.waiting.serve()
+        if self._messages:
+            dispatch.send_messages(self._call.server, self.needed)
 
     def _show(self, words: list[bytes], started_ns: int, outcome: Outcome) -> None:
         """Show a request that was executed to whoever watches."""

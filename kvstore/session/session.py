@@ -22,9 +22,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from kvstore.base.errors import RequestError
+from kvstore.base.reply import Reply
 from kvstore.commands import dispatch
 from kvstore.commands.context import Call
-from kvstore.commands.dispatch import Unfinished
+from kvstore.commands.dispatch import Blocked, Outcome, Unfinished
 from kvstore.session.execution import Execution
 from kvstore.session.hooks import Hooks
 from kvstore.wire import jsonlines, resp
@@ -36,15 +37,17 @@ from kvstore.wire.pieces import Encoded, joined
 class Session:
     """See the module. `budget_bytes`: replies after which a batch ends early.
 
-    `backlog`: requests that wait for room for their replies, or for time. `until_ns`: when the share of time ends that
+    `backlog`: requests that wait for room for their replies, for time, or behind one that waits for what others do; in
+    the last case `backlog_bytes` is what they take. `until_ns`: when the share of time ends that
     this client has now. `ready`: replies that may leave now. `waits_for`: the next commit that replies kept here wait
     for, 0 if there are none; `held_bytes`: of all such replies. `closing`: no more requests are taken; to be closed
     when all replies have left.
     """
 
     __slots__ = (
-        "_budget_bytes", "_execution", "_held", "_hooks", "_parser", "_server", "_steady_ns", "_store",
-        "backlog", "call", "client", "closing", "held_bytes", "ready", "until_ns", "waits_for",
+        "_batch_out", "_blocked", "_budget_bytes", "_execution", "_held", "_hooks", "_parser", "_server",
+        "_steady_ns", "_store", "backlog", "backlog_bytes", "call", "client", "closing", "held_bytes", "ready",
+        "until_ns", "waits_for",
     )  # fmt: skip
 
     def __init__(self, call: Call, parser: RequestParser, hooks: Hooks, budget_bytes: int) -> None:
@@ -58,6 +61,10 @@ class Session:
         self._execution = Execution(call, hooks)
         self._budget_bytes = budget_bytes
         self.backlog: deque[Any] = deque()
+        self.backlog_bytes = 0
+        self._blocked: Blocked | None = None
+        #: The replies of the batch that executes, without those of the request that does.
+        self._batch_out: list[Encoded] | None = None
         self.until_ns = 0
         self.ready: list[Encoded] = []
         self._held: list[tuple[int, Encoded]] = []
@@ -79,13 +86,26 @@ class Session:
         request = self.backlog[0] if self.backlog else []
         if isinstance(request, JSONLine):
             request = [value for value in request.members.values() if isinstance(value, str)]
-        return sum(map(len, request)) if isinstance(request, list) else 0
+        return self.backlog_bytes + (sum(map(len, request)) if isinstance(request, list) else 0)
 
     @property
     def in_the_middle(self) -> bool:
         """See what `receive` returns."""
         parser = self._parser
-        return parser.state is not BOUNDARY or self.client.queued is not None or self.closing or bool(self.backlog)
+        return (
+            parser.state is not BOUNDARY or self.client.queued is not None or self.closing or bool(self.backlog)
+            or self._blocked is not None
+        )  # fmt: skip
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are requests that wait for room or time, not behind one that waits for what others do."""
+        return bool(self.backlog) and self._blocked is None and not self.closing
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether a request waits for what others do."""
+        return self._blocked is not None
 
     @property
     def has_time(self) -> bool:
@@ -101,6 +121,10 @@ class Session:
         if self.closing:
             return True
         parser = self._parser
+        if self._blocked is not None:
+            self.backlog.extend(parser.feed(data))
+            self.backlog_bytes += len(data)
+            return True
         if len(data) >= SHORTEST_PIPELINE_BYTES and not self.backlog:
             pipeline = parser.feed_uniform(data)
             if pipeline is not None:
@@ -111,7 +135,7 @@ class Session:
             self.backlog.extend(requests)
         elif len(requests) == 1 and self._one(requests[0]):
             # As `in_the_middle`, of a client that is not in a block; most requests come alone.
-            return parser.state is not BOUNDARY or self.closing or bool(self.backlog)
+            return parser.state is not BOUNDARY or self.closing or bool(self.backlog) or self._blocked is not None
         elif requests:
             self._begin(requests)
         else:  # part of a request: the client is slow, not idle
@@ -156,9 +180,42 @@ class Session:
             return data
         return None
 
-    def push(self, data: bytes) -> None:
-        """Send something unasked (MONITOR), behind the replies so far."""
-        self.deliver(data, 0)
+    def push(self, message: Reply, needed: int) -> None:
+        """Send something unasked when commit `needed` is settled, behind the replies so far; see `Peer`."""
+        data = resp.encode(message, self.client.protocol)
+        if self._batch_out is None:
+            self.deliver(data, needed)
+        else:  # its own request told it so
+            self._batch_out.append(data)
+            self._execution.needed = max(self._execution.needed, needed)
+
+    def try_again(self) -> bool:
+        """See `Waiter`."""
+        assert self._blocked is not None
+        outcome = dispatch.try_again(self._blocked)
+        if outcome is None:
+            return False
+        self._unblock(outcome)
+        return True
+
+    def give_up(self, error: RequestError | None) -> None:
+        """See `Waiter`."""
+        assert self._blocked is not None
+        self._unblock(dispatch.give_up(self._blocked, error))
+
+    def _unblock(self, outcome: Outcome) -> None:
+        """The request that waited is done, or goes on in slices."""
+        self._blocked = None
+        self.backlog_bytes = 0
+        if outcome.reply.__class__ is Unfinished:
+            self.backlog.appendleft(outcome.reply)
+        else:
+            self._server.requests_executed += 1
+            self.deliver(outcome.reply, outcome.needed)
+        self.client.last_request_ms = self._server.recent_ms
+        if self.client.closing:
+            self.closing = True
+        self.client.peer.wake()
 
     def refuse_rest(self, text: str) -> None:
         """Take no more from this client: forget what it began, tell it why behind the replies so far, and close."""
@@ -169,6 +226,12 @@ class Session:
         self._forget_backlog()
         dispatch.release(self.call)
         self.deliver(jsonlines.encode_error(error) if in_json_line else resp.encode_error(error), 0)
+
+    def hang_up(self) -> None:
+        """The client sends no more. One that waits for what others do is taken for gone, as Redis has it."""
+        if self._blocked is not None:
+            self.closing = True
+            self._forget_backlog()
 
     def disconnected(self) -> None:
         """The client is gone: let go of everything it held on to."""
@@ -183,6 +246,9 @@ class Session:
         if self.backlog and self.backlog[0].__class__ is Unfinished:
             self.backlog[0].slices.close()
         self.backlog.clear()
+        self.backlog_bytes = 0
+        self._server.waiting.leave(self.client)
+        self._blocked = None
 
     def _one(self, request: Any) -> bool:
         """Execute a request that came alone if it is one for `Execution.run`, and return whether it is. Most are."""
@@ -192,7 +258,7 @@ class Session:
         statistics = execution.plain.get(request[0])
         if statistics is None:
             return False
-        execution.needed = 0
+        execution.needed = self._held[-1][0] if self._held else 0
         if statistics.untimed:
             statistics.untimed -= 1
             reply = execution.run(statistics, request)
@@ -218,7 +284,7 @@ class Session:
     def _pipeline(self, pipeline: Uniform) -> None:
         """Execute a pipeline of one command: all at once if the command can, else one request after the other."""
         execution = self._execution
-        execution.needed = 0
+        execution.needed = self._held[-1][0] if self._held else 0
         encoded = execution.run_many(pipeline, self._budget_bytes)
         if encoded is None:
             self._begin(pipeline.requests())
@@ -233,10 +299,11 @@ class Session:
     def _batch(self, requests: Iterable[Any], budget_bytes: int) -> None:
         """Execute requests until one of the ends that the module tells of."""
         client, execution, until_ns = self.client, self._execution, self.until_ns
-        execution.needed = 0
+        execution.needed = self._held[-1][0] if self._held else 0
         run, rows = execution.run, execution.plain_rows()
         out: list[Encoded] = []
-        statistics = None
+        self._batch_out = out
+        executed, statistics = 0, None
         remaining = iter(requests)
         steady_ns = self._steady_ns
         before_ns = steady_ns()
@@ -258,6 +325,7 @@ class Session:
                 self._goes_on_later()
                 break
             out.append(encoded)
+            executed += 1
             budget_bytes -= len(encoded)
             if budget_bytes < 0 or now_ns > until_ns or client.closing:
                 break
@@ -268,13 +336,18 @@ class Session:
             self._forget_backlog()
         else:
             self.backlog.extend(remaining)
-        self._executed(out[0] if len(out) == 1 else joined(out), len(out))
+        self._batch_out = None
+        self._executed(out[0] if len(out) == 1 else joined(out), executed)
         if client.monitoring:
             self._hooks.monitor(client.identity)
 
     def _goes_on_later(self) -> None:
         """The request just executed is not done; if it has not even begun, its client lets others have their turn."""
         unfinished = self._execution.unfinished
+        if unfinished.__class__ is Blocked:
+            self._blocked = unfinished
+            self._server.waiting.enter(self.client, self, self.call.table, unfinished.wait)
+            return
         self.backlog.append(unfinished)
         if unfinished.__class__ is not Unfinished:
             self.until_ns = 0

@@ -72,6 +72,10 @@ class Table:
         self._observers: list[Observer] = []
         self.indexes = DocumentIndexes(self)
         self.scan_order = ScanOrder(self)
+        #: Keys that somebody waits for (see `kvstore.commands.waiting`); those of them that were changed other than by
+        #: `write`, since they were looked at.
+        self.awaited: dict[bytes, object] = {}
+        self.ready: list[bytes] = []
         self.expired_count = 0
         #: Look-ups of keys by requests that read: how many found one, and how many did not.
         self.hits = self.misses = 0

@@ -19,7 +19,7 @@ from typing import Any
 
 from kvstore.base.errors import ProtocolError, RequestError
 from kvstore.base.limits import LONG_STRING_BYTES
-from kvstore.base.reply import NULL_ARRAY, JSONText, Push, Reply, Status, Verbatim
+from kvstore.base.reply import NULL_ARRAY, JSONText, Push, Replies, Reply, Status, Verbatim
 from kvstore.wire.pieces import AT_ONCE, UNLIMITED_BYTES, Encoded, Writer, in_parts
 
 NULL2 = b"$-1\r\n"
@@ -246,6 +246,7 @@ _WRITERS: dict[type, Callable[[Writer, Any, int], None]] = {
     Verbatim: _append_verbatim,
     str: _append_text,
     Push: _append_push,
+    Replies: _append_all,
     list: _append_array,
     tuple: _append_array,
     dict: _append_map,

@@ -1,0 +1,157 @@
+"""Who waits for keys: BLPOP and its kin. First come, first served, in the request that brings what they wait for.
+
+A command that finds nothing to answer returns a `Wait` (`base.reply`). In a block or a script that means its
+`otherwise`; else the client waits here, and its later requests wait behind it. It is told again
+
+| when | what happens |
+|---|---|
+| a request (or block, or script) has changed one of the keys | `again` is called after it, before any other request |
+| its time is up | it gets `otherwise` |
+| CLIENT UNBLOCK | it gets `otherwise`, or an error |
+| it is gone | nothing: it takes nothing |
+
+A change of an awaited key is noted by the table (`Table.awaited`, `Table.ready`): no observer, since those have a price
+for every write. What `again` changes may make other keys ready (BLMOVE): a chain of moves settles in one go, in one
+commit.
+
+For whoever writes such a command: look first, and return the reply if there is one; else
+
+    return Wait(keys, until_ms, again, NULL_ARRAY)
+
+having changed nothing. `again` takes no arguments: it is a function inside the command's, looks at all keys in their
+order, changes what there is to change, and returns the reply, or None to wait on; it may raise RequestError, which is
+the reply then, and changes nothing. To wait for ever is an `until_ms` of None.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+from kvstore.base.errors import RequestError
+from kvstore.base.reply import Wait
+from kvstore.commands.client import Client
+from kvstore.store.table import Table
+
+
+class Waiter(Protocol):
+    """The session of a client that waits."""
+
+    def try_again(self) -> bool:
+        """Try its request again; returns whether it has its reply now, and waits no more."""
+
+    def give_up(self, error: RequestError | None) -> None:
+        """Answer with `error`, or with what the request answers otherwise."""
+
+
+class _Place(NamedTuple):
+    waiter: Waiter
+    table: Table
+    keys: Sequence[bytes]
+    timer: Any
+
+
+class WaitingRoom:
+    """All clients that wait. `places`: theirs, empty while nobody waits.
+
+    `now_ms`: the wall clock. `call_later`: given seconds and a function; what it returns can be cancelled. Set by the
+    edge.
+    """
+
+    def __init__(self, now_ms: Callable[[], int]) -> None:
+        self._now_ms = now_ms
+        self.call_later: Callable[[float, Callable[[], object]], Any] = _no_timer
+        self.places: dict[Client, _Place] = {}
+        #: Tables with awaited keys.
+        self._tables: dict[Table, None] = {}
+        self._serving = False
+
+    def enter(self, client: Client, waiter: Waiter, table: Table, wait: Wait) -> None:
+        """Let a client wait, which does not yet."""
+        timer = None
+        if wait.until_ms is not None:
+            left_s = max(0, wait.until_ms - self._now_ms()) / 1000
+            timer = self.call_later(left_s, partial(self.unblock, client))
+        keys = list(dict.fromkeys(wait.keys))
+        self.places[client] = _Place(waiter, table, keys, timer)
+        self._tables[table] = None
+        for key in keys:
+            _queue(table, key)[client] = None
+        client.is_blocked = True
+
+    def leave(self, client: Client) -> Waiter | None:
+        """The client waits no more: it is served, or gone. Returns who waited, None if it did not."""
+        place = self.places.pop(client, None)
+        if place is None:
+            return None
+        client.is_blocked = False
+        awaited = place.table.awaited
+        for key in place.keys:
+            queue = _queue(place.table, key)
+            del queue[client]
+            if not queue:
+                del awaited[key]
+        if not awaited:
+            del self._tables[place.table]
+        if place.timer is not None and place.timer.active():
+            place.timer.cancel()
+        return place.waiter
+
+    def unblock(self, client: Client, error: RequestError | None = None) -> bool:
+        """Let a client wait no more: it gets `error`, or what its request answers otherwise.
+
+        Returns whether it was waiting.
+        """
+        waiter = self.leave(client)
+        if waiter is not None:
+            waiter.give_up(error)
+        return waiter is not None
+
+    def serve(self) -> None:
+        """A request is whole: serve those who wait for what it brought."""
+        if self._serving:  # what this request has brought is looked at where that is done already
+            return
+        self._serving = True
+        try:
+            while (table := next((table for table in self._tables if table.ready), None)) is not None:
+                ready, table.ready = table.ready, []
+                for key in dict.fromkeys(ready):
+                    for client in self._in_line(table, key):
+                        self._try(client)
+        finally:
+            self._serving = False
+
+    def _try(self, client: Client) -> None:
+        waiter = self.places[client].waiter
+        if waiter.try_again():
+            self.leave(client)
+
+    def _in_line(self, table: Table, key: bytes) -> Iterator[Client]:
+        """Who waits for a key, one after the other, as long as there is such a key."""
+        while key in table.values and (client := next(iter(_waiting(table, key)), None)) is not None:
+            yield client
+            if client in _waiting(table, key):  # it wants something else of the key; so may others
+                break
+        if key not in table.values:
+            return
+        for client in tuple(_waiting(table, key))[1:]:
+            if key not in table.values:
+                return
+            if client in self.places:
+                yield client
+
+
+def _waiting(table: Table, key: bytes) -> OrderedDict[Client, None]:
+    """Who waits for a key; not to be changed."""
+    return table.awaited.get(key) or OrderedDict()  # type: ignore[return-value]
+
+
+def _queue(table: Table, key: bytes) -> OrderedDict[Client, None]:
+    """The same, to be changed. Ordered, so that whoever is first is found at once, however many were before."""
+    return table.awaited.setdefault(key, OrderedDict())  # type: ignore[return-value]
+
+
+def _no_timer(seconds: float, function: Callable[[], object]) -> None:
+    """Nobody has said how time is to be measured."""
