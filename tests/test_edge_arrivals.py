@@ -12,6 +12,7 @@ from twisted.internet.error import ConnectionLost
 from kvstore.base.errors import StorageFault, StorageFull
 from kvstore.edge import arrivals as arrivals_module
 from kvstore.edge.arrivals import FEW
+from kvstore.edge.connection_state import State
 from kvstore.wire.resp import pack
 from tests.test_edge_gathering import GatheringTestCase
 from tests.test_edge_group_commit import LateWriter
@@ -248,7 +249,7 @@ class ApartTests(ArrivalsTestCase):
         self.assertEqual((got, self.together), (OK[:3], [_MANY] + [_MANY - 1] * 9))
         slow.transport.drain()
         self.assertEqual(got + slow.received(), OK * 5 + b"$1\r\n1\r\n" * 5)
-        self.assertNotIn(slow.protocol, self.factory.arrivals.apart)
+        self.assertIs(slow.protocol.state, State.OPEN)  # type: ignore[attr-defined]
 
     def test_replies_that_wait_are_counted(self) -> None:
         """A client that sends on while the disk does not answer is paused in the end, and goes on when it does."""
@@ -393,7 +394,7 @@ class SameTests(ArrivalsTestCase):
             for kept in (True, False):
                 self.setUp()
                 self.telling.ready = FEW if kept else 0
-                self.patch(self.factory.arrivals, "_wants_more", lambda: False)
+                self.patch(self.factory.arrivals, "wants_more", lambda: False)
                 outcomes.append(self.follow(turns))
                 runs[kept] += len(self.together)
             self.assertEqual(*outcomes)

@@ -355,8 +355,8 @@ class SharingTests(GatheringTestCase):
         """A share of five milliseconds."""
         super().setUp()
         self.now_ns = 0
-        self.server.steady_ns = self.factory.turn.steady_ns = self.look
-        self.hooks.share_ns = self.factory.turn.share_ns = 5_000_000
+        self.server.steady_ns = self.factory.turn._steady_ns = self.look
+        self.hooks.share_ns = self.factory.turn._share_ns = 5_000_000
 
     def look(self) -> int:
         """What the clock says."""

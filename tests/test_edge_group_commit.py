@@ -26,6 +26,8 @@ from kvstore.testing.simulated_disk import SimulatedDisk
 class LateWriter:
     """A writer whose commits are done when `finish` is called. `begun`: all that it was given."""
 
+    overlaps = False
+
     def __init__(self, store: Store) -> None:
         self._store = store
         self._done: list[Callable[[StorageFault | None], None]] = []
@@ -82,7 +84,9 @@ class GroupCommitTestCase(SynchronousTestCase):
 
     def make(self, writer: writers.Writer, policy: SyncPolicy = "always") -> GroupCommit:
         """Group commit with this writer."""
-        return GroupCommit(self.turn, self.store, writer, policy, self.faults.append, self.count_between)
+        group = GroupCommit(self.turn, self.store, writer, policy, self.faults.append, self.count_between)
+        self.turn.drive(group)
+        return group
 
     def wait(self, waiter: FakeWaiter, group: GroupCommit | None = None) -> None:
         """Let it wait for the open commit."""
@@ -428,10 +432,10 @@ class AdaptiveWriterTests(GroupCommitTestCase):
 
     def test_the_turn_knows(self) -> None:
         """The order of commit and replies follows."""
-        self.assertFalse(self.turn.commit_first())
+        self.assertFalse(self.group.overlaps)
         self.sync_ns = 50_000_000
         self.commits(1)
-        self.assertTrue(self.turn.commit_first())
+        self.assertTrue(self.group.overlaps)
 
 
 class FakeSyncer:

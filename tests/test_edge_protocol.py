@@ -130,6 +130,7 @@ class ProtocolTestCase(SynchronousTestCase):
         self.hooks.commit_now = self.commit.commit_now
         settings = Settings(data_path="/nowhere", **self.options)
         self.factory = KVStoreFactory(settings, self.server, turn, self.commit, self.hooks, self.faults.append)
+        turn.drive(self.commit, self.factory.arrivals)
         self.connections = 0
 
     def reactor(self) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -55,6 +56,17 @@ class Reply:
         self._also()
 
 
+class Parts:
+    """What a turn drives: `commit` and `arrivals` in one. Each may be replaced by a test."""
+
+    overlaps = False
+
+    def __init__(self, done: list[str]) -> None:
+        self.commit_now: Callable[[], object] = lambda: done.append("commit")
+        self.execute: Callable[[], object] = lambda: None
+        self.wants_more: Callable[[], bool] = lambda: False
+
+
 class Slow:
     """Somebody whose requests wait for time: each go takes `ms` of the clock `now`, until `goes` are done."""
 
@@ -83,7 +95,8 @@ class TurnTests(SynchronousTestCase):
         self.reactor = TellingReactor()
         self.turn = Turn(self.reactor)
         self.done: list[str] = []
-        self.turn.commit = lambda: self.done.append("commit")
+        self.parts: Any = Parts(self.done)
+        self.turn.drive(self.parts, self.parts)
 
     def ends(self) -> list[str]:
         """The turn ends; what happened."""
@@ -103,7 +116,7 @@ class TurnTests(SynchronousTestCase):
 
     def test_a_writer_that_waits(self) -> None:
         """Replies that wait for nothing leave before the commit, those that it sets free after it."""
-        self.turn.commit = lambda: (self.done.append("commit"), self.turn.gather(Reply(self.done, "released")))[0]
+        self.parts.commit_now = lambda: (self.done.append("commit"), self.turn.gather(Reply(self.done, "released")))[0]
         self.turn.ask_for_commit()
         self.turn.gather(Reply(self.done, "read"))
         self.assertEqual(self.ends(), ["read", "commit", "released"])
@@ -111,7 +124,7 @@ class TurnTests(SynchronousTestCase):
 
     def test_a_writer_that_overlaps(self) -> None:
         """The commit is on its way first; without one, replies leave all the same."""
-        self.turn.commit_first = lambda: True
+        self.parts.overlaps = True
         self.turn.ask_for_commit()
         self.turn.gather(Reply(self.done, "read"))
         self.assertEqual(self.ends(), ["commit", "read"])
@@ -120,7 +133,9 @@ class TurnTests(SynchronousTestCase):
 
     def test_asking_at_the_end(self) -> None:
         """What is asked for at the end of a turn is done at the end of the next."""
-        self.turn.commit = lambda: (self.done.append("commit"), len(self.done) < 2 and self.turn.ask_for_commit())[0]
+        self.parts.commit_now = lambda: (self.done.append("commit"), len(self.done) < 2 and self.turn.ask_for_commit())[
+            0
+        ]
         self.turn.ask_for_commit()
         self.assertEqual((self.ends(), self.ends()), (["commit"], ["commit"]))
 
@@ -134,8 +149,8 @@ class TurnTests(SynchronousTestCase):
     def test_looking_again(self) -> None:
         """Before the end, as long as that is wanted and brings something; then what arrived is executed, once."""
         wanted = [True, True, True, False]
-        self.turn.wants_more = lambda: wanted.pop(0)
-        self.turn.execute = lambda: self.done.append("execute")
+        self.parts.wants_more = lambda: wanted.pop(0)
+        self.parts.execute = lambda: self.done.append("execute")
         self.reactor.coming = [lambda: self.done.append("came"), lambda: self.turn.ask_for_commit()]
         self.turn.schedule()
         self.assertEqual((self.ends(), self.reactor.looks, wanted), (["came", "execute", "commit"], 3, [False]))
@@ -145,11 +160,11 @@ class TurnTests(SynchronousTestCase):
 
     def test_a_bug_before_the_end(self) -> None:
         """What was executed by then is committed, and its replies leave; the next turn ends as ever."""
-        self.turn.execute = lambda: self.fail("planted by a test")
+        self.parts.execute = lambda: self.fail("planted by a test")
         self.turn.ask_for_commit()
         self.assertEqual(self.ends(), ["commit"])
         self.assertEqual(len(self.flushLoggedErrors(self.failureException)), 1)
-        self.turn.execute = lambda: None
+        self.parts.execute = lambda: None
         self.turn.ask_for_commit()
         self.assertEqual(self.ends(), ["commit"])
 
@@ -157,7 +172,7 @@ class TurnTests(SynchronousTestCase):
         """The commit comes with callLater(0), and replies are not to be gathered."""
         clock = Clock()
         turn = Turn(clock)
-        turn.commit = self.turn.commit
+        turn.drive(self.parts)
         self.assertEqual((turn.gathers, self.turn.gathers), (False, True))
         turn.ask_for_commit()
         turn.ask_for_commit()
@@ -172,11 +187,13 @@ class WaitingTests(SynchronousTestCase):
     def setUp(self) -> None:
         """A reactor that tells."""
         self.reactor = TellingReactor()
-        self.turn = Turn(self.reactor)
         self.now_ns = 0
-        self.turn.steady_ns = lambda: self.now_ns
-        self.turn.share_ns = 5_000_000
+        self.turn = self.make(self.reactor)
         self.done: list[str] = []
+
+    def make(self, reactor: Any) -> Turn:
+        """A turn with that clock and share."""
+        return Turn(reactor, 5_000_000, lambda: self.now_ns)
 
     def ends(self) -> list[str]:
         """The turn ends; what happened."""
@@ -186,7 +203,7 @@ class WaitingTests(SynchronousTestCase):
 
     def test_after_everything_else(self) -> None:
         """Replies leave and the commit is on its way before anybody goes on."""
-        self.turn.commit = lambda: self.done.append("commit")
+        self.turn.drive(Parts(self.done))  # type: ignore[arg-type]
         self.turn.wait(Slow(self, "slow", 1, 1))
         self.turn.gather(Reply(self.done, "reply"))
         self.turn.ask_for_commit()
@@ -209,8 +226,7 @@ class WaitingTests(SynchronousTestCase):
     def test_a_reactor_that_does_not_tell(self) -> None:
         """They go on with callLater(0)."""
         clock = Clock()
-        turn, self.turn = self.turn, Turn(clock)
-        self.turn.steady_ns, self.turn.share_ns = turn.steady_ns, turn.share_ns
+        self.turn = self.make(clock)
         self.turn.wait(Slow(self, "a", 3, 5))
         clock.pump([0] * 3)
         self.assertEqual(self.done, ["a"] * 3)

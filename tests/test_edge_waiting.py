@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.error import ConnectionLost
 
+from kvstore.edge.connection_state import State
 from kvstore.wire.resp import pack
 from tests import waiting_commands
 from tests.test_commands_waiting import pair
@@ -56,7 +57,7 @@ class WaitingTests(WaitingTestCase):
         self.turn()
         self.assertEqual(self.first.received(), pair(b"k", b"1") + b"$-1\r\n")
         self.assertEqual(self.second.received(), pair(b"k", b"2"))
-        self.assertEqual(self.factory.arrivals.apart, set())
+        self.assertEqual({client.protocol.state for client in (self.first, self.second)}, {State.OPEN})  # type: ignore[attr-defined]
 
     def test_time_is_up(self) -> None:
         """There is a turn for it."""

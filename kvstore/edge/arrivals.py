@@ -7,7 +7,7 @@ GETs, or SETs, of different clients are one pipeline then (see `session.together
 executed as its own client's, in the order in which they came.
 
 Only short chunks are kept, and so many at most, that what is kept is small. A client that is in the middle of
-something, a request, a MULTI block, a pause, is one of those `apart`: they are never served together with others.
+something, a request, a MULTI block, a pause, is never served together with others (see `connection_state`).
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import compress
 from operator import attrgetter, itemgetter
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from kvstore.base.errors import StorageFault
 from kvstore.base.limits import KIB
 from kvstore.commands.registry import Command
+from kvstore.edge.connection_state import State
 from kvstore.edge.group_commit import GroupCommit
+from kvstore.edge.outlet import Outlet
 from kvstore.edge.turn import Turn
+from kvstore.session.session import Session
 from kvstore.session.together import Together
 from kvstore.store.table import Table
-
-if TYPE_CHECKING:
-    from kvstore.edge.protocol import KVStoreProtocol
 
 #: The longest chunk that is kept, and how many are.
 _SHORT_BYTES = 4 * KIB
@@ -37,6 +37,27 @@ FEW = 8
 _HEAD = itemgetter(slice(0, 13))
 _TABLE = attrgetter("session.call.table")
 _WAITS_FOR = attrgetter("session.waits_for")
+_STATE = attrgetter("state")
+
+
+class Served(Protocol):
+    """A connection, as seen from here."""
+
+    session: Session
+    outlet: Outlet
+    state: State
+
+    def take(self, data: bytes) -> bool:
+        """Execute what came from it by itself; returns whether there are replies for whose commit to wait."""
+
+    def settled(self, sequence: int) -> None:
+        """See `Waiter`."""
+
+    def pump(self) -> None:
+        """Send what may leave, and go on with what waits."""
+
+    def bug(self) -> None:
+        """Something was raised that nobody meant, inside whose `except` this is called."""
 
 
 class Arrivals:
@@ -44,7 +65,7 @@ class Arrivals:
     StorageFault; the server must not go on.
 
     `short_bytes`: the longest chunk to keep, at most _SHORT_BYTES. `most_held_bytes`: of replies that
-    wait, before a client has to. `apart`: see the module. `expects_writes`: whether
+    wait, before a client has to. `expects_writes`: whether
     the last arrivals brought writes. `together`: who executes.
     """
 
@@ -58,22 +79,19 @@ class Arrivals:
         most_held_bytes: int,
     ) -> None:
         self._turn = turn
-        turn.execute = self.execute
-        turn.wants_more = self._wants_more
         self._commit = commit
         self.together = together
         self._fault = fault
         self._short_bytes = min(_SHORT_BYTES, short_bytes)
         self._most_held_bytes = most_held_bytes
-        self._chunks: dict[KVStoreProtocol, bytes] = {}
+        self._chunks: dict[Served, bytes] = {}
         #: Who has replies that wait for a commit since this turn.
-        self._waiting: list[KVStoreProtocol] = []
-        self._woken: list[KVStoreProtocol] = []
+        self._waiting: list[Served] = []
+        self._woken: list[Served] = []
         self._seen = 0
         self.expects_writes = False
-        self.apart: set[KVStoreProtocol] = set()
 
-    def add(self, protocol: KVStoreProtocol, data: bytes) -> bool:
+    def add(self, protocol: Served, data: bytes) -> bool:
         """Keep what came from a client until the turn ends; False if that cannot be, and it is to be executed now."""
         chunks = self._chunks
         if len(data) > self._short_bytes or protocol in chunks or len(chunks) == _MOST:
@@ -84,12 +102,12 @@ class Arrivals:
         chunks[protocol] = data
         return True
 
-    def wake(self, protocol: KVStoreProtocol) -> None:
+    def wake(self, protocol: Served) -> None:
         """What others' requests did has given this client something to send, or to go on with: in this turn."""
         self._woken.append(protocol)
         self._turn.schedule()
 
-    def execute_for(self, protocol: KVStoreProtocol) -> None:
+    def execute_for(self, protocol: Served) -> None:
         """Something is about to happen to this client: execute now what came from it before."""
         data = self._chunks.pop(protocol, None)
         if data is not None:
@@ -110,28 +128,27 @@ class Arrivals:
             protocol.pump()
         self.expects_writes = self._turn.commit_asked and self._commit.clients() > 1
 
-    def _execute(self, protocols: list[KVStoreProtocol], chunks: list[bytes]) -> None:
+    def _execute(self, protocols: list[Served], chunks: list[bytes]) -> None:
         if len(chunks) < FEW:
             self._one_by_one(protocols, chunks)
-        elif self.apart.isdisjoint(protocols) and len(set(map(_HEAD, chunks))) == 1:
+        elif len(set(map(_HEAD, chunks))) == 1 and list(map(_STATE, protocols)).count(State.OPEN) == len(protocols):
             self._alike(self.together.row_of(chunks[0]), protocols, chunks)
         else:
             self._sort(protocols, chunks)
         if self._waiting:
             self._wait()
 
-    def _wants_more(self) -> bool:
+    def wants_more(self) -> bool:
         """Whether it pays to look for more before executing: each look has to bring something."""
         arrived, seen = len(self._chunks), self._seen
         self._seen = arrived
         return self.expects_writes and arrived > seen and self._commit.wants_more(arrived)
 
-    def _sort(self, protocols: list[KVStoreProtocol], chunks: list[bytes]) -> None:
+    def _sort(self, protocols: list[Served], chunks: list[bytes]) -> None:
         """Execute what is alike together, reads first: then they need not wait for the writes of this turn."""
-        alike: dict[bytes, tuple[list[KVStoreProtocol], list[bytes]]] = {}
-        apart = self.apart
+        alike: dict[bytes, tuple[list[Served], list[bytes]]] = {}
         for protocol, data in zip(protocols, chunks, strict=True):
-            head = b"" if protocol in apart else _HEAD(data)
+            head = _HEAD(data) if protocol.state is State.OPEN else b""
             if head not in alike:
                 alike[head] = ([], [])
             group, datas = alike[head]
@@ -147,7 +164,7 @@ class Arrivals:
         for row, group, datas in later:
             self._alike(row, group, datas)
 
-    def _alike(self, row: Command | None, protocols: list[KVStoreProtocol], chunks: list[bytes]) -> None:
+    def _alike(self, row: Command | None, protocols: list[Served], chunks: list[bytes]) -> None:
         """Execute what should be requests of the command `row`."""
         replies = None
         if row is not None:
@@ -170,15 +187,13 @@ class Arrivals:
         else:
             self._waiting += protocols
 
-    def _in_each(
-        self, tables: list[Table], row: Command, protocols: list[KVStoreProtocol], chunks: list[bytes]
-    ) -> None:
+    def _in_each(self, tables: list[Table], row: Command, protocols: list[Served], chunks: list[bytes]) -> None:
         """The same, of each database by itself."""
         for table in dict.fromkeys(tables):
             inside = [each is table for each in tables]
             self._alike(row, list(compress(protocols, inside)), list(compress(chunks, inside)))
 
-    def _one_by_one(self, protocols: list[KVStoreProtocol], chunks: list[bytes]) -> None:
+    def _one_by_one(self, protocols: list[Served], chunks: list[bytes]) -> None:
         waiting = self._waiting
         for protocol, data in zip(protocols, chunks, strict=True):
             try:
@@ -194,7 +209,7 @@ class Arrivals:
         waiting, self._waiting = self._waiting, []
         needed = list(map(_WAITS_FOR, waiting))
         for sequence in sorted(set(needed)):
-            group = _Group(list(compress(waiting, [each == sequence for each in needed])), self.apart)
+            group = _Group(list(compress(waiting, [each == sequence for each in needed])))
             self._commit.wait(group, sequence)  # some wait for nothing after all
         if self._commit.has_changes:
             self._turn.ask_for_commit()
@@ -203,7 +218,7 @@ class Arrivals:
                 if protocol.session.held_bytes > self._most_held_bytes:
                     protocol.pump()
 
-    def _reply(self, protocols: list[KVStoreProtocol], replies: list[bytes]) -> None:
+    def _reply(self, protocols: list[Served], replies: list[bytes]) -> None:
         """Send each client its replies at the end of this turn."""
         outlets = [protocol.outlet for protocol in protocols]
         for outlet, data in zip(outlets, replies, strict=True):
@@ -213,18 +228,17 @@ class Arrivals:
 
 
 class _Group:
-    """Clients whose replies wait for the same commit, before any other: a `Waiter`. `apart`: see `Arrivals`."""
+    """Clients whose replies wait for the same commit, before any other: a `Waiter`."""
 
-    def __init__(self, protocols: list[KVStoreProtocol], apart: set[KVStoreProtocol]) -> None:
+    def __init__(self, protocols: list[Served]) -> None:
         self._protocols = protocols
-        self._apart = apart
         self.clients = len(protocols)
 
     def settled(self, sequence: int) -> None:
         """See `Waiter`: replies in one burst, after all of them were looked at."""
-        apart, outlets = self._apart, []
+        outlets = []
         for protocol in self._protocols:
-            if protocol not in apart and (data := protocol.session.take_settled(sequence)) is not None:
+            if protocol.state is State.OPEN and (data := protocol.session.take_settled(sequence)) is not None:
                 outlet = protocol.outlet
                 if outlet.gather(data):
                     outlets.append(outlet)

@@ -84,8 +84,6 @@ class GroupCommit:
         clients: Callable[[], int] = lambda: 0,
     ) -> None:
         self._turn = turn
-        turn.commit = self.commit_now
-        turn.commit_first = lambda: writer.overlaps
         self._store = store
         self._writer = writer
         self._durable = sync_policy == "always"
@@ -95,7 +93,7 @@ class GroupCommit:
         self._idle: list[Deferred[None]] = []
         self._begun_ns = 0
         #: By the number of a commit: who is told when it is settled.
-        self._waiters: dict[int, list[Waiter]] = {}
+        self._waiters: dict[int, dict[Waiter, None]] = {}
         self.figures = Figures()
 
     def commit_now(self, writer: Writer | None = None) -> None:
@@ -119,7 +117,12 @@ class GroupCommit:
         if sequence <= self._store.settled_sequence():
             waiter.settled(sequence)
         else:
-            self._waiters.setdefault(sequence, []).append(waiter)
+            self._waiters.setdefault(sequence, {})[waiter] = None
+
+    @property
+    def overlaps(self) -> bool:
+        """See `Commits`."""
+        return self._writer.overlaps
 
     @property
     def everyone_waits(self) -> bool:

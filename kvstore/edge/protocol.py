@@ -35,6 +35,7 @@ from kvstore.commands import RAW_TAILS
 from kvstore.commands.client import Client, Traffic
 from kvstore.commands.context import Call, Server
 from kvstore.edge.arrivals import FEW, Arrivals
+from kvstore.edge.connection_state import MOVES, State
 from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.outlet import Outlet
 from kvstore.edge.settings import Settings
@@ -45,6 +46,7 @@ from kvstore.session.together import Together
 from kvstore.wire.parser import RequestParser
 
 _log = Logger()
+OPEN, APART, PAUSED, ENDED, GONE = State
 _TOO_MANY = b"-ERR max number of clients reached\r\n"
 
 
@@ -60,14 +62,9 @@ class KVStoreProtocol(LineReceiver):
         self._commit = factory.commit
         self._store = factory.server.store
         self.received_bytes = 0
-        self._waiting = False
-        self._in_line = False
-        self._paused = False
-        self._input_ended = False
-        self._gone = False
+        self.state = OPEN
         self._turn = factory.turn
         self._arrivals = factory.arrivals
-        self._apart = factory.arrivals.apart
         self._gathers = False
         self._reactor = factory.turn.reactor
         self._pause_bytes = factory.settings.pause_reading_bytes
@@ -107,12 +104,11 @@ class KVStoreProtocol(LineReceiver):
 
     def execute(self, data: bytes) -> None:
         """Execute the requests that these bytes complete. Raises nothing that the client could bring about."""
-        if self._gone:
+        if self.state is GONE:
             return
         try:
-            if self.session.receive(data) or self in self._apart:
-                self.factory.unfinished.note(self, self.session.unfinished_bytes)
-                self._regroup()
+            if self.session.receive(data) or self.state is not OPEN:
+                self._see()
         except StorageFault as fault:
             self.factory.fault(fault)
         else:
@@ -124,11 +120,10 @@ class KVStoreProtocol(LineReceiver):
         Raises StorageFault, and what nobody meant.
         """
         session = self.session
-        if self in self._apart:
+        if self.state is not OPEN:
             self.execute(data)
         elif session.receive(data):
-            self.factory.unfinished.note(self, session.unfinished_bytes)
-            self._regroup()
+            self._see()
             self.pump()
         else:
             if session.ready:
@@ -138,22 +133,21 @@ class KVStoreProtocol(LineReceiver):
 
     def settled(self, sequence: int) -> None:
         """See `Waiter`."""
-        if self._gone:
+        if self.state is GONE:
             return
         session = self.session
-        self._waiting = False
         session.release(sequence)
-        if session.waits_for or session.backlog or session.closing or self._paused or self._input_ended:
-            self.pump()
-        elif session.ready:
-            try:
+        try:
+            if session.ready:
                 self.outlet.send_now(session.take_ready())
-            except Exception:
-                self.bug()
+        except Exception:
+            self.bug()
+        if session.waits_for or self.state is not OPEN:
+            self.pump()
 
     def send(self, message: Reply, needed: int) -> None:
         """See `Peer`."""
-        if self._gone:
+        if self.state is GONE:
             return
         self.session.push(message, needed)
         try:
@@ -163,7 +157,6 @@ class KVStoreProtocol(LineReceiver):
 
     def wake(self) -> None:
         """See `Peer`."""
-        self._regroup()
         self._arrivals.wake(self)
 
     def close(self) -> None:
@@ -177,7 +170,7 @@ class KVStoreProtocol(LineReceiver):
         Raises nothing: it also runs for this client while other clients' replies are being released.
         """
         try:
-            if not self._gone:
+            if self.state is not GONE:
                 self._send_and_go_on()
         except StorageFault as fault:
             self.factory.fault(fault)
@@ -193,24 +186,25 @@ class KVStoreProtocol(LineReceiver):
         session = self.session
         if session.ready:
             self.outlet.send(session.take_ready())
-        if session.has_more:
+        if self.state is not OPEN and session.has_more:
             self._go_on()
         self._send()
-        if session.closing or self._input_ended:
-            self._end()
+        if self.state is not OPEN:
+            self._see()
+            if session.closing or self.state is ENDED:
+                self._end()
 
     def _send(self) -> None:
         """Send what may leave, and see to it that the rest will."""
         session, outlet = self.session, self.outlet
         if session.ready:
             outlet.send(session.take_ready())
-        if session.waits_for and not self._waiting:
-            self._waiting = True
+        if session.waits_for:
             self._commit.wait(self, session.waits_for)
         if self._store.table.pending.operations and not self._turn.commit_asked:
             self._turn.ask_for_commit()
-        if self._paused or session.backlog or session.held_bytes + outlet.unsent_bytes > self._pause_bytes:
-            self._slow_down()
+        if session.held_bytes + outlet.unsent_bytes > self._pause_bytes:
+            self._see()
 
     def _go_on(self) -> None:
         """Execute requests that had to wait, while there is room for their replies, and time."""
@@ -221,71 +215,63 @@ class KVStoreProtocol(LineReceiver):
             if budget <= 0:
                 break
             if not session.has_time:
-                self._stand_in_line()
+                self._turn.wait(self)
                 break
             session.run(budget)
             outlet.send(session.take_ready())
-        self.factory.unfinished.note(self, session.unfinished_bytes)
-        self._regroup()
-
-    def _stand_in_line(self) -> None:
-        if not self._in_line:
-            self._in_line = True
-            self._turn.wait(self)
 
     def go_on(self, until_ns: int) -> None:
         """See `Waiting`."""
-        self._in_line = False
         self.session.until_ns = until_ns
         self.pump()
 
-    def _regroup(self) -> None:
-        """One of what this depends on has changed: is this client to be served apart from the others?"""
-        if self._gone or self._paused or self._input_ended or self.outlet.is_draining or self.session.in_the_middle:
-            self._apart.add(self)
-        else:
-            self._apart.discard(self)
-
     def _stuck(self) -> None:
         """The client does not take its replies as fast as they come."""
-        self._regroup()
-        self._slow_down()
+        self._see()
 
     def _drained(self) -> None:
         """It has taken them."""
-        self._regroup()
         self.pump()
 
-    def _slow_down(self) -> None:
-        """Stop or resume reading, by what the client has not taken yet; drop it past the limit."""
-        settings = self.factory.settings
-        unsent = self._unsent_bytes()
-        if unsent > settings.pause_reading_bytes:
-            self.outlet.flush()  # what was just gathered the client may well take; nobody would tell of it later
-            unsent = self._unsent_bytes()
-            if self._gone:
-                return
-        transport: Any = self.transport
-        if unsent > settings.drop_client_bytes:
-            _log.warn(
-                "client {address} dropped: {unsent} bytes of replies not taken, more than --drop-client-bytes {limit}",
-                address=self.client.address, unsent=unsent, limit=settings.drop_client_bytes,
-            )  # fmt: skip
-            self._gone = True  # as good as: what others' requests still push to it (MONITOR) is not worth a line each
-            self._regroup()
-            transport.abortConnection()
+    def _see(self) -> None:
+        """See to it that the state is what it should be, by what the client has sent and not taken."""
+        if self.state is GONE:
             return
         session = self.session
-        pause = session.has_more or max(unsent, session.backlog_bytes) > settings.pause_reading_bytes
-        if pause and not self._paused:
-            self._paused = True
-            self._regroup()
+        self.factory.unfinished.note(self, session.unfinished_bytes)
+        unsent = self._unsent_bytes()
+        if unsent > self._pause_bytes:
+            self.outlet.flush()  # what was just gathered the client may well take; nobody would tell of it later
+            unsent = self._unsent_bytes()
+        if unsent > self.factory.settings.drop_client_bytes:
+            self._drop_for(unsent)
+        elif session.has_more or max(unsent, session.backlog_bytes) > self._pause_bytes:
+            self._move(PAUSED)
+        elif session.in_the_middle or self.outlet.is_draining:
+            self._move(APART)
+        else:
+            self._move(OPEN)
+
+    def _move(self, to: State) -> None:
+        """To another state, if there is such a move."""
+        before = self.state
+        if to not in MOVES[before]:
+            return
+        self.state = to
+        transport: Any = self.transport
+        if to is PAUSED:
             transport.pauseProducing()
-        elif self._paused and not pause:
-            self._paused = False
-            self._regroup()
-            if not self._input_ended:
-                transport.resumeProducing()
+        elif before is PAUSED and to in (OPEN, APART):
+            transport.resumeProducing()
+
+    def _drop_for(self, unsent: int) -> None:
+        """It does not take its replies at all."""
+        _log.warn(
+            "client {address} dropped: {unsent} bytes of replies not taken, more than --drop-client-bytes {limit}",
+            address=self.client.address, unsent=unsent, limit=self.factory.settings.drop_client_bytes,
+        )  # fmt: skip
+        self._move(GONE)  # as good as: what others' requests still push to it (MONITOR) is not worth a line each
+        self.close()
 
     def drop_unfinished(self, held_bytes: int, all_bytes: int) -> None:
         """This client began most of what all clients did not end, and that is too much."""
@@ -299,13 +285,13 @@ class KVStoreProtocol(LineReceiver):
             "the unfinished requests of all clients are too large, and yours is the largest; nothing of it was done,"
             " send it again later or in parts"
         )
-        self._regroup()
+        self._see()
         self.pump()
 
     def end(self) -> None:
         """The server stops: execute nothing more, send what is ready, and close."""
         self.session.closing = True
-        self._regroup()
+        self._see()
         self.outlet.flush()
         transport: Any = self.transport
         transport.loseConnection()
@@ -313,7 +299,7 @@ class KVStoreProtocol(LineReceiver):
     def _traffic(self) -> Traffic:
         session, outlet, transport = self.session, self.outlet, self.transport
         fileno = getattr(transport, "fileno", lambda: -1)
-        events = ("" if self._paused else "r") + ("w" if outlet.is_draining else "")
+        events = ("" if self.state is PAUSED else "r") + ("w" if outlet.is_draining else "")
         return Traffic(
             fileno(), events, session.unread_bytes, self._unsent_bytes(), session.held_bytes + outlet.gathered_bytes,
             outlet.pieces, self.received_bytes, outlet.sent_bytes,
@@ -334,8 +320,7 @@ class KVStoreProtocol(LineReceiver):
     def readConnectionLost(self) -> None:
         """The client will send no more; it may still be reading: close when it has its replies."""
         self._arrivals.execute_for(self)
-        self._input_ended = True
-        self._regroup()
+        self._move(ENDED)
         self.pump()
 
     def writeConnectionLost(self) -> None:
@@ -349,8 +334,7 @@ class KVStoreProtocol(LineReceiver):
         What held it together is cut, so that it is freed now, not by the garbage collector some day: see `collector`.
         """
         self._arrivals.execute_for(self)
-        self._gone = True
-        self._apart.discard(self)
+        self._move(GONE)
         self.factory.unfinished.forget(self)
         self.session.disconnected()
         self.outlet.stopProducing()

@@ -144,7 +144,8 @@ class KVStoreService(MultiService):
         settings, store = self.settings, self.store
         self.hooks = Hooks()
         self.compactor = Compactor(store, self._start_merge, self.fail_stop)
-        self.turn = Turn(self._reactor)
+        share_ns = settings.client_share_ms * 1_000_000
+        self.turn = Turn(self._reactor, share_ns)
         self.commit = GroupCommit(
             self.turn, store, self._choose_writer(), settings.sync, self.fail_stop,
             lambda: self.upkeep.between_commits(), lambda: len(self.factory.protocols),
@@ -158,8 +159,9 @@ class KVStoreService(MultiService):
         server.waiting.call_later = self._reactor.callLater
         server.shutdown = lambda: self._reactor.callLater(0, self._reactor.stop)
         self.factory = KVStoreFactory(settings, server, self.turn, self.commit, self.hooks, self.fail_stop)
+        self.turn.drive(self.commit, self.factory.arrivals)
         self.hooks.commit_now = self.commit.commit_now
-        self.hooks.share_ns = self.turn.share_ns = settings.client_share_ms * 1_000_000
+        self.hooks.share_ns = share_ns
         if settings.group_limit:
             self.hooks.request_limit = settings.group_limit
         server.report_bug = lambda text: _log.failure("{text}", text=text)

@@ -19,7 +19,7 @@ only the commit waits.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from time import perf_counter_ns
 from typing import Any, Protocol
@@ -43,34 +43,70 @@ class Waiting(Protocol):
         """Execute them until then, by the steady clock; `Turn.wait` again for what is left. Raises nothing."""
 
 
+class Executes(Protocol):
+    """Whoever keeps what has arrived until the turn ends: `Arrivals`."""
+
+    def wants_more(self) -> bool:
+        """Whether to look first for sockets that have become ready meanwhile."""
+
+    def execute(self) -> None:
+        """Execute what has arrived."""
+
+
+class Commits(Protocol):
+    """Whoever puts the open commit on its way: `GroupCommit`."""
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether the disk works while the loop does: then the commit comes before the replies."""
+
+    def commit_now(self) -> None:
+        """Close the open commit and put it on its way."""
+
+
+class _Nothing:
+    """Nothing arrives, and nothing is committed."""
+
+    overlaps = False
+
+    def wants_more(self) -> bool:
+        """See `Executes`."""
+        return False
+
+    def execute(self) -> None:
+        """See `Executes`."""
+
+    def commit_now(self) -> None:
+        """See `Commits`."""
+
+
 class Turn:
     """See the module. `reactor`: with `callAtEndOfTurn`, or at least callLater.
 
-    At each end: `wants_more`: whether to look first for sockets that have become ready meanwhile; `execute`: executes
-    what has arrived and was kept.
-
-    `commit`: closes the open commit and puts it on its way; called at the end of each turn that asked for it.
-    `commit_first`: whether that comes before the replies. `gathers`: whether replies are to be gathered.
+    `gathers`: whether replies are to be gathered. `commit_asked`: whether there is a commit at the end of this turn.
 
     `share_ns`: see the module. `steady_ns`: the clock by which it ends.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, share_ns: int = 2**62, steady_ns: Callable[[], int] = perf_counter_ns) -> None:
         self.reactor = reactor
         at_end = getattr(reactor, "callAtEndOfTurn", None)
         self.gathers = at_end is not None
         self._call: Callable[[Callable[[], None]], Any] = at_end or (lambda function: reactor.callLater(0, function))
         self._scheduled = False
         self._gathered: list[Gatherer] = []
-        self._waiting: deque[Waiting] = deque()
-        self.share_ns = 2**62
-        self.steady_ns: Callable[[], int] = perf_counter_ns
+        self._waiting: OrderedDict[Waiting, None] = OrderedDict()
+        self._share_ns = share_ns
+        self._steady_ns = steady_ns
         self.commit_asked = False
         self._look_again: Callable[[], bool] = getattr(reactor, "look_again", lambda: False)
-        self.wants_more: Callable[[], bool] = lambda: False
-        self.execute: Callable[[], None] = lambda: None
-        self.commit: Callable[[], None] = lambda: None
-        self.commit_first: Callable[[], bool] = lambda: False
+        self._arrivals: Executes = _Nothing()
+        self._commit: Commits = _Nothing()
+
+    def drive(self, commit: Commits, arrivals: Executes | None = None) -> None:
+        """From now on let these do their part at the end of each turn."""
+        self._commit = commit
+        self._arrivals = arrivals or self._arrivals
 
     def ask_for_commit(self) -> None:
         """There are changes: commit them at the end of this turn; asked for at its end, of the next."""
@@ -90,8 +126,8 @@ class Turn:
         self.schedule()
 
     def wait(self, waiting: Waiting) -> None:
-        """Let `waiting` go on in its time. To be called once until it does."""
-        self._waiting.append(waiting)
+        """Let `waiting` go on in its time; once, however often it asks before that."""
+        self._waiting[waiting] = None
         self.schedule()
 
     def schedule(self) -> None:
@@ -102,17 +138,17 @@ class Turn:
 
     def _end(self) -> None:
         try:
-            while self.wants_more() and self._look_again():
+            while self._arrivals.wants_more() and self._look_again():
                 pass
-            self.execute()
+            self._arrivals.execute()
         except Exception:
             _log.failure("bug at the end of a turn; what was executed is committed all the same")
         self._scheduled = False
-        if self._gathered and not (self.commit_asked and self.commit_first()):
+        if self._gathered and not (self.commit_asked and self._commit.overlaps):
             self._flush()
         if self.commit_asked:
             self.commit_asked = False
-            self.commit()
+            self._commit.commit_now()
         if self._gathered:
             self._flush()
         if self._waiting:
@@ -120,10 +156,10 @@ class Turn:
 
     def _go_on(self) -> None:
         """See the module."""
-        until_ns = self.steady_ns() + self.share_ns
+        until_ns = self._steady_ns() + self._share_ns
         for _ in range(len(self._waiting)):
-            self._waiting.popleft().go_on(until_ns)
-            if self.steady_ns() > until_ns:
+            self._waiting.popitem(last=False)[0].go_on(until_ns)
+            if self._steady_ns() > until_ns:
                 break
         if self._waiting:
             self.schedule()
