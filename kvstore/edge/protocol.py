@@ -9,10 +9,6 @@ request is executed in slices does; it is not read from until then.
 
 A client whose replies pile up past one limit is not read from until it has taken them; past a second it is dropped. One
 that has sent its last byte (half-closed) still gets the replies it waits for.
-
-What clients began to send and did not end, requests and MULTI blocks, has a limit over all of them: past it the one
-that holds most is dropped. Rejected: to drop the one whose bytes are the last straw, for a few clients that hold much
-and wait could then keep everybody else from writing anything long. (Redis's maxmemory-clients decides alike.)
 """
 
 from __future__ import annotations
@@ -29,7 +25,6 @@ from zope.interface import implementer
 
 from kvstore.base.address import Address
 from kvstore.base.errors import StorageFault
-from kvstore.base.limits import UNCOUNTED_INPUT_BYTES
 from kvstore.base.reply import Reply
 from kvstore.commands import RAW_TAILS
 from kvstore.commands.client import Client, Traffic
@@ -40,6 +35,7 @@ from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.outlet import Outlet
 from kvstore.edge.settings import Settings
 from kvstore.edge.turn import Turn
+from kvstore.edge.unfinished import Unfinished
 from kvstore.session.hooks import Hooks
 from kvstore.session.session import Session
 from kvstore.session.together import Together
@@ -342,35 +338,6 @@ class KVStoreProtocol(LineReceiver):
         self.client.cut_off()
         self.factory.server.clients.pop(self.client.identity, None)
         self.factory.protocols.pop(self.client.identity, None)
-
-
-class Unfinished:
-    """What clients began to send and did not end: who holds how much, in bytes of memory. Small amounts are left out.
-
-    `limit_bytes`: of all together.
-    """
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._limit_bytes = limit_bytes
-        self._held: dict[KVStoreProtocol, int] = {}
-        self.total_bytes = 0
-
-    def note(self, protocol: KVStoreProtocol, held_bytes: int) -> None:
-        """`protocol` holds so much now. Drops the one that holds most while it is too much."""
-        self.forget(protocol)
-        if held_bytes <= UNCOUNTED_INPUT_BYTES:
-            return
-        self._held[protocol] = held_bytes
-        self.total_bytes += held_bytes
-        while self.total_bytes > self._limit_bytes:
-            largest = max(self._held, key=self._held.__getitem__)
-            most, total = self._held[largest], self.total_bytes
-            self.forget(largest)
-            largest.drop_unfinished(most, total)
-
-    def forget(self, protocol: KVStoreProtocol) -> None:
-        """`protocol` holds nothing, or is gone."""
-        self.total_bytes -= self._held.pop(protocol, 0)
 
 
 class _Refused(Protocol):
