@@ -115,6 +115,13 @@ class TableTests(SynchronousTestCase):
             self.assertRaises(TypeError, encode2, value)
             self.assertRaises(TypeError, encode3, value)
 
+    def test_arrays_of_strings(self) -> None:
+        """Many short strings are written at once; they read as if each had been written alone."""
+        many = [b"%" * length for length in range(100)]
+        for array in (many, many[:16], [*many, b"x" * 511], [*many, b"x" * 512], [*many, b"x" * 20_000], [*many, None]):
+            expected = b"*%d\r\n" % len(array) + b"".join(bytes(encode(each, 2)) for each in array)
+            self.assertEqual(bytes(encode(array, 2)), expected)
+
     def test_large_array(self) -> None:
         """An array of many elements."""
         self.assertEqual(encode2([b"k"] * 100_000), b"*100000\r\n" + b"$1\r\nk\r\n" * 100_000)

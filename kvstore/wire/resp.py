@@ -26,6 +26,11 @@ NULL2 = b"$-1\r\n"
 NULL3 = b"_\r\n"
 CRLF = b"\r\n"
 
+#: How a string of each length below 512 is written.
+_FORMATS = [b"$%d\r\n%%b\r\n" % length for length in range(512)]
+_ONLY_BYTES = {bytes}
+#: Fewer strings are written one by one: as fast, then.
+_MANY = 16
 _LINE_BREAKS = str.maketrans("\r\n", "  ")
 
 
@@ -227,8 +232,13 @@ def _append_all(out: Writer, replies: Collection[Reply], protocol: int) -> None:
 
 def _append_some(out: Writer, replies: Collection[Reply], protocol: int) -> None:
     append = out.append
+    if len(replies) >= _MANY and set(map(type, replies)) == _ONLY_BYTES:
+        lengths = list(map(len, replies))
+        if max(lengths) < len(_FORMATS):  # LRANGE, HGETALL, KEYS: half the time
+            append(b"".join(map(_FORMATS.__getitem__, lengths)) % tuple(replies))
+            return
     for reply in replies:
-        if reply.__class__ is bytes and len(reply) < LONG_STRING_BYTES:  # KEYS, MGET, SCAN: saves a call for each
+        if reply.__class__ is bytes and len(reply) < LONG_STRING_BYTES:  # MGET, SCAN: saves a call for each
             append(b"$%d\r\n%b\r\n" % (len(reply), reply))
         else:
             _append(out, reply, protocol)
