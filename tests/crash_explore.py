@@ -16,6 +16,7 @@ from kvstore.base.errors import StorageFault
 from kvstore.store.store import Store
 from kvstore.testing.fates import RandomFates
 from kvstore.testing.simulated_disk import Moment, SimulatedDisk
+from kvstore.values import TYPES
 from tests.crash_history import History, Violation, checked
 from tests.crash_run import POLICIES, Clock, Run
 
@@ -24,7 +25,7 @@ def recover_checked(disk: SimulatedDisk, history: History, changes: int, where: 
     """Recover and check. Any error of recovery is a Violation."""
     clock = Clock(where)
     with errors_as_violations(where):
-        store = Store(disk, clock.now_us, clock.random_bytes)
+        store = Store(disk, TYPES, clock.now_us, clock.random_bytes)
         checked(store, history, changes, where)
 
 

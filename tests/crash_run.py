@@ -21,10 +21,11 @@ from kvstore.edge.writers import InLoopWriter, OverlappedWriter, Writer
 from kvstore.store import checkpoint, log
 from kvstore.store import merge as merging
 from kvstore.store.merge import MergeJob, free, merge
-from kvstore.store.operations import encode_set
 from kvstore.store.store import Commit, Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.testing.simulated_syncer import SimulatedSyncer
+from kvstore.values import TYPES
+from kvstore.values.strings import encode_set
 from tests.crash_history import History, Violation, checked
 
 #: Those of `--sync`; "overlapped" is "always" with `--overlap always`.
@@ -102,7 +103,7 @@ class Run:
 
     def start(self) -> Store:
         """Recover, check what was found, and go on from there."""
-        store = Store(self.disk, self.clock.now_us, self.clock.random_bytes)
+        store = Store(self.disk, TYPES, self.clock.now_us, self.clock.random_bytes)
         found = store.durable_sequence
         self.values, self.deadlines = checked(store, self.history, self.disk.changes, f"restart in {self.seed}")
         self.history.restart(self.disk.changes, found)
@@ -186,12 +187,12 @@ class Run:
             for _ in range(self.random.choice((1, 1, 1, 2, 5))):
                 self.operation()
         except StorageFull:
-            self.store.table.undo_request()
+            self.store.pending.take_back()
             self.values, self.deadlines = before
             self.refused += 1
         else:
-            self.store.table.pending.undo.clear()
-            self.store.table.pending.requests += 1
+            self.store.pending.undo.clear()
+            self.store.pending.requests += 1
 
     def pipeline(self) -> None:
         """Many requests at once: SETs as columns; one by one, until the disk is full, where that cannot be."""
@@ -217,8 +218,8 @@ class Run:
         """What a read tells without waiting is on disk. Raises Violation."""
         store = self.store
         keys = [self._key(), self._key()]
-        newest = store.commit_for_keys(keys)
-        if newest != max(map(store.commit_for_key, keys)):
+        newest = store.table.commit_for_keys(keys)
+        if newest != max(map(store.table.commit_for_key, keys)):
             raise Violation(f"{self.seed}: both ways to ask what a read waits for must agree")
         values, deadlines = self.history.state(self.disk.changes, store.durable_sequence)
         if newest <= store.settled_sequence():
@@ -302,7 +303,7 @@ class Run:
         try:
             beside = _Beside(self.disk, self._meanwhile)
             old = [self.disk.open(name) for name in (*self.job.segments, checkpoint.NAME) if name in self.disk.names()]
-            size = merge(beside, self.job, self.clock.now_us(), self.random.choice((8000, 1 << 20)))  # type: ignore[arg-type]
+            size = merge(beside, TYPES, self.job, self.clock.now_us(), self.random.choice((8000, 1 << 20)))  # type: ignore[arg-type]
         except OSError:
             self.refused += 1
             self.store.abandon_compaction()

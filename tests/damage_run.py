@@ -23,6 +23,7 @@ from kvstore.store.examine import ADVICE, LIVE, examine
 from kvstore.store.merge import merge
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.values import TYPES
 
 Contents = dict[str, bytes]
 State = tuple[dict[bytes, bytes], dict[bytes, int]]
@@ -74,7 +75,7 @@ class _Writer:
         self.older: list[Contents] = []
 
     def _open(self) -> Store:
-        return Store(self.disk, self._now_us, self.random.randbytes)
+        return Store(self.disk, TYPES, self._now_us, self.random.randbytes)
 
     def _now_us(self) -> int:
         return _NOW_US
@@ -98,7 +99,7 @@ class _Writer:
         """Begin a fresh log; then merge what was sealed, or leave it."""
         job = self.store.seal()
         if and_merge:
-            self.store.finish_compaction(merge(self.disk, job, _NOW_US))
+            self.store.finish_compaction(merge(self.disk, TYPES, job, _NOW_US))
         else:
             self.store.abandon_compaction()
         self.older.append(self.disk.contents())
@@ -264,7 +265,7 @@ def judge(damage: Damage, directory: Directory) -> str:
 
 def _open(disk: SimulatedDisk) -> Store:
     chance = random.Random(1)
-    return Store(disk, lambda: _NOW_US, chance.randbytes)
+    return Store(disk, TYPES, lambda: _NOW_US, chance.randbytes)
 
 
 def _check_refusal(refusal: DamagedStore, damage: Damage, disk: SimulatedDisk) -> None:
@@ -283,16 +284,20 @@ def _check_state(store: Store, damage: Damage, directory: Directory) -> None:
     if (store.table.values, store.table.deadlines) != directory.state:
         raise ThirdOutcome(f"{what}: served another state")
     disk = store._disk
-    found = examine(disk)
+    found = examine(disk, TYPES)
     if found.time_us != _NOW_US:
         raise ThirdOutcome(f"{what}: the last commit is of another time")
-    if (found.values, found.deadlines) != directory.state or found.tail or found.leftovers:
+    if (
+        (found.databases.at(0).values, found.databases.at(0).deadlines) != directory.state
+        or found.tail
+        or found.leftovers
+    ):
         raise ThirdOutcome(f"{what}: the second recovery finds another state")
     if store.can_compact():
         job = store.seal()
-        store.finish_compaction(merge(disk, job, _NOW_US))
-        found = examine(disk)
-        if (found.values, found.deadlines) != directory.state:
+        store.finish_compaction(merge(disk, TYPES, job, _NOW_US))
+        found = examine(disk, TYPES)
+        if (found.databases.at(0).values, found.databases.at(0).deadlines) != directory.state:
             raise ThirdOutcome(f"{what}: the compaction makes another state")
 
 

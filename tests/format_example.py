@@ -17,6 +17,7 @@ from pathlib import Path
 from kvstore.base.disk import RealDisk
 from kvstore.store.merge import merge
 from kvstore.store.store import Store
+from kvstore.values import TYPES
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "FORMAT.md"
 BEGIN, END = "<!-- begin: python -m tests.format_example -->\n", "<!-- end -->\n"
@@ -48,14 +49,14 @@ def make(directory: str) -> None:
     """Let a store write the example's files into a directory that does not exist yet."""
     clock, numbers = _Clock(), itertools.count(1)
     disk = RealDisk(directory)
-    store = Store(disk, clock, lambda count: bytes(next(numbers) * 37 & 0xFF for _ in range(count)))
+    store = Store(disk, TYPES, clock, lambda count: bytes(next(numbers) * 37 & 0xFF for _ in range(count)))
     table = store.table
     table.write(b"zebra", b'{"weight":100,"name":"fred"}')
     _commit(store)
     table.write(b"a", b"1")
     table.write(b"tmp", b"x\r\ny", 4_102_444_800_000)
     _commit(store)
-    store.finish_compaction(merge(disk, store.seal(), clock()))
+    store.finish_compaction(merge(disk, TYPES, store.seal(), clock()))
     table.delete(b"a")
     _commit(store)
     table.set_deadline(b"tmp", None)

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import RequestError, StorageFull
+from kvstore.base.frame import HEADER_BYTES
 from kvstore.base.reply import Status, finish
+from kvstore.base.slices import Slicing
 from kvstore.commands import dispatch
 from kvstore.commands.client import Client
 from kvstore.commands.context import Call, Server
 from kvstore.store.commit import OpenCommit
+from kvstore.store.garbage import Garbage
+from kvstore.store.keyspace import Keyspace
 from kvstore.store.log import Purpose
-from kvstore.store.operations import apply, decode
+from kvstore.store.operations import decode, split_history
+from kvstore.store.state import Databases, State
+from kvstore.store.store import Commit
 from kvstore.store.table import Table
+from kvstore.values import TYPES
 
 #: The time at which every test begins: milliseconds since the epoch, some day in 2033.
 START_MS = 2_000_000_000_000
@@ -43,6 +49,42 @@ def _reraise(text: str) -> None:
     raise  # inside the `except` of a bug
 
 
+#: Of a database, by key: the operations that make it anew.
+Content = dict[bytes, list[bytes]]
+
+
+def content(state: State) -> Content:
+    """What is in a database, deadlines included."""
+    return {key: list(state.whole(key)) for key in state.values}
+
+
+def replay(body: bytes, values: dict[bytes, Any], deadlines: dict[bytes, int]) -> int:
+    """Apply the operations of a frame to the state of database 0; returns how many there are. Raises BadOperation."""
+    found = Databases(TYPES)
+    state = found.at(0)
+    state.values, state.deadlines = values, deadlines
+    return found.replay(body)
+
+
+def watched(server: Server) -> int:
+    """How many keys are watched, in all databases."""
+    return sum(watches.count() for watches in server.watches)
+
+
+def keys_in(commit: Commit) -> set[bytes]:
+    """The keys that a commit has operations about."""
+    _, body = split_history(commit.frame[HEADER_BYTES:])
+    return {operation[1] for operation in decode(body)}
+
+
+def a_table(now_ms: Callable[[], int] = lambda: 0, reserve: Callable[[int, Purpose], int] = no_limit) -> Table:
+    """A database without a server. `now_ms`: its clock, which never stands still."""
+    pending = OpenCommit(1, reserve)
+    table = Table(TYPES, 0, now_ms, pending, Garbage(), Slicing())
+    pending.begin_in(table)
+    return table
+
+
 class Rig:
     """One server without files or wire, and one client of it.
 
@@ -51,17 +93,24 @@ class Rig:
     """
 
     def __init__(self) -> None:
-        self.now_ms = START_MS
+        self._now_ms = START_MS
         self.room_bytes = 2**62
-        pending = OpenCommit(1, self.reserve)
-        self.table = Table(lambda: self.now_ms, pending)
-        store: Any = SimpleNamespace(
-            table=self.table, now_us=lambda: self.now_ms * 1000 + 7,
-            commit_for_key=lambda key: 0, commit_for_table=lambda: 0,
-        )  # fmt: skip
-        self.server = Server(store, lambda: self.now_ms, {}, "0" * 40)
+        self.store: Any = Keyspace(TYPES, lambda: self.now_ms * 1000 + 7, self.reserve)
+        self.store.commit_for_table = lambda: 0
+        self.table = self.store.table
+        self.server = Server(self.store, lambda: self.now_ms, {}, "0" * 40)
         self.server.report_bug = _reraise
         self.call = self.connect()
+
+    @property
+    def now_ms(self) -> int:
+        """See the class."""
+        return self._now_ms
+
+    @now_ms.setter
+    def now_ms(self, now_ms: int) -> None:
+        self._now_ms = now_ms
+        self.store.let_time_go_on()
 
     def connect(self) -> Call:
         """Another client; returns its view of the server."""
@@ -76,18 +125,21 @@ class Rig:
 
     def error(self, *request: bytes | str | int, by: Call | None = None) -> str:
         """The error text, code included, of a request that must fail; and that it left nothing behind."""
-        before = (dict(self.table.values), dict(self.table.deadlines), list(self.table.pending.operations))
+        before = (self.state(), self.store.pending.body())
         reply = self.do(*request, by=by)
         assert isinstance(reply, RequestError), f"{request!r} answered {reply!r}"
-        assert before == (self.table.values, self.table.deadlines, self.table.pending.operations)
+        assert before == (self.state(), self.store.pending.body())
         return str(reply)
 
-    def replayed(self) -> tuple[dict[bytes, bytes], dict[bytes, int]]:
-        """The state that recovery would make of the log: values and deadlines."""
-        values: dict[bytes, bytes] = {}
-        deadlines: dict[bytes, int] = {}
-        apply(decode(b"".join(self.table.pending.operations)), values, deadlines)
-        return values, deadlines
+    def state(self) -> dict[int, Content]:
+        """What is in the databases that are not empty."""
+        return {table.number: content(table) for table in self.store.databases if table.values}
+
+    def replayed(self) -> dict[int, Content]:
+        """The state that recovery would make of the log."""
+        found = Databases(TYPES)
+        found.replay(self.store.pending.body())
+        return {number: content(state) for number, state in found.by_number.items() if state.values}
 
     def reserve(self, size_bytes: int, purpose: Purpose = Purpose.GROW) -> int:
         """Room for the open commit, as the log gives it."""
@@ -120,7 +172,7 @@ class CommandTestCase(SynchronousTestCase):
 
     def tearDown(self) -> None:
         """Whatever the test did: recovery would find the state that it left."""
-        self.assertEqual(self.rig.replayed(), (self.rig.table.values, self.rig.table.deadlines))
+        self.assertEqual(self.rig.replayed(), self.rig.state())
 
 
 def _plain(reply: Any) -> str:

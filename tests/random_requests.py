@@ -18,6 +18,7 @@ _integer = st.sampled_from(
         b","
     )
 )
+_database = st.sampled_from([b"0", b"1", b"1", b"2", b"16", b"-1", b"x"])
 _small = st.sampled_from([b"0", b"1", b"2", b"3", b"5", b"-1", b"-2", b"-3", b"-100", b"100", b"x"])
 _float = st.sampled_from(
     b"0.1,0.2,-0.3,1e3,3.0e3,1e20,-1e-17,5e-18,1e4000,1e5000,inf,-inf,nan,.5,5.,+1.5,1e,1e-5000,1e-4950".split(b",")
@@ -116,12 +117,16 @@ _REQUESTS = [
     _request(b"RENAME", _key, _key),
     _request(b"RENAMENX", _key, _key),
     _request(b"COPY", _key, _key, tail=_tail(_copy_option, 2)),
+    _request(b"MOVE", _key, _database),
     _request(b"DBSIZE"),
+    _request(b"FLUSHDB", tail=st.sampled_from([[], [b"ASYNC"], [b"SYNC"], [b"FOO"]])),
     _request(b"FLUSHALL", tail=st.sampled_from([[], [b"ASYNC"], [b"SYNC"], [b"FOO"]])),
     _request(b"OBJECT", st.sampled_from([b"FOO", b"ENCODING"])),
     _request(b"PING"),
     _request(b"ECHO", _value),
     _request(b"SELECT", st.sampled_from([b"0", b"1", b"-1", b"x"])),
+    _request(b"SELECT", st.sampled_from([b"0", b"1", b"15", b"16"])),
+    _request(b"SWAPDB", _database, _database),
     _request(b"CLIENT", st.just(b"SETNAME"), st.sampled_from([b"me", b"m e", b"", b"m\n"])),
     _request(b"CLIENT", st.just(b"GETNAME")),
     st.tuples(st.just(b"HELLO"), st.sampled_from([b"4", b"x", b"1"])).map(list),

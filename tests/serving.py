@@ -20,6 +20,7 @@ from kvstore.session.hooks import Hooks
 from kvstore.session.session import Session
 from kvstore.store.store import Commit, Store
 from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.values import TYPES
 from kvstore.wire.parser import RequestParser
 from kvstore.wire.resp import pack
 
@@ -89,7 +90,7 @@ class Serving:
         self.now_ms = START_MS
         self.max_request_bytes = max_request_bytes
         self.disk = SimulatedDisk(record=False)
-        self.store = Store(self.disk, lambda: self.now_ms * 1000, lambda length: bytes(length))
+        self.store = Store(self.disk, TYPES, lambda: self.now_ms * 1000, lambda length: bytes(length))
         self.table = self.store.table
         self.server = Server(self.store, lambda: self.now_ms, {}, "0" * 40)
         self.hooks = Hooks()

@@ -130,8 +130,11 @@ class Pair:
         """How many keys were looked up to be read, found and not found: theirs and ours."""
         info = self.theirs[0].ask([b"INFO", b"stats"])[1]
         fields = dict(re.findall(rb"(keyspace_hits|keyspace_misses):([0-9]+)", info))
-        table = self.rig.table
-        ours = {b"keyspace_hits": table.hits, b"keyspace_misses": table.misses}
+        tables = self.rig.store.databases
+        ours = {
+            b"keyspace_hits": sum(table.hits for table in tables),
+            b"keyspace_misses": sum(table.misses for table in tables),
+        }
         return {name: int(number) for name, number in fields.items()}, ours
 
     def close(self) -> None:
@@ -205,7 +208,7 @@ class AgainstValkeyTests(SynchronousTestCase):
                 elif difference := pair.differs(number, words):
                     shown = "\n".join(f"  {n}: {w!r}" for n, w in done)
                     self.fail(f"after\n{shown}\n{difference}")
-            self.assertEqual(pair.rig.replayed(), (pair.rig.table.values, pair.rig.table.deadlines))
+            self.assertEqual(pair.rig.replayed(), pair.rig.state())
             self.assertEqual(*pair.look_ups(), done)
         finally:
             pair.close()

@@ -69,10 +69,14 @@ class ConnectionTests(CommandTestCase):
         """)
 
     def test_select(self) -> None:
-        """There is one database, number 0."""
+        """There are sixteen, each with keys of its own."""
         self.script("""
             SELECT 0 -> OK
-            SELECT 1 -> !ERR DB index is out of range
+            SET a 1 -> OK
+            SELECT 15 -> OK
+            GET a -> None
+            SELECT 16 -> !ERR DB index is out of range
+            SELECT -1 -> !ERR DB index is out of range
             SELECT x -> !ERR value is not an integer or out of range
         """)
 
@@ -85,7 +89,7 @@ class ConnectionTests(CommandTestCase):
         self.do("MULTI")
         self.assertEqual(self.do("RESET").text, "RESET")
         self.assertEqual((client.protocol, client.name, client.monitoring), (2, b"", False))
-        self.assertEqual((client.queued, client.watched), (None, {}))
+        self.assertEqual((client.queued, client.watching), (None, []))
 
     def test_quit(self) -> None:
         """QUIT, with whatever arguments, answers OK and has the connection closed."""

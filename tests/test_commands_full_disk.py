@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from kvstore.commands import table
 from kvstore.commands.registry import WRITE
-from kvstore.store.commit import OpenCommit
 from tests.harness import CommandTestCase, Rig
 
 _REQUESTS = """
@@ -12,7 +11,7 @@ SET a 9|SET a 9 EX 5|SET a 9 KEEPTTL GET|SET a 9 EXAT 1|SETNX n 9|SETEX a 5 9|PS
 GETEX a EX 5|GETEX a EXAT 1|GETEX a PERSIST|MSET a 9 n 9 b 9|MSETNX m 9 n 9|APPEND a 9|APPEND n 9
 SETRANGE a 3 9|INCR a|DECR a|INCRBY a 2|DECRBY a 2|INCRBYFLOAT a 0.5|DEL a b c|UNLINK a b|FLUSHALL|FLUSHDB
 EXPIRE a 5|EXPIRE a 0|PEXPIRE a 5|EXPIREAT a 4000000000|PEXPIREAT a 4000000000000|PERSIST a
-RENAME a b|RENAME b n|RENAMENX a n|COPY a b REPLACE|COPY b n
+RENAME a b|RENAME b n|RENAMENX a n|COPY a b REPLACE|COPY b n|MOVE a 1|SWAPDB 0 1
 INSERT a {}|REMOVE a
 """
 _SAMPLES = [line.split(" ") for line in _REQUESTS.strip().replace("\n", "|").split("|")]
@@ -27,7 +26,7 @@ class FullDiskTests(CommandTestCase):
         for request in ("SET a 1 EX 100", "SET b 2", "SET c 3 PX 1", 'INSERT d {"v":1}', "QUERY v 1", "SCAN 0"):
             rig.do(*request.split(" "))
         rig.now_ms += 1
-        rig.table.pending = OpenCommit(2, rig.reserve)
+        rig.store.pending.begin(2)
         return rig
 
     def state(self, rig: Rig) -> tuple[object, ...]:

@@ -16,7 +16,7 @@ from kvstore.base.reply import NULL_ARRAY, OK, QUEUED, advance
 from kvstore.commands import dispatch, table, watches
 from kvstore.commands.context import Call
 from kvstore.commands.registry import WRITE, Command, Key
-from tests.harness import CommandTestCase, Rig
+from tests.harness import CommandTestCase, Rig, watched
 
 ABORTED = "EXECABORT Transaction discarded because of previous errors."
 
@@ -246,7 +246,7 @@ class WatchTests(CommandTestCase):
 
     def test_nothing_is_left_behind(self) -> None:
         """When nobody watches any more, or the watchers are gone, writes tell nobody, and no client is remembered."""
-        watches = self.rig.server.watches
+        watches = self.rig.server.watches[0]
         self.do("WATCH", "a", "b")
         self.do("WATCH", "b", "c", by=self.other)
         self.assertEqual(watches.count(), 3)
@@ -293,7 +293,7 @@ class WatchTests(CommandTestCase):
             self.assertFalse(ran and must, changes)
             self.assertTrue(ran or may, changes)
             rig.do("UNWATCH", by=other)
-            self.assertEqual((rig.server.watches.count(), rig.table._observers), (0, []))
+            self.assertEqual((watched(rig.server), rig.table._observers), (0, []))
 
     def test_a_client_that_leaves_in_the_middle(self) -> None:
         """Nothing of its WATCH is left."""
@@ -305,7 +305,7 @@ class WatchTests(CommandTestCase):
             next(reply)
         reply.close()
         dispatch.release(self.rig.call)
-        self.assertEqual((self.rig.server.watches.count(), self.rig.table._observers), (0, []))
+        self.assertEqual((watched(self.rig.server), self.rig.table._observers), (0, []))
 
     def test_refused_write_is_no_change(self) -> None:
         """A write that fails before it changes anything lets the block run."""

@@ -195,7 +195,7 @@ class TogetherTests(ArrivalsTestCase):
 
     def test_a_full_disk(self) -> None:
         """Each is told so, and nothing is changed."""
-        pending = self.store.table.pending
+        pending = self.store.pending
         pending.room, pending.reserve = 0, mock.Mock(side_effect=StorageFull("planted by a test"))
         replies = self.ask(pack(b"SET", b"k", b"1"))
         self.assertEqual({reply[:4] for reply in replies}, {b"-MIS"})

@@ -20,11 +20,13 @@ from kvstore.base.disk import RealDisk
 from kvstore.base.errors import StorageFault
 from kvstore.edge import compactor
 from kvstore.edge.compactor import Compactor, MergeProcess
+from kvstore.edge.merge_process import command
 from kvstore.store.compaction import CompactionPolicy
-from kvstore.store.merge import MergeJob, command, merge
+from kvstore.store.merge import MergeJob, merge
 from kvstore.store.store import Store
 from kvstore.testing.server_process import PATIENCE_S, environment
 from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.values import TYPES
 
 
 class FakeChild:
@@ -63,7 +65,9 @@ class CompactorTests(SynchronousTestCase):
     def open_store(self) -> Store:
         """The store that is on the disk."""
         names = iter(range(10**6))  # random enough: every temporary file has a name of its own
-        return Store(self.disk, lambda: self.now_us, lambda n: next(names).to_bytes(n, "big"), CompactionPolicy(2))
+        return Store(
+            self.disk, TYPES, lambda: self.now_us, lambda n: next(names).to_bytes(n, "big"), CompactionPolicy(2)
+        )
 
     def start(self, job: MergeJob, said: Callable[[str], None], ended: Callable[[str], None]) -> FakeChild:
         """What the compactor calls to begin a merge."""
@@ -76,7 +80,7 @@ class CompactorTests(SynchronousTestCase):
         """A commit that writes these keys."""
         for key in keys:
             self.store.table.write(key.encode(), b"1")
-        self.store.table.pending.undo.clear()
+        self.store.pending.undo.clear()
         commit = self.store.close_commit()
         assert commit is not None
         self.store.write(commit)
@@ -90,7 +94,7 @@ class CompactorTests(SynchronousTestCase):
 
     def do_merge(self, child: FakeChild) -> str:
         """Do a child's work; returns its report."""
-        return json.dumps({"bytes": merge(self.disk, child.job, self.now_us), "seconds": 0.1})
+        return json.dumps({"bytes": merge(self.disk, TYPES, child.job, self.now_us), "seconds": 0.1})
 
     def recovered(self) -> list[bytes]:
         """The keys that a server started now, after a kill, would have."""
@@ -280,7 +284,7 @@ class MergeProcessTests(TestCase):
         """
         directory = os.path.abspath(self.mktemp())
         disk = RealDisk(directory)
-        store = Store(disk, lambda: 1_000_000, lambda length: bytes(length))
+        store = Store(disk, TYPES, lambda: 1_000_000, lambda length: bytes(length))
         store.table.write(b"key", b"value")
         commit = store.close_commit()
         assert commit is not None
@@ -335,7 +339,7 @@ class MergeProcessTests(TestCase):
         real = compactor.subprocess.Popen
 
         def late(words: list[str], **options: Any) -> Any:
-            path = words[words.index("kvstore.store.merge") + 1].split(":", 1)[1]
+            path = words[words.index("kvstore.edge.merge_process") + 1].split(":", 1)[1]
             for name in ("json.py", "zlib.py", "contextlib.py"):
                 Path(path, name).write_text("raise SystemExit('imported from the data')")
             os.rename(path, path + ".old")
@@ -358,7 +362,7 @@ class MergeProcessTests(TestCase):
     def test_an_archive_that_was_moved(self) -> None:
         """The merge fails, so that the segments stay; the directory in its place is left as it is."""
         disk, archive = RealDisk(os.path.abspath(self.mktemp())), RealDisk(os.path.abspath(self.mktemp()))
-        store = Store(disk, lambda: 1_000_000, lambda length: bytes(length))
+        store = Store(disk, TYPES, lambda: 1_000_000, lambda length: bytes(length))
         self.addCleanup(store.close)
         store.table.write(b"key", b"value")
         commit = store.close_commit()

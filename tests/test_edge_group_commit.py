@@ -21,6 +21,8 @@ from kvstore.edge.turn import Turn
 from kvstore.edge.writers import InLoopWriter
 from kvstore.store.store import Commit, Store
 from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.values import TYPES
+from tests.harness import keys_in
 
 
 class LateWriter:
@@ -76,7 +78,7 @@ class GroupCommitTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.turn = Turn(self.clock)
         self.disk = SimulatedDisk()
-        self.store = Store(self.disk, lambda: 1_000_000, lambda length: bytes(length))
+        self.store = Store(self.disk, TYPES, lambda: 1_000_000, lambda length: bytes(length))
         self.faults: list[StorageFault] = []
         self.between = 0
         self.told: list[tuple[str, int]] = []
@@ -90,7 +92,7 @@ class GroupCommitTestCase(SynchronousTestCase):
 
     def wait(self, waiter: FakeWaiter, group: GroupCommit | None = None) -> None:
         """Let it wait for the open commit."""
-        (group or self.group).wait(waiter, self.store.table.pending.sequence)
+        (group or self.group).wait(waiter, self.store.pending.sequence)
 
     def count_between(self) -> None:
         """What is called when no commit is in flight."""
@@ -100,8 +102,8 @@ class GroupCommitTestCase(SynchronousTestCase):
     def change(self, key: bytes, value: bytes = b"1") -> None:
         """A write request."""
         self.store.table.write(key, value)
-        self.store.table.pending.undo.clear()
-        self.store.table.pending.requests += 1
+        self.store.pending.undo.clear()
+        self.store.pending.requests += 1
 
 
 class LateWriterTests(GroupCommitTestCase):
@@ -127,7 +129,7 @@ class LateWriterTests(GroupCommitTestCase):
         self.assertEqual(self.writer.begun, [])
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
         self.clock.advance(0)
-        self.assertEqual([commit.keys for commit in self.writer.begun], [{b"a", b"b", b"c"}])
+        self.assertEqual([keys_in(commit) for commit in self.writer.begun], [{b"a", b"b", b"c"}])
         self.assertEqual(self.writer.begun[0].requests, 3)
 
     def test_nothing_to_commit(self) -> None:
@@ -150,7 +152,7 @@ class LateWriterTests(GroupCommitTestCase):
         self.assertEqual(len(self.writer.begun), 1)
         self.writer.finish()
         self.clock.advance(0)
-        self.assertEqual([commit.keys for commit in self.writer.begun], [{b"a"}, {b"b", b"c"}])
+        self.assertEqual([keys_in(commit) for commit in self.writer.begun], [{b"a"}, {b"b", b"c"}])
         self.assertEqual([commit.sequence for commit in self.writer.begun], [1, 2])
         self.writer.finish()
         self.clock.advance(0)
@@ -204,7 +206,7 @@ class LateWriterTests(GroupCommitTestCase):
         self.group.commit_now()
         self.writer.finish()
         self.clock.advance(0)
-        self.assertEqual([commit.keys for commit in self.writer.begun], [{b"k"}, {b"late"}])
+        self.assertEqual([keys_in(commit) for commit in self.writer.begun], [{b"k"}, {b"late"}])
 
     def test_between_commits(self) -> None:
         """The moment at which nothing is in flight is told, after the waiters were."""
@@ -237,7 +239,7 @@ class LateWriterTests(GroupCommitTestCase):
             for number in range(size):
                 self.change(b"k%d" % number)
             self.store.table.delete(b"k0")  # a second operation of the last request
-            self.store.table.pending.undo.clear()
+            self.store.pending.undo.clear()
             self.group.commit_now()
             self.writer.finish()
         figures = self.group.figures
@@ -496,7 +498,7 @@ class OverlappedWriterTests(GroupCommitTestCase):
         self.writer.doRead()
         self.assertEqual((self.told, self.store.durable_sequence), ([("a", 1)], 1))
         for disk in self.disk.crashes(20):
-            self.assertEqual(Store(disk, lambda: 1_000_000, bytes).table.values, {b"k": b"1"})
+            self.assertEqual(Store(disk, TYPES, lambda: 1_000_000, bytes).table.values, {b"k": b"1"})
 
     def test_ringing_for_nothing(self) -> None:
         """Nothing is under way: nothing happens."""

@@ -29,6 +29,7 @@ from kvstore.edge.writers import InLoopWriter
 from kvstore.session.hooks import Hooks
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.values import TYPES
 from kvstore.wire.resp import pack
 
 OK = b"+OK\r\n"
@@ -119,7 +120,7 @@ class ProtocolTestCase(SynchronousTestCase):
         self.now_ms = 2_000_000_000_000
         self.clock = Clock()
         self.disk = SimulatedDisk(record=False)
-        self.store = Store(self.disk, lambda: self.now_ms * 1000, lambda length: bytes(length))
+        self.store = Store(self.disk, TYPES, lambda: self.now_ms * 1000, lambda length: bytes(length))
         self.server = Server(self.store, lambda: self.now_ms, {}, "0" * 40)
         self.server.waiting.call_later = self.clock.callLater
         self.faults: list[StorageFault] = []

@@ -24,6 +24,7 @@ from kvstore.edge.protocol import KVStoreProtocol
 from kvstore.edge.service import KVStoreService, make_tree
 from kvstore.edge.settings import Settings
 from kvstore.store.store import Store
+from kvstore.values import TYPES
 
 
 class Transport(StringTransport):
@@ -91,7 +92,7 @@ class ServiceTestCase(SynchronousTestCase):
     def on_disk(self) -> Store:
         """The store that a server started now would have. The one before must be stopped."""
         disk = RealDisk(self.data_path)
-        store = Store(disk, lambda: self.now_us, os.urandom)
+        store = Store(disk, TYPES, lambda: self.now_us, os.urandom)
         self.addCleanup(disk.unlock)
         self.addCleanup(store.close)
         return store

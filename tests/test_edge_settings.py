@@ -43,7 +43,7 @@ class SettingsTests(SynchronousTestCase):
         expected = {
             "appendfsync": "everysec",
             "appendonly": "yes",
-            "databases": "1",
+            "databases": "16",
             "dir": "/d",
             "maxclients": "5",
             "maxmemory": "0",
@@ -70,6 +70,7 @@ class SettingsTests(SynchronousTestCase):
             "catalog": Address("::1", 1),
             "keep_log_path": "/k",
             "trace_path": "/t",
+            "databases": 1,
             "max_clients": 1,
             "max_request_bytes": 1,
             "max_input_bytes": 1,

@@ -18,6 +18,7 @@ from kvstore.edge.turn import Turn
 from kvstore.session.hooks import Hooks
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.values import TYPES
 from tests.server_process import Serving
 
 _LIMIT = 100_000
@@ -49,7 +50,7 @@ class UnfinishedInputTests(SynchronousTestCase):
         settings = Settings(data_path="/nowhere", max_input_bytes=_LIMIT, max_request_bytes=_LIMIT)
         commit: Any = _NoCommits()
         self.clock = Clock()
-        store = Store(SimulatedDisk(), lambda: 0, bytes)
+        store = Store(SimulatedDisk(), TYPES, lambda: 0, bytes)
         self.factory = KVStoreFactory(
             settings, Server(store, lambda: 0, {}, ""), Turn(self.clock), commit, Hooks(), self.fail
         )

@@ -20,8 +20,8 @@ from kvstore.wire.words import split_words
 
 #: A request as the session shows it; tests replace what they are about.
 EXECUTED = Executed(
-    number=12, client=7, address="127.0.0.1:50712", time_us=1_700_000_000_000_042, started_ns=5_000, ended_ns=9_000,
-    words=[b"SET", b"zebra", b"1"], outcome="ok", commit=3,
+    number=12, client=7, database=0, address="127.0.0.1:50712", time_us=1_700_000_000_000_042, started_ns=5_000,
+    ended_ns=9_000, words=[b"SET", b"zebra", b"1"], outcome="ok", commit=3,
 )  # fmt: skip
 
 

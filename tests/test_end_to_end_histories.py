@@ -16,6 +16,7 @@ from kvstore.store.archive import kept_segments
 from kvstore.store.examine import Examined, examine
 from kvstore.testing.server_process import ServerProcess
 from kvstore.tools.main import main
+from kvstore.values import TYPES
 from tests.server_process import Serving, Wire, eventually
 
 State = dict[bytes, bytes]
@@ -69,13 +70,13 @@ class HistoryTests(Serving, SynchronousTestCase):
         status, said = run_tool("restore", self.data, out, "--archive", self.archive, *words)
         self.assertEqual(status, 0, said)
         self.said = said
-        return examine(RealDisk(out))
+        return examine(RealDisk(out), TYPES)
 
     def held(self, life: Life, history: str, first: int = 1) -> None:
         """Each commit of a life can be gone back to, with exactly its values."""
         for sequence in range(first, len(life.states)):
             found = self.restored("--to-sequence", str(sequence), "--history", history)
-            self.assertEqual((found.sequence, found.values), (sequence, life.states[sequence]))
+            self.assertEqual((found.sequence, found.databases.at(0).values), (sequence, life.states[sequence]))
         self.assertEqual(self.restored("--history", history).values, life.states[-1])
 
     def test_a_copy_put_back(self) -> None:
@@ -89,7 +90,7 @@ class HistoryTests(Serving, SynchronousTestCase):
         old.write("old", 3, compact=True)
         old.write("older", 2, compact=True)
         old.server.stop()
-        first = examine(RealDisk(self.data)).history
+        first = examine(RealDisk(self.data), TYPES).history
         before_us = time.time_ns() // 1000
         shutil.rmtree(self.data)
         os.rename(copy, self.data)
@@ -98,16 +99,16 @@ class HistoryTests(Serving, SynchronousTestCase):
         new.write("newer", 4, compact=True)
         new.write("newest", 1)
         new.server.stop()
-        second = examine(RealDisk(self.data)).history
+        second = examine(RealDisk(self.data), TYPES).history
         self.assertNotEqual(first, second)
         self.held(old, first)
         self.held(new, second)
         for sequence in (6, 8, 12):
             found = self.restored("--to-sequence", str(sequence))
-            self.assertEqual((found.values, found.history), (new.states[sequence], second))
+            self.assertEqual((found.databases.at(0).values, found.history), (new.states[sequence], second))
             self.assertRegex(self.said, rf"note: the files also hold history {first} \(commits 6 to 10, ")
         found = self.restored("--to-time", f"@{before_us / 1e6:.6f}")
-        self.assertEqual((found.values, found.history), (common[-1], first))
+        self.assertEqual((found.databases.at(0).values, found.history), (common[-1], first))
         self.assertIn(first, self.said)
         self.assertEqual(self.restored().values, new.states[-1])
 
@@ -133,7 +134,7 @@ class HistoryTests(Serving, SynchronousTestCase):
         common = list(old.states)
         old.write("old", 4, compact=True)
         old.server.stop()
-        first = examine(RealDisk(self.data)).history
+        first = examine(RealDisk(self.data), TYPES).history
         shutil.rmtree(self.data)
         os.rename(backup, self.data)
         new = self.begin(self.data, common)
@@ -141,7 +142,7 @@ class HistoryTests(Serving, SynchronousTestCase):
         new.write("newer", 3, compact=True)
         new.server.stop()
         self.held(old, first)
-        self.held(new, examine(RealDisk(self.data)).history)
+        self.held(new, examine(RealDisk(self.data), TYPES).history)
 
     def test_what_was_restored_goes_on(self) -> None:
         """With the same archive, from a commit in the middle; the way leads over the fork."""
@@ -155,7 +156,7 @@ class HistoryTests(Serving, SynchronousTestCase):
         new = self.begin(self.data, old.states[:6])
         new.write("c", 2, compact=True)
         new.server.stop()
-        self.held(new, examine(RealDisk(self.data)).history)
+        self.held(new, examine(RealDisk(self.data), TYPES).history)
 
     def test_two_servers_on_two_copies(self) -> None:
         """At the same time, with one archive: neither compaction fails, each has its own life."""
@@ -169,8 +170,8 @@ class HistoryTests(Serving, SynchronousTestCase):
         for life, name in ((other, "other2"), (one, "one2")):
             life.write(name, 2, compact=True)
             life.server.stop()
-        self.held(one, examine(RealDisk(self.data)).history)
-        self.held(other, examine(RealDisk(copy)).history)
+        self.held(one, examine(RealDisk(self.data), TYPES).history)
+        self.held(other, examine(RealDisk(copy), TYPES).history)
 
     def test_a_start_that_only_merges(self) -> None:
         """Two copies that write nothing keep one segment under one name; the longer life's is there beside it."""
@@ -187,7 +188,7 @@ class HistoryTests(Serving, SynchronousTestCase):
             life.server.stop()
         kept = kept_segments(sorted(os.listdir(self.archive)))
         self.assertEqual([last.sequence for _, last in kept.values()], [3, 5])
-        self.held(one, examine(RealDisk(self.data)).history)
+        self.held(one, examine(RealDisk(self.data), TYPES).history)
 
     def test_files_of_two_copies_are_not_mixed(self) -> None:
         """A segment of the other life, with just the same commit numbers, is found out when the directory is read."""

@@ -24,6 +24,7 @@ from kvstore.base.errors import DamagedStore
 from kvstore.store.examine import Examined, examine
 from kvstore.store.merge import merge
 from kvstore.store.store import Store
+from kvstore.values import TYPES
 from tests import format_example
 
 # The reader. Nothing from here to the next line of this kind knows kvstore.
@@ -122,7 +123,7 @@ def apply(body: bytes, state: State) -> None:
             state.deadlines_ms[words[0]] = int(words[1])
         elif name == b"PERSIST":
             state.deadlines_ms.pop(words[0], None)
-        elif name == b"FLUSHALL":
+        elif name in (b"FLUSHALL", b"FLUSHDB"):
             state.values.clear()
             state.deadlines_ms.clear()
         elif name == b"HISTORY":
@@ -329,7 +330,7 @@ class Writer:
 
     def _start(self) -> None:
         self.disk = RealDisk(self.directory)
-        self.store = Store(self.disk, self._now, self._random.randbytes)
+        self.store = Store(self.disk, TYPES, self._now, self._random.randbytes)
 
     def _now(self) -> int:
         self.now_us += 1000
@@ -366,7 +367,7 @@ class Writer:
     def compact(self) -> None:
         """A whole compaction."""
         if self.store.can_compact():
-            self.store.finish_compaction(merge(self.disk, self.store.seal(), self._now()))
+            self.store.finish_compaction(merge(self.disk, TYPES, self.store.seal(), self._now()))
 
 
 def write_example(writer: Writer) -> None:
@@ -490,14 +491,16 @@ class VerdictTests(SynchronousTestCase):
                 self.recovered()
             return "corruption"
         found = self.recovered()
-        self.assertTrue((found.values, found.deadlines) == (state.values, state.deadlines_ms))
+        self.assertTrue(
+            (found.databases.at(0).values, found.databases.at(0).deadlines) == (state.values, state.deadlines_ms)
+        )
         self.assertEqual(found.sequence, state.sequence)
         self.assertEqual(found.tail and found.tail.offset, state.torn_at)
         return "clean" if state.torn_at is None else "torn"
 
     def recovered(self) -> Examined:
         """What the server finds in the directory; nothing is changed."""
-        return examine(RealDisk(self.directory))
+        return examine(RealDisk(self.directory), TYPES)
 
     def change(self, name: str, damage: Callable[[bytes], bytes]) -> str:
         """The verdict after a file was damaged, which is undone again."""

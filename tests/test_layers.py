@@ -16,13 +16,13 @@ import kvstore
 SOURCE = os.path.dirname(kvstore.__file__)
 
 #: From the top down: a layer may import itself and what stands below it.
-LAYERS = ["edge", "session", "commands", "wire", "store", "base"]
+LAYERS = ["edge", "session", "commands", "wire", "values", "store", "base"]
 
 #: Rooms beside the layers, and all that they may import.
 BESIDE = {
     "__main__": {"kvstore.base.safe_path", "kvstore.tools"},
     "testing": {"kvstore.base"},
-    "tools": {"kvstore.base", "kvstore.store", "kvstore.client.progress"},
+    "tools": {"kvstore.base", "kvstore.store", "kvstore.values", "kvstore.client.progress"},
     "client": {"kvstore.base.jsontext", "kvstore.base.limits", "kvstore.base.errors", "kvstore.base.address"},
 }
 
@@ -39,7 +39,6 @@ FILES_ALLOWED = {
     "kvstore.base.disk": "the room of the disk",
     "kvstore.base.safe_path": "takes the working directory off the places where modules are found",
     "kvstore.base.syncing": "the disk's other half: the pipe that a thread reports through",
-    "kvstore.store.merge": "a program of its own: lowers its priority (os.nice); its files go through RealDisk",
 }
 
 #: Modules of the standard library that reach clocks, randomness, the network or threads: parameters below the edge.
@@ -49,16 +48,16 @@ OUTSIDE_ALLOWED = {
     "kvstore.commands.context": "RANDOMKEY's generator and the stopwatch: attributes of the server, for tests to set",
     "kvstore.base.slices": "a stopwatch: where a slice of long work ends",
     "kvstore.commands.keys": "the type of the generator behind RANDOMKEY",
-    "kvstore.store.merge": "a program of its own: reads its own clock",
     "kvstore.store.scan": "the type of the generator behind RANDOMKEY",
 }
 
 #: Circles of imports that are not gone yet: the modules of each.
-CIRCLES: set[frozenset[str]] = {
-    frozenset({"kvstore.store.index", "kvstore.store.scan", "kvstore.store.table"}),
-}
+CIRCLES: set[frozenset[str]] = set()
 
-BELOW_THE_EDGE = ("session", "commands", "wire", "store", "base")
+BELOW_THE_EDGE = ("session", "commands", "wire", "values", "store", "base")
+
+
+BELOW_THE_EDGE = ("session", "commands", "wire", "values", "store", "base")
 
 
 def module_name(path: str) -> str:

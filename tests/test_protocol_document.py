@@ -22,6 +22,7 @@ from kvstore.session.hooks import Hooks
 from kvstore.session.session import Session
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.values import TYPES
 from kvstore.wire.parser import RequestParser
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,7 +59,7 @@ class Player:
     """A client of an empty server: what it sends executes, and what may leave comes back."""
 
     def __init__(self) -> None:
-        self._store = Store(SimulatedDisk(), lambda: 1_700_000_000_000_000, random.Random(1).randbytes)
+        self._store = Store(SimulatedDisk(), TYPES, lambda: 1_700_000_000_000_000, random.Random(1).randbytes)
         server = Server(self._store, lambda: 1_700_000_000_000, {}, "0" * 40)
         client = Client(1, "127.0.0.1:50000", "127.0.0.1:6380", 1_700_000_000_000)
         self._session = Session(Call(server, client), RequestParser(RAW_TAILS), Hooks(), 1 << 30)

@@ -170,7 +170,7 @@ class ReadingTests(SynchronousTestCase):
     @given(st.lists(st.binary(max_size=60), min_size=1, max_size=12), st.text(max_size=40), st.integers(0, 2**60))
     def test_what_the_server_writes_is_read(self, words: list[bytes], outcome: str, commit: int) -> None:
         """Whatever words and errors there are, every field comes back."""
-        executed = Executed(3, 7, "127.0.0.1:50000", 1_700_000_000_000_042, 5, 9, words, outcome, commit)
+        executed = Executed(3, 7, 0, "127.0.0.1:50000", 1_700_000_000_000_042, 5, 9, words, outcome, commit)
         (request,) = self.read([trace_line(executed)])
         self.assertEqual((request.number, request.time_s, request.start_ns), (3, 1700000000.000042, 5))
         self.assertEqual((request.end_ns, request.client, request.commit), (9, "7@127.0.0.1:50000", commit))

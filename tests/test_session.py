@@ -14,9 +14,12 @@ from kvstore.base.reply import Status
 from kvstore.commands.registry import table as commands
 from kvstore.session.hooks import Executed, Hooks
 from kvstore.store.log import Purpose
-from kvstore.store.operations import decode, encode_set
+from kvstore.store.operations import decode
 from kvstore.store.store import Store
+from kvstore.values import TYPES
+from kvstore.values.strings import encode_set
 from kvstore.wire.resp import pack
+from tests.harness import keys_in, watched
 from tests.serving import Serving, to_wire
 
 OK = b"+OK\r\n"
@@ -191,7 +194,7 @@ class TransactionTests(SessionTestCase):
         self.assertEqual(self.one.ask("EXEC now"), text)
         self.one.ask("WATCH a", "MULTI", "SET a 1")
         self.assertEqual(self.one.ask("EXEC now", "EXEC"), text + b"-ERR EXEC without MULTI\r\n")
-        self.assertEqual((self.serving.table.values, self.one.client.watched), ({}, {}))
+        self.assertEqual((self.serving.table.values, self.one.client.watching), ({}, []))
 
     def test_a_watched_key(self) -> None:
         """A change by another client stops the block; one's own session knows before the change is on disk."""
@@ -405,7 +408,7 @@ class PipelineTests(SessionTestCase):
         self.assertEqual(self.one.ask(*self.SETS), b"")
         self.assertEqual((self.one.session.waits_for, self.one.session.held_bytes), (1, len(OK) * 8))
         commit = self.serving.close()
-        self.assertEqual((commit.requests, commit.operations, len(commit.keys)), (8, 8, 8))
+        self.assertEqual((commit.requests, commit.operations, len(keys_in(commit))), (8, 8, 8))
         self.assertEqual(self.one.released(), b"")
         self.serving.settle()
         self.assertEqual((self.one.released(), self.at_once), (OK * 8, ["SET"]))
@@ -476,7 +479,7 @@ class PipelineTests(SessionTestCase):
     def test_reads_of_a_change_that_was_undone(self) -> None:
         """A request that failed has changed nothing: there is nothing to wait for."""
         self.serving.table.write(b"k1", b"1")
-        self.serving.table.undo_request()
+        self.serving.table.pending.take_back()
         self.assertEqual(self.two.ask(*self.GETS), NIL * 8)
 
     def test_behind_held_replies(self) -> None:
@@ -496,7 +499,7 @@ class PipelineTests(SessionTestCase):
         self.one.ask(*[f"SET a {number}" for number in range(8)])
         self.serving.commit()
         self.assertEqual((self.one.released(), self.one.ask("GET a", "DBSIZE")), (OK * 8, b"$1\r\n7\r\n:1\r\n"))
-        again = Store(self.serving.disk.kill(), lambda: 0, lambda length: bytes(length))
+        again = Store(self.serving.disk.kill(), TYPES, lambda: 0, lambda length: bytes(length))
         self.assertEqual(again.table.values, {b"a": b"7"})
 
     def test_a_rest(self) -> None:
@@ -737,10 +740,10 @@ class ClosingTests(SessionTestCase):
         client = self.serving.connect(budget_bytes=100)
         client.ask("WATCH a", "SET a 1", "MULTI", *["PING"] * 50)
         self.assertTrue(client.session.backlog)
-        self.assertEqual(self.serving.server.watches.count(), 1)
+        self.assertEqual(watched(self.serving.server), 1)
         client.session.disconnected()
         self.assertFalse(client.session.backlog)
-        self.assertEqual(self.serving.server.watches.count(), 0)
+        self.assertEqual(watched(self.serving.server), 0)
         self.assertIsNone(client.client.queued)
         self.serving.commit()
         self.assertEqual(client.released(), b"")

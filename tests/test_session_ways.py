@@ -205,7 +205,15 @@ def any_of(counted: CommandStatistics) -> bool:
 def _client_state(connection: Connection) -> Any:
     client = connection.client
     queued = None if client.queued is None else [request for _, request in client.queued]
-    return client.protocol, client.name, client.closing, queued, client.poisoned, client.watched, client.watched_changed
+    return (
+        client.protocol,
+        client.name,
+        client.closing,
+        queued,
+        client.poisoned,
+        len(client.watching),
+        client.watched_changed,
+    )
 
 
 class DispatchAlone(Way):

@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.store.compaction import CompactionPolicy
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.values import TYPES
 
 _DAY_US = 24 * 3600 * 1_000_000
 _START_US = 2_000_000_000 * 1_000_000
@@ -23,7 +24,7 @@ class ClockTests(SynchronousTestCase):
 
     def open(self) -> None:
         """Recover."""
-        self.store = Store(self.disk, lambda: self.now_us, lambda count: bytes(range(count)))
+        self.store = Store(self.disk, TYPES, lambda: self.now_us, lambda count: bytes(range(count)))
 
     def restart(self) -> None:
         """Close and recover."""
@@ -68,6 +69,7 @@ class ClockTests(SynchronousTestCase):
         self.restart()
         self.assertEqual([self.store.table.read(key) for key in (b"short", b"gone")], [b"x", None])
         self.now_us = _START_US + 10_000_000
+        self.store.let_time_go_on()
         self.assertIsNone(self.store.table.read(b"short"))
 
     def test_times_of_commits_never_go_back(self) -> None:

@@ -24,8 +24,10 @@ from kvstore.store.examine import examine
 from kvstore.store.log import TransactionLog
 from kvstore.store.merge import merge
 from kvstore.store.store import Store
+from kvstore.store.table import Table
 from kvstore.testing.fates import AllKept, AllLost, Fate, RandomFates
 from kvstore.testing.simulated_disk import SimulatedDisk, SimulatedFile
+from kvstore.values import TYPES
 from tests.crash_explore import (
     Counts,
     Effort,
@@ -157,7 +159,7 @@ class FoundTests(CrashTestCase):
         run.seal()
         job = run.job
         assert job is not None
-        merge(disk, job, 0)
+        merge(disk, TYPES, job, 0)
         disk.rename(job.output, "table.ckpt")
         left = disk.kill(record=True)
         Run(left, "found, restarted", "always", run.history.fork(disk.changes))
@@ -218,7 +220,7 @@ class FoundTests(CrashTestCase):
     def test_torn_tail_is_copied_without_its_zeros(self) -> None:
         """The copy holds what was torn, not the file's zeros after it, and the log ends where the tail began."""
         disk, torn = self.torn_directory()
-        store = Store(disk, Clock("torn").now_us, Clock("torn").random_bytes)
+        store = Store(disk, TYPES, Clock("torn").now_us, Clock("torn").random_bytes)
         self.assertEqual(store.torn_copy, "table.txn.torn-0000000000000001")
         self.assertEqual(disk.contents()[store.torn_copy], torn)
         self.assertEqual(disk.contents()["table.txn"][store.log.end :].strip(b"\0"), b"")
@@ -229,7 +231,7 @@ class FoundTests(CrashTestCase):
         disk = None
         for value, suffix in ((b"one", ""), (b"two", "-2"), (b"three", "-3")):
             disk, torn = self.torn_directory(disk, value)
-            store = Store(disk, Clock("torn").now_us, Clock("torn").random_bytes)
+            store = Store(disk, TYPES, Clock("torn").now_us, Clock("torn").random_bytes)
             disk.unlock()
             copies["table.txn.torn-0000000000000001" + suffix] = torn
             self.assertEqual(store.torn_copy, list(copies)[-1])
@@ -242,16 +244,16 @@ class FoundTests(CrashTestCase):
         planted = encode_frame(9, 8, 0, b"", 0)
         disk, torn = self.torn_directory(value=planted + b"...")
         self.assertIn(planted, torn)
-        store = Store(disk, Clock("torn").now_us, Clock("torn").random_bytes)
+        store = Store(disk, TYPES, Clock("torn").now_us, Clock("torn").random_bytes)
         self.assertEqual((store.durable_sequence, disk.contents()[store.torn_copy or ""]), (0, torn))
 
     def test_copied_and_not_cut(self) -> None:
         """A crash between copy and cut: the next start makes no second copy."""
         disk, torn = self.torn_directory()
         disk.fail("truncate", errno.EIO)
-        self.assertRaises(OSError, Store, disk, Clock("torn").now_us, Clock("torn").random_bytes)
+        self.assertRaises(OSError, Store, disk, TYPES, Clock("torn").now_us, Clock("torn").random_bytes)
         disk.unlock()
-        Store(disk, Clock("torn").now_us, Clock("torn").random_bytes)
+        Store(disk, TYPES, Clock("torn").now_us, Clock("torn").random_bytes)
         found = disk.contents()
         self.assertEqual([found[name] for name in found if "torn" in name], [torn])
 
@@ -262,7 +264,7 @@ class FoundTests(CrashTestCase):
         """
         disk, torn = self.torn_directory()
         disk.capacity_bytes = sum(map(len, disk.contents().values()))
-        store = Store(disk, Clock("torn").now_us, Clock("torn").random_bytes)
+        store = Store(disk, TYPES, Clock("torn").now_us, Clock("torn").random_bytes)
         assert store.torn_copy is not None
         self.assertEqual(disk.contents()[store.torn_copy], torn)
         disk.capacity_bytes = 0
@@ -298,7 +300,7 @@ class FoundTests(CrashTestCase):
         contents["table.txn"] = contents[segment]
         moved = {name: image for name, image in contents.items() if name != segment}
         for damaged in (contents, moved):
-            refusal = self.assertRaises(DamagedStore, examine, SimulatedDisk.holding(damaged))
+            refusal = self.assertRaises(DamagedStore, examine, SimulatedDisk.holding(damaged), TYPES)
             self.assertIn("sealed segment", refusal.reason)
 
 
@@ -491,25 +493,25 @@ class BreakageTests(CrashTestCase):
     def test_reads_that_do_not_wait_for_the_commit_in_flight(self) -> None:
         """A read of what the commit in flight has changed is answered at once."""
 
-        def blind(store: Store, keys: list[bytes]) -> int:
-            return max(map(store.table.pending.touches, keys)) * store.table.pending.sequence
+        def blind(table: Table, keys: list[bytes]) -> int:
+            return (table.open_whole or not table.open_keys.isdisjoint(keys)) * table.pending.sequence
 
         with (
-            mock.patch.object(Store, "commit_for_keys", blind),
-            mock.patch.object(Store, "commit_for_key", lambda store, key: blind(store, [key])),
+            mock.patch.object(Table, "commit_for_keys", blind),
+            mock.patch.object(Table, "commit_for_key", lambda table, key: blind(table, [key])),
         ):
             self.assertIn("tells what is not on disk", self.assert_caught(sync="overlapped"))
 
     def test_pipelines_not_recorded(self) -> None:
         """SETs as columns change the table, and the log does not hear of them."""
-        with mock.patch.object(OpenCommit, "record_whole", lambda commit, keys, operations: None):
+        with mock.patch.object(OpenCommit, "record_whole", lambda commit, table, keys, operations: None):
             self.assert_caught(sync="overlapped")
 
     def test_pipelines_that_readers_do_not_wait_for(self) -> None:
         """SETs as columns are in the log, and their keys are not noted."""
         record = OpenCommit.record_whole
         with mock.patch.object(
-            OpenCommit, "record_whole", lambda commit, keys, operations: record(commit, [], operations)
+            OpenCommit, "record_whole", lambda commit, table, keys, operations: record(commit, table, [], operations)
         ):
             self.assertIn("tells what is not on disk", self.assert_caught())
 

@@ -12,6 +12,7 @@ from kvstore.base.errors import DamagedStore
 from kvstore.base.frame import BLOCK_BYTES
 from kvstore.store.examine import LIVE, examine
 from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.values import TYPES
 from tests.damage_run import Damage, Directory, ThirdOutcome, directories, judge, try_all
 
 _SHARE = 0.002
@@ -21,7 +22,7 @@ _SEED = random.SystemRandom().randrange(2**32)
 def refused(contents: dict[str, bytes]) -> DamagedStore:
     """The refusal of these files, or an AssertionError."""
     try:
-        examine(SimulatedDisk.holding(contents, record=False))
+        examine(SimulatedDisk.holding(contents, record=False), TYPES)
     except DamagedStore as refusal:
         return refusal
     raise AssertionError("served")

@@ -14,10 +14,8 @@ from kvstore.base import slices
 from kvstore.base.limits import MAX_SLICED_REQUESTS
 from kvstore.base.reply import NOT_NOW, finish
 from kvstore.store import index
-from kvstore.store.commit import OpenCommit
 from kvstore.store.index import DocumentIndexes, Found, atom_of, members_of
-from kvstore.store.table import Table
-from tests.harness import no_limit
+from tests.harness import a_table
 
 _SUBKEYS = ["a", "b"]
 _members = st.sampled_from([1, 1.0, 2, True, "x", None, [1]])
@@ -44,7 +42,7 @@ class Searches:
 
     def __init__(self, documents: list[dict[str, Any]]) -> None:
         self.now_ms = 1000
-        self.table = Table(lambda: self.now_ms, OpenCommit(1, no_limit))
+        self.table = a_table(lambda: self.now_ms)
         self.going: list[tuple[Generator[Any, None, list[Found]], set[Found]]] = []
         self.ended = self.waiting = 0
         for number, document in enumerate(documents):
@@ -107,7 +105,7 @@ class Searches:
             table.delete(b"k1")
             if which < 3:
                 table.flush()
-            table.undo_request()
+            table.pending.take_back()
         elif what == "flush" and which == 0:
             table.flush()
         elif what == "time":
@@ -232,7 +230,7 @@ class HashTests(SynchronousTestCase):
 
     def test_indexes_hold_text(self) -> None:
         """Documents of numbers that Python gives one hash: as many different hashes in the index."""
-        table = Table(lambda: 0, OpenCommit(1, no_limit))
+        table = a_table()
         numbers = [number * (2**61 - 1) for number in range(1000)]
         for number in numbers:
             table.write(b"%d" % number, b'{"n":%d}' % number)

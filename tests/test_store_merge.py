@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from typing import Any
 from unittest import mock
@@ -13,15 +14,20 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.disk import RealDisk, RealFile
 from kvstore.base.errors import DamagedStore
 from kvstore.base.limits import KIB, MIB
+from kvstore.edge import merge_process
 from kvstore.store import checkpoint, merge
 from kvstore.store.checkpoint import CheckpointReader
 from kvstore.store.examine import examine, segment_name
 from kvstore.store.merge import MergeJob
-from kvstore.store.operations import FLUSH, encode_deadline, encode_delete, encode_set
+from kvstore.store.operations import FLUSH_ALL, encode, encode_deadline, encode_delete
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.values import TYPES
+from kvstore.values.strings import STRINGS, encode_set
 from tests.crash_run import small_files
 from tests.test_store_properties import write_checkpoint, write_log
+
+FLUSH = encode(FLUSH_ALL)
 
 _START_US = 1_700_000_000_000_000
 
@@ -34,7 +40,7 @@ class PassTests(SynchronousTestCase):
         for memory_mib, pass_mib in ((512, 32), (2048, 32), (4096, 64), (8192, 128), (65_536, 128)):
             pages = {"SC_PHYS_PAGES": memory_mib * 256, "SC_PAGE_SIZE": 4096}
             with mock.patch("os.sysconf", pages.__getitem__):
-                self.assertEqual(merge._pass_bytes(), pass_mib * MIB)
+                self.assertEqual(merge_process._pass_bytes(), pass_mib * MIB)
 
 
 numbers = st.integers(0, 150)
@@ -74,13 +80,16 @@ states = st.builds(
 
 def one_by_one() -> Any:
     """The merge, but without a look at what is alike."""
-    return mock.patch.multiple(merge, alike_sets=lambda body: None, _encoded_as_columns=lambda stretch: None)
+    ways = contextlib.ExitStack()
+    ways.enter_context(mock.patch.object(TYPES, "plain", STRINGS._replace(alike=lambda body: None)))
+    ways.enter_context(mock.patch.object(merge, "_encoded_as_columns", lambda *arguments: None))
+    return ways
 
 
 def merged(disk: SimulatedDisk, job: MergeJob, pass_bytes: int) -> bytes | str:
     """The checkpoint that the merge writes, or why it does not."""
     try:
-        merge.merge(disk, job, _START_US, pass_bytes)
+        merge.merge(disk, TYPES, job, _START_US, pass_bytes)
     except Exception as error:  # bodies that are no operations: as before, whatever it is
         return f"{type(error)}: {error}"
     return disk.contents()[job.output]
@@ -128,7 +137,8 @@ class AlikeTests(SynchronousTestCase):
         ]
         for pass_bytes in (4 * KIB, 32 * MIB):
             expected = self.check(old, [log], pass_bytes)
-            with mock.patch.multiple(merge, decode=None, encode_set=None):
+            no_looks = STRINGS._replace(encode=None)  # type: ignore[arg-type]
+            with mock.patch.object(merge, "decode", None), mock.patch.object(TYPES, "plain", no_looks):
                 self.assertEqual(self.check_fast(old, log, pass_bytes), expected)
 
     def check_fast(self, state: Any, log: list[bytes], pass_bytes: int) -> bytes | str:
@@ -205,7 +215,7 @@ class BaseTests(SynchronousTestCase):
         """A server that compacted twice, keeping a copy of the first checkpoint, and has sealed its log again."""
         self.now_us = _START_US
         self.disk = SimulatedDisk(record=False)
-        self.store = Store(self.disk, lambda: self.now_us, lambda count: bytes(range(count)))
+        self.store = Store(self.disk, TYPES, lambda: self.now_us, lambda count: bytes(range(count)))
         self.older = [self.compacted(b"a"), self.compacted(b"b")]
         self.job = self.sealed(b"c")
 
@@ -221,7 +231,7 @@ class BaseTests(SynchronousTestCase):
 
     def compacted(self, key: bytes) -> bytes:
         """The same, merged; returns the checkpoint."""
-        self.store.finish_compaction(merge.merge(self.disk, self.sealed(key), self.now_us))
+        self.store.finish_compaction(merge.merge(self.disk, TYPES, self.sealed(key), self.now_us))
         return self.disk.contents()[checkpoint.NAME]
 
     def refused(self, image: bytes | None) -> str:
@@ -229,7 +239,7 @@ class BaseTests(SynchronousTestCase):
         contents = {**self.disk.contents(), checkpoint.NAME: image}
         disk = SimulatedDisk.holding({name: data for name, data in contents.items() if data is not None})
         before = disk.contents()
-        refusal = self.assertRaises(DamagedStore, merge.merge, disk, self.job, self.now_us)
+        refusal = self.assertRaises(DamagedStore, merge.merge, disk, TYPES, self.job, self.now_us)
         self.assertEqual(disk.contents(), before)
         return refusal.reason
 
@@ -251,15 +261,15 @@ class BaseTests(SynchronousTestCase):
     def test_first_merge_without_a_checkpoint(self) -> None:
         """A server that started on a full disk has none yet; its segments begin with the first commit."""
         disk = SimulatedDisk(record=False)
-        self.disk, self.store = disk, Store(disk, lambda: self.now_us, lambda count: bytes(range(count)))
+        self.disk, self.store = disk, Store(disk, TYPES, lambda: self.now_us, lambda count: bytes(range(count)))
         job = self.sealed(b"a")
         disk.remove(checkpoint.NAME)
-        self.store.finish_compaction(merge.merge(disk, job, self.now_us))
-        self.assertEqual(examine(disk).values, {b"a": b"x"})
+        self.store.finish_compaction(merge.merge(disk, TYPES, job, self.now_us))
+        self.assertEqual(examine(disk, TYPES).databases.at(0).values, {b"a": b"x"})
 
     def test_clock_set_back(self) -> None:
         """A checkpoint is never older than the commits in it: `restore --to-time` counts on that."""
-        merge.merge(self.disk, self.job, _START_US - 1_000_000)
+        merge.merge(self.disk, TYPES, self.job, _START_US - 1_000_000)
         file = self.disk.open_read(self.job.output)
         self.assertEqual(CheckpointReader(file).header.created_us, _START_US)
 

@@ -13,6 +13,7 @@ from kvstore.store.examine import examine
 from kvstore.store.merge import merge
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.values import TYPES
 
 _HERE = os.path.join(os.path.dirname(__file__), "directories")
 _CHECKSUMS = {"before_types.tar.xz": "a559b7cb0c86ec8d07941806c7c86af208f8691e97dd5b82fdb504fd76dc2991"}
@@ -52,12 +53,12 @@ def directory(archive: str, name: str) -> SimulatedDisk:
 
 def started(disk: SimulatedDisk) -> Store:
     """A server's store on that disk."""
-    return Store(disk, lambda: _NOW_US, Random(1).randbytes)
+    return Store(disk, TYPES, lambda: _NOW_US, Random(1).randbytes)
 
 
 def compact(store: Store, disk: SimulatedDisk) -> None:
     """Merge all there is into a new checkpoint."""
-    store.finish_compaction(merge(disk, store.seal(), _NOW_US))
+    store.finish_compaction(merge(disk, TYPES, store.seal(), _NOW_US))
 
 
 class BeforeTypesTests(SynchronousTestCase):
@@ -66,7 +67,7 @@ class BeforeTypesTests(SynchronousTestCase):
     def check(self, name: str, values: dict[bytes, bytes], deadlines: dict[bytes, int], sequence: int) -> None:
         """The directory is sound, and read exactly; so it is after a compaction by this version, and a restart."""
         disk = directory("before_types.tar.xz", name)
-        found = examine(disk)
+        found = examine(disk, TYPES)
         self.assertEqual((found.sequence, found.tail), (sequence, None))
         store = started(disk)
         self.check_state(store, values, deadlines)
@@ -97,4 +98,4 @@ class BeforeTypesTests(SynchronousTestCase):
 
     def test_histories(self) -> None:
         """The directory is one of the second start, whose history goes on."""
-        self.assertEqual(examine(directory("before_types.tar.xz", "whole")).history, "b2b3f4d58d82ca63")
+        self.assertEqual(examine(directory("before_types.tar.xz", "whole"), TYPES).history, "b2b3f4d58d82ca63")

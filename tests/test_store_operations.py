@@ -9,28 +9,30 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.store.history import History
 from kvstore.store.operations import (
     BadOperation,
-    alike_sets,
-    apply,
     decode,
     encode_deadline,
     encode_delete,
     encode_history,
-    encode_set,
-    replay,
     split_history,
 )
+from kvstore.store.state import State
+from kvstore.values import TYPES
+from kvstore.values.strings import alike_sets, encode_set
+from tests.harness import replay
 
-State = tuple[dict[bytes, bytes], dict[bytes, int]]
+Content = tuple[dict[bytes, bytes], dict[bytes, int]]
 
 
-def one_by_one(body: bytes, state: State) -> int:
+def one_by_one(body: bytes, content: Content) -> int:
     """What `replay` must do."""
-    operations = decode(body)
-    apply(operations, *state)
+    operations, state = decode(body), State(TYPES)
+    state.values, state.deadlines = content
+    for operation in operations:
+        state.apply(operation)
     return len(operations)
 
 
-def outcome(body: bytes, way: object, before: State = ({}, {})) -> object:
+def outcome(body: bytes, way: object, before: Content = ({}, {})) -> object:
     """The number of operations and the state after them, or that they are none."""
     state = (dict(before[0]), dict(before[1]))
     try:

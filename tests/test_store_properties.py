@@ -25,12 +25,15 @@ from kvstore.store.checkpoint import CheckpointHeader, CheckpointReader, Checkpo
 from kvstore.store.examine import LIVE, examine, segment_name
 from kvstore.store.log import FRAMES_AT, LogHeader, create_log
 from kvstore.store.merge import MergeJob, merge
-from kvstore.store.operations import FLUSH, apply, decode, encode_deadline, encode_delete, encode_set
+from kvstore.store.operations import FLUSH_ALL, encode, encode_deadline, encode_delete
 from kvstore.store.store import Store
 from kvstore.testing.fates import AllKept, AllLost, RandomFates
 from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.values import TYPES
+from kvstore.values.strings import encode_set
 from tests.crash_history import History, State, checked
 from tests.crash_run import Clock, small_files
+from tests.harness import replay
 
 STORE = "0123456789abcdef" * 2
 SALT = 0x5A17
@@ -64,7 +67,7 @@ class Model:
         """Make one change; returns its operation, or None if there is nothing to change."""
         if kind == "flush":
             self.values, self.deadlines = {}, {}
-            return FLUSH
+            return encode(FLUSH_ALL)
         if kind != "set" and key not in self.values:
             return None
         self.deadlines.pop(key, None)
@@ -111,7 +114,7 @@ def read_checkpoint(disk: Disk, name: str) -> State:
     file = disk.open_read(name)
     reader = CheckpointReader(file, name)
     for frame in reader.frames():
-        apply(decode(frame.body), values, found)
+        replay(frame.body, values, found)
     reader.check_keys(len(values))
     file.close()
     return values, found
@@ -136,8 +139,8 @@ class FileTests(SmallFilesTestCase):
         """Recovery of a log is the replay of its commits."""
         disk, model = SimulatedDisk(record=False), Model()
         write_log(disk, LIVE, 1, [model.commit(commit) for commit in made])
-        found = examine(disk)
-        self.assertEqual((found.values, found.deadlines), model.state())
+        found = examine(disk, TYPES)
+        self.assertEqual((found.databases.at(0).values, found.databases.at(0).deadlines), model.state())
         self.assertEqual((found.sequence, found.tail), (len(made), None))
 
     @settings(max_examples=100, deadline=None)
@@ -171,7 +174,7 @@ class FileTests(SmallFilesTestCase):
             names.append(segment_name(covers + 1))
             write_log(disk, names[-1], covers + 1, [model.commit(commit) for commit in segment])
             covers += len(segment)
-        size = merge(disk, MergeJob(names, "new.tmp", covers, 1), 0, pass_bytes)
+        size = merge(disk, TYPES, MergeJob(names, "new.tmp", covers, 1), 0, pass_bytes)
         self.assertEqual(read_checkpoint(disk, "new.tmp"), model.state())
         self.assertEqual(len(disk.contents()["new.tmp"]), size)
 
@@ -189,14 +192,14 @@ class FileTests(SmallFilesTestCase):
             covers += len(segment)
             jobs.append(MergeJob([name], "step.tmp", covers, 1))
         write_log(disk, LIVE, covers + 1, [])
-        merge(disk, MergeJob([name for job in jobs for name in job.segments], "once.tmp", covers, 1), 0)
-        found = examine(disk)
-        self.assertEqual((found.values, found.deadlines), model.state())
+        merge(disk, TYPES, MergeJob([name for job in jobs for name in job.segments], "once.tmp", covers, 1), 0)
+        found = examine(disk, TYPES)
+        self.assertEqual((found.databases.at(0).values, found.databases.at(0).deadlines), model.state())
         for job in jobs:
-            merge(disk, job, 0)
+            merge(disk, TYPES, job, 0)
             disk.rename("step.tmp", checkpoint.NAME)
-            found = examine(disk)
-            self.assertEqual((found.values, found.deadlines), model.state())
+            found = examine(disk, TYPES)
+            self.assertEqual((found.databases.at(0).values, found.databases.at(0).deadlines), model.state())
         self.assertEqual(read_checkpoint(disk, checkpoint.NAME), read_checkpoint(disk, "once.tmp"))
 
 
@@ -225,14 +228,14 @@ class DamageTests(SmallFilesTestCase):
     def check(self, disk: SimulatedDisk, states: list[State], least: int) -> None:
         """Examine: a state at least as new as `least`, or a refusal that names a file and says what to do."""
         try:
-            found = examine(disk)
+            found = examine(disk, TYPES)
         except DamagedStore as refusal:
             self.assertIn("simulated:/", refusal.file)
             self.assertTrue(refusal.reason and refusal.advice and refusal.offset >= 0)
             return
         note(f"commit {found.sequence} of {len(states) - 1}, at least {least}; tail {found.tail}")
         self.assertGreaterEqual(found.sequence, least)
-        self.assertEqual((found.values, found.deadlines), states[found.sequence])
+        self.assertEqual((found.databases.at(0).values, found.databases.at(0).deadlines), states[found.sequence])
 
     @settings(max_examples=150, deadline=None)
     @given(st.lists(commits, min_size=1, max_size=4), st.booleans(), st.data())
@@ -314,7 +317,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def start(self) -> None:
         """Recover, and check what came back."""
-        self.store = Store(self.disk, self.clock.now_us, self.clock.random_bytes)
+        self.store = Store(self.disk, TYPES, self.clock.now_us, self.clock.random_bytes)
         self.model.values, self.model.deadlines = checked(self.store, self.history, self.time, "machine")
         self.time += 2
         self.history.restart(self.time, self.store.durable_sequence)
@@ -351,7 +354,7 @@ class StoreMachine(RuleBasedStateMachine):
                 table.flush()
             elif key in table.values:
                 table.set_deadline(key, deadline)
-        self.store.table.undo_request()
+        self.store.pending.take_back()
         assert (self.store.table.values, self.store.table.deadlines) == before
 
     @rule(synced=st.booleans())
@@ -383,7 +386,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Time passes, and what has expired goes."""
         self.clock.us += 1000 * later_ms % (4_000_000_000_000_000 // 8)
         self.store.table.remove_expired(100)
-        self.store.table.pending.undo.clear()
+        self.store.pending.undo.clear()
         for key, deadline in list(self.model.deadlines.items()):
             if deadline <= self.clock.us // 1000:
                 self.model.change("delete", key, None, None)
@@ -400,7 +403,7 @@ class StoreMachine(RuleBasedStateMachine):
     def merge(self) -> None:
         """What the child does."""
         assert self.job is not None
-        self.merged = merge(self.disk, self.job, self.clock.now_us())
+        self.merged = merge(self.disk, TYPES, self.job, self.clock.now_us())
 
     @precondition(lambda self: self.merged is not None)
     @rule()
@@ -456,7 +459,7 @@ class StoreTests(SmallFilesTestCase):
         sizes = set()
         for _ in range(3):
             disk = disk.kill()
-            store = Store(disk, clock.now_us, clock.random_bytes)
+            store = Store(disk, TYPES, clock.now_us, clock.random_bytes)
             self.assertEqual((store.table.values, store.table.deadlines), model.state())
             self.assertEqual(store.durable_sequence, len(made))
             sizes.add((store.log.end, len(disk.contents()[LIVE])))

@@ -10,16 +10,15 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.store import scan
-from kvstore.store.commit import OpenCommit
 from kvstore.store.table import Table
-from tests.harness import no_limit
+from tests.harness import a_table
 
 _STEPS = ["write", "delete", "scan", "flush", "tidy", "sample"]
 
 
 def make_table(keys: int) -> Table:
     """A table with so many keys, from k0 on."""
-    table = Table(lambda: 0, OpenCommit(1, no_limit))
+    table = a_table()
     for number in range(keys):
         table.write(b"k%d" % number, b"v")
     return table

@@ -9,12 +9,15 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import StorageFull
-from kvstore.store.commit import OpenCommit
+from kvstore.store.commit import _SELECT_BYTES
 from kvstore.store.log import Purpose
-from kvstore.store.operations import decode, encode_set
+from kvstore.store.operations import decode
 from kvstore.store.store import Store
 from kvstore.store.table import Table
 from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.values import TYPES
+from kvstore.values.strings import encode_set
+from tests.harness import a_table
 
 _strings = st.sampled_from([b"a", b"b", b"", b"key:1", b"key:2", b"\r\n", b"x" * 300, b"*3\r\n$3\r\nSET\r\n"])
 pairs = st.lists(st.tuples(_strings, _strings), min_size=1, max_size=12)
@@ -66,16 +69,16 @@ class WriteStringsTests(SynchronousTestCase):
 
     def table(self, log: Log | None = None) -> Table:
         """An empty one, at time 1000."""
-        pending = OpenCommit(1, (log or Log()).reserve)
-        pending.room = 2**40 if log is None else 0
-        return Table(lambda: 1000, pending)
+        table = a_table(lambda: 1000, (log or Log()).reserve)
+        table.pending.room = 2**40 if log is None else 0
+        return table
 
     def seen(self, table: Table) -> Any:
         """All that can be compared. The order of the values is that of KEYS."""
         pending = table.pending
         return (
             list(table.values.items()), dict(table.deadlines), b"".join(pending.operations), pending.count,
-            pending.size_bytes, pending.room, set(pending.keys), pending.everything,
+            pending.size_bytes, pending.room, set(table.open_keys), table.open_whole,
         )  # fmt: skip
 
     @settings(max_examples=200, deadline=None)
@@ -104,7 +107,7 @@ class WriteStringsTests(SynchronousTestCase):
             table.write(b"a", b"0")
             pending = table.pending
             pending.undo.clear()
-            pending.room = pending.size_bytes + room
+            pending.room = pending.size_bytes + _SELECT_BYTES + room
             before = self.seen(table)
             self.assertEqual(write_together(table, made), fits)
             self.assertEqual(self.seen(table) == before, not fits)
@@ -140,7 +143,7 @@ class WriteStringsTests(SynchronousTestCase):
         table.write(b"a", b"3")
         table.delete(b"b")
         self.assertEqual(table.pending.count, 4)
-        table.undo_request()
+        table.pending.take_back()
         self.assertEqual(self.seen(table), before)
 
 
@@ -152,7 +155,7 @@ class RecoveryTests(SynchronousTestCase):
     def test_recovered(self, made: list[tuple[bool, list[tuple[bytes, bytes]]]]) -> None:
         """Killed after any commits: the same values, and as many entries as there were writes."""
         disk = SimulatedDisk(record=False)
-        store = Store(disk, lambda: 0, lambda length: bytes(length))
+        store = Store(disk, TYPES, lambda: 0, lambda length: bytes(length))
         count = 0
         for together, written in made:
             count += len(written)
@@ -161,13 +164,13 @@ class RecoveryTests(SynchronousTestCase):
             else:
                 for key, value in written:
                     store.table.write(key, value)
-            store.table.pending.undo.clear()
+            store.pending.undo.clear()
             commit = store.close_commit()
             assert commit is not None
-            self.assertEqual((commit.operations, commit.keys), (len(written), {key for key, _ in written}))
+            self.assertEqual((commit.operations, store.table.flight_keys), (len(written), {key for key, _ in written}))
             store.write(commit)
             store.sync()
             store.settle(commit, durable=True)
-        again = Store(disk.kill(), lambda: 0, lambda length: bytes(length))
+        again = Store(disk.kill(), TYPES, lambda: 0, lambda length: bytes(length))
         self.assertEqual(list(again.table.values.items()), list(store.table.values.items()))
         self.assertEqual((store.log.entries, again.log.entries), (count, count))

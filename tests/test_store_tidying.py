@@ -13,11 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.errors import StorageFull
 from kvstore.base.limits import MIB
 from kvstore.store import deadlines, garbage, table
-from kvstore.store.commit import OpenCommit
 from kvstore.store.garbage import Garbage
 from kvstore.store.log import Purpose
-from kvstore.store.operations import apply, decode
 from kvstore.store.table import Table
+from tests.harness import a_table, replay
 
 #: A step as (what, number of a key, a time in milliseconds).
 _steps = st.tuples(
@@ -29,13 +28,19 @@ _steps = st.tuples(
 )
 
 
+def tidy(found: Table) -> bool:
+    """Do a little of what is left to be done; returns whether there is more."""
+    more = found.tidy()
+    return found.garbage.free_some() or more
+
+
 class Clock:
     """A clock, and the room of a log. `room_bytes`: how much there is."""
 
     def __init__(self) -> None:
         self.now_ms = 1000
         self.room_bytes = 2**62
-        self.table = Table(lambda: self.now_ms, OpenCommit(1, self.reserve))
+        self.table = a_table(lambda: self.now_ms, self.reserve)
 
     def reserve(self, size_bytes: int, purpose: Purpose) -> int:
         """See OpenCommit."""
@@ -65,11 +70,11 @@ class Clock:
             if number < 6:
                 found.flush()
                 found.write(b"k%d" % (number + 1), b"v", self.now_ms + 1)
-            found.undo_request()
+            found.pending.take_back()
         elif what == "time":
             self.now_ms += time_ms
         elif what == "tidy":
-            found.tidy()
+            tidy(found)
         found.pending.undo.clear()
 
     def living(self) -> set[bytes]:
@@ -96,12 +101,12 @@ class ExpiryTests(SynchronousTestCase):
                 told.append((found.living(), there, living))
             for lives, there, living in told:
                 self.assertEqual(set(filter(lives, there)), living)
-            while found.tidy():
+            while tidy(found):
                 pass
             self.assertEqual(found.count(), len(clock.living()))
             self.assertEqual(set(found.values), clock.living())
             values, left = {}, {}  # type: dict[bytes, bytes], dict[bytes, int]
-            apply(decode(b"".join(found.pending.operations)), values, left)
+            replay(found.pending.body(), values, left)
             self.assertEqual((values, left), (found.values, found.deadlines))
 
     def test_count_is_exact_while_few_have_expired(self) -> None:
@@ -113,7 +118,7 @@ class ExpiryTests(SynchronousTestCase):
                 clock.table.write(b"%d" % number, b"v", 1001 if number < expired else 2000)
             clock.now_ms += 1
             self.assertEqual(clock.table.count(), 5 if expired <= limit else expired + 5)
-            while clock.table.tidy():
+            while tidy(clock.table):
                 pass
             self.assertEqual(clock.table.count(), 5)
 
@@ -138,7 +143,7 @@ class ExpiryTests(SynchronousTestCase):
             clock.now_ms += 1
             if observed:
                 clock.table.scan_order.scan(0, 1)
-            clock.table.tidy()
+            tidy(clock.table)
             self.assertEqual(len(clock.table.values), 40 - least)
 
     def test_put_off(self) -> None:
@@ -148,10 +153,10 @@ class ExpiryTests(SynchronousTestCase):
         found.write(b"a", b"v", 1010)
         found.set_deadline(b"a", 1050)
         clock.now_ms = 1010
-        self.assertFalse(found.tidy())
+        self.assertFalse(tidy(found))
         self.assertEqual((found.count(), found.read(b"a")), (1, b"v"))
         clock.now_ms = 1050
-        found.tidy()
+        tidy(found)
         self.assertEqual(found.values, {})
 
     def test_keys_without_an_entry_yet(self) -> None:
@@ -179,14 +184,14 @@ class ExpiryTests(SynchronousTestCase):
         for number in range(10):
             found.write(b"%d" % number, b"v", 1001)
         clock.now_ms += 1
-        found.pending = OpenCommit(2, clock.reserve)
+        found.pending.begin(2)
         clock.room_bytes = 60
-        self.assertFalse(found.tidy())
+        self.assertFalse(tidy(found))
         self.assertTrue(0 < len(found.values) < 10)
         self.assertEqual((found.count(), found.expired_count), (0, 10 - len(found.values)))
-        self.assertFalse(found.tidy())
+        self.assertFalse(tidy(found))
         clock.room_bytes = 2**62
-        self.assertFalse(found.tidy())
+        self.assertFalse(tidy(found))
         self.assertEqual((found.values, found.expired_count), ({}, 10))
 
 
@@ -239,16 +244,16 @@ class GarbageTests(SynchronousTestCase):
         values, left = found.values, found.deadlines
         found.flush()
         found.write(b"a", b"v")
-        found.undo_request()
+        found.pending.take_back()
         self.assertIs(found.values, values)
-        while found.tidy():
+        while tidy(found):
             pass
         self.assertEqual((len(found.values), len(found.deadlines)), (100, 100))
         found.flush()
         found.pending.undo.clear()
         self.assertEqual((found.values, found.count(), len(values)), ({}, 0, 100))
-        while found.tidy():
+        while tidy(found):
             pass
         self.assertEqual((values, left), ({}, {}))
         clock.now_ms = 3000
-        self.assertFalse(found.tidy())
+        self.assertFalse(tidy(found))

@@ -15,6 +15,7 @@ from kvstore.store.merge import merge
 from kvstore.store.store import Store
 from kvstore.store.volume import Refusals, Volume
 from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.values import TYPES
 
 
 class VolumeTests(SynchronousTestCase):
@@ -63,7 +64,7 @@ class FullVolumeTests(SynchronousTestCase):
 
     def start(self) -> None:
         """As the server does, also after a kill."""
-        self.store = Store(self.disk, lambda: self.now_us, self.random.randbytes, CompactionPolicy())
+        self.store = Store(self.disk, TYPES, lambda: self.now_us, self.random.randbytes, CompactionPolicy())
         self.table = self.store.table
 
     def restart(self) -> None:
@@ -91,7 +92,7 @@ class FullVolumeTests(SynchronousTestCase):
             self.store.postpone_compaction()
             return
         try:
-            self.store.finish_compaction(merge(self.disk, job, self.now_us))
+            self.store.finish_compaction(merge(self.disk, TYPES, job, self.now_us))
         except OSError:
             self.store.abandon_compaction()
 
@@ -106,7 +107,7 @@ class FullVolumeTests(SynchronousTestCase):
         try:
             self.table.write(key, value)
         except StorageFull:
-            self.table.undo_request()
+            self.table.pending.take_back()
             return False
         self.commit()
         return True
@@ -175,7 +176,7 @@ class FullVolumeTests(SynchronousTestCase):
             try:
                 self.table.write(b"a%d" % number, b"x" * 10_000, deadline)
             except StorageFull:
-                self.table.undo_request()
+                self.table.pending.take_back()
                 break
             self.commit()
             number += 1
@@ -239,7 +240,7 @@ class FullVolumeTests(SynchronousTestCase):
         log = self.store.log
         with self.assertRaises(StorageFull):
             for _ in range(100_000):
-                self.table.pending.record(b"a", b"*" * 100, None, None, Purpose.REMOVE)
+                self.table.pending.record(self.table, b"a", b"*" * 100, None, None, Purpose.REMOVE)
         self.assertGreater(log.allocated - log.end - self.table.pending.size_bytes, 30 * KIB)
         self.table.flush()
 

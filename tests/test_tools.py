@@ -18,10 +18,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import kvstore
 from kvstore.base.disk import RealDisk
+from kvstore.edge.merge_process import command
 from kvstore.store import checkpoint
 from kvstore.store.archive import keep, kept_checkpoints, kept_segments
 from kvstore.store.examine import LIVE, examine
-from kvstore.store.merge import command
 from kvstore.store.store import Store
 from kvstore.testing.fates import AllLost
 from kvstore.testing.simulated_disk import SimulatedDisk
@@ -29,6 +29,7 @@ from kvstore.tools import directory, restore
 from kvstore.tools.main import main
 from kvstore.tools.timeline import Past, read_past
 from kvstore.tools.words import from_json, to_json
+from kvstore.values import TYPES
 from kvstore.wire.resp import pack
 from tests.damage_run import Contents, directories
 
@@ -113,7 +114,7 @@ class ToolTests(SynchronousTestCase):
             self.assertEqual(verdict, {"verdict": "clean end"})
             self.assertIn(len(shown), (commits, len(shown) if commits is None else commits))
             self.assertEqual(shown[0]["operations"][0][0], "SET")
-            self.assertEqual({one["history"] for one in shown}, {examine(RealDisk(self.path)).history})
+            self.assertEqual({one["history"] for one in shown}, {examine(RealDisk(self.path), TYPES).history})
 
     def test_show_a_checkpoint(self) -> None:
         """Its parts are no commits, and are not called so."""
@@ -156,10 +157,10 @@ class ToolTests(SynchronousTestCase):
         before = self.contents(path)
         status, text = self.run_tool("repair", "--yes", path)
         self.assertEqual(status, 0, text)
-        found = examine(RealDisk(path))
+        found = examine(RealDisk(path), TYPES)
         self.assertEqual((found.sequence, found.tail, found.segments, found.leftovers), (7, None, [], []))
-        self.assertIn(b"k20", found.values)
-        self.assertNotIn(b"k21", found.values)
+        self.assertIn(b"k20", found.databases.at(0).values)
+        self.assertNotIn(b"k21", found.databases.at(0).values)
         self.assertEqual(self.contents(path + ".damaged-1"), before)
 
     def test_repair_of_a_sound_directory(self) -> None:
@@ -212,15 +213,15 @@ class ToolTests(SynchronousTestCase):
             out = self.new()
             status, text = self.run_tool("restore", self.path, out, "--to-sequence", str(sequence))
             self.assertEqual(status, 0, text)
-            found = examine(RealDisk(out))
-            self.assertEqual((found.sequence, b"live0" in found.values), (sequence, sequence >= 13))
-        self.assertEqual((found.values, found.deadlines), self.directory.state)
+            found = examine(RealDisk(out), TYPES)
+            self.assertEqual((found.sequence, b"live0" in found.databases.at(0).values), (sequence, sequence >= 13))
+        self.assertEqual((found.databases.at(0).values, found.databases.at(0).deadlines), self.directory.state)
         self.assertEqual(self.run_tool("restore", self.path, self.new(), "--to-sequence", "5")[0], 1)
         self.assertEqual(self.run_tool("restore", self.path, self.new(), "--to-sequence", "16")[0], 1)
 
     def test_restore_to_a_time(self) -> None:
         """In any of the ways to write it. All commits here are of one moment: it, or one before or after."""
-        first = examine(RealDisk(self.path)).time_us // 1_000_000
+        first = examine(RealDisk(self.path), TYPES).time_us // 1_000_000
         self.assertEqual(first, 1_700_000_000)
         times = "2023-11-14T22:13:20+00:00", "2023-11-14T22:13:20Z", "2023-11-14 23:13:20.000000+0100"
         for text in ("@1700000000", "@1700000000.5", "2026-11-01T00:00", *times):
@@ -304,8 +305,8 @@ class ToolTests(SynchronousTestCase):
         archive = self.place("archive", {LIVE + ".00000000000000ff": other.contents[name]})
         out = self.new()
         self.assertEqual(self.run_tool("restore", self.path, out, "--archive", archive)[0], 0)
-        found = examine(RealDisk(out))
-        self.assertEqual((found.values, found.deadlines), self.directory.state)
+        found = examine(RealDisk(out), TYPES)
+        self.assertEqual((found.databases.at(0).values, found.databases.at(0).deadlines), self.directory.state)
 
     def test_interrupted(self) -> None:
         """Ctrl-C is no traceback."""
@@ -327,8 +328,8 @@ class ToolTests(SynchronousTestCase):
         with open(file, "w", encoding="utf-8") as lines:
             lines.write(text)
         self.assertEqual((status, self.run_tool("import", out, file)[0]), (0, 0))
-        found = examine(RealDisk(out))
-        self.assertEqual((found.values, found.deadlines), self.directory.state)
+        found = examine(RealDisk(out), TYPES)
+        self.assertEqual((found.databases.at(0).values, found.databases.at(0).deadlines), self.directory.state)
 
     def test_import_takes_blank_lines(self) -> None:
         """At the end, as editors and `echo` leave them, and anywhere else."""
@@ -340,7 +341,7 @@ class ToolTests(SynchronousTestCase):
                     with open(file, "wb") as written:
                         written.write(whole)
                     self.assertEqual(self.run_tool("import", *options, out, file)[0], 0)
-                    self.assertEqual(examine(RealDisk(out)).values, {b"a": b"b"})
+                    self.assertEqual(examine(RealDisk(out), TYPES).databases.at(0).values, {b"a": b"b"})
 
     def test_import_of_a_bad_line(self) -> None:
         """Named by its number; nothing is made."""
@@ -362,14 +363,14 @@ class ToolTests(SynchronousTestCase):
         with open(file, "wb") as commands:
             commands.write(output.buffer.getvalue())  # type: ignore[attr-defined]
         self.assertEqual(self.run_tool("import", "--resp", out, file)[0], 0)
-        found = examine(RealDisk(out))
-        self.assertEqual((found.values, found.deadlines), self.directory.state)
+        found = examine(RealDisk(out), TYPES)
+        self.assertEqual((found.databases.at(0).values, found.databases.at(0).deadlines), self.directory.state)
 
     def test_import_of_bad_resp(self) -> None:
         """Named by its number, also what only begins; nothing is made."""
         out, file = self.new(), self.new()
         for bad in (
-            b"*2147483647\r\n", b"PING\r\n", b":1\r\n", b'{"key":"a","value":"b"}\n', pack(b"DEL", b"a"),
+            b"*2147483647\r\n", b"PING\r\n", b":1\r\n", b'{"key":"a","value":"b"}\n',
             pack(b"SET", b"a", b"b")[:-7], pack(b"SET", b"a", b"b")[:-2], b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$-1\r\n",
             pack(b"SET", b"a", b"b", b"EX", b"9"), pack(b"SET", b"a", b"b", b"PXAT", b"soon"),
         ):  # fmt: skip
@@ -383,8 +384,10 @@ class ToolTests(SynchronousTestCase):
         """A directory of its own with the same state; a taken name is refused."""
         out = self.new()
         self.assertEqual(self.run_tool("backup", self.path, out)[0], 0)
-        found = examine(RealDisk(out))
-        self.assertEqual((found.values, found.deadlines, found.sequence), (*self.directory.state, 15))
+        found = examine(RealDisk(out), TYPES)
+        self.assertEqual(
+            (found.databases.at(0).values, found.databases.at(0).deadlines, found.sequence), (*self.directory.state, 15)
+        )
         self.assertEqual(self.run_tool("backup", self.path, out)[0], 1)
 
     def test_words(self) -> None:
@@ -427,7 +430,7 @@ class ArchiveTests(SynchronousTestCase):
         environment = os.environ | {"PYTHONPATH": os.path.dirname(os.path.dirname(kvstore.__file__))}
         disk, kept = RealDisk(path), RealDisk(archive)
         self.addCleanup(disk.unlock)
-        store = Store(disk, lambda: next(clock), os.urandom)
+        store = Store(disk, TYPES, lambda: next(clock), os.urandom)
         for number in range(6):
             store.table.write(b"key", b"%d" % number)
             commit = store.close_commit()
@@ -445,4 +448,4 @@ class ArchiveTests(SynchronousTestCase):
             words = ["restore", path, out, "--archive", archive, "--to-sequence", str(number + 1)]
             with contextlib.redirect_stdout(io.StringIO()):
                 self.assertEqual(main(words), 0)
-            self.assertEqual(examine(RealDisk(out)).values, {b"key": b"%d" % number})
+            self.assertEqual(examine(RealDisk(out), TYPES).databases.at(0).values, {b"key": b"%d" % number})

@@ -11,10 +11,12 @@ from kvstore.base.disk import RealDisk
 from kvstore.base.errors import StartRefused, Unfinished
 from kvstore.store import archive, checkpoint
 from kvstore.store.examine import LIVE, examine
+from kvstore.store.state import Databases
 from kvstore.store.store import Store
 from kvstore.testing.server_process import ServerProcess, StartFailed
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.tools.directory import write_state
+from kvstore.values import TYPES
 from tests.damage_run import directories
 from tests.test_end_to_end_histories import run_tool
 
@@ -86,7 +88,7 @@ class PlaceTests(SynchronousTestCase):
             self.refused_by_a_server(path, "was interrupted, or is not done yet")
             self.assertEqual(run_tool("backup", self.sound, path)[0], 0)
             self.assertEqual(self.listed(path), ["lock", "table.ckpt", "table.txn"])
-            self.assertEqual(examine(RealDisk(path)).values, directories()[2].state[0])
+            self.assertEqual(examine(RealDisk(path), TYPES).databases.at(0).values, directories()[2].state[0])
 
     def test_what_else_clears_it_away(self) -> None:
         """Restore and import; but none of them touches a directory with anything else in it."""
@@ -104,13 +106,15 @@ class PlaceTests(SynchronousTestCase):
         """What a tool leaves then is the whole state, or refused, or nothing at all: never a log without its keys."""
         values, deadlines = directories()[2].state
         disk = SimulatedDisk()
-        write_state(disk, values, deadlines, archive.Position(15, "a" * 16))
+        databases = Databases(TYPES)
+        databases.at(0).values, databases.at(0).deadlines = values, deadlines
+        write_state(disk, databases, archive.Position(15, "a" * 16))
         outcomes: set[str] = set()
         for moment in disk.moments():
             for left in moment.disk.crashes(20):
                 try:
-                    found = examine(left)
-                    outcomes.add("whole" if found.values == values else str(left.names()))
+                    found = examine(left, TYPES)
+                    outcomes.add("whole" if found.databases.at(0).values == values else str(left.names()))
                 except StartRefused as refusal:
                     outcomes.add(type(refusal).__name__)
         self.assertEqual(outcomes, {"whole", "Unfinished", "DamagedStore", "[]"})
@@ -154,10 +158,10 @@ class PlaceTests(SynchronousTestCase):
         self.refused_by_a_server(path, "this is an archive of --keep-log")
         out = os.path.abspath(self.mktemp())
         self.assertEqual(run_tool("restore", path, out)[0], 0)
-        self.assertEqual(examine(RealDisk(out)).sequence, 12)
+        self.assertEqual(examine(RealDisk(out), TYPES).sequence, 12)
 
     def test_a_crash_of_the_first_start_is_no_interrupted_backup(self) -> None:
         """The log alone, under its temporary name: the next start begins anew."""
         disk = SimulatedDisk.holding({LIVE + ".tmp": b"garbage"})
-        self.assertEqual(Store(disk, lambda: 1, os.urandom).table.values, {})
-        self.assertRaises(Unfinished, examine, SimulatedDisk.holding({checkpoint.NAME + ".tmp": b""}))
+        self.assertEqual(Store(disk, TYPES, lambda: 1, os.urandom).table.values, {})
+        self.assertRaises(Unfinished, examine, SimulatedDisk.holding({checkpoint.NAME + ".tmp": b""}), TYPES)

@@ -20,6 +20,7 @@ from kvstore.store.merge import merge
 from kvstore.store.store import Store
 from kvstore.tools.histories import Files
 from kvstore.tools.timeline import read_past
+from kvstore.values import TYPES
 from tests.test_end_to_end_histories import run_tool
 
 _CLOCK = iter(range(1_700_000_000_000_000, 1 << 62))
@@ -34,7 +35,7 @@ class Life:
         self.kept = kept
         self.values = values
         self.old = old
-        self.store = Store(self.disk, lambda: next(_CLOCK), os.urandom)
+        self.store = Store(self.disk, TYPES, lambda: next(_CLOCK), os.urandom)
         if old:
             self.store._beginning = b""
 
@@ -53,7 +54,7 @@ class Life:
     def compact(self) -> Life:
         """Merge, and keep the segments if there is an archive."""
         job = self.store.seal()
-        size = merge(self.disk, job, next(_CLOCK))
+        size = merge(self.disk, TYPES, job, next(_CLOCK))
         if self.kept is not None:
             archive.keep(self.disk, job.segments, RealDisk(self.kept))
             if self.old:
@@ -93,7 +94,7 @@ class WayTests(SynchronousTestCase):
         """The value of `v` after a commit, by the files in these places."""
         past = read_past([RealDisk(path) for path in paths or (self.data, self.kept)], sequence, history=history)
         self.assertEqual(past.sequence, sequence)
-        return past.values[b"v"]
+        return past.databases.at(0).values[b"v"]
 
     def held(self, life: Life, first: int = 1, *paths: str, history: str | None = None) -> None:
         """Each commit of a life from `first` on is found."""
@@ -113,7 +114,7 @@ class WayTests(SynchronousTestCase):
             life = Life(self.data, self.kept, values).write(f"start {len(seen)}", count)
             seen.append(life.end())
         self.assertEqual((len(set(seen)), seen[0]), (3, seen[1]))
-        self.assertEqual(examine(RealDisk(self.data)).history, seen[-1])
+        self.assertEqual(examine(RealDisk(self.data), TYPES).history, seen[-1])
         os.mkdir(self.kept)
         self.held(life)
         self.assertEqual(list(Files([RealDisk(self.data)]).histories()), [seen[0], *seen[2:]])
@@ -217,7 +218,7 @@ class WayTests(SynchronousTestCase):
         undo = self.patch(log, "_encode_header", _without_history)
         life = Life(self.data, self.kept, [b""], old=True).write("old", 3).compact().write("old", 2)
         life.compact().write("old", 1).end()
-        self.assertEqual(examine(RealDisk(self.data)).history, NO_HISTORY)
+        self.assertEqual(examine(RealDisk(self.data), TYPES).history, NO_HISTORY)
         undo.restore()
         copy = self.copied()
         lives = [Life(path, self.kept, life.values[:]) for path in (self.data, copy)]

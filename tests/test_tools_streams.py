@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.disk import RealDisk
 from kvstore.store.examine import examine
 from kvstore.testing.server_process import environment
+from kvstore.values import TYPES
 from tests.damage_run import directories
 
 _WITHIN_S = 60
@@ -40,7 +41,7 @@ class StreamTests(SynchronousTestCase):
 
     def made(self) -> dict[bytes, bytes]:
         """The keys in OUT."""
-        return examine(RealDisk(os.path.join(self.path, "OUT"))).values
+        return examine(RealDisk(os.path.join(self.path, "OUT")), TYPES).databases.at(0).values
 
     def test_closed_and_full(self) -> None:
         """Whatever cannot be said, what was to be done is done; nothing that is printed gets into a file."""

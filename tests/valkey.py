@@ -58,7 +58,7 @@ class Valkey:
         self._directory = tempfile.mkdtemp(prefix="kvstore-valkey-")
         self._path = f"{self._directory}/socket"
         command = [binary, "--port", "0", "--unixsocket", self._path, "--dir", self._directory]
-        command += ["--save", "", "--appendonly", "no", "--databases", "1", "--logfile", f"{self._directory}/log"]
+        command += ["--save", "", "--appendonly", "no", "--logfile", f"{self._directory}/log"]
         self._process = subprocess.Popen(command)
         deadline = time.monotonic() + _START_TIMEOUT_S
         while not Path(self._path).exists():

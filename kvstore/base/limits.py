@@ -103,6 +103,10 @@ MAX_INTEGER_DIGITS = 4300
 #: Most bytes of operations in one commit; a frame's length field ends at 4 GiB.
 MAX_COMMIT_BYTES = 1024 * MIB
 
+#: How many databases there are, unless an option says otherwise. Redis: 16.
+DATABASES = 16
+MOST_DATABASES = 1024
+
 #: Longest reply that our own clients read, in bytes (`max_reply_bytes`). More than that the server lets pile up for
 #: nobody, so no server with the default options has one to give.
 MAX_READ_REPLY_BYTES = DROP_CLIENT_BYTES

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from kvstore.commands.peer import Nobody, Peer
 from kvstore.commands.row import Command
@@ -27,6 +27,19 @@ class Traffic(NamedTuple):
     sent_bytes: int = 0
 
 
+class Watching(Protocol):
+    """Where a client watches keys: a database. See `kvstore.commands.watches`."""
+
+    def unwatch(self, client: Client) -> None:
+        """Watch nothing here for `client` any more."""
+
+    def has_expired(self, client: Client) -> bool:
+        """Whether a key that `client` watches here has expired since."""
+
+    def count_of(self, client: Client) -> int:
+        """How many keys `client` watches here."""
+
+
 class Client:
     """What the server knows of one connected client. The dictionary of all of them is `Server.clients`.
 
@@ -35,9 +48,9 @@ class Client:
     """
 
     __slots__ = (
-        "address", "closing", "connected_ms", "identity", "is_blocked", "last_command", "last_request_ms",
+        "address", "closing", "connected_ms", "database", "identity", "is_blocked", "last_command", "last_request_ms",
         "library_name", "library_version", "local_address", "monitoring", "name", "peer", "poisoned",
-        "protocol", "queued", "queued_bytes", "traffic", "watched", "watched_changed",
+        "protocol", "queued", "queued_bytes", "traffic", "watched_changed", "watching",
     )  # fmt: skip
 
     def __init__(self, identity: int, address: str, local_address: str, connected_ms: int) -> None:
@@ -51,6 +64,7 @@ class Client:
         self.library_name = b""
         self.library_version = b""
         self.protocol = 2  # RESP version, set by HELLO
+        self.database = 0  # its number, set by SELECT
         self.closing = False  # close once the replies so far have left (QUIT)
         self.monitoring = False
         self.is_blocked = False  # waits, see `waiting`
@@ -58,8 +72,8 @@ class Client:
         self.queued: list[tuple[Command, list[bytes]]] | None = None
         self.queued_bytes = 0
         self.poisoned = False
-        # WATCH: the keys watched, each with whether it existed then, and whether one of them changed since.
-        self.watched: dict[bytes, bool] = {}
+        # WATCH: where keys are watched, and whether one of them changed since.
+        self.watching: list[Watching] = []
         self.watched_changed = False
         self.cut_off()
 

@@ -108,9 +108,9 @@ def authenticate(user: bytes, password: bytes) -> None:
 
 @command("SELECT", FAST, group="connection")
 def select(call: Call, index: Integer) -> Reply:
-    """Choose a database; there is one, number 0."""
-    if index != 0:
-        raise InvalidRequest("DB index is out of range")
+    """Choose the database that this connection speaks of."""
+    call.table_of(index)
+    call.select(index)
     return OK
 
 
@@ -122,6 +122,7 @@ def reset(call: Call) -> Reply:
     client.name = b""
     client.protocol = 2
     client.monitoring = False
+    call.select(0)
     return _RESET
 
 

@@ -10,6 +10,7 @@ from random import Random
 from time import perf_counter_ns
 from typing import Any
 
+from kvstore.base.errors import InvalidRequest
 from kvstore.base.limits import DROP_CLIENT_BYTES, MAX_VALUE_BYTES
 from kvstore.base.reply import Reply
 from kvstore.commands.client import Client
@@ -49,7 +50,8 @@ class Server:
         self.waiting = WaitingRoom(now_ms)
         #: What the request that executes tells other clients, see `peer`; one list for good.
         self.messages: list[tuple[Client, Reply]] = []
-        self.watches = Watches(store.table)
+        #: Of each database.
+        self.watches = [Watches(table) for table in store.databases]
         #: A steady clock, in nanoseconds: for how long requests take, and how long they may.
         self.steady_ns: Callable[[], int] = perf_counter_ns
         #: Where RANDOMKEY takes its chance from.
@@ -75,7 +77,7 @@ class Server:
 
 
 class Call:
-    """One connection's view of the server, handed to each command function."""
+    """One connection's view of the server, handed to each command function. `table`: of the database it has chosen."""
 
     __slots__ = ("client", "server", "store", "table")
 
@@ -83,8 +85,19 @@ class Call:
         self.server = server
         self.client = client
         self.store: Store = server.store
-        self.table: Table = server.store.table
+        self.table: Table = server.store.databases[client.database]
 
     def tell(self, client: Client, message: Reply) -> None:
         """Send `message` to another client, or this one, when this request is whole: see `peer`."""
         self.server.messages.append((client, message))
+
+    def table_of(self, number: int) -> Table:
+        """The database of that number. Raises InvalidRequest if there is none."""
+        if not 0 <= number < len(self.store.databases):
+            raise InvalidRequest("DB index is out of range")
+        return self.store.databases[number]
+
+    def select(self, number: int) -> None:
+        """Choose the database of that number, which there is."""
+        self.client.database = number
+        self.table = self.store.databases[number]

@@ -36,6 +36,7 @@ from kvstore.base.reply import QUEUED, NotNow, Reply, Wait, advance, finish
 from kvstore.commands.context import Call, Server
 from kvstore.commands.registry import IMMEDIATE, NO_MULTI, Command, table
 from kvstore.commands.row import Scope
+from kvstore.commands.watches import unwatch
 
 _INTERNAL_ERROR = RequestError("internal error; the request changed nothing, please report what the server's log says")
 
@@ -111,6 +112,7 @@ def execute(
 
     `arguments`: converted, if they are no words of the request. Raises as `answer`.
     """
+    call.store.let_time_go_on()
     return _conclude(call, row, request, encoder, lambda: run(call, row, request, arguments, advance))
 
 
@@ -124,7 +126,7 @@ def _conclude(
         if reply.__class__ is Wait:
             return Outcome(Blocked(call, row, request, reply, encoder), 0)
         try:
-            encoded = encoder.begin(reply, in_slices=not call.table.pending.undo)
+            encoded = encoder.begin(reply, in_slices=not call.store.pending.undo)
         except ReplyTooLarge:
             call.server.statistics[row].failed += 1
             raise
@@ -205,7 +207,7 @@ def run(
     """
     server = call.server
     statistics = server.statistics[row]
-    mark, told = len(call.table.pending.undo), len(server.messages)
+    mark, told = len(call.store.pending.undo), len(server.messages)
     began_ns = server.steady_ns()
     try:
         reply = step(row.function(call, *(row.arguments(request) if arguments is None else arguments)))
@@ -214,7 +216,7 @@ def run(
             statistics.count_error(error, request)
         else:  # a command that has no place in a block (MULTI, WATCH)
             statistics.rejected += 1
-        call.table.undo_request(mark)
+        call.store.pending.take_back(mark)
         del server.messages[told:]
         raise
     except NotNow:
@@ -231,7 +233,7 @@ def complete(call: Call, row: Command, request: list[bytes]) -> int:
 
     Returns the commit that its reply waits for, 0 for none.
     """
-    pending = call.table.pending
+    pending = call.store.pending
     if not pending.undo:
         return commit_for(call, row, request)
     pending.undo.clear()
@@ -243,21 +245,20 @@ def complete(call: Call, row: Command, request: list[bytes]) -> int:
 
 def commit_for(call: Call, row: Command, request: list[bytes]) -> int:
     """The newest unsettled commit that the reply to a request which changed nothing tells of, 0 for none."""
-    store = call.store
     if row.scope is Scope.KEY and len(request) > 1:  # a request that is refused may name no key
-        return store.commit_for_key(request[1])
+        return call.table.commit_for_key(request[1])
     if row.scope is Scope.NOTHING:
         return 0
     if row.scope is Scope.TABLE:
-        return store.commit_for_table()
-    return max(map(store.commit_for_key, row.keys_of(request)), default=0)
+        return call.store.commit_for_table()
+    return max(map(call.table.commit_for_key, row.keys_of(request)), default=0)
 
 
 def fail(call: Call, row: Command, request: list[bytes], error: RequestError, encoder: Encoder) -> Outcome:
     """A request that was executing has failed: take back what it changed. What the failure tells of may be pending."""
     call.server.errors += 1
-    if call.table.pending.undo:
-        call.table.undo_request()
+    if call.store.pending.undo:
+        call.store.pending.take_back()
     return Outcome(encoder.refusal(error), commit_for(call, row, request), str(error))
 
 
@@ -265,8 +266,8 @@ def report_bug(call: Call, request: list[bytes], encoder: Encoder) -> Outcome:
     """An exception nobody meant, inside whose `except` this is called: undo, report, answer, close the connection."""
     server, client = call.server, call.client
     server.errors += 1
-    if call.table.pending.undo:
-        call.table.undo_request()
+    if call.store.pending.undo:
+        call.store.pending.take_back()
     server.report_bug(f"bug in {shorten(request[0])!r}; client {client.address} is disconnected")
     client.closing = True
     return Outcome(encoder.refusal(_INTERNAL_ERROR), call.store.commit_for_table(), "bug")
@@ -293,7 +294,7 @@ def release(call: Call) -> None:
     client.queued = None
     client.queued_bytes = 0
     client.poisoned = False
-    call.server.watches.unwatch(client)
+    unwatch(client)
 
 
 def _check_arity(call: Call, row: Command, request: list[bytes]) -> None:

@@ -17,6 +17,7 @@ from kvstore.base.reply import Reply, Verbatim
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import MS_PER_S
 from kvstore.commands.registry import WHOLE, command, table
+from kvstore.store.table import Table
 
 #: The Redis whose replies and error texts are followed; clients decide by it what they may ask.
 REDIS_VERSION = "7.2.4"
@@ -75,8 +76,8 @@ def _clients(call: Call) -> Fields:
         ("connected_clients", len(server.clients)),
         ("maxclients", server.settings.get("maxclients", 0)),
         ("blocked_clients", 0),  # no command waits yet
-        ("watching_clients", sum(1 for client in server.clients.values() if client.watched)),
-        ("total_watched_keys", server.watches.count()),
+        ("watching_clients", sum(1 for client in server.clients.values() if client.watching)),
+        ("total_watched_keys", sum(watches.count() for watches in server.watches)),
     ]
 
 
@@ -90,7 +91,7 @@ def _persistence(call: Call) -> Fields:
 
 
 def _stats(call: Call) -> Fields:
-    server = call.server
+    server, databases = call.server, call.store.databases
     received, sent = (
         now - before for now, before in zip(server.network_bytes(), server.network_bytes_before, strict=True)
     )
@@ -101,10 +102,10 @@ def _stats(call: Call) -> Fields:
         ("total_net_input_bytes", received),
         ("total_net_output_bytes", sent),
         ("rejected_connections", server.connections_refused),
-        ("expired_keys", call.table.expired_count),
+        ("expired_keys", sum(table.expired_count for table in databases)),
         ("evicted_keys", 0),
-        ("keyspace_hits", call.table.hits),
-        ("keyspace_misses", call.table.misses),
+        ("keyspace_hits", sum(table.hits for table in databases)),
+        ("keyspace_misses", sum(table.misses for table in databases)),
         ("total_error_replies", server.errors),
     ]
 
@@ -120,9 +121,13 @@ def _commandstats(call: Call) -> Fields:
 
 
 def _keyspace(call: Call) -> Fields:
-    table, keys = call.table, call.table.count()
+    return [(f"db{table.number}", _of_database(table)) for table in call.store.databases if table.count()]
+
+
+def _of_database(table: Table) -> str:
+    keys = table.count()
     expires = len(table.deadlines) - (len(table.values) - keys)
-    return [("db0", f"keys={keys},expires={expires},avg_ttl=0")] if keys else []
+    return f"keys={keys},expires={expires},avg_ttl=0"
 
 
 _SECTIONS: dict[str, Callable[[Call], Fields]] = {

@@ -12,13 +12,22 @@ from kvstore.base.slices import Slices, one_slice
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import MS_PER_S, any_deadline
 from kvstore.commands.glob import matcher
-from kvstore.commands.registry import FAST, READ, WHOLE, WRITE, IntegerText, Key, command, container, to_integer
-from kvstore.store.table import Table, Value
+from kvstore.commands.registry import (
+    FAST,
+    READ,
+    WHOLE,
+    WRITE,
+    Integer,
+    IntegerText,
+    Key,
+    command,
+    container,
+    to_integer,
+)
+from kvstore.store.table import Table
 
 #: Tells by truth whether a key matches.
 _Matcher = Callable[[bytes], object]
-#: What TYPE answers for a value of a class. Other types join here.
-_TYPE_NAMES: dict[type, str] = {bytes: "string"}
 #: Every name that SCAN's TYPE takes, whether this server has such values or not.
 _KNOWN_TYPES = (b"string", b"list", b"set", b"zset", b"hash", b"stream")
 #: Keys that one SCAN looks at unless told otherwise. Redis: 10.
@@ -54,11 +63,8 @@ command("TOUCH", READ | FAST, group="generic")(exists)
 @command("TYPE", READ | FAST, group="generic")
 def type_(call: Call, key: Key) -> Reply:
     """Tell the type of the value at a key."""
-    return Status(_type_of(call.table.look_up(key)))
-
-
-def _type_of(value: Value | None) -> str:
-    return "none" if value is None else _TYPE_NAMES[value.__class__]
+    value = call.table.look_up(key)
+    return Status("none" if value is None else call.table.types.name_of(value))
 
 
 container("OBJECT", "Look into values.", group="generic")
@@ -131,7 +137,8 @@ def _has_type(call: Call, key: bytes, type_name: bytes) -> bool:
     """Whether there is such a key, and its type has that name, if any is asked for."""
     if not type_name:
         return call.table.exists(key)
-    return _type_of(call.table.read(key)).encode() == type_name
+    value = call.table.read(key)
+    return value is not None and call.table.types.name_of(value).encode() == type_name
 
 
 def _to_cursor(text: bytes) -> int:
@@ -194,15 +201,42 @@ def dbsize(call: Call) -> Reply:
 
 @command("FLUSHALL", WRITE, group="server", options="[ASYNC|SYNC]")
 def flushall(call: Call, *options: bytes) -> Reply:
-    """Remove every key."""
-    if len(options) > 1 or (options and options[0].upper() not in (b"ASYNC", b"SYNC")):
-        raise syntax_error()
+    """Remove every key of every database."""
+    _check_flush(options)
+    if any(table.values for table in call.store.databases):
+        call.store.flush_all()
+    return OK
+
+
+@command("FLUSHDB", WRITE, group="server", options="[ASYNC|SYNC]")
+def flushdb(call: Call, *options: bytes) -> Reply:
+    """Remove every key of the database."""
+    _check_flush(options)
     if call.table.values:
         call.table.flush()
     return OK
 
 
-command("FLUSHDB", WRITE, group="server", options="[ASYNC|SYNC]")(flushall)
+def _check_flush(options: tuple[bytes, ...]) -> None:
+    if len(options) > 1 or (options and options[0].upper() not in (b"ASYNC", b"SYNC")):
+        raise syntax_error()
+
+
+@command("SWAPDB", WRITE | FAST, group="server")
+def swapdb(call: Call, index1: IntegerText, index2: IntegerText) -> Reply:
+    """Have two databases swap what is in them: clients that have chosen one see at once what was in the other."""
+    numbers = _index(index1, "invalid first DB index"), _index(index2, "invalid second DB index")
+    one, other = map(call.table_of, numbers)
+    if one is not other:
+        call.store.swap(one, other)
+    return OK
+
+
+def _index(text: bytes, not_a_number: str) -> int:
+    try:
+        return to_integer(text)
+    except InvalidRequest:
+        raise InvalidRequest(not_a_number) from None
 
 
 # Deadlines
@@ -345,34 +379,44 @@ def _rename(call: Call, key: bytes, newkey: bytes) -> None:
     if value is None:
         raise Failure(NO_SUCH_KEY)
     if key != newkey:
-        table.write(newkey, value, table.deadline_ms(key))
-        table.delete(key)
+        table.put(newkey, *table.take(key))
+
+
+@command("MOVE", WRITE | FAST, group="generic")
+def move(call: Call, key: Key, db: Integer) -> Reply:
+    """Move a key to another database, unless it has one of that name; returns whether it did."""
+    table, other = call.table, call.table_of(db)
+    if table is other:
+        raise InvalidRequest("source and destination objects are the same")
+    if not table.exists(key) or other.exists(key):
+        return 0
+    other.put(key, *table.take(key))
+    return 1
 
 
 @command("COPY", WRITE, group="generic", options="[DB destination-db] [REPLACE]")
 def copy(call: Call, source: Key, destination: Key, *options: bytes) -> Reply:
     """Copy a value and its deadline to another key; returns whether it did."""
     table = call.table
-    replace = _copy_replaces(options)
-    if source == destination:
+    other, replace = _copy_options(call, options)
+    if source == destination and table is other:
         raise InvalidRequest("source and destination objects are the same")
     value = table.look_up(source)
-    if value is None or (table.exists(destination) and not replace):
+    if value is None or (other.exists(destination) and not replace):
         return 0
-    table.write(destination, value, table.deadline_ms(source))
+    other.put(destination, table.copy_of(value), table.deadline_ms(source))
     return 1
 
 
-def _copy_replaces(options: tuple[bytes, ...]) -> bool:
-    replace = False
+def _copy_options(call: Call, options: tuple[bytes, ...]) -> tuple[Table, bool]:
+    other, replace = call.table, False
     words = iter(options)
     for word in words:
         name = word.upper()
         if name == b"REPLACE":
             replace = True
         elif name == b"DB" and (number := next(words, None)) is not None:
-            if to_integer(number) != 0:
-                raise InvalidRequest("DB index is out of range")
+            other = call.table_of(to_integer(number))
         else:
             raise syntax_error()
-    return replace
+    return other, replace

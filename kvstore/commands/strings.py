@@ -32,8 +32,8 @@ from kvstore.commands.registry import (
     many,
     to_integer,
 )
-from kvstore.store.operations import encode_set
 from kvstore.store.table import Table
+from kvstore.values.strings import encode_set
 
 _SET_OPTIONS = excluding_each_other(*TIMES, b"KEEPTTL") | excluding_each_other(b"NX", b"XX") | {b"GET": frozenset()}
 _GETEX_OPTIONS = excluding_each_other(*TIMES, b"PERSIST")

@@ -20,7 +20,7 @@ from __future__ import annotations
 from kvstore.base.errors import Failure, InvalidRequest, ReplyTooLarge, RequestError, StorageFull
 from kvstore.base.reply import NULL_ARRAY, OK, Reply, size_bytes
 from kvstore.base.slices import Slices
-from kvstore.commands import dispatch
+from kvstore.commands import dispatch, watches
 from kvstore.commands.client import Client
 from kvstore.commands.context import Call
 from kvstore.commands.registry import FAST, IMMEDIATE, NO_MULTI, WHOLE, Command, Key, command
@@ -49,12 +49,21 @@ def exec_(call: Call) -> Reply:
     queued, poisoned = client.queued, client.poisoned
     if queued is None:
         raise InvalidRequest("EXEC without MULTI")
-    changed = call.server.watches.is_changed(client)
+    changed = watches.is_changed(client)
     dispatch.release(call)
     if poisoned:
         raise Failure("Transaction discarded because of previous errors.", "EXECABORT")
     if changed:
         return NULL_ARRAY
+    database = client.database
+    try:
+        return _run_all(call, queued)
+    except RequestError:
+        call.select(database)
+        raise
+
+
+def _run_all(call: Call, queued: list[tuple[Command, list[bytes]]]) -> list[Reply]:
     replies, size, limit = [], 0, call.server.max_reply_bytes
     for row, request in queued:
         reply = _run_one(call, row, request)
@@ -92,12 +101,12 @@ def watch(call: Call, key: Key, *keys: Key) -> Reply:
 
 
 def _watch(call: Call, keys: tuple[bytes, ...]) -> Slices:
-    yield from call.server.watches.watch(call.client, keys)
+    yield from call.server.watches[call.client.database].watch(call.client, keys)
     return OK
 
 
 @command("UNWATCH", FAST, group="transactions")
 def unwatch(call: Call) -> Reply:
     """Watch nothing any more."""
-    call.server.watches.unwatch(call.client)
+    watches.unwatch(call.client)
     return OK

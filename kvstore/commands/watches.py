@@ -1,4 +1,4 @@
-"""WATCH: which clients watch which keys, and what they are told when one changes.
+"""WATCH: which clients watch which keys of a database, and what they are told when one changes.
 
 An observer of the table, registered only while something is watched, so that writes pay nothing for it otherwise. A
 client notes for each key whether it existed when it was watched; since the client is flagged at the first change,
@@ -26,13 +26,14 @@ _AT_ONCE = 200
 
 
 class Watches:
-    """The watched keys of all clients. `table`: where they are watched."""
+    """The watched keys of all clients in one database. `table`: that."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
         #: Who watches a key: one client, as nearly always, or a set of several.
         self._by_key: dict[bytes, Client | set[Client]] = {}
-        self._clients: set[Client] = set()
+        #: What a client watches: each key with whether it existed then.
+        self._watched: dict[Client, dict[bytes, bool]] = {}
         #: Clients whose WATCH is under way, and the keys that changed since it came.
         self._arriving: dict[Client, set[bytes]] = {}
 
@@ -51,12 +52,14 @@ class Watches:
     def _watch(self, client: Client, keys: Sequence[bytes], lives: Callable[[bytes], bool]) -> Iterator[None]:
         """Watch some keys in each step, as they were when the request came. `lives`: see `Table.living`."""
         changed, table = self._arriving[client], self._table
-        self._clients.add(client)
+        watched = self._watched.setdefault(client, {})
+        if self not in client.watching:
+            client.watching.append(self)
         for i in range(0, len(keys), _AT_ONCE):
             part = keys[i : i + _AT_ONCE]
             client.watched_changed |= not changed.isdisjoint(part)
-            fresh = {key: key in table.values and lives(key) for key in part if key not in client.watched}
-            client.watched.update(fresh)
+            fresh = {key: key in table.values and lives(key) for key in part if key not in watched}
+            watched.update(fresh)
             for key in fresh.keys() & self._by_key.keys():
                 self._share(key, client)
                 del fresh[key]
@@ -72,31 +75,31 @@ class Watches:
             self._by_key[key] = {others, client}
 
     def unwatch(self, client: Client) -> None:
-        """Watch nothing for `client` any more, and take its flag down. To be called, too, when it disconnects."""
-        client.watched_changed = False
-        if client not in self._clients:
-            return
-        for key in client.watched:
+        """Watch nothing here for `client` any more; its flag is its own to take down."""
+        watched = self._watched.pop(client)
+        for key in watched:
             others = self._by_key[key]
             if isinstance(others, set) and len(others) > 1:
                 others.discard(client)
             else:
                 del self._by_key[key]
-        self._table.garbage.put(client.watched)
-        client.watched = {}
-        self._clients.discard(client)
+        self._table.garbage.put(watched)
         self._forget_if_unused()
 
     def _forget_if_unused(self) -> None:
-        if not self._clients and not self._arriving:
+        if not self._watched and not self._arriving:
             self._table.forget(self)
 
-    def is_changed(self, client: Client) -> bool:
-        """Whether a key that `client` watches changed, or expired, since it was watched."""
-        watched = client.watched
-        return client.watched_changed or any(
+    def has_expired(self, client: Client) -> bool:
+        """Whether a key that `client` watches here has expired since."""
+        watched = self._watched[client]
+        return any(
             watched[key] and not self._table.exists(key) for key in watched.keys() & self._table.deadlines.keys()
         )
+
+    def count_of(self, client: Client) -> int:
+        """How many keys `client` watches here."""
+        return len(self._watched[client])
 
     def count(self) -> int:
         """How many keys are watched."""
@@ -109,13 +112,27 @@ class Watches:
         clients = self._by_key.get(key)
         if clients is not None:
             for client in clients if isinstance(clients, set) else (clients,):
-                if after is not None or client.watched[key]:
+                if after is not None or self._watched[client][key]:
                     client.watched_changed = True
 
     def flushed(self) -> None:
         """See `Observer`."""
         for client in self._arriving:
             client.watched_changed = True
-        for client in self._clients:
-            if any(client.watched.values()):
+        there = self._table.values
+        for client, watched in self._watched.items():
+            if any(watched.values()) or not there.keys().isdisjoint(watched):
                 client.watched_changed = True
+
+
+def unwatch(client: Client) -> None:
+    """Watch nothing for `client` any more, and take its flag down. To be called, too, when it disconnects."""
+    client.watched_changed = False
+    watching, client.watching = client.watching, []
+    for watches in watching:
+        watches.unwatch(client)
+
+
+def is_changed(client: Client) -> bool:
+    """Whether a key that `client` watches changed, or expired, since it was watched."""
+    return client.watched_changed or any(watches.has_expired(client) for watches in client.watching)

@@ -4,7 +4,7 @@
                         |                                                                 ^
                         +-- child failed or was killed: inputs kept, pause ---------------+
 
-The child (see `store.merge`) holds nothing that the server waits for; it may be killed at any time. It ends when its
+The child (see `merge_process`) holds nothing that the server waits for; it may be killed at any time. It ends when its
 standard input does, hence also when the server is gone.
 
 Rejected: `reactor.spawnProcess`, which asks the system about each open file before it spawns: 40 ms, in the loop,
@@ -32,7 +32,8 @@ import kvstore
 from kvstore.base.disk import RealDisk
 from kvstore.base.errors import StorageFault, StorageFull
 from kvstore.base.limits import KIB
-from kvstore.store.merge import MergeJob, command
+from kvstore.edge.merge_process import command
+from kvstore.store.merge import MergeJob
 from kvstore.store.store import Store
 
 _log = Logger()

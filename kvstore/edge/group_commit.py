@@ -147,7 +147,7 @@ class GroupCommit:
         if self.is_in_flight:
             enough = arrived >= _WORTH_EXECUTING
         else:
-            enough = self._store.table.pending.requests + arrived >= _WORTH_A_SYNC
+            enough = self._store.pending.requests + arrived >= _WORTH_A_SYNC
         return not enough and arrived < self.clients()
 
     def when_idle(self) -> Deferred[None]:

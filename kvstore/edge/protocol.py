@@ -197,7 +197,7 @@ class KVStoreProtocol(LineReceiver):
             outlet.send(session.take_ready())
         if session.waits_for:
             self._commit.wait(self, session.waits_for)
-        if self._store.table.pending.operations and not self._turn.commit_asked:
+        if self._store.pending.operations and not self._turn.commit_asked:
             self._turn.ask_for_commit()
         if session.held_bytes + outlet.unsent_bytes > self._pause_bytes:
             self._see()

@@ -49,6 +49,7 @@ from kvstore.session.hooks import Hooks
 from kvstore.store.compaction import CompactionPolicy
 from kvstore.store.merge import MergeJob
 from kvstore.store.store import Store
+from kvstore.values import TYPES
 
 _log = Logger()
 
@@ -118,16 +119,19 @@ class KVStoreService(MultiService):
         began = time.monotonic()
         self._disk = RealDisk(self.settings.data_path)
         policy = CompactionPolicy(self.settings.compact_after_entries)
-        self.store = Store(self._disk, lambda: time.time_ns() // 1000, os.urandom, policy)
+        self.store = Store(
+            self._disk, TYPES, lambda: time.time_ns() // 1000, os.urandom, policy, self.settings.databases
+        )
         found = self.store.found
         if self.store.torn_copy is not None and found.tail is not None:
             _log.warn(
                 "cut a torn tail, never acknowledged, off the log at byte {offset} ({reason}); copy kept as {copy}",
                 offset=found.tail.offset, reason=found.tail.reason, copy=self.store.torn_copy,
             )  # fmt: skip
+        keys = sum(len(table.values) for table in self.store.databases)
         _log.info(
             "recovered {keys} keys as of commit {sequence} from {path} in {seconds:.2f} s",
-            keys=len(self.store.table.values), sequence=found.sequence, path=self.settings.data_path,
+            keys=keys, sequence=found.sequence, path=self.settings.data_path,
             seconds=time.monotonic() - began,
         )  # fmt: skip
         if self.settings.sync != "always":

@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 from kvstore.base.address import DEFAULT_CATALOG, Address, parse_address
 from kvstore.base.limits import (
     CLIENT_SHARE_MS,
+    DATABASES,
     DROP_CLIENT_BYTES,
     LISTEN_BACKLOG,
     MAX_CLIENTS,
@@ -47,11 +48,11 @@ class Settings:
     `compact_after_entries`: compact when the log holds more entries than this; None leaves it to the size policy.
     `overlap`: see `OverlapPolicy`. `group_limit`: most write requests in one commit, 0 for any number. `project`: the
     name to announce, None to announce nothing. `owner`: who runs the server, for the announcement. `catalog`: the host
-    and UDP port announced to.
-    `keep_log_path`: the directory that merged segments are kept in, absolute, or None to remove them.
-    `trace_path`: the trace file, absolute, or None. `max_clients`, `max_request_bytes`, `max_input_bytes`,
-    `pause_reading_bytes`, `drop_client_bytes`, `client_share_ms`: see the limits of these names. `idle_timeout_s`: a
-    client that sent nothing for so many seconds is disconnected; 0 for never.
+    and UDP port announced to. `keep_log_path`: the directory that merged segments are kept in, absolute, or None to
+    remove them. `trace_path`: the trace file, absolute, or None. `databases`: how many there are. `max_clients`,
+    `max_request_bytes`, `max_input_bytes`, `pause_reading_bytes`, `drop_client_bytes`, `client_share_ms`: see the
+    limits of these names. `idle_timeout_s`: a client that sent nothing for so many seconds is disconnected; 0 for
+    never.
     """
 
     data_path: str
@@ -66,6 +67,7 @@ class Settings:
     catalog: Address = _PUBLIC_CATALOG
     keep_log_path: str | None = None
     trace_path: str | None = None
+    databases: int = DATABASES
     max_clients: int = MAX_CLIENTS
     max_request_bytes: int = MAX_REQUEST_BYTES
     max_input_bytes: int = MAX_INPUT_BYTES
@@ -107,7 +109,7 @@ class Settings:
         return {
             "appendfsync": self.sync,
             "appendonly": "yes",
-            "databases": "1",
+            "databases": str(self.databases),
             "dir": self.data_path,
             "maxclients": str(self.max_clients),
             "maxmemory": "0",

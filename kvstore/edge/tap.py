@@ -32,6 +32,7 @@ from kvstore.base.address import CATALOG_VARIABLE, DEFAULT_CATALOG, Address
 from kvstore.base.descriptors import open_closed_descriptors
 from kvstore.base.limits import (
     CLIENT_SHARE_MS,
+    DATABASES,
     DROP_CLIENT_BYTES,
     LEAST_REQUEST_BYTES,
     MAX_CLIENTS,
@@ -40,6 +41,7 @@ from kvstore.base.limits import (
     MOST_BUFFERED_BYTES,
     MOST_CLIENT_SHARE_MS,
     MOST_CLIENTS,
+    MOST_DATABASES,
     MOST_REQUEST_BYTES,
     PAUSE_READING_BYTES,
 )
@@ -128,6 +130,7 @@ _ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
         " [default: remove them]",
     ),
     ("trace", None, output_file, "Append one line per request to this file. [default: no trace]"),
+    ("databases", str(DATABASES), partial(whole_number, least=1, most=MOST_DATABASES), "Number of databases."),
     ("max-clients", str(MAX_CLIENTS), partial(whole_number, least=1, most=MOST_CLIENTS), "Most clients at once."),
     (
         "max-request-bytes",
@@ -238,6 +241,7 @@ class Options(usage.Options):
             catalog=value["catalog"] or _default_catalog(announcing=value["project"] is not None),
             keep_log_path=value["keep-log"],
             trace_path=value["trace"],
+            databases=value["databases"],
             max_clients=value["max-clients"],
             max_request_bytes=value["max-request-bytes"],
             max_input_bytes=value["max-input-bytes"] or max(MAX_INPUT_BYTES, 2 * value["max-request-bytes"]),

@@ -104,7 +104,8 @@ class Upkeep(MultiService):
             self._sync_in_background()
         else:
             store.mark_and_sync()
-        store.table.scan_order.age()
+        for table in store.databases:
+            table.scan_order.age()
         self._factory.drop_idle()
         if not self._compactor.running:
             store.measure_volume()
@@ -125,9 +126,8 @@ class Upkeep(MultiService):
         if self._tidying_soon is not None and self._tidying_soon.active():
             return  # one is enough: the timer must not begin another row of hurried rounds
         self._server.recent_ms = self._server.started_ms + int(1000 * (self._reactor.seconds() - self._started_s))
-        table = self._store.table
-        is_left = one_slice(iter(table.tidy, False))
-        if table.pending.operations:
+        is_left = one_slice(iter(self._store.tidy, False))
+        if self._store.has_changes():
             self._turn.ask_for_commit()
         if is_left:
             self._tidying_soon = self._reactor.callLater(_TIDY_HURRY_S, self.guarded, self._tidy)

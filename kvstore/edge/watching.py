@@ -217,4 +217,4 @@ def monitor_line(executed: Executed) -> Status:
     seconds = f"{executed.time_us // 1_000_000}.{executed.time_us % 1_000_000:06d}"
     address = _escaped(executed.address.encode("utf-8", "surrogatepass"))
     words = shown(executed.words, MAX_MONITORED_BYTES, MAX_MONITORED_BYTES)
-    return Status(f"{seconds} [0 {address}] {words}")
+    return Status(f"{seconds} [{executed.database} {address}] {words}")

@@ -35,6 +35,7 @@ def execute(
     or what `encode` returned; None, having done nothing, if each request has to be executed alone. Raises StorageFault.
     """
     server, table, row = call.server, call.table, statistics.row
+    call.store.let_time_go_on()
     began_ns = server.steady_ns()
     looked_up = table.hits, table.misses
     reply = _reply(row, table, pipeline, hooks)

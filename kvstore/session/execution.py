@@ -86,7 +86,8 @@ class Execution:
 
         Returns the encoded reply; None if it is `unfinished`. Raises StorageFault.
         """
-        row, pending = statistics.row, self._store.table.pending
+        row, pending = statistics.row, self._store.pending
+        self._store.clock.go_on()
         encoded: Any
         try:
             words = len(request)
@@ -132,6 +133,8 @@ class Execution:
         except RequestError as error:
             statistics.count_error(error, request)
             self._messages.clear()
+            if not row.accepts(len(request)):
+                return self._take(dispatch.refuse(self._call, row, error, self._resp))
             return self._take(dispatch.fail(self._call, row, request, error, self._resp))
         except NotNow:
             statistics.untimed += 1  # this was no call
@@ -160,10 +163,10 @@ class Execution:
             return None
         client.last_command = statistics.row.name
         if statistics.row.writes:
-            self.needed = self._store.table.pending.sequence
+            self.needed = self._store.pending.sequence
             self._close_if_full()
         else:
-            self.needed = max(self.needed, self._store.commit_for_keys(pipeline.columns[0]))
+            self.needed = max(self.needed, self._call.table.commit_for_keys(pipeline.columns[0]))
         return reply.wire * pipeline.length if isinstance(reply, Status) else reply
 
     def respond(self, request: Any) -> Encoded | None:
@@ -177,7 +180,7 @@ class Execution:
             return bytes(request)
         if isinstance(request, ProtocolError):
             return self._refuse_stream(request)
-        requests = self._store.table.pending.requests
+        requests, database = self._store.pending.requests, self._client.database
         started_ns = self._steady_ns()
         try:
             if isinstance(request, JSONLine):
@@ -190,9 +193,9 @@ class Execution:
             self.unfinished = request
             return None
         if self._hooks.watchers:
-            self._show(words, started_ns, outcome)
+            self._show(database, words, started_ns, outcome)
         # Only now: a commit lets waiting clients go on at once, and their requests come after this one.
-        if requests < self._store.table.pending.requests:
+        if requests < self._store.pending.requests:
             self._close_if_full()
         return self._take(outcome)
 
@@ -212,19 +215,19 @@ class Execution:
         if self._messages:
             dispatch.send_messages(self._call.server, self.needed)
 
-    def _show(self, words: list[bytes], started_ns: int, outcome: Outcome) -> None:
+    def _show(self, database: int, words: list[bytes], started_ns: int, outcome: Outcome) -> None:
         """Show a request that was executed to whoever watches."""
         hooks, client = self._hooks, self._client
         hooks.watched += 1
         executed = Executed(
-            hooks.watched, client.identity, client.address, self._store.now_us(), started_ns, self._steady_ns(),
-            words, outcome.text, outcome.needed,
+            hooks.watched, client.identity, database, client.address, self._store.now_us(), started_ns,
+            self._steady_ns(), words, outcome.text, outcome.needed,
         )  # fmt: skip
         for watcher in tuple(hooks.watchers):
             watcher(executed)
 
     def _close_if_full(self) -> None:
-        pending, hooks = self._store.table.pending, self._hooks
+        pending, hooks = self._store.pending, self._hooks
         if pending.requests >= hooks.request_limit or pending.size_bytes > hooks.size_limit:
             hooks.commit_now()
 

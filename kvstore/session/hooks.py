@@ -12,13 +12,14 @@ from kvstore.base.limits import MIB
 class Executed(NamedTuple):
     """One executed request, for whoever watches (trace, MONITOR).
 
-    `number`: the order in which requests executed, from 1. `started_ns`, `ended_ns`: steady clock. `time_us`: since
-    the epoch. `words`: the request. `outcome`: `ok` or the error's text. `commit`: the commit its reply waits for, 0
-    for none.
+    `number`: the order in which requests executed, from 1. `database`: the one it was about. `started_ns`, `ended_ns`:
+    steady clock. `time_us`: since the epoch. `words`: the request. `outcome`: `ok` or the error's text. `commit`: the
+    commit its reply waits for, 0 for none.
     """
 
     number: int
     client: int
+    database: int
     address: str
     time_us: int
     started_ns: int

@@ -365,7 +365,7 @@ class Session:
             return
         if self._held:
             needed = max(needed, self._held[-1][0])
-        elif needed != self._store.table.pending.sequence and needed <= self._store.settled_sequence():
+        elif needed != self._store.pending.sequence and needed <= self._store.settled_sequence():
             self.ready.append(data)
             return
         self.hold(data, needed)

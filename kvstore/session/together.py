@@ -72,10 +72,10 @@ class Together:
 
     def _hold(self, sessions: list[Session], counts: list[int], reply: Status) -> list[bytes]:
         """All requests have changed something: their replies wait for the open commit. Returns as `execute`."""
-        sequence, wire = self._store.table.pending.sequence, reply.wire
+        sequence, wire = self._store.pending.sequence, reply.wire
         for session, count in zip(sessions, counts, strict=True):
             session.hold(wire * count, sequence)
-        if self._store.table.pending.size_bytes > self._hooks.size_limit:
+        if self._store.pending.size_bytes > self._hooks.size_limit:
             self._hooks.commit_now()
         return []
 
@@ -83,10 +83,10 @@ class Together:
         self, sessions: list[Session], counts: list[int], keys: list[bytes], replies: list[bytes]
     ) -> list[bytes]:
         """All requests have read one key each, and these are the replies. Returns as `execute`."""
-        unsettled = self._store.commit_for_table()
+        unsettled, table = self._store.commit_for_table(), sessions[0].call.table
         needed: list[int] = []
-        if unsettled and self._store.commit_for_keys(keys):
-            needed = list(map(self._store.commit_for_key, keys))
+        if unsettled and table.commit_for_keys(keys):
+            needed = list(map(table.commit_for_key, keys))
         if len(keys) > len(sessions):
             slices = [slice(end - count, end) for end, count in zip(accumulate(counts), counts, strict=True)]
             replies = [b"".join(replies[part]) for part in slices]

@@ -1,14 +1,15 @@
 """The checkpoint: the whole state as of one commit, in one file that is only ever replaced whole.
 
 Layout: a header block (which store, the salt, the commit it covers and its history), then frames numbered 1, 2, ... of
-about 64 KiB of `SET` operations, then one frame without operations that says how many keys there were. Written under a
-temporary name, synced, renamed: a crash leaves the old one or the new one. So there is no torn tail here: whatever is
-not exactly this is damage.
+about 64 KiB of operations, then one frame without operations that says how many keys there were. The operations make
+each key from nothing; those of one key stand together, in one frame or in several. A frame is about the keys of one
+database, which is 0 or the one that its first operation selects. Written under a temporary name, synced, renamed: a
+crash leaves the old one or the new one. So there is no torn tail here: whatever is not exactly this is damage.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from kvstore.base.disk import Disk, File
@@ -16,6 +17,7 @@ from kvstore.base.errors import DamagedStore
 from kvstore.base.frame import BLOCK_BYTES, Frame, FrameReader, encode_block, encode_frame, read_block
 from kvstore.base.limits import KIB, MIB
 from kvstore.store.history import NO_HISTORY
+from kvstore.store.operations import encode_select
 
 NAME = "table.ckpt"
 _KIND = "KVCKPT1"
@@ -44,6 +46,7 @@ class CheckpointWriter:
     def __init__(self, disk: Disk, name: str, header: CheckpointHeader) -> None:
         self._file = disk.create(name)
         self._header = header
+        self._database = 0
         self._pieces: list[bytes] = []
         self._size = 0
         self._frames = 0
@@ -54,16 +57,30 @@ class CheckpointWriter:
                   "created": f"{header.created_us:016x}", "history": header.history}  # fmt: skip
         self._write(encode_block(_KIND, fields))
 
+    def select(self, database: int) -> None:
+        """What is appended from here on is about the keys of that database; it is 0 at first."""
+        if database != self._database:
+            if self._pieces:
+                self._end_frame()
+            self._database = database
+
     def add(self, operations: bytes, keys: int) -> None:
-        """Append encoded `SET` operations about `keys` different keys."""
+        """Append encoded operations that make `keys` different keys, or further ones of the last key: then it is 0."""
+        if self._database and not self._pieces:
+            self._pieces.append(encode_select(self._database))
         self._pieces.append(operations)
         self._size += len(operations)
         self._keys += keys
         if self._size >= _FRAME_BYTES:
             self._end_frame()
 
+    def add_key(self, operations: Iterable[bytes]) -> None:
+        """Append the encoded operations that make one key."""
+        for number, operation in enumerate(operations):
+            self.add(operation, 1 if number == 0 else 0)
+
     def add_alike(self, operations: bytes, keys: int) -> None:
-        """As `add` of one after the other: encoded `SET` operations of one size, about `keys` different keys."""
+        """As `add` of one after the other: encoded operations of one size, each of which makes one of `keys` keys."""
         size = len(operations) // keys
         at = 0
         while at < len(operations):

@@ -36,6 +36,7 @@ from typing import NamedTuple
 from kvstore.base.disk import Disk, File
 from kvstore.base.errors import DamagedStore, NewerVersion, NothingThere, Unfinished
 from kvstore.base.frame import Frame, FrameReader, later_headers
+from kvstore.base.value_type import Types
 from kvstore.store import checkpoint, operations
 from kvstore.store.history import NO_HISTORY
 from kvstore.store.log import (
@@ -49,6 +50,7 @@ from kvstore.store.log import (
     read_log_header,
     read_marks,
 )
+from kvstore.store.state import Databases
 
 LIVE = "table.txn"
 _SEGMENT = re.compile(r"table\.txn\.([0-9a-f]{16})")
@@ -69,8 +71,7 @@ class Examined(NamedTuple):
     `segments`: sealed segments not in the checkpoint, in order. `leftovers`: files to be removed.
     """
 
-    values: dict[bytes, bytes]
-    deadlines: dict[bytes, int]
+    databases: Databases
     sequence: int
     history: str
     durable: int
@@ -100,9 +101,8 @@ def segments_of(names: list[str]) -> dict[str, int]:
 class _Replay:
     """The state while it is being read, and how far it got."""
 
-    def __init__(self) -> None:
-        self.values: dict[bytes, bytes] = {}
-        self.deadlines: dict[bytes, int] = {}
+    def __init__(self, types: Types) -> None:
+        self.databases = Databases(types)
         self.sequence = 0
         self.history = NO_HISTORY
         self.durable = 0
@@ -133,19 +133,19 @@ class _Replay:
         if begun is not None:
             self.history = begun.identity
         try:
-            return operations.replay(body, self.values, self.deadlines)
+            return self.databases.replay(body)
         except operations.UnknownOperation as error:
             raise NewerVersion(name, frame.offset, str(error)) from error
         except operations.BadOperation as error:
             raise DamagedStore(name, frame.offset, str(error), "") from error
 
 
-def examine(disk: Disk) -> Examined:
-    """Read all files and judge them; changes nothing. Raises DamagedStore, NewerVersion, OSError; NothingThere,
-    Unfinished if it is something else than a data directory; Unreachable.
+def examine(disk: Disk, types: Types) -> Examined:
+    """Read all files and judge them; changes nothing. `types`: of values. Raises DamagedStore, NewerVersion, OSError;
+    NothingThere, Unfinished if it is something else than a data directory; Unreachable.
     """
     try:
-        return _examine(disk)
+        return _examine(disk, types)
     except DamagedStore as error:
         raise DamagedStore(disk.describe(error.file), error.offset, error.reason, ADVICE) from error
     except NewerVersion as error:
@@ -159,9 +159,9 @@ ADVICE = (
 )
 
 
-def _examine(disk: Disk) -> Examined:
+def _examine(disk: Disk, types: Types) -> Examined:
     names = disk.names()
-    replay = _Replay()
+    replay = _Replay(types)
     checkpoint_bytes = _read_checkpoint(disk, replay) if checkpoint.NAME in names else 0
     covers = replay.sequence
     segments = segments_of(names)
@@ -171,7 +171,9 @@ def _examine(disk: Disk) -> Examined:
             raise DamagedStore(LIVE, 0, "the transaction log is missing", "")
         _check_unused(disk, names)
         leftovers = _temporaries(names)
-        return Examined({}, {}, 0, NO_HISTORY, 0, 0, None, LIVE, 0, (None, None), 0, [], leftovers, None, 0, 0)
+        return Examined(
+            replay.databases, 0, NO_HISTORY, 0, 0, None, LIVE, 0, (None, None), 0, [], leftovers, None, 0, 0
+        )
     file = disk.open_read(live)
     try:
         header = read_log_header(file, live)
@@ -187,7 +189,7 @@ def _examine(disk: Disk) -> Examined:
     finally:
         file.close()
     return Examined(
-        replay.values, replay.deadlines, replay.sequence, replay.history, replay.durable, replay.time_us, header, live,
+        replay.databases, replay.sequence, replay.history, replay.durable, replay.time_us, header, live,
         end, marks, entries, list(needed), leftovers + _temporaries(names), tail, checkpoint_bytes, sizes,
     )  # fmt: skip
 
@@ -264,7 +266,7 @@ def _read_checkpoint(disk: Disk, replay: _Replay) -> int:
         replay.belongs(reader.header.store, checkpoint.NAME)
         for frame in reader.frames():
             replay.apply(frame, checkpoint.NAME)
-        reader.check_keys(len(replay.values))
+        reader.check_keys(replay.databases.count())
         replay.sequence = replay.durable = reader.header.covers
         replay.history = reader.header.history
         replay.time_us = reader.header.created_us

@@ -32,7 +32,7 @@ class Garbage:
         if len(thing) >= (_SMALL_BYTES if thing.__class__ is bytes else _SMALL_ELEMENTS):
             self._kept.append(thing)
 
-    def give_back(self, thing: dict[Any, Any]) -> None:
+    def give_back(self, thing: dict[Any, Any] | list[Any] | bytes) -> None:
         """`thing` is needed again."""
         self._kept = [kept for kept in self._kept if kept is not thing]
 
@@ -48,6 +48,9 @@ class Garbage:
             for each in inner:
                 if each.__class__ is bytes or each.__class__ is dict or each.__class__ is list:
                     self.put(each)
+                elif hasattr(each, "parts"):
+                    for part in each.parts():
+                        self.put(part)
         return bool(self._kept)
 
 

@@ -27,14 +27,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from kvstore.base.jsontext import atoms_named, loads
 from kvstore.base.limits import KIB, MAX_INDEXES
 from kvstore.store.garbage import Garbage
-
-if TYPE_CHECKING:
-    from kvstore.store.table import Table
+from kvstore.store.observing import Observed
 
 #: An atomic JSON value as text; two have the same if and only if they are equal in JSON.
 Atom = str
@@ -77,7 +75,7 @@ Found = tuple[bytes, bytes]
 class DocumentIndexes:
     """The indexes of one table. An observer of it while there are any."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Observed) -> None:
         self._table = table
         self._by_subkey: OrderedDict[str, Index] = OrderedDict()
         self._building: dict[str, _Build] = {}
@@ -160,7 +158,7 @@ class _Search(NamedTuple):
 class _Build:
     """An index on its way: `index` is what is there of it. See the module."""
 
-    def __init__(self, subkey: str, table: Table) -> None:
+    def __init__(self, subkey: str, table: Observed) -> None:
         self.subkey = subkey
         self.index: Index = {}
         self.searches: dict[Atom, list[_Search]] = {}

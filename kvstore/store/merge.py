@@ -6,7 +6,7 @@ the changed keys with their new state. So the memory needed is that of the segme
 the checkpoint, and every byte of the input is read and checked: each compaction proves that the files can be
 recovered.
 
-Segments of more than some bytes (_PASS_BYTES, see there) are merged in several passes, each for its share of the keys
+Segments of more than some bytes (PASS_BYTES, see there) are merged in several passes, each for its share of the keys
 (by a hash of the key), so that the memory stays bounded however much the log has grown; each pass reads all input
 again.
 
@@ -17,45 +17,29 @@ The child only ever writes one new file under a temporary name of its own. Renam
 removing the segments is left to the server, which holds the lock on the directory: a child that outlives its server
 can do no harm.
 
-As a program (see `command`): `python -P -m kvstore.store.merge [--keep-log=DIR] DIR OUTPUT SALT COVERS SEGMENT...`
-(with the option it copies the segments to an archive, see there, when the merge is done). A DIR is `NUMBER:PATH`, the
-number of a descriptor that it inherits and what to call it: by its path it could find another directory than the
-server has open. It prints one JSON line, then waits for the end of its standard input: it keeps the old files open
-until the server has removed their names, so that the freeing of their blocks does not fall to the server. It syncs the
-directory, so that no power cut brings a name back, and frees them piece by piece: freed at once, hundreds of megabytes
-hold up the file system's journal, and with it the server's next sync, for 15 ms and more.
+The old files are held open until the server has removed their names, so that the freeing of their blocks does not
+fall to the server (see `free`): freed at once, hundreds of megabytes hold up the file system's journal, and with it the
+server's next sync, for 15 ms and more. The program around all this is `kvstore.edge.merge_process`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 from zlib import crc32
 
-from kvstore.base.disk import Disk, File, RealDisk
-from kvstore.base.errors import DamagedStore, KVStoreError
+from kvstore.base.disk import Disk, File
+from kvstore.base.errors import DamagedStore
 from kvstore.base.frame import FrameReader
 from kvstore.base.limits import MIB
+from kvstore.base.value_type import Alike, Types
 from kvstore.store import checkpoint
-from kvstore.store.archive import keep
 from kvstore.store.checkpoint import CheckpointHeader, CheckpointReader, CheckpointWriter
 from kvstore.store.history import NO_HISTORY
 from kvstore.store.log import FRAMES_AT, LogHeader, read_log_header
-from kvstore.store.operations import (
-    AlikeSets,
-    Operation,
-    alike_sets,
-    decode,
-    encode_alike_sets,
-    encode_set,
-    split_history,
-)
+from kvstore.store.operations import DELETE, EXPIRE, FLUSH_ALL, FLUSH_DATABASE, Operation, decode, split_history
 
 
 class MergeJob(NamedTuple):
@@ -80,20 +64,14 @@ class KeyState(NamedTuple):
 #: The last state of a key in the segments: usually just its value; None when it is gone.
 _State = bytes | KeyState | None
 
-_KEEP_LOG = "--keep-log="
-
-#: Bytes of segments merged in one pass. The last states of their keys take up to three times as much memory. The
-#: program takes more in one pass on a machine with more memory: a sixty-fourth of it, up to the second.
-_PASS_BYTES = 32 * MIB
-_LARGEST_PASS_BYTES = 128 * MIB
-_PASSES_IN_MEMORY = 64
+#: Bytes of segments merged in one pass. The last states of their keys take up to three times as much memory.
+PASS_BYTES = 32 * MIB
 
 #: Keys written at once if they and their values are of one length, and the bytes that they may then take encoded.
 _WRITTEN_AT_ONCE = 256
 _WRITTEN_AT_ONCE_BYTES = 1 * MIB
 
 _FREED_AT_ONCE_BYTES = 4 * MIB
-_FREEING_PAUSE_S = 0.005
 
 
 class Share(NamedTuple):
@@ -129,7 +107,8 @@ class Delta:
     `time_us`, `history`: of their last commit. `deadlines_alone`: whether of some key they name a deadline, no value.
     """
 
-    def __init__(self, share: Share, history: str = NO_HISTORY) -> None:
+    def __init__(self, types: Types, share: Share, history: str = NO_HISTORY) -> None:
+        self.types = types
         self.history = history
         self.keys: dict[bytes, _State] = {}
         self.flushed = False
@@ -142,7 +121,7 @@ class Delta:
         begun, body = split_history(body)
         if begun is not None:
             self.history = begun.identity
-        alike = alike_sets(body)
+        alike = self.types.plain.alike(body)
         if alike is None:
             self.add_each(decode(body))
         else:
@@ -153,23 +132,23 @@ class Delta:
         keys = self.keys
         for operation in self.share.part(operations):
             kind = operation[0]
-            if kind == b"SET":
+            if kind == self.types.plain.operation:
                 plain = len(operation) == 3
                 keys[operation[1]] = operation[2] if plain else KeyState(operation[2], int(operation[4]))
-            elif kind == b"DEL":
+            elif kind == DELETE:
                 keys[operation[1]] = None
-            elif kind == b"FLUSHALL":
+            elif kind in (FLUSH_ALL, FLUSH_DATABASE):
                 keys.clear()
                 self.flushed = True
             else:
                 before = keys.get(operation[1])
                 value = before.value if isinstance(before, KeyState) else before
-                deadline = int(operation[2]) if kind == b"PEXPIREAT" else None
+                deadline = int(operation[2]) if kind == EXPIRE else None
                 keys[operation[1]] = KeyState(value, deadline)
                 self.deadlines_alone |= value is None
 
 
-def merge(disk: Disk, job: MergeJob, now_us: int, pass_bytes: int = _PASS_BYTES) -> int:
+def merge(disk: Disk, types: Types, job: MergeJob, now_us: int, pass_bytes: int = PASS_BYTES) -> int:
     """Write the new checkpoint under its temporary name; returns its size in bytes. `pass_bytes`: see the module.
 
     Raises DamagedStore if an input cannot be recovered, OSError. Durability: the content is on disk, the name is not.
@@ -181,7 +160,7 @@ def merge(disk: Disk, job: MergeJob, now_us: int, pass_bytes: int = _PASS_BYTES)
         base_us, history = _check_fit(base, segments)
         writer = None
         for number in range(passes):
-            delta = _reduce(segments, Delta(Share(number, passes), history), job)
+            delta = _reduce(segments, Delta(types, Share(number, passes), history), job)
             if writer is None:
                 created_us = max(now_us, base_us, delta.time_us)  # the clock may have been set back
                 header = CheckpointHeader(segments[0].header.store, job.salt, job.covers, created_us, delta.history)
@@ -199,29 +178,29 @@ def _write_share(delta: Delta, base: File | None, writer: CheckpointWriter) -> N
         _copy_old(base, delta, writer)
     states = iter(delta.keys.items())
     while stretch := list(islice(states, _WRITTEN_AT_ONCE)):
-        encoded = _encoded_as_columns(stretch)
+        encoded = _encoded_as_columns(delta.types, stretch)
         if encoded is not None:
             writer.add_alike(encoded, len(stretch))
         else:
-            _write_each(stretch, writer)
+            _write_each(delta.types, stretch, writer)
 
 
-def _encoded_as_columns(stretch: list[tuple[bytes, _State]]) -> bytes | None:
+def _encoded_as_columns(types: Types, stretch: list[tuple[bytes, _State]]) -> bytes | None:
     """The operations for keys of one length with plain values of one length; None for any others, or too many bytes."""
     keys, values = zip(*stretch, strict=True)
     if set(map(type, values)) != {bytes} or len(set(map(len, values))) > 1 or len(set(map(len, keys))) > 1:
         return None
     if (len(keys[0]) + len(values[0])) * len(stretch) > _WRITTEN_AT_ONCE_BYTES:
         return None
-    return encode_alike_sets(keys, values)
+    return types.plain.encode_alike(keys, values)
 
 
-def _write_each(stretch: list[tuple[bytes, _State]], writer: CheckpointWriter) -> None:
+def _write_each(types: Types, stretch: list[tuple[bytes, _State]], writer: CheckpointWriter) -> None:
     for key, state in stretch:
         if isinstance(state, bytes):
-            writer.add(encode_set(key, state), 1)
+            writer.add(types.plain.encode(key, state, None), 1)
         elif state is not None and state.value is not None:
-            writer.add(encode_set(key, state.value, state.deadline_ms), 1)
+            writer.add(types.plain.encode(key, state.value, state.deadline_ms), 1)
 
 
 def _open(disk: Disk, files: contextlib.ExitStack, name: str) -> File:
@@ -285,7 +264,7 @@ def _copy_old(file: File, delta: Delta, writer: CheckpointWriter) -> None:
     keys = 0
     for frame in reader.frames():
         # A new deadline for an old value takes a look at each operation.
-        alike = None if delta.deadlines_alone else alike_sets(frame.body)
+        alike = None if delta.deadlines_alone else delta.types.plain.alike(frame.body)
         if alike is not None:
             keys += alike.number
             _copy_alike(frame.body, alike, delta, writer)
@@ -296,7 +275,7 @@ def _copy_old(file: File, delta: Delta, writer: CheckpointWriter) -> None:
     reader.check_keys(keys)
 
 
-def _copy_alike(body: bytes, alike: AlikeSets, delta: Delta, writer: CheckpointWriter) -> None:
+def _copy_alike(body: bytes, alike: Alike, delta: Delta, writer: CheckpointWriter) -> None:
     """Copy what is left of a frame of `SET`s of one size, none of which gets just another deadline."""
     if delta.flushed:
         return
@@ -322,76 +301,19 @@ def _copy_each(body: bytes, operations: list[Operation], delta: Delta, writer: C
     if share.of == 1 and changed.keys().isdisjoint([operation[1] for operation in operations]):
         writer.add(body, len(operations))
         return
-    kept = [encoded for operation in share.part(operations) if (encoded := _merged(operation, changed))]
+    kept = [encoded for operation in share.part(operations) if (encoded := _merged(delta.types, operation, changed))]
     writer.add(b"".join(kept), len(kept))
 
 
-def _merged(operation: Operation, changed: dict[bytes, _State]) -> bytes | None:
+def _merged(types: Types, operation: Operation, changed: dict[bytes, _State]) -> bytes | None:
     """The operation for a key of the old checkpoint as it is now, or None if it is gone or has a new value."""
     key = operation[1]
     if key not in changed:
-        return encode_set(key, operation[2], int(operation[4]) if len(operation) == 5 else None)
+        return types.plain.encode(key, operation[2], int(operation[4]) if len(operation) == 5 else None)
     state = changed[key]
     if isinstance(state, KeyState) and state.value is None:
-        return encode_set(key, operation[2], state.deadline_ms)
+        return types.plain.encode(key, operation[2], state.deadline_ms)
     return None
-
-
-def command(disk: RealDisk, job: MergeJob, archive: RealDisk | None) -> tuple[list[str], tuple[int, ...]]:
-    """How to run the program: its words, and the descriptors that it is to inherit.
-
-    -P: it imports nothing from where it runs, such as a file json.py beside the data.
-    """
-    option = [] if archive is None else [_KEEP_LOG + _word(archive)]
-    words = [sys.executable, "-P", "-m", "kvstore.store.merge", *option, _word(disk), job.output, str(job.salt)]
-    descriptors = tuple(place.descriptor for place in (disk, archive) if place is not None)
-    return [*words, str(job.covers), *job.segments], descriptors
-
-
-def _word(disk: RealDisk) -> str:
-    return f"{disk.descriptor}:{disk.path}"
-
-
-def _inherited(word: str) -> RealDisk:
-    number, path = word.split(":", 1)
-    return RealDisk(path, int(number))
-
-
-def main(arguments: list[str]) -> int:
-    """The program; see the module's docstring. Returns the exit status."""
-    archive = _inherited(arguments.pop(0).removeprefix(_KEEP_LOG)) if arguments[0].startswith(_KEEP_LOG) else None
-    directory, output, salt, covers, *segments = arguments
-    with contextlib.suppress(OSError):
-        os.nice(10)
-    disk = _inherited(directory)
-    job = MergeJob(segments, output, int(covers), int(salt))
-    with contextlib.ExitStack() as files:
-        old: list[File] = []
-        try:
-            for name in [*segments, checkpoint.NAME]:
-                with contextlib.suppress(FileNotFoundError):
-                    old.append(disk.open(name))
-                    files.callback(old[-1].close)
-            started = time.monotonic()
-            size = merge(disk, job, time.time_ns() // 1000, _pass_bytes())
-            if archive is not None:
-                archive.check()
-                with archive.alone():
-                    keep(disk, segments, archive)
-                archive.check()
-            report = {"bytes": size, "seconds": round(time.monotonic() - started, 3)}
-        except (KVStoreError, OSError) as error:
-            report = {"error": str(error)}  # type: ignore[dict-item]
-        print(json.dumps(report), flush=True)
-        sys.stdin.buffer.read()
-        for _ in free(disk, old):
-            time.sleep(_FREEING_PAUSE_S)
-    return 1 if "error" in report else 0
-
-
-def _pass_bytes() -> int:
-    memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return min(max(_PASS_BYTES, memory_bytes // _PASSES_IN_MEMORY), _LARGEST_PASS_BYTES)
 
 
 def free(disk: Disk, files: Sequence[File]) -> Iterator[None]:
@@ -406,7 +328,3 @@ def free(disk: Disk, files: Sequence[File]) -> Iterator[None]:
         while size := file.size():
             file.truncate(max(0, size - _FREED_AT_ONCE_BYTES))
             yield
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

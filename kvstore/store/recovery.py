@@ -22,6 +22,7 @@ from typing import NamedTuple
 from kvstore.base.disk import Disk, File, holds, pieces, publish, replace_with, temporary
 from kvstore.base.errors import DamagedStore
 from kvstore.base.frame import BLOCK_BYTES
+from kvstore.base.value_type import Types
 from kvstore.store import checkpoint
 from kvstore.store.examine import LIVE, Examined, Tail, examine
 from kvstore.store.history import NO_HISTORY
@@ -46,14 +47,14 @@ class Recovered(NamedTuple):
     torn_copy: str | None
 
 
-def recover(disk: Disk, now_us: Callable[[], int], random_bytes: Callable[[int], bytes]) -> Recovered:
+def recover(disk: Disk, types: Types, now_us: Callable[[], int], random_bytes: Callable[[int], bytes]) -> Recovered:
     """Read the files, mend what a crash left, and open the log. The directory must be locked.
 
-    `now_us`: microseconds since the epoch. `random_bytes`: a source of randomness such as os.urandom. Raises
-    DamagedStore, OSError. Durability: everything in the returned state is on disk when this returns, whatever it was
-    before.
+    `types`: of values. `now_us`: microseconds since the epoch. `random_bytes`: a source of randomness such as
+    os.urandom. Raises DamagedStore, OSError. Durability: everything in the returned state is on disk when this returns,
+    whatever it was before.
     """
-    found = examine(disk)
+    found = examine(disk, types)
     if found.leftovers:
         # The server may have been killed between a rename and the sync of the directory: a power cut now could keep
         # these removals and lose the rename that made the files leftovers.

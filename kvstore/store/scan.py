@@ -22,14 +22,10 @@ per scan (memory in the hands of clients that never come back).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from random import Random
 
 from kvstore.base.keyed_hash import bucket_after
-
-if TYPE_CHECKING:
-    from random import Random
-
-    from kvstore.store.table import Table
+from kvstore.store.observing import Observed
 
 #: Aim of keys in a bucket; twice or a quarter of it on average changes the number of buckets.
 _FILL = 8
@@ -44,7 +40,7 @@ _BEGINNING = 1 << 62
 class ScanOrder:
     """Buckets of the table's keys. An observer of the table while it is built."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Observed) -> None:
         self._table = table
         self._bits = 0
         self._count = 0

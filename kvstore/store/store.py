@@ -1,11 +1,11 @@
-"""The synchronous store service: the table, and the files that make it durable. What the edge talks to.
+"""The synchronous store service: the databases, and the files that make them durable. What the edge talks to.
 
-A turn of the event loop goes: requests change `table` (its mutators record in the open commit); `close_commit` makes
-a frame of it; `write` and `sync` put it on disk; `settle` says that it is. Between `close_commit` and `settle` one
-commit is in flight, while the next one may already grow. Who calls `write` and `sync`, and in which thread, is the
-edge's choice (group commit); everything else here belongs to one thread.
+A turn of the event loop goes: requests change a table of `databases` (its mutators record in the open commit, which all
+databases have together); `close_commit` makes a frame of that; `write` and `sync` put it on disk; `settle` says that it
+is. Between `close_commit` and `settle` one commit is in flight, while the next one may already grow. Who calls `write`
+and `sync`, and in which thread, is the edge's choice (group commit); everything else here belongs to one thread.
 
-A reply may leave when the commit it waits for is settled: `commit_for_key`, `commit_for_table` name it.
+A reply may leave when the commit it waits for is settled: `Table.commit_for_key`, `commit_for_table` name it.
 
 States: recovered -> serving -> failed. After any StorageFault the store is failed for good: each further step raises.
 """
@@ -18,20 +18,23 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from kvstore.base.disk import Disk
-from kvstore.base.errors import StorageFault, StorageFull
+from kvstore.base.errors import StartRefused, StorageFault, StorageFull
 from kvstore.base.frame import encode_frame
-from kvstore.base.limits import MAX_COMMIT_BYTES
+from kvstore.base.limits import DATABASES, MAX_COMMIT_BYTES
 from kvstore.base.syncing import Syncer
+from kvstore.base.value_type import Types
 from kvstore.store import checkpoint
-from kvstore.store.commit import OpenCommit
+from kvstore.store.commit import Changing
 from kvstore.store.compaction import CompactionPolicy
 from kvstore.store.examine import LIVE, Examined, segment_name
 from kvstore.store.history import History
+from kvstore.store.keyspace import Keyspace
 from kvstore.store.log import NO_LIMIT, Purpose, TransactionLog, create_log
 from kvstore.store.merge import MergeJob
 from kvstore.store.operations import encode_history
 from kvstore.store.recovery import new_log_header, recover
-from kvstore.store.table import EVERYTHING, Table
+from kvstore.store.state import Databases
+from kvstore.store.table import EVERYTHING
 from kvstore.store.volume import Refusals, Volume
 
 #: Of an open commit: whatever is to be recorded next, the log is to be asked.
@@ -43,39 +46,39 @@ _WORTH_ANOTHER_ATTEMPT = 8
 class Commit(NamedTuple):
     """A closed commit on its way to the disk: its frame, and the byte offset where it goes in `log`.
 
-    `keys`, `everything`: what it changed, as in OpenCommit. `requests`: how many requests it holds the changes of.
+    `changed`: the databases it changed. `requests`: how many requests it holds the changes of.
     """
 
     sequence: int
     frame: bytes
     offset: int
     log: TransactionLog
-    keys: set[bytes]
-    everything: bool
+    changed: list[Changing]
     requests: int
     operations: int
 
 
-class Store:
+class Store(Keyspace):
     """The store of one data directory, recovered and open. Takes the lock on `disk`.
 
-    `now_us`: the wall clock in microseconds since the epoch. `random_bytes`: such as os.urandom. Raises StartRefused,
-    OSError.
+    `types`: of values. `now_us`: the wall clock in microseconds since the epoch. `random_bytes`: such as os.urandom.
+    `databases`: how many there are to be. Raises StartRefused, also if there are keys in a database past them; OSError.
     """
 
     def __init__(
         self,
         disk: Disk,
+        types: Types,
         now_us: Callable[[], int],
         random_bytes: Callable[[int], bytes],
         policy: CompactionPolicy | None = None,
+        databases: int = DATABASES,
     ) -> None:
         self._disk = disk
-        self.now_us = now_us
         self._random_bytes = random_bytes
         self.policy = policy or CompactionPolicy()
         disk.lock()
-        recovered = recover(disk, now_us, random_bytes)
+        recovered = recover(disk, types, now_us, random_bytes)
         self.found: Examined = recovered.examined
         self.torn_copy = recovered.torn_copy
         self.log = recovered.log
@@ -97,17 +100,14 @@ class Store:
         self.history = self.found.history
         self._next_history = History(random_bytes(8).hex(), self.history, self.found.sequence)
         self._beginning = encode_history(self._next_history)
-        self.table = Table(lambda: now_us() // 1000, self._open_commit(self.found.sequence + 1))
-        self.table.load(self.found.values, self.found.deadlines)
-        self.found = self.found._replace(values={}, deadlines={})
+        _check_databases(self.found.databases, databases)
+        super().__init__(types, now_us, self._reserve, databases, self.found.sequence + 1)
+        self.load(self.found.databases)
+        self.found = self.found._replace(databases=Databases(types))
+        self.pending.room = self._room()
         self.measure_volume()
 
     # Commits
-
-    def _open_commit(self, sequence: int) -> OpenCommit:
-        commit = OpenCommit(sequence, self._reserve)
-        commit.room = self._room()
-        return commit
 
     def _room(self) -> int:
         """Bytes of operations that the open commit may have without asking: while writes are refused none, so that the
@@ -123,7 +123,7 @@ class Store:
             self._reserve_in_log(size_bytes + len(self._beginning), purpose)
         except StorageFull as full:
             self.refusals.add(self.now_us() // 1000, full.text)
-            self.table.pending.room = NO_ROOM_AT_ALL
+            self.pending.room = NO_ROOM_AT_ALL
             raise
         except StorageFault as fault:
             raise self._fail(fault) from fault
@@ -152,28 +152,31 @@ class Store:
 
     def has_changes(self) -> bool:
         """Whether requests have changed anything since the last commit was closed."""
-        return bool(self.table.pending.operations)
+        return bool(self.pending.operations)
 
     def close_commit(self) -> Commit | None:
         """Make the changes so far one commit; None if there are none. One commit may be in flight at a time."""
         self._must_work()
         assert self.in_flight is None, "one commit in flight at a time"
-        pending = self.table.pending
+        pending = self.pending
         if not pending.operations:
             return None
         self._time_us = max(self._time_us, self.now_us())
-        body = b"".join(pending.operations)
+        body = pending.body()
         if self._beginning:
             body, self._beginning, self.history = self._beginning + body, b"", self._next_history.identity
         log = self.log
         frame = encode_frame(pending.sequence, self.durable_sequence, self._time_us, body, log.header.salt)
         commit = Commit(
-            pending.sequence, frame, log.claim(len(frame)), log, pending.keys, pending.everything, pending.requests,
-            pending.count,
+            pending.sequence, frame, log.claim(len(frame)), log, pending.changed, pending.requests,
+            pending.count + pending.switches(),
         )  # fmt: skip
         log.entries += commit.operations
         self.in_flight = commit
-        self.table.pending = self._open_commit(pending.sequence + 1)
+        for table in commit.changed:
+            table.take_off()
+        pending.begin(pending.sequence + 1)
+        pending.room = self._room()
         return commit
 
     def write(self, commit: Commit) -> None:
@@ -214,45 +217,28 @@ class Store:
         self._must_work()
         assert commit is self.in_flight
         self.in_flight = None
+        for table in commit.changed:
+            table.settled()
         if durable:
             self.durable_sequence = commit.sequence
 
     def written_sequence(self) -> int:
         """The number of the last commit that was written."""
-        return self.table.pending.sequence - (2 if self.in_flight else 1)
+        return self.pending.sequence - (2 if self.in_flight else 1)
 
     def settled_sequence(self) -> int:
         """The number of the last settled commit: replies that wait for it, or an earlier one, may leave."""
-        return self.in_flight.sequence - 1 if self.in_flight is not None else self.table.pending.sequence - 1
+        return self.in_flight.sequence - 1 if self.in_flight is not None else self.pending.sequence - 1
 
     def note_durable(self, sequence: int) -> None:
         """Commits up to `sequence` are known to be on disk: a `sync` begun after they were written has returned."""
         self._must_work()
         self.durable_sequence = max(self.durable_sequence, sequence)
 
-    def commit_for_key(self, key: bytes) -> int:
-        """The number of the unsettled commit that a read of `key` sees something of, 0 for none."""
-        pending = self.table.pending
-        if pending.touches(key):
-            return pending.sequence
-        flight = self.in_flight
-        if flight is not None and (flight.everything or key in flight.keys):
-            return flight.sequence
-        return 0
-
-    def commit_for_keys(self, keys: list[bytes]) -> int:
-        """The number of the newest unsettled commit that a read of `keys` sees something of, 0 for none."""
-        pending, flight = self.table.pending, self.in_flight
-        if pending.operations and (pending.everything or not pending.keys.isdisjoint(keys)):
-            return pending.sequence
-        if flight is not None and (flight.everything or not flight.keys.isdisjoint(keys)):
-            return flight.sequence
-        return 0
-
     def commit_for_table(self) -> int:
         """The number of the newest unsettled commit that changed anything, 0 for none."""
-        if self.table.pending.operations:
-            return self.table.pending.sequence
+        if self.pending.operations:
+            return self.pending.sequence
         return self.in_flight.sequence if self.in_flight is not None else 0
 
     # Looking after the log
@@ -300,7 +286,7 @@ class Store:
         if self.failed is None:
             try:
                 self._volume = Volume(self._usable_bytes())
-                self.log.keep_room(self.table.pending.size_bytes + len(self._beginning))
+                self.log.keep_room(self.pending.size_bytes + len(self._beginning))
             except StorageFault as fault:
                 raise self._fail(fault) from fault
             self._set_limits()
@@ -343,7 +329,7 @@ class Store:
         if self._job is not None:
             return False
         if self.policy.pausing:
-            removed = self.table.removed_bytes - self._removed_at_failure
+            removed = self.removed_bytes() - self._removed_at_failure
             if removed > self.checkpoint_bytes // _WORTH_ANOTHER_ATTEMPT:
                 self.policy.succeeded()
         log_bytes = self.log.end + self.segment_bytes
@@ -353,7 +339,7 @@ class Store:
         )
 
     def _is_short_of_room(self) -> bool:
-        removed = self.table.removed_bytes - self._removed_at_seal
+        removed = self.removed_bytes() - self._removed_at_seal
         return self._volume.is_worth_compacting(self.room_bytes(), max(0, self.checkpoint_bytes - removed))
 
     def can_compact(self) -> bool:
@@ -369,10 +355,10 @@ class Store:
         """
         self._must_work()
         assert self.in_flight is None and self._job is None
-        covers = self.table.pending.sequence - 1
+        covers = self.pending.sequence - 1
         if self.log.header.first <= covers:
             self._switch_logs(covers)
-        self._removed_at_seal = self.table.removed_bytes
+        self._removed_at_seal = self.removed_bytes()
         self._job = MergeJob(
             list(self._segments), f"{checkpoint.NAME}.{self._random_bytes(8).hex()}.tmp", covers,
             int.from_bytes(self._random_bytes(4), "big"),
@@ -391,7 +377,7 @@ class Store:
         sealed = segment_name(old.header.first)
         if sealed in self._disk.names():
             raise FileExistsError(errno.EEXIST, "File exists", self._disk.describe(sealed))
-        pending = self.table.pending
+        pending = self.pending
         pending.room = NO_ROOM_AT_ALL  # also if this goes no further: the zeros are given back for the fresh log
         size_bytes = pending.size_bytes + len(self._beginning)
         old.give_back(size_bytes)
@@ -471,9 +457,19 @@ class Store:
 
         It comes sooner if much is removed meanwhile: the volume may have been too full for what there was.
         """
-        self._removed_at_failure = self.table.removed_bytes
+        self._removed_at_failure = self.removed_bytes()
         return self.policy.failed(self.now_us() // 1000)
 
     def close(self) -> None:
         """Close the log. The directory stays locked until the process ends."""
         self.log.close()
+
+
+def _check_databases(found: Databases, databases: int) -> None:
+    """Refuse to hide keys. Raises StartRefused."""
+    last = max(number for number, state in found.by_number.items() if state.values or not number)
+    if last >= databases:
+        raise StartRefused(
+            f"there are keys in database {last}, but --databases is {databases}; start with --databases {last + 1} or"
+            " more. Nothing was changed."
+        )

@@ -1,13 +1,14 @@
-"""The table: keys, values, deadlines; the mutators that record every change; expiry.
+"""One database, live: keys, values, deadlines; the mutators that record every change; expiry.
 
-Keys and values are bytes in a plain dict (the densest thing Python has: 235 bytes for a key with 100 bytes). The
-mutators here are the only way to change the table, and each records its operation in the open commit before it
-changes anything: no command can forget to. Whoever must know of changes (indexes, the scan order, WATCH) is an
-observer.
+Keys are bytes in a plain dict, strings too (the densest thing Python has: 235 bytes for a key with 100 bytes); values
+of other types are objects of their type. The mutators here are the only way to change the table, and each records its
+operation in the open commit before it changes anything: no command can forget to. Whoever must know of changes
+(indexes, the scan order, WATCH) is an observer.
 
-Expiry is exact: a key past its deadline is gone for every reader at once. `DeadlineOrder` finds such keys, and they
-are removed for good a few at a time, each with its `DEL` in the log. Only `count` may count keys that have expired,
-while many wait to be removed. The clock is a parameter.
+Expiry is exact: a key past its deadline is gone for every reader at once, as is an element of a value for those who
+read it. `DeadlineOrder` finds such keys and elements, and they are removed for good a few at a time, each with its
+operation in the log. Only `count` may count keys that have expired, while many wait to be removed. The clock is a
+parameter.
 
 What is left to be done when a request has ended (expired keys, deadlines to be put in order, memory to be freed, keys
 to be sorted for SCAN) is done between requests, by `tidy`.
@@ -18,57 +19,67 @@ an allocation more each); an exact count after a mass expiry (each deadline that
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from kvstore.base.errors import StorageFull, wrong_type
 from kvstore.base.slices import Slicing
+from kvstore.base.value_type import Types, Undo, Value, Words
 from kvstore.store.commit import OpenCommit
 from kvstore.store.deadlines import DeadlineOrder
 from kvstore.store.garbage import Garbage
 from kvstore.store.index import DocumentIndexes
 from kvstore.store.log import Purpose
-from kvstore.store.operations import FLUSH, encode_deadline, encode_delete, encode_set
+from kvstore.store.observing import Observer
+from kvstore.store.operations import FLUSH_DATABASE, encode, encode_deadline, encode_delete
 from kvstore.store.scan import ScanOrder
+from kvstore.store.state import State
 
 #: Expired keys that `count` looks at; some 0.3 ms.
 _EXPIRED_COUNTED = 1000
 #: What `tidy` does of each thing.
 _TIDIED = 16
 
-#: A value of any type; strings are bytes. Other types join here with families of their own.
-Value = bytes
 #: More than any table has: what a flush is taken to remove.
 EVERYTHING = 1 << 62
 
+#: Classes of what is at a key that holds no value of another type.
+_STRINGS_OR_NONE = {bytes, type(None)}
 
-class Observer(Protocol):
-    """Told of every change, after it was recorded and made."""
-
-    def changed(self, key: bytes, before: Value | None, after: Value | None) -> None:
-        """`key` went from `before` to `after`; None stands for no such key. Equal when only the deadline changed."""
-
-    def flushed(self) -> None:
-        """Every key is gone, or everything changed: start afresh."""
+_Typed = TypeVar("_Typed")
 
 
-class Table:
-    """The state that requests read and change.
+class Table(State):
+    """The state of one database that requests read and change.
 
-    `now_ms`: the wall clock, in milliseconds since the epoch. `pending`: the open commit, replaced by the store when
-    a frame is closed.
+    `number`: of the database. `now_ms`: the wall clock, in milliseconds since the epoch; it stands still while a
+    request executes. `pending`: the open commit. `garbage`, `slicing`: all databases have them together.
     """
 
-    def __init__(self, now_ms: Callable[[], int], pending: OpenCommit) -> None:
+    def __init__(
+        self,
+        types: Types,
+        number: int,
+        now_ms: Callable[[], int],
+        pending: OpenCommit,
+        garbage: Garbage,
+        slicing: Slicing,
+    ) -> None:
+        super().__init__(types)
+        self.number = number
         self.now_ms = now_ms
         self.pending = pending
-        self.values: dict[bytes, Value] = {}
-        self.deadlines: dict[bytes, int] = {}
+        self._encode_string = types.plain.encode
+        #: See `Changing`.
+        self.open_keys: set[bytes] = set()
+        self.flight_keys: set[bytes] = set()
+        self.open_whole = self.flight_whole = False
         #: Requests about the table that take long.
-        self.slicing = Slicing()
+        self.slicing = slicing
         #: What is not needed any more and takes long to free.
-        self.garbage = Garbage()
-        self._order = DeadlineOrder(self.deadlines, self.garbage)
+        self.garbage = garbage
+        self._order = DeadlineOrder(self.deadlines, garbage)
+        self._inner_order = DeadlineOrder(self.inner, garbage)
         self._observers: list[Observer] = []
         self.indexes = DocumentIndexes(self)
         self.scan_order = ScanOrder(self)
@@ -82,12 +93,11 @@ class Table:
         #: Of keys and values so far, more or less: what a compaction can give back.
         self.removed_bytes = 0
 
-    def load(self, values: dict[bytes, Value], deadlines: dict[bytes, int]) -> None:
+    def load(self, state: State) -> None:
         """Take over a recovered state, without recording anything."""
-        self.values = values
-        self.deadlines = deadlines
-        self._order = DeadlineOrder(deadlines, self.garbage)
+        self._take_over(state)
         self._order.complete()
+        self._inner_order.complete()
 
     # Reading
 
@@ -120,6 +130,27 @@ class Table:
             raise wrong_type()
         return value
 
+    def typed(self, key: bytes, holds: type[_Typed]) -> _Typed | None:
+        """The value of `key`, of the type whose values are of that class; None if there is no such key.
+
+        Raises Failure (WRONGTYPE) for another type.
+        """
+        value = self.read(key)
+        if value is not None and value.__class__ is not holds:
+            raise wrong_type()
+        return value
+
+    def look_up_typed(self, key: bytes, holds: type[_Typed]) -> _Typed | None:
+        """`typed`, for a request that reads: whether it finds the key is counted."""
+        value = self.look_up(key)
+        if value is not None and value.__class__ is not holds:
+            raise wrong_type()
+        return value
+
+    def copy_of(self, value: Value) -> Value:
+        """A value of any type with the same content."""
+        return value if value.__class__ is bytes else self.types.by_class[value.__class__].copy(value)
+
     def exists(self, key: bytes) -> bool:
         """Whether there is such a key now."""
         return key in self.values and not self._is_expired(key)
@@ -127,6 +158,32 @@ class Table:
     def deadline_ms(self, key: bytes) -> int | None:
         """The deadline of an existing key, in ms since the epoch; None if it has none."""
         return self.deadlines.get(key)
+
+    def commit_for_key(self, key: bytes) -> int:
+        """The number of the unsettled commit that a read of `key` sees something of, 0 for none."""
+        if key in self.open_keys or self.open_whole:
+            return self.pending.sequence
+        if key in self.flight_keys or self.flight_whole:
+            return self.pending.sequence - 1
+        return 0
+
+    def commit_for_keys(self, keys: Iterable[bytes]) -> int:
+        """The number of the newest unsettled commit that a read of `keys` sees something of, 0 for none."""
+        if self.open_whole or (self.open_keys and not self.open_keys.isdisjoint(keys)):
+            return self.pending.sequence
+        if self.flight_whole or (self.flight_keys and not self.flight_keys.isdisjoint(keys)):
+            return self.pending.sequence - 1
+        return 0
+
+    def settled(self) -> None:
+        """The commit in flight is done."""
+        self.flight_keys = set()
+        self.flight_whole = False
+
+    def take_off(self) -> None:
+        """The open commit is closed: it is the one in flight now."""
+        self.flight_keys, self.open_keys = self.open_keys, set()
+        self.flight_whole, self.open_whole = self.open_whole, False
 
     def count(self) -> int:
         """How many keys there are now; while more than _EXPIRED_COUNTED wait to be removed, they are counted too."""
@@ -148,36 +205,87 @@ class Table:
 
     # Changing
 
-    def write(self, key: bytes, value: Value, deadline_ms: int | None = None) -> None:
-        """Give `key` a value and a deadline (ms since the epoch) or none. Raises StorageFull; then nothing changed."""
+    def write(self, key: bytes, value: bytes, deadline_ms: int | None = None) -> None:
+        """Give `key` a string and a deadline (ms since the epoch) or none. Raises StorageFull; then nothing changed."""
         before = self.values.get(key)
         deadlines = self.deadlines
-        self.pending.record(key, encode_set(key, value, deadline_ms), before, deadlines.get(key) if deadlines else None)
+        operation = self._encode_string(key, value, deadline_ms)
+        self.pending.record(self, key, operation, before, deadlines.get(key) if deadlines else None)
         self.values[key] = value
         if deadline_ms is not None:
             self._set_deadline(key, deadline_ms)
         elif deadlines:
             deadlines.pop(key, None)
+        if before.__class__ is not bytes and before is not None:
+            self.inner.pop(key, None)
+            self._let_go(key, before)
         if self._observers:
             self._tell(key, before, value)
 
     def write_strings(self, keys: list[bytes], values: list[bytes], operations: bytes) -> bool:
         """Give each key the value at its place, and no deadline, in order: what as many `write`s do, at C speed.
 
-        `operations`: the same as `encode_set` makes them, one behind the other. Returns False, having done nothing, if
-        they have to be written one by one: somebody observes, a key has a deadline, or the log has to be asked for more
-        room. It is a request of its own: nothing of it is to be undone.
+        `operations`: the same as the type encodes them, one behind the other. Returns False, having done nothing, if
+        they have to be written one by one: somebody observes, a key has a deadline or holds another type, or the log
+        has to be asked for more room. It is a request of its own: nothing of it is to be undone.
         """
         if self._observers or (self.deadlines and not self.deadlines.keys().isdisjoint(keys)):
             return False
+        if self.has_typed and not _STRINGS_OR_NONE.issuperset(map(type, map(self.values.get, keys))):
+            return False
         if not self.pending.has_room(len(operations)):
             return False
-        self.pending.record_whole(keys, operations)
+        self.pending.record_whole(self, keys, operations)
         self.values.update(zip(keys, values, strict=True))
         return True
 
-    def update(self, key: bytes, value: Value) -> None:
-        """Give `key` a new value and leave its deadline as it is. Raises StorageFull; then nothing changed."""
+    def put(self, key: bytes, value: Value, deadline_ms: int | None = None) -> None:
+        """Give `key` a value of any type, the table's from now on. Raises StorageFull; then nothing changed."""
+        if value.__class__ is bytes:
+            self.write(key, value, deadline_ms)
+            return
+        before, deadline_before = self.values.get(key), self.deadlines.get(key)
+        # What is there is removed first, though it may not be there: operations build a value from nothing.
+        self.pending.record(self, key, encode_delete(key), before, deadline_before)
+        mark = len(self.pending.undo) - 1
+        try:
+            self._record_whole(key, value, deadline_ms)
+        except StorageFull:
+            self.pending.take_back(mark)
+            raise
+        self._bind(key, value, deadline_ms)
+        if before is not None:
+            self._let_go(key, before)
+        self._tell(key, before, value)
+
+    def _record_whole(self, key: bytes, value: Value, deadline_ms: int | None) -> None:
+        for name, words in self.types.by_class[value.__class__].whole(value):
+            self.pending.record_further([encode(name, key, *words)])
+        if deadline_ms is not None:
+            self.pending.record_further([encode_deadline(key, deadline_ms)])
+
+    def edit(self, key: bytes, name: bytes, words: Words) -> None:
+        """Apply an operation of a type, `name`, to the value at `key`, which is of that type or not there.
+
+        Without elements the value is gone, unless its type keeps it so. Raises StorageFull; then nothing changed.
+        """
+        if self._is_expired(key):
+            self.expire(key)
+        before, pending = self.values.get(key), self.pending
+        pending.record(self, key, encode(name, key, *words), before, self.deadlines.get(key))
+        try:
+            undo = self._edit(key, name, words)
+        except BaseException:
+            pending.forget_last()
+            raise
+        pending.note_undo(undo)
+        after = self.values.get(key)
+        if after is None and before is not None:
+            self.removed_bytes += len(key)
+        self._tell(key, before, after)
+
+    def update(self, key: bytes, value: bytes) -> None:
+        """Give `key` a new string and leave its deadline as it is. Raises StorageFull; then nothing changed."""
         self.write(key, value, None if self._is_expired(key) else self.deadlines.get(key))
 
     def delete(self, key: bytes) -> bool:
@@ -187,16 +295,33 @@ class Table:
             return False
         existed = not self._is_expired(key)
         self._remove(key, before)
+        self._let_go(key, before)
         return existed
 
+    def take(self, key: bytes) -> tuple[Value, int | None]:
+        """Remove `key`, which exists, and return its value, the caller's from now on, and its deadline.
+
+        Raises StorageFull; then nothing changed.
+        """
+        value, deadline_ms = self.values[key], self.deadlines.get(key)
+        self._remove(key, value)
+        return value, deadline_ms
+
     def _remove(self, key: bytes, before: Value) -> None:
-        self.pending.record(key, encode_delete(key), before, self.deadlines.get(key), Purpose.REMOVE)
-        self.removed_bytes += len(key) + len(before)
-        self.garbage.put(before)
-        del self.values[key]
-        self.deadlines.pop(key, None)
+        self.pending.record(self, key, encode_delete(key), before, self.deadlines.get(key), Purpose.REMOVE)
+        self._drop(key)
         if self._observers:
             self._tell(key, before, None)
+
+    def _let_go(self, key: bytes, value: Value) -> None:
+        """`value`, which was at `key`, is not needed any more, unless this is undone."""
+        if value.__class__ is bytes:
+            self.removed_bytes += len(key) + len(value)
+            self.garbage.put(value)
+        else:
+            self.removed_bytes += len(key) + value.size_bytes()
+            for part in value.parts():
+                self.garbage.put(part)
 
     def expire(self, key: bytes) -> None:
         """Remove `key`, if there is such a key, because a request gave it a deadline that has passed."""
@@ -205,7 +330,7 @@ class Table:
     def set_deadline(self, key: bytes, deadline_ms: int | None) -> None:
         """Set the deadline of an existing key (ms since the epoch), or take it away (None). Raises StorageFull."""
         value = self.values[key]
-        self.pending.record(key, encode_deadline(key, deadline_ms), value, self.deadlines.get(key))
+        self.pending.record(self, key, encode_deadline(key, deadline_ms), value, self.deadlines.get(key))
         if deadline_ms is None:
             self.deadlines.pop(key, None)
         else:
@@ -215,15 +340,56 @@ class Table:
 
     def flush(self) -> None:
         """Remove every key. Raises StorageFull; then nothing changed."""
-        self.pending.record_flush(FLUSH, self.values, self.deadlines)
+        self.pending.record_everything([self], encode(FLUSH_DATABASE), Replaced([self]))
+        self.replace(State(self.types))
+
+    def replace(self, state: State) -> None:
+        """The table has the content of `state` from now on; what it had is let go of. For whoever recorded that."""
+        old, new = (self.values, self.deadlines, self.inner), (state.values, state.deadlines, state.inner)
+        for container in old:
+            self.garbage.put(container)
+        for container in new:
+            self.garbage.give_back(container)
+        self._order.let_go()
+        self._inner_order.let_go()
         self.removed_bytes += EVERYTHING
-        self._replace({}, {})
+        self._take_over(state)
+        self._renewed()
+
+    def _take_over(self, state: State) -> None:
+        self.values, self.deadlines, self.inner, self.has_typed = (
+            state.values, state.deadlines, state.inner, state.has_typed,
+        )  # fmt: skip
+        self._order = DeadlineOrder(self.deadlines, self.garbage)
+        self._inner_order = DeadlineOrder(self.inner, self.garbage)
+
+    def swap_with(self, other: Table) -> None:
+        """Each table has what the other had. For whoever recorded that."""
+        for name in ("values", "deadlines", "inner", "has_typed", "_order", "_inner_order"):
+            mine = getattr(self, name)
+            setattr(self, name, getattr(other, name))
+            setattr(other, name, mine)
+        self._renewed()
+        other._renewed()
+
+    def _renewed(self) -> None:
+        """Everything changed: tell whoever must know."""
+        self.ready += self.awaited
+        for observer in tuple(self._observers):
+            observer.flushed()
 
     def _set_deadline(self, key: bytes, deadline_ms: int) -> None:
         before = self.deadlines.get(key)
         self.deadlines[key] = deadline_ms
         if before is None or deadline_ms < before:
             self._order.enter(key, deadline_ms)
+
+    def _note_inner(self, key: bytes, deadline_ms: int | None) -> None:
+        """See `State`."""
+        before = self.inner.get(key)
+        super()._note_inner(key, deadline_ms)
+        if deadline_ms is not None and (before is None or deadline_ms < before):
+            self._inner_order.enter(key, deadline_ms)
 
     # Between requests
 
@@ -233,9 +399,10 @@ class Table:
         """
         few = 1 if self._observers else _TIDIED  # an index parses what it is told of, however long it is
         more = self._order.enter_some(_TIDIED)
+        more |= self._inner_order.enter_some(_TIDIED)
         more |= self.remove_expired(few) == few
+        more |= self.remove_expired_elements(few) == few
         more |= self.scan_order.sort_some(_TIDIED)
-        more |= self.garbage.free_some()
         return more
 
     def remove_expired(self, limit: int) -> int:
@@ -249,7 +416,7 @@ class Table:
         while looked_at < limit and (key := order.first(now_ms)) is not None:
             if self.deadlines.get(key, now_ms + 1) <= now_ms:
                 try:
-                    self._remove(key, self.values[key])
+                    self.delete(key)
                 except StorageFull:
                     break
                 self.expired_count += 1
@@ -258,44 +425,57 @@ class Table:
         self.pending.undo.clear()
         return looked_at
 
+    def remove_expired_elements(self, limit: int) -> int:
+        """The same for elements of values: looks at up to `limit` keys, and removes so many elements of each."""
+        now_ms, order = self.now_ms(), self._inner_order
+        looked_at = 0
+        while looked_at < limit and (key := order.first(now_ms)) is not None:
+            try:
+                self._remove_elements(key, now_ms, limit)
+            except StorageFull:
+                break
+            order.first_is_done()
+            looked_at += 1
+        self.pending.undo.clear()
+        return looked_at
+
+    def _remove_elements(self, key: bytes, now_ms: int, limit: int) -> None:
+        value = self.values.get(key)
+        inner = None if value is None or value.__class__ is bytes else self.types.by_class[value.__class__].inner
+        expired = None if inner is None else inner.expired(value, now_ms, limit)
+        if expired is not None:
+            self.edit(key, *expired)
+        elif inner is not None:
+            self._note_inner(key, inner.next_ms(value))
+
     # Undoing
 
-    def undo_request(self, mark: int = 0) -> None:
-        """Take back what the request that is executing has changed, in the table and in the open commit.
-
-        `mark`: keep that many of its first changes (`len(pending.undo)` at some moment); for a command inside EXEC.
-        """
-        undo = self.pending.undo
-        while len(undo) > mark:
-            key, value, deadline = undo.pop()
-            self.pending.drop_last()
-            if key is None:
-                self._replace(value, deadline)  # type: ignore[arg-type]
-            else:
-                self._restore(key, value, deadline)  # type: ignore[arg-type]
-
-    def _restore(self, key: bytes, value: Value | None, deadline_ms: int | None) -> None:
+    def put_back(self, key: bytes, value: Value | None, deadline_ms: int | None, undo: Undo | None = None) -> None:
+        """See `Changing`."""
         now = self.values.get(key)
+        if undo is not None:
+            undo()
         if value is None:
-            self.values.pop(key, None)
+            self._drop(key)
         else:
-            self.values[key] = value
+            self._bind(key, value, deadline_ms)
+        self._tell(key, now, value)
+
+    def _bind(self, key: bytes, value: Value, deadline_ms: int | None) -> None:
+        """`key` has this value, this deadline and those inside the value."""
+        self.values[key] = value
         if deadline_ms is None:
             self.deadlines.pop(key, None)
         else:
             self._set_deadline(key, deadline_ms)
-        self._tell(key, now, value)
-
-    def _replace(self, values: dict[bytes, Value], deadlines: dict[bytes, int]) -> None:
-        self._order.let_go()
-        for old, new in ((self.values, values), (self.deadlines, deadlines)):
-            self.garbage.put(old)
-            self.garbage.give_back(new)
-        self.values = values
-        self.deadlines = deadlines
-        self._order = DeadlineOrder(deadlines, self.garbage)
-        for observer in tuple(self._observers):
-            observer.flushed()
+        if value.__class__ is bytes:
+            self.inner.pop(key, None)
+            return
+        for part in value.parts():
+            self.garbage.give_back(part)
+        row = self.types.by_class[value.__class__]
+        if row.inner is not None:
+            self._note_inner(key, row.inner.next_ms(value))
 
     # Observers
 
@@ -310,5 +490,36 @@ class Table:
             self._observers.remove(observer)
 
     def _tell(self, key: bytes, before: Value | None, after: Value | None) -> None:
+        if key in self.awaited and after is not None:
+            self.ready.append(key)
         for observer in tuple(self._observers):
             observer.changed(key, before, after)
+
+
+class Replaced:
+    """Undoes that tables were flushed, recorded in the open commit: they get back what they have now."""
+
+    def __init__(self, tables: Iterable[Table]) -> None:
+        self._before: list[tuple[Table, State]] = []
+        for table in tables:
+            state = State(table.types)
+            state.values, state.deadlines, state.inner = table.values, table.deadlines, table.inner
+            state.has_typed = table.has_typed
+            self._before.append((table, state))
+
+    def put_back(self) -> None:
+        """See `Undoable`."""
+        for table, state in self._before:
+            table.replace(state)
+
+
+class Swapped:
+    """Undoes that two tables were swapped."""
+
+    def __init__(self, one: Table, other: Table) -> None:
+        self._one = one
+        self._other = other
+
+    def put_back(self) -> None:
+        """See `Undoable`."""
+        self._one.swap_with(self._other)

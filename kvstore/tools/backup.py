@@ -11,7 +11,7 @@ import argparse
 
 from kvstore.base.errors import KVStoreError
 from kvstore.store.archive import Position
-from kvstore.tools.directory import check_new, existing, look, new_directory, write_state
+from kvstore.tools.directory import check_new, equal, existing, look, new_directory, write_state
 from kvstore.tools.streams import say
 
 
@@ -27,9 +27,9 @@ def run(arguments: argparse.Namespace) -> int:
     found = look(existing(arguments.directory))
     assert found.live is not None  # `look` makes sure of it
     with new_directory(arguments.out) as out:
-        write_state(out, found.values, found.deadlines, Position(found.sequence, found.history), found.live.store)
+        write_state(out, found.databases, Position(found.sequence, found.history), found.live.store)
         copy = look(existing(out.path, "checking"))
-    if (copy.values, copy.deadlines, copy.sequence) != (found.values, found.deadlines, found.sequence):
+    if copy.sequence != found.sequence or not equal(copy.databases, found.databases):
         raise KVStoreError(f"{arguments.out}: what was written is not what is read; do not rely on this backup")
-    say(f"{arguments.out}: {len(copy.values)} keys as of commit {copy.sequence}, read again and equal")
+    say(f"{arguments.out}: {copy.databases.count()} keys as of commit {copy.sequence}, read again and equal")
     return 0

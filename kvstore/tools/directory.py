@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, KeysView, Sequence
+from itertools import zip_longest
 from typing import TypeVar
 
 from kvstore.base import directory_lock as lock
@@ -23,8 +24,9 @@ from kvstore.store.archive import Position
 from kvstore.store.checkpoint import CheckpointHeader, CheckpointWriter
 from kvstore.store.examine import LIVE, Examined, examine, refuse_unfinished
 from kvstore.store.log import create_log
-from kvstore.store.operations import encode_set
 from kvstore.store.recovery import new_log_header
+from kvstore.store.state import Databases
+from kvstore.values import TYPES
 
 _Read = TypeVar("_Read")
 
@@ -89,7 +91,7 @@ def existing(path: str, label: str = "reading", *, may_be_empty: bool = False) -
 
 def look(disk: ReadDisk) -> Examined:
     """Examine a data directory without its lock. Raises DamagedStore, OSError, and as `existing`."""
-    found = read_unlocked([disk], lambda: examine(disk))
+    found = read_unlocked([disk], lambda: examine(disk, TYPES))
     if found.live is None:
         raise NothingThere(f"{disk.path}: no server has used this directory yet")
     return found
@@ -167,9 +169,22 @@ def _clear(disk: RealDisk) -> None:
         disk.remove(name)
 
 
-def write_state(
-    disk: Disk, values: dict[bytes, bytes], deadlines: dict[bytes, int], at: Position, store: str | None = None
-) -> None:
+def equal(one: Databases, other: Databases) -> bool:
+    """Whether two states hold the same."""
+    return _keys(one) == _keys(other) and all(
+        a == b
+        for number, state in one.by_number.items()
+        for key in state.values
+        for a, b in zip_longest(state.whole(key), other.at(number).whole(key))
+    )
+
+
+def _keys(databases: Databases) -> dict[int, KeysView[bytes]]:
+    """The keys of each database that has any."""
+    return {number: state.values.keys() for number, state in databases.by_number.items() if state.values}
+
+
+def write_state(disk: Disk, databases: Databases, at: Position, store: str | None = None) -> None:
     """Put a checkpoint with this state, as of one commit, and an empty log after it in place of what is there.
 
     `store`: whose directory it is; None for a new one. Durability: all on disk when this returns; a crash before that
@@ -181,9 +196,13 @@ def write_state(
     covers = CheckpointHeader(header.store, salt, at.sequence, now, at.history)
     writer = CheckpointWriter(disk, checkpoint.NAME + ".tmp", covers)  # first: see `examine`, of what is unfinished
     progress = Progress("writing")
-    for number, (key, value) in enumerate(values.items()):
-        writer.add(encode_set(key, value, deadlines.get(key)), 1)
-        progress.show(number / len(values))
+    written, count = 0, databases.count()
+    for number, state in sorted(databases.by_number.items()):
+        writer.select(number)
+        for key in state.values:
+            writer.add_key(state.whole(key))
+            written += 1
+            progress.show(written / count)
     writer.finish()
     progress.clear()
     disk.sync_directory()

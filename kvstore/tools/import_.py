@@ -1,7 +1,8 @@
 """Make a new data directory from what `export` writes, read from standard input or a file.
 
-That is JSON lines or, with --resp, commands `SET key value` and `SET key value PXAT ms` in RESP. A key that comes twice
-has its last value. Nothing is made if a line or command is not as it should be.
+That is JSON lines or, with --resp, commands in RESP: `SET key value`, `SET key value PXAT ms`, and those that `export
+--resp` writes for databases and values of other types. A key that comes twice has its last value. Nothing is made if a
+line or command is not as it should be.
 """
 
 from __future__ import annotations
@@ -10,62 +11,85 @@ import argparse
 import json
 import os
 import re
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
 
+from kvstore.base.errors import KVStoreError
 from kvstore.base.limits import MIB
 from kvstore.client.progress import Progress
 from kvstore.store.archive import NO_HISTORY, Position
+from kvstore.store.operations import DELETE, EXPIRE, SELECT
+from kvstore.store.state import Databases, State
 from kvstore.tools.directory import check_new, new_directory, write_state
 from kvstore.tools.streams import binary_input, say
 from kvstore.tools.words import from_json
-
-#: A key, its value and its deadline in ms since the epoch, or None.
-Entry = tuple[bytes, bytes, int | None]
+from kvstore.values import TYPES
 
 _LARGEST_MS = 2**63 - 1
-_ARRAY, _BULK = re.compile(rb"\*([35])"), re.compile(rb"\$([0-9]+)")
+_LARGEST_DATABASE = 2**31 - 1
+_ARRAY, _BULK = re.compile(rb"\*([1-9][0-9]*)"), re.compile(rb"\$([0-9]+)")
 _LONGEST_LENGTH = 20
+_DIGITS = re.compile(rb"[0-9]{1,19}")
+#: What operations that are none raise when they are applied.
+_WRONG = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, KVStoreError)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
     parser.add_argument("out", metavar="OUT", help="the data directory to make; it must not exist, or be empty")
     parser.add_argument("file", metavar="FILE", nargs="?", default="-", help="what to read (default: standard input)")
-    parser.add_argument("--resp", action="store_true", help="SET commands in RESP, as `export --resp` writes them")
+    parser.add_argument("--resp", action="store_true", help="commands in RESP, as `export --resp` writes them")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """The tool."""
     check_new(arguments.out)
-    read = _commands if arguments.resp else _lines
-    values: dict[bytes, bytes] = {}
-    deadlines: dict[bytes, int] = {}
+    databases = Databases(TYPES)
     with binary_input() if arguments.file == "-" else open(arguments.file, "rb") as file:
-        for key, value, deadline_ms in read(file):
-            values[key] = value
-            deadlines.pop(key, None)
-            if deadline_ms is not None:
-                deadlines[key] = deadline_ms
+        (_read_commands if arguments.resp else _read_lines)(file, databases)
     with new_directory(arguments.out) as out:
-        write_state(out, values, deadlines, Position(0, NO_HISTORY))
-    say(f"{arguments.out}: {len(values)} keys; start a server with --data on it")
+        write_state(out, databases, Position(0, NO_HISTORY))
+    say(f"{arguments.out}: {databases.count()} keys; start a server with --data on it")
     return 0
 
 
-def _lines(file: BinaryIO) -> Iterator[Entry]:
-    """The entries of JSON lines. Raises ValueError."""
+# JSON lines
+
+
+def _read_lines(file: BinaryIO, databases: Databases) -> None:
+    """Take in JSON lines. Raises ValueError."""
     progress = _Reading(file)
     for number, line in enumerate(file, 1):
         progress.add(len(line))
         if not line.strip():
             continue
         try:
-            entry = json.loads(line)
-            yield from_json(entry["key"]), from_json(entry["value"]), _deadline(entry.get("deadline_ms"))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            _take(json.loads(line), databases)
+        except _WRONG as error:
             raise ValueError(f'line {number} is not {{"key": ..., "value": ...}}: {error}') from None
     progress.clear()
+
+
+def _take(entry: dict[str, Any], databases: Databases) -> None:
+    """Take in what one line says."""
+    state = databases.at(_database(entry.get("db", 0)))
+    key, deadline_ms = from_json(entry["key"]), _deadline(entry.get("deadline_ms"))
+    state.apply([DELETE, key])
+    if "operations" not in entry:
+        state.values[key] = from_json(entry["value"])
+    else:
+        for name, *words in entry["operations"]:
+            _edit(state, [from_json(name), key, *map(from_json, words)])
+        if (found := state.types.name_of(state.values[key])) != entry["type"]:
+            raise ValueError(f"these operations make a {found}")
+    if deadline_ms is not None:
+        state.deadlines[key] = deadline_ms
+
+
+def _database(number: object) -> int:
+    if not (type(number) is int and 0 <= number <= _LARGEST_DATABASE):
+        raise ValueError("db is the number of a database")
+    return number
 
 
 def _deadline(number: object) -> int | None:
@@ -74,26 +98,71 @@ def _deadline(number: object) -> int | None:
     return number
 
 
-def _commands(file: BinaryIO) -> Iterator[Entry]:
-    """The entries of SET commands. Raises ValueError."""
+def _edit(state: State, operation: list[bytes]) -> None:
+    """Apply an operation of a type other than string. Raises ValueError, and others, for what is none."""
+    if operation[0] not in state.types.by_edit:
+        raise ValueError(f"{operation!r:.60}")
+    state.apply(operation)
+
+
+# Commands
+
+
+def _read_commands(file: BinaryIO, databases: Databases) -> None:
+    """Take in commands. Raises ValueError."""
+    number, state = 1, databases.at(0)
+    try:
+        for words in _commands(file):
+            words[0] = words[0].upper()
+            if words[0] == SELECT:
+                state = databases.at(_database(_number(words, 1, 2)))
+            else:
+                _execute(words, state)
+            number += 1
+    except _WRONG as error:
+        raise ValueError(f"command {number} is not SET key value [PXAT ms] in RESP: {error}") from None
+
+
+def _execute(words: list[bytes], state: State) -> None:
+    """Do what a command says. Raises ValueError, and others, for one that `export` does not write."""
+    kind, key = words[0], words[1]
+    if kind == state.types.plain.operation:
+        if len(words) > 3:
+            _deadline(_number(words, 4, 5))
+            if words[3].upper() != b"PXAT":
+                raise ValueError(f"{words!r:.60}")
+        state.apply(words)
+    elif kind == EXPIRE:
+        state.values[key]  # raises KeyError: there must be such a key
+        state.deadlines[key] = _number(words, 2, 3)
+    elif kind == DELETE and len(words) == 2:
+        state.apply(words)
+    else:
+        _edit(state, words)
+
+
+def _number(words: Sequence[bytes], at: int, count: int) -> int:
+    """The number at a place of `count` words. Raises ValueError."""
+    if len(words) != count or _DIGITS.fullmatch(words[at]) is None:
+        raise ValueError(f"{words!r:.60}")
+    return int(words[at])
+
+
+def _commands(file: BinaryIO) -> Iterator[list[bytes]]:
+    """The words of each command. Raises ValueError."""
     progress = _Reading(file)
     unread = bytearray()
-    number = 1
-    try:
-        while piece := file.read(MIB):
-            progress.add(len(piece))
-            unread += piece
-            at = _skip_blank_lines(unread, 0)
-            while (found := _words(unread, at)) is not None:
-                words, at = found
-                at = _skip_blank_lines(unread, at)
-                yield _entry(words)
-                number += 1
-            del unread[:at]
-        if unread:
-            raise ValueError("it is not complete")
-    except ValueError as error:
-        raise ValueError(f"command {number} is not SET key value [PXAT ms] in RESP: {error}") from None
+    while piece := file.read(MIB):
+        progress.add(len(piece))
+        unread += piece
+        at = _skip_blank_lines(unread, 0)
+        while (found := _words(unread, at)) is not None:
+            words, at = found
+            at = _skip_blank_lines(unread, at)
+            yield words
+        del unread[:at]
+    if unread:
+        raise ValueError("it is not complete")
     progress.clear()
 
 
@@ -126,14 +195,6 @@ def _words(data: bytearray, at: int) -> tuple[list[bytes], int] | None:
             words.append(bytes(data[at : at + length]))
             at += length + 2
     return words, at
-
-
-def _entry(words: list[bytes]) -> Entry:
-    if words[0].upper() == b"SET" and len(words) == 3:
-        return words[1], words[2], None
-    if words[0].upper() == b"SET" and words[3].upper() == b"PXAT" and words[4].isdigit():
-        return words[1], words[2], _deadline(int(words[4]))
-    raise ValueError(f"{words!r:.60}")
 
 
 class _Reading:

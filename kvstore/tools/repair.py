@@ -17,6 +17,7 @@ from kvstore.store.examine import examine, segments_of
 from kvstore.tools.directory import ReadDisk, existing, new_directory, write_state
 from kvstore.tools.streams import say
 from kvstore.tools.timeline import Past, read_past
+from kvstore.values import TYPES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,9 +38,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _repair(disk: ReadDisk, yes: bool) -> int:
     try:
-        found = examine(disk)
+        found = examine(disk, TYPES)
         disk.clear()
-        say(f"nothing to repair: a server would start with {len(found.values)} keys as of commit {found.sequence}")
+        count = found.databases.count()
+        say(f"nothing to repair: a server would start with {count} keys as of commit {found.sequence}")
         return 0
     except DamagedStore as damage:
         disk.clear()
@@ -53,18 +55,18 @@ def _repair(disk: ReadDisk, yes: bool) -> int:
     aside = _copy_aside(disk)
     disk.clear()
     say(f"all files as they were are in {aside.path}")
-    write_state(disk, past.values, past.deadlines, Position(past.sequence, past.history), past.store)
+    write_state(disk, past.databases, Position(past.sequence, past.history), past.store)
     for name in segments_of(disk.names()):
         disk.remove(name)
     disk.sync_directory()
-    found = examine(disk)
+    found = examine(disk, TYPES)
     disk.clear()
-    say(f"repaired: {len(found.values)} keys as of commit {found.sequence}")
+    say(f"repaired: {found.databases.count()} keys as of commit {found.sequence}")
     return 0
 
 
 def _given_up(past: Past) -> str:
-    kept = f"kept: commits up to {past.sequence}, {len(past.values)} keys"
+    kept = f"kept: commits up to {past.sequence}, {past.databases.count()} keys"
     if past.last_seen <= past.sequence:
         return f"{kept}; given up: whatever came after commit {past.sequence}; no file tells how much that was"
     return f"{kept}; given up: commits {past.sequence + 1} to {past.last_seen} at least ({past.stopped})"

@@ -50,9 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
     past = read_unlocked(disks, lambda: _state(disks, arguments.to_sequence, arguments.to_time, arguments.history))
     at = Position(past.sequence, past.history)
     with new_directory(arguments.out) as out:
-        write_state(out, past.values, past.deadlines, at, past.store)
+        write_state(out, past.databases, at, past.store)
     of = f" of history {past.history}, of {moment(past.time_us)}" if past.sequence else ""
-    say(f"{arguments.out}: {len(past.values)} keys as of commit {past.sequence}{of}; start a server with --data on it")
+    held = f"{past.databases.count()} keys as of commit {past.sequence}{of}"
+    say(f"{arguments.out}: {held}; start a server with --data on it")
     for note in [*_notes(past, arguments.to_time), *_missing(disks[0])]:
         complain(f"note: {note}")
     return 0
@@ -73,7 +74,7 @@ def _state(disks: Sequence[ReadDisk], sequence: int, time_us: int, history: str 
     if past.stopped and past.lost and past.sequence != sequence and history is None:
         raise KVStoreError(f"what came after commit {past.sequence} cannot be read: {past.lost}; "
                            f"for the state before it give --to-sequence {past.sequence}{_elsewhere(past)}")  # fmt: skip
-    if past.sequence == 0 and not past.values:
+    if past.sequence == 0 and not past.databases.count():
         first = f"; the first commit is of {moment(past.next_us)}" if past.next_us is not None else ""
         raise KVStoreError(f"no commit is that early, so there is nothing to restore{first}{_elsewhere(past)}")
     if past.next_us is None and max(past.time_us, time.time_ns() // 1000) < time_us < FOREVER:

@@ -17,8 +17,10 @@ from kvstore.store.archive import Position
 from kvstore.store.checkpoint import CheckpointHeader, CheckpointReader
 from kvstore.store.history import NO_HISTORY
 from kvstore.store.log import FRAMES_AT
-from kvstore.store.operations import UnknownOperation, replay, split_history
+from kvstore.store.operations import UnknownOperation, split_history
+from kvstore.store.state import Databases
 from kvstore.tools.histories import Files, Known, Step, leads_through
+from kvstore.values import TYPES
 
 #: Past any commit and any time.
 FOREVER = 1 << 64
@@ -32,8 +34,7 @@ class Past(NamedTuple):
     with commits that are not on the way. `lost`: which logs of the directory cannot be read at all, and why.
     """
 
-    values: dict[bytes, bytes]
-    deadlines: dict[bytes, int]
+    databases: Databases
     sequence: int
     history: str
     time_us: int
@@ -88,22 +89,21 @@ def _start(files: Files, way: list[Step], to_sequence: int, to_time_us: int, *, 
     if best is not None:
         return best
     if way and way[0].log.first == 1:
-        return Past({}, {}, 0, NO_HISTORY, 0, way[0].log.scan.header.store)
+        return Past(Databases(TYPES), 0, NO_HISTORY, 0, way[0].log.scan.header.store)
     raise KVStoreError(f"no state can be read: {'; '.join(files.complaints) or _shortage(files)}")
 
 
 def _read_checkpoint(reader: CheckpointReader, header: CheckpointHeader, place: str) -> Past:
-    values: dict[bytes, bytes] = {}
-    deadlines: dict[bytes, int] = {}
+    databases = Databases(TYPES)
     for frame in reader.frames():
-        _apply(frame.body, frame, values, deadlines, place)
-    reader.check_keys(len(values))
-    return Past(values, deadlines, header.covers, header.history, header.created_us, header.store)
+        _apply(frame.body, frame, databases, place)
+    reader.check_keys(databases.count())
+    return Past(databases, header.covers, header.history, header.created_us, header.store)
 
 
-def _apply(body: bytes, frame: Frame, values: dict[bytes, bytes], deadlines: dict[bytes, int], place: str) -> None:
+def _apply(body: bytes, frame: Frame, databases: Databases, place: str) -> None:
     try:
-        replay(body, values, deadlines)
+        databases.replay(body)
     except UnknownOperation as error:
         raise NewerVersion(place, frame.offset, str(error)) from error
 
@@ -129,7 +129,7 @@ def _replay(step: Step, past: Past, to_sequence: int, to_time_us: int) -> tuple[
                 return past._replace(stopped=past.stopped or f"commit {past.sequence + 1} is in no file"), False
             if frame.sequence == past.sequence + 1:
                 begun, body = split_history(frame.body)
-                _apply(body, frame, past.values, past.deadlines, log.disk.describe(log.name))
+                _apply(body, frame, past.databases, log.disk.describe(log.name))
                 history = past.history if begun is None else begun.identity
                 past = past._replace(sequence=frame.sequence, history=history, time_us=frame.time_us, stopped=None)
         if reader.reason is not None:

@@ -1,0 +1,103 @@
+"""The databases of a server, live: their tables, and what they have together: the open commit, the time of a request,
+what is to be freed. No files: those are `store`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kvstore.base.limits import DATABASES
+from kvstore.base.slices import Slicing
+from kvstore.base.value_type import Types
+from kvstore.store.commit import OpenCommit
+from kvstore.store.garbage import Garbage
+from kvstore.store.log import Purpose
+from kvstore.store.operations import FLUSH_ALL, encode, encode_swap
+from kvstore.store.state import Databases, State
+from kvstore.store.table import Replaced, Swapped, Table
+
+
+class RequestClock:
+    """The wall clock in milliseconds since the epoch, as a request sees it: the same from its beginning to its end.
+
+    `now_us`: the clock in microseconds.
+    """
+
+    __slots__ = ("_now_us", "_shown_ms")
+
+    def __init__(self, now_us: Callable[[], int]) -> None:
+        self._now_us = now_us
+        self._shown_ms: int | None = None
+
+    def __call__(self) -> int:
+        """The time."""
+        if self._shown_ms is None:
+            self._shown_ms = self._now_us() // 1000
+        return self._shown_ms
+
+    def go_on(self) -> None:
+        """A request has ended."""
+        self._shown_ms = None
+
+
+class Keyspace:
+    """See the module. `databases`: their tables, by number; `table`: the first of them. `pending`: the open commit.
+
+    `types`: of values. `now_us`: the wall clock in microseconds since the epoch. `reserve`: see `OpenCommit`.
+    `sequence`: the number of the first commit to come.
+    """
+
+    def __init__(
+        self,
+        types: Types,
+        now_us: Callable[[], int],
+        reserve: Callable[[int, Purpose], int],
+        databases: int = DATABASES,
+        sequence: int = 1,
+    ) -> None:
+        self.types = types
+        self.now_us = now_us
+        self.clock = RequestClock(now_us)
+        self.pending = OpenCommit(sequence, reserve)
+        self.garbage = Garbage()
+        slicing = Slicing()
+        self.databases = [
+            Table(types, number, self.clock, self.pending, self.garbage, slicing) for number in range(databases)
+        ]
+        self.table = self.databases[0]
+        self.pending.begin_in(self.table)
+
+    def load(self, found: Databases) -> None:
+        """Take over a recovered state, without recording anything; databases past ours are empty."""
+        for table in self.databases:
+            if table.number in found.by_number:
+                table.load(found.by_number[table.number])
+
+    def flush_all(self) -> None:
+        """Remove every key of every database. Raises StorageFull; then nothing changed."""
+        self.pending.record_everything(list(self.databases), encode(FLUSH_ALL), Replaced(self.databases))
+        for table in self.databases:
+            if table.values:
+                table.replace(State(table.types))
+
+    def swap(self, one: Table, other: Table) -> None:
+        """Each of two databases has what the other had. Raises StorageFull; then nothing changed."""
+        self.pending.record_everything([one, other], encode_swap(one.number, other.number), Swapped(one, other))
+        one.swap_with(other)
+
+    def let_time_go_on(self) -> None:
+        """A request is done: the next one has a time of its own."""
+        self.clock.go_on()
+
+    def tidy(self) -> bool:
+        """Do a little of what is left to be done in the databases (`Table.tidy`); returns whether there is more."""
+        self.clock.go_on()
+        more = False
+        for table in self.databases:
+            if table.values or table.scan_order.is_built:
+                more |= table.tidy()
+        return self.garbage.free_some() or more
+
+    def removed_bytes(self) -> int:
+        """Of keys and values so far, more or less: what a compaction can give back."""
+        return sum(table.removed_bytes for table in self.databases)
