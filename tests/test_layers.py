@@ -57,9 +57,6 @@ CIRCLES: set[frozenset[str]] = set()
 BELOW_THE_EDGE = ("session", "commands", "wire", "values", "store", "base")
 
 
-BELOW_THE_EDGE = ("session", "commands", "wire", "values", "store", "base")
-
-
 def module_name(path: str) -> str:
     """`kvstore.base.disk` for the path of its file; a package's `__init__` is the package."""
     parts = os.path.relpath(path, os.path.dirname(SOURCE))[: -len(".py")].split(os.sep)
