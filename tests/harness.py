@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import RequestError, StorageFull
 from kvstore.base.frame import HEADER_BYTES
+from kvstore.base.keyed_hash import KeyedHash
 from kvstore.base.reply import Status, finish
 from kvstore.base.slices import Slicing
 from kvstore.commands import dispatch
@@ -24,6 +25,8 @@ from kvstore.store.store import Commit
 from kvstore.store.table import Table
 from kvstore.values import TYPES
 
+#: Where keys lie for SCAN.
+PLACE = KeyedHash(bytes(16)).place
 #: The time at which every test begins: milliseconds since the epoch, some day in 2033.
 START_MS = 2_000_000_000_000
 
@@ -80,7 +83,7 @@ def keys_in(commit: Commit) -> set[bytes]:
 def a_table(now_ms: Callable[[], int] = lambda: 0, reserve: Callable[[int, Purpose], int] = no_limit) -> Table:
     """A database without a server. `now_ms`: its clock, which never stands still."""
     pending = OpenCommit(1, reserve)
-    table = Table(TYPES, 0, now_ms, pending, Garbage(), Slicing())
+    table = Table(TYPES, 0, now_ms, pending, Garbage(), Slicing(), PLACE)
     pending.begin_in(table)
     return table
 
@@ -95,7 +98,7 @@ class Rig:
     def __init__(self) -> None:
         self._now_ms = START_MS
         self.room_bytes = 2**62
-        self.store: Any = Keyspace(TYPES, lambda: self.now_ms * 1000 + 7, self.reserve)
+        self.store: Any = Keyspace(TYPES, lambda: self.now_ms * 1000 + 7, self.reserve, PLACE)
         self.store.commit_for_table = lambda: 0
         self.table = self.store.table
         self.server = Server(self.store, lambda: self.now_ms, {}, "0" * 40)

@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.store import scan
+from kvstore.store.store import Store
 from kvstore.store.table import Table
+from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.values import TYPES
 from tests.harness import a_table
 
 _STEPS = ["write", "delete", "scan", "flush", "tidy", "sample"]
@@ -105,3 +108,47 @@ class ScanOrderTests(SynchronousTestCase):
                     table.flush()
             cursor, found = table.scan_order.scan(0, 7)
             self.assertEqual(sorted(found + self.rest(table, cursor)), sorted(table.values))
+
+
+class RestartTests(SynchronousTestCase):
+    """A cursor is good in the next run of the server, on the same directory."""
+
+    def start(self, disk: SimulatedDisk, seed: int) -> Store:
+        """A run of the server, with chance of its own."""
+        return Store(disk, TYPES, lambda: 1_700_000_000_000_000, Random(seed).randbytes)
+
+    def scan(self, table: Table, cursor: int, count: int) -> tuple[int, list[bytes]]:
+        """A SCAN, again while it only tells to come back."""
+        table.scan_order.scan(cursor, 1)
+        table.scan_order.sort_some(len(table.values))
+        return table.scan_order.scan(cursor, count)
+
+    def test_the_scan_goes_on(self) -> None:
+        """Between two runs keys came and went: each that stayed is given, before or after."""
+        disk = SimulatedDisk(record=False)
+        store = self.start(disk, 1)
+        stay = [b"stay%d" % number for number in range(300)]
+        for key in stay:
+            store.table.write(key, b"v")
+        cursor, found = self.scan(store.table, 0, 120)
+        self.assertGreater(cursor, 0)
+        for number in range(700):
+            store.table.write(b"new%d" % number, b"v")
+        commit = store.close_commit()
+        assert commit is not None
+        store.write(commit)
+        store.sync()
+        again = self.start(disk.kill(), 2).table
+        while cursor:
+            cursor, keys = self.scan(again, cursor, 50)
+            found += keys
+        self.assertLessEqual(set(stay), set(found))
+        self.assertLess(len(found), 1000)  # what was given is not given again
+
+    def test_directories_differ(self) -> None:
+        """Keys that lie together in one do not in another: nobody can choose them."""
+        tables = [self.start(SimulatedDisk(record=False), seed).table for seed in (1, 2)]
+        for table in tables:
+            for number in range(300):
+                table.write(b"k%d" % number, b"v")
+        self.assertNotEqual(*(self.scan(table, 0, 20) for table in tables))

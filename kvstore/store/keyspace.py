@@ -44,7 +44,7 @@ class Keyspace:
     """See the module. `databases`: their tables, by number; `table`: the first of them. `pending`: the open commit.
 
     `types`: of values. `now_us`: the wall clock in microseconds since the epoch. `reserve`: see `OpenCommit`.
-    `sequence`: the number of the first commit to come.
+    `place`: the hash of a key that SCAN's order rests on. `sequence`: the number of the first commit to come.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Keyspace:
         types: Types,
         now_us: Callable[[], int],
         reserve: Callable[[int, Purpose], int],
+        place: Callable[[bytes], int],
         databases: int = DATABASES,
         sequence: int = 1,
     ) -> None:
@@ -62,7 +63,7 @@ class Keyspace:
         self.garbage = Garbage()
         slicing = Slicing()
         self.databases = [
-            Table(types, number, self.clock, self.pending, self.garbage, slicing) for number in range(databases)
+            Table(types, number, self.clock, self.pending, self.garbage, slicing, place) for number in range(databases)
         ]
         self.table = self.databases[0]
         self.pending.begin_in(self.table)

@@ -28,6 +28,7 @@ from kvstore.store.commit import Changing
 from kvstore.store.compaction import CompactionPolicy
 from kvstore.store.examine import LIVE, Examined, segment_name
 from kvstore.store.history import History
+from kvstore.store.keyed_hash import of_store
 from kvstore.store.keyspace import Keyspace
 from kvstore.store.log import NO_LIMIT, Purpose, TransactionLog, create_log
 from kvstore.store.merge import MergeJob
@@ -101,7 +102,8 @@ class Store(Keyspace):
         self._next_history = History(random_bytes(8).hex(), self.history, self.found.sequence)
         self._beginning = encode_history(self._next_history)
         _check_databases(self.found.databases, databases)
-        super().__init__(types, now_us, self._reserve, databases, self.found.sequence + 1)
+        place = of_store(self.log.header.store).place
+        super().__init__(types, now_us, self._reserve, place, databases, self.found.sequence + 1)
         self.load(self.found.databases)
         self.found = self.found._replace(databases=Databases(types))
         self.pending.room = self._room()

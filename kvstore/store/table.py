@@ -53,7 +53,8 @@ class Table(State):
     """The state of one database that requests read and change.
 
     `number`: of the database. `now_ms`: the wall clock, in milliseconds since the epoch; it stands still while a
-    request executes. `pending`: the open commit. `garbage`, `slicing`: all databases have them together.
+    request executes. `pending`: the open commit. `garbage`, `slicing`: all databases have them together. `place`: the
+    hash of a key that SCAN's order rests on.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Table(State):
         pending: OpenCommit,
         garbage: Garbage,
         slicing: Slicing,
+        place: Callable[[bytes], int],
     ) -> None:
         super().__init__(types)
         self.number = number
@@ -82,7 +84,7 @@ class Table(State):
         self._inner_order = DeadlineOrder(self.inner, garbage)
         self._observers: list[Observer] = []
         self.indexes = DocumentIndexes(self)
-        self.scan_order = ScanOrder(self)
+        self.scan_order = ScanOrder(self, place)
         #: Keys that somebody waits for (see `kvstore.commands.waiting`); those of them that were changed other than by
         #: `write`, since they were looked at.
         self.awaited: dict[bytes, object] = {}
