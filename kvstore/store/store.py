@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
-from kvstore.base.disk import Disk
+from kvstore.base.disk import Disk, publish, temporary
 from kvstore.base.errors import StartRefused, StorageFault, StorageFull
 from kvstore.base.frame import encode_frame
 from kvstore.base.limits import DATABASES, MAX_COMMIT_BYTES
@@ -42,6 +43,29 @@ from kvstore.store.volume import Refusals, Volume
 NO_ROOM_AT_ALL = -1
 #: After a failed compaction: if this part of the checkpoint was removed since, the next one need not wait.
 _WORTH_ANOTHER_ATTEMPT = 8
+
+
+_Self = TypeVar("_Self", bound="Store")
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+def _step(
+    step: Callable[Concatenate[_Self, _Arguments], _Result],
+) -> Callable[Concatenate[_Self, _Arguments], _Result]:
+    """A step of a store that works: a StorageFault in it is the end of that, and after it each step raises one."""
+
+    @functools.wraps(step)
+    def guarded(self: _Self, /, *arguments: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
+        if self.failed is not None:
+            raise StorageFault(f"the store has failed before: {self.failed}")
+        try:
+            return step(self, *arguments, **named)
+        except StorageFault as fault:
+            self.failed = fault
+            raise
+
+    return guarded
 
 
 class Commit(NamedTuple):
@@ -117,8 +141,8 @@ class Store(Keyspace):
         """
         return NO_ROOM_AT_ALL if self.refusals.now else self.log.room() - len(self._beginning)
 
+    @_step
     def _reserve(self, size_bytes: int, purpose: Purpose = Purpose.GROW) -> int:
-        self._must_work()
         if size_bytes > MAX_COMMIT_BYTES:
             raise StorageFull(f"one commit would be larger than {MAX_COMMIT_BYTES} bytes")
         try:
@@ -127,8 +151,6 @@ class Store(Keyspace):
             self.refusals.add(self.now_us() // 1000, full.text)
             self.pending.room = NO_ROOM_AT_ALL
             raise
-        except StorageFault as fault:
-            raise self._fail(fault) from fault
         if purpose is Purpose.GROW:
             self.refusals.now = False
         return self._room()
@@ -140,25 +162,18 @@ class Store(Keyspace):
             self._look_for_more_room()
             self.log.reserve(size_bytes, purpose)
 
-    def _must_work(self) -> None:
-        if self.failed is not None:
-            raise StorageFault(f"the store has failed before: {self.failed}")
-
-    def _fail(self, fault: StorageFault) -> StorageFault:
-        self.failed = fault
-        return fault
-
     def fail(self, error: Exception) -> StorageFault:
         """Something went wrong with a commit under way: the store has failed. Returns the fault to tell of."""
-        return self._fail(error if isinstance(error, StorageFault) else StorageFault(f"unexpected {error!r}"))
+        self.failed = error if isinstance(error, StorageFault) else StorageFault(f"unexpected {error!r}")
+        return self.failed
 
     def has_changes(self) -> bool:
         """Whether requests have changed anything since the last commit was closed."""
         return bool(self.pending.operations)
 
+    @_step
     def close_commit(self) -> Commit | None:
         """Make the changes so far one commit; None if there are none. One commit may be in flight at a time."""
-        self._must_work()
         assert self.in_flight is None, "one commit in flight at a time"
         pending = self.pending
         if not pending.operations:
@@ -181,42 +196,33 @@ class Store(Keyspace):
         pending.room = self._room()
         return commit
 
+    @_step
     def write(self, commit: Commit) -> None:
         """Write the frame of the commit in flight. Raises StorageFault, for good. Durability: none until `sync`."""
-        self._must_work()
-        try:
-            commit.log.write(commit.offset, commit.frame)
-        except StorageFault as fault:
-            raise self._fail(fault) from fault
+        commit.log.write(commit.offset, commit.frame)
 
+    @_step
     def sync(self) -> None:
         """Return when all commits written are on disk. Raises StorageFault, for good."""
-        self._must_work()
-        try:
-            self.log.sync()
-        except StorageFault as fault:
-            raise self._fail(fault) from fault
+        self.log.sync()
 
+    @_step
     def begin_sync(self, syncer: Syncer) -> bool:
         """Start to sync the commit in flight, just written, and return; `finish_sync` tells when it is on disk.
 
         Returns False if that cannot be started now: then `sync` it. Until it has ended nothing else is to be written
         or sealed; what may grow is the open commit.
         """
-        self._must_work()
         return self.log.begin_sync(syncer)
 
+    @_step
     def finish_sync(self, syncer: Syncer) -> bool:
         """Whether the sync begun has ended well. Raises StorageFault, for good."""
-        self._must_work()
-        try:
-            return self.log.finish_sync(syncer)
-        except StorageFault as fault:
-            raise self._fail(fault) from fault
+        return self.log.finish_sync(syncer)
 
+    @_step
     def settle(self, commit: Commit, *, durable: bool) -> None:
         """The commit in flight is done: written, and `durable` if it was synced. Replies that wait for it may leave."""
-        self._must_work()
         assert commit is self.in_flight
         self.in_flight = None
         for table in commit.changed:
@@ -232,9 +238,9 @@ class Store(Keyspace):
         """The number of the last settled commit: replies that wait for it, or an earlier one, may leave."""
         return self.in_flight.sequence - 1 if self.in_flight is not None else self.pending.sequence - 1
 
+    @_step
     def note_durable(self, sequence: int) -> None:
         """Commits up to `sequence` are known to be on disk: a `sync` begun after they were written has returned."""
-        self._must_work()
         self.durable_sequence = max(self.durable_sequence, sequence)
 
     def commit_for_table(self) -> int:
@@ -245,53 +251,45 @@ class Store(Keyspace):
 
     # Looking after the log
 
+    @_step
     def mark(self) -> bool:
         """Note in the log what is on disk, if that is more than was noted; returns whether anything was written.
 
         To be called about once a second while no commit is in flight; what it writes must be on disk before it is
         called again. Raises StorageFault.
         """
-        self._must_work()
         if self.in_flight is not None or self.durable_sequence != self.written_sequence():
             return False
-        try:
-            return self.log.note(self.durable_sequence, self.log.end)
-        except StorageFault as fault:
-            raise self._fail(fault) from fault
+        return self.log.note(self.durable_sequence, self.log.end)
 
     def mark_and_sync(self) -> None:
         """The same, twice, so that both marks say it, on disk when this returns. Raises StorageFault."""
         while self.mark():
             self.sync()
 
+    @_step
     def check_files(self) -> str:
         """Raise StorageFault if the directory or the log is not what it was: moved, removed, truncated behind our back.
 
         Returns what was amiss and could be mended; see `Disk.check`.
         """
-        self._must_work()
         try:
             mended = self._disk.check()
             self.log.check(self._disk)
             return mended
         except OSError as error:
-            raise self._fail(StorageFault(f"cannot look at the directory: {error}")) from error
-        except StorageFault as fault:
-            raise self._fail(fault) from fault
+            raise StorageFault(f"cannot look at the directory: {error}") from error
 
+    @_step
     def measure_volume(self) -> None:
         """See how much room there is, and have that which is kept. Raises StorageFault.
 
         To be called about once a second, but not while a merging process frees what it has replaced: that is neither
         free nor counted as ours.
         """
-        if self.failed is None:
-            try:
-                self._volume = Volume(self._usable_bytes())
-                self.log.keep_room(self.pending.size_bytes + len(self._beginning))
-            except StorageFault as fault:
-                raise self._fail(fault) from fault
-            self._set_limits()
+        self._volume = Volume(self._usable_bytes())
+        self.log.keep_room(self.pending.size_bytes + len(self._beginning))
+        self._set_limits()
 
     def _look_for_more_room(self) -> None:
         """Before a write is refused: somebody may just have made some."""
@@ -348,6 +346,7 @@ class Store(Keyspace):
         """Whether there is anything to merge and no compaction is under way."""
         return self._job is None and bool(self._segments or self.log.entries)
 
+    @_step
     def seal(self) -> MergeJob:
         """Seal the log, begin a fresh one, and return what is to be merged. No commit may be in flight; one may be
         open.
@@ -355,14 +354,13 @@ class Store(Keyspace):
         Raises StorageFull or OSError if it could not begin (nothing changed: try later), StorageFault if it stopped
         half-way.
         """
-        self._must_work()
         assert self.in_flight is None and self._job is None
         covers = self.pending.sequence - 1
         if self.log.header.first <= covers:
             self._switch_logs(covers)
         self._removed_at_seal = self.removed_bytes()
         self._job = MergeJob(
-            list(self._segments), f"{checkpoint.NAME}.{self._random_bytes(8).hex()}.tmp", covers,
+            list(self._segments), temporary(f"{checkpoint.NAME}.{self._random_bytes(8).hex()}"), covers,
             int.from_bytes(self._random_bytes(4), "big"),
         )  # fmt: skip
         return self._job
@@ -385,13 +383,11 @@ class Store(Keyspace):
         old.give_back(size_bytes)
         new = self._fresh_log(old.header.store, covers + 1, size_bytes)
         try:
-            self._disk.rename(LIVE, sealed)
-            self._disk.sync_directory()
-            self._disk.rename(LIVE + ".tmp", LIVE)
-            self._disk.sync_directory()
+            publish(self._disk, LIVE, sealed)
+            publish(self._disk, temporary(LIVE), LIVE)
             old.mark_sealed(covers)
         except (OSError, StorageFault) as error:
-            raise self._fail(StorageFault(f"cannot seal the log: {error}")) from error
+            raise StorageFault(f"cannot seal the log: {error}") from error
         new.name = LIVE
         self.durable_sequence = covers
         self._segments.append(sealed)
@@ -406,7 +402,7 @@ class Store(Keyspace):
 
         Raises StorageFull, StorageFault or OSError; then it is not there.
         """
-        name = LIVE + ".tmp"
+        name = temporary(LIVE)
         try:
             header = new_log_header(store, first, self.now_us(), self._random_bytes, self.history)
             log = create_log(self._disk, name, header)
@@ -422,22 +418,21 @@ class Store(Keyspace):
                 self._disk.remove(name)
             raise
 
+    @_step
     def finish_compaction(self, size_bytes: int) -> None:
         """The merge wrote its file, `size_bytes` long: put it in place and remove what it replaces.
 
         Raises StorageFault. Durability: the new checkpoint is on disk when this returns; whether the old files are gone
         is known when the directory was synced once more, and before that nobody may touch them (see `merge`).
         """
-        self._must_work()
         assert self._job is not None
         job = self._job
         try:
-            self._disk.rename(job.output, checkpoint.NAME)
-            self._disk.sync_directory()
+            publish(self._disk, job.output, checkpoint.NAME)
             for name in job.segments:
                 self._disk.remove(name)
         except OSError as error:
-            raise self._fail(StorageFault(f"cannot put the new checkpoint in place: {error}")) from error
+            raise StorageFault(f"cannot put the new checkpoint in place: {error}") from error
         self._segments = self._segments[len(job.segments) :]
         self.segment_bytes = 0
         self.checkpoint_bytes = size_bytes
