@@ -13,9 +13,10 @@ from kvstore.base.errors import DamagedStore, NewerVersion
 from kvstore.base.frame import BLOCK_BYTES, encode_block
 from kvstore.store import checkpoint
 from kvstore.store.examine import LIVE, examine, segment_name
-from kvstore.store.operations import encode_set
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.tools.main import main
+from kvstore.values import TYPES
+from kvstore.values.strings import encode_set
 from tests.test_store_properties import SALT, STORE, write_checkpoint, write_log
 
 _UNKNOWN = b"*3\r\n$9\r\nSOMETHING\r\n$3\r\nkey\r\n$1\r\n1\r\n"
@@ -70,7 +71,7 @@ class NewerVersionTests(SynchronousTestCase):
         """It names the file, the byte and what is unknown there."""
         for what, (make, name, offset) in _NEWER.items():
             disk = make()
-            refusal = self.assertRaises(NewerVersion, examine, disk)
+            refusal = self.assertRaises(NewerVersion, examine, disk, TYPES)
             self.assertEqual((refusal.file, refusal.offset), (disk.describe(name), offset), what)
             self.assertIn("unknown ", refusal.reason, what)
             self.assertIn("a newer version of kvstore may have written it", str(refusal), what)
@@ -79,13 +80,13 @@ class NewerVersionTests(SynchronousTestCase):
     def test_what_is_none(self) -> None:
         """Another kind, an older version, a wrong checksum: all that is damage."""
         for kind, salt in (("KVMARK2", 0), ("KVLOG0", 0), ("KVLOGX", 0), ("KVLOG", 0), ("OTHER2", 0), ("KVLOG2", 1)):
-            self.assertRaises(DamagedStore, examine, with_block(LIVE, 0, kind, salt))
+            self.assertRaises(DamagedStore, examine, with_block(LIVE, 0, kind, salt), TYPES)
 
     def test_damage_comes_first_where_it_is_first(self) -> None:
         """A log of a newer version behind a damaged checkpoint: what was found is damage."""
         disk = with_block(LIVE, 0, "KVLOG2")
         disk.open(checkpoint.NAME).write_at(BLOCK_BYTES + 100, b"\xff")
-        self.assertRaises(DamagedStore, examine, disk)
+        self.assertRaises(DamagedStore, examine, disk, TYPES)
 
 
 class ToolTests(SynchronousTestCase):
@@ -126,6 +127,17 @@ class ToolTests(SynchronousTestCase):
                 self.assertIn("a newer version", said)
             self.assertEqual(self.contents(path), before, what)
             self.assertEqual(os.listdir(os.path.dirname(path)), [os.path.basename(path)], what)
+
+    def test_show(self) -> None:
+        """An operation that it does not know it can show all the same; of another format it can show nothing."""
+        for what, (make, name, offset) in _NEWER.items():
+            path = os.path.join(self.place(make()), name)
+            status, said = self.run_tool("show", path)
+            if what.startswith("operation"):
+                self.assertEqual(status, 0, said)
+                self.assertIn("SOMETHING key 1", said)
+            elif offset == 0:
+                self.assertEqual(status, _NEWER_STATUS, said)
 
     def test_repair_of_what_is_damaged_too(self) -> None:
         """Nor does it give up a log of a newer version for damage in the file before."""

@@ -33,14 +33,13 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from kvstore.base.disk import Disk, File
+from kvstore.base.disk import TEMPORARY, Disk, File
 from kvstore.base.errors import DamagedStore, NewerVersion, NothingThere, Unfinished
-from kvstore.base.frame import Frame, FrameReader, later_headers
+from kvstore.base.frame import Frame, later_headers
 from kvstore.base.value_type import Types
-from kvstore.store import checkpoint, operations
+from kvstore.store import checkpoint
 from kvstore.store.history import NO_HISTORY
 from kvstore.store.log import (
-    FRAMES_AT,
     LogHeader,
     Mark,
     Marks,
@@ -50,6 +49,8 @@ from kvstore.store.log import (
     read_log_header,
     read_marks,
 )
+from kvstore.store.log_reader import LogReader
+from kvstore.store.operations import BadOperation, UnknownOperation
 from kvstore.store.state import Databases
 
 LIVE = "table.txn"
@@ -127,17 +128,18 @@ class _Replay:
             reason = f"it goes on from history {header.history}, but the files before it are of {self.history}"
             raise DamagedStore(name, 0, f"{reason}: they are of two copies of the directory", "")
 
-    def apply(self, frame: Frame, name: str) -> int:
-        """Apply the operations of a frame; returns how many they were."""
-        begun, body = operations.split_history(frame.body)
-        if begun is not None:
-            self.history = begun.identity
-        try:
-            return self.databases.replay(body)
-        except operations.UnknownOperation as error:
-            raise NewerVersion(name, frame.offset, str(error)) from error
-        except operations.BadOperation as error:
-            raise DamagedStore(name, frame.offset, str(error), "") from error
+
+def apply(databases: Databases, body: bytes, frame: Frame, name: str) -> int:
+    """Apply the operations on keys in a frame of file `name`, its `body`; returns how many they were.
+
+    Raises NewerVersion, DamagedStore.
+    """
+    try:
+        return databases.replay(body)
+    except UnknownOperation as error:
+        raise NewerVersion(name, frame.offset, str(error)) from error
+    except BadOperation as error:
+        raise DamagedStore(name, frame.offset, str(error), "") from error
 
 
 def examine(disk: Disk, types: Types) -> Examined:
@@ -197,7 +199,8 @@ def _examine(disk: Disk, types: Types) -> Examined:
 def _check_unused(disk: Disk, names: list[str]) -> None:
     """Refuse a directory that only looks as if it had never been used. Raises NothingThere, Unfinished."""
     for name in names:
-        if name.startswith((f"{LIVE}.", f"{checkpoint.NAME}.")) and not name.endswith(".tmp") and "torn" not in name:
+        ours = name.startswith((f"{LIVE}.", f"{checkpoint.NAME}."))
+        if ours and not name.endswith(TEMPORARY) and "torn" not in name:
             raise NothingThere(
                 f"{disk.describe(name)}: this is an archive of --keep-log, and no data directory; "
                 "`kvstore restore ARCHIVE OUT` makes one of it"
@@ -211,7 +214,7 @@ def refuse_unfinished(disk: Disk, names: list[str]) -> None:
     A server's first start begins with the log; what a crash leaves of it is no reason not to start.
     """
     ours = [name for name in names if name.startswith((LIVE, checkpoint.NAME))]
-    if all(name.endswith(".tmp") for name in ours) and any(name.startswith(checkpoint.NAME) for name in ours):
+    if all(name.endswith(TEMPORARY) for name in ours) and any(name.startswith(checkpoint.NAME) for name in ours):
         raise Unfinished(
             f"{disk.describe(ours[0])}: a backup, restore or import into this directory was interrupted, or is not "
             "done yet; make it again, into this directory or a new one"
@@ -255,7 +258,7 @@ def _check_leftover(disk: Disk, replay: _Replay, name: str, first: int, live_fir
 
 
 def _temporaries(names: list[str]) -> list[str]:
-    return [name for name in names if name.endswith(".tmp")]
+    return [name for name in names if name.endswith(TEMPORARY)]
 
 
 def _read_checkpoint(disk: Disk, replay: _Replay) -> int:
@@ -265,7 +268,7 @@ def _read_checkpoint(disk: Disk, replay: _Replay) -> int:
         reader = checkpoint.CheckpointReader(file)
         replay.belongs(reader.header.store, checkpoint.NAME)
         for frame in reader.frames():
-            replay.apply(frame, checkpoint.NAME)
+            apply(replay.databases, frame.body, frame, checkpoint.NAME)
         reader.check_keys(replay.databases.count())
         replay.sequence = replay.durable = reader.header.covers
         replay.history = reader.header.history
@@ -308,16 +311,16 @@ def _replay_frames(file: File, replay: _Replay, header: LogHeader, name: str) ->
     Returns where they stop, why (None at a clean end), and their operations.
     """
     replay.follows(header, name)
-    reader = FrameReader(file, FRAMES_AT, header.salt)
+    commits = LogReader(file, header)
     entries = 0
-    for frame in reader:
-        if frame.sequence != replay.sequence + 1:
-            return frame.offset, f"commit {frame.sequence} stands where {replay.sequence + 1} belongs", entries
-        entries += replay.apply(frame, name)
+    for frame, begun, body in commits:
+        entries += apply(replay.databases, body, frame, name)
         replay.sequence = frame.sequence
+        if begun is not None:
+            replay.history = begun.identity
         replay.time_us = frame.time_us
         replay.durable = max(replay.durable, frame.durable)
-    return reader.stopped_at, reader.reason, entries
+    return commits.stopped_at, commits.reason, entries
 
 
 def _read_live(file: File, replay: _Replay, header: LogHeader, marks: Marks, name: str) -> tuple[int, int, Tail | None]:

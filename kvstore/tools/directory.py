@@ -16,7 +16,7 @@ from itertools import zip_longest
 from typing import TypeVar
 
 from kvstore.base import directory_lock as lock
-from kvstore.base.disk import Disk, RealDisk, RealFile, refuse_dangling
+from kvstore.base.disk import Disk, RealDisk, RealFile, publish, refuse_dangling, temporary
 from kvstore.base.errors import KVStoreError, NothingThere
 from kvstore.client.progress import Progress
 from kvstore.store import checkpoint
@@ -30,7 +30,7 @@ from kvstore.values import TYPES
 
 _Read = TypeVar("_Read")
 
-_TEMPORARIES = (checkpoint.NAME + ".tmp", LIVE + ".tmp")
+_TEMPORARIES = (temporary(checkpoint.NAME), temporary(LIVE))
 _TRIES = 20
 _PAUSE_SECONDS = 0.1
 
@@ -80,7 +80,7 @@ def existing(path: str, label: str = "reading", *, may_be_empty: bool = False) -
         raise NothingThere(f"{path} {what}; give the --data directory of a server")
     disk = ReadDisk(path, label)
     names = disk.names()
-    ours = [name for name in names if name.startswith((LIVE, checkpoint.NAME)) and name != LIVE + ".tmp"]
+    ours = [name for name in names if name.startswith((LIVE, checkpoint.NAME)) and name != temporary(LIVE)]
     if not ours and (names or not may_be_empty):
         raise NothingThere(f"{path}: no server has used this directory yet; nothing of kvstore's is in it")
     refuse_unfinished(disk, ours)
@@ -194,7 +194,7 @@ def write_state(disk: Disk, databases: Databases, at: Position, store: str | Non
     header = new_log_header(store or os.urandom(16).hex(), at.sequence + 1, now, os.urandom, at.history)
     salt = int.from_bytes(os.urandom(4), "big")
     covers = CheckpointHeader(header.store, salt, at.sequence, now, at.history)
-    writer = CheckpointWriter(disk, checkpoint.NAME + ".tmp", covers)  # first: see `examine`, of what is unfinished
+    writer = CheckpointWriter(disk, temporary(checkpoint.NAME), covers)  # first: see `examine`, of what is unfinished
     progress = Progress("writing")
     written, count = 0, databases.count()
     for number, state in sorted(databases.by_number.items()):
@@ -206,8 +206,6 @@ def write_state(disk: Disk, databases: Databases, at: Position, store: str | Non
     writer.finish()
     progress.clear()
     disk.sync_directory()
-    create_log(disk, LIVE + ".tmp", header).close()
-    disk.rename(checkpoint.NAME + ".tmp", checkpoint.NAME)
-    disk.sync_directory()
-    disk.rename(LIVE + ".tmp", LIVE)
-    disk.sync_directory()
+    create_log(disk, temporary(LIVE), header).close()
+    publish(disk, temporary(checkpoint.NAME), checkpoint.NAME)
+    publish(disk, temporary(LIVE), LIVE)

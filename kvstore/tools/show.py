@@ -14,12 +14,13 @@ from datetime import UTC, datetime
 
 from kvstore.base.disk import RealDisk, refuse_dangling
 from kvstore.base.errors import DamagedStore, NothingThere
-from kvstore.base.frame import Frame, FrameReader
+from kvstore.base.frame import Frame
 from kvstore.store import checkpoint
 from kvstore.store.checkpoint import CheckpointReader
 from kvstore.store.examine import LIVE
-from kvstore.store.log import FRAMES_AT, read_log_header
-from kvstore.store.operations import decode, split_history
+from kvstore.store.log import read_log_header
+from kvstore.store.log_reader import LogReader
+from kvstore.store.operations import decode
 from kvstore.tools.streams import output
 from kvstore.tools.words import readable, to_json
 
@@ -59,23 +60,20 @@ def _frames(disk: RealDisk, name: str) -> Iterator[tuple[str, str, Frame]]:
     """
     file = disk.open_read(name)
     start = file.read_at(0, 9)
-    if start.startswith(b"+KVCKPT1"):
+    if start.startswith(b"+KVCKPT"):
         reader = CheckpointReader(file, name)
         for frame in reader.frames():
             yield "frame", reader.header.history, frame
         return
-    if not start.startswith(b"+KVLOG1"):
+    if not start.startswith(b"+KVLOG"):
         if name.startswith((LIVE, checkpoint.NAME)):
             raise DamagedStore(name, 0, "the first bytes are not those of a log, segment or checkpoint", "")
         raise NothingThere(f"{disk.describe(name)}: this is no log, segment or checkpoint of kvstore")
-    header = read_log_header(file, name)
-    frames, history = FrameReader(file, FRAMES_AT, header.salt), header.history
-    for frame in frames:
-        begun, _ = split_history(frame.body)
-        history = history if begun is None else begun.identity
-        yield "commit", history, frame
-    if frames.reason is not None:
-        raise DamagedStore(name, frames.stopped_at, frames.reason, "")
+    commits = LogReader(file, read_log_header(file, name))
+    for frame, _, _ in commits:
+        yield "commit", commits.history, frame
+    if commits.reason is not None:
+        raise DamagedStore(name, commits.stopped_at, commits.reason, "")
 
 
 def _show(what: str, history: str, frame: Frame, as_json: bool) -> None:

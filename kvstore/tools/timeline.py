@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from kvstore.base.disk import Disk
-from kvstore.base.errors import DamagedStore, KVStoreError, NewerVersion
-from kvstore.base.frame import Frame, FrameReader
+from kvstore.base.errors import DamagedStore, KVStoreError
 from kvstore.store.archive import Position
 from kvstore.store.checkpoint import CheckpointHeader, CheckpointReader
+from kvstore.store.examine import apply
 from kvstore.store.history import NO_HISTORY
-from kvstore.store.log import FRAMES_AT
-from kvstore.store.operations import UnknownOperation, split_history
+from kvstore.store.log_reader import LogReader
 from kvstore.store.state import Databases
 from kvstore.tools.histories import Files, Known, Step, leads_through
 from kvstore.values import TYPES
@@ -96,16 +95,9 @@ def _start(files: Files, way: list[Step], to_sequence: int, to_time_us: int, *, 
 def _read_checkpoint(reader: CheckpointReader, header: CheckpointHeader, place: str) -> Past:
     databases = Databases(TYPES)
     for frame in reader.frames():
-        _apply(frame.body, frame, databases, place)
+        apply(databases, frame.body, frame, place)
     reader.check_keys(databases.count())
     return Past(databases, header.covers, header.history, header.created_us, header.store)
-
-
-def _apply(body: bytes, frame: Frame, databases: Databases, place: str) -> None:
-    try:
-        databases.replay(body)
-    except UnknownOperation as error:
-        raise NewerVersion(place, frame.offset, str(error)) from error
 
 
 def _shortage(files: Files) -> str:
@@ -120,21 +112,20 @@ def _replay(step: Step, past: Past, to_sequence: int, to_time_us: int) -> tuple[
     log = step.log
     file = log.disk.open_read(log.name)
     try:
-        reader = FrameReader(file, FRAMES_AT, log.scan.header.salt)
-        for frame in reader:
+        commits = LogReader(file, log.scan.header)
+        for frame, begun, body in commits:
             if frame.sequence > min(to_sequence, step.last) or frame.time_us > to_time_us:
                 met = frame.sequence > to_sequence or frame.time_us > to_time_us
                 return past._replace(stopped=None, next_us=frame.time_us if met else None), met
             if frame.sequence > past.sequence + 1:
                 return past._replace(stopped=past.stopped or f"commit {past.sequence + 1} is in no file"), False
             if frame.sequence == past.sequence + 1:
-                begun, body = split_history(frame.body)
-                _apply(body, frame, past.databases, log.disk.describe(log.name))
+                apply(past.databases, body, frame, log.disk.describe(log.name))
                 history = past.history if begun is None else begun.identity
                 past = past._replace(sequence=frame.sequence, history=history, time_us=frame.time_us, stopped=None)
-        if reader.reason is not None:
-            place = f"{log.disk.describe(log.name)}, byte {reader.stopped_at}"
-            past = past._replace(stopped=f"{place}: {reader.reason}")
+        if commits.reason is not None:
+            place = f"{log.disk.describe(log.name)}, byte {commits.stopped_at}"
+            past = past._replace(stopped=f"{place}: {commits.reason}")
         return past, past.sequence == to_sequence
     finally:
         file.close()
