@@ -122,9 +122,13 @@ class Rig:
         return Call(self.server, client)
 
     def do(self, *request: bytes | str | int, by: Call | None = None) -> Any:
-        """Execute one request of client `by` (the first one unless told); words may be given as str or int."""
+        """Execute one request of client `by` (the first one unless told); words may be given as str or int.
+
+        Of one that waits the time is up at once.
+        """
         words = [word if isinstance(word, bytes) else str(word).encode() for word in request]
-        return dispatch.answer(by or self.call, words, AsItIs()).reply
+        reply = dispatch.answer(by or self.call, words, AsItIs()).reply
+        return dispatch.give_up(reply, None).reply if isinstance(reply, dispatch.Blocked) else reply
 
     def error(self, *request: bytes | str | int, by: Call | None = None) -> str:
         """The error text, code included, of a request that must fail; and that it left nothing behind."""

@@ -93,26 +93,29 @@ class Replies(list[Any]):
     """Several replies to one request. Inside an array: as many elements, not counted in its length (as in Redis)."""
 
 
-class Wait(NamedTuple):
-    """There is no reply yet: see `commands.waiting`.
-
-    `keys`: a change of one of them may bring it. `until_ms`: when to wait no more, in milliseconds since the epoch;
-    None: never. `again`: tries again; returns the reply, or None to wait on. `otherwise`: the reply when time is up,
-    and where nobody may wait: in a block or a script.
-    """
-
-    keys: Sequence[bytes]
-    until_ms: int | None
-    again: Callable[[], Reply | None]
-    otherwise: Reply
-
-
 class _NullArray:
     def __repr__(self) -> str:
         return "NULL_ARRAY"
 
 
 NULL_ARRAY = _NullArray()
+
+
+class Wait(NamedTuple):
+    """There is no reply yet: see `commands.waiting`.
+
+    `keys`: a change of one of them may bring it. `until_ms`: when to wait no more, in milliseconds since the epoch;
+    None: never. `again`: tries again; returns the reply, or None to wait on. `otherwise`: the reply where nobody may
+    wait: in a block or a script; `timed_out`: when time is up, which is a null array in all of Redis's commands.
+    """
+
+    keys: Sequence[bytes]
+    until_ms: int | None
+    again: Callable[[], Reply | None]
+    otherwise: Reply
+    timed_out: Reply = NULL_ARRAY
+
+
 OK = Status("OK")
 PONG = Status("PONG")
 QUEUED = Status("QUEUED")

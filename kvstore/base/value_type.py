@@ -30,6 +30,9 @@ class TypedValue(Protocol):
     def size_bytes(self) -> int:
         """About how many bytes its operations take in a file."""
 
+    def encoding(self) -> str:
+        """What OBJECT ENCODING tells: how Redis would hold it."""
+
     def parts(self) -> tuple[dict[Any, Any] | list[Any] | bytes, ...]:
         """The containers that it is made of, to be freed piece by piece; it is not used any more."""
 

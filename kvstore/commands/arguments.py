@@ -9,10 +9,10 @@ from __future__ import annotations
 import inspect
 import math
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Any, TypeAlias
 
-from kvstore.base.errors import NOT_A_FLOAT, NOT_AN_INTEGER, InvalidRequest
+from kvstore.base.errors import NOT_A_FLOAT, NOT_AN_INTEGER, InvalidRequest, syntax_error
 from kvstore.base.jsontext import loads
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
@@ -39,6 +39,14 @@ def to_number(text: bytes) -> float:
     if math.isnan(number) or too_large or text != text.strip() or b"_" in text:
         raise InvalidRequest(NOT_A_FLOAT)
     return number
+
+
+def pairs(options: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Options that take one argument each, their names in upper case. Raises InvalidRequest where one is missing."""
+    for i in range(0, len(options), 2):
+        if i + 1 == len(options):
+            raise syntax_error()
+        yield options[i].upper(), options[i + 1]
 
 
 def text_to_key(text: str) -> bytes:

@@ -10,7 +10,7 @@ from kvstore.commands.client import Client
 from kvstore.commands.connection import to_client_name
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import MS_PER_S
-from kvstore.commands.registry import ADMIN, command, container, to_integer
+from kvstore.commands.registry import ADMIN, IntegerText, command, container, to_integer
 
 container("CLIENT", "Look at connections, name them, end them.", group="connection")
 
@@ -174,6 +174,19 @@ def _kill(call: Call, client: Client) -> None:
         client.closing = True
     else:
         client.peer.close()
+
+
+@command("CLIENT|UNBLOCK", ADMIN, group="connection", options="[TIMEOUT|ERROR]")
+def client_unblock(call: Call, client_id: IntegerText, *reason: bytes) -> Reply:
+    """Let a client wait no more (BLPOP): as if its time were up, or with an error; returns whether it waited."""
+    error = None
+    if len(reason) == 1:
+        if reason[0].upper() not in (b"TIMEOUT", b"ERROR"):
+            raise InvalidRequest("CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
+        if reason[0].upper() == b"ERROR":
+            error = Failure("client unblocked via CLIENT UNBLOCK", "UNBLOCKED")
+    client = call.server.clients.get(to_integer(client_id))
+    return int(client is not None and call.server.waiting.unblock(client, error))
 
 
 def _kill_filters(words: tuple[bytes, ...]) -> tuple[list[_Filter], bool]:

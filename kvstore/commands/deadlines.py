@@ -5,9 +5,11 @@ Words in; a deadline in milliseconds since the epoch out. It knows no table and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 from kvstore.base.errors import InvalidRequest, syntax_error
+from kvstore.commands.long_double import to_long_double
 from kvstore.commands.registry import INT64_MAX, INT64_MIN, to_integer
 
 MS_PER_S = 1000
@@ -75,3 +77,22 @@ def any_deadline(amount: int, unit_ms: int, base_ms: int, command: str) -> int:
 def invalid_expire_time(command: str) -> InvalidRequest:
     """The error for a time that makes no deadline, as Redis words it."""
     return InvalidRequest(f"invalid expire time in '{command}' command")
+
+
+def timeout_ms(text: bytes, now_ms: int) -> int | None:
+    """When a client waits no more that waits for so many seconds (BLPOP), in ms since the epoch; None: never.
+
+    Raises InvalidRequest.
+    """
+    try:
+        seconds = to_long_double(text)
+    except InvalidRequest:
+        raise InvalidRequest("timeout is not a float or out of range") from None
+    if seconds is None:  # an infinity
+        raise InvalidRequest("timeout is negative" if text.startswith(b"-") else "timeout is out of range")
+    left_ms = math.ceil(seconds * MS_PER_S)
+    if left_ms < 0:
+        raise InvalidRequest("timeout is negative")
+    if left_ms > INT64_MAX - now_ms:
+        raise InvalidRequest("timeout is out of range")
+    return now_ms + left_ms if left_ms else None

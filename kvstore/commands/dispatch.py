@@ -179,11 +179,16 @@ def try_again(blocked: Blocked) -> Outcome | None:
 
 
 def give_up(blocked: Blocked, error: RequestError | None) -> Outcome:
-    """A request has waited long enough: it is answered with `error`, or with what it answers otherwise."""
+    """A request has waited long enough: it is answered with `error`, or with what it answers then.
+
+    It changes nothing, and completes nothing: CLIENT UNBLOCK is in the middle of another client's request, or block.
+    """
     call, row, request, wait, encoder = blocked
-    if error is not None:
-        return fail(call, row, request, error, encoder)
-    return _conclude(call, row, request, encoder, lambda: wait.otherwise)
+    needed = commit_for(call, row, request)
+    if error is None:
+        return Outcome(encoder.begin(wait.timed_out, in_slices=False), needed)
+    call.server.errors += 1
+    return Outcome(encoder.refusal(error), needed, str(error))
 
 
 def send_messages(server: Server, needed: int) -> None:

@@ -15,14 +15,23 @@ from kvstore.commands.arguments import Parameter
 from kvstore.commands.context import Call
 from kvstore.commands.glob import matcher
 from kvstore.commands.registry import ADMIN, FAST, NO_MULTI, READ, WRITE, Command, command, table
+from kvstore.commands.row import BLOCKING
 
 #: The flags that Redis has, under its names.
-_FLAG_NAMES = {READ: "readonly", WRITE: "write", FAST: "fast", ADMIN: "admin", NO_MULTI: "no_multi"}
+_FLAG_NAMES = {
+    READ: "readonly",
+    WRITE: "write",
+    FAST: "fast",
+    ADMIN: "admin",
+    NO_MULTI: "no_multi",
+    BLOCKING: "blocking",
+}
 #: The ACL category of a group.
 _CATEGORIES = {
     "connection": "@connection",
     "document": "@document",
     "generic": "@keyspace",
+    "list": "@list",
     "string": "@string",
     "transactions": "@transaction",
 }

@@ -73,9 +73,11 @@ container("OBJECT", "Look into values.", group="generic")
 @command("OBJECT|ENCODING", READ, group="generic")
 def object_encoding(call: Call, key: Key) -> Reply:
     """Tell how Redis would hold the value at a key; here all strings are bytes."""
-    value = call.table.look_up_string(key)
+    value = call.table.look_up(key)
     if value is None:
         return None
+    if value.__class__ is not bytes:
+        return value.encoding()
     try:
         to_integer(value)
     except InvalidRequest:

@@ -61,15 +61,16 @@ class CommandTable:
         group: str,
         keys: KeyPlaces | None = None,
         options: str = "",
+        least: int = 0,
     ) -> Callable[[_Function], _Function]:
         """Decorator: add a row for the function. A container comes before its subcommands.
 
         `keys`: where the signature cannot say it: (first, last, step) (MSET), or a function of the request's words, as
-        `numbered_keys` makes them (LMPOP). `options`: see `Command`.
+        `numbered_keys` makes them (LMPOP). `options`, `least`: see `Command`.
         """
 
         def add(function: _Function) -> _Function:
-            row = Command(name, flags, group, function, keys, options)
+            row = Command(name, flags, group, function, keys, options, least)
             if row.words == 1:
                 self.by_name[name.encode()] = self.by_name[name.lower().encode()] = row
             else:

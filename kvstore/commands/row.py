@@ -27,10 +27,11 @@ class Flag(enum.IntFlag):
     NO_MULTI = 32  # refused inside MULTI
     IMMEDIATE = 64  # runs at once inside MULTI instead of being queued (EXEC, DISCARD, ...)
     VERB = 128  # a verb of our own: words are answered with a JSON line; also callable as a JSON line
+    BLOCKING = 256  # its client may have to wait for what others do
 
 
 READ, WRITE, FAST, WHOLE, ADMIN = Flag.READ, Flag.WRITE, Flag.FAST, Flag.WHOLE, Flag.ADMIN
-NO_MULTI, IMMEDIATE, VERB = Flag.NO_MULTI, Flag.IMMEDIATE, Flag.VERB
+NO_MULTI, IMMEDIATE, VERB, BLOCKING = Flag.NO_MULTI, Flag.IMMEDIATE, Flag.VERB, Flag.BLOCKING
 NO_FLAGS = Flag(0)
 
 
@@ -69,7 +70,8 @@ class Command:
     """One row of the table.
 
     `name`: upper case, `CONTAINER|SUB` for a subcommand. `options`: what its variadic parameter takes, for people.
-    `least`, `most`: number of request words including the name (a subcommand counts two words). `keys`: (first, last,
+    `least`, `most`: number of request words including the name (a subcommand counts two words); `least` is given where
+    options stand before what is required. `keys`: (first, last,
     step) as COMMAND INFO gives them, (0, 0, 0) for none; `find_keys`: tells them of a request, where it takes that.
     `parameters`: (name, Argument, optional, variadic) of each.
     `convert`: one converter or None for each parameter, or None if no argument is converted.
@@ -89,6 +91,7 @@ class Command:
         function: Callable[..., Reply],
         keys: KeyPlaces | None = None,
         options: str = "",
+        least: int = 0,
     ) -> None:
         self.name = name
         self.flags = flags
@@ -102,7 +105,7 @@ class Command:
         self.parameters = list(parameters_of(function))
         required = sum(1 for _, _, optional, variadic in self.parameters if not optional and not variadic)
         variadic = any(variadic for _, _, _, variadic in self.parameters)
-        self.least = self.words + required
+        self.least = max(least, self.words + required)
         self.most = 2**31 if variadic else self.words + len(self.parameters)
         self.find_keys = keys if callable(keys) else None
         self.keys = (0, 0, 0) if callable(keys) else keys if keys is not None else self._keys_from_signature()

@@ -6,8 +6,8 @@ A command that finds nothing to answer returns a `Wait` (`base.reply`). In a blo
 | when | what happens |
 |---|---|
 | a request (or block, or script) has changed one of the keys | `again` is called after it, before any other request |
-| its time is up | it gets `otherwise` |
-| CLIENT UNBLOCK | it gets `otherwise`, or an error |
+| its time is up | it gets `timed_out` |
+| CLIENT UNBLOCK | it gets `timed_out`, or an error |
 | it is gone | nothing: it takes nothing |
 
 A change of an awaited key is noted by the table (`Table.awaited`, `Table.ready`): no observer, since those have a price
@@ -43,7 +43,7 @@ class Waiter(Protocol):
         """Try its request again; returns whether it has its reply now, and waits no more."""
 
     def give_up(self, error: RequestError | None) -> None:
-        """Answer with `error`, or with what the request answers otherwise."""
+        """Answer with `error`, or with what the request answers when its time is up."""
 
 
 class _Place(NamedTuple):
@@ -100,7 +100,7 @@ class WaitingRoom:
         return place.waiter
 
     def unblock(self, client: Client, error: RequestError | None = None) -> bool:
-        """Let a client wait no more: it gets `error`, or what its request answers otherwise.
+        """Let a client wait no more: it gets `error`, or what its request answers then.
 
         Returns whether it was waiting.
         """
