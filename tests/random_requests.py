@@ -1,7 +1,7 @@
 """Requests at random, for tests that compare: few keys, many of them odd; every command and option, right and wrong.
 
-`sequences` is the strategy: lists of (client number, words) for two clients, transactions among them. Left out is
-what cannot be compared: cursors, random keys, what tells of the server itself.
+`sequences` is the strategy: lists of (client number, words) for two clients, transactions among them; `list_sequences`
+is that of lists. Left out is what cannot be compared: cursors, random keys, what tells of the server itself.
 """
 
 from __future__ import annotations
@@ -139,7 +139,68 @@ _REQUESTS = [
 _TRANSACTION = [_request(name) for name in (b"MULTI", b"MULTI", b"DISCARD", b"UNWATCH", b"RESET")]
 _TRANSACTION += [st.just([b"EXEC"])] * 3 + [st.just([b"EXEC", b"x"])] + [_request(b"WATCH", tail=_keys)] * 3
 
-#: (number of the client, words of its request), up to 25 of them.
-sequences = st.lists(
-    st.tuples(st.integers(0, 1), st.one_of(st.one_of(_REQUESTS), st.one_of(_TRANSACTION))), min_size=1, max_size=25
+#: Of any type.
+_GENERIC = [
+    _request(b"SET", _key, _value),
+    _request(b"GET", _key),
+    _request(b"DEL", tail=_keys),
+    _request(b"TYPE", _key),
+    _request(b"OBJECT", st.just(b"ENCODING"), _key),
+    _request(b"EXISTS", tail=_keys),
+    _request(b"RENAME", _key, _key),
+    _request(b"COPY", _key, _key, tail=_tail(_copy_option, 2)),
+    _request(b"MOVE", _key, _database),
+    _request(b"EXPIRE", _key, _seconds, tail=_tail(_condition, 2)),
+    _request(b"PEXPIRETIME", _key),
+]
+_element = st.one_of(st.sampled_from([b"x", b"x", b"x", b"y", b"z", b""]), _value, st.just(b"w" * 3000))
+_elements = st.lists(_element, min_size=1, max_size=6)
+_end = st.sampled_from([b"LEFT", b"RIGHT", b"left", b"LEFT", b"RIGHT", b"UP"])
+_count_option = st.sampled_from(
+    [(), (), (b"COUNT", b"1"), (b"COUNT", b"2"), (b"count", b"100"), (b"COUNT", b"0"), (b"COUNT",)]
 )
+_lpos_option = st.one_of(
+    st.tuples(st.sampled_from([b"RANK", b"COUNT", b"MAXLEN", b"rank", b"FOO"]), _small),
+    st.sampled_from([(b"RANK", b"-9223372036854775808"), (b"RANK",)]),
+)
+#: How many keys, and the keys.
+_numbered = st.one_of(
+    _keys.map(lambda keys: [b"%d" % len(keys), *keys]), st.tuples(_small, _keys).map(lambda both: [both[0], *both[1]])
+)
+_mpop = st.tuples(_numbered, _end, _count_option).map(lambda parts: [*parts[0], parts[1], *parts[2]])
+_LISTS = [
+    _request(b"RPUSH", _key, tail=_elements),
+    _request(b"LPUSH", _key, tail=_elements),
+    _request(b"RPUSHX", _key, tail=_elements),
+    _request(b"LPUSHX", _key, tail=_elements),
+    _request(b"LPOP", _key),
+    _request(b"RPOP", _key),
+    _request(b"LPOP", _key, _small),
+    _request(b"RPOP", _key, _small),
+    _request(b"LLEN", _key),
+    _request(b"LRANGE", _key, _small, _small),
+    _request(b"LRANGE", _key, st.just(b"0"), st.just(b"-1")),
+    _request(b"LINDEX", _key, _small),
+    _request(b"LSET", _key, _small, _element),
+    _request(b"LREM", _key, _small, _element),
+    _request(b"LTRIM", _key, _small, _small),
+    _request(b"LINSERT", _key, st.sampled_from([b"BEFORE", b"AFTER", b"after", b"FOO"]), _element, _element),
+    _request(b"LPOS", _key, _element, tail=_tail(_lpos_option, 3)),
+    _request(b"LMOVE", _key, _key, _end, _end),
+    _request(b"RPOPLPUSH", _key, _key),
+    _request(b"LMPOP", tail=_mpop),
+    _request(
+        b"CLIENT", st.just(b"UNBLOCK"), st.sampled_from([b"0", b"x"]), tail=st.sampled_from([[], [b"ERROR"], [b"FOO"]])
+    ),
+    _request(b"COMMAND", st.just(b"GETKEYS"), st.just(b"LMPOP"), tail=_mpop),
+]
+
+
+def _sequences(*requests: Any) -> st.SearchStrategy[list[tuple[int, list[bytes]]]]:
+    """(number of the client, words of its request), up to 25 of them. `requests`: kinds, each drawn as often."""
+    kinds = st.one_of(*map(st.one_of, requests))
+    return st.lists(st.tuples(st.integers(0, 1), kinds), min_size=1, max_size=25)
+
+
+sequences = _sequences(_REQUESTS, _TRANSACTION)
+list_sequences = _sequences(_LISTS, _LISTS, _GENERIC, _TRANSACTION)

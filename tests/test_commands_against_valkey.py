@@ -28,7 +28,7 @@ from kvstore.commands.introspection import flag_names
 from kvstore.wire import resp
 from kvstore.wire.resp import encode_error
 from tests.harness import Rig
-from tests.random_requests import sequences
+from tests.random_requests import list_sequences, sequences
 from tests.valkey import Connection, Valkey, valkey_binary
 
 _EXAMPLES = int(os.environ.get("KVSTORE_VALKEY_EXAMPLES", "0"))
@@ -59,6 +59,14 @@ _ODD = {
     b"INCRBYFLOAT a": b"1,0x1p3,1e4933,nan,inf, 1,",
     b"DECRBY a": b"1,-9223372036854775808,01,+1,x,",
     b"SETEX a": b"0,-1,10000,x,9223372036854775807",
+    b"LPOS l x": b"RANK,COUNT,MAXLEN,0,-1,x",
+    b"LMPOP": b"1,2,l,LEFT,COUNT,x",
+    b"LPOP l": b"0,-1,x",
+    b"LINSERT l": b"BEFORE,x,FOO",
+    b"LMOVE l": b"l,a,LEFT,FOO",
+    b"LRANGE l": b"0,-1,x",
+    b"LSET l": b"0,-1,9,x",
+    b"LREM l": b"0,-1,x",
     b"FLUSHALL": b"ASYNC,SYNC,x,",
     b"SELECT": b"0,01,-1,x,99999999999999999999",
     b"AUTH": b"default,x,",
@@ -201,6 +209,7 @@ class AgainstValkeyTests(SynchronousTestCase):
             done = []
             state = [(0, [b"DISCARD"]), (0, [b"KEYS", b"*"])]
             state += [(0, [name, key]) for key in (b"a", b"b", b"c", b"") for name in (b"GET", b"PEXPIRETIME")]
+            state += [(0, [b"LRANGE", key, b"0", b"-1"]) for key in (b"a", b"b", b"c", b"")]
             for number, words in [*requests, *state]:
                 done.append((number, words))
                 if words[0].isdigit():
@@ -215,15 +224,23 @@ class AgainstValkeyTests(SynchronousTestCase):
 
     def test_random_sequences(self) -> None:
         """Random requests of two clients get the same replies, byte for byte, and leave the same state and log."""
+        self.compare_random(sequences, 500)
+
+    def test_random_lists(self) -> None:
+        """The same for lists."""
+        self.compare_random(list_sequences, 300)
+
+    def compare_random(self, drawn: Any, examples: int) -> None:
+        """Send random sequences of requests to both servers."""
 
         @settings(
-            max_examples=_EXAMPLES or 500,
+            max_examples=_EXAMPLES or examples,
             derandomize=not _EXAMPLES,
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
         )
-        @given(st.sampled_from([2, 3]), sequences)
+        @given(st.sampled_from([2, 3]), drawn)
         def run(protocol: int, requests: list[tuple[int, list[bytes]]]) -> None:
             self.compare(protocol, requests)
 
@@ -238,6 +255,9 @@ class AgainstValkeyTests(SynchronousTestCase):
             for count in range(4):
                 for arguments in itertools.product(choices.split(b","), repeat=count):
                     self.assertEqual(pair.differs(0, [b"SET", b"a", b"10", b"PX", b"4000000000"]), "")
+                    if words[0].startswith(b"L"):
+                        pair.differs(0, [b"DEL", b"l"])
+                        pair.differs(0, [b"RPUSH", b"l", b"x", b"y", b"x"])
                     self.assertEqual(pair.differs(0, [*words, *arguments]), "", [*words, *arguments])
 
     def test_random_floats(self) -> None:
@@ -324,4 +344,4 @@ class AgainstValkeyTests(SynchronousTestCase):
         self.assertGreater(compared, 80)
 
 
-_OUR_FLAGS = {b"readonly", b"write", b"fast", b"admin", b"no_multi"}
+_OUR_FLAGS = {b"readonly", b"write", b"fast", b"admin", b"no_multi", b"movablekeys", b"blocking"}
