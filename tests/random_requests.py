@@ -168,6 +168,8 @@ _numbered = st.one_of(
     _keys.map(lambda keys: [b"%d" % len(keys), *keys]), st.tuples(_small, _keys).map(lambda both: [both[0], *both[1]])
 )
 _mpop = st.tuples(_numbered, _end, _count_option).map(lambda parts: [*parts[0], parts[1], *parts[2]])
+_timeout = st.sampled_from([b"0.001", b"1e-3", b"0x1p-10", b"0.0000001", b"-1", b"x", b"inf", b"-inf", b"1e300", b""])
+_blocking_keys = st.tuples(_keys, _timeout).map(lambda parts: [*parts[0], parts[1]])
 _LISTS = [
     _request(b"RPUSH", _key, tail=_elements),
     _request(b"LPUSH", _key, tail=_elements),
@@ -189,6 +191,11 @@ _LISTS = [
     _request(b"LMOVE", _key, _key, _end, _end),
     _request(b"RPOPLPUSH", _key, _key),
     _request(b"LMPOP", tail=_mpop),
+    _request(b"BLPOP", tail=_blocking_keys),
+    _request(b"BRPOP", tail=_blocking_keys),
+    _request(b"BLMPOP", _timeout, tail=_mpop),
+    _request(b"BLMOVE", _key, _key, _end, _end, _timeout),
+    _request(b"BRPOPLPUSH", _key, _key, _timeout),
     _request(
         b"CLIENT", st.just(b"UNBLOCK"), st.sampled_from([b"0", b"x"]), tail=st.sampled_from([[], [b"ERROR"], [b"FOO"]])
     ),

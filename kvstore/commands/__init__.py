@@ -5,6 +5,7 @@ Importing this package fills the table. What a command is made of: `registry` (t
 """
 
 from kvstore.commands import (
+    blocking_lists,
     clients,
     connection,
     documents,
@@ -20,6 +21,7 @@ from kvstore.commands.registry import table
 
 __all__ = [
     "RAW_TAILS",
+    "blocking_lists",
     "clients",
     "connection",
     "documents",

@@ -1,0 +1,82 @@
+"""Lists, for clients that wait: BLPOP and its kin. Who waits, and when they are served, is told in `waiting`.
+
+Each is what its namesake without the B is; where that finds no list, the client waits for one at its keys. It waits on
+if something else comes to be there. Once there is a list, its request is done as if it had come just then, errors
+included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from kvstore.base.reply import NULL_ARRAY, Reply, Wait
+from kvstore.commands.arguments import IntegerText, Key
+from kvstore.commands.context import Call
+from kvstore.commands.deadlines import timeout_ms
+from kvstore.commands.lists import ENDS, move, mpop_arguments, one_of, pop_first
+from kvstore.commands.registry import command
+from kvstore.commands.row import BLOCKING, WRITE, numbered_keys
+from kvstore.values.lists import List
+
+
+@command("BLPOP", WRITE | BLOCKING, group="list", keys=(1, -2, 1), least=3, options="[key ...] timeout")
+def blpop(call: Call, key: Key, *more: bytes) -> Reply:
+    """Take the first element out of the first list that exists, or wait for one; returns its key, and it."""
+    return _pop(call, (key, *more), b"LEFT")
+
+
+@command("BRPOP", WRITE | BLOCKING, group="list", keys=(1, -2, 1), least=3, options="[key ...] timeout")
+def brpop(call: Call, key: Key, *more: bytes) -> Reply:
+    """Take the last element out of the first list that exists, or wait for one; returns its key, and it."""
+    return _pop(call, (key, *more), b"RIGHT")
+
+
+def _pop(call: Call, words: tuple[bytes, ...], end: bytes) -> Reply:
+    *keys, timeout = words
+
+    def take() -> Reply | None:
+        taken = pop_first(call.table, keys, end, 1)
+        return None if taken is None else [taken[0], taken[1][0]]
+
+    return _or_wait(call, keys, timeout, take, NULL_ARRAY)
+
+
+@command("BLMPOP", WRITE | BLOCKING, group="list", keys=numbered_keys(2), options="... LEFT|RIGHT [COUNT count]")
+def blmpop(call: Call, timeout: bytes, numkeys: IntegerText, key: Key, where: bytes, *more: bytes) -> Reply:
+    """Take elements out of the first list that exists, or wait for one; returns its key, and them."""
+    keys, end, count = mpop_arguments(numkeys, (key, where, *more))
+    return _or_wait(call, keys, timeout, lambda: pop_first(call.table, keys, end, count), NULL_ARRAY)
+
+
+@command("BLMOVE", WRITE | BLOCKING, group="list")
+def blmove(call: Call, source: Key, destination: Key, wherefrom: bytes, whereto: bytes, timeout: bytes) -> Reply:
+    """Take an element from an end of a list, or wait for one, and put it at an end of another; returns it."""
+    return _move(call, source, destination, one_of(ENDS, wherefrom), one_of(ENDS, whereto), timeout)
+
+
+@command("BRPOPLPUSH", WRITE | BLOCKING, group="list")
+def brpoplpush(call: Call, source: Key, destination: Key, timeout: bytes) -> Reply:
+    """Take the last element of a list, or wait for one, and put it before the first of another; returns it."""
+    return _move(call, source, destination, b"RIGHT", b"LEFT", timeout)
+
+
+def _move(call: Call, source: bytes, destination: bytes, wherefrom: bytes, whereto: bytes, timeout: bytes) -> Reply:
+    return _or_wait(
+        call, (source,), timeout, lambda: move(call.table, source, destination, wherefrom, whereto), None
+    )  # fmt: skip
+
+
+def _or_wait(
+    call: Call, keys: Sequence[bytes], timeout: bytes, take: Callable[[], Reply | None], in_block: Reply
+) -> Reply:
+    """What `take` takes; if there is nothing, the client waits for a list at one of the keys."""
+    table = call.table
+    until_ms = timeout_ms(timeout, table.now_ms())
+    reply = take()
+    if reply is not None:
+        return reply
+
+    def again() -> Reply | None:
+        return take() if any(table.read(key).__class__ is List for key in keys) else None
+
+    return Wait(keys, until_ms, again, in_block)
