@@ -8,8 +8,9 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-from kvstore.base.disk import Disk, replace_with
+from kvstore.base.disk import Disk
 from kvstore.base.errors import DirectoryInUse
+from kvstore.base.files import replace_with
 
 
 class DiskContract:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvstore.base.disk import replace_with
+from kvstore.base.files import replace_with
 from kvstore.testing.fates import AllKept, AllLost, Enumeration, Fate, Flipped, RandomFates, Survey, spread
 from kvstore.testing.platter import GARBAGE_BYTES, SECTOR_BYTES
 from kvstore.testing.simulated_disk import SimulatedDisk

@@ -20,8 +20,7 @@ a moment in between); O_PATH (such a descriptor cannot be synced).
 
 Errors are OSError as the system raised it: which of them is fatal is the store's decision, not the disk's.
 
-Publishing a file (a temporary name, write, sync, rename, sync the directory) is written once: `publish` for one that
-somebody wrote and synced under its temporary name, `replace_with` for one whose bytes are at hand.
+What is done with the files of any disk (publishing one, copying, comparing) stands in `files`.
 """
 
 from __future__ import annotations
@@ -30,16 +29,11 @@ import contextlib
 import fcntl
 import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator
-from operator import eq
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from kvstore.base.directory_lock import DIRECTORY_FLAGS, DirectoryLock
 from kvstore.base.errors import StorageFault, Unreachable
-from kvstore.base.limits import MIB
-
-#: Ends the names of files that are not complete yet.
-TEMPORARY = ".tmp"
 
 
 class File(Protocol):
@@ -120,75 +114,6 @@ class Disk(Protocol):
 
     def describe(self, name: str) -> str:
         """The file's full name, for messages to the operator."""
-
-
-def temporary(name: str) -> str:
-    """What a file is called until it is complete; what has such a name at a start is garbage of a crash."""
-    return name + TEMPORARY
-
-
-def publish(disk: Disk, written: str, name: str) -> None:
-    """Give the file `written`, complete and synced, its `name`, in place of a file of that name. Raises OSError.
-
-    Durability: the name is on disk when this returns; after a crash before that, `name` is the old file or the new one.
-    """
-    disk.rename(written, name)
-    disk.sync_directory()
-
-
-def replace_with(disk: Disk, name: str, content: Iterable[bytes]) -> None:
-    """Replace file `name` atomically by one of that `content`, in pieces. Raises OSError, which names the file that
-    cannot be written. Durability: on disk when this returns.
-    """
-    written = temporary(name)
-    file = disk.create(written)
-    try:
-        offset = 0
-        for piece in content:
-            with _naming(disk.describe(written)):
-                file.write_at(offset, piece)
-            offset += len(piece)
-        with _naming(disk.describe(written)):
-            file.sync()
-    finally:
-        file.close()
-    publish(disk, written, name)
-
-
-@contextlib.contextmanager
-def _naming(path: str) -> Iterator[None]:
-    """An OSError that leaves here names `path`: one of a descriptor names nothing."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = path
-        raise
-
-
-def copy_file(source: Disk, name: str, target: Disk, new_name: str | None = None) -> None:
-    """Copy file `name` to another directory, as `new_name` if given, replacing one of that name atomically.
-
-    Raises OSError.
-
-    Durability: on disk, name and content, when this returns; after a crash before that it is not there, or whole.
-    """
-    file = source.open_read(name)
-    try:
-        replace_with(target, new_name or name, pieces(file))
-    finally:
-        file.close()
-
-
-def pieces(file: File, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-    """Bytes `start` to `end` of a file, None for all there are, a mebibyte at a time."""
-    while piece := file.read_at(start, MIB if end is None else min(MIB, end - start)):
-        yield piece
-        start += len(piece)
-
-
-def holds(file: File, other: File, start: int, end: int) -> bool:
-    """Whether `file` holds bytes `start` to `end` of the other one, and nothing else."""
-    return file.size() == end - start and all(map(eq, pieces(file), pieces(other, start, end)))
 
 
 class RealFile:

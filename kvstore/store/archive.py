@@ -22,8 +22,9 @@ import errno
 import re
 from typing import NamedTuple
 
-from kvstore.base.disk import Disk, File, copy_file
+from kvstore.base.disk import Disk, File
 from kvstore.base.errors import DamagedStore
+from kvstore.base.files import copy_file
 from kvstore.store import checkpoint
 from kvstore.store.examine import LIVE, segments_of
 from kvstore.store.history import NO_HISTORY, History

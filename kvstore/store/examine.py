@@ -33,8 +33,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from kvstore.base.disk import TEMPORARY, Disk, File
+from kvstore.base.disk import Disk, File
 from kvstore.base.errors import DamagedStore, NewerVersion, NothingThere, Unfinished
+from kvstore.base.files import TEMPORARY
 from kvstore.base.frame import Frame, later_headers
 from kvstore.base.value_type import Types
 from kvstore.store import checkpoint

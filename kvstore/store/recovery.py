@@ -19,8 +19,9 @@ from collections.abc import Callable
 from itertools import chain, count
 from typing import NamedTuple
 
-from kvstore.base.disk import Disk, File, holds, pieces, publish, replace_with, temporary
+from kvstore.base.disk import Disk, File
 from kvstore.base.errors import DamagedStore
+from kvstore.base.files import holds, pieces, publish, replace_with, temporary
 from kvstore.base.frame import BLOCK_BYTES
 from kvstore.base.value_type import Types
 from kvstore.store import checkpoint
@@ -80,7 +81,7 @@ def recover(disk: Disk, types: Types, now_us: Callable[[], int], random_bytes: C
 
 
 def _finish_sealing(disk: Disk, found: Examined) -> None:
-    """What a crash in the middle of sealing left undone: see `Store._switch_logs`.
+    """What a crash in the middle of sealing left undone: see `sealing`.
 
     The directory is synced before either step: what the killed server renamed might not be on disk yet.
     """

@@ -13,13 +13,13 @@ States: recovered -> serving -> failed. After any StorageFault the store is fail
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 from collections.abc import Callable
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
-from kvstore.base.disk import Disk, publish, temporary
+from kvstore.base.disk import Disk
 from kvstore.base.errors import StartRefused, StorageFault, StorageFull
+from kvstore.base.files import publish, temporary
 from kvstore.base.frame import encode_frame
 from kvstore.base.limits import DATABASES, MAX_COMMIT_BYTES
 from kvstore.base.syncing import Syncer
@@ -27,14 +27,15 @@ from kvstore.base.value_type import Types
 from kvstore.store import checkpoint
 from kvstore.store.commit import Changing
 from kvstore.store.compaction import CompactionPolicy
-from kvstore.store.examine import LIVE, Examined, segment_name
+from kvstore.store.examine import Examined, segment_name
 from kvstore.store.history import History
 from kvstore.store.keyed_hash import of_store
 from kvstore.store.keyspace import Keyspace
-from kvstore.store.log import NO_LIMIT, Purpose, TransactionLog, create_log
+from kvstore.store.log import NO_LIMIT, Purpose, TransactionLog
 from kvstore.store.merge import MergeJob
 from kvstore.store.operations import encode_history
 from kvstore.store.recovery import new_log_header, recover
+from kvstore.store.sealing import switch_logs
 from kvstore.store.state import Databases
 from kvstore.store.table import EVERYTHING
 from kvstore.store.volume import Refusals, Volume
@@ -366,57 +367,18 @@ class Store(Keyspace):
         return self._job
 
     def _switch_logs(self, covers: int) -> None:
-        """Rename the live log to its sealed name, then a fresh log to the live one's, and only then mark it sealed.
-
-        A crash in between leaves no live log, but a segment that is not marked: that one is it, see `examine`. The
-        directory is synced between the steps: else a power cut could keep the second and lose the first, and with it
-        the only name of the sealed segment. No step needs a second name of a file: FAT and others have none.
-        """
-        old = self.log
+        old, pending = self.log, self.pending
         self.sync()
-        sealed = segment_name(old.header.first)
-        if sealed in self._disk.names():
-            raise FileExistsError(errno.EEXIST, "File exists", self._disk.describe(sealed))
-        pending = self.pending
         pending.room = NO_ROOM_AT_ALL  # also if this goes no further: the zeros are given back for the fresh log
         size_bytes = pending.size_bytes + len(self._beginning)
-        old.give_back(size_bytes)
-        new = self._fresh_log(old.header.store, covers + 1, size_bytes)
-        try:
-            publish(self._disk, LIVE, sealed)
-            publish(self._disk, temporary(LIVE), LIVE)
-            old.mark_sealed(covers)
-        except (OSError, StorageFault) as error:
-            raise StorageFault(f"cannot seal the log: {error}") from error
-        new.name = LIVE
+        header = new_log_header(old.header.store, covers + 1, self.now_us(), self._random_bytes, self.history)
+        self.log = switch_logs(self._disk, old, header, size_bytes)
         self.durable_sequence = covers
-        self._segments.append(sealed)
+        self._segments.append(segment_name(old.header.first))
         self.segment_bytes += old.end
         old.close()
-        self.log = new
         self._set_limits()
         pending.room = self._room()
-
-    def _fresh_log(self, store: str, first: int, size_bytes: int) -> TransactionLog:
-        """A log to take the live one's place, under a temporary name, with room for `size_bytes` of operations.
-
-        Raises StorageFull, StorageFault or OSError; then it is not there.
-        """
-        name = temporary(LIVE)
-        try:
-            header = new_log_header(store, first, self.now_us(), self._random_bytes, self.history)
-            log = create_log(self._disk, name, header)
-            try:
-                # They were granted before: nothing is kept from them.
-                log.reserve(size_bytes, Purpose.FLUSH)
-                return log
-            except (StorageFull, StorageFault):
-                log.close()
-                raise
-        except (StorageFull, StorageFault, OSError):
-            with contextlib.suppress(OSError):  # garbage that the next start removes
-                self._disk.remove(name)
-            raise
 
     @_step
     def finish_compaction(self, size_bytes: int) -> None:

@@ -16,8 +16,9 @@ from itertools import zip_longest
 from typing import TypeVar
 
 from kvstore.base import directory_lock as lock
-from kvstore.base.disk import Disk, RealDisk, RealFile, publish, refuse_dangling, temporary
+from kvstore.base.disk import Disk, RealDisk, RealFile, refuse_dangling
 from kvstore.base.errors import KVStoreError, NothingThere
+from kvstore.base.files import publish, temporary
 from kvstore.client.progress import Progress
 from kvstore.store import checkpoint
 from kvstore.store.archive import Position

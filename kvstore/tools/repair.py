@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 import os
 
-from kvstore.base.disk import RealDisk, copy_file
+from kvstore.base.disk import RealDisk
 from kvstore.base.errors import DamagedStore, KVStoreError
+from kvstore.base.files import copy_file
 from kvstore.store.archive import Position
 from kvstore.store.examine import examine, segments_of
 from kvstore.tools.directory import ReadDisk, existing, new_directory, write_state
