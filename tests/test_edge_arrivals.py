@@ -80,6 +80,17 @@ class TogetherTests(ArrivalsTestCase):
         self.assertEqual(self.ask(*chunks), [b"$1\r\nx\r\n" * (number % 4 + 1) for number in range(_MANY)])
         self.assertEqual(self.together, [_MANY] * 2)
 
+    def test_numbers(self) -> None:
+        """Each client has the number that its own request made, whatever others add to."""
+        chunks = [pack(b"INCR", b"n") * (number % 3 + 1) for number in range(_MANY)]
+        replies = self.ask(*chunks)
+        self.assertEqual(b"".join(replies), b"".join(b":%d\r\n" % (number + 1) for number in range(2 * _MANY)))
+        self.assertEqual([reply.count(b":") for reply in replies], [1, 2, 3] * (_MANY // 3))
+        self.assertEqual((self.together, self.store.table.values), ([_MANY], {b"n": b"24"}))
+        self.ask(pack(b"SET", b"n", b"x"))
+        self.assertEqual({reply[:5] for reply in self.ask(pack(b"INCR", b"n"))}, {b"-ERR "})
+        self.assertEqual(self.together, [_MANY] * 2)
+
     def test_counters(self) -> None:
         """As if each had been executed by itself."""
         self.server.recent_ms += 1234
@@ -147,7 +158,9 @@ class TogetherTests(ArrivalsTestCase):
 
     def test_what_has_to_be_executed_one_by_one(self) -> None:
         """Other commands, other shapes, deadlines, values too large, few clients, somebody who watches."""
-        self.assertEqual(self.ask(pack(b"INCR", b"n")), [b":%d\r\n" % number for number in range(1, _MANY + 1)])
+        self.assertEqual(self.ask(pack(b"APPEND", b"n", b"x")), [b":%d\r\n" % number for number in range(1, _MANY + 1)])
+        self.ask(pack(b"SET", b"n", b"12"))
+        self.together.clear()
         self.assertEqual(self.ask(pack(b"SET", b"k", b"1", b"PX", b"5")), [OK] * _MANY)
         self.assertEqual(self.ask(pack(b"GET", b"k")), [b"$1\r\n1\r\n"] * _MANY)
         self.assertEqual(self.ask(pack(b"GET", b"n") + b"GET n\r\n"), [b"$2\r\n12\r\n" * 2] * _MANY)

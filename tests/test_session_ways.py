@@ -80,7 +80,7 @@ _values = st.sampled_from(
 def _pipeline(name: bytes, pairs: list[tuple[bytes, bytes]], options: list[bytes]) -> list[list[bytes]]:
     if name == b"MSET":
         return [[name, key, value, value, key, *options] for key, value in pairs]
-    return [[name, key] if name.upper() == b"GET" else [name, key, value, *options] for key, value in pairs]
+    return [[name, key] if name.upper() in (b"GET", b"INCR") else [name, key, value, *options] for key, value in pairs]
 
 
 pipelines = st.tuples(
@@ -90,7 +90,9 @@ pipelines = st.tuples(
         lambda requests, end: requests + end,
         st.builds(
             _pipeline,
-            st.sampled_from([b"GET", b"SET", b"SET", b"GET", b"SET", b"SET", b"MSET", b"MSET", b"get", b"set"]),
+            st.sampled_from(
+                [b"GET", b"SET", b"SET", b"GET", b"SET", b"SET", b"MSET", b"MSET", b"INCR", b"INCR", b"get", b"set"]
+            ),
             st.lists(st.tuples(_keys, _values), min_size=7, max_size=20),
             st.sampled_from([[], [], [], [], [], [b"NX"]]),
         ),
@@ -259,9 +261,9 @@ class WaysTests(SynchronousTestCase):
         self.follow([("batch", 0, [find, *sets, find]), ("commit",)], None)
 
     def test_pipelines_of_one_command(self) -> None:
-        """The same for pipelines of GET, SET and MSET, which are to execute all at once in most of the plans."""
-        rows = [commands.by_name[name] for name in (b"GET", b"SET", b"MSET")]
-        at_once = [0, 0, 0]
+        """The same for pipelines of GET, SET, MSET and INCR, which are to execute all at once in most of the plans."""
+        rows = [commands.by_name[name] for name in (b"GET", b"SET", b"MSET", b"INCR")]
+        at_once = [0, 0, 0, 0]
         for number, row in enumerate(rows):
             many = row.many
 
@@ -274,6 +276,7 @@ class WaysTests(SynchronousTestCase):
         self.compare(st.lists(st.one_of(pipelines, pipelines, scenes, scenes, turns), max_size=12), 150)
         pairs = [(b"a", b"1")] * 7
         plan = [("batch", 0, _pipeline(name, pairs, [])) for name in (b"SET", b"MSET", b"GET")]
+        plan.append(("batch", 0, _pipeline(b"INCR", [(b"n", b"")] * 7, [])))
         self.follow([*plan, ("commit",)], None)
         self.assertGreater(min(at_once), 0)
 

@@ -93,6 +93,10 @@ class Replies(list[Any]):
     """Several replies to one request. Inside an array: as many elements, not counted in its length (as in Redis)."""
 
 
+class Numbers(list[bytes]):
+    """Integers, by their digits: what many requests that execute as one answer, one each (`CommandTable.many`)."""
+
+
 class _NullArray:
     def __repr__(self) -> str:
         return "NULL_ARRAY"

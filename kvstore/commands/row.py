@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from kvstore.base.errors import InvalidRequest, wrong_arity
-from kvstore.base.reply import Reply, Status
+from kvstore.base.reply import Numbers, Reply, Status
 from kvstore.commands.arguments import Converter, Parameter, from_json, parameters_of
 
 
@@ -45,7 +45,8 @@ class Scope(enum.IntEnum):
 
 
 #: See `CommandTable.many`.
-Many: TypeAlias = Callable[[Any, list[list[bytes]], bytes | None], "Status | list[bytes | None] | None"]
+ManyReplies: TypeAlias = "Status | list[bytes | None] | Numbers | None"
+Many: TypeAlias = Callable[[Any, list[list[bytes]], bytes | None], ManyReplies]
 
 #: Where a command's keys are: (first, last, step), or a function of the request's words (the name first).
 KeyPlaces: TypeAlias = "tuple[int, int, int] | Callable[[list[bytes]], list[bytes]]"

@@ -6,10 +6,12 @@ first and changes last, so that an error leaves nothing half-done.
 
 from __future__ import annotations
 
+import re
 from itertools import chain
+from typing import Any
 
 from kvstore.base.errors import NOT_AN_INTEGER, Failure, InvalidRequest, wrong_arity
-from kvstore.base.reply import OK, Reply, Status
+from kvstore.base.reply import OK, Numbers, Reply, Status
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import (
     MS_PER_S,
@@ -38,6 +40,8 @@ from kvstore.values.strings import encode_set
 _SET_OPTIONS = excluding_each_other(*TIMES, b"KEEPTTL") | excluding_each_other(b"NX", b"XX") | {b"GET": frozenset()}
 _GETEX_OPTIONS = excluding_each_other(*TIMES, b"PERSIST")
 _NONE = type(None)
+#: A whole number that does not overflow soon, in the strict form that `to_integer` takes.
+_is_short_number = re.compile(rb"(?:0|-?[1-9][0-9]{0,16})").fullmatch
 _TIME_TEXT = "EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds"
 
 
@@ -259,6 +263,27 @@ def _check_length(call: Call, length: int) -> None:
 def incr(call: Call, key: Key) -> Reply:
     """Add one to the number at a key."""
     return _add(call, key, 1)
+
+
+@many("INCR")
+def incr_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Numbers | None:
+    """As many INCRs; none if a key has a deadline, or holds what is not a number of at most 17 digits."""
+    keys, values = columns[0], table.values
+    if len(columns) != 1 or (table.deadlines and not table.deadlines.keys().isdisjoint(keys)):
+        return None
+    texts: dict[bytes, Any] = dict(zip(keys, map(values.get, keys), strict=True))
+    after = Numbers()
+    for key in keys:
+        text = texts[key]
+        if text is None:
+            text = b"1"
+        elif text.__class__ is bytes and _is_short_number(text):
+            text = b"%d" % (int(text) + 1)
+        else:
+            return None
+        texts[key] = text
+        after.append(text)
+    return after if table.write_strings(keys, after, b"".join(map(encode_set, keys, after))) else None
 
 
 @command("DECR", WRITE | FAST, group="string")

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from kvstore.base.errors import RequestError
-from kvstore.base.reply import Status
+from kvstore.base.reply import Numbers, Status
 from kvstore.commands.context import Call
-from kvstore.commands.registry import Command
+from kvstore.commands.row import Command, ManyReplies
 from kvstore.commands.statistics import CommandStatistics
 from kvstore.session.hooks import Hooks
 from kvstore.store.table import Table
@@ -28,18 +28,19 @@ def execute(
     pipeline: Uniform,
     hooks: Hooks,
     encode: Callable[[list[bytes | None]], _Encoded | None],
-) -> Status | _Encoded | None:
+) -> Status | Numbers | _Encoded | None:
     """Execute a pipeline, and count it. `statistics`: of its command. `call`: of any client of those whose it is.
 
-    `encode`: given one string or null for each request; None if that is too much. Returns one reply for all requests,
-    or what `encode` returned; None, having done nothing, if each request has to be executed alone. Raises StorageFault.
+    `encode`: of requests that read, given one string or null for each; None if that is too much. Returns one reply for
+    all requests, or a number for each, or what `encode` returned; None, having done nothing, if each request has to be
+    executed alone. Raises StorageFault.
     """
     server, table, row = call.server, call.table, statistics.row
     call.store.let_time_go_on()
     began_ns = server.steady_ns()
     looked_up = table.hits, table.misses
     reply = _reply(row, table, pipeline, hooks)
-    encoded = encode(reply) if isinstance(reply, list) else reply
+    encoded = reply if reply is None or isinstance(reply, (Status, Numbers)) else encode(reply)
     if encoded is None:
         table.hits, table.misses = looked_up  # each request counts for itself
         return None
@@ -50,7 +51,7 @@ def execute(
     return encoded
 
 
-def _reply(row: Command, table: Table, pipeline: Uniform, hooks: Hooks) -> Status | list[bytes | None] | None:
+def _reply(row: Command, table: Table, pipeline: Uniform, hooks: Hooks) -> ManyReplies:
     if row.many is None or (row.writes and hooks.request_limit != Hooks.NO_LIMIT):
         return None
     try:

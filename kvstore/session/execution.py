@@ -31,7 +31,7 @@ from typing import Any
 from kvstore.base.errors import ForeignProtocol, InvalidRequest, ProtocolError, RequestError, StorageFault, shorten
 from kvstore.base.jsontext import dumps
 from kvstore.base.limits import LONG_STRING_BYTES
-from kvstore.base.reply import NotNow, Status, Wait, advance
+from kvstore.base.reply import NotNow, Numbers, Status, Wait, advance
 from kvstore.commands import dispatch
 from kvstore.commands.context import Call
 from kvstore.commands.dispatch import Blocked, Outcome, Unfinished
@@ -58,7 +58,8 @@ class Execution:
     """
 
     __slots__ = (
-        "_call", "_client", "_hooks", "_limit_bytes", "_messages", "_places", "_resp", "_steady_ns", "_store",
+        "_call", "_client", "_hooks", "_let_time_go_on", "_limit_bytes", "_messages", "_pending", "_places", "_resp",
+        "_steady_ns", "_store",
         "needed", "plain", "unfinished",
     )  # fmt: skip
 
@@ -69,6 +70,8 @@ class Execution:
         self._client = call.client
         self._hooks = hooks
         self._store = call.store
+        self._pending = call.store.pending
+        self._let_time_go_on = call.store.clock.go_on
         self._limit_bytes = call.server.max_reply_bytes
         self._steady_ns = call.server.steady_ns
         self._resp = in_resp(call.client, self._limit_bytes)
@@ -86,8 +89,8 @@ class Execution:
 
         Returns the encoded reply; None if it is `unfinished`. Raises StorageFault.
         """
-        row, pending = statistics.row, self._store.pending
-        self._store.clock.go_on()
+        row, pending = statistics.row, self._pending
+        self._let_time_go_on()
         encoded: Any
         try:
             words = len(request)
@@ -163,11 +166,13 @@ class Execution:
             return None
         client.last_command = statistics.row.name
         if statistics.row.writes:
-            self.needed = self._store.pending.sequence
+            self.needed = self._pending.sequence
             self._close_if_full()
         else:
             self.needed = max(self.needed, self._call.table.commit_for_keys(pipeline.columns[0]))
-        return reply.wire * pipeline.length if isinstance(reply, Status) else reply
+        if isinstance(reply, Status):
+            return reply.wire * pipeline.length
+        return resp.encode_numbers(reply) if isinstance(reply, Numbers) else reply
 
     def respond(self, request: Any) -> Encoded | None:
         """Execute one request of any grammar, in any state, or a slice of one that is unfinished.
@@ -180,7 +185,7 @@ class Execution:
             return bytes(request)
         if isinstance(request, ProtocolError):
             return self._refuse_stream(request)
-        requests, database = self._store.pending.requests, self._client.database
+        requests, database = self._pending.requests, self._client.database
         started_ns = self._steady_ns()
         try:
             if isinstance(request, JSONLine):
@@ -195,7 +200,7 @@ class Execution:
         if self._hooks.watchers:
             self._show(database, words, started_ns, outcome)
         # Only now: a commit lets waiting clients go on at once, and their requests come after this one.
-        if requests < self._store.pending.requests:
+        if requests < self._pending.requests:
             self._close_if_full()
         return self._take(outcome)
 
@@ -227,7 +232,7 @@ class Execution:
             watcher(executed)
 
     def _close_if_full(self) -> None:
-        pending, hooks = self._store.pending, self._hooks
+        pending, hooks = self._pending, self._hooks
         if pending.requests >= hooks.request_limit or pending.size_bytes > hooks.size_limit:
             hooks.commit_now()
 

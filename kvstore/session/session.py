@@ -10,7 +10,8 @@ read something of; and for every batch before it. A request that touches no pend
 
 A batch ends early when its replies pass the budget, when it has taken its client's share of time (`Hooks.share_ns`), or
 at a request that goes on in a next slice (see `Execution`), which no later one may overtake. What is left over is the
-backlog, the unfinished request at its head; the edge reads no more from this client until it is done.
+backlog, the unfinished request at its head; the edge reads no more from this client until it is done. One that waits
+for what others do stands there too, and meanwhile what is read is put behind it.
 
 What a request does, and which commit its reply waits for, is `Execution`'s knowledge.
 """
@@ -45,7 +46,7 @@ class Session:
     """
 
     __slots__ = (
-        "_batch_out", "_blocked", "_budget_bytes", "_execution", "_held", "_hooks", "_parser", "_server",
+        "_batch_out", "_budget_bytes", "_execution", "_held", "_hooks", "_parser", "_server",
         "_steady_ns", "_store", "backlog", "backlog_bytes", "call", "client", "closing", "held_bytes", "ready",
         "until_ns", "waits_for",
     )  # fmt: skip
@@ -62,7 +63,6 @@ class Session:
         self._budget_bytes = budget_bytes
         self.backlog: deque[Any] = deque()
         self.backlog_bytes = 0
-        self._blocked: Blocked | None = None
         #: The replies of the batch that executes, without those of the request that does.
         self._batch_out: list[Encoded] | None = None
         self.until_ns = 0
@@ -92,20 +92,17 @@ class Session:
     def in_the_middle(self) -> bool:
         """See what `receive` returns."""
         parser = self._parser
-        return (
-            parser.state is not BOUNDARY or self.client.queued is not None or self.closing or bool(self.backlog)
-            or self._blocked is not None
-        )  # fmt: skip
+        return parser.state is not BOUNDARY or self.client.queued is not None or self.closing or bool(self.backlog)
 
     @property
     def has_more(self) -> bool:
         """Whether there are requests that wait for room or time, not behind one that waits for what others do."""
-        return bool(self.backlog) and self._blocked is None and not self.closing
+        return bool(self.backlog) and not self.is_blocked and not self.closing
 
     @property
     def is_blocked(self) -> bool:
         """Whether a request waits for what others do."""
-        return self._blocked is not None
+        return bool(self.backlog) and self.backlog[0].__class__ is Blocked
 
     @property
     def has_time(self) -> bool:
@@ -121,10 +118,6 @@ class Session:
         if self.closing:
             return True
         parser = self._parser
-        if self._blocked is not None:
-            self.backlog.extend(parser.feed(data))
-            self.backlog_bytes += len(data)
-            return True
         if len(data) >= SHORTEST_PIPELINE_BYTES and not self.backlog:
             pipeline = parser.feed_uniform(data)
             if pipeline is not None:
@@ -132,10 +125,12 @@ class Session:
                 return self.receive(pipeline.rest) if pipeline.rest else self.in_the_middle
         requests = parser.feed(data)
         if self.backlog:
+            if self.is_blocked:
+                self.backlog_bytes += len(data)
             self.backlog.extend(requests)
         elif len(requests) == 1 and self._one(requests[0]):
             # As `in_the_middle`, of a client that is not in a block; most requests come alone.
-            return parser.state is not BOUNDARY or self.closing or bool(self.backlog) or self._blocked is not None
+            return parser.state is not BOUNDARY or self.closing or bool(self.backlog)
         elif requests:
             self._begin(requests)
         else:  # part of a request: the client is slow, not idle
@@ -191,8 +186,7 @@ class Session:
 
     def try_again(self) -> bool:
         """See `Waiter`."""
-        assert self._blocked is not None
-        outcome = dispatch.try_again(self._blocked)
+        outcome = dispatch.try_again(self.backlog[0])
         if outcome is None:
             return False
         self._unblock(outcome)
@@ -200,12 +194,11 @@ class Session:
 
     def give_up(self, error: RequestError | None) -> None:
         """See `Waiter`."""
-        assert self._blocked is not None
-        self._unblock(dispatch.give_up(self._blocked, error))
+        self._unblock(dispatch.give_up(self.backlog[0], error))
 
     def _unblock(self, outcome: Outcome) -> None:
         """The request that waited is done, or goes on in slices."""
-        self._blocked = None
+        self.backlog.popleft()
         self.backlog_bytes = 0
         if outcome.reply.__class__ is Unfinished:
             self.backlog.appendleft(outcome.reply)
@@ -229,7 +222,7 @@ class Session:
 
     def hang_up(self) -> None:
         """The client sends no more. One that waits for what others do is taken for gone, as Redis has it."""
-        if self._blocked is not None:
+        if self.is_blocked:
             self.closing = True
             self._forget_backlog()
 
@@ -248,7 +241,6 @@ class Session:
         self.backlog.clear()
         self.backlog_bytes = 0
         self._server.waiting.leave(self.client)
-        self._blocked = None
 
     def _one(self, request: Any) -> bool:
         """Execute a request that came alone if it is one for `Execution.run`, and return whether it is. Most are."""
@@ -344,12 +336,10 @@ class Session:
     def _goes_on_later(self) -> None:
         """The request just executed is not done; if it has not even begun, its client lets others have their turn."""
         unfinished = self._execution.unfinished
-        if unfinished.__class__ is Blocked:
-            self._blocked = unfinished
-            self._server.waiting.enter(self.client, self, self.call.table, unfinished.wait)
-            return
         self.backlog.append(unfinished)
-        if unfinished.__class__ is not Unfinished:
+        if unfinished.__class__ is Blocked:
+            self._server.waiting.enter(self.client, self, self.call.table, unfinished.wait)
+        elif unfinished.__class__ is not Unfinished:
             self.until_ns = 0
 
     def _executed(self, replies: Encoded, count: int) -> None:

@@ -13,7 +13,7 @@ import contextlib
 from itertools import accumulate, repeat
 
 from kvstore.base.limits import MIB
-from kvstore.base.reply import Status
+from kvstore.base.reply import Numbers, Status
 from kvstore.commands.context import Server
 from kvstore.commands.registry import Command
 from kvstore.commands.registry import table as commands
@@ -67,14 +67,16 @@ class Together:
             client.last_command = name
             client.last_request_ms = now_ms
         if isinstance(reply, Status):
-            return self._hold(sessions, counts, reply)
+            return self._hold(sessions, [reply.wire * count for count in counts])
+        if isinstance(reply, Numbers):
+            return self._hold(sessions, _of_each([b":%b\r\n" % digits for digits in reply], counts))
         return self._deliver(sessions, counts, pipeline.columns[0], reply)
 
-    def _hold(self, sessions: list[Session], counts: list[int], reply: Status) -> list[bytes]:
+    def _hold(self, sessions: list[Session], replies: list[bytes]) -> list[bytes]:
         """All requests have changed something: their replies wait for the open commit. Returns as `execute`."""
-        sequence, wire = self._store.pending.sequence, reply.wire
-        for session, count in zip(sessions, counts, strict=True):
-            session.hold(wire * count, sequence)
+        sequence = self._store.pending.sequence
+        for session, data in zip(sessions, replies, strict=True):
+            session.hold(data, sequence)
         if self._store.pending.size_bytes > self._hooks.size_limit:
             self._hooks.commit_now()
         return []
@@ -88,10 +90,9 @@ class Together:
         if unsettled and table.commit_for_keys(keys):
             needed = list(map(table.commit_for_key, keys))
         if len(keys) > len(sessions):
-            slices = [slice(end - count, end) for end, count in zip(accumulate(counts), counts, strict=True)]
-            replies = [b"".join(replies[part]) for part in slices]
+            replies = _of_each(replies, counts)
             if needed:
-                needed = [max(needed[part]) for part in slices]
+                needed = [max(needed[part]) for part in _parts(counts)]
         if not unsettled or not (needed or any(session.waits_for for session in sessions)):
             return replies
         for session, data, commit in zip(sessions, replies, needed or repeat(0), strict=False):
@@ -108,3 +109,13 @@ class Together:
             session.client.protocol for session, count in zip(sessions, counts, strict=True) for _ in range(count)
         ]
         return [bytes(resp.encode(text, protocol)) for text, protocol in zip(strings, protocols, strict=True)]
+
+
+def _parts(counts: list[int]) -> list[slice]:
+    """Which requests are of each client."""
+    return [slice(end - count, end) for end, count in zip(accumulate(counts), counts, strict=True)]
+
+
+def _of_each(replies: list[bytes], counts: list[int]) -> list[bytes]:
+    """The replies to each client."""
+    return replies if len(replies) == len(counts) else [b"".join(replies[part]) for part in _parts(counts)]

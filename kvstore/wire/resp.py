@@ -19,7 +19,7 @@ from typing import Any
 
 from kvstore.base.errors import ProtocolError, RequestError
 from kvstore.base.limits import LONG_STRING_BYTES
-from kvstore.base.reply import NULL_ARRAY, JSONText, Push, Replies, Reply, Status, Verbatim
+from kvstore.base.reply import NULL_ARRAY, JSONText, Numbers, Push, Replies, Reply, Status, Verbatim
 from kvstore.wire.pieces import AT_ONCE, UNLIMITED_BYTES, Encoded, Writer, in_parts
 
 NULL2 = b"$-1\r\n"
@@ -98,6 +98,11 @@ def encode_each(strings: list[bytes]) -> list[bytes]:
         header = b"$%d\r\n" % lengths.pop()
         return [header + text + CRLF for text in strings]
     return [b"$%d\r\n%b\r\n" % (len(text), text) for text in strings]
+
+
+def encode_numbers(numbers: Numbers) -> bytes:
+    """The bytes of the replies that these are, one behind the other; at least one."""
+    return b":" + b"\r\n:".join(numbers) + CRLF
 
 
 def encode_error(error: RequestError | ProtocolError) -> bytes:
