@@ -37,7 +37,7 @@ class PassTests(SynchronousTestCase):
 
     def test_by_the_memory_of_the_machine(self) -> None:
         """A sixty-fourth of it, within limits."""
-        for memory_mib, pass_mib in ((512, 32), (2048, 32), (4096, 64), (8192, 128), (65_536, 128)):
+        for memory_mib, pass_mib in ((512, 32), (2048, 32), (4096, 64), (8192, 128), (65_536, 256)):
             pages = {"SC_PHYS_PAGES": memory_mib * 256, "SC_PAGE_SIZE": 4096}
             with mock.patch("os.sysconf", pages.__getitem__):
                 self.assertEqual(merge_process._pass_bytes(), pass_mib * MIB)

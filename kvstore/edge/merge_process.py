@@ -30,7 +30,7 @@ from kvstore.values import TYPES
 _KEEP_LOG = "--keep-log="
 
 #: The program merges more in one pass on a machine with more memory: a sixty-fourth of it, up to this.
-_LARGEST_PASS_BYTES = 128 * MIB
+_LARGEST_PASS_BYTES = 256 * MIB
 _PASSES_IN_MEMORY = 64
 
 _FREEING_PAUSE_S = 0.005

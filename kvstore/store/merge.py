@@ -25,21 +25,23 @@ server's next sync, for 15 ms and more. The program around all this is `kvstore.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
-from zlib import crc32
 
 from kvstore.base.disk import Disk, File
 from kvstore.base.errors import DamagedStore
 from kvstore.base.frame import FrameReader
 from kvstore.base.limits import MIB
-from kvstore.base.value_type import Alike, Types
+from kvstore.base.value_type import Types, Value
 from kvstore.store import checkpoint
 from kvstore.store.checkpoint import CheckpointHeader, CheckpointReader, CheckpointWriter
+from kvstore.store.delta import Database, Delta, Share
 from kvstore.store.history import NO_HISTORY
+from kvstore.store.keyed_hash import of_store
 from kvstore.store.log import FRAMES_AT, LogHeader, read_log_header
-from kvstore.store.operations import DELETE, EXPIRE, FLUSH_ALL, FLUSH_DATABASE, Operation, decode, split_history
+from kvstore.store.operations import BadOperation, Operation, decode, encode, split_select
+from kvstore.store.state import State
 
 
 class MergeJob(NamedTuple):
@@ -51,19 +53,6 @@ class MergeJob(NamedTuple):
     salt: int
 
 
-class KeyState(NamedTuple):
-    """The last state of a key that exists, if it is more than a value without a deadline.
-
-    `value`: None when the segments say only what its deadline is. `deadline_ms`: None for none.
-    """
-
-    value: bytes | None
-    deadline_ms: int | None
-
-
-#: The last state of a key in the segments: usually just its value; None when it is gone.
-_State = bytes | KeyState | None
-
 #: Bytes of segments merged in one pass. The last states of their keys take up to three times as much memory.
 PASS_BYTES = 32 * MIB
 
@@ -74,78 +63,12 @@ _WRITTEN_AT_ONCE_BYTES = 1 * MIB
 _FREED_AT_ONCE_BYTES = 4 * MIB
 
 
-class Share(NamedTuple):
-    """The keys that one pass is about: number `number` of `of` equal shares."""
-
-    number: int
-    of: int
-
-    def part(self, operations: Sequence[Operation]) -> Sequence[Operation]:
-        """Those of the operations that this pass is about: on its keys, and on all keys."""
-        number, of = self
-        if of == 1:
-            return operations
-        return [operation for operation in operations if len(operation) == 1 or crc32(operation[1]) % of == number]
-
-    def part_of_pairs(self, pairs: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:
-        """Those of the pairs of key and value whose keys this pass is about."""
-        number, of = self
-        return pairs if of == 1 else [pair for pair in pairs if crc32(pair[0]) % of == number]
-
-
 class Segment(NamedTuple):
     """A sealed segment, open."""
 
     name: str
     file: File
     header: LogHeader
-
-
-class Delta:
-    """The segments, reduced: the last state of each key of `share` they name, and whether everything was flushed.
-
-    `time_us`, `history`: of their last commit. `deadlines_alone`: whether of some key they name a deadline, no value.
-    """
-
-    def __init__(self, types: Types, share: Share, history: str = NO_HISTORY) -> None:
-        self.types = types
-        self.history = history
-        self.keys: dict[bytes, _State] = {}
-        self.flushed = False
-        self.deadlines_alone = False
-        self.share = share
-        self.time_us = 0
-
-    def add(self, body: bytes) -> None:
-        """Take in the operations of one frame: its body, whose checksum was verified. Raises BadOperation."""
-        begun, body = split_history(body)
-        if begun is not None:
-            self.history = begun.identity
-        alike = self.types.plain.alike(body)
-        if alike is None:
-            self.add_each(decode(body))
-        else:
-            self.keys.update(self.share.part_of_pairs(alike.pairs))
-
-    def add_each(self, operations: Sequence[Operation]) -> None:
-        """Take in operations of any kind."""
-        keys = self.keys
-        for operation in self.share.part(operations):
-            kind = operation[0]
-            if kind == self.types.plain.operation:
-                plain = len(operation) == 3
-                keys[operation[1]] = operation[2] if plain else KeyState(operation[2], int(operation[4]))
-            elif kind == DELETE:
-                keys[operation[1]] = None
-            elif kind in (FLUSH_ALL, FLUSH_DATABASE):
-                keys.clear()
-                self.flushed = True
-            else:
-                before = keys.get(operation[1])
-                value = before.value if isinstance(before, KeyState) else before
-                deadline = int(operation[2]) if kind == EXPIRE else None
-                keys[operation[1]] = KeyState(value, deadline)
-                self.deadlines_alone |= value is None
 
 
 def merge(disk: Disk, types: Types, job: MergeJob, now_us: int, pass_bytes: int = PASS_BYTES) -> int:
@@ -158,9 +81,10 @@ def merge(disk: Disk, types: Types, job: MergeJob, now_us: int, pass_bytes: int 
         passes = 1 + sum(segment.file.size() for segment in segments) // pass_bytes
         base = _open(disk, files, checkpoint.NAME) if checkpoint.NAME in disk.names() else None
         base_us, history = _check_fit(base, segments)
+        hashed = of_store(segments[0].header.store)
         writer = None
         for number in range(passes):
-            delta = _reduce(segments, Delta(types, Share(number, passes), history), job)
+            delta = _reduce(segments, Delta(types, Share(number, passes, hashed), history), job)
             if writer is None:
                 created_us = max(now_us, base_us, delta.time_us)  # the clock may have been set back
                 header = CheckpointHeader(segments[0].header.store, job.salt, job.covers, created_us, delta.history)
@@ -176,31 +100,45 @@ def _write_share(delta: Delta, base: File | None, writer: CheckpointWriter) -> N
     """Write the keys of one share."""
     if base is not None:
         _copy_old(base, delta, writer)
-    states = iter(delta.keys.items())
-    while stretch := list(islice(states, _WRITTEN_AT_ONCE)):
-        encoded = _encoded_as_columns(delta.types, stretch)
+    for number, database in delta.by_number.items():
+        if database.values or database.patches:
+            writer.select(number)
+            _write_new(database, writer)
+
+
+def _write_new(database: Database, writer: CheckpointWriter) -> None:
+    """Write the keys that are whole in the segments, then those that begin with nothing."""
+    items = iter(database.values.items())
+    while stretch := list(islice(items, _WRITTEN_AT_ONCE)):
+        encoded = _encoded_as_columns(database, stretch)
         if encoded is not None:
             writer.add_alike(encoded, len(stretch))
         else:
-            _write_each(delta.types, stretch, writer)
+            for key, _ in stretch:
+                writer.add_key(database.whole(key))
+    for key in list(database.patches):
+        _write_patched(database, key, State(database.types), writer)
 
 
-def _encoded_as_columns(types: Types, stretch: list[tuple[bytes, _State]]) -> bytes | None:
-    """The operations for keys of one length with plain values of one length; None for any others, or too many bytes."""
+def _write_patched(database: Database, key: bytes, state: State, writer: CheckpointWriter) -> None:
+    """Write a key of which the segments say what became of it. `state`: what it was before."""
+    database.patch(key, state)
+    if key in state.values:
+        writer.add_key(state.whole(key))
+
+
+def _encoded_as_columns(database: Database, stretch: list[tuple[bytes, Value]]) -> bytes | None:
+    """The operations for keys of one length with strings of one length, without deadlines; None for any others, or too
+    many bytes.
+    """
     keys, values = zip(*stretch, strict=True)
     if set(map(type, values)) != {bytes} or len(set(map(len, values))) > 1 or len(set(map(len, keys))) > 1:
         return None
     if (len(keys[0]) + len(values[0])) * len(stretch) > _WRITTEN_AT_ONCE_BYTES:
         return None
-    return types.plain.encode_alike(keys, values)
-
-
-def _write_each(types: Types, stretch: list[tuple[bytes, _State]], writer: CheckpointWriter) -> None:
-    for key, state in stretch:
-        if isinstance(state, bytes):
-            writer.add(types.plain.encode(key, state, None), 1)
-        elif state is not None and state.value is not None:
-            writer.add(types.plain.encode(key, state.value, state.deadline_ms), 1)
+    if database.deadlines and not database.deadlines.keys().isdisjoint(keys):
+        return None
+    return database.types.plain.encode_alike(keys, values)
 
 
 def _open(disk: Disk, files: contextlib.ExitStack, name: str) -> File:
@@ -259,61 +197,135 @@ def _reduce(segments: list[Segment], delta: Delta, job: MergeJob) -> Delta:
 
 
 def _copy_old(file: File, delta: Delta, writer: CheckpointWriter) -> None:
-    """Stream the delta's share of the old checkpoint into the new one, without what the segments changed."""
+    """Stream the delta's share of the old checkpoint into the new one, as the segments changed it."""
     reader = CheckpointReader(file)
-    keys = 0
+    copy = _Copy(delta, writer)
     for frame in reader.frames():
-        # A new deadline for an old value takes a look at each operation.
-        alike = None if delta.deadlines_alone else delta.types.plain.alike(frame.body)
+        copy.take(frame.body)
+    copy.end_key()
+    reader.check_keys(copy.keys)
+
+
+class _Patched(NamedTuple):
+    """A key of the old checkpoint that has patches; `now`: its database's number, `state`: what was read of it yet."""
+
+    database: Database
+    now: int
+    key: bytes
+    state: State
+
+
+class _Copy:
+    """One pass over the old checkpoint. `keys`: how many it held so far."""
+
+    def __init__(self, delta: Delta, writer: CheckpointWriter) -> None:
+        self._delta = delta
+        self._writer = writer
+        self._plain = delta.types.plain
+        self.keys = 0
+        #: The key whose operations came last, and the number of its database: more may come, in the next frame too.
+        self._key: tuple[int, bytes] | None = None
+        self._is_copied = False
+        self._patched: _Patched | None = None
+
+    def take(self, body: bytes) -> None:
+        """Copy what is left of a frame. Raises BadOperation."""
+        number, body = split_select(body)
+        now, database = self._delta.of_origin(number)
+        alike = self._plain.alike(body)
         if alike is not None:
-            keys += alike.number
-            _copy_alike(frame.body, alike, delta, writer)
-        else:
-            operations = decode(frame.body)
-            keys += len(operations)
-            _copy_each(frame.body, operations, delta, writer)
-    reader.check_keys(keys)
+            size = alike.size
+            keys = [key for key, _ in alike.pairs]
+            self._take_strings(body, keys, now, database, lambda at: body[at * size : (at + 1) * size])
+            return
+        operations = decode(body)
+        try:
+            if all(operation[0] == self._plain.operation for operation in operations):
+                keys = [operation[1] for operation in operations]
+                self._take_strings(body, keys, now, database, lambda at: self._encoded(operations[at]))
+            else:
+                self._take_each(body, operations, number, now, database)
+        except (ValueError, IndexError, TypeError) as error:
+            raise BadOperation(f"not an operation: {error}") from error
 
+    def _take_strings(
+        self, body: bytes, keys: list[bytes], now: int, database: Database | None, piece: Callable[[int], bytes]
+    ) -> None:
+        """Copy operations of the plain type, each of which makes a key. `piece`: the one at a place, encoded."""
+        self.end_key()
+        self._key = None
+        self.keys += len(keys)
+        if database is None:
+            return
+        self._writer.select(now)
+        if self._delta.share.of == 1 and database.changes_none(keys):
+            self._writer.add(body, len(keys))
+            return
+        values, gone, patches = database.values, database.gone, database.patches
+        marks = enumerate(zip(keys, self._delta.share.marks(keys), strict=False))
+        kept = [
+            piece(at)
+            for at, (key, is_ours) in marks
+            if is_ours and key not in values and key not in gone and key not in patches
+        ]
+        if kept:
+            self._writer.add(b"".join(kept), len(kept))
+        if patches and not patches.keys().isdisjoint(keys):
+            for at, key in enumerate(keys):
+                if key in patches:
+                    state = State(database.types)
+                    state.apply(decode(piece(at))[0])
+                    _write_patched(database, key, state, self._writer)
 
-def _copy_alike(body: bytes, alike: Alike, delta: Delta, writer: CheckpointWriter) -> None:
-    """Copy what is left of a frame of `SET`s of one size, none of which gets just another deadline."""
-    if delta.flushed:
-        return
-    changed, (number, of) = delta.keys, delta.share
-    keys = [key for key, _ in alike.pairs]
-    if of == 1 and changed.keys().isdisjoint(keys):
-        writer.add(body, alike.number)
-        return
-    size = alike.size
-    kept = [
-        body[at : at + size]
-        for at, key in zip(range(0, len(body), size), keys, strict=True)
-        if crc32(key) % of == number and key not in changed
-    ]
-    writer.add(b"".join(kept), len(kept))
+    def _take_each(
+        self, body: bytes, operations: list[Operation], number: int, now: int, database: Database | None
+    ) -> None:
+        """Copy operations of any kind."""
+        keys = [operation[1] for operation in operations]
+        if database is not None and self._delta.share.of == 1 and database.changes_none(keys):
+            self.end_key()
+            self._is_copied = True
+            self._writer.select(now)
+            self._writer.add(body, sum(self._begins(number, key) for key in keys))
+            return
+        for operation, key in zip(operations, keys, strict=True):
+            begins = self._begins(number, key)
+            if begins:
+                self._begin_key(key, now, database)
+            if self._patched is not None:
+                self._patched.state.apply(operation)
+            elif self._is_copied:
+                self._writer.add(self._encoded(operation), int(begins))
 
+    def _begins(self, number: int, key: bytes) -> bool:
+        """Whether this is another key than the one before; it is the last one now."""
+        if self._key == (number, key):
+            return False
+        self._key = (number, key)
+        self.keys += 1
+        return True
 
-def _copy_each(body: bytes, operations: list[Operation], delta: Delta, writer: CheckpointWriter) -> None:
-    """The same for a frame of any operations of a checkpoint."""
-    if delta.flushed:
-        return
-    changed, share = delta.keys, delta.share
-    if share.of == 1 and changed.keys().isdisjoint([operation[1] for operation in operations]):
-        writer.add(body, len(operations))
-        return
-    kept = [encoded for operation in share.part(operations) if (encoded := _merged(delta.types, operation, changed))]
-    writer.add(b"".join(kept), len(kept))
+    def _begin_key(self, key: bytes, now: int, database: Database | None) -> None:
+        """Operations of this key come next."""
+        self.end_key()
+        self._is_copied = False
+        if database is not None and not database.is_whole(key) and self._delta.share.holds(key):
+            self._writer.select(now)
+            self._is_copied = True
+            if key in database.patches:
+                self._patched = _Patched(database, now, key, State(database.types))
 
+    def end_key(self) -> None:
+        """No more operations come of the key that came last. Raises BadOperation."""
+        if self._patched is not None:
+            (database, now, key, state), self._patched = self._patched, None
+            self._writer.select(now)
+            _write_patched(database, key, state, self._writer)
 
-def _merged(types: Types, operation: Operation, changed: dict[bytes, _State]) -> bytes | None:
-    """The operation for a key of the old checkpoint as it is now, or None if it is gone or has a new value."""
-    key = operation[1]
-    if key not in changed:
-        return types.plain.encode(key, operation[2], int(operation[4]) if len(operation) == 5 else None)
-    state = changed[key]
-    if isinstance(state, KeyState) and state.value is None:
-        return types.plain.encode(key, operation[2], state.deadline_ms)
-    return None
+    def _encoded(self, operation: Operation) -> bytes:
+        if len(operation) == 3 and operation[0] == self._plain.operation:
+            return self._plain.encode(operation[1], operation[2], None)
+        return encode(*operation)
 
 
 def free(disk: Disk, files: Sequence[File]) -> Iterator[None]:

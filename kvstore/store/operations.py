@@ -23,6 +23,7 @@ files until a `DEL` says that the server removed it.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import hiredis
 
@@ -122,3 +123,11 @@ def decode(body: bytes) -> list[Operation]:
     if reader.has_data():
         raise BadOperation("the last operation is incomplete")
     return operations
+
+
+def decode_each(encoded: bytes) -> Iterator[Operation]:
+    """The operations that were encoded one behind the other, each made when it is asked for."""
+    reader = hiredis.Reader()
+    reader.feed(encoded)
+    while (operation := reader.gets()) is not False:
+        yield operation

@@ -47,6 +47,8 @@ class State:
         """Do what an operation about a key says, for good. Raises BadOperation, or ValueError, IndexError, TypeError
         for words that are no such operation; then nothing changed.
         """
+        if len(operation) == 1:
+            raise UnknownOperation(operation[0])
         kind, key = operation[0], operation[1]
         if kind == self.types.plain.operation:
             self.values[key] = operation[2]

@@ -1,0 +1,214 @@
+"""What sealed segments say, reduced: the merge's side of the new. See `merge` for what becomes of it.
+
+A key is **whole** in the segments if they alone say what it is: it was written as a string or deleted in them, or its
+database was flushed. An operation on such a key is applied to a state at once. Any other is about what the checkpoint
+may hold, which is not known here: it is kept, encoded, as a **patch**, for when the checkpoint streams that key past. A
+new deadline is a patch like any other. A patch of a key that the checkpoint does not have begins with nothing.
+
+Databases may be flushed and swapped: so each remembers which one of the checkpoint's its content comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import compress, repeat
+from operator import or_
+from typing import NamedTuple
+
+from kvstore.base.value_type import Types
+from kvstore.store.history import NO_HISTORY
+from kvstore.store.keyed_hash import KeyedHash
+from kvstore.store.operations import (
+    DELETE,
+    EXPIRE,
+    FLUSH_ALL,
+    FLUSH_DATABASE,
+    PERSIST,
+    SELECT,
+    SWAP,
+    BadOperation,
+    Operation,
+    UnknownOperation,
+    decode,
+    decode_each,
+    encode,
+    split_history,
+    split_select,
+)
+from kvstore.store.state import State
+
+Pairs = Iterable[tuple[bytes, bytes]]
+
+_DEADLINES = frozenset([EXPIRE, PERSIST])
+_ABOUT_DATABASES = frozenset([SELECT, SWAP, FLUSH_DATABASE, FLUSH_ALL])
+
+
+class Share(NamedTuple):
+    """The keys that one pass is about: number `number` of `of` equal shares, by a hash that no client can foresee."""
+
+    number: int
+    of: int
+    hashed: KeyedHash
+
+    def holds(self, key: bytes) -> bool:
+        """Whether the key is one of them."""
+        return self.of == 1 or self.hashed.place(key) % self.of == self.number
+
+    def marks(self, keys: Sequence[bytes]) -> Iterable[bool]:
+        """For each of the keys whether it is one of them."""
+        number, of, hashed = self
+        return repeat(True) if of == 1 else [place % of == number for place in hashed.places(keys)]
+
+    def part(self, operations: Sequence[Operation]) -> Iterable[Operation]:
+        """Those of the operations that this pass is about: on its keys, and on databases."""
+        if self.of == 1:
+            return operations
+        about_all = [len(each) == 1 or each[0] in _ABOUT_DATABASES for each in operations]
+        keys = [b"" if about else each[1] for each, about in zip(operations, about_all, strict=True)]
+        return compress(operations, map(or_, about_all, self.marks(keys)))
+
+    def part_of_pairs(self, pairs: Pairs) -> Pairs:
+        """Those of the pairs of key and value whose keys this pass is about."""
+        if self.of == 1:
+            return pairs
+        pairs = list(pairs)
+        return compress(pairs, self.marks([key for key, _ in pairs]))
+
+
+class Database(State):
+    """What the segments say of one database: `values` are those of keys that are whole in them.
+
+    `origin`: the number of the checkpoint's database that all else comes from, None if it was flushed. `gone`: keys
+    that were deleted: of the checkpoint's content nothing stays of them. `patches`: encoded operations, by key.
+    """
+
+    def __init__(self, types: Types, origin: int | None) -> None:
+        super().__init__(types)
+        self.origin = origin
+        self.gone: set[bytes] = set()
+        self.patches: dict[bytes, bytearray] = {}
+
+    def is_whole(self, key: bytes) -> bool:
+        """Whether nothing of what the checkpoint holds at the key matters."""
+        return key in self.values or key in self.gone or self.origin is None
+
+    def changes_none(self, keys: list[bytes]) -> bool:
+        """Whether the segments say nothing of these keys."""
+        return (
+            self.values.keys().isdisjoint(keys)
+            and self.gone.isdisjoint(keys)
+            and (not self.patches or self.patches.keys().isdisjoint(keys))
+        )
+
+    def take(self, operation: Operation) -> None:
+        """Take in an operation about a key. Raises as `State.apply`."""
+        if len(operation) == 1:
+            raise UnknownOperation(operation[0])
+        kind, key = operation[0], operation[1]
+        if kind == DELETE:
+            self._drop(key)
+            self.gone.add(key)
+            self.patches.pop(key, None)
+        elif kind == self.types.plain.operation:
+            self.apply(operation)
+            if self.patches:
+                self.patches.pop(key, None)
+        elif kind not in self.types.by_edit and kind not in _DEADLINES:
+            raise UnknownOperation(kind)
+        elif not self.is_whole(key):
+            patches = self.patches.get(key)
+            if patches is None:
+                patches = self.patches[key] = bytearray()
+            patches += encode(*operation)
+        elif key in self.values or kind not in _DEADLINES:
+            self.apply(operation)
+            if key not in self.values:  # that left no element
+                self.gone.add(key)
+
+    def take_pairs(self, pairs: Pairs) -> None:
+        """Take in strings without deadlines, in order: what `take` does of each, at C speed."""
+        if not (self.deadlines or self.inner or self.patches):
+            self.values.update(pairs)
+            return
+        pairs = list(pairs)
+        self.values.update(pairs)
+        for more in (self.deadlines, self.inner, self.patches):
+            for key in more.keys() & [key for key, _ in pairs] if more else ():
+                del more[key]
+
+    def patch(self, key: bytes, state: State) -> None:
+        """Apply the patches of `key`, to be forgotten, to what a state holds there. Raises BadOperation."""
+        try:
+            for operation in decode_each(bytes(self.patches.pop(key))):
+                state.apply(operation)
+        except (ValueError, IndexError, TypeError) as error:
+            raise BadOperation(f"not an operation: {error}") from error
+
+
+class Delta:
+    """The segments, reduced: of each database what they say of the keys of `share`.
+
+    `time_us`, `history`: of their last commit.
+    """
+
+    def __init__(self, types: Types, share: Share, history: str = NO_HISTORY) -> None:
+        self.types = types
+        self.share = share
+        self.history = history
+        self.time_us = 0
+        self.by_number: dict[int, Database] = {}
+        self._flushed = False
+
+    def at(self, number: int) -> Database:
+        """That database."""
+        found = self.by_number.get(number)
+        if found is None:
+            found = self.by_number[number] = Database(self.types, None if self._flushed else number)
+        return found
+
+    def of_origin(self, number: int) -> tuple[int, Database | None]:
+        """Which database has the content of the checkpoint's one of that number now, and its number; None if it was
+        flushed.
+        """
+        self.at(number)
+        return next(((now, one) for now, one in self.by_number.items() if one.origin == number), (number, None))
+
+    def add(self, body: bytes) -> None:
+        """Take in the operations of one frame: its body, whose checksum was verified. Raises BadOperation."""
+        begun, body = split_history(body)
+        if begun is not None:
+            self.history = begun.identity
+        number, rest = split_select(body)
+        alike = self.types.plain.alike(rest)
+        if alike is not None:
+            self.at(number).take_pairs(self.share.part_of_pairs(alike.pairs))
+            return
+        try:
+            self.add_each(self.share.part(decode(body)))
+        except (ValueError, IndexError, TypeError) as error:
+            raise BadOperation(f"not an operation: {error}") from error
+
+    def add_each(self, operations: Iterable[Operation]) -> None:
+        """Take in the operations of a frame, of any kind. Raises as `State.apply`."""
+        plain = self.types.plain.operation
+        number = 0
+        database = self.at(number)
+        for operation in operations:
+            kind = operation[0]
+            if kind == plain and len(operation) == 3 and not (database.deadlines or database.inner or database.patches):
+                database.values[operation[1]] = operation[2]  # what `take` does, for the bulk of most logs
+                continue
+            if kind not in _ABOUT_DATABASES:
+                database.take(operation)
+                continue
+            if kind == SELECT:
+                number = int(operation[1])
+            elif kind == SWAP:
+                one, other = int(operation[1]), int(operation[2])
+                self.by_number[one], self.by_number[other] = self.at(other), self.at(one)
+            elif kind == FLUSH_DATABASE:
+                self.by_number[number] = Database(self.types, None)
+            else:
+                self._flushed = True
+                self.by_number.clear()
+            database = self.at(number)
