@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from operator import add
 from typing import Any
 from unittest import mock
 
@@ -19,7 +20,15 @@ from kvstore.store import checkpoint, merge
 from kvstore.store.checkpoint import CheckpointReader
 from kvstore.store.examine import examine, segment_name
 from kvstore.store.merge import MergeJob
-from kvstore.store.operations import FLUSH_ALL, encode, encode_deadline, encode_delete
+from kvstore.store.operations import (
+    FLUSH_ALL,
+    FLUSH_DATABASE,
+    encode,
+    encode_deadline,
+    encode_delete,
+    encode_select,
+    encode_swap,
+)
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
@@ -60,6 +69,9 @@ other_bodies = st.lists(
         st.sampled_from(
             [
                 FLUSH,
+                encode(FLUSH_DATABASE),
+                encode_swap(0, 1),
+                encode_swap(12, 1) + encode_select(0),
                 FLUSH + encode_set(b"k001", b"a"),
                 encode_set(b"another length", b"v"),
                 b"*1\r\n$4\r\nWHAT\r\n",
@@ -69,7 +81,8 @@ other_bodies = st.lists(
     ),
     max_size=4,
 ).map(b"".join)
-bodies = st.lists(alike_bodies | other_bodies, min_size=1, max_size=5)
+selections = st.sampled_from([b"", b"", encode_select(1), encode_select(12)])
+bodies = st.lists(st.builds(add, selections, alike_bodies | other_bodies), min_size=1, max_size=5)
 states = st.builds(
     lambda alike, value, odd, deadlines: ({**{b"k%03d" % n: value for n in alike}, **odd}, deadlines),
     st.lists(numbers, unique=True, max_size=150), st.binary(max_size=9),

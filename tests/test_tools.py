@@ -22,6 +22,7 @@ from kvstore.edge.merge_process import command
 from kvstore.store import checkpoint
 from kvstore.store.archive import keep, kept_checkpoints, kept_segments
 from kvstore.store.examine import LIVE, examine
+from kvstore.store.state import Databases
 from kvstore.store.store import Store
 from kvstore.testing.fates import AllLost
 from kvstore.testing.simulated_disk import SimulatedDisk
@@ -38,6 +39,13 @@ _NO_TIMES = (
     "1767225600000", "@1767225600000", "@1e9", "@", "2026-02-30T00:00", "2026-01-31T25:00", "2026-W05-1T00:00",
     "2026-01-31T12", "@" + "9" * 30,
 )  # fmt: skip
+
+
+def strings(databases: Databases) -> tuple[dict[bytes, bytes], dict[bytes, int]]:
+    """The values and deadlines of database 0, which is the only one with any."""
+    state = databases.at(0)
+    assert databases.count() == len(state.values)
+    return state.values, state.deadlines
 
 
 class ToolTests(SynchronousTestCase):
@@ -215,7 +223,7 @@ class ToolTests(SynchronousTestCase):
             self.assertEqual(status, 0, text)
             found = examine(RealDisk(out), TYPES)
             self.assertEqual((found.sequence, b"live0" in found.databases.at(0).values), (sequence, sequence >= 13))
-        self.assertEqual((found.databases.at(0).values, found.databases.at(0).deadlines), self.directory.state)
+        self.assertEqual(strings(found.databases), self.directory.state)
         self.assertEqual(self.run_tool("restore", self.path, self.new(), "--to-sequence", "5")[0], 1)
         self.assertEqual(self.run_tool("restore", self.path, self.new(), "--to-sequence", "16")[0], 1)
 
@@ -306,7 +314,7 @@ class ToolTests(SynchronousTestCase):
         out = self.new()
         self.assertEqual(self.run_tool("restore", self.path, out, "--archive", archive)[0], 0)
         found = examine(RealDisk(out), TYPES)
-        self.assertEqual((found.databases.at(0).values, found.databases.at(0).deadlines), self.directory.state)
+        self.assertEqual(strings(found.databases), self.directory.state)
 
     def test_interrupted(self) -> None:
         """Ctrl-C is no traceback."""
@@ -329,7 +337,7 @@ class ToolTests(SynchronousTestCase):
             lines.write(text)
         self.assertEqual((status, self.run_tool("import", out, file)[0]), (0, 0))
         found = examine(RealDisk(out), TYPES)
-        self.assertEqual((found.databases.at(0).values, found.databases.at(0).deadlines), self.directory.state)
+        self.assertEqual(strings(found.databases), self.directory.state)
 
     def test_import_takes_blank_lines(self) -> None:
         """At the end, as editors and `echo` leave them, and anywhere else."""
@@ -364,13 +372,13 @@ class ToolTests(SynchronousTestCase):
             commands.write(output.buffer.getvalue())  # type: ignore[attr-defined]
         self.assertEqual(self.run_tool("import", "--resp", out, file)[0], 0)
         found = examine(RealDisk(out), TYPES)
-        self.assertEqual((found.databases.at(0).values, found.databases.at(0).deadlines), self.directory.state)
+        self.assertEqual(strings(found.databases), self.directory.state)
 
     def test_import_of_bad_resp(self) -> None:
         """Named by its number, also what only begins; nothing is made."""
         out, file = self.new(), self.new()
         for bad in (
-            b"*2147483647\r\n", b"PING\r\n", b":1\r\n", b'{"key":"a","value":"b"}\n',
+            b"*2147483647\r\n", b"PING\r\n", b":1\r\n", b'{"key":"a","value":"b"}\n', pack(b"GET", b"a"),
             pack(b"SET", b"a", b"b")[:-7], pack(b"SET", b"a", b"b")[:-2], b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$-1\r\n",
             pack(b"SET", b"a", b"b", b"EX", b"9"), pack(b"SET", b"a", b"b", b"PXAT", b"soon"),
         ):  # fmt: skip
@@ -378,16 +386,14 @@ class ToolTests(SynchronousTestCase):
                 commands.write(pack(b"SET", b"a", b"b") + bad)
             status, text = self.run_tool("import", "--resp", out, file)
             self.assertEqual((status, os.path.exists(out)), (1, False))
-            self.assertIn("command 2 is not SET key value", text)
+            self.assertIn("command 2 is none that `export --resp` writes", text)
 
     def test_backup(self) -> None:
         """A directory of its own with the same state; a taken name is refused."""
         out = self.new()
         self.assertEqual(self.run_tool("backup", self.path, out)[0], 0)
         found = examine(RealDisk(out), TYPES)
-        self.assertEqual(
-            (found.databases.at(0).values, found.databases.at(0).deadlines, found.sequence), (*self.directory.state, 15)
-        )
+        self.assertEqual((strings(found.databases), found.sequence), (self.directory.state, 15))
         self.assertEqual(self.run_tool("backup", self.path, out)[0], 1)
 
     def test_words(self) -> None:

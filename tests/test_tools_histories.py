@@ -162,7 +162,7 @@ class WayTests(SynchronousTestCase):
         other.end()
         name = next(name for name, (_, last) in kept_segments(os.listdir(self.kept)).items() if last.sequence == 7)
         with open(os.path.join(self.kept, name), "r+b") as file:
-            file.seek(file.read().index(b"b 1"))
+            file.seek(file.read().index(b"$3\r\nb 1"))
             file.write(b"B")
         status, said = run_tool("restore", copy, next(self.names), "--archive", self.kept, "--to-sequence", "6")
         self.assertEqual(status, 1)
@@ -205,7 +205,7 @@ class WayTests(SynchronousTestCase):
         life = Life(self.data, self.kept, [b""]).write("a", 2).compact().write("a", 4)
         life.end()
         with open(os.path.join(self.data, "table.txn"), "r+b") as file:
-            file.seek(file.read().index(b"a 1"))
+            file.seek(file.read().index(b"$3\r\na 1"))
             file.write(b"x")
         status, said = run_tool("repair", "--yes", self.data)
         self.assertEqual(status, 0, said)

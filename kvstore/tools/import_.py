@@ -27,7 +27,7 @@ from kvstore.values import TYPES
 
 _LARGEST_MS = 2**63 - 1
 _LARGEST_DATABASE = 2**31 - 1
-_ARRAY, _BULK = re.compile(rb"\*([1-9][0-9]*)"), re.compile(rb"\$([0-9]+)")
+_ARRAY, _BULK = re.compile(rb"\*([1-9][0-9]{0,6})"), re.compile(rb"\$([0-9]+)")
 _LONGEST_LENGTH = 20
 _DIGITS = re.compile(rb"[0-9]{1,19}")
 #: What operations that are none raise when they are applied.
@@ -66,7 +66,9 @@ def _read_lines(file: BinaryIO, databases: Databases) -> None:
         try:
             _take(json.loads(line), databases)
         except _WRONG as error:
-            raise ValueError(f'line {number} is not {{"key": ..., "value": ...}}: {error}') from None
+            raise ValueError(
+                f'line {number} is none that `export` writes, {{"key": ..., "value": ...}}: {error}'
+            ) from None
     progress.clear()
 
 
@@ -120,7 +122,7 @@ def _read_commands(file: BinaryIO, databases: Databases) -> None:
                 _execute(words, state)
             number += 1
     except _WRONG as error:
-        raise ValueError(f"command {number} is not SET key value [PXAT ms] in RESP: {error}") from None
+        raise ValueError(f"command {number} is none that `export --resp` writes: {error}") from None
 
 
 def _execute(words: list[bytes], state: State) -> None:

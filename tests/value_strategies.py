@@ -1,0 +1,141 @@
+"""For each type of values a strategy of its operations, for the tests that every type passes by its table row.
+
+`STRATEGIES` has one entry for each: a function of a value (an empty one too) that returns a strategy for an edit which
+a command could make of it, its name and words. They should find every way that the type has to keep its elements, and
+put all kinds of edits behind each other; elements few and short, so that they meet.
+
+`BAG` is a type of the tests' own, as small as one can be that has all that a row can have: elements with counts, in
+order, and deadlines of elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeAlias
+
+from hypothesis import strategies as st
+
+from kvstore.base.value_type import Edit, Inner, Types, Undo, ValueType, Words
+from kvstore.values import TYPES
+
+#: An edit: its name and its words.
+Made: TypeAlias = tuple[bytes, list[bytes]]
+Strategy: TypeAlias = Callable[[Any], st.SearchStrategy[Made]]
+
+#: Deadlines far from now, few enough to be equal at times.
+deadlines_ms = st.integers(4_000_000_000_000, 4_000_000_000_009)
+
+
+class Bag:
+    """Elements with counts, in order of their coming, and the deadlines of some of them."""
+
+    def __init__(self) -> None:
+        self.counts: dict[bytes, int] = {}
+        self.deadlines: dict[bytes, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def size_bytes(self) -> int:
+        """See `TypedValue`."""
+        return 30 * len(self.counts)
+
+    def parts(self) -> tuple[dict[Any, Any] | list[Any] | bytes, ...]:
+        """See `TypedValue`."""
+        return self.counts, self.deadlines
+
+
+def remembered(bag: Bag) -> Undo:
+    """What makes a bag again what it is now: of all of it, since bags are small."""
+    counts, deadlines = dict(bag.counts), dict(bag.deadlines)
+
+    def undo() -> None:
+        for now, before in ((bag.counts, counts), (bag.deadlines, deadlines)):
+            now.clear()
+            now.update(before)
+
+    return undo
+
+
+def put(bag: Bag, words: Words) -> Undo:
+    """BAGPUT key element count [element count ...]: there are so many of each."""
+    pairs = dict(zip(words[::2], map(int, words[1::2]), strict=True))
+    undo = remembered(bag)
+    bag.counts.update(pairs)
+    return undo
+
+
+def take(bag: Bag, words: Words) -> Undo:
+    """BAGTAKE key element [element ...]: there are none of them."""
+    undo = remembered(bag)
+    for element in words:
+        bag.counts.pop(element, None)
+        bag.deadlines.pop(element, None)
+    return undo
+
+
+def expire(bag: Bag, words: Words) -> Undo:
+    """BAGEXPIREAT key ms element [element ...]: these, which are there, have this deadline."""
+    undo, deadline_ms = remembered(bag), int(words[0])
+    for element in words[1:]:
+        bag.deadlines[element] = deadline_ms
+    return undo
+
+
+def copy(bag: Bag) -> Bag:
+    """Another one with the same elements."""
+    other = Bag()
+    other.counts, other.deadlines = dict(bag.counts), dict(bag.deadlines)
+    return other
+
+
+def whole(bag: Bag) -> Iterator[tuple[bytes, Words]]:
+    """Three elements at a time, then the deadlines."""
+    pairs = iter(bag.counts.items())
+    while some := list(islice(pairs, 3)):
+        yield b"BAGPUT", [word for element, count in some for word in (element, b"%d" % count)]
+    for element in bag.counts:
+        if element in bag.deadlines:
+            yield b"BAGEXPIREAT", [b"%d" % bag.deadlines[element], element]
+
+
+def expired(bag: Bag, now_ms: int, limit: int) -> tuple[bytes, Words] | None:
+    """See `Inner`."""
+    gone = [element for element, deadline_ms in bag.deadlines.items() if deadline_ms <= now_ms][:limit]
+    return (b"BAGTAKE", gone) if gone else None
+
+
+BAG = ValueType(
+    "bag", Bag, (Edit(b"BAGPUT", put), Edit(b"BAGTAKE", take), Edit(b"BAGEXPIREAT", expire)), copy, whole,
+    inner=Inner(lambda bag: min(bag.deadlines.values(), default=None), expired),
+)  # fmt: skip
+
+#: Every type that there is, and the bag.
+TYPES_AND_BAG = Types(TYPES.plain, (*TYPES.others, BAG))
+
+_elements = st.sampled_from([b"", b"a", b"b", b"\r\n", b"\xff", b"long" * 40])
+
+
+def bag_edits(bag: Bag) -> st.SearchStrategy[Made]:
+    """Edits of a bag."""
+    pairs = st.lists(st.tuples(_elements, st.integers(1, 12)), min_size=1, max_size=5)
+    there = st.lists(st.sampled_from(sorted(bag.counts)), min_size=1, max_size=3) if bag.counts else st.nothing()
+    return st.one_of(
+        pairs.map(lambda made: (b"BAGPUT", [word for element, count in made for word in (element, b"%d" % count)])),
+        there.map(lambda elements: (b"BAGTAKE", elements)),
+        st.builds(lambda ms, elements: (b"BAGEXPIREAT", [b"%d" % ms, *elements]), deadlines_ms, there),
+    )
+
+
+STRATEGIES: dict[str, Strategy] = {"bag": bag_edits}
+
+
+def edits(row: ValueType, value: Any) -> st.SearchStrategy[Made]:
+    """Edits of that value of a type."""
+    return STRATEGIES[row.name](value)
+
+
+def words_of(made: Sequence[tuple[bytes, Words]]) -> list[tuple[bytes, list[bytes]]]:
+    """Edits, comparable."""
+    return [(name, list(words)) for name, words in made]
