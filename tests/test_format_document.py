@@ -11,9 +11,11 @@ import random
 import re
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +25,9 @@ from kvstore.base.disk import RealDisk
 from kvstore.base.errors import DamagedStore
 from kvstore.store.examine import Examined, examine
 from kvstore.store.merge import merge
+from kvstore.store.state import State as ServerState
 from kvstore.store.store import Store
+from kvstore.store.table import Table
 from kvstore.values import TYPES
 from tests import format_example
 
@@ -39,11 +43,18 @@ class NewerVersion(Exception):
 
 
 @dataclass
+class Database:
+    """One database. A string is bytes."""
+
+    values: dict[bytes, Any] = field(default_factory=dict)
+    deadlines_ms: dict[bytes, int] = field(default_factory=dict)
+
+
+@dataclass
 class State:
     """What a directory holds. `torn_at`: the byte of `table.txn` where a torn tail begins, None if there is none."""
 
-    values: dict[bytes, bytes] = field(default_factory=dict)
-    deadlines_ms: dict[bytes, int] = field(default_factory=dict)
+    databases: dict[int, Database] = field(default_factory=lambda: defaultdict(Database))
     sequence: int = 0
     history: str = "0" * 16
     torn_at: int | None = None
@@ -109,27 +120,41 @@ def read_operations(body: bytes) -> Iterator[list[bytes]]:
 
 
 def apply(body: bytes, state: State) -> None:
-    """The table of operations."""
+    """The first table of operations."""
+    number = 0
     for name, *words in read_operations(body):
-        if name == b"SET":
-            state.values[words[0]] = words[1]
-            state.deadlines_ms.pop(words[0], None)
-            if len(words) == 4:
-                state.deadlines_ms[words[0]] = int(words[3])
-        elif name == b"DEL":
-            state.values.pop(words[0], None)
-            state.deadlines_ms.pop(words[0], None)
+        database = state.databases[number]
+        if name == b"DEL":
+            database.values.pop(words[0], None)
+            database.deadlines_ms.pop(words[0], None)
         elif name == b"PEXPIREAT":
-            state.deadlines_ms[words[0]] = int(words[1])
+            database.deadlines_ms[words[0]] = int(words[1])
         elif name == b"PERSIST":
-            state.deadlines_ms.pop(words[0], None)
-        elif name in (b"FLUSHALL", b"FLUSHDB"):
-            state.values.clear()
-            state.deadlines_ms.clear()
+            database.deadlines_ms.pop(words[0], None)
+        elif name == b"SELECT":
+            number = int(words[0])
+        elif name == b"FLUSHDB":
+            state.databases[number] = Database()
+        elif name == b"FLUSHALL":
+            state.databases.clear()
+        elif name == b"SWAPDB":
+            one, other = map(int, words)
+            state.databases[one], state.databases[other] = state.databases[other], state.databases[one]
         elif name == b"HISTORY":
             state.history = words[0].decode("ascii")
         else:
-            raise NewerVersion(f"unknown operation {name!r}")
+            apply_to_value(database, name, *words)
+
+
+def apply_to_value(database: Database, name: bytes, key: bytes, *words: bytes) -> None:
+    """The tables of each type's operations."""
+    if name == b"SET":
+        database.values[key] = words[0]
+        database.deadlines_ms.pop(key, None)
+        if len(words) == 3:
+            database.deadlines_ms[key] = int(words[2])
+    else:
+        raise NewerVersion(f"unknown operation {name!r}")
 
 
 def same_store(state: State, header: dict[str, str]) -> None:
@@ -158,7 +183,7 @@ def read_checkpoint(data: bytes, state: State) -> None:
         ended = body.startswith(b"+KVEND ")
         if not ended:
             apply(body, state)
-        elif body != b"+KVEND keys=%016x\r\n" % len(state.values):
+        elif body != b"+KVEND keys=%016x\r\n" % sum(len(each.values) for each in state.databases.values()):
             raise Corruption("checkpoint, number of keys")
         at += 84 + len(body)
         number += 1
@@ -298,8 +323,9 @@ class ExampleTests(SynchronousTestCase):
         for name, dump in re.findall(r"`(table\.\w+)`:\n\n```\n(.*?)\n```", text, re.DOTALL):
             Path(directory, name).write_bytes(parse_hex_dump(dump.split("\n")))
         state = read_directory(directory)
-        self.assertEqual(state.values, {b"zebra": b'{"weight":100,"name":"fred"}', b"tmp": b"x\r\ny"})
-        self.assertEqual((state.deadlines_ms, state.sequence, state.torn_at), ({}, 4, None))
+        values = {b"zebra": b'{"weight":100,"name":"fred"}', b"tmp": b"x\r\ny"}
+        self.assertEqual(state.databases, {0: Database(values)})
+        self.assertEqual((state.sequence, state.torn_at), (4, None))
 
     def test_the_numbers_to_check_a_crc_with(self) -> None:
         """Computed bit by bit, as the page describes it, they are what the page says."""
@@ -319,6 +345,16 @@ class ExampleTests(SynchronousTestCase):
         self.assertEqual(text.count("`123456789`"), 2)
 
 
+def held(databases: Iterable[tuple[int, ServerState]]) -> dict[int, Database]:
+    """What the server's databases hold, as the reader has it; those without keys are left out."""
+    return {number: Database(dict(each.values), dict(each.deadlines)) for number, each in databases if each.values}
+
+
+def read(state: State) -> dict[int, Database]:
+    """What the reader found, without databases that hold nothing."""
+    return {number: each for number, each in state.databases.items() if each.values}
+
+
 class Writer:
     """A Store in a directory, and what it should hold. Every step is one that a server takes."""
 
@@ -326,6 +362,7 @@ class Writer:
         self.directory = directory
         self.now_us = 1_700_000_000_000_000
         self._random = random.Random(seed)
+        self.number = 0
         self._start()
 
     def _start(self) -> None:
@@ -335,6 +372,11 @@ class Writer:
     def _now(self) -> int:
         self.now_us += 1000
         return self.now_us
+
+    @property
+    def table(self) -> Table:
+        """The database that is selected: `number`."""
+        return self.store.databases[self.number]
 
     def stop(self) -> None:
         """End as kill -9 does."""
@@ -371,8 +413,12 @@ class Writer:
 
 
 def write_example(writer: Writer) -> None:
-    """A directory with everything in it: checkpoint, two segments, a live log, deadlines, a flush, a block."""
+    """A directory with everything in it: checkpoint, two segments, a live log, databases, deadlines, flushes."""
     table = writer.store.table
+    writer.store.databases[15].write(b"flushed", b"1")
+    writer.store.flush_all()
+    for number in range(2000):
+        writer.store.databases[7].write(b"key:%d" % (number % 1000), b"in a database")
     table.write(b"flushed", b"1")
     table.flush()
     for number in range(2000):  # more than one frame of the checkpoint
@@ -381,6 +427,8 @@ def write_example(writer: Writer) -> None:
     writer.compact()
     table.write(b"in a segment", b"2")
     table.set_deadline(b"key:0", 8_000_000_000_000)
+    writer.store.swap(writer.store.databases[7], writer.store.databases[3])
+    writer.store.databases[3].delete(b"key:3")
     writer.commit()
     writer.seal()
     table.delete(b"key:1")
@@ -400,7 +448,7 @@ _CHANGES = st.one_of(
     st.tuples(st.just("write"), _KEYS, _VALUES, _DEADLINES),
     st.tuples(st.just("delete"), _KEYS),
     st.tuples(st.just("deadline"), _KEYS, _DEADLINES),
-    st.just(("flush",)),
+    st.sampled_from([("flush",), ("flush_all",), ("select", 0), ("select", 1), ("select", 9), ("swap",)]),
 )
 _STEPS = st.lists(
     st.one_of(_CHANGES, st.tuples(st.sampled_from(["commit", "mark", "seal", "compact", "restart"]))),
@@ -411,7 +459,7 @@ _STEPS = st.lists(
 
 def take_step(writer: Writer, name: str, *arguments: object) -> None:
     """One step of a random history."""
-    table = writer.store.table
+    table = writer.table
     if name == "write":
         table.write(*arguments)  # type: ignore[arg-type]
     elif name == "delete":
@@ -421,6 +469,12 @@ def take_step(writer: Writer, name: str, *arguments: object) -> None:
             table.set_deadline(*arguments)  # type: ignore[arg-type]
     elif name == "flush":
         table.flush()
+    elif name == "flush_all":
+        writer.store.flush_all()
+    elif name == "select":
+        writer.number = arguments[0]  # type: ignore[assignment]
+    elif name == "swap":
+        writer.store.swap(table, writer.store.databases[(writer.number + 1) % 16])
     else:
         writer.commit()
         getattr(writer, name)()
@@ -433,8 +487,7 @@ class ReaderTests(SynchronousTestCase):
     def held_alike(self, writer: Writer) -> None:
         """The reader finds what the store's own table holds, and the commit it is at."""
         state = read_directory(writer.directory)
-        table = writer.store.table
-        self.assertTrue((state.values, state.deadlines_ms) == (table.values, table.deadlines))
+        self.assertTrue(held(enumerate(writer.store.databases)) == read(state))
         self.assertEqual((state.sequence, state.torn_at), (writer.store.written_sequence(), None))
 
     def test_everything_at_once(self) -> None:
@@ -491,9 +544,7 @@ class VerdictTests(SynchronousTestCase):
                 self.recovered()
             return "corruption"
         found = self.recovered()
-        self.assertTrue(
-            (found.databases.at(0).values, found.databases.at(0).deadlines) == (state.values, state.deadlines_ms)
-        )
+        self.assertTrue(held(found.databases.by_number.items()) == read(state))
         self.assertEqual(found.sequence, state.sequence)
         self.assertEqual(found.tail and found.tail.offset, state.torn_at)
         return "clean" if state.torn_at is None else "torn"
