@@ -1,17 +1,19 @@
 """Compaction: merge the checkpoint with the sealed segments into a new checkpoint. Runs in a process of its own.
 
-The segments are read first and reduced to the last state of each key in them; then the old checkpoint is streamed
-through: a frame none of whose keys changed is copied as it is, of any other the changed keys are dropped; last come
-the changed keys with their new state. So the memory needed is that of the segments' last states, whatever the size of
-the checkpoint, and every byte of the input is read and checked: each compaction proves that the files can be
-recovered.
+The segments are read first and reduced (see `delta`): to what they alone say of keys that were written or deleted in
+them, and to patches of others. Then the old checkpoint is streamed through. A frame none of whose keys changed is copied
+as it is; of any other, keys that the segments wrote or deleted are dropped, and those with patches are built up, patched
+and written whole, one at a time. Last come the keys that are whole in the segments, then patches of keys that the
+checkpoint did not have, which begin with nothing. So the memory needed is that of the reduced segments and of the
+largest value that has patches, whatever the size of the checkpoint; and every byte of the input is read and checked:
+each compaction proves that the files can be recovered.
 
 Segments of more than some bytes (PASS_BYTES, see there) are merged in several passes, each for its share of the keys
-(by a hash of the key), so that the memory stays bounded however much the log has grown; each pass reads all input
-again.
+(by a hash of the key that no client can foresee), so that the memory stays bounded however much the log has grown; each
+pass reads all input again.
 
-Frames and stretches of `SET`s of one size, the bulk of most tables, are taken in, copied and written as columns (see
-`alike_sets`), without a look at each; all else operation by operation, with the same outcome byte for byte.
+Frames and stretches of strings of one size, the bulk of most tables, are taken in, copied and written as columns (see
+`PlainType`), without a look at each; all else operation by operation, with the same outcome byte for byte.
 
 The child only ever writes one new file under a temporary name of its own. Renaming it over the checkpoint and
 removing the segments is left to the server, which holds the lock on the directory: a child that outlives its server
