@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from itertools import product
 from operator import add
 from typing import Any
 from unittest import mock
@@ -15,26 +16,30 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.disk import RealDisk, RealFile
 from kvstore.base.errors import DamagedStore
 from kvstore.base.limits import KIB, MIB
+from kvstore.base.value_type import Types
 from kvstore.edge import merge_process
-from kvstore.store import checkpoint, merge
+from kvstore.store import checkpoint, delta, merge
 from kvstore.store.checkpoint import CheckpointReader
 from kvstore.store.examine import examine, segment_name
 from kvstore.store.merge import MergeJob
 from kvstore.store.operations import (
     FLUSH_ALL,
     FLUSH_DATABASE,
+    UnknownOperation,
     encode,
     encode_deadline,
     encode_delete,
     encode_select,
     encode_swap,
 )
+from kvstore.store.state import Databases
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
 from kvstore.values.strings import STRINGS, encode_set
 from tests.crash_run import small_files
-from tests.test_store_properties import write_checkpoint, write_log
+from tests.test_store_properties import STORE, write_checkpoint, write_log
+from tests.value_strategies import BAG, Bag
 
 FLUSH = encode(FLUSH_ALL)
 
@@ -118,12 +123,12 @@ class AlikeTests(SynchronousTestCase):
         self.addCleanup(small.__exit__, None, None, None)
         self.patch(checkpoint, "_FRAME_BYTES", 1200)
 
-    def check(self, state: Any, logs: list[list[bytes]], pass_bytes: int) -> bytes | str:
+    def check(self, state: Any, logs: list[list[bytes]], pass_bytes: int, database: int = 0) -> bytes | str:
         """Merge segments of these frames into a checkpoint of that state (None: there is none), in both ways."""
         disk = SimulatedDisk(record=False)
         covers = 0
         if state is not None:
-            write_checkpoint(disk, state, 5)
+            write_checkpoint(disk, state, 5, database)
             covers = 5
         names = []
         for log in logs:
@@ -137,27 +142,35 @@ class AlikeTests(SynchronousTestCase):
         return found
 
     @settings(max_examples=200, deadline=None)
-    @given(st.none() | states, st.lists(bodies, min_size=1, max_size=3), st.sampled_from([4 * KIB, 32 * MIB]))
-    def test_anything(self, state: Any, logs: list[list[bytes]], pass_bytes: int) -> None:
+    @given(
+        st.none() | states, st.lists(bodies, min_size=1, max_size=3), st.sampled_from([4 * KIB, 32 * MIB]),
+        st.sampled_from([0, 1]),
+    )  # fmt: skip
+    def test_anything(self, state: Any, logs: list[list[bytes]], pass_bytes: int, database: int) -> None:
         """Whatever checkpoint and segments hold, bodies that are no operations too, in one pass or several."""
-        self.check(state, logs, pass_bytes)
+        self.check(state, logs, pass_bytes, database)
 
     def test_as_columns(self) -> None:
-        """Frames, stretches and old frames of one size are not looked at one by one."""
+        """Frames, stretches and old frames of one size are not looked at one by one, in any database."""
         old: Any = ({b"k%04d" % number: b"old %04d" % number for number in range(0, 2040, 2)}, {})
-        log = [
-            b"".join(encode_set(b"k%04d" % (at + n), b"new %04d" % n) for n in range(50)) for at in range(0, 900, 50)
-        ]
-        for pass_bytes in (4 * KIB, 32 * MIB):
-            expected = self.check(old, [log], pass_bytes)
-            no_looks = STRINGS._replace(encode=None)  # type: ignore[arg-type]
-            with mock.patch.object(merge, "decode", None), mock.patch.object(TYPES, "plain", no_looks):
-                self.assertEqual(self.check_fast(old, log, pass_bytes), expected)
+        no_looks = STRINGS._replace(encode=None)  # type: ignore[arg-type]
+        for database, pass_bytes in product((0, 11), (4 * KIB, 32 * MIB)):
+            log = [
+                (encode_select(database) if database else b"")
+                + b"".join(encode_set(b"k%04d" % (at + n), b"new %04d" % n) for n in range(50))
+                for at in range(0, 900, 50)
+            ]
+            expected = self.check(old, [log], pass_bytes, database)
+            with (
+                mock.patch.object(merge, "decode", None), mock.patch.object(delta, "decode", None),
+                mock.patch.object(TYPES, "plain", no_looks),
+            ):  # fmt: skip
+                self.assertEqual(self.check_fast(old, log, pass_bytes, database), expected)
 
-    def check_fast(self, state: Any, log: list[bytes], pass_bytes: int) -> bytes | str:
+    def check_fast(self, state: Any, log: list[bytes], pass_bytes: int, database: int) -> bytes | str:
         """What the merge of one segment writes."""
         disk = SimulatedDisk(record=False)
-        write_checkpoint(disk, state, 5)
+        write_checkpoint(disk, state, 5, database)
         write_log(disk, segment_name(6), 6, log)
         return merged(disk, MergeJob([segment_name(6)], "new.tmp", 5 + len(log), 1), pass_bytes)
 
@@ -194,6 +207,91 @@ class AlikeTests(SynchronousTestCase):
         for length in (4000, 34_946, 34_947, 70_000):
             bodies = [b"".join(encode_set(b"key%03d" % n, bytes(length)) for n in range(at, at + 20)) for at in (0, 10)]
             self.check(None, [bodies * 3], 32 * MIB)
+
+
+class CountedBag(Bag):
+    """A bag; how many of them there are at once is noted."""
+
+    there = most = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._count(1)
+
+    def __del__(self) -> None:
+        self._count(-1)
+
+    @classmethod
+    def _count(cls, more: int) -> None:
+        cls.there += more
+        cls.most = max(cls.most, cls.there)
+
+
+class PatchTests(SynchronousTestCase):
+    """Values of other types than strings, changed in place."""
+
+    def setUp(self) -> None:
+        """Small frames, and a checkpoint with ten bags, each of which takes several frames."""
+        AlikeTests.setUp(self)  # type: ignore[arg-type]
+        self.types = Types(TYPES.plain, (BAG._replace(holds=CountedBag),))
+        self.disk = SimulatedDisk(record=False)
+        header = checkpoint.CheckpointHeader(STORE, 1, 5, 0)
+        writer = checkpoint.CheckpointWriter(self.disk, checkpoint.NAME, header)
+        for key in range(10):
+            writer.add_key(encode(b"BAGPUT", b"bag%d" % key, b"element%d" % number, b"7") for number in range(90))
+        writer.finish()
+
+    def bodies(self, name: str) -> list[bytes]:
+        """Of the frames of a checkpoint."""
+        reader = CheckpointReader(self.disk.open_read(name), name)
+        return [frame.body for frame in reader.frames()]
+
+    def merged(self, log: list[bytes]) -> Databases:
+        """The state after the merge of a segment of these frames; its count of keys was right."""
+        write_log(self.disk, segment_name(6), 6, log)
+        merge.merge(self.disk, self.types, MergeJob([segment_name(6)], "new.tmp", 5 + len(log), 1), _START_US)
+        databases = Databases(self.types)
+        reader = CheckpointReader(self.disk.open_read("new.tmp"), "new.tmp")
+        for frame in reader.frames():
+            databases.replay(frame.body)
+        reader.check_keys(databases.count())
+        return databases
+
+    def test_frames_that_stay(self) -> None:
+        """None of their keys was changed: they are copied as they are."""
+        old = self.bodies(checkpoint.NAME)
+        self.assertGreater(len(old), 20)
+        self.merged([encode(b"BAGTAKE", b"bag5", b"element3") + encode_set(b"other", b"1")])
+        new = b"".join(self.bodies("new.tmp"))
+        self.assertEqual([body for body in old if b"bag5" not in body and body not in new], [])
+
+    def test_a_value_over_several_frames(self) -> None:
+        """Is patched as a whole; one whose patches leave no element is gone; what was not there begins with nothing."""
+        takes = [encode(b"BAGTAKE", b"bag6", b"element%d" % number) for number in range(90)]
+        new = encode(b"BAGPUT", b"new", b"a", b"1") + encode_deadline(b"new", 9)
+        state = self.merged([encode(b"BAGPUT", b"bag5", b"z", b"1"), *takes, new]).at(0)
+        self.assertEqual(list(state.values[b"bag5"].counts)[-2:], [b"element89", b"z"])
+        self.assertNotIn(b"bag6", state.values)
+        self.assertEqual((state.values[b"new"].counts, state.deadlines), ({b"a": 1}, {b"new": 9}))
+
+    def test_one_value_at_a_time(self) -> None:
+        """However many have patches."""
+        log = [encode(b"BAGPUT", b"bag%d" % (number % 30), b"x%d" % number, b"1") for number in range(300)]
+        CountedBag.most = CountedBag.there
+        before = CountedBag.there
+        write_log(self.disk, segment_name(6), 6, log)
+        merge.merge(self.disk, self.types, MergeJob([segment_name(6)], "new.tmp", 305, 1), _START_US)
+        self.assertEqual(CountedBag.most - before, 1)
+
+    def test_a_new_operation(self) -> None:
+        """Is refused wherever it stands: on a key that is whole in the segments, on another, or that is gone later."""
+        for body in (
+            encode(b"WHAT", b"bag5", b"1"), encode_set(b"s", b"1") + encode(b"WHAT", b"s"), encode(b"WHAT"),
+            encode(b"WHAT", b"bag5") + encode_delete(b"bag5"), encode_delete(b"s") + encode(b"WHAT", b"s"),
+        ):  # fmt: skip
+            write_log(self.disk, segment_name(6), 6, [body])
+            job = MergeJob([segment_name(6)], "new.tmp", 6, 1)
+            self.assertRaises(UnknownOperation, merge.merge, self.disk, self.types, job, _START_US)
 
 
 class AddAlikeTests(SynchronousTestCase):

@@ -99,9 +99,10 @@ def write_log(disk: Disk, name: str, first: int, bodies: list[bytes]) -> None:
     log.close()
 
 
-def write_checkpoint(disk: Disk, state: State, covers: int) -> None:
-    """A checkpoint of a state."""
+def write_checkpoint(disk: Disk, state: State, covers: int, database: int = 0) -> None:
+    """A checkpoint of a state of one database."""
     writer = CheckpointWriter(disk, checkpoint.NAME, CheckpointHeader(STORE, SALT, covers, 0))
+    writer.select(database)
     for key, value in state[0].items():
         writer.add(encode_set(key, value, state[1].get(key)), 1)
     writer.finish()

@@ -1,10 +1,10 @@
 """Compaction: merge the checkpoint with the sealed segments into a new checkpoint. Runs in a process of its own.
 
 The segments are read first and reduced (see `delta`): to what they alone say of keys that were written or deleted in
-them, and to patches of others. Then the old checkpoint is streamed through. A frame none of whose keys changed is copied
-as it is; of any other, keys that the segments wrote or deleted are dropped, and those with patches are built up, patched
-and written whole, one at a time. Last come the keys that are whole in the segments, then patches of keys that the
-checkpoint did not have, which begin with nothing. So the memory needed is that of the reduced segments and of the
+them, and to patches of others. Then the old checkpoint is streamed through. A frame none of whose keys changed is
+copied as it is; of any other, keys that the segments wrote or deleted are dropped, and those with patches are built up,
+patched and written whole, one at a time. Last come the keys that are whole in the segments, then patches of keys that
+the checkpoint did not have, which begin with nothing. So the memory needed is that of the reduced segments and of the
 largest value that has patches, whatever the size of the checkpoint; and every byte of the input is read and checked:
 each compaction proves that the files can be recovered.
 
@@ -102,7 +102,7 @@ def _write_share(delta: Delta, base: File | None, writer: CheckpointWriter) -> N
     """Write the keys of one share."""
     if base is not None:
         _copy_old(base, delta, writer)
-    for number, database in delta.by_number.items():
+    for number, database in sorted(delta.by_number.items()):
         if database.values or database.patches:
             writer.select(number)
             _write_new(database, writer)
