@@ -89,7 +89,7 @@ class TypeTests(SynchronousTestCase):
 
     def test_round_trips(self) -> None:
         """Backup, restore, export and import in both forms make what was there."""
-        check(12, self.round_trips)
+        check(8, self.round_trips)
 
     def bag(self) -> str:
         """A directory with one bag in database 2."""

@@ -231,12 +231,12 @@ class RowTests(SynchronousTestCase):
     def test_undo(self) -> None:
         """See `undo_is_the_identity`."""
         for row in TYPES_AND_BAG.others:
-            check(60, undo_is_the_identity, row)
+            check(40, undo_is_the_identity, row)
 
     def test_whole(self) -> None:
         """See `whole_is_all`."""
         for row in TYPES_AND_BAG.others:
-            check(60, whole_is_all, row)
+            check(40, whole_is_all, row)
 
     def test_words_that_are_no_edit(self) -> None:
         """Raise what replay takes for a bad operation, and change nothing."""
@@ -266,11 +266,11 @@ class StoreTests(SynchronousTestCase):
 
     def test_undo(self) -> None:
         """See `requests_are_undone`."""
-        check(75, requests_are_undone, TYPES_AND_BAG)
+        check(50, requests_are_undone, TYPES_AND_BAG)
 
     def test_merge(self) -> None:
         """See `merge_is_replay`."""
-        check(100, merge_is_replay, TYPES_AND_BAG)
+        check(60, merge_is_replay, TYPES_AND_BAG)
 
 
 class BrokenTests(SynchronousTestCase):

@@ -128,7 +128,32 @@ def bag_edits(bag: Bag) -> st.SearchStrategy[Made]:
     )
 
 
-STRATEGIES: dict[str, Strategy] = {"bag": bag_edits}
+def list_edits(value: Any) -> st.SearchStrategy[Made]:
+    """Edits of a list: few elements or hundreds, some longer than a block."""
+    element = st.sampled_from([b"", b"abc", b"7", b"\xff\r\n", b"x" * 300, b"y" * 9000])
+    pushed = st.one_of(
+        st.lists(element, min_size=1, max_size=4),
+        st.integers(100, 900).map(lambda count: [b"%d" % number for number in range(count)]),
+    )
+    push = st.tuples(st.sampled_from([b"RPUSH", b"LPUSH"]), pushed)
+    if not value:
+        return push
+    last = len(value) - 1
+    there = st.sampled_from([*value.range(0, min(last, 5) + 1), value.at(last)])
+    index, count = st.integers(0, last).map(b"%d".__mod__), st.sampled_from([b"-2", b"-1", b"0", b"1", b"2"])
+    return st.one_of(
+        push,
+        st.tuples(st.sampled_from([b"LPOP", b"RPOP"]), st.integers(1, last + 1).map(lambda number: [b"%d" % number])),
+        st.builds(lambda *words: (b"LSET", list(words)), index, element),
+        st.builds(lambda *words: (b"LINSERT", list(words)), st.sampled_from([b"BEFORE", b"AFTER"]), there, element),
+        st.builds(lambda *words: (b"LREM", list(words)), count, there),
+        st.tuples(st.integers(0, last), st.integers(0, last)).map(
+            lambda ends: (b"LTRIM", [b"%d" % min(ends), b"%d" % max(ends)])
+        ),
+    )
+
+
+STRATEGIES: dict[str, Strategy] = {"bag": bag_edits, "list": list_edits}
 
 
 def edits(row: ValueType, value: Any) -> st.SearchStrategy[Made]:
