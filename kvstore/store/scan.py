@@ -25,8 +25,8 @@ per scan (memory in the hands of clients that never come back).
 from __future__ import annotations
 
 from collections.abc import Callable
-from random import Random
 
+from kvstore.base.chance import Chance
 from kvstore.base.keyed_hash import bucket_after
 from kvstore.store.observing import Observed
 
@@ -79,7 +79,7 @@ class ScanOrder:
             if not position or len(keys) >= count:
                 return position, keys
 
-    def sample(self, chance: Random) -> list[bytes]:
+    def sample(self, chance: Chance) -> list[bytes]:
         """Some keys that chance picks, maybe none. Keys that have expired, or are no more, may be among them."""
         self._idle_ticks = 0
         if not self._buckets:

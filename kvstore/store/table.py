@@ -22,11 +22,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from kvstore.base.deadline_order import DeadlineOrder
 from kvstore.base.errors import StorageFull, wrong_type
 from kvstore.base.slices import Slicing
 from kvstore.base.value_type import Types, Undo, Value, Words
 from kvstore.store.commit import OpenCommit
-from kvstore.store.deadlines import DeadlineOrder
 from kvstore.store.garbage import Garbage
 from kvstore.store.index import DocumentIndexes
 from kvstore.store.log import Purpose

@@ -1,4 +1,4 @@
-"""The order in which deadlines pass: which keys have expired.
+"""The order in which deadlines pass: which keys, or elements of a value, have expired.
 
 A heap of (time, key) entries. Every key that has a deadline has an entry that comes no later than it; that is all that
 holds, so that changes are cheap:
@@ -20,16 +20,29 @@ deadline that is set).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from heapq import heapify, heappop, heappush, heapreplace
-
-from kvstore.store.garbage import Garbage
+from itertools import islice
+from typing import Any, Protocol
 
 #: Entries without meaning that are not worth a fresh heap.
 _FEW = 1024
 
 
+class Garbage(Protocol):
+    """See `kvstore.store.garbage`."""
+
+    def put(self, thing: list[Any]) -> None:
+        """Keep `thing` until its turn to be freed has come."""
+
+
 class DeadlineOrder:
-    """See the module. `deadlines`: of the table, in milliseconds since the epoch; changed by the table alone."""
+    """See the module. `deadlines`: in milliseconds since the epoch; changed by their owner alone.
+
+    `garbage`: takes long lists that are not needed any more.
+    """
+
+    __slots__ = ("_deadlines", "_garbage", "_heap", "_noted")
 
     def __init__(self, deadlines: dict[bytes, int], garbage: Garbage) -> None:
         self._deadlines = deadlines
@@ -67,6 +80,12 @@ class DeadlineOrder:
         if len(self._heap) > 2 * len(self._deadlines) + _FEW and not self._noted:
             self._begin()
 
+    def next_ms(self) -> int | None:
+        """No deadline comes before that, None for none at all; 0 while entries are to be made."""
+        if not self._deadlines:
+            return None
+        return 0 if self._noted else self._heap[0][0]
+
     def first(self, now_ms: int) -> bytes | None:
         """The key of the first entry if its time has passed. It has expired, unless its deadline says otherwise."""
         heap = self._heap
@@ -86,18 +105,26 @@ class DeadlineOrder:
         """The keys that have expired and are still there; None if more than `most` entries were to be looked at."""
         if self._noted:
             return None
-        heap, deadlines = self._heap, self._deadlines
-        keys: set[bytes] = set()
+        passed = list(islice(self._passed(now_ms), most + 1))
+        return None if len(passed) > most else {key for key in passed if self._has_expired(key, now_ms)}
+
+    def some_expired(self, now_ms: int, most: int) -> set[bytes]:
+        """Up to `most` of the keys that have expired and are still there; none only if there is none known."""
+        while (key := self.first(now_ms)) is not None and not self._has_expired(key, now_ms):
+            self.first_is_done()
+        return {key for key in islice(self._passed(now_ms), most) if self._has_expired(key, now_ms)}
+
+    def _passed(self, now_ms: int) -> Iterator[bytes]:
+        """The keys of the entries whose time has passed."""
+        heap = self._heap
         places = [0]
         for place in places:  # in a heap, what has passed stands together at the top
             if place < len(heap) and heap[place][0] <= now_ms:
-                key = heap[place][1]
-                if deadlines.get(key, now_ms + 1) <= now_ms:
-                    keys.add(key)
+                yield heap[place][1]
                 places += (2 * place + 1, 2 * place + 2)
-                if len(places) > 2 * most + 1:
-                    return None
-        return keys
+
+    def _has_expired(self, key: bytes, now_ms: int) -> bool:
+        return self._deadlines.get(key, now_ms + 1) <= now_ms
 
     def let_go(self) -> None:
         """It is not needed any more."""

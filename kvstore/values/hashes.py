@@ -1,0 +1,398 @@
+"""Hashes: fields with a value each, and fields that expire.
+
+| operation | effect |
+|---|---|
+| `HSET key field value ...` | the fields have these values, and no deadlines; of a field named twice the last counts |
+| `HDEL key field ...` | the fields are gone |
+| `HPEXPIREAT key ms FIELDS n field ...` | the fields, if they are there, are gone at `ms` (since the epoch) |
+| `HPERSIST key FIELDS n field ...` | the fields have no deadlines |
+
+A small hash is one bytes object (`packed`): 1 M of five short fields take 0.3 GB, where dicts would take 1.1. At
+Valkey's thresholds it becomes a large one (`buckets`), and as in Valkey it stays one. So that it does when it is
+built again, too, a large hash that could be small begins with a field that is set twice, to something long at first.
+
+The order of the fields: of a small hash as they came; of a large one see `buckets`.
+
+**A field past its deadline** is gone for whoever reads: what reads takes the time. It is removed by an operation when
+the table asks for one (`Hash.expired`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import chain, groupby
+from typing import Any, Self
+
+from kvstore.base.chance import Chance
+from kvstore.base.deadline_order import DeadlineOrder
+from kvstore.base.keyed_hash import OF_NO_DIRECTORY
+from kvstore.base.limits import KIB
+from kvstore.base.value_type import Edit, Inner, Undo, ValueType, Words
+from kvstore.values import packed
+from kvstore.values.buckets import Buckets, Entry, Place, Steps, take_back
+
+#: A hash of more fields is large, and one with a longer field or value. Valkey: hash-max-listpack-entries and -value.
+MAX_SMALL_FIELDS = 512
+MAX_SMALL_BYTES = 64
+
+#: Of one of the operations that `whole` gives.
+_WHOLE_BYTES = 48 * KIB
+#: What a field takes in an operation besides its bytes and its value's.
+_OVERHEAD_BYTES = 12
+#: Fields past their deadlines that are told from the others when all are counted, and when one is picked.
+_EXPIRED_COUNTED = 1000
+_PICKED = 100
+#: A time at which no deadline has passed.
+_ALL = -(1 << 64)
+
+
+class _FreedAtOnce:
+    """Where a hash puts what it does not need any more."""
+
+    def put(self, thing: list[Any]) -> None:
+        """See `kvstore.base.deadline_order.Garbage`."""
+
+
+_FREED_AT_ONCE = _FreedAtOnce()
+
+
+class _Large(Buckets):
+    """A large hash: its fields, and the deadlines of those that have one, in milliseconds since the epoch."""
+
+    __slots__ = ("deadlines", "order")
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self.deadlines: dict[bytes, int] = {}
+        self.order = DeadlineOrder(self.deadlines, _FREED_AT_ONCE)
+
+    def copy(self) -> Self:
+        """Another one with the same content."""
+        other = super().copy()
+        other.deadlines = self.deadlines.copy()
+        other.order = DeadlineOrder(other.deadlines, _FREED_AT_ONCE)
+        return other
+
+    def put_deadline(self, field: bytes, deadline_ms: int | None, steps: Steps) -> None:
+        """Give `field` that deadline, or none."""
+        before = self.deadlines.get(field)
+        if before != deadline_ms:
+            steps.append(partial(self._set_deadline, field, before))
+            self._set_deadline(field, deadline_ms)
+
+    def _set_deadline(self, field: bytes, deadline_ms: int | None) -> None:
+        if deadline_ms is None:
+            del self.deadlines[field]
+            return
+        before = self.deadlines.get(field)
+        self.deadlines[field] = deadline_ms
+        if before is None or deadline_ms < before:
+            self.order.enter(field, deadline_ms)
+
+    def has_expired(self, field: bytes, now_ms: int) -> bool:
+        """Whether the field's deadline has passed."""
+        return self.deadlines.get(field, now_ms + 1) <= now_ms
+
+
+def _living_picks(large: _Large, chance: Chance, now_ms: int) -> Iterator[Entry]:
+    """Fields with their values, picked by chance, until of _PICKED one after the other all have expired."""
+    in_vain = 0
+    while len(large) and in_vain < _PICKED:
+        entry = large.pick(chance)
+        if large.has_expired(entry[0], now_ms):
+            in_vain += 1
+        else:
+            in_vain = 0
+            yield entry
+
+
+class Hash:
+    """A hash; see the module. `place`: how a large one finds its fields, see `Buckets`; it is kept from the beginning.
+
+    `now_ms`, of those that read: fields whose deadlines have passed by then are not seen.
+    """
+
+    __slots__ = ("_held", "_place")
+
+    def __init__(self, place: Place = OF_NO_DIRECTORY.place) -> None:
+        self._place = place
+        self._held: bytes | _Large = packed.EMPTY
+
+    # What the store sees
+
+    def __len__(self) -> int:
+        held = self._held
+        return packed.count(held) if isinstance(held, bytes) else len(held)
+
+    def size_bytes(self) -> int:
+        """See `TypedValue`."""
+        held = self._held
+        return _OVERHEAD_BYTES * len(self) + (len(held) if isinstance(held, bytes) else held.size_bytes())
+
+    def parts(self) -> tuple[dict[Any, Any] | list[Any] | bytes, ...]:
+        """See `TypedValue`."""
+        held = self._held
+        return (held,) if isinstance(held, bytes) else (*held.parts(), held.deadlines)
+
+    def copy(self) -> Hash:
+        """Another one with the same content."""
+        other = Hash(self._place)
+        other._held = self._held if isinstance(self._held, bytes) else self._held.copy()
+        return other
+
+    # Reading
+
+    def encoding(self) -> str:
+        """See `TypedValue`: it is `hashtable` once it was past the thresholds."""
+        return "listpack" if isinstance(self._held, bytes) else "hashtable"
+
+    def get(self, field: bytes, now_ms: int) -> bytes | None:
+        """The value of a field, None if there is no such field."""
+        held = self._held
+        if isinstance(held, bytes):
+            value = packed.get(held, field if field.isascii() else packed.escape(field))
+            return value if value is None or packed.ESCAPE not in value else packed.unescape(value)
+        if held.deadlines and held.has_expired(field, now_ms):
+            return None
+        return held.get(field)
+
+    def deadline_ms(self, field: bytes) -> int | None:
+        """The deadline of a field, passed or not, None if it has none."""
+        return None if isinstance(self._held, bytes) else self._held.deadlines.get(field)
+
+    def count(self, now_ms: int) -> int:
+        """How many fields there are; while more than _EXPIRED_COUNTED wait to be removed, they are counted too."""
+        held = self._held
+        if isinstance(held, bytes) or not held.deadlines:
+            return len(self)
+        return len(held) - len(held.order.expired(now_ms, _EXPIRED_COUNTED) or ())
+
+    def count_expired(self, fields: Words, now_ms: int) -> int:
+        """How many of the fields are there but have expired."""
+        held = self._held
+        if isinstance(held, bytes) or not held.deadlines:
+            return 0
+        return sum(held.has_expired(field, now_ms) for field in set(fields))
+
+    def entries(self, now_ms: int) -> Iterator[list[Entry]]:
+        """All fields with their values, in order, as they are now: a few at a time, whenever they are taken."""
+        held = self._held
+        if isinstance(held, bytes):
+            return iter([_unpacked(held)])
+        if not held.deadlines:
+            return held.snapshot()
+        deadlines = held.deadlines.copy()
+        return ([entry for entry in some if deadlines.get(entry[0], now_ms + 1) > now_ms] for some in held.snapshot())
+
+    def scan(self, cursor: int, now_ms: int) -> tuple[int, list[Entry]]:
+        """Some fields with their values, maybe none, and the cursor of the next ones: 0 begins and ends."""
+        held = self._held
+        if isinstance(held, bytes):
+            return 0, _unpacked(held)
+        following, some = held.scan(cursor)
+        return following, [entry for entry in some if not held.has_expired(entry[0], now_ms)]
+
+    def picks(self, chance: Chance, now_ms: int) -> Iterator[Entry]:
+        """Fields with their values without end, each time any of them with the same chance; none if there is none."""
+        held = self._held
+        if isinstance(held, _Large):
+            yield from _living_picks(held, chance, now_ms)
+        left = [entry for some in self.entries(now_ms) for entry in some]
+        while left:
+            yield chance.choice(left)
+
+    # Changing
+
+    def set(self, words: Words) -> Undo:
+        """Give each field the value that follows it, and no deadline. Returns the undo, as do those below."""
+        before = self._held
+        if isinstance(before, bytes) and len(words) <= 2 * MAX_SMALL_FIELDS and max(map(len, words)) <= MAX_SMALL_BYTES:
+            self._held = held = _with_all(before, words)
+            if packed.count(held) > MAX_SMALL_FIELDS:
+                self._enlarge()
+            return partial(setattr, self, "_held", before)
+        large = self._enlarge()
+        steps: Steps = []
+        for field, value in _pairs(words):
+            large.put(field, value, steps)
+            if large.deadlines:
+                large.put_deadline(field, None, steps)
+        return self._undo(before, steps)
+
+    def remove(self, fields: Words) -> Undo:
+        """Remove fields, those that are there."""
+        before = self._held
+        steps: Steps = []
+        if isinstance(before, bytes):
+            self._held = _without_all(before, fields)
+        else:
+            for field in fields:
+                if before.take_out(field, steps) and before.deadlines:
+                    before.put_deadline(field, None, steps)
+        return self._undo(before, steps)
+
+    def set_deadline(self, fields: Words, deadline_ms: int | None) -> Undo:
+        """Give fields a deadline (ms since the epoch) or none (None), those that are there."""
+        before = self._held
+        steps: Steps = []
+        present = [field for field in fields if self.get(field, _ALL) is not None]
+        if present and not (deadline_ms is None and isinstance(before, bytes)):
+            large = self._enlarge()
+            for field in present:
+                large.put_deadline(field, deadline_ms, steps)
+        return self._undo(before, steps)
+
+    def _undo(self, before: bytes | _Large, steps: Steps) -> Undo:
+        """What takes the steps back that were done since this was what is held."""
+        return partial(setattr, self, "_held", before) if isinstance(before, bytes) else partial(take_back, steps)
+
+    def _enlarge(self) -> _Large:
+        """Make it a large one if it is not; returns what it holds."""
+        held = self._held
+        if isinstance(held, bytes):
+            large = _Large(self._place)
+            steps: Steps = []
+            for field, value in _unpacked(held):
+                large.put(field, value, steps)
+            self._held = held = large
+        return held
+
+    # Inner deadlines
+
+    def next_ms(self) -> int | None:
+        """See `Inner`."""
+        return None if isinstance(self._held, bytes) else self._held.order.next_ms()
+
+    def expired(self, now_ms: int, limit: int) -> tuple[bytes, Words] | None:
+        """See `Inner`."""
+        if isinstance(self._held, bytes):
+            return None
+        order = self._held.order
+        order.enter_some(limit)
+        fields = order.some_expired(now_ms, limit)
+        return (b"HDEL", tuple(fields)) if fields else None
+
+    # Whole
+
+    def whole(self) -> Iterator[tuple[bytes, Words]]:
+        """See `ValueType`."""
+        words = self._large_mark()
+        size_bytes = 0
+        for field, value in self._all():
+            words += (field, value)
+            size_bytes += len(field) + len(value) + _OVERHEAD_BYTES
+            if size_bytes > _WHOLE_BYTES:
+                yield b"HSET", words
+                words, size_bytes = [], 0
+        if words:
+            yield b"HSET", words
+        if isinstance(self._held, _Large) and self._held.deadlines:
+            yield from self._whole_deadlines(self._held.deadlines)
+
+    def _all(self) -> Iterator[Entry]:
+        return chain.from_iterable(self.entries(_ALL))
+
+    def _large_mark(self) -> list[bytes]:
+        """What makes it large when it is built again, if it is large though it could be small."""
+        if isinstance(self._held, bytes) or not 0 < len(self) <= MAX_SMALL_FIELDS:
+            return []
+        entries = list(self._all())
+        if max(map(len, chain.from_iterable(entries))) > MAX_SMALL_BYTES:
+            return []
+        return [entries[0][0], bytes(MAX_SMALL_BYTES + 1)]
+
+    def _whole_deadlines(self, deadlines: dict[bytes, int]) -> Iterator[tuple[bytes, Words]]:
+        """In the fields' order, not in that in which they got them, which an undo may change."""
+        fields = (field for field, _ in self._all() if field in deadlines)
+        for deadline_ms, alike in groupby(fields, deadlines.__getitem__):
+            for some in _some_bytes(alike):
+                yield b"HPEXPIREAT", (b"%d" % deadline_ms, b"FIELDS", b"%d" % len(some), *some)
+
+
+def _some_bytes(fields: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """The fields, as many at once as fit into one operation."""
+    some: list[bytes] = []
+    size_bytes = 0
+    for field in fields:
+        some.append(field)
+        size_bytes += len(field) + _OVERHEAD_BYTES
+        if size_bytes > _WHOLE_BYTES:
+            yield some
+            some, size_bytes = [], 0
+    if some:
+        yield some
+
+
+def _unpacked(held: bytes) -> list[Entry]:
+    """The fields of a small hash with their values."""
+    if packed.ESCAPE not in held:
+        return list(packed.entries(held))
+    return [(packed.unescape(name), packed.unescape(value)) for name, value in packed.entries(held)]
+
+
+def _with_all(held: bytes, words: Words) -> bytes:
+    for field, value in _pairs(words):
+        name, inside = packed.escape(field), packed.escape(value)
+        at = packed.find(held, name)
+        held = packed.with_entry(held, name, inside) if at < 0 else packed.with_value_at(held, at, inside)
+    return held
+
+
+def _without_all(held: bytes, fields: Words) -> bytes:
+    for field in fields:
+        name = packed.escape(field)
+        at = packed.find(held, name)
+        if at >= 0:
+            held = packed.without_entry_at(held, at, name)
+    return held
+
+
+def _pairs(words: Words) -> Iterator[Entry]:
+    """Fields and values that stand one behind the other."""
+    each = iter(words)
+    return zip(each, each, strict=True)
+
+
+# The operations
+
+
+def _set(value: Hash, words: Words) -> Undo:
+    if not words or len(words) % 2:
+        raise ValueError("HSET without fields, or of a field without a value")
+    return value.set(words)
+
+
+def _remove(value: Hash, words: Words) -> Undo:
+    return value.remove(words)
+
+
+def _set_deadline(value: Hash, words: Words) -> Undo:
+    fields = _fields(words[1:])
+    return value.set_deadline(fields, int(words[0]))
+
+
+def _persist(value: Hash, words: Words) -> Undo:
+    return value.set_deadline(_fields(words), None)
+
+
+def _fields(words: Words) -> Words:
+    """The fields of `FIELDS n field ...`."""
+    if len(words) < 2 or words[0] != b"FIELDS" or int(words[1]) != len(words) - 2:
+        raise ValueError("no such number of fields")
+    return words[2:]
+
+
+HASHES = ValueType(
+    name="hash",
+    holds=Hash,
+    edits=(
+        Edit(b"HSET", _set),
+        Edit(b"HDEL", _remove),
+        Edit(b"HPEXPIREAT", _set_deadline),
+        Edit(b"HPERSIST", _persist),
+    ),
+    copy=Hash.copy,
+    whole=Hash.whole,
+    inner=Inner(Hash.next_ms, Hash.expired),
+)

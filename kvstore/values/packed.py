@@ -1,0 +1,90 @@
+"""A few names with a value each in one bytes object: what a small hash is, and a bucket of a large one.
+
+    \\xff name \\xfe value \\xff name \\xfe value \\xff
+
+None at all are `\\xff` alone. The three highest bytes mean something here, so they are written as two where a name or
+a value has them (`escape`). No UTF-8 has them, hence nearly no name has; and so a name stands just where `bytes.find`
+finds it between its two marks, at C speed, and all are taken apart by one `split`. What is looked for or put here is
+escaped already.
+
+It takes 2 bytes for each name besides its own and its value's, where a dict of bytes takes 120. An entry is found in
+0.3 µs among 5, in some 4 µs among 512 (a dict: 0.05 µs), and a change copies all.
+
+Rejected: lengths instead of marks, as in Valkey's listpack (Python would walk from name to name, 0.3 µs each);
+marshal or pickle (each look-up takes all apart, and 5 bytes for each length).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+EMPTY = b"\xff"
+#: What `escape` makes begins with it in place of each byte that is a mark. Followed by anything but the digits 0, 1 and
+#: 2 it is no escaped byte: whoever uses this may give such pairs a meaning.
+ESCAPE = b"\xfd"
+_BETWEEN, _END = b"\xfe", b"\xff"
+
+
+def escape(data: bytes) -> bytes:
+    """`data` without a byte that is a mark."""
+    if data.isascii():
+        return data
+    return data.replace(b"\xfd", b"\xfd0").replace(b"\xfe", b"\xfd1").replace(b"\xff", b"\xfd2")
+
+
+def unescape(escaped: bytes) -> bytes:
+    """What `escape` was given."""
+    if b"\xfd" not in escaped:
+        return escaped
+    return escaped.replace(b"\xfd2", b"\xff").replace(b"\xfd1", b"\xfe").replace(b"\xfd0", b"\xfd")
+
+
+def find(packed: bytes, name: bytes) -> int:
+    """Where the value of `name` begins; -1 if it is not there."""
+    at = packed.find(b"\xff%b\xfe" % name)
+    return at if at < 0 else at + len(name) + 2
+
+
+def get(packed: bytes, name: bytes) -> bytes | None:
+    """The value of `name`, None if it is not there."""
+    at = packed.find(b"\xff%b\xfe" % name)
+    if at < 0:
+        return None
+    at += len(name) + 2
+    return packed[at : packed.index(b"\xff", at)]
+
+
+def with_value_at(packed: bytes, at: int, value: bytes) -> bytes:
+    """The same with `value` in place of the one that begins there."""
+    return b"%b%b%b" % (packed[:at], value, packed[packed.index(_END, at) :])
+
+
+def with_entry(packed: bytes, name: bytes, value: bytes) -> bytes:
+    """The same with a name that is not there, at the end."""
+    return b"%b%b\xfe%b\xff" % (packed, name, value)
+
+
+def without_entry_at(packed: bytes, at: int, name: bytes) -> bytes:
+    """The same without `name`, whose value begins there."""
+    return packed[: at - len(name) - 2] + packed[packed.index(_END, at) :]
+
+
+def of_entries(entries: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """All of these, in order; no name twice."""
+    return b"\xff%b" % b"".join([b"%b\xfe%b\xff" % entry for entry in entries])
+
+
+def count(packed: bytes) -> int:
+    """How many names there are."""
+    return packed.count(_BETWEEN)
+
+
+def flat(packed: bytes) -> list[bytes]:
+    """Each name and its value, one behind the other, in order."""
+    return packed[1:-1].replace(_BETWEEN, _END).split(_END) if len(packed) > 1 else []
+
+
+def entries(packed: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Each name with its value, in order."""
+    words = iter(flat(packed))
+    return zip(words, words, strict=True)
