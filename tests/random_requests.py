@@ -203,6 +203,69 @@ _LISTS = [
 ]
 
 
+_field = st.sampled_from([b"a", b"b", b"c", b"", b"\xff"])
+_some_fields = st.lists(_field, min_size=1, max_size=3)
+_field_pairs = st.lists(st.tuples(_field, _value), min_size=1, max_size=3)
+_field_values = _field_pairs.map(lambda pairs: [word for pair in pairs for word in pair])
+_fields_word = st.sampled_from([b"FIELDS", b"fields", b"FIELDS", b"FIELDS", b"FIELD"])
+
+
+def _counted(words: list[bytes], each: int, fault: int) -> list[bytes]:
+    """So many fields behind their number, now and then a wrong one."""
+    number = [b"x", b"0", b"-1", b"9"][fault] if fault < 4 else b"%d" % (len(words) // each)
+    return [number, *words]
+
+
+_counted_fields = st.builds(_counted, _some_fields, st.just(1), st.integers(0, 60))
+_counted_pairs = st.builds(_counted, _field_values, st.just(2), st.integers(0, 60))
+
+
+def _ending_in_fields(
+    name: bytes, *arguments: Any, options: Any = None, most: int = 0, fields: Any = _counted_fields
+) -> Any:
+    tail = st.tuples(_tail(options, most) if options is not None else st.just([]), _fields_word, fields)
+    return _request(name, *arguments, tail=tail.map(lambda parts: [*parts[0], parts[1], *parts[2]]))
+
+
+_hsetex_option = st.one_of(
+    _time_option, st.sampled_from([(b"NX",), (b"XX",), (b"FNX",), (b"FXX",), (b"fnx",), (b"KEEPTTL",), (b"FOO",)])
+)
+_hscan_option = st.one_of(_scan_option, st.just((b"NOVALUES",)))
+_HASHES = [
+    _request(b"HSET", _key, tail=_field_values),
+    _request(b"HSET", _key, tail=_field_values),
+    _request(b"HSET", _key, _field, st.just(b"v" * 65)),
+    _request(b"HMSET", _key, tail=_field_values),
+    _request(b"HSETNX", _key, _field, _value),
+    _request(b"HGET", _key, _field),
+    _request(b"HMGET", _key, tail=_some_fields),
+    _request(b"HGETALL", _key),
+    _request(b"HKEYS", _key),
+    _request(b"HVALS", _key),
+    _request(b"HLEN", _key),
+    _request(b"HEXISTS", _key, _field),
+    _request(b"HSTRLEN", _key, _field),
+    _request(b"HDEL", _key, tail=_some_fields),
+    _request(b"HINCRBY", _key, _field, _integer),
+    _request(b"HINCRBYFLOAT", _key, _field, _float),
+    _request(b"HRANDFIELD", _key, tail=st.sampled_from([b"0", b"99", b"x", b"99 WITHVALUES", b"1 x"]).map(bytes.split)),
+    _request(b"HSCAN", _key, st.sampled_from([b"0", b"+0", b"x"]), tail=_tail(_hscan_option, 3)),
+    _request(b"OBJECT", st.just(b"ENCODING"), _key),
+    _ending_in_fields(b"HEXPIRE", _key, _seconds, options=_condition, most=2),
+    _ending_in_fields(b"HPEXPIRE", _key, _seconds.filter(lambda word: word != b"100"), options=_condition, most=2),
+    _ending_in_fields(b"HEXPIREAT", _key, _unix_s, options=_condition, most=2),
+    _ending_in_fields(b"HPEXPIREAT", _key, _unix_ms, options=_condition, most=2),
+    _ending_in_fields(b"HTTL", _key),
+    _ending_in_fields(b"HPTTL", _key),
+    _ending_in_fields(b"HEXPIRETIME", _key),
+    _ending_in_fields(b"HPEXPIRETIME", _key),
+    _ending_in_fields(b"HPERSIST", _key),
+    _ending_in_fields(b"HGETDEL", _key),
+    _ending_in_fields(b"HGETEX", _key, options=_time_option, most=2),
+    _ending_in_fields(b"HSETEX", _key, options=_hsetex_option, most=3, fields=_counted_pairs),
+]  # fmt: skip
+
+
 def _sequences(*requests: Any) -> st.SearchStrategy[list[tuple[int, list[bytes]]]]:
     """(number of the client, words of its request), up to 25 of them. `requests`: kinds, each drawn as often."""
     kinds = st.one_of(*map(st.one_of, requests))
@@ -211,3 +274,4 @@ def _sequences(*requests: Any) -> st.SearchStrategy[list[tuple[int, list[bytes]]
 
 sequences = _sequences(_REQUESTS, _TRANSACTION)
 list_sequences = _sequences(_LISTS, _LISTS, _GENERIC, _TRANSACTION)
+hash_sequences = _sequences(_HASHES, _HASHES, _GENERIC, _TRANSACTION)

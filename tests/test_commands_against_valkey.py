@@ -28,7 +28,7 @@ from kvstore.commands.introspection import flag_names
 from kvstore.wire import resp
 from kvstore.wire.resp import encode_error
 from tests.harness import Rig
-from tests.random_requests import list_sequences, sequences
+from tests.random_requests import hash_sequences, list_sequences, sequences
 from tests.valkey import Connection, Valkey, valkey_binary
 
 _EXAMPLES = int(os.environ.get("KVSTORE_VALKEY_EXAMPLES", "0"))
@@ -41,8 +41,9 @@ _ALLOWED = {
 
 #: Replies that hold times: they may differ by so much, in the reply's own unit.
 _TIME_TOLERANCE = {b"TTL": 2, b"PTTL": 2000, b"EXPIRETIME": 2, b"PEXPIRETIME": 2000}
+_TIME_TOLERANCE |= {b"H" + name: tolerance for name, tolerance in _TIME_TOLERANCE.items()}
 #: Replies in no promised order.
-_UNORDERED = (b"KEYS", b"SCAN")
+_UNORDERED = (b"KEYS", b"SCAN", b"HKEYS", b"HVALS", b"HGETALL", b"HSCAN", b"HRANDFIELD")
 
 
 #: What stands before, and what may follow it. An empty word is one of them where two commas meet.
@@ -164,8 +165,11 @@ def _alike(words: list[bytes], block: list[list[bytes]], theirs: Any, ours: Any)
         return False
     if isinstance(ours, hiredis.ReplyError):
         return _is_allowed(str(theirs), str(ours))
-    if name in _TIME_TOLERANCE and isinstance(ours, int) and min(theirs, ours) > 0:
-        return abs(theirs - ours) <= _TIME_TOLERANCE[name]
+    if name in _TIME_TOLERANCE:
+        both = zip(_flat([theirs]), _flat([ours]), strict=True)
+        return all(a == b or (min(a, b) > 0 and abs(a - b) <= _TIME_TOLERANCE[name]) for a, b in both)
+    if isinstance(ours, dict):
+        return bool(theirs == ours)
     if name in _UNORDERED and isinstance(ours, list):
         return sorted(_flat(theirs)) == sorted(_flat(ours))
     if name == b"EXEC" and isinstance(ours, list):
@@ -174,8 +178,8 @@ def _alike(words: list[bytes], block: list[list[bytes]], theirs: Any, ours: Any)
     return False
 
 
-def _flat(reply: list[Any]) -> list[bytes]:
-    """The keys that KEYS or a whole SCAN answers, and its cursor."""
+def _flat(reply: list[Any]) -> list[Any]:
+    """What KEYS or a whole SCAN answers, its cursor too; or what is in a list of pairs."""
     return [key for each in reply for key in (each if isinstance(each, list) else [each])]
 
 
@@ -210,6 +214,7 @@ class AgainstValkeyTests(SynchronousTestCase):
             state = [(0, [b"DISCARD"]), (0, [b"KEYS", b"*"])]
             state += [(0, [name, key]) for key in (b"a", b"b", b"c", b"") for name in (b"GET", b"PEXPIRETIME")]
             state += [(0, [b"LRANGE", key, b"0", b"-1"]) for key in (b"a", b"b", b"c", b"")]
+            state += [(0, [b"HGETALL", key]) for key in (b"a", b"b", b"c", b"")]
             for number, words in [*requests, *state]:
                 done.append((number, words))
                 if words[0].isdigit():
@@ -229,6 +234,10 @@ class AgainstValkeyTests(SynchronousTestCase):
     def test_random_lists(self) -> None:
         """The same for lists."""
         self.compare_random(list_sequences, 300)
+
+    def test_random_hashes(self) -> None:
+        """The same for hashes."""
+        self.compare_random(hash_sequences, 300)
 
     def compare_random(self, drawn: Any, examples: int) -> None:
         """Send random sequences of requests to both servers."""

@@ -6,9 +6,9 @@ Words in; a deadline in milliseconds since the epoch out. It knows no table and 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from kvstore.base.errors import InvalidRequest, syntax_error
+from kvstore.base.errors import InvalidRequest, shorten, syntax_error
 from kvstore.commands.long_double import to_long_double
 from kvstore.commands.registry import INT64_MAX, INT64_MIN, to_integer
 
@@ -77,6 +77,37 @@ def any_deadline(amount: int, unit_ms: int, base_ms: int, command: str) -> int:
 def invalid_expire_time(command: str) -> InvalidRequest:
     """The error for a time that makes no deadline, as Redis words it."""
     return InvalidRequest(f"invalid expire time in '{command}' command")
+
+
+def expire_conditions(words: Sequence[bytes]) -> set[bytes]:
+    """The conditions under which EXPIRE and its kin change a deadline, in upper case. Raises InvalidRequest."""
+    conditions = {word.upper() for word in words}
+    for word in words:
+        if word.upper() not in (b"NX", b"XX", b"GT", b"LT"):
+            raise InvalidRequest(f"Unsupported option {shorten(word)}")
+    if b"NX" in conditions and len(conditions) > 1:
+        raise InvalidRequest("NX and XX, GT or LT options at the same time are not compatible")
+    if b"GT" in conditions and b"LT" in conditions:
+        raise InvalidRequest("GT and LT options at the same time are not compatible")
+    return conditions
+
+
+def may_change(conditions: set[bytes], current_ms: int | None, deadline_ms: int) -> bool:
+    """Whether a key, or a field, may get another deadline. Without one it counts as living for ever: LT is true of it,
+    GT is not.
+    """
+    if current_ms is None:
+        return not conditions & {b"XX", b"GT"}
+    if b"NX" in conditions:
+        return False
+    return not (
+        (b"GT" in conditions and deadline_ms <= current_ms) or (b"LT" in conditions and deadline_ms >= current_ms)
+    )
+
+
+def in_seconds(milliseconds: int) -> int:
+    """The same in seconds, rounded; what is negative is no time, and stays as it is."""
+    return milliseconds if milliseconds < 0 else (milliseconds + MS_PER_S // 2) // MS_PER_S
 
 
 def timeout_ms(text: bytes, now_ms: int) -> int | None:

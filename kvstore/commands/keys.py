@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator
-from random import Random
+from collections.abc import Iterable, Iterator
 
-from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest, shorten, syntax_error
+from kvstore.base.chance import Chance
+from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest, syntax_error
 from kvstore.base.reply import OK, Reply, Status
 from kvstore.base.slices import Slices, one_slice
 from kvstore.commands.context import Call
-from kvstore.commands.deadlines import MS_PER_S, any_deadline
+from kvstore.commands.deadlines import MS_PER_S, any_deadline, expire_conditions, in_seconds, may_change
 from kvstore.commands.glob import matcher
 from kvstore.commands.registry import (
     FAST,
@@ -24,17 +23,9 @@ from kvstore.commands.registry import (
     container,
     to_integer,
 )
+from kvstore.commands.scanning import Matcher, scan_options, to_cursor
 from kvstore.store.table import Table
 
-#: Tells by truth whether a key matches.
-_Matcher = Callable[[bytes], object]
-#: Every name that SCAN's TYPE takes, whether this server has such values or not.
-_KNOWN_TYPES = (b"string", b"list", b"set", b"zset", b"hash", b"stream")
-#: Keys that one SCAN looks at unless told otherwise. Redis: 10.
-_SCAN_COUNT = 10
-_MAX_CURSOR = 2**64 - 1
-#: A cursor as strtoull(3) reads it, which Redis takes; but never one below 0.
-_CURSOR = re.compile(rb"[ \t\n\v\f\r]*\+?0*([0-9]{1,20})").fullmatch
 #: Keys that KEYS and SCAN look at before they look at the watch: some 0.1 ms.
 _AT_ONCE = 500
 #: Buckets that RANDOMKEY looks into for a key that has not expired, before it takes the first that it finds.
@@ -95,7 +86,7 @@ def keys(call: Call, pattern: bytes) -> Reply:
     return _matching(call.table, matches)
 
 
-def _matching(table: Table, matches: _Matcher | None) -> Slices:
+def _matching(table: Table, matches: Matcher | None) -> Slices:
     """The keys there are now that match."""
     yield from table.slicing.room()
     found: list[bytes] = []
@@ -112,15 +103,16 @@ def _matching(table: Table, matches: _Matcher | None) -> Slices:
     return found
 
 
-def _matched(matches: _Matcher | None, keys: list[bytes]) -> Iterable[bytes]:
+def _matched(matches: Matcher | None, keys: list[bytes]) -> Iterable[bytes]:
     return keys if matches is None else filter(matches, keys)
 
 
 @command("SCAN", READ | WHOLE, group="generic", options="[MATCH pattern] [COUNT count] [TYPE type]")
 def scan(call: Call, cursor: bytes, *options: bytes) -> Reply:
     """Walk through the keys, some at a time; returns the next cursor, 0 at the end, and keys."""
-    place = _to_cursor(cursor)
-    matches, count, type_name = _scan_options(options)
+    place = to_cursor(cursor)
+    asked = scan_options(options, of_keys=True)
+    matches, count, type_name = asked.matches, asked.number, asked.type_name
     kept: list[bytes] = []
 
     def steps() -> Iterator[None]:
@@ -143,42 +135,6 @@ def _has_type(call: Call, key: bytes, type_name: bytes) -> bool:
     return value is not None and call.table.types.name_of(value).encode() == type_name
 
 
-def _to_cursor(text: bytes) -> int:
-    digits = _CURSOR(text)
-    if digits is None or (cursor := int(digits[1])) > _MAX_CURSOR:
-        raise InvalidRequest("invalid cursor")
-    return cursor
-
-
-def _scan_options(options: tuple[bytes, ...]) -> tuple[_Matcher | None, int, bytes]:
-    """The MATCH, COUNT and TYPE of a SCAN; of repeated ones the last counts."""
-    matches: _Matcher | None = None
-    count = _SCAN_COUNT
-    type_name = b""
-    for name, argument in _pairs(options):
-        if name == b"MATCH":
-            matches = None if argument == b"*" else matcher(argument)
-        elif name == b"COUNT":
-            count = to_integer(argument)
-            if count < 1:
-                raise syntax_error()
-        elif name == b"TYPE":
-            type_name = argument.lower()
-            if type_name not in _KNOWN_TYPES:
-                raise InvalidRequest(f"unknown type name '{shorten(argument)}'")
-        else:
-            raise syntax_error()
-    return matches, count, type_name
-
-
-def _pairs(options: tuple[bytes, ...]) -> Iterator[tuple[bytes, bytes]]:
-    """Options that take one argument each, their names in upper case. Raises InvalidRequest where one is missing."""
-    for i in range(0, len(options), 2):
-        if i + 1 == len(options):
-            raise syntax_error()
-        yield options[i].upper(), options[i + 1]
-
-
 @command("RANDOMKEY", READ | WHOLE, group="generic")
 def randomkey(call: Call) -> Reply:
     """Get some key, null if there is none; those in thinly filled buckets of the scan order come up more often."""
@@ -189,7 +145,7 @@ def randomkey(call: Call) -> Reply:
     return _any_of(table, chance)
 
 
-def _any_of(table: Table, chance: Random) -> Slices:
+def _any_of(table: Table, chance: Chance) -> Slices:
     """Any key there is now, None if there is none."""
     living = yield from _matching(table, None)
     return chance.choice(living) if living else None
@@ -275,39 +231,16 @@ def _expire(
 
     A deadline that has passed removes. What is wrong with the conditions is told first, as Redis does.
     """
-    conditions = _expire_conditions(words)
+    conditions = expire_conditions(words)
     deadline_ms = any_deadline(to_integer(amount), unit_ms, base_ms, name)
     table = call.table
-    if not table.exists(key) or not _may_change(conditions, table.deadline_ms(key), deadline_ms):
+    if not table.exists(key) or not may_change(conditions, table.deadline_ms(key), deadline_ms):
         return 0
     if deadline_ms <= table.now_ms():
         table.expire(key)
     else:
         table.set_deadline(key, deadline_ms)
     return 1
-
-
-def _expire_conditions(words: tuple[bytes, ...]) -> set[bytes]:
-    conditions = {word.upper() for word in words}
-    for word in words:
-        if word.upper() not in (b"NX", b"XX", b"GT", b"LT"):
-            raise InvalidRequest(f"Unsupported option {shorten(word)}")
-    if b"NX" in conditions and len(conditions) > 1:
-        raise InvalidRequest("NX and XX, GT or LT options at the same time are not compatible")
-    if b"GT" in conditions and b"LT" in conditions:
-        raise InvalidRequest("GT and LT options at the same time are not compatible")
-    return conditions
-
-
-def _may_change(conditions: set[bytes], current_ms: int | None, deadline_ms: int) -> bool:
-    """Whether a key may get another deadline. Without one it counts as living for ever: LT is true of it, GT is not."""
-    if current_ms is None:
-        return not conditions & {b"XX", b"GT"}
-    if b"NX" in conditions:
-        return False
-    return not (
-        (b"GT" in conditions and deadline_ms <= current_ms) or (b"LT" in conditions and deadline_ms >= current_ms)
-    )
 
 
 @command("PERSIST", WRITE | FAST, group="generic")
@@ -327,7 +260,7 @@ _NO_KEY, _NO_DEADLINE = -2, -1
 @command("TTL", READ | FAST, group="generic")
 def ttl(call: Call, key: Key) -> Reply:
     """Tell how many seconds a key has left, rounded; -1 without a deadline, -2 without the key."""
-    return _in_seconds(pttl(call, key))
+    return in_seconds(pttl(call, key))
 
 
 @command("PTTL", READ | FAST, group="generic")
@@ -340,7 +273,7 @@ def pttl(call: Call, key: Key) -> int:
 @command("EXPIRETIME", READ | FAST, group="generic")
 def expiretime(call: Call, key: Key) -> Reply:
     """Tell a key's deadline in seconds since the epoch, rounded; -1 without one, -2 without the key."""
-    return _in_seconds(pexpiretime(call, key))
+    return in_seconds(pexpiretime(call, key))
 
 
 @command("PEXPIRETIME", READ | FAST, group="generic")
@@ -350,10 +283,6 @@ def pexpiretime(call: Call, key: Key) -> int:
         return _NO_KEY
     deadline_ms = call.table.deadline_ms(key)
     return _NO_DEADLINE if deadline_ms is None else deadline_ms
-
-
-def _in_seconds(milliseconds: int) -> int:
-    return milliseconds if milliseconds < 0 else (milliseconds + MS_PER_S // 2) // MS_PER_S
 
 
 # Names

@@ -86,12 +86,15 @@ def _of_hexadecimal(sign: str, whole: str, fraction: str, exponent: str) -> Frac
 LongDouble: TypeAlias = Annotated[Fraction | None, Argument("double", to_long_double)]
 
 
-def add_as_long_doubles(text: bytes, increment: Fraction | None) -> bytes:
-    """The text of the sum of the number in `text` and `increment`. Raises Failure."""
+def add_as_long_doubles(text: bytes, increment: Fraction | None, not_a_number: str = NOT_A_FLOAT) -> bytes:
+    """The text of the sum of the number in `text` and `increment`.
+
+    Raises Failure; `not_a_number` is its text if there is none in `text`.
+    """
     try:
         number = to_long_double(text)
     except InvalidRequest:
-        raise Failure(NOT_A_FLOAT) from None
+        raise Failure(not_a_number) from None
     if number is None or increment is None or abs(total := _rounded(number + increment)) >= _TOO_LARGE:
         raise Failure("increment would produce NaN or Infinity")
     return _shown(total)

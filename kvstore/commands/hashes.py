@@ -1,0 +1,309 @@
+"""Hashes: fields at a key, each with a value. What fields have to do with time is in `hash_deadlines`.
+
+Every command validates first and computes what is to be written; then it changes the value by `Table.edit`, whose
+operations are absolute. Fields whose deadlines have passed are told from the others by the time that readers hand in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
+from typing import Any, TypeAlias
+
+from kvstore.base.chance import Chance
+from kvstore.base.errors import Failure, InvalidRequest, ReplyTooLarge, syntax_error, wrong_arity
+from kvstore.base.reply import OK, Reply
+from kvstore.base.slices import Slices, one_slice
+from kvstore.commands.arguments import INT64_MAX, INT64_MIN, Integer, Key, to_integer
+from kvstore.commands.context import Call
+from kvstore.commands.long_double import LongDouble, add_as_long_doubles
+from kvstore.commands.registry import command
+from kvstore.commands.row import FAST, READ, WRITE
+from kvstore.commands.scanning import scan_options, to_cursor
+from kvstore.values.hashes import Hash
+
+Entry: TypeAlias = tuple[bytes, bytes]
+
+#: Fields that are done at once: more of them are done in slices, so many before each look at the watch.
+_AT_ONCE = 500
+
+
+@command("HSET", WRITE | FAST, group="hash", options="[field value ...]")
+def hset(call: Call, key: Key, field: bytes, value: bytes, *pairs: bytes) -> Reply:
+    """Give fields values; returns how many fields are new."""
+    if len(pairs) % 2:
+        raise wrong_arity("hset")
+    return _set(call, key, (field, value, *pairs))
+
+
+@command("HMSET", WRITE | FAST, group="hash", options="[field value ...]")
+def hmset(call: Call, key: Key, field: bytes, value: bytes, *pairs: bytes) -> Reply:
+    """Give fields values, as HSET does."""
+    if len(pairs) % 2:
+        raise wrong_arity("hmset")
+    _set(call, key, (field, value, *pairs))
+    return OK
+
+
+def _set(call: Call, key: bytes, words: tuple[bytes, ...]) -> int:
+    """Give fields the values that follow them; returns how many are new."""
+    table = call.table
+    value = table.typed(key, Hash)
+    count = 0 if value is None else len(value)
+    expired = 0 if value is None else value.count_expired(words[::2], table.now_ms())
+    table.edit(key, b"HSET", words)
+    return len(table.values[key]) - count + expired
+
+
+@command("HSETNX", WRITE | FAST, group="hash")
+def hsetnx(call: Call, key: Key, field: bytes, value: bytes) -> Reply:
+    """Give a field a value if there is no such field; returns whether there was none."""
+    before = call.table.typed(key, Hash)
+    if before is not None and before.get(field, call.table.now_ms()) is not None:
+        return 0
+    call.table.edit(key, b"HSET", (field, value))
+    return 1
+
+
+@command("HGET", READ | FAST, group="hash")
+def hget(call: Call, key: Key, field: bytes) -> Reply:
+    """Get the value of a field."""
+    table = call.table
+    value = table.look_up_typed(key, Hash)
+    return None if value is None else value.get(field, table.now_ms())
+
+
+@command("HMGET", READ | FAST, group="hash")
+def hmget(call: Call, key: Key, field: bytes, *fields: bytes) -> Reply:
+    """Get the values of several fields; null for one that is not there."""
+    value = call.table.look_up_typed(key, Hash)
+    if value is None:
+        return [None] * (1 + len(fields))
+    now_ms = call.table.now_ms()
+    return [value.get(each, now_ms) for each in (field, *fields)]
+
+
+@command("HLEN", READ | FAST, group="hash")
+def hlen(call: Call, key: Key) -> Reply:
+    """Count the fields of a hash."""
+    value = call.table.look_up_typed(key, Hash)
+    return 0 if value is None else value.count(call.table.now_ms())
+
+
+@command("HEXISTS", READ | FAST, group="hash")
+def hexists(call: Call, key: Key, field: bytes) -> Reply:
+    """Tell whether there is such a field."""
+    return int(hget(call, key, field) is not None)
+
+
+@command("HSTRLEN", READ | FAST, group="hash")
+def hstrlen(call: Call, key: Key, field: bytes) -> Reply:
+    """Get the length of the value of a field, in bytes."""
+    return len(hget(call, key, field) or b"")
+
+
+@command("HDEL", WRITE | FAST, group="hash")
+def hdel(call: Call, key: Key, field: bytes, *fields: bytes) -> Reply:
+    """Remove fields; returns how many there were."""
+    value = call.table.typed(key, Hash)
+    if value is None:
+        return 0
+    now_ms = call.table.now_ms()
+    present = [each for each in dict.fromkeys((field, *fields)) if value.get(each, now_ms) is not None]
+    if present:
+        call.table.edit(key, b"HDEL", present)
+    return len(present)
+
+
+@command("HINCRBY", WRITE | FAST, group="hash")
+def hincrby(call: Call, key: Key, field: bytes, increment: Integer) -> Reply:
+    """Add a whole number to the number that a field holds."""
+    before = _number_text(call, key, field)
+    try:
+        number = to_integer(before) + increment
+    except InvalidRequest:
+        raise Failure("hash value is not an integer") from None
+    if not INT64_MIN <= number <= INT64_MAX:
+        raise Failure("increment or decrement would overflow")
+    _replace(call, key, field, b"%d" % number)
+    return number
+
+
+@command("HINCRBYFLOAT", WRITE | FAST, group="hash")
+def hincrbyfloat(call: Call, key: Key, field: bytes, increment: LongDouble) -> Reply:
+    """Add a number to the number that a field holds; returns the sum as text, as it is stored."""
+    if increment is None:
+        raise InvalidRequest("value is NaN or Infinity")
+    after = add_as_long_doubles(_number_text(call, key, field), increment, "hash value is not a float")
+    _replace(call, key, field, after)
+    return after
+
+
+def _number_text(call: Call, key: bytes, field: bytes) -> bytes:
+    """What a field holds, 0 if it is not there."""
+    value = call.table.typed(key, Hash)
+    text = None if value is None else value.get(field, call.table.now_ms())
+    return b"0" if text is None else text
+
+
+def _replace(call: Call, key: bytes, field: bytes, after: bytes) -> None:
+    """Give a field a value; its deadline stays as it is."""
+    value = call.table.typed(key, Hash)
+    deadline_ms = None if value is None else value.deadline_ms(field)
+    call.table.edit(key, b"HSET", (field, after))
+    if deadline_ms is not None and deadline_ms > call.table.now_ms():
+        call.table.edit(key, b"HPEXPIREAT", (b"%d" % deadline_ms, b"FIELDS", b"1", field))
+
+
+# All of them, or some by chance
+
+
+@command("HGETALL", READ, group="hash")
+def hgetall(call: Call, key: Key) -> Reply:
+    """Get all fields and their values."""
+    reply: dict[bytes, bytes] = {}
+    return _all(call, key, reply, reply.update)
+
+
+@command("HKEYS", READ, group="hash")
+def hkeys(call: Call, key: Key) -> Reply:
+    """List the fields of a hash."""
+    reply: list[bytes] = []
+    return _all(call, key, reply, lambda entries: reply.extend(field for field, _ in entries))
+
+
+@command("HVALS", READ, group="hash")
+def hvals(call: Call, key: Key) -> Reply:
+    """List the values of all fields."""
+    reply: list[bytes] = []
+    return _all(call, key, reply, lambda entries: reply.extend(value for _, value in entries))
+
+
+def _all(call: Call, key: bytes, reply: Reply, add: Callable[[list[Entry]], object]) -> Reply:
+    """`reply`, to which `add` has put all fields and their values."""
+    value = call.table.look_up_typed(key, Hash)
+    if value is None:
+        return reply
+    if len(value) > _AT_ONCE:
+        return _in_slices(call, key, reply, lambda value, now_ms: map(add, value.entries(now_ms)))
+    for some in value.entries(call.table.now_ms()):
+        add(some)
+    return reply
+
+
+def _in_slices(call: Call, key: bytes, reply: Reply, steps: Callable[[Hash, int], Iterable[object]]) -> Slices:
+    """`reply`, after all steps that are to be done with the hash that is at `key`, as it is now."""
+    table = call.table
+    yield from table.slicing.room()
+    value = table.typed(key, Hash)
+    if value is not None:
+        yield from table.slicing.go_through(steps(value, table.now_ms()))
+    return reply
+
+
+@command("HRANDFIELD", READ, group="hash", options="[count [WITHVALUES]]")
+def hrandfield(call: Call, key: Key, *options: bytes) -> Reply:
+    """Get a random field; or some, all different or, if count is negative, each any of them, maybe with values."""
+    if options:
+        return _random_fields(call, key, _number_of_fields(options), with_values=len(options) > 1)
+    value = call.table.look_up_typed(key, Hash)
+    entry = None if value is None else next(value.picks(call.server.random, call.table.now_ms()), None)
+    return None if entry is None else entry[0]
+
+
+def _number_of_fields(options: tuple[bytes, ...]) -> int:
+    count = to_integer(options[0])
+    if count < -INT64_MAX:
+        raise InvalidRequest(f"value is out of range, value must between {-INT64_MAX} and {INT64_MAX}")
+    if len(options) > 2 or (len(options) == 2 and options[1].upper() != b"WITHVALUES"):
+        raise syntax_error()
+    if len(options) == 2 and abs(count) > INT64_MAX // 2:
+        raise InvalidRequest("value is out of range")
+    return count
+
+
+def _random_fields(call: Call, key: bytes, count: int, with_values: bool) -> Reply:
+    chance, limit_bytes = call.server.random, call.server.max_reply_bytes
+    in_pairs = call.client.protocol > 2
+    reply: list[Any] = []
+    size_bytes = 0
+
+    def add(entry: Entry) -> None:
+        nonlocal size_bytes
+        size_bytes += len(entry[0]) + len(entry[1]) * with_values
+        if size_bytes > limit_bytes:
+            raise ReplyTooLarge(limit_bytes)
+        if not with_values:
+            reply.append(entry[0])
+        elif in_pairs:
+            reply.append(entry)
+        else:
+            reply.extend(entry)
+
+    value = call.table.look_up_typed(key, Hash)
+    if value is None or not count:
+        return reply
+    if abs(count) > _AT_ONCE or (count * 3 > _AT_ONCE and len(value) > _AT_ONCE):
+        return _in_slices(
+            call, key, reply, lambda value, now_ms: map(add, _picked(value.copy(), count, chance, now_ms))
+        )
+    for entry in _picked(value, count, chance, call.table.now_ms()):
+        add(entry)
+    return reply
+
+
+def _picked(value: Hash, count: int, chance: Chance, now_ms: int) -> Iterator[Entry]:
+    """So many fields of a hash, see HRANDFIELD."""
+    if count < 0:
+        return islice(value.picks(chance, now_ms), -count)
+    number = value.count(now_ms)
+    if 3 * count <= number:
+        return _different(value.picks(chance, now_ms), count)
+    return _selected(chain.from_iterable(value.entries(now_ms)), min(count, number), number, chance)
+
+
+def _different(picks: Iterator[Entry], count: int) -> Iterator[Entry]:
+    """So many different ones of the picks. Fewer only if most are what has expired."""
+    seen: set[bytes] = set()
+    for entry in islice(picks, 10 * count):
+        if entry[0] not in seen:
+            seen.add(entry[0])
+            yield entry
+            if len(seen) == count:
+                return
+
+
+def _selected(entries: Iterator[Entry], count: int, number: int, chance: Chance) -> Iterator[Entry]:
+    """`count` of `number` entries, in their order, each with the same chance (Knuth's Algorithm S)."""
+    for entry in entries:
+        if chance.random() * number < count:
+            yield entry
+            count -= 1
+        number -= 1
+
+
+@command("HSCAN", READ, group="hash", options="[MATCH pattern] [COUNT count] [NOVALUES]")
+def hscan(call: Call, key: Key, cursor: bytes, *options: bytes) -> Reply:
+    """Walk through the fields, some at a time; returns the next cursor, 0 at the end, and fields with values."""
+    place = to_cursor(cursor)
+    value = call.table.look_up_typed(key, Hash)
+    if value is None:
+        return [b"0", []]
+    found, asked = value, scan_options(options, of_fields=True)
+    matches, count, now_ms = asked.matches, asked.number, call.table.now_ms()
+    kept: list[bytes] = []
+
+    def steps() -> Iterator[None]:
+        nonlocal place, count
+        while True:
+            place, some = found.scan(place, now_ms)
+            for entry in some:
+                if matches is None or matches(entry[0]):
+                    kept.extend(entry[:1] if asked.without_values else entry)
+            count -= len(some)
+            yield
+            if not place or count <= 0:
+                return
+
+    one_slice(steps())
+    return [b"%d" % place, kept]

@@ -1,0 +1,89 @@
+"""What SCAN and its kin have in common: cursors, MATCH, COUNT and the options beside them.
+
+Words in, what they mean out. It knows no table and no command.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeAlias
+
+from kvstore.base.errors import InvalidRequest, shorten, syntax_error
+from kvstore.commands.arguments import to_integer
+from kvstore.commands.glob import matcher
+
+#: Tells by truth whether a key, or an element, matches.
+Matcher: TypeAlias = Callable[[bytes], object]
+
+#: Elements that one scan looks at unless told otherwise. Redis: 10.
+_COUNT = 10
+_MAX_CURSOR = 2**64 - 1
+#: A cursor as strtoull(3) reads it, which Redis takes; but never one below 0.
+_CURSOR = re.compile(rb"[ \t\n\v\f\r]*\+?0*([0-9]{1,20})").fullmatch
+#: Every name that TYPE takes, whether this server has such values or not.
+_KNOWN_TYPES = (b"string", b"list", b"set", b"zset", b"hash", b"stream")
+
+
+class ScanOptions(NamedTuple):
+    """`matches`: None for everything. `number`: about how many elements are looked at. `type_name`: empty for any."""
+
+    matches: Matcher | None = None
+    number: int = _COUNT
+    type_name: bytes = b""
+    without_values: bool = False
+
+
+def to_cursor(text: bytes) -> int:
+    """The cursor that is written there. Raises InvalidRequest."""
+    digits = _CURSOR(text)
+    if digits is None or (cursor := int(digits[1])) > _MAX_CURSOR:
+        raise InvalidRequest("invalid cursor")
+    return cursor
+
+
+def scan_options(words: tuple[bytes, ...], of_keys: bool = False, of_fields: bool = False) -> ScanOptions:
+    """What the options of a scan say; of repeated ones the last counts. Raises InvalidRequest.
+
+    `of_keys`: whether TYPE is one; `of_fields`: whether NOVALUES is, as of HSCAN alone.
+    """
+    options = ScanOptions()
+    for name, argument in _options(words):
+        if name == b"MATCH":
+            options = options._replace(matches=None if argument == b"*" else matcher(argument))
+        elif name == b"COUNT":
+            options = options._replace(number=_positive(argument))
+        elif name == b"TYPE" and of_keys:
+            options = options._replace(type_name=_type_name(argument))
+        elif name == b"NOVALUES" and of_fields:
+            options = options._replace(without_values=True)
+        elif name == b"NOVALUES":
+            raise InvalidRequest("NOVALUES option can only be used in HSCAN")
+        else:
+            raise syntax_error()
+    return options
+
+
+def _options(words: tuple[bytes, ...]) -> Iterator[tuple[bytes, bytes]]:
+    """The options, their names in upper case, each with its argument if it takes one. Raises InvalidRequest."""
+    rest = iter(words)
+    for word in rest:
+        name = word.upper()
+        argument = b"" if name == b"NOVALUES" else next(rest, None)
+        if argument is None:
+            raise syntax_error()
+        yield name, argument
+
+
+def _positive(text: bytes) -> int:
+    number = to_integer(text)
+    if number < 1:
+        raise syntax_error()
+    return number
+
+
+def _type_name(text: bytes) -> bytes:
+    name = text.lower()
+    if name not in _KNOWN_TYPES:
+        raise InvalidRequest(f"unknown type name '{shorten(text)}'")
+    return name
