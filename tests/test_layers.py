@@ -53,9 +53,6 @@ OUTSIDE_ALLOWED = {
 BELOW_THE_EDGE = ("session", "commands", "wire", "values", "store", "base")
 
 
-BELOW_THE_EDGE = ("session", "commands", "wire", "values", "store", "base")
-
-
 def module_name(path: str) -> str:
     """`kvstore.base.disk` for the path of its file; a package's `__init__` is the package."""
     parts = os.path.relpath(path, os.path.dirname(SOURCE))[: -len(".py")].split(os.sep)
