@@ -9,8 +9,12 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvstore.store.examine import examine
+from kvstore.store import checkpoint
+from kvstore.store.examine import LIVE, examine
+from kvstore.store.log import read_log_header
+from kvstore.store.log_reader import LogReader
 from kvstore.store.merge import merge
+from kvstore.store.operations import decode
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
@@ -61,6 +65,15 @@ def compact(store: Store, disk: SimulatedDisk) -> None:
     store.finish_compaction(merge(disk, TYPES, store.seal(), _NOW_US))
 
 
+def write(store: Store) -> None:
+    """Put the open commit on disk."""
+    commit = store.close_commit()
+    assert commit is not None
+    store.write(commit)
+    store.sync()
+    store.settle(commit, durable=True)
+
+
 class BeforeTypesTests(SynchronousTestCase):
     """Of the last version whose values were strings only."""
 
@@ -99,3 +112,51 @@ class BeforeTypesTests(SynchronousTestCase):
     def test_histories(self) -> None:
         """The directory is one of the second start, whose history goes on."""
         self.assertEqual(examine(directory("before_types.tar.xz", "whole"), TYPES).history, "b2b3f4d58d82ca63")
+
+
+#: All that the version before types knows: an operation of any other name made it refuse the directory, as written by a
+#: newer version.
+_KNOWN_BEFORE_TYPES = {b"SET", b"DEL", b"PEXPIREAT", b"PERSIST", b"FLUSHALL", b"HISTORY"}
+
+
+class ForwardTests(SynchronousTestCase):
+    """What an older version makes of a directory by this one: it reads it exactly, or finds an operation unknown to it.
+
+    So the formats of the files stay what it knows (KVLOG1, KVCKPT1), and it says the right thing.
+    """
+
+    def names(self, disk: SimulatedDisk) -> dict[str, set[bytes]]:
+        """The names of the operations in the checkpoint and in the live log."""
+        log, ckpt = disk.open_read(LIVE), disk.open_read(checkpoint.NAME)
+        bodies = {
+            LIVE: [commit.frame.body for commit in LogReader(log, read_log_header(log, LIVE))],
+            checkpoint.NAME: [frame.body for frame in checkpoint.CheckpointReader(ckpt).frames()],
+        }
+        return {name: {operation[0] for body in each for operation in decode(body)} for name, each in bodies.items()}
+
+    def test_strings_in_database_0(self) -> None:
+        """Nothing that it does not know."""
+        disk = directory("before_types.tar.xz", "whole")
+        store = started(disk)
+        store.table.write(b"new", b"v", _2100_MS)
+        write(store)
+        names = self.names(disk)
+        self.assertLessEqual(names[LIVE] | names[checkpoint.NAME], _KNOWN_BEFORE_TYPES)
+        compact(store, disk)
+        self.assertLessEqual(self.names(disk)[checkpoint.NAME], _KNOWN_BEFORE_TYPES)
+
+    def test_other_databases(self) -> None:
+        """In the log, and in the checkpoint when that is merged."""
+        disk = directory("before_types.tar.xz", "whole")
+        store = started(disk)
+        store.databases[3].write(b"new", b"v")
+        write(store)
+        self.assertTrue(self.names(disk)[LIVE] - _KNOWN_BEFORE_TYPES)
+        compact(store, disk)
+        self.assertTrue(self.names(disk)[checkpoint.NAME] - _KNOWN_BEFORE_TYPES)
+        self.assertEqual(started(disk.kill()).databases[3].values, {b"new": b"v"})
+
+    def test_other_types(self) -> None:
+        """None of their operations has a name that meant something else."""
+        for row in TYPES.others:
+            self.assertEqual({edit.name for edit in row.edits} & _KNOWN_BEFORE_TYPES, set(), row.name)
