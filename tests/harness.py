@@ -26,7 +26,7 @@ from kvstore.store.table import Table
 from kvstore.values import TYPES
 
 #: Where keys lie for SCAN.
-PLACE = KeyedHash(bytes(16)).place
+HASHED = KeyedHash(bytes(16))
 #: The time at which every test begins: milliseconds since the epoch, some day in 2033.
 START_MS = 2_000_000_000_000
 
@@ -83,7 +83,7 @@ def keys_in(commit: Commit) -> set[bytes]:
 def a_table(now_ms: Callable[[], int] = lambda: 0, reserve: Callable[[int, Purpose], int] = no_limit) -> Table:
     """A database without a server. `now_ms`: its clock, which never stands still."""
     pending = OpenCommit(1, reserve)
-    table = Table(TYPES, 0, now_ms, pending, Garbage(), Slicing(), PLACE)
+    table = Table(TYPES, 0, now_ms, pending, Garbage(), Slicing(), HASHED)
     pending.begin_in(table)
     return table
 
@@ -98,7 +98,7 @@ class Rig:
     def __init__(self) -> None:
         self._now_ms = START_MS
         self.room_bytes = 2**62
-        self.store: Any = Keyspace(TYPES, lambda: self.now_ms * 1000 + 7, self.reserve, PLACE)
+        self.store: Any = Keyspace(TYPES, lambda: self.now_ms * 1000 + 7, self.reserve, HASHED)
         self.store.commit_for_table = lambda: 0
         self.table = self.store.table
         self.server = Server(self.store, lambda: self.now_ms, {}, "0" * 40)

@@ -32,7 +32,6 @@ from kvstore.store.operations import (
     decode,
     decode_each,
     encode,
-    split_history,
     split_select,
 )
 from kvstore.store.state import State
@@ -174,10 +173,7 @@ class Delta:
         return next(((now, one) for now, one in self.by_number.items() if one.origin == number), (number, None))
 
     def add(self, body: bytes) -> None:
-        """Take in the operations of one frame: its body, whose checksum was verified. Raises BadOperation."""
-        begun, body = split_history(body)
-        if begun is not None:
-            self.history = begun.identity
+        """Take in the operations of one commit, as `LoggedCommit.body` has them. Raises BadOperation."""
         number, rest = split_select(body)
         alike = self.types.plain.alike(rest)
         if alike is not None:

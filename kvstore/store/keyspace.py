@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from kvstore.base.keyed_hash import KeyedHash
 from kvstore.base.limits import DATABASES
 from kvstore.base.slices import Slicing
 from kvstore.base.value_type import Types
@@ -44,7 +45,7 @@ class Keyspace:
     """See the module. `databases`: their tables, by number; `table`: the first of them. `pending`: the open commit.
 
     `types`: of values. `now_us`: the wall clock in microseconds since the epoch. `reserve`: see `OpenCommit`.
-    `place`: the hash of a key that SCAN's order rests on. `sequence`: the number of the first commit to come.
+    `hashed`: where keys lie for SCAN. `sequence`: the number of the first commit to come.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Keyspace:
         types: Types,
         now_us: Callable[[], int],
         reserve: Callable[[int, Purpose], int],
-        place: Callable[[bytes], int],
+        hashed: KeyedHash,
         databases: int = DATABASES,
         sequence: int = 1,
     ) -> None:
@@ -63,7 +64,7 @@ class Keyspace:
         self.garbage = Garbage()
         slicing = Slicing()
         self.databases = [
-            Table(types, number, self.clock, self.pending, self.garbage, slicing, place) for number in range(databases)
+            Table(types, number, self.clock, self.pending, self.garbage, slicing, hashed) for number in range(databases)
         ]
         self.table = self.databases[0]
         self.pending.begin_in(self.table)

@@ -33,7 +33,6 @@ from typing import NamedTuple
 
 from kvstore.base.disk import Disk, File
 from kvstore.base.errors import DamagedStore
-from kvstore.base.frame import FrameReader
 from kvstore.base.limits import MIB
 from kvstore.base.value_type import Types, Value
 from kvstore.store import checkpoint
@@ -41,7 +40,8 @@ from kvstore.store.checkpoint import CheckpointHeader, CheckpointReader, Checkpo
 from kvstore.store.delta import Database, Delta, Share
 from kvstore.store.history import NO_HISTORY
 from kvstore.store.keyed_hash import of_store
-from kvstore.store.log import FRAMES_AT, LogHeader, read_log_header
+from kvstore.store.log import LogHeader, read_log_header
+from kvstore.store.log_reader import LogReader
 from kvstore.store.operations import BadOperation, Operation, decode, encode, split_select
 from kvstore.store.state import State
 
@@ -184,15 +184,16 @@ def _reduce(segments: list[Segment], delta: Delta, job: MergeJob) -> Delta:
     """Read the segments, checking that they run without a gap up to the last commit of the job."""
     sequence = segments[0].header.first - 1
     for name, file, header in segments:
-        reader = FrameReader(file, FRAMES_AT, header.salt)
-        for frame in reader:
-            if frame.sequence != sequence + 1:
-                raise DamagedStore(name, frame.offset, f"commit {frame.sequence}, not {sequence + 1}", "")
-            sequence = frame.sequence
+        if header.first != sequence + 1:
+            raise DamagedStore(name, 0, f"it begins with commit {header.first}, not {sequence + 1}", "")
+        commits = LogReader(file, header)
+        for frame, begun, body in commits:
+            delta.history = delta.history if begun is None else begun.identity
             delta.time_us = frame.time_us
-            delta.add(frame.body)
-        if reader.reason is not None:
-            raise DamagedStore(name, reader.stopped_at, reader.reason, "")
+            delta.add(body)
+        if commits.reason is not None:
+            raise DamagedStore(name, commits.stopped_at, commits.reason, "")
+        sequence = commits.sequence
     if sequence != job.covers:
         raise DamagedStore(job.segments[-1], 0, f"the segments end with commit {sequence}, not {job.covers}", "")
     return delta

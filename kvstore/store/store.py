@@ -127,8 +127,8 @@ class Store(Keyspace):
         self._next_history = History(random_bytes(8).hex(), self.history, self.found.sequence)
         self._beginning = encode_history(self._next_history)
         _check_databases(self.found.databases, databases)
-        place = of_store(self.log.header.store).place
-        super().__init__(types, now_us, self._reserve, place, databases, self.found.sequence + 1)
+        hashed = of_store(self.log.header.store)
+        super().__init__(types, now_us, self._reserve, hashed, databases, self.found.sequence + 1)
         self.load(self.found.databases)
         self.found = self.found._replace(databases=Databases(types))
         self.pending.room = self._room()

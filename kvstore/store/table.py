@@ -24,6 +24,7 @@ from typing import TypeVar
 
 from kvstore.base.deadline_order import DeadlineOrder
 from kvstore.base.errors import StorageFull, wrong_type
+from kvstore.base.keyed_hash import KeyedHash
 from kvstore.base.slices import Slicing
 from kvstore.base.value_type import Types, Undo, Value, Words
 from kvstore.store.commit import OpenCommit
@@ -53,8 +54,8 @@ class Table(State):
     """The state of one database that requests read and change.
 
     `number`: of the database. `now_ms`: the wall clock, in milliseconds since the epoch; it stands still while a
-    request executes. `pending`: the open commit. `garbage`, `slicing`: all databases have them together. `place`: the
-    hash of a key that SCAN's order rests on.
+    request executes. `pending`: the open commit. `garbage`, `slicing`: all databases have them together. `hashed`:
+    where keys lie for SCAN.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Table(State):
         pending: OpenCommit,
         garbage: Garbage,
         slicing: Slicing,
-        place: Callable[[bytes], int],
+        hashed: KeyedHash,
     ) -> None:
         super().__init__(types)
         self.number = number
@@ -84,7 +85,7 @@ class Table(State):
         self._inner_order = DeadlineOrder(self.inner, garbage)
         self._observers: list[Observer] = []
         self.indexes = DocumentIndexes(self)
-        self.scan_order = ScanOrder(self, place)
+        self.scan_order = ScanOrder(self, hashed)
         #: Keys that somebody waits for (see `kvstore.commands.waiting`); those of them that were changed other than by
         #: `write`, since they were looked at.
         self.awaited: dict[bytes, object] = {}
