@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from itertools import chain
-from typing import Any
 
 from kvstore.base.errors import NOT_AN_INTEGER, Failure, InvalidRequest, wrong_arity
 from kvstore.base.reply import OK, Numbers, Reply, Status
@@ -35,7 +34,7 @@ from kvstore.commands.registry import (
     to_integer,
 )
 from kvstore.store.table import Table
-from kvstore.values.strings import encode_set
+from kvstore.values.strings import encode_alike_sets, encode_set
 
 _SET_OPTIONS = excluding_each_other(*TIMES, b"KEEPTTL") | excluding_each_other(b"NX", b"XX") | {b"GET": frozenset()}
 _GETEX_OPTIONS = excluding_each_other(*TIMES, b"PERSIST")
@@ -271,19 +270,25 @@ def incr_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Nu
     keys, values = columns[0], table.values
     if len(columns) != 1 or (table.deadlines and not table.deadlines.keys().isdisjoint(keys)):
         return None
-    texts: dict[bytes, Any] = dict(zip(keys, map(values.get, keys), strict=True))
-    after = Numbers()
+    numbers: dict[bytes, int] = {}
+    after = []
     for key in keys:
-        text = texts[key]
-        if text is None:
-            text = b"1"
-        elif text.__class__ is bytes and _is_short_number(text):
-            text = b"%d" % (int(text) + 1)
-        else:
-            return None
-        texts[key] = text
-        after.append(text)
-    return after if table.write_strings(keys, after, b"".join(map(encode_set, keys, after))) else None
+        number = numbers.get(key)
+        if number is None:
+            text = values.get(key, b"0")
+            if text.__class__ is not bytes or not _is_short_number(text):
+                return None
+            number = int(text)
+        numbers[key] = number = number + 1
+        after.append(number)
+    digits = Numbers(map(b"%d".__mod__, after))
+    return digits if table.write_strings(keys, digits, _encode_sets(keys, digits)) else None
+
+
+def _encode_sets(keys: list[bytes], values: list[bytes]) -> bytes:
+    if len(set(map(len, keys))) == len(set(map(len, values))) == 1:
+        return encode_alike_sets(keys, values)
+    return b"".join(map(encode_set, keys, values))
 
 
 @command("DECR", WRITE | FAST, group="string")

@@ -58,7 +58,7 @@ class Execution:
     """
 
     __slots__ = (
-        "_call", "_client", "_hooks", "_let_time_go_on", "_limit_bytes", "_messages", "_pending", "_places", "_resp",
+        "_call", "_client", "_clock", "_hooks", "_limit_bytes", "_messages", "_pending", "_places", "_resp",
         "_steady_ns", "_store",
         "needed", "plain", "unfinished",
     )  # fmt: skip
@@ -71,7 +71,7 @@ class Execution:
         self._hooks = hooks
         self._store = call.store
         self._pending = call.store.pending
-        self._let_time_go_on = call.store.clock.go_on
+        self._clock = call.store.clock
         self._limit_bytes = call.server.max_reply_bytes
         self._steady_ns = call.server.steady_ns
         self._resp = in_resp(call.client, self._limit_bytes)
@@ -90,7 +90,7 @@ class Execution:
         Returns the encoded reply; None if it is `unfinished`. Raises StorageFault.
         """
         row, pending = statistics.row, self._pending
-        self._let_time_go_on()
+        self._clock.shown_ms = None  # `go_on`
         encoded: Any
         try:
             words = len(request)

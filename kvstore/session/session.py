@@ -46,7 +46,7 @@ class Session:
     """
 
     __slots__ = (
-        "_batch_out", "_budget_bytes", "_execution", "_held", "_hooks", "_parser", "_server",
+        "_batch_out", "_budget_bytes", "_execution", "_held", "_hooks", "_parser", "_pushed", "_server",
         "_steady_ns", "_store", "backlog", "backlog_bytes", "call", "client", "closing", "held_bytes", "ready",
         "until_ns", "waits_for",
     )  # fmt: skip
@@ -182,6 +182,7 @@ class Session:
             self.deliver(data, needed)
         else:  # its own request told it so
             self._batch_out.append(data)
+            self._pushed += 1
             self._execution.needed = max(self._execution.needed, needed)
 
     def try_again(self) -> bool:
@@ -295,7 +296,7 @@ class Session:
         run, rows = execution.run, execution.plain_rows()
         out: list[Encoded] = []
         self._batch_out = out
-        executed, statistics = 0, None
+        self._pushed, statistics = 0, None
         remaining = iter(requests)
         steady_ns = self._steady_ns
         before_ns = steady_ns()
@@ -317,7 +318,6 @@ class Session:
                 self._goes_on_later()
                 break
             out.append(encoded)
-            executed += 1
             budget_bytes -= len(encoded)
             if budget_bytes < 0 or now_ns > until_ns or client.closing:
                 break
@@ -329,7 +329,7 @@ class Session:
         else:
             self.backlog.extend(remaining)
         self._batch_out = None
-        self._executed(out[0] if len(out) == 1 else joined(out), executed)
+        self._executed(out[0] if len(out) == 1 else joined(out), len(out) - self._pushed)
         if client.monitoring:
             self._hooks.monitor(client.identity)
 

@@ -21,24 +21,24 @@ from kvstore.store.table import Replaced, Swapped, Table
 class RequestClock:
     """The wall clock in milliseconds since the epoch, as a request sees it: the same from its beginning to its end.
 
-    `now_us`: the clock in microseconds.
+    `now_us`: the clock in microseconds. `shown_ms`: the time of the request that executes, None if it has not asked.
     """
 
-    __slots__ = ("_now_us", "_shown_ms")
+    __slots__ = ("_now_us", "shown_ms")
 
     def __init__(self, now_us: Callable[[], int]) -> None:
         self._now_us = now_us
-        self._shown_ms: int | None = None
+        self.shown_ms: int | None = None
 
     def __call__(self) -> int:
         """The time."""
-        if self._shown_ms is None:
-            self._shown_ms = self._now_us() // 1000
-        return self._shown_ms
+        if self.shown_ms is None:
+            self.shown_ms = self._now_us() // 1000
+        return self.shown_ms
 
     def go_on(self) -> None:
         """A request has ended."""
-        self._shown_ms = None
+        self.shown_ms = None
 
 
 class Keyspace:
