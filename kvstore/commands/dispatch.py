@@ -113,16 +113,21 @@ def execute(
     `arguments`: converted, if they are no words of the request. Raises as `answer`.
     """
     call.store.let_time_go_on()
-    return _conclude(call, row, request, encoder, lambda: run(call, row, request, arguments, advance))
+    return _conclude(call, row, request, encoder, arguments)
 
 
 def _conclude(
-    call: Call, row: Command, request: list[bytes], encoder: Encoder, reply_of: Callable[[], Reply]
+    call: Call,
+    row: Command,
+    request: list[bytes],
+    encoder: Encoder,
+    arguments: list[Any] | None = None,
+    again: Callable[[], Reply] | None = None,
 ) -> Outcome:
-    """Have a request executed, by `reply_of`, and leave nothing half-done."""
+    """Execute a request, or try it `again`, and leave nothing half-done."""
     told = len(call.server.messages)
     try:
-        reply = reply_of()
+        reply = run(call, row, request, arguments, advance) if again is None else again()
         if reply.__class__ is Wait:
             return Outcome(Blocked(call, row, request, reply, encoder), 0)
         try:
@@ -174,7 +179,7 @@ def try_again(blocked: Blocked) -> Outcome | None:
             raise
         return wait if reply is None else reply
 
-    outcome = _conclude(call, row, request, encoder, again)
+    outcome = _conclude(call, row, request, encoder, again=again)
     return None if outcome.reply.__class__ is Blocked else outcome
 
 

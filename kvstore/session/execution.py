@@ -181,14 +181,14 @@ class Execution:
         """
         if request.__class__ is Unfinished:
             return self._take(dispatch.go_on(self._call, request))
-        if isinstance(request, Negotiation):
+        if request.__class__ is Negotiation:
             return bytes(request)
         if isinstance(request, ProtocolError):
             return self._refuse_stream(request)
         requests, database = self._pending.requests, self._client.database
-        started_ns = self._steady_ns()
+        started_ns = self._steady_ns() if self._hooks.watchers else 0
         try:
-            if isinstance(request, JSONLine):
+            if request.__class__ is JSONLine:
                 outcome, words = self._execute_json(request)
             elif isinstance(request, BadLine):
                 outcome, words = self._refuse_line(request)
