@@ -12,7 +12,7 @@ from kvstore.base import slices
 from kvstore.base.reply import advance
 from kvstore.commands import dispatch, keys
 from kvstore.commands import table as commands
-from kvstore.store import table
+from kvstore.store import read_table
 from tests.harness import START_MS, CommandTestCase, Rig
 
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
@@ -105,7 +105,7 @@ class ListingTests(CommandTestCase):
             mock.patch.object(slices, "SLICE_NS", 0),
             mock.patch.object(keys, "_AT_ONCE", 5),
             mock.patch.object(keys, "_RANDOM_TRIES", 0),
-            mock.patch.object(table, "_EXPIRED_COUNTED", 10),
+            mock.patch.object(read_table, "_EXPIRED_COUNTED", 10),
         ):
             rig = Rig()
             for number in range(60):

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvstore.base import deadline_order as deadlines
 from kvstore.base.errors import StorageFull
 from kvstore.base.limits import MIB
-from kvstore.store import deadlines, garbage, table
+from kvstore.store import garbage, read_table
 from kvstore.store.garbage import Garbage
 from kvstore.store.log import Purpose
 from kvstore.store.table import Table
@@ -89,7 +90,7 @@ class ExpiryTests(SynchronousTestCase):
     @given(st.lists(_steps, max_size=80), st.sampled_from([0, 3, 1024]), st.integers(1, 20))
     def test_as_a_full_search(self, steps: list[tuple[str, int, int]], few: int, counted: int) -> None:
         """Keys that have expired are counted right while they are few, noted right always, and all removed at last."""
-        with mock.patch.object(deadlines, "_FEW", few), mock.patch.object(table, "_EXPIRED_COUNTED", counted):
+        with mock.patch.object(deadlines, "_FEW", few), mock.patch.object(read_table, "_EXPIRED_COUNTED", counted):
             clock = Clock()
             found = clock.table
             told: list[tuple[Any, set[bytes], set[bytes]]] = []
@@ -111,7 +112,7 @@ class ExpiryTests(SynchronousTestCase):
 
     def test_count_is_exact_while_few_have_expired(self) -> None:
         """Up to the limit; past it they are counted, until they are removed."""
-        limit = table._EXPIRED_COUNTED
+        limit = read_table._EXPIRED_COUNTED
         for expired in (limit - 1, limit, limit + 1):
             clock = Clock()
             for number in range(expired + 5):

@@ -15,7 +15,7 @@ from kvstore.store.garbage import Garbage
 from kvstore.store.log import Purpose
 from kvstore.store.operations import FLUSH_ALL, encode, encode_swap
 from kvstore.store.state import Databases, State
-from kvstore.store.table import Replaced, Swapped, Table
+from kvstore.store.table import Replaced, Table
 
 
 class RequestClock:
@@ -103,3 +103,15 @@ class Keyspace:
     def removed_bytes(self) -> int:
         """Of keys and values so far, more or less: what a compaction can give back."""
         return sum(table.removed_bytes for table in self.databases)
+
+
+class Swapped:
+    """Undoes that two tables were swapped."""
+
+    def __init__(self, one: Table, other: Table) -> None:
+        self._one = one
+        self._other = other
+
+    def put_back(self) -> None:
+        """See `Undoable`."""
+        self._one.swap_with(self._other)

@@ -1,14 +1,11 @@
-"""One database, live: keys, values, deadlines; the mutators that record every change; expiry.
+"""One database, live: the mutators that record every change; expiry. What is read of it: `read_table`.
 
-Keys are bytes in a plain dict, strings too (the densest thing Python has: 235 bytes for a key with 100 bytes); values
-of other types are objects of their type. The mutators here are the only way to change the table, and each records its
+The mutators here are the only way to change the table, and each records its
 operation in the open commit before it changes anything: no command can forget to. Whoever must know of changes
 (indexes, the scan order, WATCH) is an observer.
 
-Expiry is exact: a key past its deadline is gone for every reader at once, as is an element of a value for those who
-read it. `DeadlineOrder` finds such keys and elements, and they are removed for good a few at a time, each with its
-operation in the log. Only `count` may count keys that have expired, while many wait to be removed. The clock is a
-parameter.
+Keys and elements past their deadlines, which nobody sees any more, are removed for good a few at a time, each with its
+operation in the log.
 
 What is left to be done when a request has ended (expired keys, deadlines to be put in order, memory to be freed, keys
 to be sorted for SCAN) is done between requests, by `tidy`.
@@ -20,10 +17,8 @@ an allocation more each); an exact count after a mass expiry (each deadline that
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
 
-from kvstore.base.deadline_order import DeadlineOrder
-from kvstore.base.errors import StorageFull, wrong_type
+from kvstore.base.errors import StorageFull
 from kvstore.base.keyed_hash import KeyedHash
 from kvstore.base.slices import Slicing
 from kvstore.base.value_type import Types, Undo, Value, Words
@@ -33,11 +28,10 @@ from kvstore.store.index import DocumentIndexes
 from kvstore.store.log import Purpose
 from kvstore.store.observing import Observer
 from kvstore.store.operations import FLUSH_DATABASE, encode, encode_deadline, encode_delete
+from kvstore.store.read_table import ReadTable
 from kvstore.store.scan import ScanOrder
 from kvstore.store.state import State
 
-#: Expired keys that `count` looks at; some 0.3 ms.
-_EXPIRED_COUNTED = 1000
 #: What `tidy` does of each thing.
 _TIDIED = 16
 
@@ -47,10 +41,8 @@ EVERYTHING = 1 << 62
 #: Classes of what is at a key that holds no value of another type.
 _STRINGS_OR_NONE = {bytes, type(None)}
 
-_Typed = TypeVar("_Typed")
 
-
-class Table(State):
+class Table(ReadTable):
     """The state of one database that requests read and change.
 
     `number`: of the database. `now_ms`: the wall clock, in milliseconds since the epoch; it stands still while a
@@ -68,21 +60,10 @@ class Table(State):
         slicing: Slicing,
         hashed: KeyedHash,
     ) -> None:
-        super().__init__(types)
-        self.number = number
-        self.now_ms = now_ms
-        self.pending = pending
+        super().__init__(types, number, now_ms, pending, garbage)
         self._encode_string = types.plain.encode
-        #: See `Changing`.
-        self.open_keys: set[bytes] = set()
-        self.flight_keys: set[bytes] = set()
-        self.open_whole = self.flight_whole = False
         #: Requests about the table that take long.
         self.slicing = slicing
-        #: What is not needed any more and takes long to free.
-        self.garbage = garbage
-        self._order = DeadlineOrder(self.deadlines, garbage)
-        self._inner_order = DeadlineOrder(self.inner, garbage)
         self._observers: list[Observer] = []
         self.indexes = DocumentIndexes(self)
         self.scan_order = ScanOrder(self, hashed)
@@ -91,8 +72,6 @@ class Table(State):
         self.awaited: dict[bytes, object] = {}
         self.ready: list[bytes] = []
         self.expired_count = 0
-        #: Look-ups of keys by requests that read: how many found one, and how many did not.
-        self.hits = self.misses = 0
         #: Of keys and values so far, more or less: what a compaction can give back.
         self.removed_bytes = 0
 
@@ -101,110 +80,6 @@ class Table(State):
         self._take_over(state)
         self._order.complete()
         self._inner_order.complete()
-
-    # Reading
-
-    def read(self, key: bytes) -> Value | None:
-        """The value of `key`, or None if there is no such key or its deadline has passed."""
-        if key in self.deadlines and self.deadlines[key] <= self.now_ms():
-            return None
-        return self.values.get(key)
-
-    def read_string(self, key: bytes) -> bytes | None:
-        """The string value of `key`, or None if there is no such key. Raises Failure (WRONGTYPE) for another type."""
-        value = self.read(key)
-        if value is not None and value.__class__ is not bytes:
-            raise wrong_type()
-        return value
-
-    def look_up(self, key: bytes) -> Value | None:
-        """`read`, for a request that reads: whether it finds the key is counted."""
-        value = self.read(key)
-        if value is None:
-            self.misses += 1
-        else:
-            self.hits += 1
-        return value
-
-    def look_up_string(self, key: bytes) -> bytes | None:
-        """`look_up` of a string. Raises Failure (WRONGTYPE) for another type."""
-        value = self.look_up(key)
-        if value is not None and value.__class__ is not bytes:
-            raise wrong_type()
-        return value
-
-    def typed(self, key: bytes, holds: type[_Typed]) -> _Typed | None:
-        """The value of `key`, of the type whose values are of that class; None if there is no such key.
-
-        Raises Failure (WRONGTYPE) for another type.
-        """
-        value = self.read(key)
-        if value is not None and value.__class__ is not holds:
-            raise wrong_type()
-        return value
-
-    def look_up_typed(self, key: bytes, holds: type[_Typed]) -> _Typed | None:
-        """`typed`, for a request that reads: whether it finds the key is counted."""
-        value = self.look_up(key)
-        if value is not None and value.__class__ is not holds:
-            raise wrong_type()
-        return value
-
-    def copy_of(self, value: Value) -> Value:
-        """A value of any type with the same content."""
-        return value if value.__class__ is bytes else self.types.by_class[value.__class__].copy(value)
-
-    def exists(self, key: bytes) -> bool:
-        """Whether there is such a key now."""
-        return key in self.values and not self._is_expired(key)
-
-    def deadline_ms(self, key: bytes) -> int | None:
-        """The deadline of an existing key, in ms since the epoch; None if it has none."""
-        return self.deadlines.get(key)
-
-    def commit_for_key(self, key: bytes) -> int:
-        """The number of the unsettled commit that a read of `key` sees something of, 0 for none."""
-        if key in self.open_keys or self.open_whole:
-            return self.pending.sequence
-        if key in self.flight_keys or self.flight_whole:
-            return self.pending.sequence - 1
-        return 0
-
-    def commit_for_keys(self, keys: Iterable[bytes]) -> int:
-        """The number of the newest unsettled commit that a read of `keys` sees something of, 0 for none."""
-        if self.open_whole or (self.open_keys and not self.open_keys.isdisjoint(keys)):
-            return self.pending.sequence
-        if self.flight_whole or (self.flight_keys and not self.flight_keys.isdisjoint(keys)):
-            return self.pending.sequence - 1
-        return 0
-
-    def settled(self) -> None:
-        """The commit in flight is done."""
-        self.flight_keys = set()
-        self.flight_whole = False
-
-    def take_off(self) -> None:
-        """The open commit is closed: it is the one in flight now."""
-        self.flight_keys, self.open_keys = self.open_keys, set()
-        self.flight_whole, self.open_whole = self.open_whole, False
-
-    def count(self) -> int:
-        """How many keys there are now; while more than _EXPIRED_COUNTED wait to be removed, they are counted too."""
-        if not self.deadlines:
-            return len(self.values)
-        return len(self.values) - len(self._order.expired(self.now_ms(), _EXPIRED_COUNTED) or ())
-
-    def living(self) -> Callable[[bytes], bool]:
-        """A function that tells, now and later, whether a key that is there now has not expired now."""
-        now_ms = self.now_ms()
-        expired = self._order.expired(now_ms, _EXPIRED_COUNTED)
-        if expired is not None:
-            return lambda key: key not in expired
-        noted = self.deadlines.copy()  # some 40 ms for a million
-        return lambda key: noted.get(key, now_ms + 1) > now_ms
-
-    def _is_expired(self, key: bytes) -> bool:
-        return key in self.deadlines and self.deadlines[key] <= self.now_ms()
 
     # Changing
 
@@ -359,13 +234,6 @@ class Table(State):
         self._take_over(state)
         self._renewed()
 
-    def _take_over(self, state: State) -> None:
-        self.values, self.deadlines, self.inner, self.has_typed = (
-            state.values, state.deadlines, state.inner, state.has_typed,
-        )  # fmt: skip
-        self._order = DeadlineOrder(self.deadlines, self.garbage)
-        self._inner_order = DeadlineOrder(self.inner, self.garbage)
-
     def swap_with(self, other: Table) -> None:
         """Each table has what the other had. For whoever recorded that."""
         for name in ("values", "deadlines", "inner", "has_typed", "_order", "_inner_order"):
@@ -380,19 +248,6 @@ class Table(State):
         self.ready += self.awaited
         for observer in tuple(self._observers):
             observer.flushed()
-
-    def _set_deadline(self, key: bytes, deadline_ms: int) -> None:
-        before = self.deadlines.get(key)
-        self.deadlines[key] = deadline_ms
-        if before is None or deadline_ms < before:
-            self._order.enter(key, deadline_ms)
-
-    def _note_inner(self, key: bytes, deadline_ms: int | None) -> None:
-        """See `State`."""
-        before = self.inner.get(key)
-        super()._note_inner(key, deadline_ms)
-        if deadline_ms is not None and (before is None or deadline_ms < before):
-            self._inner_order.enter(key, deadline_ms)
 
     # Between requests
 
@@ -514,15 +369,3 @@ class Replaced:
         """See `Undoable`."""
         for table, state in self._before:
             table.replace(state)
-
-
-class Swapped:
-    """Undoes that two tables were swapped."""
-
-    def __init__(self, one: Table, other: Table) -> None:
-        self._one = one
-        self._other = other
-
-    def put_back(self) -> None:
-        """See `Undoable`."""
-        self._one.swap_with(self._other)
