@@ -218,9 +218,9 @@ class TellingTests(WaitingTestCase):
     SHOUT = b"*2\r\n$5\r\nshout\r\n$2\r\nhi\r\n"
 
     def test_at_once(self) -> None:
-        """In the version of RESP of who is told; one's own comes before the reply."""
+        """In the version of RESP of who is told; one's own comes behind the reply."""
         self.takers[0].ask("HELLO 3")
-        self.assertEqual(self.giver.ask("PING", "SHOUT hi"), b"+PONG\r\n" + self.SHOUT + b":4\r\n")
+        self.assertEqual(self.giver.ask("PING", "SHOUT hi"), b"+PONG\r\n:4\r\n" + self.SHOUT)
         self.assertEqual([taker.released() for taker in self.takers], [b">" + self.SHOUT[1:], self.SHOUT, self.SHOUT])
 
     def test_no_earlier_than_the_reply(self) -> None:
@@ -236,7 +236,7 @@ class TellingTests(WaitingTestCase):
         self.giver.ask("SET k 3")
         self.giver.ask("SHOUT hi")
         self.assertEqual((self.giver.released(), self.takers[0].released()), (b"", b""))
-        self.assertEqual(self.settled(self.giver), OK + self.SHOUT + b":4\r\n")
+        self.assertEqual(self.settled(self.giver), OK + b":4\r\n" + self.SHOUT)
 
     def test_of_a_request_that_failed(self) -> None:
         """Nobody is told; of a block, what its other commands tell."""

@@ -204,21 +204,22 @@ class ConnectionTests(ProtocolTestCase):
         self.assertEqual(self.connect().ask(b"PING\r\n"), b"+PONG\r\n")
 
     def test_idle(self) -> None:
-        """Past the timeout a client that sent nothing is dropped; at it, not yet; one in MONITOR never.
+        """Past the timeout a client that sent nothing is dropped; at it, not yet; who monitors or subscribes, never.
 
         The wall clock has no say in it.
         """
         self.now_ms += 10**9
         self.factory.settings = Settings(data_path="/nowhere", idle_timeout_s=10)
-        idle, busy, monitor = self.connect(), self.connect(), self.connect()
+        idle, busy, monitor, subscriber = (self.connect() for _ in range(4))
         monitor.send(b"MONITOR\r\n")
+        subscriber.send(b"SUBSCRIBE c\r\n")
         self.server.recent_ms += 10_000
         busy.send(b"PI")
         self.factory.drop_idle()
         self.assertFalse(idle.transport.aborted)
         self.server.recent_ms += 1
         self.factory.drop_idle()
-        self.assertEqual([c.transport.aborted for c in (idle, busy, monitor)], [True, False, False])
+        self.assertEqual([c.transport.aborted for c in (idle, busy, monitor, subscriber)], [True] + [False] * 3)
 
     def test_no_timeout(self) -> None:
         """Without the option nobody is ever idle."""

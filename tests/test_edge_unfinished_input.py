@@ -98,9 +98,26 @@ class UnfinishedInputTests(SynchronousTestCase):
         self.send(second, b"y")
         self.assertTrue(large.disconnecting)
         self.assertFalse(small.disconnecting)
-        self.assertRegex(large.value(), rb"^-ERR the unfinished requests of all clients are too large.*\r\n$")
+        self.assertRegex(
+            large.value(), rb"^-ERR the unfinished requests and subscriptions of all clients are too large.*\r\n$"
+        )
         self.assertEqual(self.factory.unfinished.total_bytes, 40_001)
         self.assertEqual(first.session.unread_bytes, 0)
+
+    def test_subscriptions(self) -> None:
+        """They count, until they are left; the client that has most of them is dropped, and has none then."""
+        first, large = self.client()
+        second, small = self.client()
+        self.send(first, b"SUBSCRIBE " + b" ".join(b"%d" % number for number in range(120)) + b"\r\n")
+        held = self.factory.unfinished.total_bytes
+        self.assertEqual(held, first.client.subscription_bytes)
+        self.send(first, b"SUBSCRIBE a\r\nUNSUBSCRIBE 1 a\r\n")
+        self.assertLess(self.factory.unfinished.total_bytes, held)
+        self.send(second, b"x" * (_LIMIT - held))
+        self.send(first, b"SUBSCRIBE 1 a\r\n")
+        self.assertTrue(large.disconnecting)
+        self.assertFalse(small.disconnecting)
+        self.assertEqual((first.client.subscription_bytes, self.factory.server.channels.clients()), (0, 0))
 
     def test_the_one_that_holds_most_may_be_the_one_that_sends(self) -> None:
         """It is dropped in the middle of its own read, and what it sends after that is not looked at."""
@@ -175,6 +192,9 @@ class RealServerTests(Serving, SynchronousTestCase):
             self.assertEqual(witness.ask("PING"), b"PONG")
             self.assertLess(server.resident_bytes() - before, 80_000_000)
         line = server.wait_for_line(lambda text: "--max-input-bytes" in text)
-        self.assertRegex(line, r"client 127\.0\.0\.1:\d+ dropped: \d+ bytes of unfinished requests, the most of any")
+        self.assertRegex(
+            line,
+            r"client 127\.0\.0\.1:\d+ dropped: \d+ bytes of unfinished requests and subscriptions, the most of any",
+        )
         witness.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$100000\r\n" + b"x" * 100_000 + b"\r\n")
         self.assertEqual(witness.read_replies(1), [b"OK"])

@@ -312,13 +312,21 @@ class LimitTests(Serving, SynchronousTestCase):
 
     def test_monitor_dropped_for_not_reading(self) -> None:
         """So is a client in MONITOR, whose server goes on producing; once, not once for each request."""
+        self.dropped_for_not_reading("MONITOR")
+
+    def test_subscriber_dropped_for_not_reading(self) -> None:
+        """And one that is subscribed."""
+        self.dropped_for_not_reading("SUBSCRIBE", "key")
+
+    def dropped_for_not_reading(self, *words: str) -> None:
+        """A client says these words, and then reads no more, while another works."""
         before = len(self.dropped(self.server))
         monitor = self.connect(receive_buffer_bytes=4 * KIB)
-        self.assertEqual(monitor.ask("MONITOR"), b"OK")
+        self.assertNotIn("ERR", str(monitor.ask(*words)))
         address = self.witness.sees(monitor)["addr"]
 
         def work() -> bool:
-            self.witness.wire.send(pack(b"SET", b"key", b"x" * 900) * 1000)
+            self.witness.wire.send(pack(b"PUBLISH", b"key", b"x" * 900) * 1000)
             self.witness.wire.read_replies(1000)
             return not self.witness.sees(monitor)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.protocol import ClientCreator
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from kvstore.testing.server_process import PATIENCE_S
@@ -137,6 +139,35 @@ class RedisPyChecks(Serving):
         self.assertEqual(len(client.time()), 2)
         self.assertIn("insert", {_text(name) for name in client.command()})
 
+    def test_pubsub(self) -> None:
+        """Channels, patterns and shard channels; the library knows each message for what it is."""
+        client = self.client(decode_responses=True)
+        with client.pubsub() as subscriber:
+            subscriber.subscribe("news", "other")
+            subscriber.psubscribe("n*")
+            subscriber.ssubscribe("shard")
+            seen = [subscriber.get_message(timeout=PATIENCE_S) for _ in range(4)]
+            self.assertEqual([each["data"] for each in seen if each], [1, 2, 3, 1])
+            self.assertEqual((client.publish("news", "hi"), client.spublish("shard", "there")), (2, 1))
+            seen = [subscriber.get_message(timeout=PATIENCE_S) for _ in range(3)]
+            self.assertEqual(
+                [(each["type"], each["pattern"], each["channel"], each["data"]) for each in seen if each],
+                [
+                    ("message", None, "news", "hi"),
+                    ("pmessage", "n*", "news", "hi"),
+                    ("smessage", None, "shard", "there"),
+                ],
+            )
+            self.assertEqual(dict(client.pubsub_numsub("news", "none")), {"news": 1, "none": 0})
+            self.assertEqual((client.pubsub_channels("n*"), client.pubsub_numpat()), (["news"], 1))
+            if self.protocol == 2:  # in RESP3 the library takes the answer, a string, for a message
+                subscriber.ping("x")
+                self.assertEqual(subscriber.get_message(timeout=PATIENCE_S)["data"], "x")
+            subscriber.unsubscribe()
+            subscriber.punsubscribe()
+            seen = [subscriber.get_message(timeout=PATIENCE_S) for _ in range(3)]
+            self.assertEqual([each["data"] for each in seen if each], [2, 1, 0])
+
     def test_errors(self) -> None:
         """An error is an exception, and the connection goes on."""
         client = self.client()
@@ -154,6 +185,22 @@ class RedisPyIn3Checks(RedisPyChecks):
 
 def _text(name: str | bytes) -> str:
     return name.decode() if isinstance(name, bytes) else name
+
+
+if MISSING is None:
+
+    class _Subscriber(txredisapi.SubscriberProtocol):
+        """Tells of the first message that it gets. `factory`: what the library's pools have."""
+
+        def __init__(self, heard: Deferred[object]) -> None:
+            super().__init__()
+            self.heard = heard
+            self.factory = txredisapi.SubscriberFactory()
+            self.factory.continueTrying = False
+
+        def messageReceived(self, *message: object) -> None:
+            """See the library."""
+            self.heard.callback(message)
 
 
 class TxRedisChecks(Serving):
@@ -207,6 +254,19 @@ class TxRedisChecks(Serving):
             pipeline.set("p", 1)
             pipeline.incr("p")
             self.assertEqual(await pipeline.execute_pipeline(), ["OK", 2])
+
+        return Deferred.fromCoroutine(work())
+
+    def test_subscriber(self) -> Deferred[None]:
+        """Its subscriber hears what is published."""
+
+        async def work() -> None:
+            client, heard = await self.client(), Deferred[object]()
+            subscriber = await ClientCreator(reactor, _Subscriber, heard).connectTCP("127.0.0.1", self.server.port)
+            self.addCleanup(subscriber.transport.loseConnection)
+            await subscriber.subscribe("news")
+            self.assertEqual(await client.publish("news", "hi"), 1)
+            self.assertEqual(await heard, (None, "news", "hi"))
 
         return Deferred.fromCoroutine(work())
 

@@ -34,10 +34,20 @@ LIMITS = [
     ("words of a request", f"{limits.MAX_REQUEST_ELEMENTS:,}", ""),
     ("words, and escapes, of a line", f"{limits.MAX_HEADER_BYTES:,} each", ""),
     ("a header line", f"{limits.MAX_HEADER_BYTES // KIB} KiB", ""),
-    ("unfinished requests of all clients", f"{limits.MAX_INPUT_BYTES // MIB} MiB", "`--max-input-bytes`"),
+    (
+        "unfinished requests and subscriptions of all clients",
+        f"{limits.MAX_INPUT_BYTES // MIB} MiB",
+        "`--max-input-bytes`",
+    ),
     (
         f"requests queued in a MULTI block, with {limits.QUEUED_WORD_BYTES} bytes more",
         f"{limits.MAX_TRANSACTION_BYTES // MIB} MiB",
+        "",
+    ),
+    (
+        f"subscriptions of a client: {limits.SUBSCRIPTION_BYTES} bytes for each, and the name, that of a pattern"
+        f" {limits.COMPILED_BYTES} times",
+        f"{limits.MAX_SUBSCRIPTION_BYTES // MIB} MiB",
         "",
     ),
     ("unread replies of a client, before", f"{limits.PAUSE_READING_BYTES // MIB} MiB", "`--pause-reading-bytes`"),

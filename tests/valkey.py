@@ -52,23 +52,23 @@ class Connection:
 
 
 class Valkey:
-    """A running Valkey without persistence, until `stop`."""
+    """A running Valkey without persistence, until `stop`. `path`: of its socket."""
 
     def __init__(self, binary: Path) -> None:
         self._directory = tempfile.mkdtemp(prefix="kvstore-valkey-")
-        self._path = f"{self._directory}/socket"
-        command = [binary, "--port", "0", "--unixsocket", self._path, "--dir", self._directory]
+        self.path = f"{self._directory}/socket"
+        command = [binary, "--port", "0", "--unixsocket", self.path, "--dir", self._directory]
         command += ["--save", "", "--appendonly", "no", "--logfile", f"{self._directory}/log"]
         self._process = subprocess.Popen(command)
         deadline = time.monotonic() + _START_TIMEOUT_S
-        while not Path(self._path).exists():
+        while not Path(self.path).exists():
             assert self._process.poll() is None, Path(f"{self._directory}/log").read_text()
             assert time.monotonic() < deadline, "Valkey does not listen"
             time.sleep(0.01)
 
     def connect(self) -> Connection:
         """A new client of it."""
-        return Connection(self._path)
+        return Connection(self.path)
 
     def stop(self) -> None:
         """End it, and remove its directory."""

@@ -25,9 +25,20 @@ MAX_TRANSACTION_BYTES = MAX_REQUEST_BYTES
 #: What a queued word takes besides its own bytes: sys.getsizeof(b"") + a place in a list, and the request's share.
 QUEUED_WORD_BYTES = 64
 
-#: Longest pattern with wildcards, in bytes, of KEYS, SCAN and CONFIG GET. Redis has no limit of its own; here a
+#: Longest pattern with wildcards, in bytes, of KEYS, SCAN, PSUBSCRIBE and such. Redis has no limit of its own; here a
 #: pattern is compiled, which takes memory and time many times its length.
 MAX_PATTERN_BYTES = 4 * KIB
+
+#: Most bytes that one client's subscriptions may take: SUBSCRIPTION_BYTES for each, and its name, that of a pattern
+#: COMPILED_BYTES times. Redis has no limit.
+MAX_SUBSCRIPTION_BYTES = 64 * MIB
+
+#: What a subscription takes besides its name, if nobody else has it: a dict of one client, sys.getsizeof(b""), and a
+#: place in each of two dicts that have just grown.
+SUBSCRIPTION_BYTES = 512
+
+#: What a byte of a pattern may take once it is compiled: `*a` becomes twelve codes of four bytes, and eight of text.
+COMPILED_BYTES = 32
 
 #: Most elements of one RESP request. Redis before 7: 1024 * 1024.
 MAX_REQUEST_ELEMENTS = 1024 * 1024

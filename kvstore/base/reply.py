@@ -31,7 +31,7 @@ A command that may take long returns a generator instead, which `advance` explai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from types import GeneratorType
 from typing import Any, NamedTuple, TypeAlias
@@ -71,7 +71,16 @@ class Help(dict[str, Any]):
 
 
 class Push(list[Any]):
-    """An out-of-band message (MONITOR, pub/sub): a push in RESP3, an array in RESP2."""
+    """An out-of-band message (pub/sub): a push in RESP3, an array in RESP2.
+
+    `encoded`: its bytes, by version of RESP: it may go to many clients, and is encoded once.
+    """
+
+    __slots__ = ("encoded",)
+
+    def __init__(self, elements: Iterable[Any]) -> None:
+        super().__init__(elements)
+        self.encoded: dict[int, Any] = {}
 
 
 class JSONText:

@@ -50,7 +50,7 @@ class Client:
     __slots__ = (
         "address", "closing", "connected_ms", "database", "identity", "is_blocked", "last_command", "last_request_ms",
         "library_name", "library_version", "local_address", "monitoring", "name", "peer", "poisoned",
-        "protocol", "queued", "queued_bytes", "traffic", "watched_changed", "watching",
+        "protocol", "queued", "queued_bytes", "subscription_bytes", "traffic", "watched_changed", "watching",
     )  # fmt: skip
 
     def __init__(self, identity: int, address: str, local_address: str, connected_ms: int) -> None:
@@ -68,6 +68,7 @@ class Client:
         self.closing = False  # close once the replies so far have left (QUIT)
         self.monitoring = False
         self.is_blocked = False  # waits, see `waiting`
+        self.subscription_bytes = 0  # what its subscriptions take, 0 if it has none; see `channels`
         # MULTI: requests queued so far, or None outside a block; a request refused while queueing poisons the block.
         self.queued: list[tuple[Command, list[bytes]]] | None = None
         self.queued_bytes = 0
@@ -80,7 +81,12 @@ class Client:
     @property
     def listens(self) -> bool:
         """Whether it waits for what others do: it may be silent for as long as it likes."""
-        return self.monitoring or self.is_blocked
+        return self.monitoring or self.is_blocked or self.subscription_bytes > 0
+
+    @property
+    def only_listens(self) -> bool:
+        """Whether it may ask for little else now: in RESP2 a reply could not be told from a message."""
+        return self.subscription_bytes > 0 and self.protocol == 2
 
     def cut_off(self) -> None:
         """There is no connection, yet or any more: keep nothing of it alive."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from kvstore.base.errors import Failure, InvalidRequest, RequestError, shorten, syntax_error
 from kvstore.base.reply import OK, Reply, Verbatim
+from kvstore.commands.channels import Channels
 from kvstore.commands.client import Client
 from kvstore.commands.connection import to_client_name
 from kvstore.commands.context import Call
@@ -79,10 +80,10 @@ def client_list(call: Call, *options: bytes) -> Reply:
 
 def _listing(call: Call, clients: Iterable[Client]) -> Verbatim:
     now_ms = call.server.recent_ms
-    return Verbatim("".join(_described(client, now_ms) + "\n" for client in clients))
+    return Verbatim("".join(_described(client, now_ms, call.server.channels) + "\n" for client in clients))
 
 
-def _described(client: Client, now_ms: int) -> str:
+def _described(client: Client, now_ms: int, channels: Channels) -> str:
     """One line of CLIENT LIST: the fields of Valkey, in its order.
 
     Nothing is set aside for a client here, so there is no free part of a query buffer and no reply buffer (`rbs`,
@@ -101,9 +102,9 @@ def _described(client: Client, now_ms: int) -> str:
         "flags": _flags(client),
         "capa": "",
         "db": client.database,
-        "sub": 0,
-        "psub": 0,
-        "ssub": 0,
+        "sub": len(channels.channels.names_of(client)),
+        "psub": len(channels.patterns.names_of(client)),
+        "ssub": len(channels.shard_channels.names_of(client)),
         "multi": -1 if client.queued is None else len(client.queued),
         "watch": sum(watches.count_of(client) for watches in client.watching),
         "qbuf": traffic.unread_bytes,
@@ -115,7 +116,7 @@ def _described(client: Client, now_ms: int) -> str:
         "obl": traffic.waiting_bytes,
         "oll": traffic.pieces,
         "omem": traffic.unsent_bytes - traffic.waiting_bytes,
-        "tot-mem": traffic.unread_bytes + client.queued_bytes + traffic.unsent_bytes,
+        "tot-mem": traffic.unread_bytes + client.queued_bytes + client.subscription_bytes + traffic.unsent_bytes,
         "events": traffic.events,
         "cmd": client.last_command if client.last_command == "NULL" else client.last_command.lower(),
         "user": "default",
@@ -130,9 +131,10 @@ def _described(client: Client, now_ms: int) -> str:
 
 
 def _flags(client: Client) -> str:
-    """Redis's letters: O monitors, b: waits, x: is inside MULTI, d: a watched key changed, c closes soon, N: none."""
+    """Redis's letters: O monitors, P subscribes, b waits, x inside MULTI, d a watched key changed, c closes, N none."""
     letters = {
         "O": client.monitoring,
+        "P": client.subscription_bytes > 0,
         "b": client.is_blocked,
         "x": client.queued is not None,
         "d": client.watched_changed,
@@ -221,11 +223,11 @@ def _kill_filter(option: bytes, argument: bytes) -> _Filter:
 
 
 def _type_filter(argument: bytes) -> _Filter:
-    """Every client is a normal one: there are no replicas here."""
+    """A client is subscribed, or a normal one: there are no replicas here."""
     name = argument.lower()
     if name not in _TYPES:
         raise InvalidRequest(f"Unknown client type '{shorten(argument)}'")
-    return lambda client: name == b"normal"
+    return lambda client: name == (b"pubsub" if client.subscription_bytes else b"normal")
 
 
 def _to_identity(text: bytes) -> int:

@@ -11,6 +11,7 @@ from kvstore.commands import dispatch
 from kvstore.commands.arguments import Argument
 from kvstore.commands.context import Call
 from kvstore.commands.registry import FAST, IMMEDIATE, Integer, command, to_integer
+from kvstore.commands.row import SUBSCRIBED
 
 _RESET = Status("RESET")
 
@@ -29,9 +30,11 @@ def to_protocol(text: bytes) -> int:
 Protocol: TypeAlias = Annotated[int, Argument("integer", to_protocol)]
 
 
-@command("PING", FAST, group="connection")
+@command("PING", FAST | SUBSCRIBED, group="connection")
 def ping(call: Call, message: bytes | None = None) -> Reply:
     """Answer PONG, or the message."""
+    if call.client.only_listens:  # in the shape of a message
+        return [b"pong", message or b""]
     return PONG if message is None else message
 
 
@@ -114,11 +117,12 @@ def select(call: Call, index: Integer) -> Reply:
     return OK
 
 
-@command("RESET", FAST | IMMEDIATE, group="connection")
+@command("RESET", FAST | IMMEDIATE | SUBSCRIBED, group="connection")
 def reset(call: Call) -> Reply:
     """Make the connection as it was when it was new."""
     client = call.client
     dispatch.release(call)
+    call.server.channels.leave_all(client)
     client.name = b""
     client.protocol = 2
     client.monitoring = False
@@ -126,7 +130,7 @@ def reset(call: Call) -> Reply:
     return _RESET
 
 
-@command("QUIT", FAST | IMMEDIATE, group="connection")
+@command("QUIT", FAST | IMMEDIATE | SUBSCRIBED, group="connection")
 def quit_(call: Call, *ignored: bytes) -> Reply:
     """Close the connection when the replies so far have left."""
     call.client.closing = True

@@ -13,6 +13,7 @@ from typing import Any
 from kvstore.base.errors import InvalidRequest
 from kvstore.base.limits import DROP_CLIENT_BYTES, MAX_VALUE_BYTES
 from kvstore.base.reply import Reply
+from kvstore.commands.channels import Channels
 from kvstore.commands.client import Client
 from kvstore.commands.statistics import Statistics
 from kvstore.commands.waiting import WaitingRoom
@@ -48,6 +49,7 @@ class Server:
         self.network_bytes_before = (0, 0)
         self.statistics = Statistics()
         self.waiting = WaitingRoom(now_ms)
+        self.channels = Channels()
         #: What the request that executes tells other clients, see `peer`; one list for good.
         self.messages: list[tuple[Client, Reply]] = []
         #: Of each database.

@@ -20,6 +20,7 @@ What happens to a request:
 | inside MULTI | NO_MULTI | refused; poisons the block |
 | inside MULTI | any other | queued; QUEUED |
 | inside MULTI | none, or the number of arguments is wrong | refused; poisons the block (EXEC ends it) |
+| subscribed, in RESP2 | not SUBSCRIBED (PING, QUIT, RESET, ...) | refused |
 
 A poisoned block is one that EXEC refuses as a whole, since its client meant to run something that is missing from it.
 """
@@ -35,7 +36,7 @@ from kvstore.base.limits import MAX_TRANSACTION_BYTES, QUEUED_WORD_BYTES
 from kvstore.base.reply import QUEUED, NotNow, Reply, Wait, advance, finish
 from kvstore.commands.context import Call, Server
 from kvstore.commands.registry import IMMEDIATE, NO_MULTI, Command, table
-from kvstore.commands.row import Scope
+from kvstore.commands.row import SUBSCRIBED, Scope
 from kvstore.commands.watches import unwatch
 
 _INTERNAL_ERROR = RequestError("internal error; the request changed nothing, please report what the server's log says")
@@ -98,6 +99,8 @@ def answer(call: Call, request: list[bytes], encoder: Encoder, *, typed: bool = 
         row = table.find_typed(request) if typed else table.find(request)
         client.last_command = row.name
         _check_arity(call, row, request)
+        if client.subscription_bytes:
+            check_subscribed(call, row)
         if client.queued is not None and not row.flags & IMMEDIATE:
             return Outcome(encoder.begin(_queue(call, row, request), in_slices=False), 0)
     except RequestError as error:
@@ -312,6 +315,16 @@ def _check_arity(call: Call, row: Command, request: list[bytes]) -> None:
     if not row.accepts(len(request)):
         call.server.statistics[row].rejected += 1
         raise row.wrong_arity()
+
+
+def check_subscribed(call: Call, row: Command) -> None:
+    """Raise InvalidRequest, and count it, if the client is subscribed and may not use the command."""
+    if call.client.only_listens and not row.flags & SUBSCRIBED:
+        call.server.statistics[row].rejected += 1
+        raise InvalidRequest(
+            f"Can't execute '{row.name.lower()}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are"
+            " allowed in this context"
+        )
 
 
 def _queue(call: Call, row: Command, request: list[bytes]) -> Reply:

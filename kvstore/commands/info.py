@@ -76,6 +76,7 @@ def _clients(call: Call) -> Fields:
         ("connected_clients", len(server.clients)),
         ("maxclients", server.settings.get("maxclients", 0)),
         ("blocked_clients", 0),  # no command waits yet
+        ("pubsub_clients", server.channels.clients()),
         ("watching_clients", sum(1 for client in server.clients.values() if client.watching)),
         ("total_watched_keys", sum(watches.count() for watches in server.watches)),
     ]
@@ -106,6 +107,9 @@ def _stats(call: Call) -> Fields:
         ("evicted_keys", 0),
         ("keyspace_hits", sum(table.hits for table in databases)),
         ("keyspace_misses", sum(table.misses for table in databases)),
+        ("pubsub_channels", len(server.channels.channels.subscribers)),
+        ("pubsub_patterns", len(server.channels.patterns.subscribers)),
+        ("pubsubshard_channels", len(server.channels.shard_channels.subscribers)),
         ("total_error_replies", server.errors),
     ]
 

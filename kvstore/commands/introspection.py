@@ -15,7 +15,7 @@ from kvstore.commands.arguments import Parameter
 from kvstore.commands.context import Call
 from kvstore.commands.glob import matcher
 from kvstore.commands.registry import ADMIN, FAST, NO_MULTI, READ, WRITE, Command, command, table
-from kvstore.commands.row import BLOCKING
+from kvstore.commands.row import BLOCKING, NOT_KEYS
 
 #: The flags that Redis has, under its names.
 _FLAG_NAMES = {
@@ -31,6 +31,7 @@ _CATEGORIES = {
     "connection": "@connection",
     "document": "@document",
     "generic": "@keyspace",
+    "pubsub": "@pubsub",
     "list": "@list",
     "string": "@string",
     "transactions": "@transaction",
@@ -100,7 +101,7 @@ def command_getkeys(call: Call, command: bytes, *arguments: bytes) -> Reply:
         row = table.find(request)
     except InvalidRequest:
         raise InvalidRequest("Invalid command specified") from None
-    if not row.keys[0] and row.find_keys is None:
+    if (not row.keys[0] and row.find_keys is None) or row.flags & NOT_KEYS:
         raise InvalidRequest("The command has no key arguments")
     try:
         row.check_arity(request)
@@ -153,7 +154,7 @@ def _key_specification(row: Command) -> dict[str, Any]:
     """Where the keys are, in the form that Redis 7 has for it."""
     first, last, step = row.keys
     return {
-        "flags": {Status("RW" if row.writes else "RO")},
+        "flags": {Status("not_key" if row.flags & NOT_KEYS else "RW" if row.writes else "RO")},
         "begin_search": {"type": "index", "spec": {"index": first}},
         "find_keys": {
             "type": "range",

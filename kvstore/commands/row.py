@@ -28,10 +28,14 @@ class Flag(enum.IntFlag):
     IMMEDIATE = 64  # runs at once inside MULTI instead of being queued (EXEC, DISCARD, ...)
     VERB = 128  # a verb of our own: words are answered with a JSON line; also callable as a JSON line
     BLOCKING = 256  # its client may have to wait for what others do
+    SUBSCRIBED = 512  # also for a client that is subscribed and speaks RESP2
+    NOT_KEYS = 1024  # where others have keys it has shard channels
+    ALONE = 2048  # an error when it runs in a block
 
 
 READ, WRITE, FAST, WHOLE, ADMIN = Flag.READ, Flag.WRITE, Flag.FAST, Flag.WHOLE, Flag.ADMIN
 NO_MULTI, IMMEDIATE, VERB, BLOCKING = Flag.NO_MULTI, Flag.IMMEDIATE, Flag.VERB, Flag.BLOCKING
+SUBSCRIBED, NOT_KEYS, ALONE = Flag.SUBSCRIBED, Flag.NOT_KEYS, Flag.ALONE
 NO_FLAGS = Flag(0)
 
 
@@ -140,6 +144,8 @@ class Command:
     def _scope(self) -> Scope:
         if self.flags & (WRITE | WHOLE):
             return Scope.TABLE
+        if self.flags & NOT_KEYS:
+            return Scope.NOTHING
         if self.find_keys is not None:
             return Scope.KEYS
         if not self.keys[0]:

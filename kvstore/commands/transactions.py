@@ -24,6 +24,7 @@ from kvstore.commands import dispatch, watches
 from kvstore.commands.client import Client
 from kvstore.commands.context import Call
 from kvstore.commands.registry import FAST, IMMEDIATE, NO_MULTI, WHOLE, Command, Key, command
+from kvstore.commands.row import ALONE
 
 
 @command("MULTI", FAST | IMMEDIATE | NO_MULTI, group="transactions")
@@ -55,11 +56,12 @@ def exec_(call: Call) -> Reply:
         raise Failure("Transaction discarded because of previous errors.", "EXECABORT")
     if changed:
         return NULL_ARRAY
-    database = client.database
+    database, subscriptions = client.database, call.server.channels.of(client)
     try:
         return _run_all(call, queued)
     except RequestError:
         call.select(database)
+        call.server.channels.restore(client, subscriptions)
         raise
 
 
@@ -75,6 +77,8 @@ def _run_all(call: Call, queued: list[tuple[Command, list[bytes]]]) -> list[Repl
 
 
 def _run_one(call: Call, row: Command, request: list[bytes]) -> Reply:
+    if row.flags & ALONE:
+        return InvalidRequest(f"{row.name} isn't allowed for a DENY BLOCKING client")
     try:
         return dispatch.run(call, row, request)
     except StorageFull:

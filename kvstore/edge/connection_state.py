@@ -3,7 +3,7 @@
 | state | it is read from | its requests are executed |
 |---|---|---|
 | OPEN | yes | together with those of others |
-| APART | yes | by themselves: it is in the middle of a request, of a block, waits, or does not take its replies |
+| APART | yes | by themselves: it is in a request, in a block, waits, is subscribed, or does not take its replies |
 | PAUSED | no, until it has taken its replies, and what it sent before is executed | what is left |
 | ENDED | no, it sends no more | what is left; closed when all replies have left |
 | GONE | no, the connection is lost, or as good as | no |

@@ -273,13 +273,13 @@ class KVStoreProtocol(LineReceiver):
         """This client began most of what all clients did not end, and that is too much."""
         limit = self.factory.settings.max_input_bytes
         _log.warn(
-            "client {address} dropped: {held} bytes of unfinished requests, the most of any client; all clients' are"
-            " {all}, more than --max-input-bytes {limit}",
+            "client {address} dropped: {held} bytes of unfinished requests and subscriptions, the most of any client;"
+            " all clients' are {all}, more than --max-input-bytes {limit}",
             address=self.client.address, held=held_bytes, all=all_bytes, limit=limit,
         )  # fmt: skip
         self.session.refuse_rest(
-            "the unfinished requests of all clients are too large, and yours is the largest; nothing of it was done,"
-            " send it again later or in parts"
+            "the unfinished requests and subscriptions of all clients are too large, and yours are the largest; nothing"
+            " unfinished was done, send it again later or in parts"
         )
         self._see()
         self.pump()

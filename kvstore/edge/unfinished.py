@@ -1,6 +1,6 @@
-"""What clients began to send and did not end, requests and MULTI blocks, has a limit over all of them: past it the one
-that holds most is dropped. Rejected: to drop the one whose bytes are the last straw, for a few clients that hold much
-and wait could then keep everybody else from writing anything long. (Redis's maxmemory-clients decides alike.)
+"""What clients began and did not end, requests, MULTI blocks and subscriptions, has a limit over all of them: past it
+the one that holds most is dropped. Rejected: to drop the one whose bytes are the last straw, for a few clients that
+hold much and wait could then keep everybody else from writing anything long. (Redis's maxmemory-clients decides alike.)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Holder(Protocol):
 
 
 class Unfinished:
-    """What clients began to send and did not end: who holds how much, in bytes of memory. Small amounts are left out.
+    """What clients began and did not end: who holds how much, in bytes of memory. Small amounts are left out.
 
     `limit_bytes`: of all together.
     """

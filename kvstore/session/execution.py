@@ -81,8 +81,13 @@ class Execution:
         self.needed = 0
 
     def plain_rows(self) -> dict[bytes, CommandStatistics]:
-        """The rows that `run` takes now, by name: none in a MULTI block, nor while somebody watches."""
-        return self.plain if self._client.queued is None and not self._hooks.watchers else _NO_ROWS
+        """The rows that `run` takes now, by name: none in a MULTI block, nor while the client only listens, or
+        somebody watches.
+        """
+        client = self._client
+        if client.queued is not None or client.only_listens or self._hooks.watchers:
+            return _NO_ROWS
+        return self.plain
 
     def run(self, statistics: CommandStatistics, request: list[bytes]) -> Encoded | None:
         """Execute one RESP request for one of the `plain_rows`, and count it; its time is for the caller to count.
@@ -289,6 +294,7 @@ class Execution:
         row = commands.verbs.get(method) or commands.verbs.get(method.lower())
         if row is None:
             raise InvalidRequest(f"unknown method '{shorten(method.encode('utf-8', 'surrogatepass'))}'; try help")
+        dispatch.check_subscribed(self._call, row)
         return row
 
 

@@ -46,8 +46,8 @@ class Session:
     """
 
     __slots__ = (
-        "_batch_out", "_budget_bytes", "_execution", "_held", "_hooks", "_parser", "_pushed", "_server",
-        "_steady_ns", "_store", "backlog", "backlog_bytes", "call", "client", "closing", "held_bytes", "ready",
+        "_batch_out", "_budget_bytes", "_execution", "_held", "_hooks", "_parser", "_server",
+        "_steady_ns", "_store", "_told", "backlog", "backlog_bytes", "call", "client", "closing", "held_bytes", "ready",
         "until_ns", "waits_for",
     )  # fmt: skip
 
@@ -65,6 +65,8 @@ class Session:
         self.backlog_bytes = 0
         #: The replies of the batch that executes, without those of the request that does.
         self._batch_out: list[Encoded] | None = None
+        #: What the batch has told its own client, and at which place between its replies that belongs.
+        self._told: list[tuple[int, Encoded]] = []
         self.until_ns = 0
         self.ready: list[Encoded] = []
         self._held: list[tuple[int, Encoded]] = []
@@ -78,8 +80,9 @@ class Session:
 
     @property
     def unfinished_bytes(self) -> int:
-        """About the bytes of memory of what the client began and did not end, or what has not begun yet."""
-        return self._parser.memory_bytes + self.client.queued_bytes + self._waiting_bytes()
+        """About the bytes of memory of what the client began and did not end: requests, a block, subscriptions."""
+        client = self.client
+        return self._parser.memory_bytes + client.queued_bytes + client.subscription_bytes + self._waiting_bytes()
 
     def _waiting_bytes(self) -> int:
         """Of the request that waits at the head of the backlog; those behind it came with its end, and are small."""
@@ -92,7 +95,10 @@ class Session:
     def in_the_middle(self) -> bool:
         """See what `receive` returns."""
         parser = self._parser
-        return parser.state is not BOUNDARY or self.client.queued is not None or self.closing or bool(self.backlog)
+        return (
+            parser.state is not BOUNDARY or self.client.queued is not None or self.closing or bool(self.backlog)
+            or self.client.subscription_bytes > 0
+        )  # fmt: skip
 
     @property
     def has_more(self) -> bool:
@@ -113,7 +119,7 @@ class Session:
         """Take in bytes from the client and execute the requests they complete. Raises StorageFault.
 
         Returns whether the client is in the middle of something now: it has begun a request or a MULTI block and not
-        ended it (see `unfinished_bytes`), has requests waiting, or is to be closed.
+        ended it (see `unfinished_bytes`), is subscribed, has requests waiting, or is to be closed.
         """
         if self.closing:
             return True
@@ -129,7 +135,7 @@ class Session:
                 self.backlog_bytes += len(data)
             self.backlog.extend(requests)
         elif len(requests) == 1 and self._one(requests[0]):
-            # As `in_the_middle`, of a client that is not in a block; most requests come alone.
+            # As `in_the_middle`, of a client that is not in a block, nor subscribed; most requests come alone.
             return parser.state is not BOUNDARY or self.closing or bool(self.backlog)
         elif requests:
             self._begin(requests)
@@ -176,13 +182,15 @@ class Session:
         return None
 
     def push(self, message: Reply, needed: int) -> None:
-        """Send something unasked when commit `needed` is settled, behind the replies so far; see `Peer`."""
-        data = resp.encode(message, self.client.protocol)
+        """Send something unasked when commit `needed` is settled, behind the replies so far; see `Peer`.
+
+        What a client's own request tells it comes behind the reply to that.
+        """
+        data = resp.encode_message(message, self.client.protocol)
         if self._batch_out is None:
             self.deliver(data, needed)
-        else:  # its own request told it so
-            self._batch_out.append(data)
-            self._pushed += 1
+        else:
+            self._told.append((len(self._batch_out) + 1, data))
             self._execution.needed = max(self._execution.needed, needed)
 
     def try_again(self) -> bool:
@@ -217,8 +225,7 @@ class Session:
         in_json_line = self._parser.in_json_line
         self.closing = True
         self._parser.abandon()
-        self._forget_backlog()
-        dispatch.release(self.call)
+        self._let_go()
         self.deliver(jsonlines.encode_error(error) if in_json_line else resp.encode_error(error), 0)
 
     def hang_up(self) -> None:
@@ -230,11 +237,16 @@ class Session:
     def disconnected(self) -> None:
         """The client is gone: let go of everything it held on to."""
         self.closing = True
-        self._forget_backlog()
         self._held.clear()
         self.held_bytes = self.waits_for = 0
         self.ready.clear()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Whatever the client began, watches or subscribes to is over."""
+        self._forget_backlog()
         dispatch.release(self.call)
+        self._server.channels.leave_all(self.client)
 
     def _forget_backlog(self) -> None:
         if self.backlog and self.backlog[0].__class__ is Unfinished:
@@ -246,7 +258,10 @@ class Session:
     def _one(self, request: Any) -> bool:
         """Execute a request that came alone if it is one for `Execution.run`, and return whether it is. Most are."""
         client, execution = self.client, self._execution
-        if request.__class__ is not list or client.queued is not None or self._hooks.watchers:
+        if (
+            request.__class__ is not list or client.queued is not None or client.subscription_bytes
+            or self._hooks.watchers
+        ):  # fmt: skip
             return False
         statistics = execution.plain.get(request[0])
         if statistics is None:
@@ -296,7 +311,7 @@ class Session:
         run, rows = execution.run, execution.plain_rows()
         out: list[Encoded] = []
         self._batch_out = out
-        self._pushed, statistics = 0, None
+        statistics = None
         remaining = iter(requests)
         steady_ns = self._steady_ns
         before_ns = steady_ns()
@@ -329,7 +344,10 @@ class Session:
         else:
             self.backlog.extend(remaining)
         self._batch_out = None
-        self._executed(out[0] if len(out) == 1 else joined(out), len(out) - self._pushed)
+        executed = len(out)
+        while self._told:  # the last first: so those before it keep their places
+            out.insert(*self._told.pop())
+        self._executed(out[0] if len(out) == 1 else joined(out), executed)
         if client.monitoring:
             self._hooks.monitor(client.identity)
 

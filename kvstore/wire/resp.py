@@ -58,6 +58,16 @@ def encode(reply: Reply, protocol: int, limit_bytes: int = UNLIMITED_BYTES) -> E
     return writer.finish()
 
 
+def encode_message(message: Reply, protocol: int) -> Encoded:
+    """The bytes of what is sent unasked, maybe to many: of a `Push` they are kept, and given again."""
+    if message.__class__ is not Push:
+        return encode(message, protocol)
+    encoded: Encoded | None = message.encoded.get(protocol)
+    if encoded is None:
+        encoded = message.encoded[protocol] = encode(message, protocol)
+    return encoded
+
+
 def encode_in_slices(
     reply: list[Reply], protocol: int, limit_bytes: int = UNLIMITED_BYTES
 ) -> Generator[None, None, Encoded]:
