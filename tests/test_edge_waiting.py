@@ -118,7 +118,7 @@ class TellingTests(WaitingTestCase):
         self.turn()
         self.assertEqual(self.told(self.first, self.second), [b""] * 2)
         writer.finish()
-        self.assertEqual(self.told(self.first, self.second, self.giver), [SHOUT, SHOUT, OK + SHOUT + b":3\r\n"])
+        self.assertEqual(self.told(self.first, self.second, self.giver), [SHOUT, SHOUT, OK + b":3\r\n" + SHOUT])
 
     def told(self, *clients: Connection) -> list[bytes]:
         """What each has received."""
