@@ -45,7 +45,7 @@ def _psubscribe(call: Call, names: tuple[bytes, ...]) -> Slices:
     patterns = call.server.channels.patterns
     _check(call, patterns, names)
     compiled: dict[bytes, Callable[[bytes], object]] = {}
-    new = set(names).difference(patterns.matchers)
+    new = [name for name in dict.fromkeys(names) if name not in patterns.matchers]
     yield from in_slices(compiled.update({name: matcher(name)}) for name in new)
     patterns.matchers |= compiled
     return _subscribe(call, patterns, b"psubscribe", names)
