@@ -241,7 +241,10 @@ def _take(table: Table, key: bytes, value: List, end: bytes, count: int) -> list
     count = min(count, len(value))
     if not count:
         return []
-    elements = value.range(0, count) if end == b"LEFT" else value.range(len(value) - count, len(value))[::-1]
+    if count == 1:
+        elements = [value.at(0 if end == b"LEFT" else len(value) - 1)]
+    else:
+        elements = value.range(0, count) if end == b"LEFT" else value.range(len(value) - count, len(value))[::-1]
     table.edit(key, _POP[end], (b"%d" % count,))
     return elements
 

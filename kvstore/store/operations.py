@@ -58,6 +58,11 @@ class UnknownOperation(BadOperation):
 
 def encode(*words: bytes) -> bytes:
     """An operation of any words."""
+    if len(words) == 3:  # most are
+        name, key, word = words
+        return b"*3\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
+            len(name), name, len(key), key, len(word), word,
+        )  # fmt: skip
     return b"*%d\r\n" % len(words) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
 
 

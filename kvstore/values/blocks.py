@@ -25,6 +25,9 @@ _FEW = 16
 #: `struct`'s code for an element of each length below 256.
 _CODES = [f"{length}s" for length in range(256)]
 
+#: The lengths of one element of each length below 256.
+_ONE = [bytes((length,)) for length in range(256)]
+
 #: Of the elements in a block; bytes if all are below 256.
 Lengths: TypeAlias = bytes | tuple[int, ...]
 #: The lengths of some elements, at least one, and their bytes, joined.
@@ -41,7 +44,8 @@ def _lengths(elements: Sequence[bytes]) -> Lengths:
 def pack(elements: Sequence[bytes]) -> list[Block]:
     """As few blocks as hold the elements, in order."""
     if len(elements) == 1:
-        return [(_lengths(elements), elements[0])]
+        length = len(elements[0])
+        return [(_ONE[length] if length < len(_ONE) else (length,), elements[0])]
     ends = list(accumulate(map(len, elements), initial=0))
     blocks: list[Block] = []
     start = 0
@@ -57,6 +61,12 @@ def _offset(block: Block, index: int) -> int:
     """Where in a block's bytes its element `index` begins; the end for one past the last."""
     lengths, body = block
     return sum(lengths[:index]) if 2 * index <= len(lengths) else len(body) - sum(lengths[index:])
+
+
+def element_at(block: Block, index: int) -> bytes:
+    """One element of a block."""
+    start = _offset(block, index)
+    return block[1][start : start + block[0][index]]
 
 
 def unpack(block: Block, start: int = 0, stop: int | None = None) -> tuple[bytes, ...]:

@@ -27,7 +27,7 @@ from itertools import accumulate, chain
 
 from kvstore.base.limits import KIB
 from kvstore.base.value_type import Edit, Undo, ValueType, Words
-from kvstore.values.blocks import Block, cut, fit, gather, join, pack, places_of, splice, unpack, without
+from kvstore.values.blocks import Block, cut, element_at, fit, gather, join, pack, places_of, splice, unpack, without
 
 #: Blocks at an end that are walked through before the numbers of elements of all are added up.
 _NEAR = 16
@@ -82,7 +82,7 @@ class List:
     def at(self, index: int) -> bytes:
         """The element at `index`, which is there."""
         number, within = self._find(index)
-        return unpack(self.blocks[number], within, within + 1)[0]
+        return element_at(self.blocks[number], within)
 
     def pieces(self, start: int, stop: int) -> Iterator[tuple[bytes, ...]]:
         """The elements from `start` to before `stop`, which are there, some hundreds at a time.
@@ -103,7 +103,8 @@ class List:
 
     def range(self, start: int, stop: int) -> list[bytes]:
         """The elements from `start` to before `stop`, which are there."""
-        return list(chain.from_iterable(self.pieces(start, stop)))
+        pieces = list(self.pieces(start, stop))
+        return list(pieces[0] if len(pieces) == 1 else chain.from_iterable(pieces))
 
     def holds(self, element: bytes) -> bool:
         """Whether any element equals `element`."""
@@ -133,6 +134,8 @@ class List:
     def _find(self, index: int) -> tuple[int, int]:
         """In which block the element at `index` is, and the how manieth of it."""
         blocks = self.blocks
+        if index < len(blocks[0][0]):
+            return 0, index
         within, behind = index, self._count - index
         for number in range(min(_NEAR, len(blocks))):
             size = len(blocks[number][0])
@@ -213,6 +216,8 @@ class List:
 
     def _replace(self, start: int, stop: int, new: list[Block]) -> Undo:
         """Put `new` in place of the blocks from `start` to before `stop`: the one way in which a list changes."""
+        if len(new) == 1 == stop - start:
+            return self._put(start, new[0])
         blocks, count, body_bytes, ends = self.blocks, self._count, self._body_bytes, self._ends
         old = blocks[start:stop]
         blocks[start:stop] = new
@@ -222,11 +227,26 @@ class List:
         for lengths, body in new:
             self._count += len(lengths)
             self._body_bytes += len(body)
-        if self._count != count or len(new) != len(old):  # not for LSET
-            self._ends = None
+        self._ends = None
 
         def undo() -> None:
             blocks[start : start + len(new)] = old
+            self._count, self._body_bytes, self._ends = count, body_bytes, ends
+
+        return undo
+
+    def _put(self, number: int, new: Block) -> Undo:
+        """The same for one block: nearly every edit."""
+        blocks, count, body_bytes, ends = self.blocks, self._count, self._body_bytes, self._ends
+        old = blocks[number]
+        blocks[number] = new
+        self._count = count + len(new[0]) - len(old[0])
+        self._body_bytes = body_bytes + len(new[1]) - len(old[1])
+        if self._count != count:  # not for LSET
+            self._ends = None
+
+        def undo() -> None:
+            blocks[number] = old
             self._count, self._body_bytes, self._ends = count, body_bytes, ends
 
         return undo

@@ -248,9 +248,13 @@ def _append_all(out: Writer, replies: Collection[Reply], protocol: int) -> None:
 def _append_some(out: Writer, replies: Collection[Reply], protocol: int) -> None:
     append = out.append
     if len(replies) >= _MANY and set(map(type, replies)) == _ONLY_BYTES:
-        lengths = list(map(len, replies))
-        if max(lengths) < len(_FORMATS):  # LRANGE, HGETALL, KEYS: half the time
-            append(b"".join(map(_FORMATS.__getitem__, lengths)) % tuple(replies))
+        lengths = set(map(len, replies))
+        if len(lengths) == 1 and (length := lengths.pop()) < LONG_STRING_BYTES:
+            header = b"$%d\r\n" % length
+            append(header + (CRLF + header).join(replies) + CRLF)
+            return
+        if max(lengths, default=LONG_STRING_BYTES) < len(_FORMATS):  # LRANGE, HGETALL, KEYS: half the time
+            append(b"".join(map(_FORMATS.__getitem__, map(len, replies))) % tuple(replies))
             return
     for reply in replies:
         if reply.__class__ is bytes and len(reply) < LONG_STRING_BYTES:  # MGET, SCAN: saves a call for each
