@@ -21,6 +21,24 @@ from tests.test_values_properties import Draw, all_seen, changes, check, commit,
 from tests.value_strategies import BAG, TYPES_AND_BAG
 
 
+def without_order(found: dict[int, Any]) -> dict[int, Any]:
+    """What `live` and `held` tell, but for the order of fields: in large hashes the directory makes it."""
+    return {number: {key: _without_order(*seen) for key, seen in keys.items()} for number, keys in found.items()}
+
+
+def _without_order(content: Any, deadline_ms: int | None) -> object:
+    if isinstance(content, bytes) or content[0][0][0] != b"HSET":
+        return content, deadline_ms
+    values: dict[bytes, bytes] = {}
+    deadlines: dict[bytes, bytes] = {}
+    for name, words in content[0]:
+        if name == b"HSET":
+            values.update(zip(words[::2], words[1::2], strict=True))
+        else:
+            deadlines.update(dict.fromkeys(words[3:], words[0]))
+    return values, deadlines, content[1:], deadline_ms
+
+
 class TypeTests(SynchronousTestCase):
     """Tools on a directory with values of all types, in three databases."""
 
@@ -67,7 +85,7 @@ class TypeTests(SynchronousTestCase):
         disk, store = new_store(TYPES_AND_BAG)
         store.databases[0].write(b"\xff", b"\xfe")
         for number, row in enumerate(TYPES_AND_BAG.others):
-            value = grown(draw, row)
+            value = grown(draw, row, store.types.place)
             if len(value):
                 store.databases[number % 3].put(b"\xffvalue", value, draw(st.none() | st.just(4_000_000_000_000)))
         store.pending.undo.clear()
@@ -77,11 +95,12 @@ class TypeTests(SynchronousTestCase):
             changes(draw, store)
             commit(store)
         expected, path = live(store), self.place(disk.contents())
-        copies = [self.imported(self.run_tool("export", *option, path), *option) for option in ([], ["--resp"])]
+        for option in ([], ["--resp"]):
+            made = self.held(self.imported(self.run_tool("export", *option, path), *option))
+            self.assertEqual(without_order(made), without_order(expected))
         for tool in ("backup", "restore"):
-            copies.append(self.new())
-            self.run_tool(tool, path, copies[-1])
-        for copy in copies:
+            copy = self.new()
+            self.run_tool(tool, path, copy)
             self.assertEqual(self.held(copy), expected)
         self.run_tool("verify", path)
         for name in (LIVE, "table.ckpt"):

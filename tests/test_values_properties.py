@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.limits import KIB, MIB
-from kvstore.base.value_type import Types, Undo, ValueType, Words
+from kvstore.base.value_type import Place, Types, Undo, ValueType, Words
 from kvstore.store import delta
 from kvstore.store.examine import examine
 from kvstore.store.merge import merge
@@ -72,9 +72,9 @@ def apply(row: ValueType, value: Any, name: bytes, words: Words) -> Undo:
     return next(edit for edit in row.edits if edit.name == name).apply(value, words)
 
 
-def grown(draw: Draw, row: ValueType) -> Any:
+def grown(draw: Draw, row: ValueType, place: Place = hash) -> Any:
     """A value after some edits."""
-    value = row.holds()
+    value = row.empty(place)
     for _ in range(draw(st.integers(0, 8))):
         apply(row, value, *draw(edits(row, value)))
     return value
@@ -150,7 +150,7 @@ def change(draw: Draw, store: Store) -> None:
         if row is None:
             row = draw(st.sampled_from(table.types.others))
             table.delete(key)
-            value = row.holds()
+            value = row.empty(table.types.place)
         table.edit(key, *draw(edits(row, value)))
     elif kind == "write":
         table.write(key, draw(st.binary(max_size=3)), draw(st.none() | deadlines_ms))

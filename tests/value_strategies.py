@@ -153,7 +153,29 @@ def list_edits(value: Any) -> st.SearchStrategy[Made]:
     )
 
 
-STRATEGIES: dict[str, Strategy] = {"bag": bag_edits, "list": list_edits}
+def hash_edits(value: Any) -> st.SearchStrategy[Made]:
+    """Edits of a hash: few fields or hundreds, some names and values longer than what a bucket takes."""
+    field = st.sampled_from([b"", b"abc", b"7", b"\xff\xfd\r\n", b"x" * 65, b"y" * 2000])
+    pairs = st.one_of(
+        st.lists(st.tuples(field, field), min_size=1, max_size=4),
+        st.integers(100, 600).map(lambda count: [(b"%d" % number, b"v") for number in range(count)]),
+    )
+    set_ = pairs.map(lambda made: (b"HSET", [word for pair in made for word in pair]))
+    if not value:
+        return set_
+    fields = [entry[0] for some in value.entries(0) for entry in some]
+    there = st.lists(st.sampled_from(fields), min_size=1, max_size=3, unique=True)
+    many = st.integers(1, len(fields)).map(lambda count: fields[:count])
+    some = st.one_of(there, there, many)
+    return st.one_of(
+        set_,
+        some.map(lambda gone: (b"HDEL", gone)),
+        some.map(lambda kept: (b"HPERSIST", [b"FIELDS", b"%d" % len(kept), *kept])),
+        st.builds(lambda ms, of: (b"HPEXPIREAT", [b"%d" % ms, b"FIELDS", b"%d" % len(of), *of]), deadlines_ms, some),
+    )
+
+
+STRATEGIES: dict[str, Strategy] = {"bag": bag_edits, "hash": hash_edits, "list": list_edits}
 
 
 def edits(row: ValueType, value: Any) -> st.SearchStrategy[Made]:

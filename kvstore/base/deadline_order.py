@@ -81,10 +81,13 @@ class DeadlineOrder:
             self._begin()
 
     def next_ms(self) -> int | None:
-        """No deadline comes before that, None for none at all; 0 while entries are to be made."""
-        if not self._deadlines:
-            return None
-        return 0 if self._noted else self._heap[0][0]
+        """The earliest deadline, None for none; 0 while entries are to be made."""
+        if self._noted:
+            return 0
+        heap, deadlines = self._heap, self._deadlines
+        while heap and deadlines.get(heap[0][1]) != heap[0][0]:
+            self.first_is_done()
+        return heap[0][0] if heap else None
 
     def first(self, now_ms: int) -> bytes | None:
         """The key of the first entry if its time has passed. It has expired, unless its deadline says otherwise."""
@@ -110,8 +113,7 @@ class DeadlineOrder:
 
     def some_expired(self, now_ms: int, most: int) -> set[bytes]:
         """Up to `most` of the keys that have expired and are still there; none only if there is none known."""
-        while (key := self.first(now_ms)) is not None and not self._has_expired(key, now_ms):
-            self.first_is_done()
+        self.next_ms()
         return {key for key in islice(self._passed(now_ms), most) if self._has_expired(key, now_ms)}
 
     def _passed(self, now_ms: int) -> Iterator[bytes]:

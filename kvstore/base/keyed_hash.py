@@ -45,10 +45,6 @@ class KeyedHash:
         return struct.unpack(f"<{len(keys)}Q", b"".join(digests))
 
 
-#: Where there is no directory that has a secret, nor a client.
-OF_NO_DIRECTORY = KeyedHash(bytes(16))
-
-
 def bucket_after(bucket: int, bits: int) -> int:
     """The bucket that a scan visits after `bucket`, of those that the `bits` lowest bits of a hash tell apart.
 

@@ -19,6 +19,8 @@ Value: TypeAlias = Any
 Undo: TypeAlias = Callable[[], None]
 #: The words of an operation behind its key.
 Words: TypeAlias = Sequence[bytes]
+#: Tells 64 bits of an element, by which a value of many may find it: see `kvstore.base.keyed_hash`.
+Place: TypeAlias = Callable[[bytes], int]
 
 
 class TypedValue(Protocol):
@@ -66,7 +68,8 @@ class ValueType(NamedTuple):
     `name`: as TYPE tells it. `holds`: the class of its values, a TypedValue; called without arguments it makes an empty
     one. `edits`: its operations. `copy(value)`: a value of its own with the same content. `whole(value)`: the edits
     (name, words) that build it from an empty one, in order, each of at most about 64 KiB unless one element is longer;
-    the first one makes it exist. `keeps_empty`: whether a value without elements stays.
+    the first one makes it exist. `keeps_empty`: whether a value without elements stays. `keyed`: whether
+    `holds` can be given the directory's `Place`, and is, where there is a directory.
     """
 
     name: str
@@ -76,6 +79,11 @@ class ValueType(NamedTuple):
     whole: Callable[[Any], Iterator[tuple[bytes, Words]]]
     keeps_empty: bool = False
     inner: Inner | None = None
+    keyed: bool = False
+
+    def empty(self, place: Place) -> Value:
+        """A value without elements."""
+        return self.holds(place) if self.keyed else self.holds()
 
 
 class Alike(NamedTuple):
@@ -105,9 +113,13 @@ class PlainType(NamedTuple):
 
 
 class Types:
-    """All types of values that a store knows. `plain`: of strings; `others`: the rows of the others."""
+    """All types of values that a store knows. `plain`: of strings; `others`: the rows of the others.
 
-    def __init__(self, plain: PlainType, others: Sequence[ValueType]) -> None:
+    `place`: of the directory. Where there is none it is Python's own hash: no client can foresee that either.
+    """
+
+    def __init__(self, plain: PlainType, others: Sequence[ValueType], place: Place = hash) -> None:
+        self.place = place
         self.plain = plain
         self.others = tuple(others)
         #: By the class of its values.
@@ -116,6 +128,10 @@ class Types:
         self.by_edit: dict[bytes, tuple[Edit, ValueType]] = {
             edit.name: (edit, row) for row in others for edit in row.edits
         }
+
+    def of_directory(self, place: Place) -> Types:
+        """The same, for values that find their elements by the directory's hash."""
+        return Types(self.plain, self.others, place)
 
     def name_of(self, value: Value) -> str:
         """The name of the type of a value."""

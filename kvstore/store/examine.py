@@ -40,6 +40,7 @@ from kvstore.base.frame import Frame, later_headers
 from kvstore.base.value_type import Types
 from kvstore.store import checkpoint
 from kvstore.store.history import NO_HISTORY
+from kvstore.store.keyed_hash import of_store
 from kvstore.store.log import (
     LogHeader,
     Mark,
@@ -115,6 +116,7 @@ class _Replay:
         """Refuse a file that another directory's server wrote."""
         if self.store is None:
             self.store = store
+            self.databases = Databases(self.databases.types.of_directory(of_store(store).place))
         elif self.store != store:
             raise DamagedStore(name, 0, "it belongs to another data directory", "")
 

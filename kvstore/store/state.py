@@ -83,7 +83,7 @@ class State:
         edit, row = found
         value: Value = self.values.get(key)
         if value is None:
-            value = row.holds()
+            value = row.empty(self.types.place)
             undo = edit.apply(value, words)
             self.values[key] = value
             self.has_typed = True

@@ -16,6 +16,7 @@ from kvstore.store.archive import Position
 from kvstore.store.checkpoint import CheckpointHeader, CheckpointReader
 from kvstore.store.examine import apply
 from kvstore.store.history import NO_HISTORY
+from kvstore.store.keyed_hash import of_store
 from kvstore.store.log_reader import LogReader
 from kvstore.store.state import Databases
 from kvstore.tools.histories import Files, Known, Step, leads_through
@@ -88,16 +89,22 @@ def _start(files: Files, way: list[Step], to_sequence: int, to_time_us: int, *, 
     if best is not None:
         return best
     if way and way[0].log.first == 1:
-        return Past(Databases(TYPES), 0, NO_HISTORY, 0, way[0].log.scan.header.store)
+        store = way[0].log.scan.header.store
+        return Past(_nothing(store), 0, NO_HISTORY, 0, store)
     raise KVStoreError(f"no state can be read: {'; '.join(files.complaints) or _shortage(files)}")
 
 
 def _read_checkpoint(reader: CheckpointReader, header: CheckpointHeader, place: str) -> Past:
-    databases = Databases(TYPES)
+    databases = _nothing(header.store)
     for frame in reader.frames():
         apply(databases, frame.body, frame, place)
     reader.check_keys(databases.count())
     return Past(databases, header.covers, header.history, header.created_us, header.store)
+
+
+def _nothing(store: str) -> Databases:
+    """The state of a directory that nothing was written to."""
+    return Databases(TYPES.of_directory(of_store(store).place))
 
 
 def _shortage(files: Files) -> str:

@@ -34,10 +34,9 @@ from typing import Any, Self, TypeAlias
 
 from kvstore.base.chance import Chance
 from kvstore.base.keyed_hash import bucket_after
+from kvstore.base.value_type import Place
 from kvstore.values import packed
 
-#: Tells 64 bits of a name by which its bucket is chosen; no client can foresee them. See `kvstore.base.keyed_hash`.
-Place: TypeAlias = Callable[[bytes], int]
 #: What takes back each step of a change, in the steps' order.
 Steps: TypeAlias = list[Callable[[], object]]
 Entry: TypeAlias = tuple[bytes, bytes]

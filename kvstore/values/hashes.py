@@ -26,11 +26,10 @@ from typing import Any, Self
 
 from kvstore.base.chance import Chance
 from kvstore.base.deadline_order import DeadlineOrder
-from kvstore.base.keyed_hash import OF_NO_DIRECTORY
 from kvstore.base.limits import KIB
-from kvstore.base.value_type import Edit, Inner, Undo, ValueType, Words
+from kvstore.base.value_type import Edit, Inner, Place, Undo, ValueType, Words
 from kvstore.values import packed
-from kvstore.values.buckets import Buckets, Entry, Place, Steps, take_back
+from kvstore.values.buckets import Buckets, Entry, Steps, take_back
 
 #: A hash of more fields is large, and one with a longer field or value. Valkey: hash-max-listpack-entries and -value.
 MAX_SMALL_FIELDS = 512
@@ -115,7 +114,7 @@ class Hash:
 
     __slots__ = ("_held", "_place")
 
-    def __init__(self, place: Place = OF_NO_DIRECTORY.place) -> None:
+    def __init__(self, place: Place = hash) -> None:
         self._place = place
         self._held: bytes | _Large = packed.EMPTY
 
@@ -395,4 +394,5 @@ HASHES = ValueType(
     copy=Hash.copy,
     whole=Hash.whole,
     inner=Inner(Hash.next_ms, Hash.expired),
+    keyed=True,
 )
