@@ -39,7 +39,7 @@ from kvstore.commands.registry import VERB, Command
 from kvstore.commands.registry import table as commands
 from kvstore.commands.statistics import CommandStatistics
 from kvstore.session import columns
-from kvstore.session.grammar import in_json, in_resp, typed
+from kvstore.session.grammar import Json, Resp, Typed
 from kvstore.session.hooks import Executed, Hooks
 from kvstore.wire import jsonlines, resp
 from kvstore.wire.multibulk import Uniform
@@ -74,7 +74,7 @@ class Execution:
         self._clock = call.store.clock
         self._limit_bytes = call.server.max_reply_bytes
         self._steady_ns = call.server.steady_ns
-        self._resp = in_resp(call.client, self._limit_bytes)
+        self._resp = Resp(call.client, self._limit_bytes)
         self.plain = call.server.statistics.plain
         self._places = call.server.waiting.places
         self._messages = call.server.messages
@@ -244,12 +244,12 @@ class Execution:
     def _execute_words(self, request: list[bytes]) -> Outcome:
         """Execute a RESP or inline request."""
         is_typed = isinstance(request, Words)
-        grammar = typed(self._limit_bytes) if is_typed and _is_verb(request[0]) else self._resp
+        grammar = Typed(self._limit_bytes) if is_typed and _is_verb(request[0]) else self._resp
         return dispatch.answer(self._call, request, grammar, typed=is_typed)
 
     def _refuse_line(self, line: BadLine) -> tuple[Outcome, list[bytes]]:
         """Answer a line that is no request, in the grammar that it began in. Returns also what to show for it."""
-        grammar = typed(self._limit_bytes) if not line.verb or _is_verb(line.verb) else self._resp
+        grammar = Typed(self._limit_bytes) if not line.verb or _is_verb(line.verb) else self._resp
         outcome = dispatch.refuse(self._call, None, InvalidRequest(line.reason), grammar)
         return outcome, [line.verb or b"{..."]
 
@@ -263,7 +263,7 @@ class Execution:
     def _execute_json(self, line: JSONLine) -> tuple[Outcome, list[bytes]]:
         """Execute a JSON line. Returns also its words."""
         members = line.members
-        grammar = in_json(members.get("id", jsonlines.ABSENT), self._limit_bytes)
+        grammar = Json(self._limit_bytes, members.get("id", jsonlines.ABSENT))
         words = [str(members.get("method")).encode("utf-8", "replace")]
         try:
             row = self._verb(members)

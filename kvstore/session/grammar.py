@@ -6,9 +6,9 @@ A reply is encoded at once or, an array of many elements, in slices; past a numb
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from types import GeneratorType
-from typing import Any, NamedTuple
+from typing import Any
 
 from kvstore.base.errors import RequestError
 from kvstore.base.reply import QUEUED, Help, Reply
@@ -21,12 +21,25 @@ from kvstore.wire.words import encode_lines
 _MANY_ELEMENTS = 4 * AT_ONCE
 
 
-class Grammar(NamedTuple):
-    """How a reply is encoded, at once or, an array of many elements, in slices; and how an error is. An `Encoder`."""
+class Grammar:
+    """How replies are encoded. An `Encoder`. `limit_bytes`: of one."""
 
-    encode: Callable[[Reply], Encoded]
-    encode_in_slices: Callable[[list[Reply]], Generator[None, None, Encoded]]
-    refusal: Callable[[RequestError], bytes]
+    __slots__ = ("_limit_bytes",)
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+
+    def encode(self, reply: Reply) -> Encoded:
+        """A reply, at once. Raises ReplyTooLarge."""
+        raise NotImplementedError
+
+    def encode_in_slices(self, reply: list[Reply]) -> Generator[None, None, Encoded]:
+        """An array of many elements. Raises ReplyTooLarge."""
+        raise NotImplementedError
+
+    def refusal(self, error: RequestError) -> bytes:
+        """An error."""
+        raise NotImplementedError
 
     def begin(self, reply: Reply, *, in_slices: bool) -> Encoded | Generator[None, None, Encoded]:
         """See `Encoder`."""
@@ -46,31 +59,57 @@ def has_many(reply: Reply) -> bool:
     return reply.__class__ is list and len(reply) > _MANY_ELEMENTS
 
 
-def in_resp(client: Client, limit_bytes: int) -> Grammar:
+class Resp(Grammar):
     """RESP, of the version that the client has chosen by then."""
-    return Grammar(
-        lambda reply: resp.encode(reply, client.protocol, limit_bytes),
-        lambda reply: resp.encode_in_slices(reply, client.protocol, limit_bytes),
-        resp.encode_error,
-    )
+
+    __slots__ = ("_client",)
+
+    def __init__(self, client: Client, limit_bytes: int) -> None:
+        super().__init__(limit_bytes)
+        self._client = client
+
+    def encode(self, reply: Reply) -> Encoded:
+        """See `Grammar`."""
+        return resp.encode(reply, self._client.protocol, self._limit_bytes)
+
+    def encode_in_slices(self, reply: list[Reply]) -> Generator[None, None, Encoded]:
+        """See `Grammar`."""
+        return resp.encode_in_slices(reply, self._client.protocol, self._limit_bytes)
+
+    def refusal(self, error: RequestError) -> bytes:
+        """See `Grammar`."""
+        return resp.encode_error(error)
 
 
-def in_json(identity: Any, limit_bytes: int) -> Grammar:
+class Json(Grammar):
     """JSON lines. `identity`: the "id" of the request, or ABSENT."""
-    return Grammar(
-        lambda reply: jsonlines.encode(reply, identity, limit_bytes),
-        lambda reply: jsonlines.encode_in_slices(reply, identity, limit_bytes),
-        lambda error: jsonlines.encode_error(error, identity),
-    )
+
+    __slots__ = ("_identity",)
+
+    def __init__(self, limit_bytes: int, identity: Any = jsonlines.ABSENT) -> None:
+        self._limit_bytes = limit_bytes
+        self._identity = identity
+
+    def encode(self, reply: Reply) -> Encoded:
+        """See `Grammar`."""
+        return jsonlines.encode(reply, self._identity, self._limit_bytes)
+
+    def encode_in_slices(self, reply: list[Reply]) -> Generator[None, None, Encoded]:
+        """See `Grammar`."""
+        return jsonlines.encode_in_slices(reply, self._identity, self._limit_bytes)
+
+    def refusal(self, error: RequestError) -> bytes:
+        """See `Grammar`."""
+        return jsonlines.encode_error(error, self._identity)
 
 
-def typed(limit_bytes: int) -> Grammar:
+class Typed(Json):
     """For the verbs of our own, typed as words: JSON lines; help is lines for a person, QUEUED as for any."""
-    json = in_json(jsonlines.ABSENT, limit_bytes)
 
-    def encode(reply: Reply) -> Encoded:
+    __slots__ = ()
+
+    def encode(self, reply: Reply) -> Encoded:
+        """See `Grammar`."""
         if reply is QUEUED:
             return bytes(QUEUED.wire)
-        return encode_lines(reply.text) if isinstance(reply, Help) else json.encode(reply)
-
-    return json._replace(encode=encode)
+        return encode_lines(reply.text) if isinstance(reply, Help) else super().encode(reply)
