@@ -29,7 +29,7 @@ from kvstore.commands import dispatch, watches
 from kvstore.commands.context import Call
 from kvstore.commands.registry import table as commands
 from kvstore.commands.statistics import CommandStatistics
-from kvstore.session.grammar import in_resp
+from kvstore.session.grammar import Resp
 from kvstore.store import index, log
 from kvstore.wire import resp
 from tests.serving import UNLIMITED_BYTES, Connection, Serving
@@ -228,7 +228,7 @@ class DispatchAlone(Way):
         for request in requests:
             if client.closing:
                 return
-            reply = dispatch.answer(call, _as_parsed(request), in_resp(client, REPLY_LIMIT)).reply
+            reply = dispatch.answer(call, _as_parsed(request), Resp(client, REPLY_LIMIT)).reply
             while isinstance(reply, dispatch.Unfinished):
                 reply = dispatch.go_on(call, reply).reply
             self.replies[number] += bytes(reply)
