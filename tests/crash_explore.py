@@ -13,20 +13,17 @@ from itertools import chain
 from typing import NamedTuple
 
 from kvstore.base.errors import StorageFault
-from kvstore.store.store import Store
 from kvstore.testing.fates import RandomFates
 from kvstore.testing.simulated_disk import Moment, SimulatedDisk
-from kvstore.values import TYPES
 from tests.crash_history import History, Violation, checked
-from tests.crash_run import POLICIES, Clock, Run
+from tests.crash_run import POLICIES, Clock, Run, open_store
 
 
 def recover_checked(disk: SimulatedDisk, history: History, changes: int, where: str) -> None:
     """Recover and check. Any error of recovery is a Violation."""
     clock = Clock(where)
     with errors_as_violations(where):
-        store = Store(disk, TYPES, clock.now_us, clock.random_bytes)
-        checked(store, history, changes, where)
+        checked(open_store(disk, clock), history, changes, where)
 
 
 @contextlib.contextmanager

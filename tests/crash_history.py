@@ -10,9 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 
 from kvstore.store.store import Store
-
-#: Values and deadlines, as the files hold them: a key past its deadline is there until it was removed.
-State = tuple[dict[bytes, bytes], dict[bytes, int]]
+from tests.crash_model import Content, content, difference
 
 
 class Violation(AssertionError):
@@ -25,12 +23,12 @@ class History:
     Times are numbers of changes of the disk. A crash at moment `k` follows the change number `k`.
     """
 
-    def __init__(self, sequence: int = 0, state: State = ({}, {})) -> None:
+    def __init__(self, sequence: int = 0, state: Content | None = None) -> None:
         self._promised = [(-1, sequence)]
         self._asked = [(-1, sequence)]
-        self._states: dict[int, list[tuple[int, State]]] = {sequence: [(-1, state)]}
+        self._states: dict[int, list[tuple[int, Content]]] = {sequence: [(-1, state or {})]}
 
-    def ask(self, changes: int, sequence: int, state: State) -> None:
+    def ask(self, changes: int, sequence: int, state: Content) -> None:
         """Commit `sequence`, which leads to `state`, is about to be written."""
         self._asked.append((changes, sequence))
         self._states.setdefault(sequence, []).append((changes, state))
@@ -63,19 +61,23 @@ class History:
         promised = self._promised[bisect_right(self._promised, (changes, 1 << 62)) - 1][1]
         return promised, self._asked[bisect_left(self._asked, (changes, -1)) - 1][1]
 
-    def state(self, changes: int, sequence: int) -> State:
+    def state(self, changes: int, sequence: int) -> Content:
         """The state after a commit, as it was asked for last before a moment."""
         versions = [state for at, state in self._states[sequence] if at < changes]
         return versions[-1]
 
 
-def checked(store: Store, history: History, changes: int, where: str) -> State:
+def checked(store: Store, history: History, changes: int, where: str) -> Content:
     """The state that a store recovered, or Violation if it is none that a crash at that moment may leave."""
     promised, asked = history.bounds(changes)
     found = store.durable_sequence
     if not promised <= found <= asked:
         raise Violation(f"{where}: commits up to {promised} were promised, up to {asked} asked for, {found} came back")
-    state = store.table.values, store.table.deadlines
-    if state != history.state(changes, found):
-        raise Violation(f"{where}: the state is not the one after commit {found}")
-    return dict(state[0]), dict(state[1])
+    expected = history.state(changes, found)
+    try:
+        state = content(enumerate(store.databases))
+    except AssertionError as error:
+        raise Violation(f"{where}: after commit {found}: {error}") from error
+    if state != expected:
+        raise Violation(f"{where}: the state is not the one after commit {found}: {difference(state, expected)}")
+    return state

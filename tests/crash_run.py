@@ -1,9 +1,10 @@
 """Runs of the store on a simulated disk that records them, so that a crash at every call in them can be tried.
 
 A `Run` is a server without its edge, but for the edge's writers: it makes commits as the edge would under one of the
-sync policies, compacts, dies and starts again, and keeps a dict model beside the table. The merging process is part of
-it: commits go on while it merges, and while it frees what it merged. Where the sync is overlapped,
-all of that goes on between its beginning and its end. Its `History` (see `crash_history`) says what a crash may leave.
+sync policies, compacts, dies and starts again. Its requests keep a model beside the databases (see `crash_requests`).
+The merging process is part of it: commits go on while it merges, and while it frees what it merged. Where the sync is
+overlapped, all of that goes on between its beginning and its end. Its `History` (see `crash_history`) says what a crash
+may leave.
 
 What a crash leaves is explored by `crash_explore`.
 """
@@ -18,15 +19,16 @@ from unittest import mock
 
 from kvstore.base.errors import StorageFault, StorageFull
 from kvstore.edge.writers import InLoopWriter, OverlappedWriter, Writer
-from kvstore.store import checkpoint, log
+from kvstore.store import checkpoint, garbage, log
 from kvstore.store import merge as merging
 from kvstore.store.merge import MergeJob, free, merge
 from kvstore.store.store import Commit, Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.testing.simulated_syncer import SimulatedSyncer
-from kvstore.values import TYPES
-from kvstore.values.strings import encode_set
+from kvstore.values import TYPES, blocks, hashes, lists
 from tests.crash_history import History, Violation, checked
+from tests.crash_model import Content
+from tests.crash_requests import DATABASES, Requests
 
 #: Those of `--sync`; "overlapped" is "always" with `--overlap always`.
 POLICIES = ("always", "overlapped", "everysec", "no")
@@ -34,12 +36,18 @@ POLICIES = ("always", "overlapped", "everysec", "no")
 
 @contextlib.contextmanager
 def small_files(zero_fill_bytes: int = 2048) -> Iterator[None]:
-    """Make the store's units small, so that short runs cross their borders: the log grows, checkpoints have frames."""
+    """Make the store's units small, so that short runs cross their borders: the log grows, checkpoints have frames,
+    values are built by several operations.
+    """
     with (
         mock.patch.object(log, "ZERO_FILL_BYTES", zero_fill_bytes),
         mock.patch.object(checkpoint, "_FRAME_BYTES", 400),
         mock.patch.object(checkpoint, "_SYNC_EVERY_BYTES", 6000),
         mock.patch.object(merging, "_FREED_AT_ONCE_BYTES", 1500),
+        mock.patch.object(garbage, "_SMALL_ELEMENTS", 3),
+        mock.patch.object(blocks, "_BLOCK_BYTES", 300),
+        mock.patch.object(lists, "_WHOLE_BYTES", 200),
+        mock.patch.object(hashes, "_WHOLE_BYTES", 200),
     ):
         yield
 
@@ -61,6 +69,11 @@ class Clock:
         return self._random.randbytes(count)
 
 
+def open_store(disk: SimulatedDisk, clock: Clock) -> Store:
+    """Recover what is on the disk, and open it."""
+    return Store(disk, TYPES, clock.now_us, clock.random_bytes, databases=DATABASES)
+
+
 class _NoReactor:
     """What a writer needs of a reactor: here the run calls its `doRead`."""
 
@@ -69,7 +82,7 @@ class _NoReactor:
 
 
 class Run:
-    """One server after another on one simulated disk, beside a dict model.
+    """One server after another on one simulated disk, beside a model.
 
     `sync`: one of POLICIES. `history`: what the first recovery may find, for a disk with a past. `tight`: now and then
     the disk is full. Raises Violation.
@@ -92,28 +105,41 @@ class Run:
         self.random = random.Random(seed)
         self.clock = Clock(seed)
         self.history = history or History()
-        self.values: dict[bytes, bytes] = {}
-        self.deadlines: dict[bytes, int] = {}
         self.job: MergeJob | None = None
         self.freeing: Iterator[None] = iter(())  # what is left to do of a merging process whose server has finished
-        self.refused = 0  # requests refused for want of room, compactions that could not begin or end
-        self.store = self.start()
+        self.put_off = 0  # compactions that could not begin or end
+        self.store = open_store(disk, self.clock)
+        self.requests = Requests(self.store, {}, self.random, seed)
+        self._started()
 
     # Starting and dying
 
     def start(self) -> Store:
         """Recover, check what was found, and go on from there."""
-        store = Store(self.disk, TYPES, self.clock.now_us, self.clock.random_bytes)
+        self.store = open_store(self.disk, self.clock)
+        self._started()
+        return self.store
+
+    def _started(self) -> None:
+        store = self.requests.store = self.store
         found = store.durable_sequence
-        self.values, self.deadlines = checked(store, self.history, self.disk.changes, f"restart in {self.seed}")
+        self.requests.content = checked(store, self.history, self.disk.changes, f"restart in {self.seed}")
         self.history.restart(self.disk.changes, found)
         self.job = None
-        self.store = store
         self.syncer = SimulatedSyncer()
         self.writer: Writer = InLoopWriter(store, sync=self.durable)
         if self.sync == "overlapped":
             self.writer = OverlappedWriter(store, _NoReactor(), self.syncer)
-        return store
+
+    @property
+    def content(self) -> Content:
+        """What the databases hold, by the model."""
+        return self.requests.content
+
+    @property
+    def refused(self) -> int:
+        """Requests refused for want of room, and compactions that could not begin or end."""
+        return self.requests.refused + self.put_off
 
     def die(self) -> None:
         """kill -9: the lock is free; the page cache stays. A sync under way may end, well or not, unheard.
@@ -139,7 +165,7 @@ class Run:
 
     def write(self, commit: Commit) -> None:
         """Put a closed commit on disk as the policy says."""
-        self.history.ask(self.disk.changes, commit.sequence, (dict(self.values), dict(self.deadlines)))
+        self.history.ask(self.disk.changes, commit.sequence, dict(self.content))
         self.writer.begin(commit, lambda fault: self._done(commit, fault))
 
     def _done(self, commit: Commit, fault: StorageFault | None) -> None:
@@ -174,115 +200,27 @@ class Run:
         self.store.measure_volume()
 
     def request(self) -> None:
-        """One request, of one to five operations, all or (on a full disk) none; or a pipeline of requests."""
-        if self.random.random() < 0.12:
-            self.pipeline()
-        else:
-            self._request()
-        self.compare()
-
-    def _request(self) -> None:
-        before = dict(self.values), dict(self.deadlines)
-        try:
-            for _ in range(self.random.choice((1, 1, 1, 2, 5))):
-                self.operation()
-        except StorageFull:
-            self.store.pending.take_back()
-            self.values, self.deadlines = before
-            self.refused += 1
-        else:
-            self.store.pending.undo.clear()
-            self.store.pending.requests += 1
-
-    def pipeline(self) -> None:
-        """Many requests at once: SETs as columns; one by one, until the disk is full, where that cannot be."""
-        table, pick = self.store.table, self.random
-        keys = [self._key() for _ in range(pick.randrange(2, 12))]
-        values = [pick.randbytes(pick.choice((0, 3, 30, 200))) for _ in keys]
-        written = 0
-        try:
-            if table.write_strings(keys, values, b"".join(map(encode_set, keys, values))):
-                written = len(keys)
-            while written < len(keys):
-                table.write(keys[written], values[written])
-                written += 1
-        except StorageFull:
-            self.refused += 1
-        table.pending.undo.clear()
-        table.pending.requests += written
-        for key, value in zip(keys[:written], values, strict=False):
-            self.values[key] = value
-            self._set_deadline(key, None)
+        """See `Requests`; time may pass before it."""
+        if self.random.random() < 0.1:
+            self.clock.us += 1_000_000
+        self.requests.request()
 
     def read(self) -> None:
         """What a read tells without waiting is on disk. Raises Violation."""
-        store = self.store
-        keys = [self._key(), self._key()]
-        newest = store.table.commit_for_keys(keys)
-        if newest != max(map(store.table.commit_for_key, keys)):
+        store, now = self.store, self.content
+        number = self.random.randrange(DATABASES)
+        table = store.databases[number]
+        keys = [b"key-%d" % self.random.randrange(7) for _ in range(2)]
+        newest = table.commit_for_keys(keys)
+        if newest != max(map(table.commit_for_key, keys)):
             raise Violation(f"{self.seed}: both ways to ask what a read waits for must agree")
-        values, deadlines = self.history.state(self.disk.changes, store.durable_sequence)
+        settled = self.history.state(self.disk.changes, store.durable_sequence)
         if newest <= store.settled_sequence():
             for key in keys:
-                if (self.values.get(key), self.deadlines.get(key)) != (values.get(key), deadlines.get(key)):
-                    raise Violation(f"{self.seed}: a read of {key!r} tells what is not on disk")
-        if store.commit_for_table() <= store.settled_sequence() and (self.values, self.deadlines) != (
-            values,
-            deadlines,
-        ):
-            raise Violation(f"{self.seed}: a read of the whole table tells what is not on disk")
-
-    def _key(self) -> bytes:
-        return b"key-%d" % self.random.randrange(9)
-
-    def operation(self) -> None:
-        """One change of the table, and of the model."""
-        table, pick = self.store.table, self.random
-        key = self._key()
-        kind = pick.choice(("set", "set", "set", "large", "deadline", "delete", "expire", "persist", "flush", "tick"))
-        if kind in ("set", "large", "deadline"):
-            value = pick.randbytes(pick.choice((0, 3, 30))) if kind != "large" else pick.randbytes(700)
-            deadline = self.clock.us // 1000 + pick.randrange(1, 3000) if kind == "deadline" else None
-            table.write(key, value, deadline)
-            self.values[key] = value
-            self._set_deadline(key, deadline)
-        elif kind == "delete":
-            table.delete(key)
-            self._forget(key)
-        elif kind == "flush" and pick.random() < 0.2:
-            table.flush()
-            self.values, self.deadlines = {}, {}
-        elif kind in ("expire", "persist") and key in self.values:
-            deadline = self.clock.us // 1000 + pick.randrange(1, 3000) if kind == "expire" else None
-            table.set_deadline(key, deadline)
-            self._set_deadline(key, deadline)
-        elif kind == "tick":
-            self.clock.us += 1_000_000
-
-    def remove_expired(self) -> None:
-        """What the edge does now and then: expired keys go for good, as a change of their own."""
-        table = self.store.table
-        for key in [key for key, deadline in self.deadlines.items() if deadline <= self.clock.us // 1000]:
-            if table.remove_expired(1):
-                gone = [key for key in self.values if key not in table.values]
-                for key in gone:
-                    self._forget(key)
-        table.pending.undo.clear()
-        self.compare()
-
-    def _set_deadline(self, key: bytes, deadline: int | None) -> None:
-        self.deadlines.pop(key, None)
-        if deadline is not None:
-            self.deadlines[key] = deadline
-
-    def _forget(self, key: bytes) -> None:
-        self.values.pop(key, None)
-        self.deadlines.pop(key, None)
-
-    def compare(self) -> None:
-        """The table and the model agree."""
-        if self.store.table.values != self.values or self.store.table.deadlines != self.deadlines:
-            raise Violation(f"{self.seed}: the table differs from the model")
+                if now.get((number, key)) != settled.get((number, key)):
+                    raise Violation(f"{self.seed}: a read of {key!r} in {number} tells what is not on disk")
+        if store.commit_for_table() <= store.settled_sequence() and now != settled:
+            raise Violation(f"{self.seed}: a read of everything tells what is not on disk")
 
     # Compaction
 
@@ -293,7 +231,7 @@ class Run:
             try:
                 self.job = self.store.seal()
             except (StorageFull, OSError):
-                self.refused += 1
+                self.put_off += 1
             self.promise()
 
     def merge(self) -> None:
@@ -303,9 +241,9 @@ class Run:
         try:
             beside = _Beside(self.disk, self._meanwhile)
             old = [self.disk.open(name) for name in (*self.job.segments, checkpoint.NAME) if name in self.disk.names()]
-            size = merge(beside, TYPES, self.job, self.clock.now_us(), self.random.choice((8000, 1 << 20)))  # type: ignore[arg-type]
+            size = merge(beside, TYPES, self.job, self.clock.now_us(), self.random.choice((1500, 8000, 1 << 20)))  # type: ignore[arg-type]
         except OSError:
-            self.refused += 1
+            self.put_off += 1
             self.store.abandon_compaction()
             self.job = None
             return
@@ -347,7 +285,7 @@ class Run:
             self.commit()
             self.tick()
         elif chance < 0.86:
-            self.remove_expired()
+            self.random.choice((self.requests.remove_expired, self.requests.tidy))()
             self.commit()
         elif chance < 0.92:
             self.seal()

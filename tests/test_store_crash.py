@@ -10,6 +10,7 @@ import errno
 import os
 import random
 import re
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from unittest import mock
 
@@ -17,17 +18,23 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import DamagedStore, StorageFault, StorageFull
 from kvstore.base.frame import encode_frame
+from kvstore.base.value_type import Undo, Words
 from kvstore.store import examine as examination
 from kvstore.store import recovery
+from kvstore.store import table as table_module
 from kvstore.store.commit import OpenCommit
+from kvstore.store.delta import Database, Delta
 from kvstore.store.examine import examine
 from kvstore.store.log import TransactionLog
 from kvstore.store.merge import merge
+from kvstore.store.operations import SWAP, Operation, decode, encode, encode_deadline
+from kvstore.store.state import State
 from kvstore.store.store import Store
 from kvstore.store.table import Table
 from kvstore.testing.fates import AllKept, AllLost, Fate, RandomFates
 from kvstore.testing.simulated_disk import SimulatedDisk, SimulatedFile
 from kvstore.values import TYPES
+from kvstore.values.lists import List
 from tests.crash_explore import (
     Counts,
     Effort,
@@ -51,6 +58,12 @@ def explore(run: Run, effort: Effort) -> Counts:
     for moment in run.disk.moments():
         explore_moment(moment, run, effort, counts, seen)
     return counts
+
+
+def changing_request(run: Run) -> None:
+    """Requests, until one has changed something."""
+    while not run.store.has_changes():
+        run.request()
 
 
 class CrashTestCase(SynchronousTestCase):
@@ -78,7 +91,7 @@ class CrashTests(CrashTestCase):
         relaxed = random.Random(SEED).choice(("everysec", "no"))
         for sync in ("always", "overlapped", relaxed):
             counts = explore(
-                Run(SimulatedDisk(), f"{SEED}/{sync}", sync).steps(70), Effort(states=5, most=64, second=1)
+                Run(SimulatedDisk(), f"{SEED}/{sync}", sync).steps(60), Effort(states=5, most=64, second=1)
             )
             self.assertGreater(counts.distinct, 100)
 
@@ -154,7 +167,7 @@ class FoundTests(CrashTestCase):
         disk = SimulatedDisk()
         run = Run(disk, "found", "always").steps(0)
         for _ in range(5):
-            run.request()
+            changing_request(run)
             run.commit()
         run.seal()
         job = run.job
@@ -174,7 +187,7 @@ class FoundTests(CrashTestCase):
         """
         disk = SimulatedDisk()
         run = Run(disk, "found", "always")
-        run.request()
+        changing_request(run)
         disk.fail("sync", errno.EIO)
         with self.assertRaises(Exception):  # noqa: B017 - StorageFault; what matters is what is left
             run.commit()
@@ -193,13 +206,13 @@ class FoundTests(CrashTestCase):
         run = Run(disk, "found", "overlapped")
         for value in (b"first", b"second"):
             run.store.table.write(b"key", value)
-            run.values[b"key"] = value
+            run.content[0, b"key"] = value, None
             run.commit()
             if value == b"first":
                 run.end_sync()
         left = disk.kill(record=True)
         again = Run(left, "found, restarted", "always", run.history.fork(disk.changes))
-        self.assertEqual(again.values, {b"key": b"second"})
+        self.assertEqual(again.content, {(0, b"key"): (b"second", None)})
         for moment in left.moments():
             for number, crashed in enumerate(moment.disk.crashes(500)):
                 recover_checked(crashed, again.history, moment.changes, f"moment {moment.changes}, state {number}")
@@ -289,10 +302,10 @@ class FoundTests(CrashTestCase):
         """
         disk = SimulatedDisk()
         run = Run(disk, "found", "always")
-        run.request()
+        changing_request(run)
         run.commit()
         run.seal()
-        run.request()
+        changing_request(run)
         run.commit()
         assert run.job is not None
         contents = disk.contents()
@@ -309,7 +322,7 @@ class Early(Run):
 
     def write(self, commit: Any) -> None:
         """See `Run`."""
-        self.history.ask(self.disk.changes, commit.sequence, (dict(self.values), dict(self.deadlines)))
+        self.history.ask(self.disk.changes, commit.sequence, dict(self.content))
         self.store.write(commit)
         self.history.promise(self.disk.changes, commit.sequence)
         self.store.sync()
@@ -322,7 +335,7 @@ class Hasty(Run):
     def write(self, commit: Any) -> None:
         """See `Run`."""
         self.end_sync()
-        self.history.ask(self.disk.changes, commit.sequence, (dict(self.values), dict(self.deadlines)))
+        self.history.ask(self.disk.changes, commit.sequence, dict(self.content))
         self.store.write(commit)
         if not self.store.begin_sync(self.syncer):
             self.store.sync()
@@ -412,7 +425,7 @@ class BreakageTests(CrashTestCase):
 
         class Compacting(Run):
             def steps(self, count: int) -> Run:
-                self.request()
+                changing_request(self)
                 self.commit()
                 self.seal()
                 self.merge()
@@ -515,6 +528,114 @@ class BreakageTests(CrashTestCase):
         ):
             self.assertIn("tells what is not on disk", self.assert_caught())
 
+    def test_an_undo_that_does_nothing(self) -> None:
+        """What a request that fails has changed inside a value stays."""
+        edit, row = TYPES.by_edit[b"RPUSH"]
+
+        def apply(value: Any, words: Words) -> Undo:
+            edit.apply(value, words)
+            return lambda: None
+
+        with mock.patch.dict(TYPES.by_edit, {b"RPUSH": (edit._replace(apply=apply), row)}):
+            self.assertIn("differ from the model", self.assert_caught())
+
+    def assert_caught_with(self, holds: type, **wrong: Any) -> str:
+        """The row of the type whose values are of that class is wrong: without any crash but kills that is seen.
+
+        Returns the violation.
+        """
+        with (
+            mock.patch.dict(TYPES.by_class, {holds: TYPES.by_class[holds]._replace(**wrong)}),
+            self.assertRaises(Violation) as caught,
+        ):
+            for number in range(60):
+                Run(SimulatedDisk(), f"breakage/{number}").steps(60)
+        return str(caught.exception)
+
+    def test_a_whole_that_leaves_something_out(self) -> None:
+        """The last operation that builds a list again: its end; of a hash those that give its fields deadlines."""
+        for row in TYPES.others:
+            right = row.whole
+
+            def wrong(value: Any, right: Callable[[Any], Iterator[Any]] = right) -> Iterator[Any]:
+                *operations, last = right(value)
+                yield from operations or [last]
+
+            self.assertIn("the state is not the one", self.assert_caught_with(row.holds, whole=wrong))
+
+    def test_a_copy_that_is_the_value_itself(self) -> None:
+        """COPY leaves two keys with one list."""
+        self.assertIn("differ from the model", self.assert_caught_with(List, copy=lambda value: value))
+
+    def test_fields_that_expire_unrecorded(self) -> None:
+        """What removes them changes the table, and the log does not hear of it."""
+
+        def unrecorded(table: Table, key: bytes, name: bytes, words: Words) -> None:
+            if name == b"HDEL":
+                table._edit(key, name, words)
+            else:
+                edit(table, key, name, words)
+
+        edit = Table.edit
+        with mock.patch.object(Table, "edit", unrecorded):
+            self.assert_caught()
+
+    def test_a_patch_dropped(self) -> None:
+        """The merge forgets the last of a key's patches."""
+        patch = Database.patch
+
+        def forgetful(database: Database, key: bytes, state: State) -> None:
+            kept = [encode(*operation) for operation in decode(bytes(database.patches[key]))]
+            database.patches[key] = bytearray(b"".join(kept[:-1]))
+            patch(database, key, state)
+
+        with mock.patch.object(Database, "patch", forgetful):
+            self.assertIn("the state is not the one", self.assert_caught())
+
+    def test_a_whole_value_put_upon_what_is_there(self) -> None:
+        """A value that replaces another one is recorded without the removal of that."""
+        with mock.patch.object(table_module, "encode_delete", lambda key: encode_deadline(key, None)):
+            self.assert_caught()
+
+    def test_no_select(self) -> None:
+        """Operations of other databases are recorded, and their numbers are not."""
+        with mock.patch.object(OpenCommit, "body", lambda commit: b"".join(commit.operations)):
+            self.assert_caught()
+
+    def test_a_select_undone_too_much(self) -> None:
+        """An undone request takes back the database of the one before it, too."""
+
+        def hasty(commit: OpenCommit, drop: Callable[[OpenCommit], None] = OpenCommit._drop_last) -> None:
+            drop(commit)
+            if commit._selects and not commit.undo:
+                commit._unselect()
+
+        with mock.patch.object(OpenCommit, "_drop_last", hasty):
+            self.assert_caught()
+
+    def test_swapped_databases_in_the_merge(self) -> None:
+        """The merge takes SWAPDB for an operation that changes nothing."""
+        add = Delta.add_each
+
+        def deaf(delta: Delta, operations: Iterable[Operation]) -> None:
+            add(delta, [operation for operation in operations if operation[0] != SWAP])
+
+        with mock.patch.object(Delta, "add_each", deaf):
+            self.assert_caught()
+
+    def test_readers_of_another_database_that_do_not_wait(self) -> None:
+        """Only the commit in flight's keys of database 0 are noted."""
+
+        def blind(table: Table, keys: Iterable[bytes]) -> int:
+            return right(table, keys) if table.number == 0 else 0
+
+        right = Table.commit_for_keys
+        with (
+            mock.patch.object(Table, "commit_for_keys", blind),
+            mock.patch.object(Table, "commit_for_key", lambda table, key: blind(table, [key])),
+        ):
+            self.assertIn("tells what is not on disk", self.assert_caught())
+
     def test_checksums_ignored(self) -> None:
         """Every checksum is right."""
         with mock.patch("kvstore.base.frame.crc32", lambda *arguments: 0):
@@ -553,27 +674,27 @@ class HistoryTests(SynchronousTestCase):
     def test_bounds(self) -> None:
         """A promise holds from its own moment on, a question from the next change on."""
         history = History()
-        history.ask(5, 1, ({b"a": b"1"}, {}))
+        history.ask(5, 1, {(0, b"a"): (b"1", None)})
         history.promise(7, 1)
         self.assertEqual([history.bounds(at) for at in (0, 5, 6, 7, 100)], [(0, 0), (0, 0), (0, 1), (1, 1), (1, 1)])
 
     def test_restart_forgets_what_was_lost(self) -> None:
         """A recovery that found less than was asked for settles that; the number is used again for another state."""
         history = History()
-        history.ask(5, 1, ({b"a": b"1"}, {}))
+        history.ask(5, 1, {(0, b"a"): (b"1", None)})
         history.restart(10, 0)
-        history.ask(12, 1, ({b"a": b"2"}, {}))
+        history.ask(12, 1, {(0, b"a"): (b"2", None)})
         self.assertEqual([history.bounds(at) for at in (9, 10, 12, 13)], [(0, 1), (0, 0), (0, 0), (0, 1)])
-        self.assertEqual(history.state(9, 1), ({b"a": b"1"}, {}))
-        self.assertEqual(history.state(13, 1), ({b"a": b"2"}, {}))
+        self.assertEqual(history.state(9, 1), {(0, b"a"): (b"1", None)})
+        self.assertEqual(history.state(13, 1), {(0, b"a"): (b"2", None)})
 
     def test_fork_and_narrow(self) -> None:
         """What a crash left is the past of the next server; once it is known what it is, it is just that."""
         history = History()
-        history.ask(5, 1, ({b"a": b"1"}, {}))
-        history.ask(8, 2, ({b"a": b"2"}, {}))
+        history.ask(5, 1, {(0, b"a"): (b"1", None)})
+        history.ask(8, 2, {(0, b"a"): (b"2", None)})
         past = history.fork(9)
-        self.assertEqual((past.bounds(0), past.state(0, 1)), ((0, 2), ({b"a": b"1"}, {})))
+        self.assertEqual((past.bounds(0), past.state(0, 1)), ((0, 2), {(0, b"a"): (b"1", None)}))
         past.narrow(1)
         self.assertEqual(past.bounds(0), (1, 1))
 
@@ -584,10 +705,10 @@ class HistoryTests(SynchronousTestCase):
         found = run.store.durable_sequence
         recover_checked(crashed.kill(), run.history, run.disk.changes, "right")
         wrong = [
-            History(found + 1, (run.values, run.deadlines)),
-            History(found - 1, (run.values, run.deadlines)),
-            History(found, ({**run.values, b"more": b""}, run.deadlines)),
-            History(found, (run.values, {**run.deadlines, b"more": 1})),
+            History(found + 1, run.content),
+            History(found - 1, run.content),
+            History(found, {**run.content, (1, b"more"): (b"", None)}),
+            History(found, {at: (value, 1) for at, (value, _) in run.content.items()}),
         ]
         for history in wrong:
             self.assertRaises(Violation, recover_checked, crashed.kill(), history, 0, "wrong")

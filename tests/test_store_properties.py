@@ -31,12 +31,16 @@ from kvstore.testing.fates import AllKept, AllLost, RandomFates
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
 from kvstore.values.strings import encode_set
-from tests.crash_history import History, State, checked
+from tests.crash_history import History, checked
+from tests.crash_model import Content
 from tests.crash_run import Clock, small_files
 from tests.harness import replay
 
 STORE = "0123456789abcdef" * 2
 SALT = 0x5A17
+
+#: Values and deadlines of one database.
+State = tuple[dict[bytes, bytes], dict[bytes, int]]
 
 keys = st.sampled_from([b"a", b"b", b"c", b"", b"\r\n*1\r\n+KV1 ", bytes(range(256))])
 contents = st.one_of(st.binary(max_size=12), st.binary(min_size=500, max_size=700))
@@ -62,6 +66,15 @@ class Model:
     def state(self) -> State:
         """A copy of what there is now."""
         return dict(self.values), dict(self.deadlines)
+
+    def content(self) -> Content:
+        """The same, as the content of a store."""
+        return {(0, key): (value, self.deadlines.get(key)) for key, value in self.values.items()}
+
+    def become(self, found: Content) -> None:
+        """Hold that, of database 0."""
+        self.values = {key: value for (_, key), (value, _) in found.items()}
+        self.deadlines = {key: deadline for (_, key), (_, deadline) in found.items() if deadline is not None}
 
     def change(self, kind: str, key: bytes, value: Any, deadline: int | None) -> bytes | None:
         """Make one change; returns its operation, or None if there is nothing to change."""
@@ -319,7 +332,7 @@ class StoreMachine(RuleBasedStateMachine):
     def start(self) -> None:
         """Recover, and check what came back."""
         self.store = Store(self.disk, TYPES, self.clock.now_us, self.clock.random_bytes)
-        self.model.values, self.model.deadlines = checked(self.store, self.history, self.time, "machine")
+        self.model.become(checked(self.store, self.history, self.time, "machine"))
         self.time += 2
         self.history.restart(self.time, self.store.durable_sequence)
         self.job = self.merged = None
@@ -365,7 +378,7 @@ class StoreMachine(RuleBasedStateMachine):
         if commit is None:
             return
         self.time += 1
-        self.history.ask(self.time, commit.sequence, self.model.state())
+        self.history.ask(self.time, commit.sequence, self.model.content())
         self.time += 1
         self.store.write(commit)
         if synced:
