@@ -109,6 +109,20 @@ class TableTests(SynchronousTestCase):
             self.assertEqual(encode2({b"k": value}), b"*2\r\n$1\r\nk\r\n" + two)
             self.assertEqual(encode3({b"k": value}), b"%1\r\n$1\r\nk\r\n" + three)
 
+    def test_messages(self) -> None:
+        """What is sent to many is what `encode` gives, and the same object each time."""
+        for message in (
+            Push([b"m", b"", b"x" * 511]),
+            Push([b"m", b"x" * 512]),
+            Push([b"m", b"x" * 20_000]),
+            Push([b"m", 1]),
+        ):
+            for protocol in (2, 3):
+                encoded = resp.encode_message(message, protocol)
+                self.assertEqual(bytes(encoded), encode(message, protocol))
+                self.assertIs(resp.encode_message(message, protocol), encoded)
+        self.assertEqual(resp.encode_message(OK, 3), OK.wire)
+
     def test_no_reply(self) -> None:
         """A value that is no reply is a bug, and says so."""
         for value in (object(), [object()], bytearray(b"x"), 1j):

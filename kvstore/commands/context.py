@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from random import Random
 from time import perf_counter_ns
 from typing import Any
@@ -51,7 +51,7 @@ class Server:
         self.waiting = WaitingRoom(now_ms)
         self.channels = Channels()
         #: What the request that executes tells other clients, see `peer`; one list for good.
-        self.messages: list[tuple[Client, Reply]] = []
+        self.messages: list[tuple[Collection[Client], Reply]] = []
         #: Of each database.
         self.watches = [Watches(table) for table in store.databases]
         #: A steady clock, in nanoseconds: for how long requests take, and how long they may.
@@ -91,7 +91,11 @@ class Call:
 
     def tell(self, client: Client, message: Reply) -> None:
         """Send `message` to another client, or this one, when this request is whole: see `peer`."""
-        self.server.messages.append((client, message))
+        self.server.messages.append(((client,), message))
+
+    def tell_all(self, clients: Iterable[Client], message: Reply) -> None:
+        """The same, to many."""
+        self.server.messages.append((tuple(clients), message))
 
     def table_of(self, number: int) -> Table:
         """The database of that number. Raises InvalidRequest if there is none."""

@@ -203,8 +203,9 @@ def send_messages(server: Server, needed: int) -> None:
     """What the request that is whole now tells others leaves when commit `needed` is settled."""
     messages = server.messages[:]
     server.messages.clear()
-    for client, message in messages:
-        client.peer.send(message, needed)
+    for clients, message in messages:
+        for client in clients:
+            client.peer.send(message, needed)
 
 
 def run(

@@ -139,9 +139,7 @@ def _tell(call: Call, subscribers: Collection[Client] | None, *words: bytes) -> 
     """Tell each of them the same. Returns how many they are."""
     if not subscribers:
         return 0
-    message = Push(words)
-    for client in subscribers:
-        call.tell(client, message)
+    call.tell_all(subscribers, Push(words))
     return len(subscribers)
 
 

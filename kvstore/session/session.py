@@ -188,7 +188,10 @@ class Session:
         """
         data = resp.encode_message(message, self.client.protocol)
         if self._batch_out is None:
-            self.deliver(data, needed)
+            if needed or self._held:
+                self.deliver(data, needed)
+            else:
+                self.ready.append(data)
         else:
             self._told.append((len(self._batch_out) + 1, data))
             self._execution.needed = max(self._execution.needed, needed)

@@ -64,7 +64,12 @@ def encode_message(message: Reply, protocol: int) -> Encoded:
         return encode(message, protocol)
     encoded: Encoded | None = message.encoded.get(protocol)
     if encoded is None:
-        encoded = message.encoded[protocol] = encode(message, protocol)
+        if set(map(type, message)) == _ONLY_BYTES and max(lengths := list(map(len, message))) < len(_FORMATS):
+            head = b">%d\r\n" if protocol == 3 else b"*%d\r\n"
+            encoded = head % len(message) + b"".join(map(_FORMATS.__getitem__, lengths)) % tuple(message)
+        else:
+            encoded = encode(message, protocol)
+        message.encoded[protocol] = encoded
     return encoded
 
 
