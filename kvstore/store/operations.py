@@ -28,12 +28,16 @@ from collections.abc import Iterator
 import hiredis
 
 from kvstore.base.errors import KVStoreError
+from kvstore.base.limits import KIB
 from kvstore.base.limits import MAX_LOGGED_BYTES
 from kvstore.store.history import History
 
 #: First words of the operations that no type of values defines.
 DELETE, EXPIRE, PERSIST = b"DEL", b"PEXPIREAT", b"PERSIST"
 SELECT, SWAP, FLUSH_DATABASE, FLUSH_ALL = b"SELECT", b"SWAPDB", b"FLUSHDB", b"FLUSHALL"
+
+#: What the parser is given at once: each kilobyte that it has used up it takes off the front of all that it was given.
+_FED_BYTES = 16 * KIB
 
 #: One operation, decoded: its words.
 Operation = list[bytes]
@@ -116,23 +120,19 @@ def _number(value: int) -> bytes:
 
 def decode(body: bytes) -> list[Operation]:
     """The operations in the body of a frame, whose checksum was verified. Raises BadOperation if they are not whole."""
+    return list(decode_each(body))
+
+
+def decode_each(encoded: bytes) -> Iterator[Operation]:
+    """The operations that were encoded one behind the other, each made when it is asked for. Raises BadOperation."""
     reader = hiredis.Reader()
-    reader.feed(body)
-    operations: list[Operation] = []
     take = reader.gets
     try:
-        while (operation := take()) is not False:
-            operations.append(operation)
+        for at in range(0, len(encoded), _FED_BYTES):
+            reader.feed(encoded[at : at + _FED_BYTES])
+            while (operation := take()) is not False:
+                yield operation
     except hiredis.HiredisError as error:
         raise BadOperation(f"not RESP: {error}") from error
     if reader.has_data():
         raise BadOperation("the last operation is incomplete")
-    return operations
-
-
-def decode_each(encoded: bytes) -> Iterator[Operation]:
-    """The operations that were encoded one behind the other, each made when it is asked for."""
-    reader = hiredis.Reader()
-    reader.feed(encoded)
-    while (operation := reader.gets()) is not False:
-        yield operation
