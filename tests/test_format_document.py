@@ -30,6 +30,7 @@ from kvstore.store.store import Store
 from kvstore.store.table import Table
 from kvstore.values import TYPES
 from tests import format_example
+from tests.value_strategies import edits
 
 # The reader. Nothing from here to the next line of this kind knows kvstore.
 
@@ -44,7 +45,7 @@ class NewerVersion(Exception):
 
 @dataclass
 class Database:
-    """One database. A string is bytes."""
+    """One database. A string is bytes, a list a list, a hash a dict of fields: each with its value and its deadline."""
 
     values: dict[bytes, Any] = field(default_factory=dict)
     deadlines_ms: dict[bytes, int] = field(default_factory=dict)
@@ -153,8 +154,50 @@ def apply_to_value(database: Database, name: bytes, key: bytes, *words: bytes) -
         database.deadlines_ms.pop(key, None)
         if len(words) == 3:
             database.deadlines_ms[key] = int(words[2])
+        return
+    if name in (b"HSET", b"HDEL", b"HPEXPIREAT", b"HPERSIST"):
+        apply_to_hash(database.values.setdefault(key, {}), name, *words)
+    elif name in (b"RPUSH", b"LPUSH", b"LPOP", b"RPOP", b"LSET", b"LINSERT", b"LREM", b"LTRIM"):
+        apply_to_list(database.values.setdefault(key, []), name, *words)
     else:
         raise NewerVersion(f"unknown operation {name!r}")
+    if not database.values[key]:
+        del database.values[key]
+        database.deadlines_ms.pop(key, None)
+
+
+def apply_to_list(elements: list[bytes], name: bytes, *words: bytes) -> None:
+    """Section "Lists"."""
+    if name == b"RPUSH":
+        elements += words
+    elif name == b"LPUSH":
+        elements[:0] = reversed(words)
+    elif name == b"LPOP":
+        del elements[: int(words[0])]
+    elif name == b"RPOP":
+        del elements[len(elements) - int(words[0]) :]
+    elif name == b"LSET":
+        elements[int(words[0])] = words[1]
+    elif name == b"LINSERT":
+        elements.insert(elements.index(words[1]) + (words[0] == b"AFTER"), words[2])
+    elif name == b"LTRIM":
+        elements[:] = elements[int(words[0]) : int(words[1]) + 1]
+    else:
+        places, count = [place for place, element in enumerate(elements) if element == words[1]], int(words[0])
+        gone = set(places[count:] if count < 0 else places[: count or None])
+        elements[:] = [element for place, element in enumerate(elements) if place not in gone]
+
+
+def apply_to_hash(fields: dict[bytes, tuple[bytes, int | None]], name: bytes, *words: bytes) -> None:
+    """Section "Hashes"."""
+    if name == b"HSET":
+        fields.update((words[at], (words[at + 1], None)) for at in range(0, len(words), 2))
+    elif name == b"HDEL":
+        for field_name in words:
+            fields.pop(field_name, None)
+    else:
+        deadline_ms, named = (int(words[0]), words[3:]) if name == b"HPEXPIREAT" else (None, words[2:])
+        fields.update((each, (fields[each][0], deadline_ms)) for each in named if each in fields)
 
 
 def same_store(state: State, header: dict[str, str]) -> None:
@@ -347,7 +390,17 @@ class ExampleTests(SynchronousTestCase):
 
 def held(databases: Iterable[tuple[int, ServerState]]) -> dict[int, Database]:
     """What the server's databases hold, as the reader has it; those without keys are left out."""
-    return {number: Database(dict(each.values), dict(each.deadlines)) for number, each in databases if each.values}
+    found = {}
+    for number, state in databases:
+        if state.values:
+            found[number] = database = Database(deadlines_ms=dict(state.deadlines))
+            for key, value in state.values.items():
+                if isinstance(value, bytes):
+                    database.values[key] = value
+                else:
+                    for name, words in state.types.by_class[value.__class__].whole(value):
+                        apply_to_value(database, name, key, *words)
+    return found
 
 
 def read(state: State) -> dict[int, Database]:
@@ -450,29 +503,43 @@ _CHANGES = st.one_of(
     st.tuples(st.just("deadline"), _KEYS, _DEADLINES),
     st.sampled_from([("flush",), ("flush_all",), ("select", 0), ("select", 1), ("select", 9), ("swap",)]),
 )
+_OTHERS = ["commit", "mark", "seal", "compact", "restart"]
 _STEPS = st.lists(
-    st.one_of(_CHANGES, st.tuples(st.sampled_from(["commit", "mark", "seal", "compact", "restart"]))),
+    st.one_of(_CHANGES, st.tuples(st.just("edit"), _KEYS), st.tuples(st.sampled_from(_OTHERS))),
     min_size=15,
     max_size=40,
 )
 
 
-def take_step(writer: Writer, name: str, *arguments: object) -> None:
+def edit(table: Table, draw: Callable[[st.SearchStrategy[Any]], Any], key: bytes) -> None:
+    """An operation on a value of a type other than string; it takes the place of a string."""
+    value = table.values.get(key)
+    row = table.types.by_class.get(value.__class__)
+    if row is None:
+        row = draw(st.sampled_from(TYPES.others))
+        table.delete(key)
+        value = row.holds()
+    table.edit(key, *draw(edits(row, value)))
+
+
+def take_step(writer: Writer, draw: Callable[[st.SearchStrategy[Any]], Any], name: str, *arguments: Any) -> None:
     """One step of a random history."""
     table = writer.table
-    if name == "write":
-        table.write(*arguments)  # type: ignore[arg-type]
+    if name == "edit":
+        edit(table, draw, *arguments)
+    elif name == "write":
+        table.write(*arguments)
     elif name == "delete":
-        table.delete(*arguments)  # type: ignore[arg-type]
+        table.delete(*arguments)
     elif name == "deadline":
         if arguments[0] in table.values:
-            table.set_deadline(*arguments)  # type: ignore[arg-type]
+            table.set_deadline(*arguments)
     elif name == "flush":
         table.flush()
     elif name == "flush_all":
         writer.store.flush_all()
     elif name == "select":
-        writer.number = arguments[0]  # type: ignore[assignment]
+        writer.number = arguments[0]
     elif name == "swap":
         writer.store.swap(table, writer.store.databases[(writer.number + 1) % 16])
     else:
@@ -499,13 +566,13 @@ class ReaderTests(SynchronousTestCase):
         self.assertEqual(len(os.listdir(writer.directory)), 5)
 
     @settings(max_examples=40, deadline=None)
-    @given(_STEPS)
-    def test_any_history(self, steps: list[tuple[str, object]]) -> None:
+    @given(_STEPS, st.data())
+    def test_any_history(self, steps: list[tuple[str, object]], data: st.DataObject) -> None:
         """Random changes, commits, marks, compactions that end or not, restarts."""
         writer = Writer(self.mktemp())
         self.addCleanup(shutil.rmtree, writer.directory)
         for step in steps:
-            take_step(writer, *step)
+            take_step(writer, data.draw, *step)
         writer.commit()
         writer.stop()
         self.held_alike(writer)

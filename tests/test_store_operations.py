@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hiredis
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvstore.base.limits import KIB
+from kvstore.store import operations
 from kvstore.store.history import History
 from kvstore.store.operations import (
     BadOperation,
@@ -25,11 +28,11 @@ Content = tuple[dict[bytes, bytes], dict[bytes, int]]
 
 def one_by_one(body: bytes, content: Content) -> int:
     """What `replay` must do."""
-    operations, state = decode(body), State(TYPES)
+    made, state = decode(body), State(TYPES)
     state.values, state.deadlines = content
-    for operation in operations:
+    for operation in made:
         state.apply(operation)
-    return len(operations)
+    return len(made)
 
 
 def outcome(body: bytes, way: object, before: Content = ({}, {})) -> object:
@@ -48,6 +51,33 @@ def sets(keys: list[bytes], values: list[bytes]) -> bytes:
 
 KEYS = [b"key:%04d" % number for number in range(40)]
 VALUES = [b"value of %04d" % number for number in range(40)]
+
+
+class DecodeTests(SynchronousTestCase):
+    """Bodies taken apart."""
+
+    def test_pieces_end_anywhere(self) -> None:
+        """The parser is given few bytes at a time: whatever they end in, the operations are the same."""
+        body = sets(KEYS[:3], [b"\r\n*1\r\n", b"", b"v" * 50]) + encode_delete(b"k")
+        whole = decode(body)
+        for size in range(1, len(body)):
+            self.patch(operations, "_FED_BYTES", size)
+            self.assertEqual(decode(body), whole)
+            self.assertRaises(BadOperation, decode, body[:-1])
+            self.assertRaises(BadOperation, decode, body + b"PING\r\n*x")
+
+    def test_it_is_never_given_much(self) -> None:
+        """Of a large body: what it has used up costs it a copy of all the rest, each time."""
+        given: list[int] = []
+
+        class Reader(hiredis.Reader):
+            def feed(self, buf: str | bytes, *place: int) -> None:
+                given.append(len(buf))
+                super().feed(buf, *place)
+
+        self.patch(hiredis, "Reader", Reader)
+        self.assertEqual(len(decode(sets(KEYS, VALUES) * 100)), 4000)
+        self.assertLessEqual(max(given), 64 * KIB)
 
 
 class HistoryTests(SynchronousTestCase):
