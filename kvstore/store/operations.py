@@ -28,8 +28,7 @@ from collections.abc import Iterator
 import hiredis
 
 from kvstore.base.errors import KVStoreError
-from kvstore.base.limits import KIB
-from kvstore.base.limits import MAX_LOGGED_BYTES
+from kvstore.base.limits import KIB, MAX_LOGGED_BYTES
 from kvstore.store.history import History
 
 #: First words of the operations that no type of values defines.
