@@ -9,6 +9,10 @@ WATCH, GET, MULTI, SET, EXEC), counters (INCR, GET, GETSET, DEL), documents (ins
 two keys that are changed in MULTI blocks and read by MGET and GET, and keys that are written and read in pipelines of
 one command, which the server executes as columns. Each start of the server has another `--overlap` than the one before.
 
+Or, if asked for, lists that are used as queues: pushed to at both ends, popped, waited for (BLPOP, BLMOVE), moved from
+one to another, by clients of which some vanish while they wait. No element may come out twice, and none be lost but one
+that was on its way to a client that died.
+
 Every value written is a new one, so that no wrong read can be right by chance.
 
 Used by tests/test_linearizability.py for a few histories, and by scripts/linearizability for many.
@@ -73,6 +77,7 @@ class _Client:
         values: Iterator[int],
         padding_bytes: int = 0,
         endless: bool = False,
+        queues: bool = False,
     ) -> None:
         self.history: list[Operation] = []
         self.error: Exception | None = None
@@ -82,7 +87,9 @@ class _Client:
         self._values = values
         self._padding = b"x" * padding_bytes
         self._endless = endless
-        self._connection = RawConnection(Address("127.0.0.1", port))
+        self._kinds = _QUEUE_KINDS if queues else _KINDS
+        self._address = Address("127.0.0.1", port)
+        self._connection = RawConnection(self._address)
         self._thread = threading.Thread(target=self._work, daemon=True)
 
     def start(self) -> None:
@@ -98,7 +105,7 @@ class _Client:
         try:
             with self._connection:
                 for _ in itertools.count() if self._endless else range(_OPERATIONS):
-                    self._chance.choice(_KINDS)(self)
+                    self._chance.choice(self._kinds)(self)
         except OSError:
             pass  # the server was killed; the operation under way was noted as unknown
         except Exception as error:
@@ -189,8 +196,55 @@ class _Client:
                 self._note(words, began, UNKNOWN)
             raise
 
+    def queues(self) -> None:
+        """Push to one of a few queues, or take from it."""
+        key, value = self._queue(), self._value()
+        self._resp(
+            self._chance.choice(
+                [(b"RPUSH", key, value), (b"RPUSH", key, value), (b"LPUSH", key, value), (b"LPOP", key), (b"RPOP", key)]
+            )
+        )
+
+    def waits(self) -> None:
+        """Take from a queue, or wait for an element: a few ms, so that all clients never wait for long."""
+        key, timeout = self._queue(), b"0.00%d" % self._chance.randint(1, 9)
+        name = self._chance.choice((b"BLPOP", b"BRPOP"))
+        self._call((name, key), resp_request(name, key, timeout), self._connection.resp)
+
+    def moves(self) -> None:
+        """Move an element from one queue to another, or to the other end of the same; wait for one, or do not."""
+        ends = self._chance.choice((b"LEFT", b"RIGHT")), self._chance.choice((b"LEFT", b"RIGHT"))
+        name = self._chance.choice((b"LMOVE", b"BLMOVE"))
+        words = (name, self._queue(), self._queue(), *ends)
+        timeout = (b"0.005",) if name == b"BLMOVE" else ()
+        self._call(words, resp_request(*words, *timeout), self._connection.resp)
+
+    def queue_blocks(self) -> None:
+        """Take from one queue and put into another in a block, where nobody waits."""
+        key, other = self._queue(), self._queue()
+        inner = [(b"LPOP", key), (b"RPUSH", other, self._value()), (b"BRPOP", key)]
+        sent = [(b"MULTI",), *inner[:2], (*inner[2], b"0"), (b"EXEC",)]
+        self._call((b"EXEC", *inner), b"".join(resp_request(*words) for words in sent), lambda: self._last_of(5))
+
+    def vanishes(self) -> None:
+        """Another client waits, and is gone: what it took, if it took something, is lost."""
+        key, began = self._queue(), time.monotonic()
+        with RawConnection(self._address) as connection:
+            connection.send(resp_request(b"BLPOP", key, b"0"))
+            time.sleep(self._chance.uniform(0, 0.002))
+        self._note((b"BLPOP", key), began, UNKNOWN)
+
+    def _queue(self) -> bytes:
+        return self._key(b"queue", 3)
+
     def read_all(self) -> None:
         """Read every key, one after the other, in this thread."""
+        if self._kinds is _QUEUE_KINDS:
+            for number in range(3):
+                key = b"%b:queue:%d" % (self._prefix, number)
+                self._call((b"LRANGE", key), resp_request(b"LRANGE", key, b"0", b"-1"), self._connection.resp)
+            self._connection.__exit__(None, None, None)
+            return
         for kind, count in ((b"string", 3), (b"counter", 2)):
             for number in range(count):
                 self._resp((b"GET", b"%b:%b:%d" % (self._prefix, kind, number)))
@@ -246,6 +300,12 @@ _KINDS: Sequence[Callable[[_Client], None]] = (
 )  # fmt: skip
 
 
+_QUEUE_KINDS: Sequence[Callable[[_Client], None]] = (
+    *[_Client.queues] * 120, *[_Client.waits] * 60, *[_Client.moves] * 60, *[_Client.queue_blocks] * 30,
+    _Client.vanishes,  # few: the search takes twice as long for each outcome that is unknown
+)  # fmt: skip
+
+
 def _refused(result: Any, name: bytes) -> Any:
     """The result with REFUSED for what a full disk refuses."""
     if result == (REFUSED,) or (isinstance(result, str) and result.startswith("-MISCONF ")):
@@ -262,18 +322,20 @@ class ConcurrentRun:
     `data`: the directory. `seed`: of what the clients ask and when the server is killed. `options`: of the server;
     `overlaps`: for its `--overlap`, one start after the other.
     `ending`: the signal that ends it in the middle of each history, after `longest_s` seconds of load at most.
-    `padding_bytes`: how much longer each value is than it need be. `clients`: how many there are.
+    `padding_bytes`: how much longer each value is than it need be. `clients`: how many there are. `queues`: whether
+    they use lists, and nothing else.
     """
 
     def __init__(
         self, data: Path, seed: int, options: Sequence[str] = (), ending: signal.Signals = signal.SIGKILL,
         longest_s: float = 0.25, padding_bytes: int = 0, overlaps: Sequence[OverlapPolicy] = OVERLAPS,
-        clients: int = 6,
+        clients: int = 6, queues: bool = False,
     ) -> None:  # fmt: skip
         self.seed = seed
         self.ending = ending
         self._longest_s = longest_s
         self._clients = clients
+        self._queues = queues
         self._padding_bytes = padding_bytes
         self.counts = Counts()
         self._random = random.Random(seed)
@@ -308,7 +370,7 @@ class ConcurrentRun:
         self.server.options = (*self._options, "--overlap", self._overlap)
         self.server.start()
         history += self._phase("after", prefix, None)
-        last = _Client("reader", self.server.port, prefix, self._random, self._values)
+        last = _Client("reader", self.server.port, prefix, self._random, self._values, queues=self._queues)
         last.read_all()
         history += last.history
         with Wire(self.server.port) as wire:
@@ -327,6 +389,7 @@ class ConcurrentRun:
                 self._values,
                 self._padding_bytes,
                 killer is not None,
+                self._queues,
             )
             for number in range(self._clients)
         ]

@@ -64,6 +64,25 @@ class RightHistoriesTests(SynchronousTestCase):
             b 15-16 GET,k -> b"5"
         """)
 
+    def test_queues(self) -> None:
+        """Elements come out at either end, of who waits too, and move."""
+        self.accept("""
+            a 1-2 RPUSH,k,x -> 1
+            a 3-4 LPUSH,k,y -> 2
+            b 5-6 LPOP,k -> b"y"
+            b 7-8 LMOVE,k,l,LEFT,RIGHT -> b"x"
+            a 9-10 BRPOP,k -> None
+            a 11-16 BLPOP,k -> [b"k", b"x"]
+            b 13-14 BLMOVE,l,k,RIGHT,LEFT -> b"x"
+            b 17-18 RPOP,l -> None
+            b 19-20 LRANGE,k -> []
+        """)
+        self.accept("""
+            a 1-2 RPUSH,k,x -> 1
+            b 3-3 BLPOP,k -> ?
+            a 5-6 LPOP,k -> None
+        """)
+
     def test_documents(self) -> None:
         """Insert, lookup and remove."""
         self.accept("""
@@ -211,6 +230,24 @@ class WrongHistoriesTests(SynchronousTestCase):
         self.assertEqual(check(history(good)), 50)
         self.refuse(good + "\nb 200-201 GET,k33 -> None")
 
+    def test_queues(self) -> None:
+        """An element that comes out twice, is lost, or comes out before one that was pushed before it."""
+        self.refuse("""
+            a 1-2 RPUSH,k,x -> 1
+            a 3-4 LPOP,k -> b"x"
+            b 3-4 BLPOP,k -> [b"k", b"x"]
+        """)
+        self.refuse("""
+            a 1-2 RPUSH,k,x -> 1
+            a 3-4 LMOVE,k,l,LEFT,LEFT -> b"x"
+            b 5-6 LRANGE,l -> []
+        """)
+        self.refuse("""
+            a 1-2 RPUSH,k,x -> 1
+            a 3-4 RPUSH,k,y -> 2
+            b 5-6 BLPOP,k -> [b"k", b"y"]
+        """)
+
     def test_a_long_history_with_one_wrong_read(self) -> None:
         """Among hundreds of concurrent operations one stale read is found, in a moment."""
         lines = [f"c{n % 5} {n}-{n + 4.5} INCR,k -> {n + 1}" for n in range(300)]
@@ -221,11 +258,12 @@ class WrongHistoriesTests(SynchronousTestCase):
 class RealServerTests(SynchronousTestCase):
     """A few histories of the real server; scripts/linearizability makes many."""
 
-    def run_on_the_side(self) -> ConcurrentRun:
+    def run_on_the_side(self, *, queues: bool = False) -> ConcurrentRun:
         """Histories on a directory of their own."""
         directory = tempfile.mkdtemp(prefix="kvstore-concurrent-")
         self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
-        run = ConcurrentRun(Path(directory, "data"), seed=random.randrange(2**32), options=("--compact-after", "100"))
+        data, seed = Path(directory, "data"), random.randrange(2**32)
+        run = ConcurrentRun(data, seed, ("--compact-after", "100"), clients=4 if queues else 6, queues=queues)
         self.addCleanup(run.stop)
         return run
 
@@ -260,3 +298,14 @@ class RealServerTests(SynchronousTestCase):
         self.assertEqual(set(run.counts.by_overlap), {"always", "auto", "never"})
         self.assertGreater(run.counts.by_command["GET pipelined"], 0)
         self.assertGreater(run.counts.by_command["SET pipelined"], 0)
+
+    def test_queues_with_kills(self) -> None:
+        """No element of a queue comes out twice, or is lost, whoever pops, waits, moves or vanishes."""
+        run = self.run_on_the_side(queues=True)
+        recorded = run.record()
+        check(recorded)
+        taken = next(each for each in recorded if each.words[0] == b"LPOP" and isinstance(each.result, bytes))
+        recorded.append(taken._replace(client="thief", called=1e9, returned=1e9 + 1))
+        self.assertRaises(NotLinearizable, check, recorded)
+        for name in ("RPUSH", "BLPOP", "LMOVE", "BLMOVE", "EXEC"):
+            self.assertGreater(run.counts.by_command[name], 0, name)

@@ -11,7 +11,8 @@ never tried again. Operations on keys that have nothing to do with each other ar
 linearizable if and only if the history of each group of keys is (P-compositionality: Horn and Kroening, 2015). Keys
 that one operation touches together are one group.
 
-The model here is a table of strings under some commands, MULTI blocks of them, and the document verbs: see `execute`.
+The model here is a table of strings, and of lists as queues, under some commands, MULTI blocks of them, and the
+document verbs: see `execute`.
 It is written from the commands' documentation, not from this server's code, and shares none of it.
 
 It knows nothing of sockets or servers. Rejected: a general checker (Knossos, Porcupine), in another language, for what
@@ -32,8 +33,10 @@ UNKNOWN: Any = type("Unknown", (), {"__repr__": lambda _: "UNKNOWN"})()
 #: The result of an operation, or of one inside a block, that was refused with an error: it must have changed nothing.
 REFUSED: Any = type("Refused", (), {"__repr__": lambda _: "REFUSED"})()
 
-#: (key, value) pairs of the keys that are there, sorted.
-State = tuple[tuple[bytes, bytes], ...]
+#: A string, or the elements of a list.
+Value = bytes | tuple[bytes, ...]
+#: (key, value) pairs of the keys that are there, sorted by key.
+State = tuple[tuple[bytes, Value], ...]
 
 
 class Operation(NamedTuple):
@@ -68,17 +71,23 @@ class NotLinearizable(AssertionError):
     """The history has no order that explains it. The text shows the part that cannot be explained."""
 
 
+_MOVES = (b"LMOVE", b"BLMOVE")
+_OF_LISTS = (b"RPUSH", b"LPUSH", b"LPOP", b"RPOP", b"BLPOP", b"BRPOP", b"LRANGE", *_MOVES)
+
+
 def _keys(words: Sequence[Any]) -> Iterator[bytes]:
     if words[0] == b"EXEC":
         for inner in words[1:]:
             yield from _keys(inner)
     elif words[0] == b"MGET":
         yield from words[1:]
+    elif words[0] in _MOVES:
+        yield from words[1:3]
     else:
         yield words[1]
 
 
-def execute(table: dict[bytes, bytes], words: Sequence[Any]) -> Any:
+def execute(table: dict[bytes, Any], words: Sequence[Any]) -> Any:
     """The model: do what `words` say to `table`, and return the result.
 
     A status is a str, a document or its absence a tuple `("success", text)`, `("failure",)`; the rest is as RESP has
@@ -89,6 +98,8 @@ def execute(table: dict[bytes, bytes], words: Sequence[Any]) -> Any:
         return [execute(table, inner) for inner in words[1:]]
     if name == b"MGET":
         return [table.get(key) for key in words[1:]]
+    if name in _OF_LISTS:
+        return _execute_on_lists(table, name, *words[1:])
     key = words[1]
     old = table.get(key)
     if name == b"GET":
@@ -113,6 +124,37 @@ def execute(table: dict[bytes, bytes], words: Sequence[Any]) -> Any:
         raise ValueError(f"the model has no {name!r}")
     table[key] = words[2]
     return old if name == b"GETSET" else ("success",) if name == b"INSERT" else "+OK"
+
+
+def _execute_on_lists(table: dict[bytes, Any], name: bytes, key: bytes, *words: bytes) -> Any:
+    """As `execute`. A blocking command that found nothing to take has seen an empty list at some moment."""
+    if name == b"LRANGE":
+        return list(table.get(key, ()))
+    if name in (b"RPUSH", b"LPUSH"):
+        return _put(table, key, name[:1], words[0])
+    if name in _MOVES:
+        destination, wherefrom, whereto = words
+        element = _take(table, key, wherefrom[:1])
+        if element is not None:
+            _put(table, destination, whereto[:1], element)
+        return element
+    element = _take(table, key, name.lstrip(b"B")[:1])
+    return [key, element] if element is not None and name[:1] == b"B" else element
+
+
+def _put(table: dict[bytes, Any], key: bytes, end: bytes, element: bytes) -> int:
+    """Put an element at an end, `L` or `R`; returns how many there are."""
+    elements = table.get(key, ())
+    table[key] = (*elements, element) if end == b"R" else (element, *elements)
+    return len(table[key])
+
+
+def _take(table: dict[bytes, Any], key: bytes, end: bytes) -> bytes | None:
+    """Take an element from an end, `L` or `R`; None if there is none."""
+    elements = table.pop(key, ())
+    if len(elements) > 1:
+        table[key] = elements[:-1] if end == b"R" else elements[1:]
+    return None if not elements else elements[-1] if end == b"R" else elements[0]
 
 
 def step(state: State, operation: Operation) -> State | None:
