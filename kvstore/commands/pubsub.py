@@ -23,7 +23,7 @@ from kvstore.commands.client import Client
 from kvstore.commands.context import Call
 from kvstore.commands.glob import matcher
 from kvstore.commands.registry import FAST, command, container
-from kvstore.commands.row import ALONE, NOT_KEYS, SUBSCRIBED
+from kvstore.commands.row import ALONE, NOT_KEYS, SUBSCRIBED, TELLS
 
 #: What the confirmation of a subscription takes besides its name, at most.
 _CONFIRMATION_BYTES = 64
@@ -109,7 +109,7 @@ def _unsubscribe(call: Call, kind: Subscriptions, word: bytes, names: Sequence[b
     return confirmations or Replies([Push((word, None, kind.count(client)))])
 
 
-@command("PUBLISH", FAST, group="pubsub")
+@command("PUBLISH", FAST | TELLS, group="pubsub")
 def publish(call: Call, channel: bytes, message: bytes) -> Reply:
     """Send a message to those who subscribe to a channel, or to a pattern that it matches; returns to how many."""
     channels = call.server.channels
@@ -128,7 +128,7 @@ def _publish(call: Call, channel: bytes, message: bytes) -> Slices:
     return told
 
 
-@command("SPUBLISH", FAST | NOT_KEYS, group="pubsub", keys=(1, 1, 1))
+@command("SPUBLISH", FAST | TELLS | NOT_KEYS, group="pubsub", keys=(1, 1, 1))
 def spublish(call: Call, shardchannel: bytes, message: bytes) -> Reply:
     """Send a message to those who subscribe to a shard channel; returns to how many."""
     subscribers = call.server.channels.shard_channels.subscribers.get(shardchannel)

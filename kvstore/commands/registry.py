@@ -33,6 +33,7 @@ from kvstore.commands.row import (
     NO_FLAGS,
     NO_MULTI,
     READ,
+    TELLS,
     VERB,
     WHOLE,
     WRITE,
@@ -119,11 +120,12 @@ class CommandTable:
 
     @functools.cached_property
     def plain(self) -> dict[bytes, Command]:
-        """The rows that only read or change data: no subcommands, nothing of the connection; in upper and lower case.
+        """The rows that only read or change data, or tell others: no subcommands, nothing of the connection; in upper
+        and lower case.
 
         To be asked for when the table is full.
         """
-        rows = [row for row in self.rows() if row.flags & (READ | WRITE) and not row.subcommands]
+        rows = [row for row in self.rows() if row.flags & (READ | WRITE | TELLS) and not row.subcommands]
         return {name: row for row in rows for name in (row.name.encode(), row.name.lower().encode())}
 
     @functools.cached_property

@@ -5,7 +5,7 @@ Three ways; a test runs the same requests through all of them:
 | way | what it takes |
 |---|---|
 | `respond` | any request: of any grammar, in MULTI, for MONITOR and the trace; it goes through `commands.dispatch` |
-| `run` | one RESP request for a plain row (reads or changes data, no more), outside MULTI, while nobody watches |
+| `run` | one RESP request for a plain row (of data, or that tells others), outside MULTI, while nobody watches |
 | `run_many` | a pipeline of one command that can be done all at once, of such requests: see `columns` |
 
 `run` is `dispatch.execute` opened out for speed, and must mean the same. (`together` takes the requests of many clients
@@ -113,12 +113,16 @@ class Execution:
                 encoded = reply.wire
             elif reply.__class__ is int:
                 encoded = b":%d\r\n" % reply
+                if self._messages and not pending.undo:  # PUBLISH
+                    dispatch.send_messages(self._call.server, self.needed)
             else:
                 reply = advance(reply)
                 if reply.__class__ is Wait:
                     encoded = Blocked(self._call, row, request, reply, self._resp)
                 else:
                     encoded = self._resp.begin(reply, in_slices=not pending.undo)
+                    if self._messages and not pending.undo:
+                        dispatch.send_messages(self._call.server, self.needed)
             statistics.calls += 1
             if pending.undo:
                 pending.undo.clear()
