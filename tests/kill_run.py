@@ -14,10 +14,10 @@ the shared one is the sum of the others, after any crash; no two blocks are answ
 has read a number there, no crash leads back behind it.
 
 What is sent is a mix of RESP and JSON lines on the same connection, a number of requests at a time, pipelines of SET
-and of GET among them, with every reply checked against the model. Each start has another `--overlap` than the one
-before. Rejected: a client library (its retries and its buffers would be tested too, and it sends one request at a
-time); keys that clients share freely (then what was in flight may have been done in any order, and nearly every state
-found is some possible one).
+and of GET among them, on strings, lists and hashes in several databases, with every reply checked against the model.
+Each start has another `--overlap` than the one before. Rejected: a client library (its retries and its buffers would be
+tested too, and it sends one request at a time); keys that clients share freely (then what was in flight may have been
+done in any order, and nearly every state found is some possible one).
 
 Used by tests/test_end_to_end_kill.py for a few rounds, and by scripts/kill_rounds for many.
 """
@@ -36,9 +36,10 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from kvstore.base.address import Address
 from kvstore.client.raw import RawConnection, resp_request
@@ -46,7 +47,8 @@ from kvstore.edge.settings import OverlapPolicy
 from kvstore.store import checkpoint
 from kvstore.store.examine import segments_of
 from kvstore.testing.server_process import ServerProcess, command, environment
-from tests.kill_writer import SHARED, Unknown, Violation, Writer, as_text
+from tests.kill_request import DATABASES, Fields, Held, Unknown, Violation, as_text, place
+from tests.kill_writer import SHARED, Writer
 
 #: Log entries after which to compact, one drawn for each start: nearly always, now and then, by the default policy.
 COMPACT_AFTER = (50, 300, 2000, None)
@@ -58,7 +60,7 @@ DEPTHS = (1, 1, 4, 16)
 OVERLAPS: tuple[OverlapPolicy, ...] = ("always", "auto", "never")
 
 _PATIENCE_S = 60.0
-_KEYS_PER_MGET = 500
+_KEYS_AT_ONCE = 500
 
 
 @dataclass
@@ -278,13 +280,13 @@ class KillRun:
         """Read the whole table and compare it with what every client knows. Raises Violation."""
         found = self._read_all()
         self.counts.keys = len(found)
-        shared = int(found.pop(SHARED))
-        by_client: dict[str, dict[bytes, bytes]] = {writer.name: {} for writer in self.writers}
-        for key, value in found.items():
-            owner = key.partition(b":")[0].decode("utf-8", "replace")
+        shared = int(found.pop(SHARED))  # type: ignore[arg-type]
+        by_client: dict[str, dict[bytes, Held]] = {writer.name: {} for writer in self.writers}
+        for at, held in found.items():
+            owner = at.rpartition(b"/")[2].partition(b":")[0].decode("utf-8", "replace")
             if owner not in by_client:
-                raise Violation(f"the key {key!r} was never written")
-            by_client[owner][key] = as_text(json.loads(value)) if b":document:" in key else value
+                raise Violation(f"the key {at!r} was never written")
+            by_client[owner][at] = as_text(json.loads(held)) if b":document:" in at else held  # type: ignore[arg-type]
         for writer in self.writers:
             self.counts.in_flight += len(writer.in_flight)
             self.counts.in_flight_done += writer.settle(by_client[writer.name])
@@ -296,16 +298,44 @@ class KillRun:
         if self._highest_read > shared:
             raise Violation(f"the shared counter was read as {self._highest_read}, and is {shared}")
 
-    def _read_all(self) -> dict[bytes, bytes]:
-        """Every key and its value."""
+    def _read_all(self) -> dict[bytes, Held]:
+        """Every key (see `place`) and what it holds."""
+        found: dict[bytes, Held] = {}
         with RawConnection(Address("127.0.0.1", self.server.port)) as connection:
-            connection.send(resp_request("DBSIZE") + resp_request("KEYS", "*"))
-            count, keys = connection.resp(), connection.resp()
-            if count != len(keys) or len(set(keys)) != len(keys):
-                raise Violation(f"DBSIZE is {count}, KEYS gives {len(keys)}, {len(set(keys))} of them different")
-            found: dict[bytes, bytes] = {}
-            for first in range(0, len(keys), _KEYS_PER_MGET):
-                some = keys[first : first + _KEYS_PER_MGET]
-                connection.send(resp_request("MGET", *some))
-                found.update(zip(some, connection.resp(), strict=True))
+            for database in range(DATABASES):
+                _ask(connection, ("SELECT", b"%d" % database))
+                found.update({place(database, key): held for key, held in _read_database(connection)})
         return found
+
+
+def _read_database(connection: RawConnection) -> Iterator[tuple[bytes, Held]]:
+    """Every key of the database selected, and what it holds."""
+    count, keys = _ask(connection, ("DBSIZE",), ("KEYS", "*"))
+    if count != len(keys) or len(set(keys)) != len(keys):
+        raise Violation(f"DBSIZE is {count}, KEYS gives {len(keys)}, {len(set(keys))} of them different")
+    for first in range(0, len(keys), _KEYS_AT_ONCE):
+        some = keys[first : first + _KEYS_AT_ONCE]
+        types = _ask(connection, *[("TYPE", key) for key in some])
+        for key, kind, held in zip(some, types, _ask(connection, *map(_reading, some, types)), strict=True):
+            if kind == "+hash":
+                yield key, _fields(connection, key, held)
+            else:
+                yield key, tuple(held) if kind == "+list" else held
+
+
+def _fields(connection: RawConnection, key: bytes, words: list[bytes]) -> Fields:
+    """A hash. `words`: what HGETALL gave."""
+    fields, values = words[::2], words[1::2]
+    (deadlines,) = _ask(connection, ("HPEXPIRETIME", key, "FIELDS", b"%d" % len(fields), *fields))
+    return dict(zip(fields, zip(values, deadlines, strict=True), strict=True))
+
+
+def _ask(connection: RawConnection, *requests: tuple[str | bytes, ...]) -> list[Any]:
+    """The replies to requests that are sent together."""
+    connection.send(b"".join(resp_request(*words) for words in requests))
+    return [connection.resp() for _ in requests]
+
+
+def _reading(key: bytes, kind: str) -> tuple[str | bytes, ...]:
+    """The request that reads a key."""
+    return ("LRANGE", key, "0", "-1") if kind == "+list" else ("HGETALL" if kind == "+hash" else "GET", key)

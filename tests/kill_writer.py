@@ -1,56 +1,44 @@
 """One writing client of a kill run: makes requests, knows what each must be answered, and what a crash may leave.
 
-It is a model and does no I/O: `kill_run` carries the bytes. Each client has keys of its own, and its requests execute
-in their order; so the state after a crash must be the one after the requests that were acknowledged and the first j of
-those that were in flight, for some j from 0 on.
+It is a model and does no I/O: `kill_run` carries the bytes. Each client has keys of its own, in several databases, and
+its requests execute in their order; so the state after a crash must be the one after the requests that were
+acknowledged and the first j of those that were in flight, for some j from 0 on.
 """
 
 from __future__ import annotations
 
-import enum
 import json
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from kvstore.client.raw import resp_request
+from tests.kill_request import (
+    DATABASES,
+    WRONG_TYPE,
+    Elements,
+    Fields,
+    Held,
+    Request,
+    Unknown,
+    Violation,
+    as_text,
+    bulk,
+    number_in,
+    place,
+    shortened,
+)  # fmt: skip
 
 #: The counter that every client's blocks increment.
 SHARED = b"shared"
 
 _OWN_KEYS = 40
+_OWN_LISTS = _OWN_HASHES = 6
+_FIELDS = 5
 _LONGEST_PADDING = 300
 
 #: Requests in a pipeline of one command. The server takes so few for one from 6 on.
 _SHORTEST_PIPELINE, _LONGEST_PIPELINE = 7, 20
-
-
-class Violation(AssertionError):
-    """A promise was broken. The text says which, and how to run into it again."""
-
-
-class Unknown(enum.Enum):
-    """A line of a reply that cannot be known before, by what it begins with; there is a whole number in it.
-
-    BLOCK: the number that the shared counter gave a block. LENGTH: of what is in the next line. READ: the number that
-    was read there.
-    """
-
-    BLOCK = b":"
-    LENGTH = b"$"
-    READ = b""
-
-
-class Request(NamedTuple):
-    """One request, or one half of a MULTI block.
-
-    `lines`: those of its reply. `changes`: what it does to the client's keys; None for a key that it removes.
-    """
-
-    data: bytes
-    lines: list[bytes | Unknown]
-    changes: dict[bytes, bytes | None]
 
 
 class Writer:
@@ -61,10 +49,11 @@ class Writer:
 
     def __init__(self, name: str, chance: random.Random) -> None:
         self.name = name
-        self.state: dict[bytes, bytes] = {}
+        self.state: dict[bytes, Held] = {}
         self.in_flight: deque[Request] = deque()
         self.acknowledged = 0
-        self._planned: dict[bytes, bytes] = {}
+        self._planned: dict[bytes, Held] = {}
+        self._database = 0  # the one that the next request is about
         self._chance = chance
         self._serial = 0
         self._second_half: Request | None = None
@@ -82,10 +71,15 @@ class Writer:
             _apply(self._planned, request)
         return b"".join(request.data for request in requests)
 
+    def select(self) -> Request:
+        """SELECT of a database: what comes next is about that one."""
+        self._database = self._chance.randrange(DATABASES)
+        return Request(resp_request("SELECT", b"%d" % self._database), [b"+OK"], {})
+
     def set(self) -> Request:
         """SET of one key."""
         key, value = self._key("string"), self._value()
-        return Request(resp_request("SET", key, value), [b"+OK"], {key: value})
+        return Request(resp_request("SET", key, value), [b"+OK"], {self._at(key): value})
 
     def sets(self) -> list[Request]:
         """A pipeline of SETs, some of the same key: the server executes it as columns."""
@@ -97,74 +91,198 @@ class Writer:
 
     def mset(self) -> Request:
         """MSET of three."""
-        changes: dict[bytes, bytes | None] = {self._key("string"): self._value() for _ in range(3)}
-        words = [word for key, value in changes.items() for word in (key, value or b"")]
-        return Request(resp_request("MSET", *words), [b"+OK"], changes)
+        given = {self._key("string"): self._value() for _ in range(3)}
+        words = [word for pair in given.items() for word in pair]
+        return Request(resp_request("MSET", *words), [b"+OK"], {self._at(key): value for key, value in given.items()})
 
     def incr(self) -> Request:
         """INCR of a counter."""
         key = self._key("counter")
-        value = self._incremented(key)
-        return Request(resp_request("INCR", key), [b":" + value], {key: value})
+        value = self._incremented(self._at(key))
+        return Request(resp_request("INCR", key), [b":" + value], {self._at(key): value})
 
     def delete(self) -> Request:
-        """DEL of three keys, of which any may be there."""
+        """DEL of a key of each kind, of which any may be there."""
         keys = [self._key(kind) for kind in ("string", "counter", "document")]
-        there = sum(key in self._planned for key in keys)
-        return Request(resp_request("DEL", *keys), [b":%d" % there], dict.fromkeys(keys))
+        keys += [self._key("list", _OWN_LISTS), self._key("hash", _OWN_HASHES)]
+        at = list(map(self._at, keys))
+        there = sum(one in self._planned for one in at)
+        return Request(resp_request("DEL", *keys), [b":%d" % there], dict.fromkeys(at))
 
     def insert(self) -> Request:
         """Insert of a document, as a JSON line."""
         key = self._key("document")
         document = {"number": self._number(), "text": "x" * self._chance.randrange(_LONGEST_PADDING)}
         line = json.dumps({"method": "insert", "key": key.decode(), "value": document})
-        return Request(line.encode() + b"\n", [b'{"result":"success"}'], {key: as_text(document)})
+        return Request(line.encode() + b"\n", [b'{"result":"success"}'], {self._at(key): as_text(document)})
 
     def get(self) -> Request:
         """GET of a key of its own."""
         key = self._key("string")
-        value = self._planned.get(key)
-        return Request(resp_request("GET", key), [b"$-1"] if value is None else [b"$%d" % len(value), value], {})
+        return Request(resp_request("GET", key), bulk(self._planned.get(self._at(key))), {})
 
     def get_shared(self) -> Request:
-        """GET of the counter that all share."""
+        """GET of the counter that all share; of a key of its own in another database."""
+        if self._database:
+            return self.get()
         return Request(resp_request("GET", SHARED), [Unknown.LENGTH, Unknown.READ], {})
 
     def remove(self) -> Request:
         """Remove of a document that may or may not be there, as a JSON line."""
         key = self._key("document")
-        there = key in self._planned
+        there = self._at(key) in self._planned
         line = b'{"result":"success"}' if there else b'{"result":"failure","error":"no such key"}'
-        return Request(b'{"method":"remove","key":"%b"}\n' % key, [line], {key: None})
+        return Request(b'{"method":"remove","key":"%b"}\n' % key, [line], {self._at(key): None})
+
+    # Lists and hashes
+
+    def push(self) -> Request:
+        """Up to three elements, that were never used before, at either end of a list."""
+        key, new = self._key("list", _OWN_LISTS), [self._value() for _ in range(self._chance.randint(1, 3))]
+        before = self._list(key)
+        name = self._chance.choice((b"RPUSH", b"LPUSH"))
+        after = (*before, *new) if name == b"RPUSH" else (*reversed(new), *before)
+        return Request(resp_request(name, key, *new), [b":%d" % len(after)], {self._at(key): after})
+
+    def pop(self) -> Request:
+        """Up to five elements from either end."""
+        key, count = self._key("list", _OWN_LISTS), self._chance.randint(1, 5)
+        before = self._list(key)
+        name = self._chance.choice((b"LPOP", b"RPOP"))
+        taken, after = before[:count], before[count:]
+        if name == b"RPOP":
+            taken, after = before[::-1][:count], before[: max(0, len(before) - count)]
+        lines = [b"*%d" % len(taken), *(line for each in taken for line in bulk(each))] if before else [b"*-1"]
+        return Request(resp_request(name, key, b"%d" % count), lines, {self._at(key): after or None})
+
+    def move_element(self) -> Request:
+        """LMOVE from the front of a list to the end of another, or of itself."""
+        source, target = self._key("list", _OWN_LISTS), self._key("list", _OWN_LISTS)
+        data = resp_request("LMOVE", source, target, "LEFT", "RIGHT")
+        if not (before := self._list(source)):
+            return Request(data, [b"$-1"], {})
+        left = {self._at(source): before[1:]}
+        changes = {**left, self._at(target): (*left.get(self._at(target), self._list(target)), before[0])}
+        return Request(data, bulk(before[0]), {at: after or None for at, after in changes.items()})
+
+    def trim(self) -> Request:
+        """LTRIM, so that no list grows for ever."""
+        key = self._key("list", _OWN_LISTS)
+        return Request(
+            resp_request("LTRIM", key, "-20", "-2"), [b"+OK"], {self._at(key): self._list(key)[-20:-1] or None}
+        )
+
+    def hset(self) -> Request:
+        """HSET of one to three fields; a deadline that they had is gone."""
+        key, before = self._hash()
+        given = {self._field(): self._value() for _ in range(self._chance.randint(1, 3))}
+        after = before | {field: (value, -1) for field, value in given.items()}
+        words = [word for pair in given.items() for word in pair]
+        added = b":%d" % (len(after) - len(before))
+        return Request(resp_request("HSET", key, *words), [added], {self._at(key): after})
+
+    def hincrby(self) -> Request:
+        """HINCRBY of a field that only this changes."""
+        key, before = self._hash()
+        number = b"%d" % (int(before.get(b"count", (b"0", -1))[0]) + 7)
+        changes: dict[bytes, Held | None] = {self._at(key): before | {b"count": (number, -1)}}
+        return Request(resp_request("HINCRBY", key, "count", "7"), [b":" + number], changes)
+
+    def hdel(self) -> Request:
+        """HDEL of two fields."""
+        key, before = self._hash()
+        fields = {self._field(), self._field()}
+        after = {field: inside for field, inside in before.items() if field not in fields}
+        gone = b":%d" % (len(before) - len(after))
+        return Request(resp_request("HDEL", key, *fields), [gone], {self._at(key): after or None})
+
+    def hpexpireat(self) -> Request:
+        """A deadline, far away, for a field."""
+        key, before = self._hash()
+        field, deadline = self._field(), 4_000_000_000_000 + self._number()
+        data = resp_request("HPEXPIREAT", key, b"%d" % deadline, "FIELDS", "1", field)
+        if field not in before:
+            return Request(data, [b"*1", b":-2"], {})
+        return Request(data, [b"*1", b":1"], {self._at(key): before | {field: (before[field][0], deadline)}})
+
+    def rename(self) -> Request:
+        """RENAME of a list or a hash, maybe over another one."""
+        kind = self._chance.choice(("list", "hash"))
+        key, newkey = self._key(kind, _OWN_LISTS), self._key(kind, _OWN_LISTS)
+        data, held = resp_request("RENAME", key, newkey), self._planned.get(self._at(key))
+        if held is None:
+            return Request(data, [b"-ERR no such key"], {})
+        return Request(data, [b"+OK"], {self._at(key): None, self._at(newkey): held})
+
+    def move(self) -> Request:
+        """MOVE of a list or a hash to another database, which may have it."""
+        key = self._key(self._chance.choice(("list", "hash")), _OWN_LISTS)
+        other = (self._database + 1) % DATABASES
+        data, held = resp_request("MOVE", key, b"%d" % other), self._planned.get(self._at(key))
+        if held is None or place(other, key) in self._planned:
+            return Request(data, [b":0"], {})
+        return Request(data, [b":1"], {self._at(key): None, place(other, key): held})
+
+    def _list(self, key: bytes) -> Elements:
+        held = self._planned.get(self._at(key), ())
+        assert isinstance(held, tuple)
+        return held
+
+    def _hash(self) -> tuple[bytes, Fields]:
+        """A hash's key, and what it holds."""
+        key = self._key("hash", _OWN_HASHES)
+        held = self._planned.get(self._at(key), {})
+        assert isinstance(held, dict)
+        return key, held
+
+    def _field(self) -> bytes:
+        return b"field-%d" % self._chance.randrange(_FIELDS)
+
+    # Blocks
 
     def block(self) -> Request:
-        """The first half of a MULTI block; the second half is the next request, and does it all."""
+        """The first half of a MULTI block; the second half is the next request, and does it all.
+
+        Part of it is about another database; one of its commands fails.
+        """
         own, removed = self.counter, self._key("document")
-        first, second = self._key("string"), self._key("string")
-        changes: dict[bytes, bytes | None] = {own: self._incremented(own)}
-        halves: list[list[bytes]] = [[resp_request("MULTI"), resp_request("INCR", own)], []]
-        for key in (first, second):
-            changes[key] = value = self._value()
-            halves[1].append(resp_request("SET", key, value))
-        there = removed in self._planned
-        changes[removed] = None
-        halves[1] += [resp_request("INCR", SHARED), resp_request("DEL", removed), resp_request("EXEC")]
-        replies: list[bytes | Unknown] = [b":" + (changes[own] or b""), b"+OK", b"+OK", Unknown.BLOCK, b":%d" % there]
-        lines = [*[b"+QUEUED"] * 4, b"*%d" % len(replies), *replies]
-        self._second_half = Request(b"".join(halves[1]), lines, changes)
-        return Request(b"".join(halves[0]), [b"+OK", b"+QUEUED"], {})
+        first, second, pushed = self._key("string"), self._key("string"), self._key("list", _OWN_LISTS)
+        number, element = self._incremented(own), self._value()
+        changes: dict[bytes, Held | None] = {own: number, self._at(pushed): (*self._list(pushed), element)}
+        values = self._value(), self._value()
+        changes[self._at(first)], changes[self._at(second)] = values
+        there = self._at(removed) in self._planned
+        changes[self._at(removed)] = None
+        replies: list[bytes | Unknown] = [
+            b"+OK", WRONG_TYPE, b"+OK", b":%d" % (len(self._list(pushed)) + 1), b"+OK", b":" + number, Unknown.BLOCK,
+            b"+OK", b":%d" % there,
+        ]  # fmt: skip
+        second_half = [
+            resp_request("LPUSH", first, "never"), resp_request("SET", second, values[1]),
+            resp_request("RPUSH", pushed, element), resp_request("SELECT", "0"), resp_request("INCR", own),
+            resp_request("INCR", SHARED), resp_request("SELECT", b"%d" % self._database),
+            resp_request("DEL", removed), resp_request("EXEC"),
+        ]  # fmt: skip
+        lines = [*[b"+QUEUED"] * (len(second_half) - 1), b"*%d" % len(replies), *replies]
+        self._second_half = Request(b"".join(second_half), lines, changes)
+        return Request(resp_request("MULTI") + resp_request("SET", first, values[0]), [b"+OK", b"+QUEUED"], {})
 
     @property
     def counter(self) -> bytes:
-        """The key that counts this client's blocks."""
+        """The key that counts this client's blocks, in database 0."""
         return b"%b:blocks" % self.name.encode()
 
     def blocks(self) -> int:
         """How many of its blocks were done, as far as its state says."""
-        return int(self.state.get(self.counter, b"0"))
+        held = self.state.get(self.counter, b"0")
+        assert isinstance(held, bytes)
+        return int(held)
 
-    def _key(self, kind: str) -> bytes:
-        return b"%b:%b:%d" % (self.name.encode(), kind.encode(), self._chance.randrange(_OWN_KEYS))
+    def _at(self, key: bytes) -> bytes:
+        return place(self._database, key)
+
+    def _key(self, kind: str, keys: int = _OWN_KEYS) -> bytes:
+        return b"%b:%b:%d" % (self.name.encode(), kind.encode(), self._chance.randrange(keys))
 
     def _number(self) -> int:
         self._serial += 1
@@ -174,8 +292,10 @@ class Writer:
         """A value that was never used before."""
         return b"%b-%d-%b" % (self.name.encode(), self._number(), b"x" * self._chance.randrange(_LONGEST_PADDING))
 
-    def _incremented(self, key: bytes) -> bytes:
-        return b"%d" % (int(self._planned.get(key, b"0")) + 1)
+    def _incremented(self, at: bytes) -> bytes:
+        held = self._planned.get(at, b"0")
+        assert isinstance(held, bytes)
+        return b"%d" % (int(held) + 1)
 
     # Hearing replies
 
@@ -185,7 +305,7 @@ class Writer:
             raise Violation(f"{self.name} was answered {line!r}, and had asked nothing")
         request = self.in_flight[0]
         expected = request.lines[self._received]
-        heard = (expected, _number_in(line, expected.value)) if isinstance(expected, Unknown) else None
+        heard = (expected, number_in(line, expected.value)) if isinstance(expected, Unknown) else None
         if (line != expected) if heard is None else heard[1] < 0:
             raise Violation(f"{self.name}: {request.data[:200]!r} was answered {line!r}, not {expected!r}")
         self._received += 1
@@ -198,7 +318,7 @@ class Writer:
 
     # After a crash
 
-    def settle(self, found: dict[bytes, bytes]) -> int:
+    def settle(self, found: dict[bytes, Held]) -> int:
         """The server was killed; `found` are this client's keys after recovery. Returns how many requests in flight
         were done. Raises Violation if no number of them explains what was found.
         """
@@ -207,18 +327,18 @@ class Writer:
             if candidate == found:
                 self.state, self._planned = candidate, dict(candidate)
                 self.in_flight.clear()
-                self._received, self._second_half = 0, None
+                self._received, self._second_half, self._database = 0, None, 0
                 return done
             if done < len(self.in_flight):
                 _apply(candidate, self.in_flight[done])
         raise Violation(f"{self.name}: {self._difference(found)}")
 
-    def _difference(self, found: dict[bytes, bytes]) -> str:
+    def _difference(self, found: dict[bytes, Held]) -> str:
         """What is wrong, against the acknowledged state; keys that requests in flight may have changed are named."""
         open_keys = {key for request in self.in_flight for key in request.changes}
         wrong = [key for key in sorted(self.state.keys() | found.keys()) if self.state.get(key) != found.get(key)]
         shown = [
-            f"{key!r}: acknowledged {_shown(self.state.get(key))}, found {_shown(found.get(key))}"
+            f"{key!r}: acknowledged {shortened(self.state.get(key))}, found {shortened(found.get(key))}"
             f"{' (in flight)' if key in open_keys else ''}"
             for key in wrong[:10]
         ]
@@ -230,28 +350,15 @@ class Writer:
 
 _MAKERS: Sequence[Callable[[Writer], Request | list[Request]]] = (
     Writer.set, Writer.set, Writer.sets, Writer.gets, Writer.mset, Writer.incr, Writer.delete, Writer.insert,
-    Writer.insert, Writer.remove, Writer.block, Writer.block, Writer.get, Writer.get_shared,
+    Writer.insert, Writer.remove, Writer.block, Writer.block, Writer.get, Writer.get_shared, Writer.select,
+    Writer.select, Writer.push, Writer.push, Writer.pop, Writer.move_element, Writer.trim, Writer.hset, Writer.hset,
+    Writer.hincrby, Writer.hdel, Writer.hpexpireat, Writer.hpexpireat, Writer.rename, Writer.move,
 )  # fmt: skip
 
 
-def _apply(state: dict[bytes, bytes], request: Request) -> None:
+def _apply(state: dict[bytes, Held], request: Request) -> None:
     for key, value in request.changes.items():
         if value is None:
             state.pop(key, None)
         else:
             state[key] = value
-
-
-def _number_in(line: bytes, begins: bytes) -> int:
-    """The number after `begins`, -1 if there is none."""
-    digits = line.removeprefix(begins)
-    return int(digits) if line.startswith(begins) and digits.isdigit() else -1
-
-
-def as_text(document: object) -> bytes:
-    """A document in the one form in which documents are compared."""
-    return json.dumps(document, sort_keys=True).encode()
-
-
-def _shown(value: bytes | None) -> str:
-    return "nothing" if value is None else repr(value[:40])

@@ -12,8 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.address import Address
 from kvstore.client.raw import RawConnection, resp_request
 from kvstore.wire.multibulk import uniform_pipeline
+from tests.kill_request import Request, Unknown, Violation
 from tests.kill_run import KillRun
-from tests.kill_writer import SHARED, Request, Unknown, Violation, Writer
+from tests.kill_writer import SHARED, Writer
 
 
 class KillRoundTests(SynchronousTestCase):
