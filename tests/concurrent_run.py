@@ -6,8 +6,9 @@ then is noted as unknown, and the clients go on. At the end every key is read. T
 
 The kinds of keys, each under the commands that fit it: strings (SET, GET, SET NX, GETSET, DEL, and compare-and-set by
 WATCH, GET, MULTI, SET, EXEC), counters (INCR, GET, GETSET, DEL), documents (insert, lookup and remove as JSON lines),
-two keys that are changed in MULTI blocks and read by MGET and GET, and keys that are written and read in pipelines of
-one command, which the server executes as columns. Each start of the server has another `--overlap` than the one before.
+fields of a hash in another database (HSET, HSETNX, HGET, HDEL, HINCRBY), two keys that are changed in MULTI blocks and
+read by MGET and GET, and keys that are written and read in pipelines of one command, which the server executes as
+columns. Each start of the server has another `--overlap` than the one before.
 
 Or, if asked for, lists that are used as queues: pushed to at both ends, popped, waited for (BLPOP, BLMOVE), moved from
 one to another, by clients of which some vanish while they wait. No element may come out twice, and none be lost but one
@@ -154,6 +155,24 @@ class _Client:
         words = (verb.upper().encode(), key, *((json.dumps(value.decode()).encode(),) if verb == "insert" else ()))
         self._call(words, json.dumps(members).encode() + b"\n", self._json)
 
+    def hashes(self) -> None:
+        """A field of a hash, in another database: two that are written, and two that count."""
+        key, field, value = self._prefix + b":hash", b"%d" % self._chance.randrange(2), self._value()
+        counter = b"counter-" + field
+        words = self._chance.choice(
+            [
+                (b"HSET", key, field, value), (b"HSETNX", key, field, value), (b"HDEL", key, field),
+                (b"HGET", key, field), (b"HINCRBY", key, counter), (b"HGET", key, counter), (b"HDEL", key, counter),
+            ]
+        )  # fmt: skip
+        self._elsewhere(words)
+
+    def _elsewhere(self, words: tuple[bytes, ...]) -> None:
+        """A request about database 1."""
+        sent = (*words, b"1") if words[0] == b"HINCRBY" else words
+        data = b"".join(resp_request(*each) for each in ((b"SELECT", b"1"), sent, (b"SELECT", b"0")))
+        self._call(words, data, lambda: [self._connection.resp() for _ in range(3)][1])
+
     def blocks(self) -> None:
         """Two keys at once."""
         left, right, value = self._prefix + b":left", self._prefix + b":right", self._value()
@@ -250,6 +269,8 @@ class _Client:
                 self._resp((b"GET", b"%b:%b:%d" % (self._prefix, kind, number)))
         self._resp((b"MGET", self._prefix + b":left", self._prefix + b":right"))
         self._pipeline([(b"GET", self._pipelined(number)) for number in range(_PIPELINE)])
+        for name in (b"0", b"1", b"counter-0", b"counter-1"):
+            self._elsewhere((b"HGET", self._prefix + b":hash", name))
         for number in range(2):
             key = b"%b:document:%d" % (self._prefix, number)
             self._call((b"LOOKUP", key), b'{"method":"lookup","key":"%b"}\n' % key, self._json)
@@ -296,7 +317,7 @@ class _Client:
 
 _KINDS: Sequence[Callable[[_Client], None]] = (
     _Client.strings, _Client.strings, _Client.compare_and_set, _Client.counters, _Client.documents, _Client.blocks,
-    _Client.pipelines,
+    _Client.pipelines, _Client.hashes,
 )  # fmt: skip
 
 

@@ -83,6 +83,19 @@ class RightHistoriesTests(SynchronousTestCase):
             a 5-6 LPOP,k -> None
         """)
 
+    def test_fields(self) -> None:
+        """Each field of a hash is a register of its own."""
+        self.accept("""
+            a 1-2 HSET,k,f,x -> 1
+            b 3-4 HGET,k,g -> None
+            a 5-6 HSET,k,f,y -> 0
+            b 5-9 HSETNX,k,f,z -> 0
+            b 10-11 HGET,k,f -> b"y"
+            a 12-13 HDEL,k,f -> 1
+            b 12-19 HINCRBY,k,n -> 1
+            a 20-21 HGET,k,n -> b"1"
+        """)
+
     def test_documents(self) -> None:
         """Insert, lookup and remove."""
         self.accept("""
@@ -247,6 +260,15 @@ class WrongHistoriesTests(SynchronousTestCase):
             a 3-4 RPUSH,k,y -> 2
             b 5-6 BLPOP,k -> [b"k", b"y"]
         """)
+
+    def test_fields(self) -> None:
+        """A field that was set is not there, or has what it had before."""
+        for seen in ("None", 'b"x"'):
+            self.refuse(f"""
+                a 1-2 HSET,k,f,x -> 1
+                a 3-4 HSET,k,f,y -> 0
+                b 5-6 HGET,k,f -> {seen}
+            """)
 
     def test_a_long_history_with_one_wrong_read(self) -> None:
         """Among hundreds of concurrent operations one stale read is found, in a moment."""

@@ -11,8 +11,8 @@ never tried again. Operations on keys that have nothing to do with each other ar
 linearizable if and only if the history of each group of keys is (P-compositionality: Horn and Kroening, 2015). Keys
 that one operation touches together are one group.
 
-The model here is a table of strings, and of lists as queues, under some commands, MULTI blocks of them, and the
-document verbs: see `execute`.
+The model here is a table of strings, fields of hashes, and lists as queues, under some commands, MULTI blocks of them,
+and the document verbs: see `execute`.
 It is written from the commands' documentation, not from this server's code, and shares none of it.
 
 It knows nothing of sockets or servers. Rejected: a general checker (Knossos, Porcupine), in another language, for what
@@ -79,12 +79,23 @@ def _keys(words: Sequence[Any]) -> Iterator[bytes]:
     if words[0] == b"EXEC":
         for inner in words[1:]:
             yield from _keys(inner)
+    elif words[0] in _OF_FIELDS:
+        yield _register(words)
     elif words[0] == b"MGET":
         yield from words[1:]
     elif words[0] in _MOVES:
         yield from words[1:3]
     else:
         yield words[1]
+
+
+#: Commands on one field of a hash. Each field is a register of its own: nothing here touches two of them.
+_OF_FIELDS = (b"HSET", b"HSETNX", b"HGET", b"HDEL", b"HINCRBY")
+
+
+def _register(words: Sequence[Any]) -> bytes:
+    """The key under which the field has its value in the model's table."""
+    return b"%b.%b" % (words[1], words[2])
 
 
 def execute(table: dict[bytes, Any], words: Sequence[Any]) -> Any:
@@ -94,6 +105,8 @@ def execute(table: dict[bytes, Any], words: Sequence[Any]) -> Any:
     it. A CAS that was refused changes nothing and fits everywhere: its result is None, see `step`.
     """
     name = words[0]
+    if name in _OF_FIELDS:
+        return _execute_on_field(table, name, _register(words), *words[3:])
     if name == b"EXEC":
         return [execute(table, inner) for inner in words[1:]]
     if name == b"MGET":
@@ -155,6 +168,23 @@ def _take(table: dict[bytes, Any], key: bytes, end: bytes) -> bytes | None:
     if len(elements) > 1:
         table[key] = elements[:-1] if end == b"R" else elements[1:]
     return None if not elements else elements[-1] if end == b"R" else elements[0]
+
+
+def _execute_on_field(table: dict[bytes, Any], name: bytes, register: bytes, value: bytes = b"") -> Any:
+    """As `execute`. HINCRBY is by 1."""
+    old = table.get(register)
+    if name == b"HGET":
+        return old
+    if name == b"HDEL":
+        table.pop(register, None)
+        return int(old is not None)
+    if name == b"HINCRBY":
+        number = int(old or b"0") + 1
+        table[register] = b"%d" % number
+        return number
+    if name == b"HSET" or old is None:
+        table[register] = value
+    return int(old is None)
 
 
 def step(state: State, operation: Operation) -> State | None:
