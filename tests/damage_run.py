@@ -24,11 +24,12 @@ from kvstore.store.merge import merge
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
+from tests.crash_model import Content, content
 
 Contents = dict[str, bytes]
-State = tuple[dict[bytes, bytes], dict[bytes, int]]
 
 _NOW_US = 1_700_000_000_000_000
+_LATER_MS = _NOW_US // 1000 * 2
 _BLOCK = 512  # the sector: the unit in which disks lose, swap and repeat
 _FILL_BYTES = 16 * 1024
 
@@ -42,7 +43,7 @@ class Directory(NamedTuple):
 
     name: str
     contents: Contents
-    state: State
+    state: Content
     older: list[Contents]
 
 
@@ -81,9 +82,16 @@ class _Writer:
         return _NOW_US
 
     def commit(self, *keys: bytes) -> None:
-        """One durable commit that writes these keys; every third with a deadline far away."""
+        """One durable commit that writes these keys; every third with a deadline far away, and changes two more in
+        another database: a list and a hash, of which a field has a deadline.
+        """
         for number, key in enumerate(keys):
-            self.store.table.write(key, self.random.randbytes(20), None if number % 3 else _NOW_US // 1000 * 2)
+            self.store.table.write(key, self.random.randbytes(20), None if number % 3 else _LATER_MS)
+        other = self.store.databases[9]
+        other.edit(b"list", self.random.choice((b"RPUSH", b"LPUSH")), [self.random.randbytes(5)])
+        field = b"f%d" % self.random.randrange(3)
+        other.edit(b"hash", b"HSET", [field, self.random.randbytes(5)])
+        other.edit(b"hash", b"HPEXPIREAT", [b"%d" % _LATER_MS, b"FIELDS", b"1", field])
         commit = self.store.close_commit()
         assert commit is not None
         self.store.write(commit)
@@ -106,9 +114,8 @@ class _Writer:
 
     def directory(self, name: str) -> Directory:
         """What there is now."""
-        table = self.store.table
         contents = {key: value for key, value in self.disk.contents().items() if key != "lock"}
-        return Directory(name, contents, (dict(table.values), dict(table.deadlines)), self.older[:-1])
+        return Directory(name, contents, content(enumerate(self.store.databases)), self.older[:-1])
 
 
 def directories(seed: str = "damage") -> list[Directory]:
@@ -281,23 +288,19 @@ def _check_refusal(refusal: DamagedStore, damage: Damage, disk: SimulatedDisk) -
 def _check_state(store: Store, damage: Damage, directory: Directory) -> None:
     """The state is the promised one, again after a second recovery, and the next compaction works."""
     what = f"{directory.name}; {damage.kind}; {damage.what}"
-    if (store.table.values, store.table.deadlines) != directory.state:
+    if content(enumerate(store.databases)) != directory.state:
         raise ThirdOutcome(f"{what}: served another state")
     disk = store._disk
     found = examine(disk, TYPES)
     if found.time_us != _NOW_US:
         raise ThirdOutcome(f"{what}: the last commit is of another time")
-    if (
-        (found.databases.at(0).values, found.databases.at(0).deadlines) != directory.state
-        or found.tail
-        or found.leftovers
-    ):
+    if content(found.databases.by_number.items()) != directory.state or found.tail or found.leftovers:
         raise ThirdOutcome(f"{what}: the second recovery finds another state")
     if store.can_compact():
         job = store.seal()
         store.finish_compaction(merge(disk, TYPES, job, _NOW_US))
         found = examine(disk, TYPES)
-        if (found.databases.at(0).values, found.databases.at(0).deadlines) != directory.state:
+        if content(found.databases.by_number.items()) != directory.state:
             raise ThirdOutcome(f"{what}: the compaction makes another state")
 
 
