@@ -44,7 +44,7 @@ _PATIENCE_S = 60.0
 _MOST_HOARDERS = 150
 
 #: Commands that end the server, the witness or what it wrote; that is their purpose.
-_LEFT_OUT = {"FLUSHALL", "FLUSHDB", "SHUTDOWN", "CLIENT"}
+_LEFT_OUT = {"FLUSHALL", "FLUSHDB", "SWAPDB", "SHUTDOWN", "CLIENT"}
 _NAMES = [row.name.encode() for row in table.all_rows() if row.name.split("|")[0] not in _LEFT_OUT]
 
 
@@ -154,6 +154,15 @@ _OPTIONS = (
     b"REPLACE",
     b"WITHVALUES",
     b"DB",
+    b"FIELDS",
+    b"FNX",
+    b"PERSIST",
+    b"NOVALUES",
+    b"LEFT",
+    b"RIGHT",
+    b"BEFORE",
+    b"RANK",
+    b"MAXLEN",
 )
 _STRANGE = (
     b"\xff\xfe",
