@@ -28,6 +28,7 @@ _steps = st.one_of(
     st.tuples(st.just("write"), st.integers(0, 19), _documents),
     st.tuples(st.just("write"), st.integers(0, 19), _documents),
     st.tuples(st.just("text"), st.integers(0, 19), st.none()),
+    st.tuples(st.just("hash"), st.integers(0, 19), st.none()),
     st.tuples(st.just("delete"), st.integers(0, 19), st.none()),
     st.tuples(st.just("deadline"), st.integers(0, 19), st.integers(1, 3)),
     st.tuples(st.just("undone"), st.integers(0, 19), _documents),
@@ -95,6 +96,9 @@ class Searches:
             self.write(which, detail)
         elif what == "text":
             table.write(key, b'"a": 1')
+        elif what == "hash":
+            table.delete(key)
+            table.edit(key, b"HSET", [b"a", b"1"])
         elif what == "delete":
             table.delete(key)
         elif what == "deadline" and table.exists(key):

@@ -191,7 +191,8 @@ class _Build:
     def step(self) -> bool:
         """Enter a few of the keys that were noted; returns whether there are more."""
         few = 1 if max(map(len, self._values[-_AT_ONCE:]), default=0) > _LARGE_BYTES else _AT_ONCE
-        noted = dict(zip(self._keys[: -few - 1 : -1], self._values[: -few - 1 : -1], strict=True))
+        pairs = zip(self._keys[: -few - 1 : -1], self._values[: -few - 1 : -1], strict=True)
+        noted = {key: value for key, value in pairs if value.__class__ is bytes}
         del self._keys[-few:], self._values[-few:]
         for key, member in atoms_named(self.subkey, noted.items()):
             atom, settled = atom_of(member), self._settled.get(key)
