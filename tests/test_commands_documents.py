@@ -216,7 +216,7 @@ class HelpTests(CommandTestCase):
         self.assertEqual(self.error("HELP", "client|foo"), "ERR no such command 'client|foo'")
         self.assertEqual(self.error("HELP", "client", "foo"), "ERR no such command 'client foo'")
         self.assertEqual(self.error("HELP", "get", "foo"), "ERR no such command 'get foo'")
-        self.assertEqual(self.error("HELP", "key"), "ERR no such command 'key'; did you mean KEYS, RANDOMKEY?")
+        self.assertEqual(self.error("HELP", "key"), "ERR no such command 'key'; did you mean HKEYS, KEYS, RANDOMKEY?")
 
     def test_text(self) -> None:
         """For a person it is lines, as wide as a terminal; each begins with a blank."""

@@ -13,7 +13,15 @@ SETRANGE a 3 9|INCR a|DECR a|INCRBY a 2|DECRBY a 2|INCRBYFLOAT a 0.5|DEL a b c|U
 EXPIRE a 5|EXPIRE a 0|PEXPIRE a 5|EXPIREAT a 4000000000|PEXPIREAT a 4000000000000|PERSIST a
 RENAME a b|RENAME b n|RENAMENX a n|COPY a b REPLACE|COPY b n|MOVE a 1|SWAPDB 0 1
 INSERT a {}|REMOVE a
+HSET h f 9|HSET n f 9 g 9|HSETNX h n 9|HMSET h f 9|HDEL h f g|HINCRBY h f 2|HINCRBYFLOAT h f 0.5|HGETDEL h FIELDS 1 f
+HEXPIRE h 5 FIELDS 1 f|HPEXPIRE h 5 FIELDS 1 f|HEXPIREAT h 4000000000 FIELDS 1 f|HEXPIREAT h 1 FIELDS 1 f
+HPEXPIREAT h 4000000000000 FIELDS 1 f|HPERSIST h FIELDS 1 e|HGETEX h EX 5 FIELDS 1 f|HSETEX h EX 5 FIELDS 2 f 9 n 9
+RENAME h n|COPY h n|MOVE h 1|DEL h l
+RPUSH l 9 9|LPUSH n 9|RPUSHX l 9|LPUSHX l 9|LPOP l|RPOP l 3|LSET l 0 9|LINSERT l BEFORE 2 9|LREM l 0 1|LTRIM l 1 1
+LMOVE l n LEFT RIGHT|LMOVE l l LEFT RIGHT|RPOPLPUSH l n|LMPOP 2 n l LEFT COUNT 2
+BLPOP n l 0|BRPOP l 0|BLMOVE l n LEFT LEFT 0|BRPOPLPUSH l n 0|BLMPOP 0 1 l RIGHT
 """
+_TYPED = ("HSET h f 1 g 2 e 3", "HPEXPIRE h 5000 FIELDS 1 e", "RPUSH l 1 2 3")
 _SAMPLES = [line.split(" ") for line in _REQUESTS.strip().replace("\n", "|").split("|")]
 
 
@@ -23,7 +31,7 @@ class FullDiskTests(CommandTestCase):
     def prepared(self) -> Rig:
         """A rig with some keys, deadlines, an index and a scan order; its log is empty."""
         rig = Rig()
-        for request in ("SET a 1 EX 100", "SET b 2", "SET c 3 PX 1", 'INSERT d {"v":1}', "QUERY v 1", "SCAN 0"):
+        for request in ("SET a 1 EX 100", "SET b 2", "SET c 3 PX 1", *_TYPED, 'INSERT d {"v":1}', "QUERY v 1", "SCAN 0"):
             rig.do(*request.split(" "))
         rig.now_ms += 1
         rig.store.pending.begin(2)
@@ -33,7 +41,7 @@ class FullDiskTests(CommandTestCase):
         """Everything that a request may change."""
         scanned = sorted(rig.table.scan_order.scan(0, 1000)[1])
         found = rig.do("QUERY", "v", "1")
-        return (dict(rig.table.values), dict(rig.table.deadlines), list(rig.table.pending.operations), scanned, found)
+        return rig.state(), rig.store.pending.body(), scanned, found
 
     def test_samples_are_complete(self) -> None:
         """Every command that writes is among the samples."""

@@ -89,7 +89,7 @@ class NastyNumberTests(SynchronousTestCase):
 def released(connection: Connection) -> bytes:
     """All that a connection is answered, however much that is."""
     replies = connection.released()
-    while connection.session.backlog:
+    while connection.session.has_more:
         connection.session.run(1 << 30)
         replies += connection.released()
     return replies
