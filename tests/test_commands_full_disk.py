@@ -31,7 +31,15 @@ class FullDiskTests(CommandTestCase):
     def prepared(self) -> Rig:
         """A rig with some keys, deadlines, an index and a scan order; its log is empty."""
         rig = Rig()
-        for request in ("SET a 1 EX 100", "SET b 2", "SET c 3 PX 1", *_TYPED, 'INSERT d {"v":1}', "QUERY v 1", "SCAN 0"):
+        for request in (
+            "SET a 1 EX 100",
+            "SET b 2",
+            "SET c 3 PX 1",
+            *_TYPED,
+            'INSERT d {"v":1}',
+            "QUERY v 1",
+            "SCAN 0",
+        ):
             rig.do(*request.split(" "))
         rig.now_ms += 1
         rig.store.pending.begin(2)

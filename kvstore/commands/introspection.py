@@ -16,6 +16,7 @@ from kvstore.commands.context import Call
 from kvstore.commands.glob import matcher
 from kvstore.commands.registry import ADMIN, FAST, NO_MULTI, READ, WRITE, Command, command, table
 from kvstore.commands.row import BLOCKING, NOT_KEYS
+from kvstore.values import TYPES
 
 #: The flags that Redis has, under its names.
 _FLAG_NAMES = {
@@ -32,10 +33,9 @@ _CATEGORIES = {
     "document": "@document",
     "generic": "@keyspace",
     "pubsub": "@pubsub",
-    "list": "@list",
     "string": "@string",
     "transactions": "@transaction",
-}
+} | {row.name: f"@{row.name}" for row in TYPES.others}
 #: How COMMAND DOCS calls our argument types; the others have the same name.
 _DOC_TYPES = {"json": "string"}
 

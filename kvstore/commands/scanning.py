@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias
 from kvstore.base.errors import InvalidRequest, shorten, syntax_error
 from kvstore.commands.arguments import to_integer
 from kvstore.commands.glob import matcher
+from kvstore.values import TYPES
 
 #: Tells by truth whether a key, or an element, matches.
 Matcher: TypeAlias = Callable[[bytes], object]
@@ -21,8 +22,8 @@ _COUNT = 10
 _MAX_CURSOR = 2**64 - 1
 #: A cursor as strtoull(3) reads it, which Redis takes; but never one below 0.
 _CURSOR = re.compile(rb"[ \t\n\v\f\r]*\+?0*([0-9]{1,20})").fullmatch
-#: Every name that TYPE takes, whether this server has such values or not.
-_KNOWN_TYPES = (b"string", b"list", b"set", b"zset", b"hash", b"stream")
+#: Every name that TYPE takes: Redis's types, whether this server has such values or not, and our own.
+_KNOWN_TYPES = {b"string", b"list", b"set", b"zset", b"hash", b"stream"} | {row.name.encode() for row in TYPES.others}
 
 
 class ScanOptions(NamedTuple):
