@@ -28,7 +28,7 @@ from kvstore.testing.simulated_syncer import SimulatedSyncer
 from kvstore.values import TYPES, blocks, hashes, lists
 from tests.crash_history import History, Violation, checked
 from tests.crash_model import Content
-from tests.crash_requests import DATABASES, Requests
+from tests.crash_requests import DATABASES, KEYS, Requests
 
 #: Those of `--sync`; "overlapped" is "always" with `--overlap always`.
 POLICIES = ("always", "overlapped", "everysec", "no")
@@ -210,7 +210,7 @@ class Run:
         store, now = self.store, self.content
         number = self.random.randrange(DATABASES)
         table = store.databases[number]
-        keys = [b"key-%d" % self.random.randrange(7) for _ in range(2)]
+        keys = [b"key-%d" % self.random.randrange(KEYS) for _ in range(2)]
         newest = table.commit_for_keys(keys)
         if newest != max(map(table.commit_for_key, keys)):
             raise Violation(f"{self.seed}: both ways to ask what a read waits for must agree")

@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import DamagedStore, StorageFault, StorageFull
 from kvstore.base.frame import encode_frame
-from kvstore.base.value_type import Undo, Words
+from kvstore.base.value_type import Edit, Undo, ValueType, Words
 from kvstore.store import examine as examination
 from kvstore.store import recovery
 from kvstore.store import table as table_module
@@ -34,18 +34,20 @@ from kvstore.store.table import Table
 from kvstore.testing.fates import AllKept, AllLost, Fate, RandomFates
 from kvstore.testing.simulated_disk import SimulatedDisk, SimulatedFile
 from kvstore.values import TYPES
-from kvstore.values.lists import List
+from kvstore.values.lists import LISTS
 from tests.crash_explore import (
     Counts,
     Effort,
     Fault,
     check_state,
+    errors_as_violations,
     explore_failing,
     explore_fault,
     explore_moment,
     recover_checked,
 )
 from tests.crash_history import History, Violation
+from tests.crash_requests import DATABASES
 from tests.crash_run import POLICIES, Clock, Run, small_files
 
 SEED = os.environ.get("KVSTORE_CRASH_SEED") or f"{random.SystemRandom().getrandbits(32):08x}"
@@ -528,29 +530,28 @@ class BreakageTests(CrashTestCase):
         ):
             self.assertIn("tells what is not on disk", self.assert_caught())
 
+    def assert_caught_with(self, row: ValueType, **wrong: Any) -> str:
+        """A type's row is wrong: without any crash but kills that is seen. Returns the violation."""
+        rows = [each._replace(**wrong) if each is row else each for each in TYPES.others]
+        with mock.patch.object(TYPES, "others", tuple(rows)), self.assertRaises(Violation) as caught:
+            for number in range(60):
+                with errors_as_violations("a run"):
+                    Run(SimulatedDisk(), f"breakage/{number}").steps(60)
+        return str(caught.exception)
+
     def test_an_undo_that_does_nothing(self) -> None:
         """What a request that fails has changed inside a value stays."""
-        edit, row = TYPES.by_edit[b"RPUSH"]
 
-        def apply(value: Any, words: Words) -> Undo:
-            edit.apply(value, words)
-            return lambda: None
+        def without_undo(edit: Edit) -> Edit:
+            def apply(value: Any, words: Words) -> Undo:
+                edit.apply(value, words)
+                return lambda: None
 
-        with mock.patch.dict(TYPES.by_edit, {b"RPUSH": (edit._replace(apply=apply), row)}):
-            self.assertIn("differ from the model", self.assert_caught())
+            return edit._replace(apply=apply)
 
-    def assert_caught_with(self, holds: type, **wrong: Any) -> str:
-        """The row of the type whose values are of that class is wrong: without any crash but kills that is seen.
-
-        Returns the violation.
-        """
-        with (
-            mock.patch.dict(TYPES.by_class, {holds: TYPES.by_class[holds]._replace(**wrong)}),
-            self.assertRaises(Violation) as caught,
-        ):
-            for number in range(60):
-                Run(SimulatedDisk(), f"breakage/{number}").steps(60)
-        return str(caught.exception)
+        for row in TYPES.others:
+            violation = self.assert_caught_with(row, edits=tuple(map(without_undo, row.edits)))
+            self.assertIn("differ from the model", violation)
 
     def test_a_whole_that_leaves_something_out(self) -> None:
         """The last operation that builds a list again: its end; of a hash those that give its fields deadlines."""
@@ -561,11 +562,11 @@ class BreakageTests(CrashTestCase):
                 *operations, last = right(value)
                 yield from operations or [last]
 
-            self.assertIn("the state is not the one", self.assert_caught_with(row.holds, whole=wrong))
+            self.assertIn("the state is not the one", self.assert_caught_with(row, whole=wrong))
 
     def test_a_copy_that_is_the_value_itself(self) -> None:
         """COPY leaves two keys with one list."""
-        self.assertIn("differ from the model", self.assert_caught_with(List, copy=lambda value: value))
+        self.assertIn("differ from the model", self.assert_caught_with(LISTS, copy=lambda value: value))
 
     def test_fields_that_expire_unrecorded(self) -> None:
         """What removes them changes the table, and the log does not hear of it."""
@@ -739,6 +740,9 @@ class HistoryTests(SynchronousTestCase):
         """The workload seals, merges, finishes, dies and expires; else its crashes would prove little."""
         with small_files():
             run = Run(SimulatedDisk(), "everywhere", "always").steps(300)
+        self.assertGreater(min(run.requests.undone, run.requests.expired), 3)
+        self.assertEqual({value.__class__ for value, _ in run.content.values()}, {bytes, tuple, dict})
+        self.assertEqual({number for number, _ in run.content}, set(range(DATABASES)))
         calls = {call.name for call in run.disk.calls}
         expected = {"lock", "create", "open", "write_at", "sync", "rename", "remove", "sync_directory", "truncate"}
         self.assertLessEqual(expected, calls)
