@@ -32,6 +32,7 @@ from kvstore.tools.timeline import Past, read_past
 from kvstore.tools.words import from_json, to_json
 from kvstore.values import TYPES
 from kvstore.wire.resp import pack
+from tests.crash_model import Content, content
 from tests.damage_run import Contents, directories
 
 _NO_TIMES = (
@@ -41,11 +42,9 @@ _NO_TIMES = (
 )  # fmt: skip
 
 
-def strings(databases: Databases) -> tuple[dict[bytes, bytes], dict[bytes, int]]:
-    """The values and deadlines of database 0, which is the only one with any."""
-    state = databases.at(0)
-    assert databases.count() == len(state.values)
-    return state.values, state.deadlines
+def held(databases: Databases) -> Content:
+    """What there is in all databases."""
+    return content(databases.by_number.items())
 
 
 class ToolTests(SynchronousTestCase):
@@ -94,7 +93,7 @@ class ToolTests(SynchronousTestCase):
         self.assertEqual(status, 0)
         self.assertRegex(text, r"last commit: +15,")
         self.assertRegex(text, r"history: +[0-9a-f]{16}\n")
-        self.assertRegex(text, f"keys: +{len(self.directory.state[0])},")
+        self.assertRegex(text, f"keys: +{sum(number == 0 for number, _ in self.directory.state)},")
         self.assertEqual(self.contents(self.path), self.directory.contents)
 
     def test_verify_damaged(self) -> None:
@@ -223,7 +222,7 @@ class ToolTests(SynchronousTestCase):
             self.assertEqual(status, 0, text)
             found = examine(RealDisk(out), TYPES)
             self.assertEqual((found.sequence, b"live0" in found.databases.at(0).values), (sequence, sequence >= 13))
-        self.assertEqual(strings(found.databases), self.directory.state)
+        self.assertEqual(held(found.databases), self.directory.state)
         self.assertEqual(self.run_tool("restore", self.path, self.new(), "--to-sequence", "5")[0], 1)
         self.assertEqual(self.run_tool("restore", self.path, self.new(), "--to-sequence", "16")[0], 1)
 
@@ -314,7 +313,7 @@ class ToolTests(SynchronousTestCase):
         out = self.new()
         self.assertEqual(self.run_tool("restore", self.path, out, "--archive", archive)[0], 0)
         found = examine(RealDisk(out), TYPES)
-        self.assertEqual(strings(found.databases), self.directory.state)
+        self.assertEqual(held(found.databases), self.directory.state)
 
     def test_interrupted(self) -> None:
         """Ctrl-C is no traceback."""
@@ -337,7 +336,7 @@ class ToolTests(SynchronousTestCase):
             lines.write(text)
         self.assertEqual((status, self.run_tool("import", out, file)[0]), (0, 0))
         found = examine(RealDisk(out), TYPES)
-        self.assertEqual(strings(found.databases), self.directory.state)
+        self.assertEqual(held(found.databases), self.directory.state)
 
     def test_import_takes_blank_lines(self) -> None:
         """At the end, as editors and `echo` leave them, and anywhere else."""
@@ -372,7 +371,7 @@ class ToolTests(SynchronousTestCase):
             commands.write(output.buffer.getvalue())  # type: ignore[attr-defined]
         self.assertEqual(self.run_tool("import", "--resp", out, file)[0], 0)
         found = examine(RealDisk(out), TYPES)
-        self.assertEqual(strings(found.databases), self.directory.state)
+        self.assertEqual(held(found.databases), self.directory.state)
 
     def test_import_of_bad_resp(self) -> None:
         """Named by its number, also what only begins; nothing is made."""
@@ -393,7 +392,7 @@ class ToolTests(SynchronousTestCase):
         out = self.new()
         self.assertEqual(self.run_tool("backup", self.path, out)[0], 0)
         found = examine(RealDisk(out), TYPES)
-        self.assertEqual((strings(found.databases), found.sequence), (self.directory.state, 15))
+        self.assertEqual((held(found.databases), found.sequence), (self.directory.state, 15))
         self.assertEqual(self.run_tool("backup", self.path, out)[0], 1)
 
     def test_words(self) -> None:

@@ -11,12 +11,12 @@ from kvstore.base.disk import RealDisk
 from kvstore.base.errors import StartRefused, Unfinished
 from kvstore.store import archive, checkpoint
 from kvstore.store.examine import LIVE, examine
-from kvstore.store.state import Databases
 from kvstore.store.store import Store
 from kvstore.testing.server_process import ServerProcess, StartFailed
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.tools.directory import write_state
 from kvstore.values import TYPES
+from tests.crash_model import content
 from tests.damage_run import directories
 from tests.test_end_to_end_histories import run_tool
 
@@ -88,7 +88,9 @@ class PlaceTests(SynchronousTestCase):
             self.refused_by_a_server(path, "was interrupted, or is not done yet")
             self.assertEqual(run_tool("backup", self.sound, path)[0], 0)
             self.assertEqual(self.listed(path), ["lock", "table.ckpt", "table.txn"])
-            self.assertEqual(examine(RealDisk(path), TYPES).databases.at(0).values, directories()[2].state[0])
+            self.assertEqual(
+                content(examine(RealDisk(path), TYPES).databases.by_number.items()), directories()[2].state
+            )
 
     def test_what_else_clears_it_away(self) -> None:
         """Restore and import; but none of them touches a directory with anything else in it."""
@@ -104,17 +106,18 @@ class PlaceTests(SynchronousTestCase):
 
     def test_a_power_cut_at_each_moment(self) -> None:
         """What a tool leaves then is the whole state, or refused, or nothing at all: never a log without its keys."""
-        values, deadlines = directories()[2].state
+        directory = directories()[2]
+        databases = examine(SimulatedDisk.holding(directory.contents), TYPES).databases
         disk = SimulatedDisk()
-        databases = Databases(TYPES)
-        databases.at(0).values, databases.at(0).deadlines = values, deadlines
         write_state(disk, databases, archive.Position(15, "a" * 16))
         outcomes: set[str] = set()
         for moment in disk.moments():
             for left in moment.disk.crashes(20):
                 try:
                     found = examine(left, TYPES)
-                    outcomes.add("whole" if found.databases.at(0).values == values else str(left.names()))
+                    outcomes.add(
+                        "whole" if content(found.databases.by_number.items()) == directory.state else str(left.names())
+                    )
                 except StartRefused as refusal:
                     outcomes.add(type(refusal).__name__)
         self.assertEqual(outcomes, {"whole", "Unfinished", "DamagedStore", "[]"})

@@ -12,6 +12,7 @@ from kvstore.base.disk import RealDisk
 from kvstore.store.examine import examine
 from kvstore.testing.server_process import environment
 from kvstore.values import TYPES
+from tests.crash_model import Content, content
 from tests.damage_run import directories
 
 _WITHIN_S = 60
@@ -39,9 +40,9 @@ class StreamTests(SynchronousTestCase):
                               text=True, errors="surrogateescape", check=False, timeout=_WITHIN_S)  # fmt: skip
         return done.returncode, done.stdout, done.stderr
 
-    def made(self) -> dict[bytes, bytes]:
-        """The keys in OUT."""
-        return examine(RealDisk(os.path.join(self.path, "OUT")), TYPES).databases.at(0).values
+    def made(self) -> Content:
+        """What is in OUT."""
+        return content(examine(RealDisk(os.path.join(self.path, "OUT")), TYPES).databases.by_number.items())
 
     def test_closed_and_full(self) -> None:
         """Whatever cannot be said, what was to be done is done; nothing that is printed gets into a file."""
@@ -50,7 +51,7 @@ class StreamTests(SynchronousTestCase):
                 status, _, errors = self.run_in_shell(words, streams)
                 self.assertEqual((status, "Traceback" in errors), (0, False), f"{words} {streams}: {errors}")
                 if "OUT" in words:
-                    wanted = {b"a": b"b"} if "import" in words else directories()[2].state[0]
+                    wanted = {(0, b"a"): (b"b", None)} if "import" in words else directories()[2].state
                     self.assertEqual(self.made(), wanted)
 
     def test_the_verdict_does_not_hang_on_who_listens(self) -> None:
