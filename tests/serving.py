@@ -129,4 +129,8 @@ class Serving:
 
     def state(self) -> Any:
         """What all requests so far have made: values, deadlines, and what the open commit holds of it."""
-        return dict(self.table.values), dict(self.table.deadlines), list(self.table.pending.operations)
+        table = self.table
+        values = {
+            key: value if value.__class__ is bytes else list(table.whole(key)) for key, value in table.values.items()
+        }
+        return values, dict(table.deadlines), list(table.pending.operations)

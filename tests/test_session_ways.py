@@ -80,6 +80,9 @@ _values = st.sampled_from(
 def _pipeline(name: bytes, pairs: list[tuple[bytes, bytes]], options: list[bytes]) -> list[list[bytes]]:
     if name == b"MSET":
         return [[name, key, value, value, key, *options] for key, value in pairs]
+    if name in (b"HGET", b"HSET"):  # of strings in some of them
+        rest = [b"value", *options] if name == b"HSET" else []
+        return [[name, key.replace(b"key", b"hash"), value[:1], *rest] for key, value in pairs]
     return [[name, key] if name.upper() in (b"GET", b"INCR") else [name, key, value, *options] for key, value in pairs]
 
 
@@ -90,9 +93,7 @@ pipelines = st.tuples(
         lambda requests, end: requests + end,
         st.builds(
             _pipeline,
-            st.sampled_from(
-                [b"GET", b"SET", b"SET", b"GET", b"SET", b"SET", b"MSET", b"MSET", b"INCR", b"INCR", b"get", b"set"]
-            ),
+            st.sampled_from(b"GET SET SET GET SET SET MSET MSET INCR INCR get set HSET HSET HGET".split()),
             st.lists(st.tuples(_keys, _values), min_size=7, max_size=20),
             st.sampled_from([[], [], [], [], [], [b"NX"]]),
         ),
@@ -102,7 +103,7 @@ pipelines = st.tuples(
 #: What decides whether many requests may execute at once: deadlines, watched keys, indexes, the order of SCAN, blocks.
 SCENES = """
 SET a 1 PX 3|SET key:1 1 PX 1|PEXPIRE key:2 2|PERSIST a|WATCH a key:3|MULTI|EXEC|UNWATCH|QUERY name 1|SCAN 0|HELLO 3
-SET b 1|FLUSHALL|DEL a key:1
+SET b 1|FLUSHALL|DEL a key:1|DEL a b c|HSET a 1 2 x 3|HPEXPIRE hash:1 2 FIELDS 1 x|PEXPIRE hash:2 2
 """.replace("\n", "|").strip("|").split("|")  # fmt: skip
 scenes = st.tuples(
     st.just("batch"), st.integers(0, 1), st.sampled_from(SCENES).map(lambda text: [text.encode().split(b" ")])
@@ -261,9 +262,9 @@ class WaysTests(SynchronousTestCase):
         self.follow([("batch", 0, [find, *sets, find]), ("commit",)], None)
 
     def test_pipelines_of_one_command(self) -> None:
-        """The same for pipelines of GET, SET, MSET and INCR, which are to execute all at once in most of the plans."""
-        rows = [commands.by_name[name] for name in (b"GET", b"SET", b"MSET", b"INCR")]
-        at_once = [0, 0, 0, 0]
+        """The same for pipelines of what is to execute all at once in most of the plans."""
+        rows = [commands.by_name[name] for name in (b"GET", b"SET", b"MSET", b"INCR", b"HGET", b"HSET")]
+        at_once = [0] * len(rows)
         for number, row in enumerate(rows):
             many = row.many
 
@@ -277,6 +278,7 @@ class WaysTests(SynchronousTestCase):
         pairs = [(b"a", b"1")] * 7
         plan = [("batch", 0, _pipeline(name, pairs, [])) for name in (b"SET", b"MSET", b"GET")]
         plan.append(("batch", 0, _pipeline(b"INCR", [(b"n", b"")] * 7, [])))
+        plan += [("batch", 0, _pipeline(name, [(b"h", b"v")] * 7, [])) for name in (b"HSET", b"HGET")]
         self.follow([*plan, ("commit",)], None)
         self.assertGreater(min(at_once), 0)
 

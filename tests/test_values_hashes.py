@@ -214,7 +214,7 @@ class ScanTests(SynchronousTestCase):
         cursor = parts[20][0]
         rest = [some for _, some in parts[21:]]
         self.assertEqual([some for _, some in _scan(_rebuilt(value), cursor)], rest)
-        self.assertEqual(cursor, 84)
+        self.assertEqual(cursor, 168)
         self.assertNotEqual([some for _, some in _scan(_filled(1000), cursor)], rest)
 
     def test_any_cursor(self) -> None:

@@ -12,14 +12,15 @@ from typing import Any, TypeAlias
 
 from kvstore.base.chance import Chance
 from kvstore.base.errors import Failure, InvalidRequest, ReplyTooLarge, syntax_error, wrong_arity
-from kvstore.base.reply import OK, Reply
+from kvstore.base.reply import OK, Numbers, Reply
 from kvstore.base.slices import Slices, one_slice
 from kvstore.commands.arguments import INT64_MAX, INT64_MIN, Integer, Key, to_integer
 from kvstore.commands.context import Call
 from kvstore.commands.long_double import LongDouble, add_as_long_doubles
-from kvstore.commands.registry import command
+from kvstore.commands.registry import command, many
 from kvstore.commands.row import FAST, READ, WRITE
 from kvstore.commands.scanning import scan_options, to_cursor
+from kvstore.store.table import Table
 from kvstore.values.hashes import Hash
 
 Entry: TypeAlias = tuple[bytes, bytes]
@@ -34,6 +35,15 @@ def hset(call: Call, key: Key, field: bytes, value: bytes, *pairs: bytes) -> Rep
     if len(pairs) % 2:
         raise wrong_arity("hset")
     return _set(call, key, (field, value, *pairs))
+
+
+@many("HSET")
+def hset_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Numbers | None:
+    """As many HSETs. Their bytes, as they came, are the operations that the log keeps."""
+    if len(columns) < 3 or not len(columns) % 2 or raw is None:
+        return None
+    added = table.edit_each(columns[0], b"HSET", zip(*columns[1:], strict=True), raw)
+    return None if added is None else Numbers(map(b"%d".__mod__, added))
 
 
 @command("HMSET", WRITE | FAST, group="hash", options="[field value ...]")
@@ -71,6 +81,24 @@ def hget(call: Call, key: Key, field: bytes) -> Reply:
     table = call.table
     value = table.look_up_typed(key, Hash)
     return None if value is None else value.get(field, table.now_ms())
+
+
+@many("HGET")
+def hget_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> list[bytes | None] | None:
+    """As many HGETs; none if a key has a deadline, or holds no hash."""
+    keys = columns[0]
+    if len(columns) != 2 or (table.deadlines and not table.deadlines.keys().isdisjoint(keys)):
+        return None
+    values = list(map(table.values.get, keys))
+    misses = values.count(None)
+    if list(map(type, values)).count(Hash) != len(values) - misses:
+        return None
+    table.hits += len(values) - misses
+    table.misses += misses
+    now_ms = table.now_ms()
+    return [
+        None if value is None else value.get(field, now_ms) for value, field in zip(values, columns[1], strict=True)
+    ]
 
 
 @command("HMGET", READ | FAST, group="hash")

@@ -66,6 +66,11 @@ def encode(*words: bytes) -> bytes:
         return b"*3\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
             len(name), name, len(key), key, len(word), word,
         )  # fmt: skip
+    if len(words) == 4:  # HSET of one field
+        name, key, word, last = words
+        return b"*4\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
+            len(name), name, len(key), key, len(word), word, len(last), last,
+        )  # fmt: skip
     return b"*%d\r\n" % len(words) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
 
 

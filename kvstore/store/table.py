@@ -117,6 +117,34 @@ class Table(ReadTable):
         self.values.update(zip(keys, values, strict=True))
         return True
 
+    def edit_each(self, keys: list[bytes], name: bytes, words: Iterable[Words], operations: bytes) -> list[int] | None:
+        """Apply an operation of a type to each key, with the words at its place, in order: what as many `edit`s do.
+
+        `name`: of one after which elements are left. `operations`: all of them encoded, one behind the other. Returns
+        by how many elements each made its value longer; None, having done nothing, if they have to be done one by one:
+        as with `write_strings`, or a value has deadlines inside. A request of its own: nothing of it is to be undone.
+        """
+        edit, row = self.types.by_edit[name]
+        if self._observers or any(
+            of and not of.keys().isdisjoint(keys) for of in (self.deadlines, self.inner, self.awaited)
+        ):
+            return None
+        if not {row.holds, type(None)}.issuperset(map(type, map(self.values.get, keys))):
+            return None
+        if not self.pending.has_room(len(operations)):
+            return None
+        self.pending.record_whole(self, keys, operations)
+        longer = []
+        for key, each in zip(keys, words, strict=True):
+            value = self.values.get(key)
+            if value is None:
+                value = self.values[key] = row.empty(self.types.place)
+                self.has_typed = True
+            before = len(value)
+            edit.apply(value, each)
+            longer.append(len(value) - before)
+        return longer
+
     def put(self, key: bytes, value: Value, deadline_ms: int | None = None) -> None:
         """Give `key` a value of any type, the table's from now on. Raises StorageFull; then nothing changed."""
         if value.__class__ is bytes:
