@@ -97,13 +97,13 @@ def released(connection: Connection) -> bytes:
 
 def arguments_around(row: Command, number: bytes) -> list[list[bytes]]:
     """Arguments for a command, with the number in each of their places, and one after an option that takes one."""
-    most = min(row.most - row.words, 3)
+    least, most = max(row.least - row.words, 1), max(min(row.most - row.words, 4), row.least - row.words)
     rows = [
-        [number if place == at else word for place, word in enumerate([b"k", b"1", b"1"][:count])]
-        for count in range(max(row.least - row.words, 1), most + 1)
+        [number if place == at else word for place, word in enumerate([b"k", *[b"1"] * (count - 1)])]
+        for count in sorted({least, most})
         for at in range(count)
     ]
-    if row.most > 100:
+    if row.options:
         rows += [[b"k", b"v", option, number] for option in (b"EX", b"PX", b"EXAT", b"PXAT")]
         rows += [[b"0", option, number] for option in (b"COUNT", b"MATCH", b"TYPE")]
         rows += [[option, number] for option in (b"ID", b"TYPE", b"ADDR", b"PATTERN", b"FILTERBY")]
