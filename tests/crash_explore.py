@@ -95,6 +95,12 @@ def fill_up(disk: SimulatedDisk) -> None:
     disk.capacity_bytes = sum(map(len, contents.values())) if "table.txn" in contents else None
 
 
+def _make_fit(disk: SimulatedDisk) -> None:
+    """What a power cut brought back, such as a file whose removal was not on disk, was never given to another file."""
+    if disk.capacity_bytes is not None:
+        disk.capacity_bytes = max(disk.capacity_bytes, sum(map(len, disk.contents().values())))
+
+
 def _is_new(disk: SimulatedDisk, bounds: tuple[int, int], number: int, seen: set[int]) -> bool:
     """Whether no such state was seen before. One that kill -9 left has more to it than its contents: always new."""
     fingerprint = hash((bounds, tuple(disk.contents().items())))
@@ -123,6 +129,7 @@ def check_state(
         at = chance.randint(0, disk.changes)
         moment = next(disk.moments(at))
         crashed = moment.disk.crash(RandomFates(f"{where}/{number}"))
+        _make_fit(crashed)
         recover_checked(crashed, history, at, f"{where}, then moment {at} ({moment.call})")
         counts.recoveries += 1
 
