@@ -27,8 +27,7 @@ would hang on what was there before).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any, Self, TypeAlias
 
@@ -37,8 +36,8 @@ from kvstore.base.keyed_hash import bucket_after
 from kvstore.base.value_type import Place
 from kvstore.values import packed
 
-#: What takes back each step of a change, in the steps' order.
-Steps: TypeAlias = list[Callable[[], object]]
+#: What takes back each step of a change, a function and its arguments, in the steps' order.
+Steps: TypeAlias = list[tuple[Any, ...]]
 Entry: TypeAlias = tuple[bytes, bytes]
 
 #: Names in a bucket, on average.
@@ -120,7 +119,7 @@ class Buckets:
         before, count = self._buckets[number], self._count
         at = packed.find(before, stored)
         inside = self._inside(stored, name, value, steps)
-        steps.append(partial(self._set, number, before, count))
+        steps.append((self._set, number, before, count))
         if at >= 0:
             self._set(number, packed.with_value_at(before, at, inside), count)
             return False
@@ -141,7 +140,7 @@ class Buckets:
             return False
         if stored in self._aside:
             self._put_aside(stored, None, steps)
-        steps.append(partial(self._set, number, before, count))
+        steps.append((self._set, number, before, count))
         self._set(number, packed.without_entry_at(before, at, stored), count - 1)
         if count - 1 <= _FILL * (len(self._buckets) - 1) and len(self._buckets) > 1:
             self._join(steps)
@@ -164,7 +163,7 @@ class Buckets:
         return packed.escape(value)
 
     def _put_aside(self, stored: bytes, entry: Entry | None, steps: Steps) -> None:
-        steps.append(partial(self._set_aside, stored, self._aside.get(stored)))
+        steps.append((self._set_aside, stored, self._aside.get(stored)))
         self._set_aside(stored, entry)
 
     def _set_aside(self, stored: bytes, entry: Entry | None) -> None:
@@ -205,13 +204,10 @@ class Buckets:
         bit = 1 << total.bit_length() - 1
         source = total - bit
         before = self._buckets[source]
-        stay: list[Entry] = []
-        go: list[Entry] = []
-        for entry in packed.entries(before):
-            (go if self._place(entry[0]) & bit else stay).append(entry)
-        steps += [partial(self._set, source, before, self._count), self._pop]
-        self._set(source, packed.of_entries(stay), self._count)
-        self._append(packed.of_entries(go))
+        stay, go = packed.parted(before, lambda name: self._place(name) & bit)
+        steps += [(self._set, source, before, self._count), (self._pop,)]
+        self._set(source, stay, self._count)
+        self._append(go)
 
     def _join(self, steps: Steps) -> None:
         """Put the names of the last bucket behind those of the one that it was split from."""
@@ -219,15 +215,15 @@ class Buckets:
         last = len(self._buckets)
         target = last - (1 << last.bit_length() - 1)
         before = self._buckets[target]
-        steps += [partial(self._append, joined), partial(self._set, target, before, self._count)]
+        steps += [(self._append, joined), (self._set, target, before, self._count)]
         self._set(target, before + joined[1:], self._count)
         self._fullest = max(self._fullest, packed.count(self._buckets[target]))
 
 
 def take_back(steps: Steps) -> None:
     """Undo the steps: everything is as it was before the first of them."""
-    for step in reversed(steps):
-        step()
+    for function, *arguments in reversed(steps):
+        function(*arguments)
 
 
 def _stored(name: bytes) -> bytes:

@@ -77,7 +77,7 @@ class _Large(Buckets):
         """Give `field` that deadline, or none."""
         before = self.deadlines.get(field)
         if before != deadline_ms:
-            steps.append(partial(self._set_deadline, field, before))
+            steps.append((self._set_deadline, field, before))
             self._set_deadline(field, deadline_ms)
 
     def _set_deadline(self, field: bytes, deadline_ms: int | None) -> None:

@@ -16,7 +16,7 @@ marshal or pickle (each look-up takes all apart, and 5 bytes for each length).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 EMPTY = b"\xff"
 #: What `escape` makes begins with it in place of each byte that is a mark. Followed by anything but the digits 0, 1 and
@@ -69,9 +69,17 @@ def without_entry_at(packed: bytes, at: int, name: bytes) -> bytes:
     return packed[: at - len(name) - 2] + packed[packed.index(_END, at) :]
 
 
-def of_entries(entries: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """All of these, in order; no name twice."""
-    return b"\xff%b" % b"".join([b"%b\xfe%b\xff" % entry for entry in entries])
+def parted(packed: bytes, goes: Callable[[bytes], object]) -> tuple[bytes, bytes]:
+    """Those whose names do not go, and those whose names do, each in order."""
+    stay: list[bytes] = []
+    go: list[bytes] = []
+    for entry in packed[1:-1].split(_END) if len(packed) > 1 else ():
+        (go if goes(entry.partition(_BETWEEN)[0]) else stay).append(entry)
+    return _joined(stay), _joined(go)
+
+
+def _joined(entries: list[bytes]) -> bytes:
+    return b"\xff%b\xff" % _END.join(entries) if entries else EMPTY
 
 
 def count(packed: bytes) -> int:
