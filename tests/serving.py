@@ -46,6 +46,7 @@ class Connection:
         self.woken = 0
         parser = RequestParser(RAW_TAILS, serving.max_request_bytes)
         self.session = Session(Call(server, self.client), parser, serving.hooks, budget_bytes)
+        self._budget_bytes = budget_bytes
 
     def ask(self, *requests: bytes | str) -> bytes:
         """Execute requests that come in one go; returns what may leave now.
@@ -55,7 +56,7 @@ class Connection:
         session = self.session
         session.receive(b"".join(map(to_wire, requests)))
         while self.finishes and session.backlog and session.backlog[0].__class__ is Unfinished:
-            session.run(UNLIMITED_BYTES)
+            session.run(self._budget_bytes)
         return bytes(self.session.take_ready())
 
     def send(self, message: Reply, needed: int) -> None:

@@ -9,6 +9,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.testing.server_process import ServerProcess
@@ -18,6 +19,7 @@ from tests.small_disk import SmallDisk
 _MIB = 1024 * 1024
 
 
+@pytest.mark.long
 class FullVolumeTests(SmallDisk, SynchronousTestCase):
     """Refused, then taken again."""
 

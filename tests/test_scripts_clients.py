@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.client import Client
@@ -277,6 +278,7 @@ class RealServerTests(SynchronousTestCase):
         self.assertIn("again in 1 s", err)
         self.assertIn(" 0 wrong; requests were repeated", out)
 
+    @pytest.mark.long
     def test_perf_while_the_server_is_killed(self) -> None:
         """Two instances go on after a kill in the insert stage, and all their answers are right."""
         programs = [Program("TestPerf", self.target, "--count", "1500") for _ in range(2)]
@@ -288,6 +290,7 @@ class RealServerTests(SynchronousTestCase):
         with Client(self.target) as client:
             self.assertEqual(client.size(), 0)
 
+    @pytest.mark.long
     def test_outliers_while_the_server_is_killed(self) -> None:
         """TestOutliers goes on after a kill, and counts the compactions before and after it."""
         program = Program("TestOutliers", self.target, "--count", "600", "--compactions", "4")

@@ -8,6 +8,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -330,6 +331,7 @@ class ReportTests(SynchronousTestCase):
         self.assertIn("does not follow from the data", said.getvalue())
         self.assertIn("30,001", (self.root / "REPORT.md").read_text(encoding="utf-8"))
 
+    @pytest.mark.long
     def test_plots_and_text_are_written(self) -> None:
         """Writing draws what there are data for, and brings the text in step; data elsewhere get a copy."""
         self.write("1<!--perf.always.insert.at16--> ![](report/x.png)\n")

@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from kvstore.base.address import Address
@@ -187,6 +188,7 @@ class TwoHostsTests(SynchronousTestCase):
 class RunTests(SynchronousTestCase):
     """Short runs with the real server and the real clients."""
 
+    @pytest.mark.long
     def test_a_run_of_each_generator(self) -> None:
         """Every operation has a row that agrees with itself: requests, processors, commits."""
         self.patch(runs, "_LEAD_SECONDS", 4.0)  # on a busy machine programs start late

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from unittest import mock
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import DamagedStore, StorageFault, StorageFull
@@ -86,6 +87,7 @@ class CrashTests(CrashTestCase):
         super().setUp()
         print(f"KVSTORE_CRASH_SEED={SEED}")
 
+    @pytest.mark.long
     def test_every_moment_under_each_policy(self) -> None:
         """A long run under each policy, of the relaxed ones just one: a spread of states at every moment, crashed again
         in recovery and after it.

@@ -6,6 +6,7 @@ import random
 import re
 from unittest import mock
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import DamagedStore
@@ -35,6 +36,7 @@ class DamageTests(SynchronousTestCase):
         """Small undamaged ones."""
         self.log_alone, self.one_commit, self.everything, self.empty_live = directories()
 
+    @pytest.mark.long
     def test_sample_of_all_damages(self) -> None:
         """No damage has a third outcome; all rare kinds are tried, and a share of the rest."""
         chance = random.Random(_SEED)

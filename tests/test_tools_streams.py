@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.disk import RealDisk
@@ -44,6 +45,7 @@ class StreamTests(SynchronousTestCase):
         """What is in OUT."""
         return content(examine(RealDisk(os.path.join(self.path, "OUT")), TYPES).databases.by_number.items())
 
+    @pytest.mark.long
     def test_closed_and_full(self) -> None:
         """Whatever cannot be said, what was to be done is done; nothing that is printed gets into a file."""
         for streams in ("2>&-", ">&-", "<&- >&- 2>&-", ">/dev/full", ">/dev/full 2>&-"):
@@ -84,6 +86,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual((status, os.path.exists(os.path.join(self.path, "OUT"))), (1, False))
         self.assertEqual(errors, "kvstore import: standard input is closed; there is nothing to read\n")
 
+    @pytest.mark.long
     def test_names_that_cannot_be_shown(self) -> None:
         """Of no encoding, or not of the terminal's: escaped."""
         plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

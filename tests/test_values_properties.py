@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 from unittest import mock
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -274,6 +275,7 @@ class StoreTests(SynchronousTestCase):
         check(60, merge_is_replay, TYPES_AND_BAG)
 
 
+@pytest.mark.long
 class BrokenTests(SynchronousTestCase):
     """Each fault that a type, or the merge, could have is found."""
 
