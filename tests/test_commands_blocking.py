@@ -142,6 +142,21 @@ class ServedTests(BlockingTestCase):
         refused = WRONG + _error("timeout is not a float or out of range")
         self.assertEqual(self.told(self.waiters[0], "BLPOP a 0", "BLPOP a x"), refused)
 
+    def test_a_key_of_another_type_lets_nobody_jump_a_queue(self) -> None:
+        """A block that makes a hash at one key and a list at another: the list is for whoever waited for it first."""
+        self.wait("BLPOP a 0", "BLPOP a b 0")
+        self.push("MULTI", "HSET b f 1", "RPUSH a 1", "EXEC")
+        self.assertEqual(self.served(), [array(b"a", b"1"), b"", b""])
+
+    def test_messages_of_the_request_come_first(self) -> None:
+        """They were sent before the element was taken."""
+        waiter = self.waiters[0]
+        waiter.client.protocol = 3
+        waiter.ask("SUBSCRIBE c")
+        self.wait("BLPOP a 0")
+        self.push("MULTI", "RPUSH a 1", "PUBLISH c hi", "EXEC")
+        self.assertEqual(self.served()[0], b">3\r\n" + array(b"message", b"c", b"hi")[4:] + array(b"a", b"1"))
+
 
 class UnservedTests(BlockingTestCase):
     """Who waits no more takes nothing."""

@@ -178,6 +178,8 @@ class TakeTests(CommandTestCase):
             LREM a 0 x -> 1
             EXISTS a -> 0
         """)
+        expected = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"
+        self.assertEqual(self.error("LREM", "a", -(2**63), "x"), expected)
 
     def test_mpop(self) -> None:
         """LMPOP takes from the first list there is."""

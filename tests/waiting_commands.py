@@ -36,7 +36,7 @@ def move(call: Call, source: Key, destination: Key, timeout_ms: Integer) -> Repl
 
 
 def _take(call: Call, keys: tuple[bytes, ...], timeout_ms: int, destination: bytes | None = None) -> Reply:
-    def again() -> Reply | None:
+    def again(changed: bytes = b"") -> Reply | None:
         for key in keys:
             value = call.table.read(key)
             if value is not None:

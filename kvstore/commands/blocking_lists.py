@@ -76,7 +76,7 @@ def _or_wait(
     if reply is not None:
         return reply
 
-    def again() -> Reply | None:
-        return take() if any(table.read(key).__class__ is List for key in keys) else None
+    def again(changed: bytes) -> Reply | None:
+        return take() if table.read(changed).__class__ is List else None
 
     return Wait(keys, until_ms, again, in_block)

@@ -170,13 +170,13 @@ def go_on(call: Call, unfinished: Unfinished) -> Outcome:
     return Outcome(unfinished if encoded is slices else encoded, needed)
 
 
-def try_again(blocked: Blocked) -> Outcome | None:
-    """Try a request that waits again; None: it waits on. Raises StorageFault."""
+def try_again(blocked: Blocked, key: bytes) -> Outcome | None:
+    """Try a request that waits again, since `key` was changed; None: it waits on. Raises StorageFault."""
     call, row, request, wait, encoder = blocked
 
     def again() -> Reply:
         try:
-            reply = wait.again()
+            reply = wait.again(key)
         except RequestError:
             call.server.statistics[row].failed += 1
             raise
@@ -253,6 +253,8 @@ def complete(call: Call, row: Command, request: list[bytes]) -> int:
     pending.undo.clear()
     pending.requests += 1
     if call.server.waiting.places:
+        if call.server.messages:  # they were there before those who are served now
+            send_messages(call.server, pending.sequence)
         call.server.waiting.serve()
     return pending.sequence
 

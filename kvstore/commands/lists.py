@@ -200,7 +200,7 @@ def _lpos_options(options: tuple[bytes, ...]) -> tuple[int, int | None, int]:
         if name == b"RANK":
             rank = to_integer(text)
             if rank == INT64_MIN:
-                raise InvalidRequest(f"value is out of range, value must between {-INT64_MAX} and {INT64_MAX}")
+                raise _out_of_range()
             if not rank:
                 raise InvalidRequest(_NO_RANK)
         elif name == b"COUNT":
@@ -252,6 +252,8 @@ def _take(table: Table, key: bytes, value: List, end: bytes, count: int) -> list
 @command("LREM", WRITE, group="list")
 def lrem(call: Call, key: Key, count: Integer, element: bytes) -> Reply:
     """Remove elements that equal another: the first count, the last below 0, all if it is 0; returns how many."""
+    if count == INT64_MIN:
+        raise _out_of_range()
     value = call.table.typed(key, List)
     if value is None or not value.holds(element):
         return 0
@@ -345,6 +347,11 @@ def one_of(names: Sequence[bytes], word: bytes) -> bytes:
     if name not in names:
         raise syntax_error()
     return name
+
+
+def _out_of_range() -> InvalidRequest:
+    """The error for a number without an absolute value."""
+    return InvalidRequest(f"value is out of range, value must between {-INT64_MAX} and {INT64_MAX}")
 
 
 def _at_least(least: int, text: bytes, otherwise: str) -> int:

@@ -18,9 +18,10 @@ For whoever writes such a command: look first, and return the reply if there is 
 
     return Wait(keys, until_ms, again, NULL_ARRAY)
 
-having changed nothing. `again` takes no arguments: it is a function inside the command's, looks at all keys in their
-order, changes what there is to change, and returns the reply, or None to wait on; it may raise RequestError, which is
-the reply then, and changes nothing. To wait for ever is an `until_ms` of None.
+having changed nothing. `again` is a function inside the command's, and is given the key that was changed. Where that
+holds nothing that the command could take, it returns None, to wait on: it is not this client's turn at its other keys.
+Else it looks at all keys in their order, changes what there is to change, and returns the reply, or None; it may raise
+RequestError, which is the reply then, and changes nothing. To wait for ever is an `until_ms` of None.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ from kvstore.store.table import Table
 class Waiter(Protocol):
     """The session of a client that waits."""
 
-    def try_again(self) -> bool:
-        """Try its request again; returns whether it has its reply now, and waits no more."""
+    def try_again(self, key: bytes) -> bool:
+        """Try its request again, since `key` was changed; returns whether it has its reply now, and waits no more."""
 
     def give_up(self, error: RequestError | None) -> None:
         """Answer with `error`, or with what the request answers when its time is up."""
@@ -119,13 +120,13 @@ class WaitingRoom:
                 ready, table.ready = table.ready, []
                 for key in dict.fromkeys(ready):
                     for client in self._in_line(table, key):
-                        self._try(client)
+                        self._try(client, key)
         finally:
             self._serving = False
 
-    def _try(self, client: Client) -> None:
+    def _try(self, client: Client, key: bytes) -> None:
         waiter = self.places[client].waiter
-        if waiter.try_again():
+        if waiter.try_again(key):
             self.leave(client)
 
     def _in_line(self, table: Table, key: bytes) -> Iterator[Client]:
