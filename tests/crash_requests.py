@@ -62,7 +62,7 @@ class Requests:
             self._pipeline()
         else:
             self._request()
-        self.store.let_time_go_on()
+        self.store.clock.go_on()
         self.compare()
 
     def _request(self) -> None:
@@ -234,7 +234,7 @@ class Requests:
                 self.expired += 1
             elif value.__class__ is dict and found.get(at) != (value, deadline):
                 self._take_over_fields(found, at, now_ms)
-        self.store.let_time_go_on()
+        self.store.clock.go_on()
         self.compare()
 
     def _take_over_fields(self, found: Content, at: tuple[int, bytes], now_ms: int) -> None:

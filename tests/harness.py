@@ -113,7 +113,7 @@ class Rig:
     @now_ms.setter
     def now_ms(self, now_ms: int) -> None:
         self._now_ms = now_ms
-        self.store.let_time_go_on()
+        self.store.clock.go_on()
 
     def connect(self) -> Call:
         """Another client; returns its view of the server."""

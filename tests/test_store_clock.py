@@ -69,7 +69,7 @@ class ClockTests(SynchronousTestCase):
         self.restart()
         self.assertEqual([self.store.table.read(key) for key in (b"short", b"gone")], [b"x", None])
         self.now_us = _START_US + 10_000_000
-        self.store.let_time_go_on()
+        self.store.clock.go_on()
         self.assertIsNone(self.store.table.read(b"short"))
 
     def test_times_of_commits_never_go_back(self) -> None:

@@ -128,12 +128,9 @@ class Types:
         self.by_edit: dict[bytes, tuple[Edit, ValueType]] = {
             edit.name: (edit, row) for row in others for edit in row.edits
         }
-        names = [
-            plain.name,
-            plain.operation,
-            *(row.name for row in others),
-            *(e.name for row in others for e in row.edits),
-        ]
+        names: list[object] = [plain.name, plain.operation]
+        for row in others:
+            names += [row.name, *(edit.name for edit in row.edits)]
         if len(set(names)) != len(names):
             raise ValueError(f"two types, or two operations, have one name: {names}")
 

@@ -29,6 +29,13 @@ def to_integer(text: bytes) -> int:
     return number
 
 
+def negatable(number: int) -> int:
+    """`number`, if there is a 64-bit integer of the other sign. Raises InvalidRequest, as Redis words it."""
+    if number == INT64_MIN:
+        raise InvalidRequest(f"value is out of range, value must between {-INT64_MAX} and {INT64_MAX}")
+    return number
+
+
 def to_number(text: bytes) -> float:
     """A float as Redis takes it (inf allowed; nan and what is too large for a double not). Raises InvalidRequest."""
     try:

@@ -18,6 +18,9 @@ US_PER_S = 1_000_000
 #: Option: (milliseconds in its unit, whether it counts from the epoch instead of from now).
 TIMES = {b"EX": (MS_PER_S, False), b"PX": (1, False), b"EXAT": (MS_PER_S, True), b"PXAT": (1, True)}
 
+#: The same for people.
+TIMES_TEXT = "EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds"
+
 #: Option name in upper case to the options that contradict it. Repeating an option is allowed: the last counts.
 OptionTable = Mapping[bytes, frozenset[bytes]]
 
@@ -46,23 +49,23 @@ def parse_options(words: Iterable[bytes], allowed: OptionTable) -> dict[bytes, b
     return given
 
 
-def deadline_given(given: Mapping[bytes, bytes], now_ms: int, command: str) -> int | None:
+def deadline_given(given: Mapping[bytes, bytes], now_ms: int, command: str, least: int = 1) -> int | None:
     """The deadline that the options give (ms since the epoch), or None. `command`: in lower case, for the error.
 
-    Raises InvalidRequest if the time is not a number, not positive or too large.
+    Raises InvalidRequest if the time is not a number, less than `least` or too large.
     """
     for name in TIMES.keys() & given.keys():
         unit_ms, absolute = TIMES[name]
-        return positive_deadline(to_integer(given[name]), unit_ms, 0 if absolute else now_ms, command)
+        return future_deadline(to_integer(given[name]), unit_ms, 0 if absolute else now_ms, command, least)
     return None
 
 
-def positive_deadline(amount: int, unit_ms: int, base_ms: int, command: str) -> int:
+def future_deadline(amount: int, unit_ms: int, base_ms: int, command: str, least: int = 1) -> int:
     """`amount` units after `base_ms`, in ms since the epoch.
 
-    Raises InvalidRequest if it is not positive or too large.
+    Raises InvalidRequest if it is less than `least` or too large.
     """
-    if amount <= 0:
+    if amount < least:
         raise invalid_expire_time(command)
     return any_deadline(amount, unit_ms, base_ms, command)
 

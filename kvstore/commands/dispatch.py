@@ -115,7 +115,7 @@ def execute(
 
     `arguments`: converted, if they are no words of the request. Raises as `answer`.
     """
-    call.store.let_time_go_on()
+    call.store.clock.go_on()
     return _conclude(call, row, request, encoder, arguments)
 
 

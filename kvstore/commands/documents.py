@@ -30,7 +30,7 @@ def insert(call: Call, key: Key, value: Json) -> Reply:
 @command("LOOKUP", READ | FAST | VERB, group="document")
 def lookup(call: Call, key: Key) -> Reply:
     """Get the JSON value at a key."""
-    text = call.table.look_up_string(key)
+    text = call.table.look_up_typed(key, bytes)
     if text is None:
         raise Failure(NO_SUCH_KEY)
     try:

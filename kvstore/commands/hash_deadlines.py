@@ -16,11 +16,12 @@ from kvstore.commands.context import Call
 from kvstore.commands.deadlines import (
     MS_PER_S,
     TIMES,
-    any_deadline,
+    TIMES_TEXT,
+    deadline_given,
     excluding_each_other,
     expire_conditions,
+    future_deadline,
     in_seconds,
-    invalid_expire_time,
     may_change,
     parse_options,
 )
@@ -34,7 +35,6 @@ Words: TypeAlias = Sequence[bytes]
 _NO_FIELD, _NO_DEADLINE, _CHANGED, _UNCHANGED, _PASSED = -2, -1, 1, 0, 2
 
 _FIELDS = "FIELDS numfields field [field ...]"
-_TIME_TEXT = "EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds"
 _HGETEX_OPTIONS = excluding_each_other(*TIMES, b"PERSIST")
 _HSETEX_OPTIONS = (
     excluding_each_other(*TIMES, b"KEEPTTL") | excluding_each_other(b"NX", b"XX") | excluding_each_other(b"FNX", b"FXX")
@@ -68,17 +68,7 @@ def _with_count(fields: Iterable[bytes]) -> tuple[bytes, ...]:
 
 def _deadline(amount: bytes, unit_ms: int, base_ms: int, name: str) -> int:
     """`amount` units after `base_ms`, in ms since the epoch. Raises InvalidRequest if it is negative or too large."""
-    number = to_integer(amount)
-    if number < 0:
-        raise invalid_expire_time(name)
-    return any_deadline(number, unit_ms, base_ms, name)
-
-
-def _deadline_given(given: dict[bytes, bytes], now_ms: int, name: str) -> int | None:
-    for option in TIMES.keys() & given.keys():
-        unit_ms, absolute = TIMES[option]
-        return _deadline(given[option], unit_ms, 0 if absolute else now_ms, name)
-    return None
+    return future_deadline(to_integer(amount), unit_ms, base_ms, name, least=0)
 
 
 # HEXPIRE and its kin
@@ -219,14 +209,14 @@ def hpexpiretime(call: Call, key: Key, *words: bytes) -> list[int]:
 # Fields read or written, and their deadlines
 
 
-@command("HGETEX", WRITE | FAST, group="hash", least=5, options=f"[{_TIME_TEXT}|PERSIST] {_FIELDS}")
+@command("HGETEX", WRITE | FAST, group="hash", least=5, options=f"[{TIMES_TEXT}|PERSIST] {_FIELDS}")
 def hgetex(call: Call, key: Key, *words: bytes) -> Reply:
     """Get the values of fields and set or take away their deadlines."""
     options, counted = _until_fields(words)
     given = parse_options(options, _HGETEX_OPTIONS)
     fields = _counted(counted)
     value, now_ms = call.table.look_up_typed(key, Hash), call.table.now_ms()
-    deadline_ms = _deadline_given(given, now_ms, "hgetex")
+    deadline_ms = deadline_given(given, now_ms, "hgetex", least=0)
     if value is None:
         return [None] * len(fields)
     if deadline_ms is not None and deadline_ms <= now_ms:
@@ -260,7 +250,7 @@ def _taken(call: Call, key: bytes, value: Hash, fields: Words) -> list[bytes | N
 
 
 @command("HSETEX", WRITE | FAST, group="hash", least=6, options=(
-    f"[NX|XX] [FNX|FXX] [{_TIME_TEXT}|KEEPTTL] FIELDS numfields field value [field value ...]"
+    f"[NX|XX] [FNX|FXX] [{TIMES_TEXT}|KEEPTTL] FIELDS numfields field value [field value ...]"
 ))  # fmt: skip
 def hsetex(call: Call, key: Key, *words: bytes) -> Reply:
     """Give fields values and a deadline if a condition holds: of the key (NX, XX) or of all fields (FNX, FXX)."""
@@ -269,7 +259,7 @@ def hsetex(call: Call, key: Key, *words: bytes) -> Reply:
     pairs = _counted(counted, words_each=2)
     table = call.table
     value, now_ms = table.typed(key, Hash), table.now_ms()
-    deadline_ms = _deadline_given(given, now_ms, "hsetex")
+    deadline_ms = deadline_given(given, now_ms, "hsetex", least=0)
     fields = tuple(dict.fromkeys(pairs[::2]))
     present = [field for field in fields if value is not None and value.get(field, now_ms) is not None]
     if not _holds(given, value is not None, len(present), len(fields)):

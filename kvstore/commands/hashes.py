@@ -14,7 +14,7 @@ from kvstore.base.chance import Chance
 from kvstore.base.errors import Failure, InvalidRequest, ReplyTooLarge, syntax_error, wrong_arity
 from kvstore.base.reply import OK, Numbers, Reply
 from kvstore.base.slices import Slices, one_slice
-from kvstore.commands.arguments import INT64_MAX, INT64_MIN, Integer, Key, to_integer
+from kvstore.commands.arguments import INT64_MAX, INT64_MIN, Integer, Key, negatable, to_integer
 from kvstore.commands.context import Call
 from kvstore.commands.long_double import LongDouble, add_as_long_doubles
 from kvstore.commands.registry import command, many
@@ -240,9 +240,7 @@ def hrandfield(call: Call, key: Key, *options: bytes) -> Reply:
 
 
 def _number_of_fields(options: tuple[bytes, ...]) -> int:
-    count = to_integer(options[0])
-    if count < -INT64_MAX:
-        raise InvalidRequest(f"value is out of range, value must between {-INT64_MAX} and {INT64_MAX}")
+    count = negatable(to_integer(options[0]))
     if len(options) > 2 or (len(options) == 2 and options[1].upper() != b"WITHVALUES"):
         raise syntax_error()
     if len(options) == 2 and abs(count) > INT64_MAX // 2:

@@ -125,11 +125,11 @@ def _commandstats(call: Call) -> Fields:
 
 
 def _keyspace(call: Call) -> Fields:
-    return [(f"db{table.number}", _of_database(table)) for table in call.store.databases if table.count()]
+    counted = ((table, table.count()) for table in call.store.databases)
+    return [(f"db{table.number}", _of_database(table, keys)) for table, keys in counted if keys]
 
 
-def _of_database(table: Table) -> str:
-    keys = table.count()
+def _of_database(table: Table, keys: int) -> str:
     expires = len(table.deadlines) - (len(table.values) - keys)
     return f"keys={keys},expires={expires},avg_ttl=0"
 

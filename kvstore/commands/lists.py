@@ -12,12 +12,11 @@ from collections.abc import Iterator, Sequence
 from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest, syntax_error
 from kvstore.base.reply import NULL_ARRAY, OK, Reply
 from kvstore.base.slices import Slices
-from kvstore.commands.arguments import pairs
+from kvstore.commands.arguments import negatable, pairs
 from kvstore.commands.context import Call
 from kvstore.commands.registry import (
     FAST,
     INT64_MAX,
-    INT64_MIN,
     READ,
     WRITE,
     Integer,
@@ -198,9 +197,7 @@ def _lpos_options(options: tuple[bytes, ...]) -> tuple[int, int | None, int]:
     rank, count, most = 1, None, 0
     for name, text in pairs(options):
         if name == b"RANK":
-            rank = to_integer(text)
-            if rank == INT64_MIN:
-                raise _out_of_range()
+            rank = negatable(to_integer(text))
             if not rank:
                 raise InvalidRequest(_NO_RANK)
         elif name == b"COUNT":
@@ -252,8 +249,7 @@ def _take(table: Table, key: bytes, value: List, end: bytes, count: int) -> list
 @command("LREM", WRITE, group="list")
 def lrem(call: Call, key: Key, count: Integer, element: bytes) -> Reply:
     """Remove elements that equal another: the first count, the last below 0, all if it is 0; returns how many."""
-    if count == INT64_MIN:
-        raise _out_of_range()
+    negatable(count)
     value = call.table.typed(key, List)
     if value is None or not value.holds(element):
         return 0
@@ -347,11 +343,6 @@ def one_of(names: Sequence[bytes], word: bytes) -> bytes:
     if name not in names:
         raise syntax_error()
     return name
-
-
-def _out_of_range() -> InvalidRequest:
-    """The error for a number without an absolute value."""
-    return InvalidRequest(f"value is out of range, value must between {-INT64_MAX} and {INT64_MAX}")
 
 
 def _at_least(least: int, text: bytes, otherwise: str) -> int:

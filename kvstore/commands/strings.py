@@ -15,10 +15,11 @@ from kvstore.commands.context import Call
 from kvstore.commands.deadlines import (
     MS_PER_S,
     TIMES,
+    TIMES_TEXT,
     deadline_given,
     excluding_each_other,
+    future_deadline,
     parse_options,
-    positive_deadline,
 )
 from kvstore.commands.long_double import LongDouble, add_as_long_doubles
 from kvstore.commands.registry import (
@@ -41,7 +42,6 @@ _GETEX_OPTIONS = excluding_each_other(*TIMES, b"PERSIST")
 _NONE = type(None)
 #: A whole number that does not overflow soon, in the strict form that `to_integer` takes.
 _is_short_number = re.compile(rb"(?:0|-?[1-9][0-9]{0,16})").fullmatch
-_TIME_TEXT = "EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds"
 
 
 @command("GET", READ | FAST, group="string")
@@ -52,10 +52,10 @@ def get(call: Call, key: Key) -> Reply:
     if value.__class__ is bytes and key not in table.deadlines:
         table.hits += 1
         return value
-    return table.look_up_string(key)
+    return table.look_up_typed(key, bytes)
 
 
-@command("SET", WRITE, group="string", options=f"[NX|XX] [GET] [{_TIME_TEXT}|KEEPTTL]")
+@command("SET", WRITE, group="string", options=f"[NX|XX] [GET] [{TIMES_TEXT}|KEEPTTL]")
 def set_(call: Call, key: Key, value: bytes, *options: bytes) -> Reply:
     """Give a key a string value, in place of what was there."""
     if options:
@@ -93,7 +93,7 @@ def _set_with_options(call: Call, key: bytes, value: bytes, options: tuple[bytes
     table = call.table
     given = parse_options(options, _SET_OPTIONS)
     deadline_ms = deadline_given(given, table.now_ms(), "set")
-    before = table.look_up_string(key) if b"GET" in given else None
+    before = table.look_up_typed(key, bytes) if b"GET" in given else None
     if (b"NX" in given and table.exists(key)) or (b"XX" in given and not table.exists(key)):
         return before
     if b"KEEPTTL" in given:
@@ -123,21 +123,21 @@ def setnx(call: Call, key: Key, value: bytes) -> Reply:
 @command("SETEX", WRITE, group="string")
 def setex(call: Call, key: Key, seconds: Integer, value: bytes) -> Reply:
     """Give a key a string value and a time to live in seconds."""
-    call.table.write(key, value, positive_deadline(seconds, MS_PER_S, call.table.now_ms(), "setex"))
+    call.table.write(key, value, future_deadline(seconds, MS_PER_S, call.table.now_ms(), "setex"))
     return OK
 
 
 @command("PSETEX", WRITE, group="string")
 def psetex(call: Call, key: Key, milliseconds: Integer, value: bytes) -> Reply:
     """Give a key a string value and a time to live in milliseconds."""
-    call.table.write(key, value, positive_deadline(milliseconds, 1, call.table.now_ms(), "psetex"))
+    call.table.write(key, value, future_deadline(milliseconds, 1, call.table.now_ms(), "psetex"))
     return OK
 
 
 @command("GETSET", WRITE | FAST, group="string")
 def getset(call: Call, key: Key, value: bytes) -> Reply:
     """Give a key a string value and return the one before."""
-    before = call.table.look_up_string(key)
+    before = call.table.look_up_typed(key, bytes)
     call.table.write(key, value)
     return before
 
@@ -145,19 +145,19 @@ def getset(call: Call, key: Key, value: bytes) -> Reply:
 @command("GETDEL", WRITE | FAST, group="string")
 def getdel(call: Call, key: Key) -> Reply:
     """Get the string at a key and remove the key."""
-    value = call.table.look_up_string(key)
+    value = call.table.look_up_typed(key, bytes)
     if value is not None:
         call.table.delete(key)
     return value
 
 
-@command("GETEX", WRITE | FAST, group="string", options=f"[{_TIME_TEXT}|PERSIST]")
+@command("GETEX", WRITE | FAST, group="string", options=f"[{TIMES_TEXT}|PERSIST]")
 def getex(call: Call, key: Key, *options: bytes) -> Reply:
     """Get the string at a key and set or take away its time to live."""
     table = call.table
     given = parse_options(options, _GETEX_OPTIONS)
     deadline_ms = deadline_given(given, table.now_ms(), "getex")
-    value = table.look_up_string(key)
+    value = table.look_up_typed(key, bytes)
     if value is None:
         return None
     if deadline_ms is not None and deadline_ms <= table.now_ms():
@@ -213,7 +213,7 @@ def msetnx(call: Call, key: Key, value: bytes, *pairs: bytes) -> Reply:
 @command("APPEND", WRITE | FAST, group="string")
 def append(call: Call, key: Key, value: bytes) -> Reply:
     """Add bytes at the end of the string at a key; returns its new length."""
-    before = call.table.read_string(key) or b""
+    before = call.table.typed(key, bytes) or b""
     _check_length(call, len(before) + len(value))
     call.table.update(key, before + value)
     return len(before) + len(value)
@@ -222,13 +222,13 @@ def append(call: Call, key: Key, value: bytes) -> Reply:
 @command("STRLEN", READ | FAST, group="string")
 def strlen(call: Call, key: Key) -> Reply:
     """Get the length of the string at a key, in bytes."""
-    return len(call.table.look_up_string(key) or b"")
+    return len(call.table.look_up_typed(key, bytes) or b"")
 
 
 @command("GETRANGE", READ, group="string")
 def getrange(call: Call, key: Key, start: Integer, end: Integer) -> Reply:
     """Get the bytes from start to end, both included; negative places count from the end."""
-    value = call.table.look_up_string(key) or b""
+    value = call.table.look_up_typed(key, bytes) or b""
     if end < start < 0:
         return b""
     first = start if start >= 0 else max(start + len(value), 0)
@@ -244,7 +244,7 @@ def setrange(call: Call, key: Key, offset: Integer, value: bytes) -> Reply:
     """Overwrite the string at a key from an offset on, filling with zero bytes; returns its new length."""
     if offset < 0:
         raise InvalidRequest("offset is out of range")
-    before = call.table.read_string(key) or b""
+    before = call.table.typed(key, bytes) or b""
     if not value:
         return len(before)
     _check_length(call, offset + len(value))
@@ -312,7 +312,7 @@ def decrby(call: Call, key: Key, decrement: Integer) -> Reply:
 
 
 def _add(call: Call, key: bytes, increment: int) -> int:
-    before = call.table.read_string(key)
+    before = call.table.typed(key, bytes)
     try:
         number = (0 if before is None else to_integer(before)) + increment
     except InvalidRequest:
@@ -326,7 +326,7 @@ def _add(call: Call, key: bytes, increment: int) -> int:
 @command("INCRBYFLOAT", WRITE | FAST, group="string")
 def incrbyfloat(call: Call, key: Key, increment: LongDouble) -> Reply:
     """Add a number to the number at a key; returns the sum as text, as it is stored."""
-    before = call.table.read_string(key)
+    before = call.table.typed(key, bytes)
     after = add_as_long_doubles(b"0" if before is None else before, increment)
     call.table.update(key, after)
     return after

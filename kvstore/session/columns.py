@@ -36,7 +36,7 @@ def execute(
     executed alone. Raises StorageFault.
     """
     server, table, row = call.server, call.table, statistics.row
-    call.store.let_time_go_on()
+    call.store.clock.go_on()
     began_ns = server.steady_ns()
     looked_up = table.hits, table.misses
     reply = _reply(row, table, pipeline, hooks)

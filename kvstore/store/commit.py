@@ -29,14 +29,12 @@ class Changing(Protocol):
     """A database that operations are recorded of. `number`: its own.
 
     `open_keys`: keys that the open commit has changed, a superset after an undo, which only makes a reader wait longer;
-    `open_whole`: whether it changed all of it. `flight_keys`, `flight_whole`: the same of the commit in flight.
+    `open_whole`: whether it changed all of it.
     """
 
     number: int
     open_keys: set[bytes]
     open_whole: bool
-    flight_keys: set[bytes]
-    flight_whole: bool
 
     def take_off(self) -> None:
         """The open commit is closed: it is the one in flight now."""
@@ -58,7 +56,7 @@ class Undoable(Protocol):
 class OpenCommit:
     """Operations recorded since the last frame was made.
 
-    `sequence`: the number this commit will have. `first`: database 0. `reserve`: asked for room, with the total bytes
+    `sequence`: the number this commit will have. `reserve`: asked for room, with the total bytes
     of operations and what for; returns the room now there; raises StorageFull (nothing recorded) or StorageFault.
     """
 
@@ -107,7 +105,7 @@ class OpenCommit:
         """Record one operation on `key`, whose state before was `value` and `deadline_ms`. Raises StorageFull."""
         if table is not self._selected:
             self._select(table)
-        size = self.size_bytes + len(operation)
+        size = self.size_bytes + len(operation)  # from here on `_append`, opened out for speed
         if size > self.room:
             self.room = self.reserve(size, purpose)
         self.size_bytes = size
@@ -116,15 +114,18 @@ class OpenCommit:
         table.open_keys.add(key)
         self.undo.append((table, key, value, deadline_ms))
 
-    def record_further(self, operations: list[bytes]) -> None:
-        """Record more operations that belong to the last one, and are undone with it. Raises StorageFull."""
-        size = self.size_bytes + sum(map(len, operations))
+    def record_further(self, operation: bytes) -> None:
+        """Record one more operation that belongs to the last, and is undone with it. Raises StorageFull."""
+        self._append(operation, Purpose.GROW)
+        self.undo.append(None)
+
+    def _append(self, operation: bytes, purpose: Purpose) -> None:
+        size = self.size_bytes + len(operation)
         if size > self.room:
-            self.room = self.reserve(size, Purpose.GROW)
+            self.room = self.reserve(size, purpose)
         self.size_bytes = size
-        self.operations += operations
-        self.count += len(operations)
-        self.undo += [None] * len(operations)
+        self.operations.append(operation)
+        self.count += 1
 
     def note_undo(self, undo: Undo) -> None:
         """The change of the value that was just recorded is made, and is undone like this."""
@@ -159,12 +160,7 @@ class OpenCommit:
         """
         if len(tables) == 1 and tables[0] is not self._selected:
             self._select(tables[0])
-        size = self.size_bytes + len(operation)
-        if size > self.room:
-            self.room = self.reserve(size, Purpose.FLUSH)
-        self.size_bytes = size
-        self.operations.append(operation)
-        self.count += 1
+        self._append(operation, Purpose.FLUSH)
         for table in tables:
             table.open_whole = True
         self.changed += [table for table in tables if table not in self.changed]

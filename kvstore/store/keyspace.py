@@ -37,12 +37,13 @@ class RequestClock:
         return self.shown_ms
 
     def go_on(self) -> None:
-        """A request has ended."""
+        """A request has ended: the next one has a time of its own."""
         self.shown_ms = None
 
 
 class Keyspace:
     """See the module. `databases`: their tables, by number; `table`: the first of them. `pending`: the open commit.
+    `clock`: the time of the request that executes; whoever executes it lets it go on.
 
     `types`: of values. `now_us`: the wall clock in microseconds since the epoch. `reserve`: see `OpenCommit`.
     `hashed`: where keys lie for SCAN. `sequence`: the number of the first commit to come.
@@ -86,10 +87,6 @@ class Keyspace:
         """Each of two databases has what the other had. Raises StorageFull; then nothing changed."""
         self.pending.record_everything([one, other], encode_swap(one.number, other.number), Swapped(one, other))
         one.swap_with(other)
-
-    def let_time_go_on(self) -> None:
-        """A request is done: the next one has a time of its own."""
-        self.clock.go_on()
 
     def tidy(self) -> bool:
         """Do a little of what is left to be done in the databases (`Table.tidy`); returns whether there is more."""

@@ -38,7 +38,7 @@ class ReadTable(State):
         self.pending = pending
         #: What is not needed any more and takes long to free.
         self.garbage = garbage
-        #: See `Changing`.
+        #: See `Changing`; `flight_keys`, `flight_whole`: the same of the commit in flight.
         self.open_keys: set[bytes] = set()
         self.flight_keys: set[bytes] = set()
         self.open_whole = self.flight_whole = False
@@ -53,13 +53,6 @@ class ReadTable(State):
             return None
         return self.values.get(key)
 
-    def read_string(self, key: bytes) -> bytes | None:
-        """The string value of `key`, or None if there is no such key. Raises Failure (WRONGTYPE) for another type."""
-        value = self.read(key)
-        if value is not None and value.__class__ is not bytes:
-            raise wrong_type()
-        return value
-
     def look_up(self, key: bytes) -> Value | None:
         """`read`, for a request that reads: whether it finds the key is counted."""
         value = self.read(key)
@@ -69,15 +62,8 @@ class ReadTable(State):
             self.hits += 1
         return value
 
-    def look_up_string(self, key: bytes) -> bytes | None:
-        """`look_up` of a string. Raises Failure (WRONGTYPE) for another type."""
-        value = self.look_up(key)
-        if value is not None and value.__class__ is not bytes:
-            raise wrong_type()
-        return value
-
     def typed(self, key: bytes, holds: type[_Typed]) -> _Typed | None:
-        """The value of `key`, of the type whose values are of that class; None if there is no such key.
+        """The value of `key`, of the type whose values are of that class (bytes for strings); None if it is not there.
 
         Raises Failure (WRONGTYPE) for another type.
         """
@@ -150,6 +136,14 @@ class ReadTable(State):
         return key in self.deadlines and self.deadlines[key] <= self.now_ms()
 
     # What is there, and when it goes
+
+    def held(self) -> State:
+        """What the table holds: the same containers, in a state of their own."""
+        state = State(self.types)
+        state.values, state.deadlines, state.inner, state.has_typed = (
+            self.values, self.deadlines, self.inner, self.has_typed,
+        )  # fmt: skip
+        return state
 
     def _take_over(self, state: State) -> None:
         self.values, self.deadlines, self.inner, self.has_typed = (

@@ -1,8 +1,8 @@
 """One database, live: the mutators that record every change; expiry. What is read of it: `read_table`.
 
-The mutators here are the only way to change the table, and each records its
-operation in the open commit before it changes anything: no command can forget to. Whoever must know of changes
-(indexes, the scan order, WATCH) is an observer.
+The mutators here are the only way to change the table, and each records its operation in the open commit before it
+changes anything: no command can forget to. Whoever must know of changes (indexes, the scan order, WATCH) is an
+observer.
 
 Keys and elements past their deadlines, which nobody sees any more, are removed for good a few at a time, each with its
 operation in the log.
@@ -17,7 +17,9 @@ an allocation more each); an exact count after a mass expiry (each deadline that
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
+from kvstore.base.deadline_order import DeadlineOrder
 from kvstore.base.errors import StorageFull
 from kvstore.base.keyed_hash import KeyedHash
 from kvstore.base.slices import Slicing
@@ -166,9 +168,9 @@ class Table(ReadTable):
 
     def _record_whole(self, key: bytes, value: Value, deadline_ms: int | None) -> None:
         for name, words in self.types.by_class[value.__class__].whole(value):
-            self.pending.record_further([encode(name, key, *words)])
+            self.pending.record_further(encode(name, key, *words))
         if deadline_ms is not None:
-            self.pending.record_further([encode_deadline(key, deadline_ms)])
+            self.pending.record_further(encode_deadline(key, deadline_ms))
 
     def edit(self, key: bytes, name: bytes, words: Words) -> None:
         """Apply an operation of a type, `name`, to the value at `key`, which is of that type or not there.
@@ -297,27 +299,18 @@ class Table(ReadTable):
         A request of its own. Returns how many were looked at: if it is `limit`, there may be more. Stops early when the
         disk is full.
         """
-        now_ms, order = self.now_ms(), self._order
-        looked_at = 0
-        while looked_at < limit and (key := order.first(now_ms)) is not None:
-            if self.deadlines.get(key, now_ms + 1) <= now_ms:
-                try:
-                    self.delete(key)
-                except StorageFull:
-                    break
-                self.expired_count += 1
-            order.first_is_done()
-            looked_at += 1
-        self.pending.undo.clear()
-        return looked_at
+        return self._look_at_passed(self._order, limit, self._remove_if_expired)
 
     def remove_expired_elements(self, limit: int) -> int:
         """The same for elements of values: looks at up to `limit` keys, and removes so many elements of each."""
-        now_ms, order = self.now_ms(), self._inner_order
-        looked_at = 0
+        return self._look_at_passed(self._inner_order, limit, partial(self._remove_elements, limit))
+
+    def _look_at_passed(self, order: DeadlineOrder, limit: int, remove: Callable[[bytes, int], None]) -> int:
+        """`remove`: given each key whose entry comes, and the time. Returns how many came."""
+        now_ms, looked_at = self.now_ms(), 0
         while looked_at < limit and (key := order.first(now_ms)) is not None:
             try:
-                self._remove_elements(key, now_ms, limit)
+                remove(key, now_ms)
             except StorageFull:
                 break
             order.first_is_done()
@@ -325,7 +318,12 @@ class Table(ReadTable):
         self.pending.undo.clear()
         return looked_at
 
-    def _remove_elements(self, key: bytes, now_ms: int, limit: int) -> None:
+    def _remove_if_expired(self, key: bytes, now_ms: int) -> None:
+        if self.deadlines.get(key, now_ms + 1) <= now_ms:
+            self.delete(key)
+            self.expired_count += 1
+
+    def _remove_elements(self, limit: int, key: bytes, now_ms: int) -> None:
         value = self.values.get(key)
         inner = None if value is None or value.__class__ is bytes else self.types.by_class[value.__class__].inner
         expired = None if inner is None else inner.expired(value, now_ms, limit)
@@ -386,12 +384,7 @@ class Replaced:
     """Undoes that tables were flushed, recorded in the open commit: they get back what they have now."""
 
     def __init__(self, tables: Iterable[Table]) -> None:
-        self._before: list[tuple[Table, State]] = []
-        for table in tables:
-            state = State(table.types)
-            state.values, state.deadlines, state.inner = table.values, table.deadlines, table.inner
-            state.has_typed = table.has_typed
-            self._before.append((table, state))
+        self._before = [(table, table.held()) for table in tables]
 
     def put_back(self) -> None:
         """See `Undoable`."""
