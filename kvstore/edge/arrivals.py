@@ -64,9 +64,8 @@ class Arrivals:
     """See the module. `turn`: at whose end it executes. `commit`: what writes wait for. `fault`: called with a
     StorageFault; the server must not go on.
 
-    `short_bytes`: the longest chunk to keep, at most _SHORT_BYTES. `most_held_bytes`: of replies that
-    wait, before a client has to. `expects_writes`: whether
-    the last arrivals brought writes. `together`: who executes.
+    `short_bytes`: the longest chunk to keep, at most _SHORT_BYTES. `most_held_bytes`: of replies that wait, before a
+    client has to. `expects_writes`: whether the last arrivals brought writes. `together`: who executes.
     """
 
     def __init__(

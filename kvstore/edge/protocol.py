@@ -78,7 +78,7 @@ class KVStoreProtocol(LineReceiver):
         parser = RequestParser(RAW_TAILS, factory.settings.max_request_bytes)
         self.client = client
         self.session = Session(Call(server, client), parser, factory.hooks, factory.settings.pause_reading_bytes)
-        self.outlet = Outlet(transport, factory.turn, self._stuck, self._drained)
+        self.outlet = Outlet(transport, factory.turn, stuck=self._see, drained=self.pump)
         self._gathers = factory.turn.gathers and self.outlet.is_direct
         client.traffic = self._traffic
         client.peer = self
@@ -225,14 +225,6 @@ class KVStoreProtocol(LineReceiver):
     def go_on(self, until_ns: int) -> None:
         """See `Waiting`."""
         self.session.until_ns = until_ns
-        self.pump()
-
-    def _stuck(self) -> None:
-        """The client does not take its replies as fast as they come."""
-        self._see()
-
-    def _drained(self) -> None:
-        """It has taken them."""
         self.pump()
 
     def _see(self) -> None:

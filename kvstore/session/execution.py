@@ -59,8 +59,7 @@ class Execution:
 
     __slots__ = (
         "_call", "_client", "_clock", "_hooks", "_limit_bytes", "_messages", "_pending", "_places", "_resp",
-        "_steady_ns", "_store",
-        "needed", "plain", "unfinished",
+        "_steady_ns", "_store", "needed", "plain", "unfinished",
     )  # fmt: skip
 
     unfinished: Any
