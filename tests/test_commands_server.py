@@ -45,11 +45,14 @@ class ConfigTests(CommandTestCase):
         server = self.rig.server
         self.do("GET", "a")
         server.errors = server.requests_executed = server.connections_received = server.connections_refused = 5
-        self.rig.table.expired_count = 5
+        tables = self.rig.store.databases
+        for table_of_one in tables:
+            table_of_one.expired_count = table_of_one.expired_inside = table_of_one.hits = table_of_one.misses = 5
         self.assertEqual(self.do("CONFIG", "RESETSTAT").text, "OK")
         counters = (server.errors, server.requests_executed, server.connections_received, server.connections_refused)
         self.assertEqual(counters, (0, 0, 0, 0))
-        self.assertEqual(self.rig.table.expired_count, 0)
+        counted = {(each.expired_count, each.expired_inside, each.hits, each.misses) for each in tables}
+        self.assertEqual(counted, {(0, 0, 0, 0)})
         self.assertEqual(server.statistics[table.by_name[b"GET"]].calls, 0)
 
 
@@ -89,7 +92,22 @@ class InfoTests(CommandTestCase):
         self.assertEqual(told["Clients"]["watching_clients"], "1")
         self.assertEqual(told["Persistence"]["aof_fsync"], "always")
         self.assertEqual(told["Persistence"]["rdb_last_save_time"], str(START_MS // 1000))
-        self.assertEqual(told["Keyspace"], {"db0": "keys=1,expires=0,avg_ttl=0"})
+        self.assertEqual(told["Keyspace"], {"db0": "keys=1,expires=0,avg_ttl=0,keys_with_volatile_items=0"})
+
+    def test_fields_that_expire(self) -> None:
+        """How many keys have some, and how many fields are gone for that, in all databases."""
+        for number in (0, 3):
+            self.do("SELECT", number)
+            self.do("HSET", "h", "a", 1, "b", 2, "c", 3)
+            self.do("HPEXPIRE", "h", 5, "FIELDS", 2, "a", "b")
+        told = self.sections("keyspace")["Keyspace"]
+        self.assertEqual(set(told.values()), {"keys=1,expires=0,avg_ttl=0,keys_with_volatile_items=1"})
+        self.rig.now_ms += 5
+        while self.rig.store.tidy():
+            pass
+        told = self.sections("keyspace", "stats")
+        self.assertEqual(set(told["Keyspace"].values()), {"keys=1,expires=0,avg_ttl=0,keys_with_volatile_items=0"})
+        self.assertEqual((told["Stats"]["expired_fields"], told["Stats"]["expired_keys"]), ("4", "0"))
 
     def test_uptime_knows_no_wall_clock(self) -> None:
         """Set back by a day, it says how long the server runs all the same."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import Failure
@@ -118,6 +120,18 @@ class WaitTests(WaitingTestCase):
         self.takers[0].ask("TAKE k 50")
         self.giver.ask("GIVE k 1")
         self.assert_nobody_waits()
+
+    def test_as_others_see_it(self) -> None:
+        """INFO counts who waits, until some time or for ever, and keys, in all databases; CLIENT LIST has its flag."""
+        self.takers[0].ask("TAKEANY 0 3 a b a")
+        self.takers[1].ask("TAKE b 50")
+        self.takers[2].ask("SELECT 3", "TAKE b 0")
+        self.assertIn(b" flags=b capa= db=3 ", self.giver.ask("CLIENT LIST ID 4"))
+        counts = re.compile(rb"(blocked_clients|clients_in_timeout_table|total_blocking_keys):(\d+)")
+        self.assertEqual([count for _, count in counts.findall(self.giver.ask("INFO clients"))], [b"3", b"1", b"3"])
+        for taker in self.takers:
+            taker.close()
+        self.assertEqual([count for _, count in counts.findall(self.giver.ask("INFO clients"))], [b"0", b"0", b"0"])
 
     def test_unblocked(self) -> None:
         """As if time were up, or with an error; a client that does not wait is told nothing."""

@@ -75,10 +75,12 @@ def _clients(call: Call) -> Fields:
     return [
         ("connected_clients", len(server.clients)),
         ("maxclients", server.settings.get("maxclients", 0)),
-        ("blocked_clients", 0),  # no command waits yet
+        ("blocked_clients", len(server.waiting.places)),
+        ("clients_in_timeout_table", server.waiting.timed()),
         ("pubsub_clients", server.channels.clients()),
         ("watching_clients", sum(1 for client in server.clients.values() if client.watching)),
         ("total_watched_keys", sum(watches.count() for watches in server.watches)),
+        ("total_blocking_keys", sum(len(table.awaited) for table in call.store.databases)),
     ]
 
 
@@ -104,6 +106,7 @@ def _stats(call: Call) -> Fields:
         ("total_net_output_bytes", sent),
         ("rejected_connections", server.connections_refused),
         ("expired_keys", sum(table.expired_count for table in databases)),
+        ("expired_fields", sum(table.expired_inside for table in databases)),
         ("evicted_keys", 0),
         ("keyspace_hits", sum(table.hits for table in databases)),
         ("keyspace_misses", sum(table.misses for table in databases)),
@@ -131,7 +134,7 @@ def _keyspace(call: Call) -> Fields:
 
 def _of_database(table: Table, keys: int) -> str:
     expires = len(table.deadlines) - (len(table.values) - keys)
-    return f"keys={keys},expires={expires},avg_ttl=0"
+    return f"keys={keys},expires={expires},avg_ttl=0,keys_with_volatile_items={len(table.inner)}"
 
 
 _SECTIONS: dict[str, Callable[[Call], Fields]] = {

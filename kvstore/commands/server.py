@@ -41,7 +41,8 @@ def config_resetstat(call: Call) -> Reply:
     server = call.server
     server.connections_received = server.connections_refused = server.requests_executed = server.errors = 0
     server.network_bytes_before = server.network_bytes()
-    call.table.expired_count = call.table.hits = call.table.misses = 0
+    for table in call.store.databases:
+        table.expired_count = table.expired_inside = table.hits = table.misses = 0
     server.statistics.reset()
     return OK
 

@@ -100,6 +100,10 @@ class WaitingRoom:
             place.timer.cancel()
         return place.waiter
 
+    def timed(self) -> int:
+        """How many of those who wait do so until some time."""
+        return sum(place.timer is not None for place in self.places.values())
+
     def unblock(self, client: Client, error: RequestError | None = None) -> bool:
         """Let a client wait no more: it gets `error`, or what its request answers then.
 

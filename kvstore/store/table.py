@@ -73,7 +73,8 @@ class Table(ReadTable):
         #: `write`, since they were looked at.
         self.awaited: dict[bytes, object] = {}
         self.ready: list[bytes] = []
-        self.expired_count = 0
+        #: Keys removed since their deadlines had passed, and elements of values.
+        self.expired_count = self.expired_inside = 0
         #: Of keys and values so far, more or less: what a compaction can give back.
         self.removed_bytes = 0
 
@@ -324,11 +325,13 @@ class Table(ReadTable):
             self.expired_count += 1
 
     def _remove_elements(self, limit: int, key: bytes, now_ms: int) -> None:
-        value = self.values.get(key)
+        value: Value = self.values.get(key)
         inner = None if value is None or value.__class__ is bytes else self.types.by_class[value.__class__].inner
         expired = None if inner is None else inner.expired(value, now_ms, limit)
         if expired is not None:
+            before = len(value)
             self.edit(key, *expired)
+            self.expired_inside += before - len(value)
         elif inner is not None:
             self._note_inner(key, inner.next_ms(value))
 
