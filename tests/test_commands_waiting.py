@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import Failure
 from kvstore.commands.registry import table as commands
+from kvstore.session.session import Session
 from tests import waiting_commands
 from tests.serving import UNLIMITED_BYTES, Connection, Serving
 
@@ -83,6 +84,25 @@ class WaitTests(WaitingTestCase):
         self.assertEqual(self.settled(self.takers[0]), pair(b"b", b"1"))
         self.assertEqual(self.settled(self.takers[1]), pair(b"b", b"2"))
         self.assertEqual(self.serving.table.values, {b"a": b"3"})
+        self.assert_nobody_waits()
+
+    def test_lines_by_type(self) -> None:
+        """Who waits for strings is not asked when a list comes, a database of lists included; nor the other way."""
+        self.takers[0].ask("TAKE k 0")
+        self.takers[1].ask("BLPOP k 0")
+        self.takers[2].ask("TAKE k 0")
+        asked: list[Session] = []
+        real = Session.try_again
+        self.patch(Session, "try_again", lambda session: asked.append(session) or real(session))
+        self.giver.ask("HSET k f v", "HSET k f w", "SWAPDB 0 1", "SWAPDB 0 1", "DEL k")
+        self.assertEqual(asked, [])
+        self.giver.ask("MULTI", "GIVE k 1", "DEL k", "RPUSH k 2", "EXEC")
+        self.assertEqual(asked, [self.takers[1].session])
+        self.giver.ask("GIVE k 3")
+        self.assertEqual(asked, [taker.session for taker in (self.takers[1], self.takers[0])])
+        self.giver.ask("GIVE k 4")
+        replies = [self.settled(taker) for taker in self.takers]
+        self.assertEqual(replies, [pair(b"k", b"3"), pair(b"k", b"2"), pair(b"k", b"4")])
         self.assert_nobody_waits()
 
     def test_a_chain(self) -> None:

@@ -36,7 +36,7 @@ def move(call: Call, source: Key, destination: Key, timeout_ms: Integer) -> Repl
 
 
 def _take(call: Call, keys: tuple[bytes, ...], timeout_ms: int, destination: bytes | None = None) -> Reply:
-    def again(changed: bytes = b"") -> Reply | None:
+    def again() -> Reply | None:
         for key in keys:
             value = call.table.read(key)
             if value is not None:
@@ -52,7 +52,7 @@ def _take(call: Call, keys: tuple[bytes, ...], timeout_ms: int, destination: byt
 
     reply = again()
     until_ms = call.server.now_ms() + timeout_ms if timeout_ms else None
-    return Wait(keys, until_ms, again, NULL_ARRAY) if reply is None else reply
+    return Wait(keys, bytes, until_ms, again, NULL_ARRAY) if reply is None else reply
 
 
 def shout(call: Call, text: bytes) -> Reply:

@@ -117,15 +117,16 @@ NULL_ARRAY = _NullArray()
 class Wait(NamedTuple):
     """There is no reply yet: see `commands.waiting`.
 
-    `keys`: a change of one of them may bring it. `until_ms`: when to wait no more, in milliseconds since the epoch;
-    None: never. `again`: given the key that was changed, tries again; returns the reply, or None to wait on.
-    `otherwise`: the reply where nobody may wait: in a block or a script; `timed_out`: when time is up, which is a null
-    array in all of Redis's commands.
+    `keys`: a change of one of them may bring it, after which it holds a value of the class `takes`. `until_ms`: when to
+    wait no more, in milliseconds since the epoch; None: never. `again`: tries again; returns the reply, or None to wait
+    on. `otherwise`: the reply where nobody may wait: in a block or a script; `timed_out`: when time is up, which is a
+    null array in all of Redis's commands.
     """
 
     keys: Sequence[bytes]
+    takes: type
     until_ms: int | None
-    again: Callable[[bytes], Reply | None]
+    again: Callable[[], Reply | None]
     otherwise: Reply
     timed_out: Reply = NULL_ARRAY
 

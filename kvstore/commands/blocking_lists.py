@@ -73,10 +73,4 @@ def _or_wait(
     table = call.table
     until_ms = timeout_ms(timeout, table.now_ms())
     reply = take()
-    if reply is not None:
-        return reply
-
-    def again(changed: bytes) -> Reply | None:
-        return take() if table.read(changed).__class__ is List else None
-
-    return Wait(keys, until_ms, again, in_block)
+    return Wait(keys, List, until_ms, take, in_block) if reply is None else reply

@@ -170,13 +170,13 @@ def go_on(call: Call, unfinished: Unfinished) -> Outcome:
     return Outcome(unfinished if encoded is slices else encoded, needed)
 
 
-def try_again(blocked: Blocked, key: bytes) -> Outcome | None:
-    """Try a request that waits again, since `key` was changed; None: it waits on. Raises StorageFault."""
+def try_again(blocked: Blocked) -> Outcome | None:
+    """Try a request that waits again; None: it waits on. Raises StorageFault."""
     call, row, request, wait, encoder = blocked
 
     def again() -> Reply:
         try:
-            reply = wait.again(key)
+            reply = wait.again()
         except RequestError:
             call.server.statistics[row].failed += 1
             raise

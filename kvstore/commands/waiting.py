@@ -11,23 +11,23 @@ A command that finds nothing to answer returns a `Wait` (`base.reply`). In a blo
 | it is gone | nothing: it takes nothing |
 
 A change of an awaited key is noted by the table (`Table.awaited`, `Table.ready`): no observer, since those have a price
-for every write. What `again` changes may make other keys ready (BLMOVE): a chain of moves settles in one go, in one
-commit.
+for every write. Those who wait for a key stand in one line for each class of value that they take, so that a change of
+another type costs nothing, however many they are. What `again` changes may make other keys ready (BLMOVE): a chain of
+moves settles in one go, in one commit.
 
 For whoever writes such a command: look first, and return the reply if there is one; else
 
-    return Wait(keys, until_ms, again, NULL_ARRAY)
+    return Wait(keys, List, until_ms, again, NULL_ARRAY)
 
-having changed nothing. `again` is a function inside the command's, and is given the key that was changed. Where that
-holds nothing that the command could take, it returns None, to wait on: it is not this client's turn at its other keys.
-Else it looks at all keys in their order, changes what there is to change, and returns the reply, or None; it may raise
+having changed nothing. `again` is a function inside the command's, called when one of the keys holds a `List`: it looks
+at all keys in their order, changes what there is to change, and returns the reply, or None to wait on; it may raise
 RequestError, which is the reply then, and changes nothing. To wait for ever is an `until_ms` of None.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -40,8 +40,8 @@ from kvstore.store.table import Table
 class Waiter(Protocol):
     """The session of a client that waits."""
 
-    def try_again(self, key: bytes) -> bool:
-        """Try its request again, since `key` was changed; returns whether it has its reply now, and waits no more."""
+    def try_again(self) -> bool:
+        """Try its request again, since a key was changed; returns whether it has its reply now, and waits no more."""
 
     def give_up(self, error: RequestError | None) -> None:
         """Answer with `error`, or with what the request answers when its time is up."""
@@ -51,6 +51,7 @@ class _Place(NamedTuple):
     waiter: Waiter
     table: Table
     keys: Sequence[bytes]
+    takes: type
     timer: Any
 
 
@@ -76,10 +77,10 @@ class WaitingRoom:
             left_s = max(0, wait.until_ms - self._now_ms()) / 1000
             timer = self.call_later(left_s, partial(self.unblock, client))
         keys = list(dict.fromkeys(wait.keys))
-        self.places[client] = _Place(waiter, table, keys, timer)
+        self.places[client] = _Place(waiter, table, keys, wait.takes, timer)
         self._tables[table] = None
         for key in keys:
-            _queue(table, key)[client] = None
+            table.awaited.setdefault(key, {}).setdefault(wait.takes, OrderedDict())[client] = None
         client.is_blocked = True
 
     def leave(self, client: Client) -> Waiter | None:
@@ -90,9 +91,11 @@ class WaitingRoom:
         client.is_blocked = False
         awaited = place.table.awaited
         for key in place.keys:
-            queue = _queue(place.table, key)
-            del queue[client]
-            if not queue:
+            lines = awaited[key]
+            del lines[place.takes][client]
+            if not lines[place.takes]:
+                del lines[place.takes]
+            if not lines:
                 del awaited[key]
         if not awaited:
             del self._tables[place.table]
@@ -123,39 +126,35 @@ class WaitingRoom:
             while (table := next((table for table in self._tables if table.ready), None)) is not None:
                 ready, table.ready = table.ready, []
                 for key in dict.fromkeys(ready):
-                    for client in self._in_line(table, key):
-                        self._try(client, key)
+                    for client in _served(table, key):
+                        self._try(client)
         finally:
             self._serving = False
 
-    def _try(self, client: Client, key: bytes) -> None:
+    def _try(self, client: Client) -> None:
         waiter = self.places[client].waiter
-        if waiter.try_again(key):
+        if waiter.try_again():
             self.leave(client)
 
-    def _in_line(self, table: Table, key: bytes) -> Iterator[Client]:
-        """Who waits for a key, one after the other, as long as there is such a key."""
-        while key in table.values and (client := next(iter(_waiting(table, key)), None)) is not None:
+
+def _served(table: Table, key: bytes) -> Iterator[Client]:
+    """Who waits for what a key holds, one after the other, as long as there is any of it."""
+    while line := _line(table, key):
+        client = next(iter(line))
+        yield client
+        if client in line:  # it wants something else of that; so may others
+            break
+    for client in tuple(line)[1:]:
+        if client in _line(table, key):
             yield client
-            if client in _waiting(table, key):  # it wants something else of the key; so may others
-                break
-        if key not in table.values:
-            return
-        for client in tuple(_waiting(table, key))[1:]:
-            if key not in table.values:
-                return
-            if client in self.places:
-                yield client
 
 
-def _waiting(table: Table, key: bytes) -> OrderedDict[Client, None]:
-    """Who waits for a key; not to be changed."""
-    return table.awaited.get(key) or OrderedDict()  # type: ignore[return-value]
-
-
-def _queue(table: Table, key: bytes) -> OrderedDict[Client, None]:
-    """The same, to be changed. Ordered, so that whoever is first is found at once, however many were before."""
-    return table.awaited.setdefault(key, OrderedDict())  # type: ignore[return-value]
+def _line(table: Table, key: bytes) -> Collection[Client]:
+    """Who waits for values such as a key holds now. Ordered, so that the first is found at once, however many were
+    before.
+    """
+    lines: dict[type, OrderedDict[Client, None]] = table.awaited.get(key, {})
+    return lines.get(table.read(key).__class__, ())
 
 
 def _no_timer(seconds: float, function: Callable[[], object]) -> None:

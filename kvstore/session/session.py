@@ -196,9 +196,9 @@ class Session:
             self._told.append((len(self._batch_out) + 1, data))
             self._execution.needed = max(self._execution.needed, needed)
 
-    def try_again(self, key: bytes) -> bool:
+    def try_again(self) -> bool:
         """See `Waiter`."""
-        outcome = dispatch.try_again(self.backlog[0], key)
+        outcome = dispatch.try_again(self.backlog[0])
         if outcome is None:
             return False
         self._unblock(outcome)

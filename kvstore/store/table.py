@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any
 
 from kvstore.base.deadline_order import DeadlineOrder
 from kvstore.base.errors import StorageFull
@@ -71,7 +72,7 @@ class Table(ReadTable):
         self.scan_order = ScanOrder(self, hashed)
         #: Keys that somebody waits for (see `kvstore.commands.waiting`); those of them that were changed other than by
         #: `write`, since they were looked at.
-        self.awaited: dict[bytes, object] = {}
+        self.awaited: dict[bytes, Any] = {}
         self.ready: list[bytes] = []
         #: Keys removed since their deadlines had passed, and elements of values.
         self.expired_count = self.expired_inside = 0
