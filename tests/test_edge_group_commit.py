@@ -83,10 +83,13 @@ class GroupCommitTestCase(SynchronousTestCase):
         self.between = 0
         self.told: list[tuple[str, int]] = []
         self.group: GroupCommit
+        self.now_ns = 0
 
     def make(self, writer: writers.Writer, policy: SyncPolicy = "always") -> GroupCommit:
         """Group commit with this writer."""
-        group = GroupCommit(self.turn, self.store, writer, policy, self.faults.append, self.count_between)
+        group = GroupCommit(
+            self.turn, self.store, writer, policy, self.faults.append, self.count_between, steady_ns=lambda: self.now_ns
+        )
         self.turn.drive(group)
         return group
 
@@ -241,11 +244,12 @@ class LateWriterTests(GroupCommitTestCase):
             self.store.table.delete(b"k0")  # a second operation of the last request
             self.store.pending.undo.clear()
             self.group.commit_now()
+            self.now_ns += 100
             self.writer.finish()
         figures = self.group.figures
         self.assertEqual((figures.commits, figures.requests, figures.operations, figures.largest_group), (2, 4, 6, 3))
         self.assertEqual(figures.bytes, sum(len(commit.frame) for commit in self.writer.begun))
-        self.assertGreater(figures.syncing_ns, 0)
+        self.assertEqual(figures.syncing_ns, 200)
 
 
 class InLoopWriterTests(GroupCommitTestCase):
@@ -319,11 +323,9 @@ class AdaptiveWriterTests(GroupCommitTestCase):
         self.sync_ns = 100_000
         self.late_ns = 0
         self.alone = False
-        self.executed = 0
         self.writer = writers.AdaptiveWriter(
-            NamedWriter("in loop", self), self.make_overlapped, lambda: self.now_ns, lambda: self.alone,
-            lambda: self.executed,
-        )  # fmt: skip
+            NamedWriter("in loop", self), self.make_overlapped, lambda: self.now_ns, lambda: self.alone
+        )
         self.group = self.make(self.writer)
         self.failures = 0
 
@@ -334,13 +336,11 @@ class AdaptiveWriterTests(GroupCommitTestCase):
             raise OSError(errno.EMFILE, "too many open files")
         return NamedWriter("overlapped", self)
 
-    def commits(self, number: int, requests: int = 1, reads: int = 0) -> list[str]:
-        """The writers of so many commits, each of so many requests, and behind so many reads."""
+    def commits(self, number: int) -> list[str]:
+        """The writers of so many commits."""
         self.begun.clear()
         for _ in range(number):
-            self.executed += requests + reads
-            for _ in range(requests):
-                self.change(b"k")
+            self.change(b"k")
             self.group.commit_now()
         return list(self.begun)
 
@@ -387,29 +387,6 @@ class AdaptiveWriterTests(GroupCommitTestCase):
         self.sync_ns, self.late_ns = 100_000, 500_000
         self.commits(1100)
         self.assertEqual(set(self.commits(50)), {"in loop"})
-
-    def test_many_requests(self) -> None:
-        """Where many share a sync it is worth overlapping though it is fast; with a few it is not; nor a faster one."""
-        self.assertEqual(set(self.commits(50, requests=4)), {"in loop"})
-        self.commits(50, requests=20)
-        self.assertTrue(self.writer.overlaps)
-        self.assertGreater(self.commits(100, requests=6).count("overlapped"), 90)
-        self.commits(50, requests=2)
-        self.assertEqual(set(self.commits(50, requests=2)), {"in loop"})
-        self.sync_ns = 60_000
-        self.commits(50)
-        self.assertEqual(set(self.commits(100, requests=20)), {"in loop"})
-
-    def test_many_readers(self) -> None:
-        """They keep the processor from the kernel's worker: a fast sync is waited for then, a slow one is not."""
-        self.assertEqual(set(self.commits(50, requests=20, reads=20)), {"in loop"})
-        self.commits(50, requests=20, reads=2)
-        self.assertTrue(self.writer.overlaps)
-        self.commits(50, requests=20, reads=60)
-        self.assertEqual(set(self.commits(50, requests=20, reads=60)), {"in loop"})
-        self.sync_ns = 5_000_000
-        self.commits(50, requests=20, reads=60)
-        self.assertTrue(self.writer.overlaps)
 
     def test_prepared(self) -> None:
         """The other writer is made when that holds nobody up, once; if it cannot be, then when it is wanted."""
@@ -606,7 +583,7 @@ class UnexpectedTests(GroupCommitTestCase):
     def test_choosing_the_writer(self) -> None:
         """The other cannot be made, for a reason that nobody thought of; the commit was closed by then."""
         writer = writers.AdaptiveWriter(
-            InLoopWriter(self.store, sync=True), self.broken, iter(range(0, 1 << 40, 1 << 33)).__next__, bool, int
+            InLoopWriter(self.store, sync=True), self.broken, iter(range(0, 1 << 40, 1 << 33)).__next__, bool
         )
         self.check(self.begin(writer))
 
@@ -644,8 +621,9 @@ class WantingMoreTests(GroupCommitTestCase):
         super().setUp()
         self.writer = LateWriter(self.store)
         self.group = GroupCommit(
-            self.turn, self.store, self.writer, "always", self.faults.append, self.count_between, lambda: 3
-        )
+            self.turn, self.store, self.writer, "always", self.faults.append, self.count_between, lambda: 3,
+            lambda: self.now_ns,
+        )  # fmt: skip
 
     def test_until_everybody_has_sent(self) -> None:
         """Then nothing can come."""
@@ -667,6 +645,35 @@ class WantingMoreTests(GroupCommitTestCase):
         self.assertEqual([self.group.wants_more(arrived) for arrived in (1, 2)], [True, False])
         self.writer.finish()
         self.assertTrue(self.group.wants_more(2))
+
+    def settle_with_more_open(self) -> None:
+        """A commit that took 8 ms is settled, which answers two clients; one change is open."""
+        two = FakeWaiter("a and b", self.told)
+        two.clients = 2
+        self.change(b"k")
+        self.wait(two)
+        self.group.commit_now()
+        self.change(b"k")
+        self.now_ns += 8_000_000
+        self.writer.finish()
+        self.assertTrue(self.turn.commit_asked)
+
+    def test_those_just_answered_are_waited_for(self) -> None:
+        """The next commit begins when they have sent again."""
+        self.settle_with_more_open()
+        pauses = []
+        for _ in range(2):
+            pauses.append(self.group.pauses)
+            self.change(b"k")
+        self.assertEqual((pauses, self.group.pauses), ([True, True], False))
+
+    def test_but_not_for_long(self) -> None:
+        """An eighth of the time of a commit, and at most a millisecond."""
+        self.settle_with_more_open()
+        self.now_ns += 999_999
+        self.assertTrue(self.group.pauses)
+        self.now_ns += 1
+        self.assertFalse(self.group.pauses)
 
     def test_everyone_waits(self) -> None:
         """A waiter may stand for several clients."""

@@ -127,7 +127,9 @@ class ProtocolTestCase(SynchronousTestCase):
         self.hooks = Hooks()
         writer = InLoopWriter(self.store, sync=True)
         turn = Turn(self.reactor())
-        self.commit = GroupCommit(turn, self.store, writer, "always", self.faults.append, lambda: None)
+        self.commit = GroupCommit(
+            turn, self.store, writer, "always", self.faults.append, lambda: None, steady_ns=lambda: 0
+        )
         self.hooks.commit_now = self.commit.commit_now
         settings = Settings(data_path="/nowhere", **self.options)
         self.factory = KVStoreFactory(settings, self.server, turn, self.commit, self.hooks, self.faults.append)

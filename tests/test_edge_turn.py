@@ -59,7 +59,7 @@ class Reply:
 class Parts:
     """What a turn drives: `commit` and `arrivals` in one. Each may be replaced by a test."""
 
-    overlaps = False
+    overlaps = pauses = False
 
     def __init__(self, done: list[str]) -> None:
         self.commit_now: Callable[[], object] = lambda: done.append("commit")
@@ -157,6 +157,15 @@ class TurnTests(SynchronousTestCase):
         wanted = [False]
         self.turn.schedule()
         self.assertEqual((self.ends(), self.reactor.looks), (["execute"], 3))
+
+    def test_a_commit_that_pauses(self) -> None:
+        """Replies leave; the commit is asked for in each turn until it does not."""
+        self.parts.pauses = True
+        self.turn.ask_for_commit()
+        self.turn.gather(Reply(self.done, "a"))
+        self.assertEqual((self.ends(), self.ends()), (["a"], []))
+        self.parts.pauses = False
+        self.assertEqual((self.ends(), self.ends()), (["commit"], []))
 
     def test_a_bug_before_the_end(self) -> None:
         """What was executed by then is committed, and its replies leave; the next turn ends as ever."""

@@ -2,7 +2,9 @@
 leave.
 
 At the end of the turn (see `turn`) the open commit is closed and handed to the **writer**; while it is in flight the
-loop may go on, and the next commit grows. One commit is in flight at a time.
+loop may go on, and the next commit grows. One commit is in flight at a time. When it is settled the next does not begin
+at once: those who were just answered are about to send, and who comes too late waits for two syncs. Without that pause
+the clients of a slow disk part into two groups, and each sync carries half of them.
 
 The writer is the seam: who writes and syncs, and whether the loop waits for it. See `writers`.
 
@@ -40,6 +42,10 @@ _log = Logger()
 _WORTH_A_SYNC = 48
 #: The same while a commit is in flight, and no other can begin: so many are executed with little loss for each.
 _WORTH_EXECUTING = 16
+#: How long the next commit waits for those who were just answered: this part of the last one's time, and at most so
+#: much. The loop goes round meanwhile.
+_PAUSE_PART = 1 / 8
+_LONGEST_PAUSE_NS = 1_000_000
 
 
 class Waiter(Protocol):
@@ -70,7 +76,7 @@ class GroupCommit:
 
     `turn`: at whose ends there are commits. `fault`: called once with a StorageFault; nothing is settled
     after it. `between`: called when a commit was settled and none is in flight: the moment at which the log may be
-    sealed. `clients`: how many are connected.
+    sealed. `clients`: how many are connected. `steady_ns`: the clock by which commits are timed.
     """
 
     def __init__(
@@ -82,6 +88,7 @@ class GroupCommit:
         fault: Callable[[StorageFault], None],
         between: Callable[[], None],
         clients: Callable[[], int] = lambda: 0,
+        steady_ns: Callable[[], int] = perf_counter_ns,
     ) -> None:
         self._turn = turn
         self._store = store
@@ -90,8 +97,11 @@ class GroupCommit:
         self._fault = fault
         self._between = between
         self.clients = clients
+        self._steady_ns = steady_ns
         self._idle: list[Deferred[None]] = []
         self._begun_ns = 0
+        #: The next commit begins with so many requests, or then.
+        self._enough_requests = self._pause_ends_ns = 0
         #: By the number of a commit: who is told when it is settled.
         self._waiters: dict[int, dict[Waiter, None]] = {}
         self.figures = Figures()
@@ -107,7 +117,7 @@ class GroupCommit:
         try:
             commit = store.close_commit()
             if commit is not None:
-                self._begun_ns = perf_counter_ns()
+                self._begun_ns = self._steady_ns()
                 (writer or self._writer).begin(commit, partial(self._done, commit))
         except Exception as error:
             self._failed(error)
@@ -150,6 +160,11 @@ class GroupCommit:
             enough = self._store.pending.requests + arrived >= _WORTH_A_SYNC
         return not enough and arrived < self.clients()
 
+    @property
+    def pauses(self) -> bool:
+        """See `Commits`."""
+        return self._store.pending.requests < self._enough_requests and self._steady_ns() < self._pause_ends_ns
+
     def when_idle(self) -> Deferred[None]:
         """Fires when no commit is in flight, at once if none is."""
         if self._store.in_flight is None or self._store.failed is not None:
@@ -173,10 +188,14 @@ class GroupCommit:
         self._fault(self._store.fail(error))
 
     def _settle(self, commit: Commit) -> None:
-        self._count(commit)
+        took_ns = self._steady_ns() - self._begun_ns
+        self._count(commit, took_ns)
         self._store.settle(commit, durable=self._durable)
-        for waiter in self._waiters.pop(commit.sequence, ()):
+        waiters = self._waiters.pop(commit.sequence, {})
+        self._enough_requests = self._store.pending.requests + sum(waiter.clients for waiter in waiters)
+        for waiter in waiters:
             waiter.settled(commit.sequence)
+        self._pause_ends_ns = self._steady_ns() + min(int(took_ns * _PAUSE_PART), _LONGEST_PAUSE_NS)
         idle, self._idle = self._idle, []
         for waiting in idle:
             waiting.callback(None)
@@ -184,9 +203,9 @@ class GroupCommit:
         if self._store.has_changes():
             self._turn.ask_for_commit()
 
-    def _count(self, commit: Commit) -> None:
+    def _count(self, commit: Commit, took_ns: int) -> None:
         figures = self.figures
-        figures.syncing_ns += perf_counter_ns() - self._begun_ns
+        figures.syncing_ns += took_ns
         figures.commits += 1
         figures.requests += commit.requests
         figures.operations += commit.operations

@@ -183,10 +183,7 @@ class KVStoreService(MultiService):
             return in_loop
         if settings.overlap == "always":
             return self._make_overlapped()
-        writer = AdaptiveWriter(
-            in_loop, self._make_overlapped, perf_counter_ns, lambda: self.commit.everyone_waits,
-            lambda: self.server.requests_executed,
-        )  # fmt: skip
+        writer = AdaptiveWriter(in_loop, self._make_overlapped, perf_counter_ns, lambda: self.commit.everyone_waits)
         # To load the kernel's AIO takes 40 ms: neither of the start, nor of somebody's request later.
         self._preparing = self._reactor.callLater(0, writer.prepare)
         return writer

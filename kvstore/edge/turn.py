@@ -60,6 +60,10 @@ class Commits(Protocol):
     def overlaps(self) -> bool:
         """Whether the disk works while the loop does: then the commit comes before the replies."""
 
+    @property
+    def pauses(self) -> bool:
+        """Whether the open commit waits a moment for more, in a later turn."""
+
     def commit_now(self) -> None:
         """Close the open commit and put it on its way."""
 
@@ -67,7 +71,7 @@ class Commits(Protocol):
 class _Nothing:
     """Nothing arrives, and nothing is committed."""
 
-    overlaps = False
+    overlaps = pauses = False
 
     def wants_more(self) -> bool:
         """See `Executes`."""
@@ -146,7 +150,9 @@ class Turn:
         self._scheduled = False
         if self._gathered and not (self.commit_asked and self._commit.overlaps):
             self._flush()
-        if self.commit_asked:
+        if self.commit_asked and self._commit.pauses:
+            self.schedule()
+        elif self.commit_asked:
             self.commit_asked = False
             self._commit.commit_now()
         if self._gathered:

@@ -13,19 +13,18 @@ that means for the server is decided in one place, whatever it is: see `group_co
 
 | if | and a sync takes more than | measured |
 |---|---|---|
-| 8 requests a commit or more, 0.7 of all or more | 80 µs | SET, 16 clients: 1.26 (in the loop 1.04); 4: 0.84 (1.45) |
-| any other load | 1 ms | a hand-over costs 60 µs; of readers as many as writers: SET 3.9 ms (1.1) |
-| all clients wait for this commit | 2 ms | nothing to overlap with, unless others come |
+| not all clients wait for it | 1 ms | SET, 16 and 50 clients: 0.8, 0.9 of in the loop at 0.1 ms; 1.1, 1.0 at 1 ms |
+| all clients wait for it | 2 ms | nothing to overlap with, unless others come |
 | it is one in 32 to 256 (in 4 while syncs are fast) | never | only those that are waited for tell how long they take |
 
-docs/PERFORMANCE.md, "The commit path", has the rest, and why the first row is to be measured again.
+docs/PERFORMANCE.md, "The commit path", has the rest.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
@@ -35,25 +34,14 @@ from kvstore.base.errors import StorageFault
 from kvstore.base.syncing import Syncer
 from kvstore.store.store import Commit, Store
 
-
-class Rule(NamedTuple):
-    """Syncs of more than `limit_ns` overlap the loop if commits hold so many `requests`, and those are that `share`
-    of all requests.
-    """
-
-    requests: int
-    share: float
-    limit_ns: int
-
-
-#: The first two rows of the table above; the first whose requests are there counts.
-RULES = Rule(8, 0.7, 80_000), Rule(0, 0.0, 1_000_000)
-#: To go on overlapping takes this part of the limits: a load at one of them would go to and fro.
+#: The first row of the table above.
+_SLOW_NS = 1_000_000
+#: To go on overlapping takes this part of it: a disk at the limit would go to and fro.
 _GOING_ON = 0.6
 _AVERAGE_OF_COMMITS = 16
-#: The third row.
+#: The second.
 _SURELY_SLOW_NS = 2_000_000
-#: The fourth: one in so many at first, then ever fewer, down to the last; the second while syncs are fast.
+#: The third: one in so many at first, then ever fewer, down to the last; the second while syncs are fast.
 _PROBE_FIRST = 32
 _PROBE_AGAIN = 4
 _PROBE_LEAST = 256
@@ -157,13 +145,11 @@ class OverlappedWriter:
 
 
 class AdaptiveWriter:
-    """Overlaps syncs with the loop where that pays: see `RULES`.
+    """Overlaps syncs with the loop where that pays: see the module.
 
     `make_overlapped`: called when they first are; raises OSError if that cannot be done now. `now_ns`: a steady clock,
     in nanoseconds. `nobody_else`: whether all clients there are wait for the open commit: then there is nothing to
-    overlap with, and a sync that is not surely slow is waited for. `executed`: how many requests were executed so far,
-    reads too: where most are reads they keep the processor from the kernel's worker, and a fast sync that is overlapped
-    takes milliseconds.
+    overlap with, and a sync that is not surely slow is waited for.
 
     A busy loop hears late of the end of a sync that it overlaps. So only those count that it waits for: while syncs are
     overlapped, a few (_PROBE_FIRST), and those during which nobody else could be served anyway.
@@ -175,29 +161,19 @@ class AdaptiveWriter:
         make_overlapped: Callable[[], Writer],
         now_ns: Callable[[], int],
         nobody_else: Callable[[], bool],
-        executed: Callable[[], int],
     ) -> None:
         self._in_loop = in_loop
         self._make_overlapped = make_overlapped
         self._overlapped: Writer | None = None
         self._now_ns = now_ns
         self._nobody_else = nobody_else
-        self._executed = executed
-        self._executed_before = 0
         self._sync_ns = 0.0  # on the average
-        self._requests = 0.0  # of a commit, on the average; and of all requests since the one before
-        self._all_requests = 0.0
-        self._rule = RULES[-1]
-        self._limit_ns = float(self._rule.limit_ns)
         self._commits = _PROBE_FIRST  # until the next probe
         self._interval = _PROBE_FIRST
         self.overlaps = False
 
     def begin(self, commit: Commit, done: Done) -> None:
         """See `Writer`."""
-        self._count(commit)
-        if self.overlaps:
-            self._decide()
         if self.overlaps and self._overlapped is not None and not self._probes():
             self._overlapped.begin(commit, done)
             return
@@ -213,23 +189,9 @@ class AdaptiveWriter:
         """Make the other writer now, since nobody waits."""
         self._can_overlap()
 
-    def _count(self, commit: Commit) -> None:
-        before, self._executed_before = self._executed_before, self._executed()
-        self._requests += (commit.requests - self._requests) / _AVERAGE_OF_COMMITS
-        executed = max(0, self._executed_before - before)  # CONFIG RESETSTAT takes the count back
-        self._all_requests += (executed - self._all_requests) / _AVERAGE_OF_COMMITS
-
-    def _decide(self) -> None:
-        """Which rule counts, and what it says. Once syncs are overlapped it takes less to go on with it."""
-        part = _GOING_ON if self.overlaps else 1
-        rule = next(
-            rule for rule in RULES if self._requests >= max(rule.requests, rule.share * self._all_requests) * part
-        )
-        if rule.limit_ns > self._rule.limit_ns:
-            self._commits = min(self._commits, _PROBE_AGAIN)
-        self._rule = rule
-        self._limit_ns = rule.limit_ns * part
-        self.overlaps = self._sync_ns > self._limit_ns and self._can_overlap()
+    @property
+    def _limit_ns(self) -> float:
+        return _SLOW_NS * (_GOING_ON if self.overlaps else 1)
 
     def _took(self, sync_ns: int) -> None:
         """So long the loop has waited."""
@@ -239,7 +201,7 @@ class AdaptiveWriter:
         else:
             self._interval = _PROBE_AGAIN if sync_ns < self._limit_ns else min(2 * self._interval, _PROBE_LEAST)
         self._commits = self._interval
-        self._decide()
+        self.overlaps = self._sync_ns > self._limit_ns and self._can_overlap()
 
     def _probes(self) -> bool:
         """Whether to wait for this sync in the loop, though syncs are being overlapped."""
