@@ -129,6 +129,29 @@ class LimitTests(LargeTestCase):
         )
         self.assertEqual(self.one.ask("MULTI", "GET a", "EXEC"), OK + b"+QUEUED\r\n*1\r\n" + REPLY)
 
+    def test_exec_known_once_encoded(self) -> None:
+        """What the block did to its client is taken back, too, and nobody is told of anything, if it wrote or not."""
+        client = self.one.client
+        self.two.ask("SUBSCRIBE news")
+        self.one.ask("HELLO 3", "CLIENT SETNAME before", "SELECT 2", "SET k 1000000000000000000 PX 1000", "SUBSCRIBE b")
+        self.serving.commit()
+        self.one.released()
+        self.one.ask("UNSUBSCRIBE b", "SUBSCRIBE a")
+        before, held = self.serving.state(), self.serving.server.channels.of(client)
+        own = ("HELLO 2", "CLIENT SETNAME after", "PUBLISH news x", "SELECT 3", "SUBSCRIBE c", "UNSUBSCRIBE a")
+        for many in ("PEXPIRETIME k", "INCR k"):
+            for more in (own[3:4], own):
+                replies = self.one.ask("MULTI", *[many] * 7000, *more, "EXEC")
+                self.assertIn(TOO_LARGE[5:], replies, (many, more))
+                self.assertEqual((client.database, self.one.session.call.table.number), (2, 2))
+                self.assertEqual((client.protocol, client.name), (3, b"before"))
+                self.assertEqual(self.serving.server.channels.of(client), held)
+                self.assertEqual((self.serving.state(), self.two.released()), (before, b""))
+        self.one.ask("MULTI", "SELECT 3", "EXEC")
+        self.assertEqual(client.database, 3)
+        self.assertIn(TOO_LARGE[5:], self.one.ask("MGET" + " none" * 40000))
+        self.assertEqual(client.database, 3)
+
     def test_exec_stops_early(self) -> None:
         """What is counted while it executes is what its commands answered, whatever the kind."""
         for request in ("KEYS *", "query n 1", "MGET a a"):

@@ -50,7 +50,8 @@ class Client:
     __slots__ = (
         "address", "closing", "connected_ms", "database", "identity", "is_blocked", "last_command", "last_request_ms",
         "library_name", "library_version", "local_address", "monitoring", "name", "peer", "poisoned",
-        "protocol", "queued", "queued_bytes", "subscription_bytes", "traffic", "watched_changed", "watching",
+        "protocol", "queued", "queued_bytes", "subscription_bytes", "take_back", "traffic", "watched_changed",
+        "watching",
     )  # fmt: skip
 
     def __init__(self, identity: int, address: str, local_address: str, connected_ms: int) -> None:
@@ -73,6 +74,8 @@ class Client:
         self.queued: list[tuple[Command, list[bytes]]] | None = None
         self.queued_bytes = 0
         self.poisoned = False
+        #: Takes back what the request that executes has done to the client itself; None if that is nothing.
+        self.take_back: Callable[[], None] | None = None
         # WATCH: where keys are watched, and whether one of them changed since.
         self.watching: list[Watching] = []
         self.watched_changed = False

@@ -134,10 +134,12 @@ def _conclude(
         if reply.__class__ is Wait:
             return Outcome(Blocked(call, row, request, reply, encoder), 0)
         try:
-            encoded = encoder.begin(reply, in_slices=not call.store.pending.undo)
+            undoable = call.store.pending.undo or call.client.take_back
+            encoded = encoder.begin(reply, in_slices=not undoable)
         except ReplyTooLarge:
             call.server.statistics[row].failed += 1
             raise
+        call.client.take_back = None
         needed = complete(call, row, request)
     except RequestError as error:
         del call.server.messages[told:]
@@ -273,8 +275,7 @@ def commit_for(call: Call, row: Command, request: list[bytes]) -> int:
 def fail(call: Call, row: Command, request: list[bytes], error: RequestError, encoder: Encoder) -> Outcome:
     """A request that was executing has failed: take back what it changed. What the failure tells of may be pending."""
     call.server.errors += 1
-    if call.store.pending.undo:
-        call.store.pending.take_back()
+    _take_back(call)
     return Outcome(encoder.refusal(error), commit_for(call, row, request), str(error))
 
 
@@ -282,11 +283,19 @@ def report_bug(call: Call, request: list[bytes], encoder: Encoder) -> Outcome:
     """An exception nobody meant, inside whose `except` this is called: undo, report, answer, close the connection."""
     server, client = call.server, call.client
     server.errors += 1
-    if call.store.pending.undo:
-        call.store.pending.take_back()
+    _take_back(call)
     server.report_bug(f"bug in {shorten(request[0])!r}; client {client.address} is disconnected")
     client.closing = True
     return Outcome(encoder.refusal(_INTERNAL_ERROR), call.store.commit_for_table(), "bug")
+
+
+def _take_back(call: Call) -> None:
+    """The request has changed nothing, in the databases and of its client."""
+    if call.store.pending.undo:
+        call.store.pending.take_back()
+    if call.client.take_back is not None:
+        call.client.take_back()
+        call.client.take_back = None
 
 
 def refuse(call: Call, row: Command | None, error: RequestError, encoder: Encoder) -> Outcome:

@@ -12,19 +12,33 @@ MULTI opens, EXEC and DISCARD lead back to none, `dispatch.queue` fills and pois
 request, so its changes are in one commit: all of them reach the disk, or none. A command of it that fails is an error
 value in the reply, and the others stand, as in Redis; what it might have changed before it failed is undone. A full
 disk is no matter of one command, nor are replies that are too large together: StorageFull and ReplyTooLarge leave EXEC,
-and the block is undone whole.
+and the block is undone whole, with what it did to its own client (SELECT, SUBSCRIBE, HELLO). That they are too large
+may be known only once they are encoded.
 """
 
 from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
 
 from kvstore.base.errors import Failure, InvalidRequest, ReplyTooLarge, RequestError, StorageFull
 from kvstore.base.reply import NULL_ARRAY, OK, Reply, size_bytes
 from kvstore.base.slices import Slices
 from kvstore.commands import dispatch, watches
+from kvstore.commands.channels import Held
 from kvstore.commands.client import Client
 from kvstore.commands.context import Call
 from kvstore.commands.registry import FAST, IMMEDIATE, NO_MULTI, WHOLE, Command, Key, command
 from kvstore.commands.row import ALONE
+
+
+class _Own(NamedTuple):
+    """What requests in a block may change of their own client. `names`: its own, and its library's."""
+
+    database: int
+    protocol: int
+    names: tuple[bytes, bytes, bytes]
+    subscriptions: Held
 
 
 @command("MULTI", FAST | IMMEDIATE | NO_MULTI, group="transactions")
@@ -56,13 +70,27 @@ def exec_(call: Call) -> Reply:
         raise Failure("Transaction discarded because of previous errors.", "EXECABORT")
     if changed:
         return NULL_ARRAY
-    database, subscriptions = client.database, call.server.channels.of(client)
-    try:
-        return _run_all(call, queued)
-    except RequestError:
-        call.select(database)
-        call.server.channels.restore(client, subscriptions)
-        raise
+    before = _own_state(call)
+    client.take_back = partial(_restore, call, before)
+    replies = _run_all(call, queued)
+    if _own_state(call) == before and not call.server.messages:
+        client.take_back = None
+    return replies
+
+
+def _own_state(call: Call) -> _Own:
+    client = call.client
+    names = client.name, client.library_name, client.library_version
+    return _Own(client.database, client.protocol, names, call.server.channels.of(client))
+
+
+def _restore(call: Call, before: _Own) -> None:
+    """The client is again what it was."""
+    client = call.client
+    call.select(before.database)
+    client.protocol = before.protocol
+    client.name, client.library_name, client.library_version = before.names
+    call.server.channels.restore(client, before.subscriptions)
 
 
 def _run_all(call: Call, queued: list[tuple[Command, list[bytes]]]) -> list[Reply]:
