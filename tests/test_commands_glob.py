@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import InvalidRequest
-from kvstore.base.limits import MAX_PATTERN_BYTES
+from kvstore.base.limits import MAX_PATTERN_BYTES, MAX_SET_PATTERN_BYTES
+from kvstore.commands import glob
 from kvstore.commands.glob import matcher
 
 
@@ -80,6 +82,17 @@ class GlobTests(SynchronousTestCase):
         """Any pattern matches the texts that Redis's own matcher says it does."""
         self.assertEqual(bool(matcher(pattern)(text)), string_match(pattern, text))
 
+    @settings(max_examples=100, deadline=None)
+    @given(_pattern, _text)
+    def test_long_ones_match_alike(self, pattern: bytes, text: bytes) -> None:
+        """A pattern without sets matches what it does when it has to be compiled."""
+        with patch.object(glob, "MAX_SET_PATTERN_BYTES", 0):
+            try:
+                matches = glob._compiled.__wrapped__(pattern, False)
+            except InvalidRequest:
+                return
+        self.assertEqual(bool(matches(text)), string_match(pattern, text))
+
     def test_examples(self) -> None:
         """The examples of Redis's page on KEYS, and the odd ones."""
         for pattern, yes, no in (
@@ -108,15 +121,24 @@ class GlobTests(SynchronousTestCase):
     def test_any_case(self) -> None:
         """Where asked for, letters match in either case, in sets too."""
         self.assertTrue(matcher(b"Max[M]EM*", any_case=True)(b"maxmemory"))
+        long = b"*" + b"xM" * MAX_SET_PATTERN_BYTES + b"*y"
+        self.assertTrue(matcher(long, any_case=True)(b"Ma" + b"XM" * MAX_SET_PATTERN_BYTES + b"Y"))
         self.assertTrue(matcher(b"PORT", any_case=True)(b"port"))
         self.assertFalse(matcher(b"PORT")(b"port"))
 
     def test_longest_pattern(self) -> None:
-        """A pattern with wildcards may be as long as the limit; one without, of any length."""
+        """A pattern with wildcards may be as long as the limit, which is less for one that must be compiled; one
+        without, of any length.
+        """
         longest = b"*" + b"a" * (MAX_PATTERN_BYTES - 1)
         self.assertTrue(matcher(longest)(longest[1:]))
         self.assertTrue(matcher(longest[:-1])(longest[1:]))
         self.assertRaises(InvalidRequest, matcher, longest + b"a")
+        for wildcard, fits in ((b"?", b"a"), (b"[b]", b"b"), (b"[^b]", b"a")):
+            longest = wildcard + b"*" + b"a" * (MAX_SET_PATTERN_BYTES - 1 - len(wildcard))
+            self.assertTrue(matcher(longest)(longest.replace(wildcard, fits)))
+            self.assertRaisesRegex(InvalidRequest, "512 bytes at most", matcher, longest + b"a")
+        self.assertTrue(matcher(b"*" + b"\\?\\[" * 1000)(b"?[" * 1000))
         self.assertTrue(matcher(b"a" * 100_000)(b"a" * 100_000))
 
     def test_never_exponential(self) -> None:
@@ -129,6 +151,8 @@ class GlobTests(SynchronousTestCase):
             b"*a*" * 30 + b"b",
             b"a*" * 40 + b"b",
             b"*[a]" * 30 + b"b*",
+            b"*a" * 2000 + b"*b",
+            b"*a?" * 100 + b"*b",
         ):
             self.assertFalse(matcher(pattern)(text))
         self.assertLess(time.process_time() - began, 2)

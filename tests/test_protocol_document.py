@@ -57,6 +57,7 @@ LIMITS = [
     ("clients", f"{limits.MAX_CLIENTS:,}", "`--max-clients`"),
     ("a string that", f"{limits.MAX_VALUE_BYTES // MIB} MiB", ""),
     ("a pattern", f"{limits.MAX_PATTERN_BYTES // KIB} KiB", ""),
+    ("one with wildcards", f"{limits.MAX_SET_PATTERN_BYTES} bytes", ""),
     ("nesting", f"{limits.MAX_JSON_DEPTH}", ""),
     ("digits", f"{limits.MAX_INTEGER_DIGITS:,}", ""),
     ("changes in one commit", f"{limits.MAX_COMMIT_BYTES // MIB // KIB} GiB", ""),
