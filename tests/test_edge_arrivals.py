@@ -91,6 +91,26 @@ class TogetherTests(ArrivalsTestCase):
         self.assertEqual({reply[:5] for reply in self.ask(pack(b"INCR", b"n"))}, {b"-ERR "})
         self.assertEqual(self.together, [_MANY] * 2)
 
+    def test_elements(self) -> None:
+        """What many take out of one list is each one's own, and waits for the commit; arrays, for those who read."""
+        elements = [b"%d" % number for number in range(_MANY)]
+        replies = self.ask(*(pack(b"RPUSH", b"l", element) for element in elements))
+        self.assertEqual(replies, [b":%d\r\n" % (number + 1) for number in range(_MANY)])
+        expected = [pack(*elements[number:5]) for number in range(_MANY)]
+        self.assertEqual(self.ask(*(pack(b"LRANGE", b"l", number, b"4") for number in elements)), expected)
+        writer = self.commit._writer = LateWriter(self.store)
+        popped = [b"$%d\r\n%b\r\n" % (len(element), element) for element in elements]
+        self.assertEqual(self.ask(pack(b"LPOP", b"l")), [b""] * _MANY)
+        writer.finish()
+        self.assertEqual((self.received(), self.store.table.values), (popped, {}))
+        self.assertEqual(self.ask(pack(b"LRANGE", b"l", b"0", b"-1")), [b"*0\r\n"] * _MANY)
+        self.assertEqual(self.together, [_MANY] * 4)
+        self.assertEqual(self.ask(pack(b"RPOP", b"l")), [b"$-1\r\n"] * _MANY)
+        self.assertEqual(
+            self.ask(pack(b"LRANGE", b"l", b"0", b"x"))[-1], b"-ERR value is not an integer or out of range\r\n"
+        )
+        self.assertEqual(self.together, [_MANY] * 4)
+
     def test_counters(self) -> None:
         """As if each had been executed by itself."""
         self.server.recent_ms += 1234

@@ -77,9 +77,23 @@ _values = st.sampled_from(
 )
 
 
+#: Commands on lists, with their last words, None if that is an element.
+_OF_LISTS: dict[bytes, list[bytes] | None] = {
+    b"LPUSH": None, b"RPUSH": None, b"LRANGE": [b"0", b"-2"], b"LPOP": [], b"RPOP": [],
+}  # fmt: skip
+#: More often what others need to be there.
+_ALIKE = (
+    b"GET SET SET GET SET SET MSET MSET INCR INCR get set HSET HSET HGET LPUSH RPUSH RPUSH LPUSH LRANGE RPOP LPOP"
+).split()
+
+
 def _pipeline(name: bytes, pairs: list[tuple[bytes, bytes]], options: list[bytes]) -> list[list[bytes]]:
     if name == b"MSET":
         return [[name, key, value, value, key, *options] for key, value in pairs]
+    if name in _OF_LISTS:  # of one list, mostly
+        rest = _OF_LISTS[name]
+        named = [(b"list" if key.startswith(b"key") else key, value) for key, value in pairs]
+        return [[name, key, *([value] if rest is None else rest), *options] for key, value in named]
     if name in (b"HGET", b"HSET"):  # of strings in some of them
         rest = [b"value", *options] if name == b"HSET" else []
         return [[name, key.replace(b"key", b"hash"), value[:1], *rest] for key, value in pairs]
@@ -93,7 +107,7 @@ pipelines = st.tuples(
         lambda requests, end: requests + end,
         st.builds(
             _pipeline,
-            st.sampled_from(b"GET SET SET GET SET SET MSET MSET INCR INCR get set HSET HSET HGET".split()),
+            st.sampled_from(_ALIKE),
             st.lists(st.tuples(_keys, _values), min_size=7, max_size=20),
             st.sampled_from([[], [], [], [], [], [b"NX"]]),
         ),
@@ -263,7 +277,7 @@ class WaysTests(SynchronousTestCase):
 
     def test_pipelines_of_one_command(self) -> None:
         """The same for pipelines of what is to execute all at once in most of the plans."""
-        rows = [commands.by_name[name] for name in (b"GET", b"SET", b"MSET", b"INCR", b"HGET", b"HSET")]
+        rows = [row for row in commands.rows() if row.many is not None]
         at_once = [0] * len(rows)
         for number, row in enumerate(rows):
             many = row.many
@@ -279,6 +293,7 @@ class WaysTests(SynchronousTestCase):
         plan = [("batch", 0, _pipeline(name, pairs, [])) for name in (b"SET", b"MSET", b"GET")]
         plan.append(("batch", 0, _pipeline(b"INCR", [(b"n", b"")] * 7, [])))
         plan += [("batch", 0, _pipeline(name, [(b"h", b"v")] * 7, [])) for name in (b"HSET", b"HGET")]
+        plan += [("batch", 0, _pipeline(name, [(b"l", b"v")] * 7, [])) for name in _OF_LISTS]
         self.follow([*plan, ("commit",)], None)
         self.assertGreater(min(at_once), 0)
 

@@ -106,6 +106,10 @@ class Numbers(list[bytes]):
     """Integers, by their digits: what many requests that execute as one answer, one each (`CommandTable.many`)."""
 
 
+class Arrays(list[Sequence[bytes]]):
+    """The same of arrays of strings. Where several are one object, that is encoded once."""
+
+
 class _NullArray:
     def __repr__(self) -> str:
         return "NULL_ARRAY"

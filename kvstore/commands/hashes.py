@@ -42,7 +42,7 @@ def hset_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Nu
     """As many HSETs. Their bytes, as they came, are the operations that the log keeps."""
     if len(columns) < 3 or not len(columns) % 2 or raw is None:
         return None
-    added = table.edit_each(columns[0], b"HSET", zip(*columns[1:], strict=True), raw)
+    added = table.edit_each(columns[0], b"HSET", list(zip(*columns[1:], strict=True)), raw)
     return None if added is None else Numbers(map(b"%d".__mod__, added))
 
 
@@ -86,15 +86,9 @@ def hget(call: Call, key: Key, field: bytes) -> Reply:
 @many("HGET")
 def hget_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> list[bytes | None] | None:
     """As many HGETs; none if a key has a deadline, or holds no hash."""
-    keys = columns[0]
-    if len(columns) != 2 or (table.deadlines and not table.deadlines.keys().isdisjoint(keys)):
+    values = table.look_up_each(columns[0], Hash) if len(columns) == 2 else None
+    if values is None:
         return None
-    values = list(map(table.values.get, keys))
-    misses = values.count(None)
-    if list(map(type, values)).count(Hash) != len(values) - misses:
-        return None
-    table.hits += len(values) - misses
-    table.misses += misses
     now_ms = table.now_ms()
     return [
         None if value is None else value.get(field, now_ms) for value, field in zip(values, columns[1], strict=True)

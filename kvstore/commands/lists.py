@@ -6,11 +6,12 @@ change, then changes it by operations that say just that: `LPOP key count` of as
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 
 from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest, syntax_error
-from kvstore.base.reply import NULL_ARRAY, OK, Reply
+from kvstore.base.limits import LONG_STRING_BYTES
+from kvstore.base.reply import NULL_ARRAY, OK, Arrays, Numbers, Reply
 from kvstore.base.slices import Slices
 from kvstore.commands.arguments import negatable, pairs
 from kvstore.commands.context import Call
@@ -23,6 +24,7 @@ from kvstore.commands.registry import (
     IntegerText,
     Key,
     command,
+    many,
     to_integer,
 )
 from kvstore.commands.row import numbered_keys
@@ -31,6 +33,8 @@ from kvstore.values.lists import List
 
 #: Elements that are read, or looked at, in one slice: some 0.2 ms.
 _AT_ONCE = 4096
+#: Of all elements that are taken out at once by requests of one element each.
+_POPPED_BYTES = 4 * LONG_STRING_BYTES
 ENDS = (b"LEFT", b"RIGHT")
 _NO_RANK = (
     "RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the"
@@ -51,6 +55,36 @@ def lpush(call: Call, key: Key, element: bytes, *elements: bytes) -> Reply:
 def rpush(call: Call, key: Key, element: bytes, *elements: bytes) -> Reply:
     """Put elements behind the last of a list; returns how many it then has."""
     return _push(call.table, key, b"RPUSH", (element, *elements))
+
+
+@many("LPUSH")
+def lpush_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Numbers | None:
+    """As many LPUSHes. Their bytes, as they came, are the operations that the log keeps."""
+    return _push_each(table, b"LPUSH", columns, raw)
+
+
+@many("RPUSH")
+def rpush_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Numbers | None:
+    """As many RPUSHes."""
+    return _push_each(table, b"RPUSH", columns, raw)
+
+
+def _push_each(table: Table, name: bytes, columns: list[list[bytes]], raw: bytes | None) -> Numbers | None:
+    """As many pushes of one element."""
+    if len(columns) != 2 or raw is None:
+        return None
+    keys = columns[0]
+    before = {key: len(table.values.get(key, ())) for key in set(keys)}
+    if table.edit_each(keys, name, list(zip(columns[1], strict=True)), raw) is None:
+        return None
+    return Numbers(map(b"%d".__mod__, _counted_up(before, keys)))
+
+
+def _counted_up(numbers: dict[bytes, int], keys: list[bytes]) -> Iterator[int]:
+    """For each key its number, which is one more each time."""
+    for key in keys:
+        numbers[key] = number = numbers[key] + 1
+        yield number
 
 
 @command("LPUSHX", WRITE | FAST, group="list")
@@ -130,6 +164,24 @@ def lrange(call: Call, key: Key, start: Integer, stop: Integer) -> Reply:
         return []
     first, end = _span(value, start, stop)
     return value.range(first, end) if end - first <= _AT_ONCE else _long_range(call.table, value, first, end)
+
+
+@many("LRANGE")
+def lrange_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Arrays | None:
+    """As many LRANGEs; none if a key has a deadline, or holds no list, or a range is long. Those alike are one."""
+    values = table.look_up_each(columns[0], List) if len(columns) == 3 else None
+    if values is None:
+        return None
+    asked = list(zip(*columns, strict=True))
+    ranges: dict[tuple[bytes, ...], list[bytes]] = {}
+    for value, words in zip(values, asked, strict=True):
+        if words not in ranges:
+            start, stop = to_integer(words[1]), to_integer(words[2])
+            first, end = (0, 0) if value is None else _span(value, start, stop)
+            if end - first > _AT_ONCE:
+                return None
+            ranges[words] = [] if value is None else value.range(first, end)
+    return Arrays(map(ranges.__getitem__, asked))
 
 
 def _span(value: List, start: int, stop: int) -> tuple[int, int]:
@@ -222,6 +274,38 @@ def lpop(call: Call, key: Key, count: IntegerText | None = None) -> Reply:
 def rpop(call: Call, key: Key, count: IntegerText | None = None) -> Reply:
     """Take the last element, or some from there on, out of a list."""
     return _pop(call.table, key, b"RIGHT", count)
+
+
+@many("LPOP")
+def lpop_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> list[bytes | None] | None:
+    """As many LPOPs of one element; none if there are not as many elements, or they are long."""
+    return _pop_each(table, b"LEFT", columns)
+
+
+@many("RPOP")
+def rpop_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> list[bytes | None] | None:
+    """As many RPOPs of one element; none if there are not as many elements, or they are long."""
+    return _pop_each(table, b"RIGHT", columns)
+
+
+def _pop_each(table: Table, end: bytes, columns: list[list[bytes]]) -> list[bytes | None] | None:
+    keys = columns[0]
+    if len(columns) != 1:
+        return None
+    taken: dict[bytes, Iterator[bytes]] = {}
+    size_bytes = 0
+    for key, count in Counter(keys).items():
+        value = table.values.get(key)
+        if value.__class__ is not List or len(value) < count:
+            return None
+        elements = value.range(0, count) if end == b"LEFT" else value.range(len(value) - count, len(value))[::-1]
+        size_bytes += sum(map(len, elements))
+        if size_bytes > _POPPED_BYTES or max(map(len, elements)) >= LONG_STRING_BYTES:
+            return None
+        taken[key] = iter(elements)
+    if table.edit_each(keys, _POP[end], [(b"1",)] * len(keys)) is None:
+        return None
+    return [next(taken[key]) for key in keys]
 
 
 def _pop(table: Table, key: bytes, end: bytes, count: bytes | None) -> Reply:

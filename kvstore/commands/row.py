@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from kvstore.base.errors import InvalidRequest, wrong_arity
-from kvstore.base.reply import Numbers, Reply, Status
+from kvstore.base.reply import Arrays, Numbers, Reply, Status
 from kvstore.commands.arguments import Converter, Parameter, from_json, parameters_of
 
 
@@ -50,7 +50,7 @@ class Scope(enum.IntEnum):
 
 
 #: See `CommandTable.many`.
-ManyReplies: TypeAlias = "Status | list[bytes | None] | Numbers | None"
+ManyReplies: TypeAlias = "Status | list[bytes | None] | Numbers | Arrays | None"
 Many: TypeAlias = Callable[[Any, list[list[bytes]], bytes | None], ManyReplies]
 
 #: Where a command's keys are: (first, last, step), or a function of the request's words (the name first).

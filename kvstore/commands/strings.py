@@ -39,7 +39,6 @@ from kvstore.values.strings import encode_alike_sets, encode_set
 
 _SET_OPTIONS = excluding_each_other(*TIMES, b"KEEPTTL") | excluding_each_other(b"NX", b"XX") | {b"GET": frozenset()}
 _GETEX_OPTIONS = excluding_each_other(*TIMES, b"PERSIST")
-_NONE = type(None)
 #: A whole number that does not overflow soon, in the strict form that `to_integer` takes.
 _is_short_number = re.compile(rb"(?:0|-?[1-9][0-9]{0,16})").fullmatch
 
@@ -67,18 +66,7 @@ def set_(call: Call, key: Key, value: bytes, *options: bytes) -> Reply:
 @many("GET")
 def get_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> list[bytes | None] | None:
     """As many GETs; none if a key has a deadline, or holds no string."""
-    keys = columns[0]
-    if len(columns) != 1 or (table.deadlines and not table.deadlines.keys().isdisjoint(keys)):
-        return None
-    values = list(map(table.values.get, keys))
-    types = list(map(type, values))
-    hits = types.count(bytes)
-    misses = len(types) - hits
-    if misses and types.count(_NONE) != misses:
-        return None
-    table.hits += hits
-    table.misses += misses
-    return values
+    return table.look_up_each(columns[0], bytes) if len(columns) == 1 else None
 
 
 @many("SET")

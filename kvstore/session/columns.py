@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from kvstore.base.errors import RequestError
-from kvstore.base.reply import Numbers, Status
+from kvstore.base.reply import Arrays, Numbers, Status
 from kvstore.commands.context import Call
 from kvstore.commands.row import Command, ManyReplies
 from kvstore.commands.statistics import CommandStatistics
@@ -27,13 +27,13 @@ def execute(
     statistics: CommandStatistics,
     pipeline: Uniform,
     hooks: Hooks,
-    encode: Callable[[list[bytes | None]], _Encoded | None],
+    encode: Callable[[list[bytes | None] | Arrays], _Encoded | None],
 ) -> Status | Numbers | _Encoded | None:
     """Execute a pipeline, and count it. `statistics`: of its command. `call`: of any client of those whose it is.
 
-    `encode`: of requests that read, given one string or null for each; None if that is too much. Returns one reply for
-    all requests, or a number for each, or what `encode` returned; None, having done nothing, if each request has to be
-    executed alone. Raises StorageFault.
+    `encode`: given one string or null for each request, or one array; None if that is too much, never for a command
+    that writes. Returns one reply for all requests, or a number for each, or what `encode` returned; None, having done
+    nothing, if each request has to be executed alone. Raises StorageFault.
     """
     server, table, row = call.server, call.table, statistics.row
     call.store.clock.go_on()

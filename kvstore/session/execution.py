@@ -44,7 +44,7 @@ from kvstore.session.hooks import Executed, Hooks
 from kvstore.wire import jsonlines, resp
 from kvstore.wire.multibulk import Uniform
 from kvstore.wire.parser import BadLine, JSONLine, Negotiation, Words
-from kvstore.wire.pieces import Encoded
+from kvstore.wire.pieces import UNLIMITED_BYTES, Encoded
 
 #: Not a reply yet.
 _LATER = (Unfinished, Blocked)
@@ -166,9 +166,10 @@ class Execution:
         if statistics is None:
             return None
         client = self._client
+        limit_bytes = UNLIMITED_BYTES if statistics.row.writes else budget_bytes
         reply = columns.execute(
             self._call, statistics, pipeline, self._hooks,
-            lambda strings: resp.encode_strings(strings, client.protocol, budget_bytes),
+            lambda replies: resp.encode_strings(replies, client.protocol, limit_bytes),
         )  # fmt: skip
         if reply is None:
             return None

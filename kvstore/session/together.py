@@ -13,7 +13,7 @@ import contextlib
 from itertools import accumulate, repeat
 
 from kvstore.base.limits import MIB
-from kvstore.base.reply import Numbers, Status
+from kvstore.base.reply import Arrays, Numbers, Status
 from kvstore.commands.context import Server
 from kvstore.commands.registry import Command
 from kvstore.commands.registry import table as commands
@@ -22,6 +22,7 @@ from kvstore.session.hooks import Hooks
 from kvstore.session.session import Session
 from kvstore.wire import resp
 from kvstore.wire.multibulk import CRLF, uniform_chunks
+from kvstore.wire.pieces import UNLIMITED_BYTES
 
 #: Strings that are more than this together are read one client after the other, as far as each has room for replies.
 _MOST_BYTES = 1 * MIB
@@ -55,7 +56,7 @@ class Together:
         pipeline, counts = taken
         reply = columns.execute(
             sessions[0].call, self._server.statistics[row], pipeline, self._hooks,
-            lambda strings: self._encode(sessions, counts, strings),
+            lambda replies: self._encode(row, sessions, counts, replies),
         )  # fmt: skip
         if reply is None:
             return None
@@ -70,6 +71,8 @@ class Together:
             return self._hold(sessions, [reply.wire * count for count in counts])
         if isinstance(reply, Numbers):
             return self._hold(sessions, _of_each([b":%b\r\n" % digits for digits in reply], counts))
+        if row.writes:
+            return self._hold(sessions, _of_each(reply, counts))
         return self._deliver(sessions, counts, pipeline.columns[0], reply)
 
     def _hold(self, sessions: list[Session], replies: list[bytes]) -> list[bytes]:
@@ -99,9 +102,14 @@ class Together:
             session.deliver(data, commit)
         return []
 
-    def _encode(self, sessions: list[Session], counts: list[int], strings: list[bytes | None]) -> list[bytes] | None:
+    def _encode(
+        self, row: Command, sessions: list[Session], counts: list[int], strings: list[bytes | None] | Arrays
+    ) -> list[bytes] | None:
         """The reply to each request; None if they are too much."""
-        if sum(map(len, filter(None, strings))) > min(_MOST_BYTES, self._server.max_reply_bytes):
+        limit_bytes = UNLIMITED_BYTES if row.writes else min(_MOST_BYTES, self._server.max_reply_bytes)
+        if isinstance(strings, Arrays):
+            return resp.encode_arrays(strings, limit_bytes)
+        if sum(map(len, filter(None, strings))) > limit_bytes:
             return None
         with contextlib.suppress(TypeError):  # there are nulls, which have no length
             return resp.encode_each(strings)  # type: ignore[arg-type]

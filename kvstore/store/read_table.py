@@ -23,6 +23,8 @@ from kvstore.store.state import State
 #: Expired keys that `count` looks at; some 0.3 ms.
 _EXPIRED_COUNTED = 1000
 
+_NONE = type(None)
+
 _Typed = TypeVar("_Typed")
 
 
@@ -78,6 +80,23 @@ class ReadTable(State):
         if value is not None and value.__class__ is not holds:
             raise wrong_type()
         return value
+
+    def look_up_each(self, keys: list[bytes], holds: type[_Typed]) -> list[_Typed | None] | None:
+        """What `look_up_typed` gives of each of these keys, at C speed.
+
+        None, having counted nothing, if each has to be looked up by itself: one has a deadline, or another type.
+        """
+        if self.deadlines and not self.deadlines.keys().isdisjoint(keys):
+            return None
+        values = list(map(self.values.get, keys))
+        types = list(map(type, values))
+        hits = types.count(holds)
+        misses = len(types) - hits
+        if misses and types.count(_NONE) != misses:
+            return None
+        self.hits += hits
+        self.misses += misses
+        return values
 
     def copy_of(self, value: Value) -> Value:
         """A value of any type with the same content."""

@@ -16,7 +16,7 @@ an allocation more each); an exact count after a mass expiry (each deadline that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -121,12 +121,14 @@ class Table(ReadTable):
         self.values.update(zip(keys, values, strict=True))
         return True
 
-    def edit_each(self, keys: list[bytes], name: bytes, words: Iterable[Words], operations: bytes) -> list[int] | None:
+    def edit_each(
+        self, keys: list[bytes], name: bytes, words: Sequence[Words], operations: bytes | None = None
+    ) -> list[int] | None:
         """Apply an operation of a type to each key, with the words at its place, in order: what as many `edit`s do.
 
-        `name`: of one after which elements are left. `operations`: all of them encoded, one behind the other. Returns
-        by how many elements each made its value longer; None, having done nothing, if they have to be done one by one:
-        as with `write_strings`, or a value has deadlines inside. A request of its own: nothing of it is to be undone.
+        `operations`: all of them, one behind the other, if they are encoded already. Returns by how many elements each
+        made its value longer; None, having done nothing, if they have to be done one by one: as with `write_strings`,
+        or a value has deadlines inside, or is awaited. A request of its own: nothing of it is to be undone.
         """
         edit, row = self.types.by_edit[name]
         if self._observers or any(
@@ -135,6 +137,8 @@ class Table(ReadTable):
             return None
         if not {row.holds, type(None)}.issuperset(map(type, map(self.values.get, keys))):
             return None
+        if operations is None:
+            operations = b"".join([encode(name, key, *each) for key, each in zip(keys, words, strict=True)])
         if not self.pending.has_room(len(operations)):
             return None
         self.pending.record_whole(self, keys, operations)
@@ -147,6 +151,9 @@ class Table(ReadTable):
             before = len(value)
             edit.apply(value, each)
             longer.append(len(value) - before)
+            if not value and not row.keeps_empty:
+                self._drop(key)
+                self.removed_bytes += len(key)
         return longer
 
     def put(self, key: bytes, value: Value, deadline_ms: int | None = None) -> None:

@@ -13,13 +13,13 @@ Source: the RESP specification (redis.io, "Redis serialization protocol specific
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Sequence
 from itertools import chain
 from typing import Any
 
 from kvstore.base.errors import ProtocolError, RequestError
 from kvstore.base.limits import LONG_STRING_BYTES
-from kvstore.base.reply import NULL_ARRAY, JSONText, Numbers, Push, Replies, Reply, Status, Verbatim
+from kvstore.base.reply import NULL_ARRAY, Arrays, JSONText, Numbers, Push, Replies, Reply, Status, Verbatim
 from kvstore.wire.pieces import AT_ONCE, UNLIMITED_BYTES, Encoded, Writer, in_parts
 
 NULL2 = b"$-1\r\n"
@@ -86,11 +86,14 @@ def encode_in_slices(
     return out.finish()
 
 
-def encode_strings(strings: list[bytes | None], protocol: int, limit_bytes: int) -> bytes | None:
-    """The bytes of the replies that these strings, or nulls, are, one behind the other. `protocol`: 2 or 3.
+def encode_strings(strings: list[bytes | None] | Arrays, protocol: int, limit_bytes: int) -> bytes | None:
+    """The bytes of the replies that these strings, nulls or arrays are, one behind the other. `protocol`: 2 or 3.
 
-    Returns None if the strings are, or might be, more than `limit_bytes` together.
+    Returns None if they are, or might be, more than `limit_bytes` together.
     """
+    if isinstance(strings, Arrays):
+        each = encode_arrays(strings, limit_bytes)
+        return None if each is None else b"".join(each)
     try:
         lengths = set(map(len, strings))  # type: ignore[arg-type]
     except TypeError:
@@ -100,10 +103,7 @@ def encode_strings(strings: list[bytes | None], protocol: int, limit_bytes: int)
         return b"".join([null if text is None else b"$%d\r\n%b\r\n" % (len(text), text) for text in strings])
     if max(lengths, default=0) * len(strings) > limit_bytes:
         return None
-    if len(lengths) == 1:
-        header = b"$%d\r\n" % lengths.pop()
-        return header + (CRLF + header).join(strings) + CRLF  # type: ignore[arg-type]
-    return b"".join([b"$%d\r\n%b\r\n" % (len(text), text) for text in strings])  # type: ignore[arg-type,str-format]
+    return _joined(strings)  # type: ignore[arg-type]
 
 
 def encode_each(strings: list[bytes]) -> list[bytes]:
@@ -113,6 +113,34 @@ def encode_each(strings: list[bytes]) -> list[bytes]:
         header = b"$%d\r\n" % lengths.pop()
         return [header + text + CRLF for text in strings]
     return [b"$%d\r\n%b\r\n" % (len(text), text) for text in strings]
+
+
+def encode_arrays(arrays: Arrays, limit_bytes: int) -> list[bytes] | None:
+    """The bytes of each of the replies that these arrays are; None if all are, or might be, more than `limit_bytes`."""
+    encoded: dict[int, bytes] = {}
+    for array in arrays:
+        if id(array) not in encoded:
+            if array and max(map(len, array)) * len(array) > limit_bytes:
+                return None
+            encoded[id(array)] = encode_array(array)
+        limit_bytes -= len(encoded[id(array)])
+    return None if limit_bytes < 0 else [encoded[id(array)] for array in arrays]
+
+
+def encode_array(strings: Sequence[bytes]) -> bytes:
+    """The bytes of an array of strings."""
+    return b"*%d\r\n" % len(strings) + _joined(strings)
+
+
+def _joined(strings: Collection[bytes]) -> bytes:
+    """The bytes of the replies that these strings are, one behind the other."""
+    lengths = set(map(len, strings))
+    if len(lengths) == 1:
+        header = b"$%d\r\n" % lengths.pop()
+        return header + (CRLF + header).join(strings) + CRLF
+    if max(lengths, default=0) < len(_FORMATS):  # LRANGE, HGETALL, KEYS: half the time
+        return b"".join(map(_FORMATS.__getitem__, map(len, strings))) % tuple(strings)
+    return b"".join([b"$%d\r\n%b\r\n" % (len(text), text) for text in strings])
 
 
 def encode_numbers(numbers: Numbers) -> bytes:
@@ -252,15 +280,9 @@ def _append_all(out: Writer, replies: Collection[Reply], protocol: int) -> None:
 
 def _append_some(out: Writer, replies: Collection[Reply], protocol: int) -> None:
     append = out.append
-    if len(replies) >= _MANY and set(map(type, replies)) == _ONLY_BYTES:
-        lengths = set(map(len, replies))
-        if len(lengths) == 1 and (length := lengths.pop()) < LONG_STRING_BYTES:
-            header = b"$%d\r\n" % length
-            append(header + (CRLF + header).join(replies) + CRLF)
-            return
-        if max(lengths, default=LONG_STRING_BYTES) < len(_FORMATS):  # LRANGE, HGETALL, KEYS: half the time
-            append(b"".join(map(_FORMATS.__getitem__, map(len, replies))) % tuple(replies))
-            return
+    if len(replies) >= _MANY and set(map(type, replies)) == _ONLY_BYTES and max(map(len, replies)) < LONG_STRING_BYTES:
+        append(_joined(replies))
+        return
     for reply in replies:
         if reply.__class__ is bytes and len(reply) < LONG_STRING_BYTES:  # MGET, SCAN: saves a call for each
             append(b"$%d\r\n%b\r\n" % (len(reply), reply))
