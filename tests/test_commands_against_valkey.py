@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from kvstore.base.errors import RequestError
 from kvstore.commands import table
 from kvstore.commands.context import Call
-from kvstore.commands.introspection import flag_names
+from kvstore.commands.introspection import categories_of, flag_names
 from kvstore.wire import resp
 from kvstore.wire.resp import encode_error
 from tests.harness import Rig
@@ -329,7 +329,7 @@ class AgainstValkeyTests(ValkeyTestCase):
             self.compare(3, [(0, line.encode().split()) for line in script.split("|")])
 
     def test_rows(self) -> None:
-        """COMMAND INFO has the same arity, flags and places of keys for every command that Valkey has."""
+        """COMMAND INFO has the same arity, flags, categories and places of keys for every command that Valkey has."""
         theirs = self.valkey.connect()
         self.addCleanup(theirs.close)
         compared = 0
@@ -340,7 +340,10 @@ class AgainstValkeyTests(ValkeyTestCase):
                 flags = {flag.encode() for flag in flag_names(row)}
                 self.assertEqual([row.arity, *row.keys], [entry[1], *entry[3:6]], row.name)
                 self.assertEqual(flags, set(entry[2]) & _OUR_FLAGS, row.name)
+                categories = {category.encode() for category in categories_of(row)}
+                self.assertEqual(categories & _OUR_CATEGORIES, set(entry[6]) & _OUR_CATEGORIES, row.name)
         self.assertGreater(compared, 80)
 
 
-_OUR_FLAGS = {b"readonly", b"write", b"fast", b"admin", b"no_multi", b"movablekeys", b"blocking"}
+_OUR_FLAGS = {b"readonly", b"write", b"fast", b"admin", b"no_multi", b"movablekeys", b"blocking", b"pubsub"}
+_OUR_CATEGORIES = {b"@read", b"@write", b"@fast", b"@slow", b"@blocking", b"@pubsub", b"@string", b"@hash", b"@list"}

@@ -15,7 +15,7 @@ from kvstore.commands.arguments import Parameter
 from kvstore.commands.context import Call
 from kvstore.commands.glob import matcher
 from kvstore.commands.registry import ADMIN, FAST, NO_MULTI, READ, WRITE, Command, command, table
-from kvstore.commands.row import BLOCKING, NOT_KEYS
+from kvstore.commands.row import BLOCKING, NOT_KEYS, PUBSUB
 from kvstore.values import TYPES
 
 #: The flags that Redis has, under its names.
@@ -26,13 +26,20 @@ _FLAG_NAMES = {
     ADMIN: "admin",
     NO_MULTI: "no_multi",
     BLOCKING: "blocking",
+    PUBSUB: "pubsub",
 }
-#: The ACL category of a group.
+#: The ACL categories of a flag, and that of a group.
+_CATEGORIES_OF_FLAG = {
+    READ: ["@read"],
+    WRITE: ["@write"],
+    ADMIN: ["@admin", "@dangerous"],
+    BLOCKING: ["@blocking"],
+    PUBSUB: ["@pubsub"],
+}
 _CATEGORIES = {
     "connection": "@connection",
     "document": "@document",
     "generic": "@keyspace",
-    "pubsub": "@pubsub",
     "string": "@string",
     "transactions": "@transaction",
 } | {row.name: f"@{row.name}" for row in TYPES.others}
@@ -86,7 +93,7 @@ def _list_filter(options: tuple[bytes, ...]) -> Callable[[Command], object]:
     if kind == b"MODULE":
         return lambda row: False
     if kind == b"ACLCAT":
-        return lambda row: "@" + argument.decode("latin-1").lower() in _categories(row)
+        return lambda row: "@" + argument.decode("latin-1").lower() in categories_of(row)
     if kind == b"PATTERN":
         matches = matcher(argument, any_case=True)
         return lambda row: matches(row.name.lower().encode())
@@ -130,7 +137,7 @@ def _entry(row: Command) -> list[Any]:
         first,
         last,
         step,
-        {Status(name) for name in _categories(row)},
+        {Status(name) for name in categories_of(row)},
         [],  # tips
         [_key_specification(row)] if first else [],
         [_entry(sub) for sub in table.subcommands(row)],
@@ -143,10 +150,10 @@ def flag_names(row: Command) -> list[str]:
     return names if row.find_keys is None else [*names, "movablekeys"]
 
 
-def _categories(row: Command) -> list[str]:
+def categories_of(row: Command) -> list[str]:
     """The ACL categories, by which COMMAND LIST filters: how fast, what it does, its group."""
     speed = "@fast" if row.flags & FAST else "@slow"
-    told = [name for flag, name in ((READ, "@read"), (WRITE, "@write"), (ADMIN, "@admin")) if row.flags & flag]
+    told = [name for flag, names in _CATEGORIES_OF_FLAG.items() if row.flags & flag for name in names]
     return [speed, *told, *([_CATEGORIES[row.group]] if row.group in _CATEGORIES else [])]
 
 

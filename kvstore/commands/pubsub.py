@@ -23,19 +23,19 @@ from kvstore.commands.client import Client
 from kvstore.commands.context import Call
 from kvstore.commands.glob import matcher
 from kvstore.commands.registry import FAST, command, container
-from kvstore.commands.row import ALONE, NOT_KEYS, SUBSCRIBED, TELLS
+from kvstore.commands.row import ALONE, NOT_KEYS, PUBSUB, SUBSCRIBED, TELLS
 
 #: What the confirmation of a subscription takes besides its name, at most.
 _CONFIRMATION_BYTES = 64
 
 
-@command("SUBSCRIBE", SUBSCRIBED, group="pubsub")
+@command("SUBSCRIBE", PUBSUB | SUBSCRIBED, group="pubsub")
 def subscribe(call: Call, channel: bytes, *channels: bytes) -> Reply:
     """Get the messages of some channels."""
     return _subscribe(call, call.server.channels.channels, b"subscribe", (channel, *channels))
 
 
-@command("PSUBSCRIBE", SUBSCRIBED, group="pubsub")
+@command("PSUBSCRIBE", PUBSUB | SUBSCRIBED, group="pubsub")
 def psubscribe(call: Call, pattern: bytes, *patterns: bytes) -> Reply:
     """Get the messages of all channels whose names match a pattern."""
     return _psubscribe(call, (pattern, *patterns))
@@ -51,7 +51,7 @@ def _psubscribe(call: Call, names: tuple[bytes, ...]) -> Slices:
     return _subscribe(call, patterns, b"psubscribe", names)
 
 
-@command("SSUBSCRIBE", SUBSCRIBED | NOT_KEYS | ALONE, group="pubsub", keys=(1, -1, 1))
+@command("SSUBSCRIBE", PUBSUB | SUBSCRIBED | NOT_KEYS | ALONE, group="pubsub", keys=(1, -1, 1))
 def ssubscribe(call: Call, shardchannel: bytes, *shardchannels: bytes) -> Reply:
     """Get the messages of some shard channels."""
     return _subscribe(call, call.server.channels.shard_channels, b"ssubscribe", (shardchannel, *shardchannels))
@@ -80,19 +80,19 @@ def _check_reply(call: Call, names: Collection[bytes]) -> None:
         raise ReplyTooLarge(limit_bytes)
 
 
-@command("UNSUBSCRIBE", SUBSCRIBED, group="pubsub")
+@command("UNSUBSCRIBE", PUBSUB | SUBSCRIBED, group="pubsub")
 def unsubscribe(call: Call, *channels: bytes) -> Reply:
     """Get the messages of some channels, or all, no more."""
     return _unsubscribe(call, call.server.channels.channels, b"unsubscribe", channels)
 
 
-@command("PUNSUBSCRIBE", SUBSCRIBED, group="pubsub")
+@command("PUNSUBSCRIBE", PUBSUB | SUBSCRIBED, group="pubsub")
 def punsubscribe(call: Call, *patterns: bytes) -> Reply:
     """Get the messages that match some patterns, or all, no more."""
     return _unsubscribe(call, call.server.channels.patterns, b"punsubscribe", patterns)
 
 
-@command("SUNSUBSCRIBE", SUBSCRIBED | NOT_KEYS, group="pubsub", keys=(1, -1, 1))
+@command("SUNSUBSCRIBE", PUBSUB | SUBSCRIBED | NOT_KEYS, group="pubsub", keys=(1, -1, 1))
 def sunsubscribe(call: Call, *shardchannels: bytes) -> Reply:
     """Get the messages of some shard channels, or all, no more."""
     return _unsubscribe(call, call.server.channels.shard_channels, b"sunsubscribe", shardchannels)
@@ -109,7 +109,7 @@ def _unsubscribe(call: Call, kind: Subscriptions, word: bytes, names: Sequence[b
     return confirmations or Replies([Push((word, None, kind.count(client)))])
 
 
-@command("PUBLISH", FAST | TELLS, group="pubsub")
+@command("PUBLISH", PUBSUB | FAST | TELLS, group="pubsub")
 def publish(call: Call, channel: bytes, message: bytes) -> Reply:
     """Send a message to those who subscribe to a channel, or to a pattern that it matches; returns to how many."""
     channels = call.server.channels
@@ -128,7 +128,7 @@ def _publish(call: Call, channel: bytes, message: bytes) -> Slices:
     return told
 
 
-@command("SPUBLISH", FAST | TELLS | NOT_KEYS, group="pubsub", keys=(1, 1, 1))
+@command("SPUBLISH", PUBSUB | FAST | TELLS | NOT_KEYS, group="pubsub", keys=(1, 1, 1))
 def spublish(call: Call, shardchannel: bytes, message: bytes) -> Reply:
     """Send a message to those who subscribe to a shard channel; returns to how many."""
     subscribers = call.server.channels.shard_channels.subscribers.get(shardchannel)
@@ -146,13 +146,13 @@ def _tell(call: Call, subscribers: Collection[Client] | None, *words: bytes) -> 
 container("PUBSUB", "Look at who subscribes to what.", group="pubsub")
 
 
-@command("PUBSUB|CHANNELS", group="pubsub", options="[pattern]")
+@command("PUBSUB|CHANNELS", PUBSUB, group="pubsub", options="[pattern]")
 def pubsub_channels(call: Call, *pattern: bytes) -> Reply:
     """List the channels that somebody subscribes to, all or those that match a pattern."""
     return _list(call.server.channels.channels, "CHANNELS", pattern)
 
 
-@command("PUBSUB|SHARDCHANNELS", group="pubsub", options="[pattern]")
+@command("PUBSUB|SHARDCHANNELS", PUBSUB, group="pubsub", options="[pattern]")
 def pubsub_shardchannels(call: Call, *pattern: bytes) -> Reply:
     """List the shard channels that somebody subscribes to, all or those that match a pattern."""
     return _list(call.server.channels.shard_channels, "SHARDCHANNELS", pattern)
@@ -171,13 +171,13 @@ def _matching(names: list[bytes], pattern: bytes) -> Slices:
     return list(compress(names, matched))
 
 
-@command("PUBSUB|NUMSUB", group="pubsub")
+@command("PUBSUB|NUMSUB", PUBSUB, group="pubsub")
 def pubsub_numsub(call: Call, *channels: bytes) -> Reply:
     """Count the subscribers of some channels, those of patterns left out."""
     return _count(call.server.channels.channels, channels)
 
 
-@command("PUBSUB|SHARDNUMSUB", group="pubsub")
+@command("PUBSUB|SHARDNUMSUB", PUBSUB, group="pubsub")
 def pubsub_shardnumsub(call: Call, *shardchannels: bytes) -> Reply:
     """Count the subscribers of some shard channels."""
     return _count(call.server.channels.shard_channels, shardchannels)
@@ -187,7 +187,7 @@ def _count(kind: Subscriptions, names: Iterable[bytes]) -> Reply:
     return [each for name in names for each in (name, len(kind.subscribers.get(name, ())))]
 
 
-@command("PUBSUB|NUMPAT", group="pubsub")
+@command("PUBSUB|NUMPAT", PUBSUB, group="pubsub")
 def pubsub_numpat(call: Call) -> Reply:
     """Count the patterns that somebody subscribes to."""
     return len(call.server.channels.patterns.subscribers)

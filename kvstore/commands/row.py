@@ -32,11 +32,12 @@ class Flag(enum.IntFlag):
     NOT_KEYS = 1024  # where others have keys it has shard channels
     ALONE = 2048  # an error when it runs in a block
     TELLS = 4096  # tells other clients something, and does no more
+    PUBSUB = 8192  # about channels
 
 
 READ, WRITE, FAST, WHOLE, ADMIN = Flag.READ, Flag.WRITE, Flag.FAST, Flag.WHOLE, Flag.ADMIN
 NO_MULTI, IMMEDIATE, VERB, BLOCKING = Flag.NO_MULTI, Flag.IMMEDIATE, Flag.VERB, Flag.BLOCKING
-SUBSCRIBED, NOT_KEYS, ALONE, TELLS = Flag.SUBSCRIBED, Flag.NOT_KEYS, Flag.ALONE, Flag.TELLS
+SUBSCRIBED, NOT_KEYS, ALONE, TELLS, PUBSUB = Flag.SUBSCRIBED, Flag.NOT_KEYS, Flag.ALONE, Flag.TELLS, Flag.PUBSUB
 NO_FLAGS = Flag(0)
 
 
