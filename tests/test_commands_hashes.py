@@ -7,7 +7,7 @@ from typing import Any
 from unittest import mock
 
 from kvstore.base import slices
-from kvstore.base.reply import advance
+from kvstore.base.reply import Status, advance
 from kvstore.commands import hashes
 from kvstore.commands import table as commands
 from kvstore.values.hashes import MAX_SMALL_FIELDS
@@ -426,6 +426,22 @@ class DeadlineTests(HashTestCase):
             self.do("HPEXPIRE", "h", 5, "FIELDS", 1, "a")
             self.rig.now_ms += 5
             self.assertEqual(self.do(*request.split()), expected, request)
+
+    def test_all_fields_past_their_deadlines(self) -> None:
+        """The key is there, empty, until they are removed: as Valkey has it, but for the count of the fields."""
+        for request, expected in {
+            "EXISTS h": 1, "TYPE h": Status("hash"), "DBSIZE": 1, "KEYS *": [b"h"], "TTL h": -1, "HLEN h": 0,
+            "HGETALL h": {}, "HSCAN h 0": [b"0", []], "HRANDFIELD h": None, "HDEL h a": 0,
+            "HGETDEL h FIELDS 1 a": [None], "HPERSIST h FIELDS 1 a": [-2], "SETNX h x": 0, "HSETNX h b 1": 1,
+            "HINCRBY h a 1": 1, "COPY h c": 1, "RENAME h c": Status("OK"),
+        }.items():  # fmt: skip
+            self.do("FLUSHALL")
+            self.do("HSET", "h", "a", 7)
+            self.do("HPEXPIRE", "h", 5, "FIELDS", 1, "a")
+            self.rig.now_ms += 5
+            self.assertEqual(self.do(*request.split()), expected, request)
+        for request in ("GET c", "LPUSH c x", "SETRANGE c 0 x"):
+            self.assertTrue(self.error(*request.split()).startswith("WRONGTYPE"), request)
 
     def test_removal(self) -> None:
         """Fields past their deadlines are removed between requests; a hash that has no others goes with them."""
