@@ -8,6 +8,7 @@ import functools
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -15,21 +16,24 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import polars
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from scripts.benching import large, plots, probes, program, report, slow_disk, targets
-from scripts.benching.case import KVSTORE, SIDES, VALKEY, Case, Measures, ratios
-from scripts.benching.commits import CommitCounters
-from scripts.benching.record import JSON_NAME, Record
-from scripts.measuring import redis_benchmark
-from scripts.measuring.bench import Bench, Setting
+from scripts.benching import loops, report, targets
+from scripts.benching.program import BENCH
+from scripts.measuring import compaction, program, redis_benchmark
+from scripts.measuring.bench import KVSTORE, VALKEY, Bench, Case, Effort, Setting
+from scripts.measuring.compaction import Compaction
 from scripts.measuring.generator import Generator, Group, compile_c
 from scripts.measuring.load import WrongReply
-from scripts.measuring.turn import Latency, Shape
+from scripts.measuring.metering import Measures, Meter, Shape, latencies
+from scripts.measuring.record import Entry, Figure, Record
+from scripts.measuring.results import Table
 
 #: What redis-benchmark 7.0.15 wrote for `-c 50 -n 30000 -r 10000 -t set`, shortened where the dots are.
 OUTPUT = """ \rSET: rps=0.0 (overall: 0.0) avg_msec=-nan (overall: -nan)\r        \
@@ -70,12 +74,12 @@ class RedisBenchmarkTests(SynchronousTestCase):
 
     def test_reads_its_output(self) -> None:
         """p99.9 from the first step at or above it, the rest from the summary."""
-        self.assertEqual(redis_benchmark.parse(OUTPUT), Latency(59288.54, 0.695, 1.535, 9.591, 9.983))
+        self.assertEqual(list(redis_benchmark.parse(OUTPUT).values()), [59288.54, 0.695, 1.535, 9.591, 9.983])
 
     def test_few_requests_have_a_tail_too(self) -> None:
         """Then the steps end with the slowest."""
         text = "".join(line for line in OUTPUT.splitlines(keepends=True) if not line.startswith("99.9"))
-        self.assertEqual(redis_benchmark.parse(text).p999_ms, 9.983)
+        self.assertEqual(redis_benchmark.parse(text)["p999_ms"], 9.983)
 
     def test_refuses_what_it_does_not_know(self) -> None:
         """Also output that breaks off."""
@@ -84,10 +88,9 @@ class RedisBenchmarkTests(SynchronousTestCase):
 
     def test_command(self) -> None:
         """All that makes a cell is on the command line."""
-        load = redis_benchmark.Load("mset", Shape(50, 16), 100, 200)
+        load = redis_benchmark.Load(("-t", "mset"), Shape(50, 16), 100, 200)
         words = " ".join(redis_benchmark.command(6380, load, 7))
         self.assertEqual(words, "redis-benchmark -p 6380 -c 50 -P 16 -n 7 -r 200 -d 100 -t mset")
-        self.assertEqual([str(Shape(1)), str(Shape(50, 16))], ["1", "50, -P 16"])
 
 
 def _compiler() -> None:
@@ -148,18 +151,19 @@ class GeneratorTests(SynchronousTestCase):
         """Each with its own rate and percentiles; all together are the sum."""
         groups = [Group(2, 1, [("GET", b"a\n"), ("SET", b"b\n")]), Group(1, 4, [("PING", b"c\n")])]
         found = self._ask(b"+OK\r\n", groups)
-        self.assertEqual(list(found.by_kind), ["GET", "SET", "PING"])
-        total = sum(latency.per_second for latency in found.by_kind.values())
-        self.assertApproximates(total, found.total.per_second, 1)
-        self.assertGreaterEqual(found.requests, 6)
-        for latency in (*found.by_kind.values(), found.total):
-            self.assertTrue(0 < latency.p50_ms <= latency.p99_ms <= latency.p999_ms <= latency.slowest_ms, latency)
+        measures = found.measures()
+        rates = {kind: measures[f"{kind}.per_second"] for kind in ("GET", "SET", "PING")}
+        self.assertApproximates(sum(rates.values()), measures["per_second"], 1)
+        self.assertApproximates(measures["per_second"] * found.seconds, found.trace.height, 0.01)
+        for kind in ("", "GET.", "SET.", "PING."):
+            tail = [measures[kind + name] for name in ("p50_ms", "p99_ms", "p999_ms", "slowest_ms")]
+            self.assertTrue(tail[0] > 0 and tail == sorted(tail), tail)
 
     def test_knows_where_a_reply_ends(self) -> None:
         """Whatever its grammar, in however many pieces it comes."""
         for reply in (b":12\r\n", b"$5\r\n+\r\n*1\r\n", b"*2\r\n$1\r\na\r\n*1\r\n:5\r\n", b"*0\r\n",
                       b'{"result":"success","value":[1]}\r\n'):  # fmt: skip
-            self.assertGreater(self._ask(reply, [Group(1, 2, [("x", b"a\n")])]).requests, 1)
+            self.assertGreater(self._ask(reply, [Group(1, 2, [("x", b"a\n")])]).trace.height, 1)
 
     def test_refuses_what_is_no_success(self) -> None:
         """An error, nothing, an array with an error in it, a failure as a JSON line, one reply too many."""
@@ -178,12 +182,11 @@ class GeneratorTests(SynchronousTestCase):
         self.addCleanup(echo.stop)
         before = time.perf_counter_ns()
         running = Generator(self.directory, [Group(2, 1, [("a", b"a\n"), ("b", b"b\n")])]).start(echo.port)
-        time.sleep(0.05)
-        found, trace = running.stop()
-        self.assertEqual(found.requests, len(trace.began))
-        self.assertEqual({"a", "b"}, set(trace.kinds))
-        self.assertTrue(before < min(trace.began) <= max(trace.began) < time.perf_counter_ns())
-        self.assertEqual(max(trace.took) / 1e6, found.total.slowest_ms)
+        while time.perf_counter_ns() < before + 50_000_000:
+            running.check()
+        trace = running.stop().trace
+        self.assertEqual({"a", "b"}, set(trace["kind"]))
+        self.assertTrue(before < trace["began_ns"].min() and trace["began_ns"].max() < time.perf_counter_ns())
         running.kill()
 
 
@@ -218,7 +221,7 @@ class SlowSyncTests(SynchronousTestCase):
         _compiler()
         directory = Path(self.mktemp())
         directory.mkdir()
-        library = compile_c(slow_disk._SOURCE, directory / "slow.so", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror")
+        library = compile_c(loops._SLOW_SYNC, directory / "slow.so", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror")
         variables = {"LD_PRELOAD": str(library.absolute()), "SLOW_SYNC_US": "50000"}
         words = [sys.executable, "-S", "-c", _SYNCS, str(directory / "file")]
         output = subprocess.run(words, env=os.environ | variables, check=True, capture_output=True, text=True).stdout
@@ -232,153 +235,45 @@ class SlowSyncTests(SynchronousTestCase):
             self.assertGreaterEqual(submitted + completed, 0.049)
 
 
-def _turns(ours: list[float], theirs: list[float], name: str = "per_second") -> dict[str, list[Measures]]:
-    return {KVSTORE: [{name: value} for value in ours], VALKEY: [{name: value} for value in theirs]}
+class LatencyTests(SynchronousTestCase):
+    """What is made of a trace."""
+
+    def test_latencies(self) -> None:
+        """Rate and nearest rank, of all and of each kind; of one kind it is said once."""
+        took_ms = {"GET": [1, 2, 3], "SET": [10]}
+        trace = polars.DataFrame(
+            [{"kind": k, "took_ns": ms * 1_000_000} for k, all_ms in took_ms.items() for ms in all_ms]
+        )
+        found = latencies(trace, 2)
+        self.assertEqual((found["per_second"], found["GET.per_second"], found["SET.p50_ms"]), (2, 1.5, 10))
+        self.assertEqual((found["GET.p50_ms"], found["GET.slowest_ms"], found["slowest_ms"]), (2, 3, 10))
+        self.assertEqual(list(latencies(trace[:3], 1)), ["per_second", "p50_ms", "p99_ms", "p999_ms", "slowest_ms"])
+
+    def test_phases_of_a_compaction(self) -> None:
+        """A request on the way at any time of it is in it; what follows at once is left out of what is compared."""
+        watch = mock.Mock(
+            asked_ns=1_000_000_000, ended_ns=3_000_000_000, server_grown_bytes=1, child_bytes=2, grown_bytes=3
+        )
+        times = [(0, 10), (900, 200), (2_000, 5), (2_999, 2), (3_100, 7), (3_300, 4), (3_400, 1)]
+        trace = polars.DataFrame([{"kind": "GET", "began_ns": b * 10**6, "took_ns": t * 10**6} for b, t in times])
+        found = Compaction(compaction._with_phases(trace, watch), watch, [])
+        self.assertEqual(found.trace["phase"].to_list(), ["before", *["during"] * 3, "settling", *["after"] * 2])
+        measures = found.measures()
+        self.assertEqual((measures["slowest_ms"], measures["normal.slowest_ms"], measures["added_ms"]), (200, 4, 196))
+        self.assertEqual((measures["compaction_seconds"], measures["child_bytes"]), (2, 2))
+        self.assertRaises(WrongReply, found._replace(trace=found.trace[:2]).measures)
 
 
-class TargetTests(SynchronousTestCase):
-    """Whether a figure is reached."""
-
-    def test_ratio_is_that_of_each_round(self) -> None:
-        """Not that of the medians."""
-        self.assertEqual(ratios(_turns([1, 4, 9], [1, 2, 3]), "per_second"), [1, 2, 3])
-
-    def test_more_is_better_of_rates(self) -> None:
-        """The median must be at least the limit; the aim is told apart."""
-        target = targets.Target("x", "case", "per_second", 0.9, 1.25, more_is_better=True)
-        row = target.row(_turns([1, 2, 1], [1, 1, 2]))
-        self.assertEqual(row, ["x", "at least 0.9", "1.25", "1.00", "0.50 to 2.00", "yes", "no"])
-        self.assertEqual(target.row(_turns([1], [2]))[-2:], ["NO", "no"])
-        self.assertEqual(target.row(None)[-2:], ["not measured", "-"])
-
-    def test_less_is_better_of_times(self) -> None:
-        """An aim may be that so much is added, and not a ratio."""
-        target = targets.Target("x", "case", "slowest_ms", 1.0, 2.0, aim_over="normal.slowest_ms")
-        turns = {
-            KVSTORE: [{"slowest_ms": 5.0, "normal.slowest_ms": normal} for normal in (1.0, 3.5, 4.0)],
-            VALKEY: [{"slowest_ms": 10.0}] * 3,
-        }
-        self.assertEqual(target.row(turns)[-2:], ["yes", "yes (1.5 ms over)"])
-
-    def test_targets_are_of_cases_that_there_are(self) -> None:
-        """And no two cases have one name."""
-        names = [case.name for case in program.all_cases()]
-        self.assertEqual(len(names), len(set(names)))
-        self.assertEqual({target.case for target in targets.TARGETS} - set(names), set())
-        self.assertEqual({case.group for case in program.all_cases()} - set(report.GROUP_TITLES), set())
-
-
-_RATES: Measures = {
-    "per_second": 1000.0, "p50_ms": 0.1, "p99_ms": 1.0, "p999_ms": 2.0, "slowest_ms": 3.0, "server_share": 0.9,
-    "generator_share": 0.5, "stolen_share": 0.01,
-}  # fmt: skip
-
-
-def _both(measures: Measures) -> dict[str, list[Measures]]:
-    """One turn of each side, with the same result."""
-    return {side: [measures] for side in SIDES}
-
-
-class _Station:
-    """Says who had a turn."""
-
-    def __init__(self, side: str, happened: list[str]) -> None:
-        self._side, self._happened = side, happened
-
-    def warm_up(self) -> None:
-        """Note it."""
-        self._happened.append(f"{self._side} warms up")
-
-    def take_turn(self) -> Measures:
-        """Note it."""
-        self._happened.append(self._side)
-        return dict(_RATES)
-
-
-class RecordTests(SynchronousTestCase):
-    """Cases, and the report's files."""
-
-    def setUp(self) -> None:
-        """A case whose stations only say who had a turn."""
-        self.happened: list[str] = []
-        self.case = Case("set-50", "commands", "SET 50", lambda bench, side: _Station(side, self.happened))
-        self.out = Path(self.mktemp())
-
-    def _arguments(self, *words: str) -> Any:
-        return program.parse_arguments("", ["--out", str(self.out), *words])
-
-    def test_sides_take_turns(self) -> None:
-        """After the warm-up of both, the side that begins changing from round to round."""
-        with Bench("x", self._arguments("--rounds", "3").effort, Path(".").absolute()) as bench:
-            turns = self.case.measure(bench)
-        ours, theirs = SIDES
-        self.assertEqual(self.happened[:2], [f"{side} warms up" for side in SIDES])
-        self.assertEqual(self.happened[2:], [ours, theirs, theirs, ours, ours, theirs])
-        self.assertEqual([len(turns[side]) for side in SIDES], [3, 3])
-
-    def test_resumes(self) -> None:
-        """What the file has from the same commit and conditions is left out, and only that."""
-        arguments = self._arguments("--resume", "set-50", "get-50")
-        record = Record(self.out / JSON_NAME)
-        about = {"commit": "abc", "date": "now", **program.conditions(arguments)}
-        record.put(self.case, _both(_RATES), about)
-        again = Record.read(self.out / JSON_NAME)
-        self.assertEqual([case.name for case in program._left(arguments, again, about)], ["get-50"])
-        self.assertEqual(len(program._left(arguments, again, about | {"commit": "def"})), 2)
-        more = self._arguments("--resume", "set-50", "get-50", "--rounds", "9")
-        self.assertEqual(len(program._left(more, again, about | program.conditions(more))), 2)
-
-    def test_writes_tables_and_plots(self) -> None:
-        """Of whatever was measured: rates, kinds of requests, other measures, probes."""
-        self.patch(plots, "save", lambda figure, path: True)  # drawing takes a second
-        record = Record(self.out / JSON_NAME)
-        about = {"commit": "abc", "date": "now"}
-        commits = {"commits": 25.0, "requests_per_commit": 4.0, "commit_us": 120.0}
-        record.put(self.case, {KVSTORE: [_RATES | commits], VALKEY: [_RATES]}, about)
-        kinds = _RATES | {f"{kind}.{name}": value for kind in ("GET", "SET") for name, value in _RATES.items()}
-        cases = {case.name: case for case in program.all_cases()}
-        record.put(cases["gets-beside-16-writers"], _both(kinds), about)
-        record.put(cases["query-50"], {KVSTORE: [_RATES]}, about)
-        sizes = {"loaded_bytes": 2.0**20, "recovered_bytes": 2.0**21}
-        record.put(cases["recovery"], _both({"log_seconds": 1.5, "checkpoint_seconds": 1.0} | sizes), about)
-        record.probes["disk"] = {"caption": "Disk", "columns": ["", "µs"], "rows": [["sync", "100"]], "raw": {}}
-        self.assertEqual([plot(record, self.out / name) for name, plot in plots.PLOTS.items()], [True] * 3)
-        text = report.as_markdown(record, {"command": "scripts/bench"}, ["bench.png"])
-        for part in ("| SET 50 | 1,000 | 1,000 | 1.00 |", "| - GET | 1,000 |", "| query 50 | 1,000 | - | - |",
-                     "recovery: start, everything in the log | 1.50 s |", "| 1 MiB | 1 MiB |", "| sync | 100 |",
-                     "| SET 50 (commands) | 900.00 | 900.00 | 250 | 4.0 | 120 | 1 % |",
-                     "| 16 GET beside 16 SET (beside-writes) | 900.00 | 900.00 | - | - | - | 1 % |",
-                     "![bench.png](bench.png)", "- cases by commit: 4 at abc", "1 % of the time in the median turn",
-                     "| GET, 50 connections | at least 0.8 | 1 | - | - | not measured | - |"):  # fmt: skip
-            self.assertIn(part, text)
-
-    def test_names_another_peer(self) -> None:
-        """Beside another kvstore nothing is worded for Valkey, and the targets are left out."""
-        record = Record(self.out / JSON_NAME, "kvstore@abc")
-        record.put(self.case, _both(_RATES), {"commit": "abc", "date": "now"})
-        text = report.as_markdown(record, {})
-        self.assertNotIn("Valkey", text)
-        self.assertNotIn("Figures to reach", text)
-        self.assertIn("kvstore@abc/s", text)
-        self.assertRaises(ValueError, Record.read, self.out / JSON_NAME)
-
-    def test_latencies_of_a_stretch(self) -> None:
-        """Rate, tail of each kind, slowest of all, in milliseconds."""
-        requests = [("GET", 0, 1_000_000), ("SET", 500_000_000, 503_000_000), ("GET", 0, 1_000_000_000)]
-        found = large.latencies(requests)
-        self.assertEqual((found["per_second"], found["SET.p999_ms"], found["slowest_ms"]), (3.0, 3.0, 1000.0))
-        self.assertRaises(WrongReply, large.latencies, [])
-
-
-class CommitCountersTests(SynchronousTestCase):
-    """What INFO counts, between two readings."""
+class MeterTests(SynchronousTestCase):
+    """Who was busy, and what INFO counts, between two readings."""
 
     def _found(self, name: str, *infos: dict[str, str]) -> Measures:
         server = mock.Mock()
-        server.name, server.info.side_effect = name, infos
-        counters = CommitCounters(server)
-        counters.begin()
-        return counters.measures()
+        server.name, server.info.side_effect, server.cpu_seconds.side_effect = name, infos, [1.0, 1.5]
+        with Meter(server) as meter:
+            pass
+        self.assertGreater(meter.measures["server_share"], 0)
+        return {name: value for name, value in meter.measures.items() if not name.endswith("_share")}
 
     def test_counts_what_came_between(self) -> None:
         """The mean time of a commit is that of these commits, not of all."""
@@ -394,24 +289,156 @@ class CommitCountersTests(SynchronousTestCase):
         self.assertEqual(self._found(KVSTORE, {}, {}), {})
 
 
+class TableTests(SynchronousTestCase):
+    """Tables for a terminal and for a report."""
+
+    def test_columns_stand_under_each_other(self) -> None:
+        """Names to the left, numbers to the right."""
+        table = Table("Rates", ["", "a", "b"], [["SET", "1", "22"], ["GET", "333", "4"]])
+        lines = [line.rstrip() for line in table.as_text().splitlines()]
+        self.assertEqual(lines, ["", "Rates", "        a   b", " SET    1  22", " GET  333   4"])
+        lines = table.as_markdown().splitlines()
+        rows = ["|     |   a |  b |", "|-----|----:|---:|", "| SET |   1 | 22 |", "| GET | 333 |  4 |"]
+        self.assertEqual(lines, ["**Rates**", "", *rows])
+
+
+class TargetTests(SynchronousTestCase):
+    """Whether a figure is reached."""
+
+    def _figure(self, ours: list[float], theirs: list[float]) -> Figure:
+        turns = {KVSTORE: [{"x": value} for value in ours], VALKEY: [{"x": value} for value in theirs]}
+        return Entry("", "", turns).figures()["x"]
+
+    def test_ratio_is_that_of_each_round(self) -> None:
+        """Not that of the medians; one side alone has none."""
+        self.assertEqual(self._figure([1, 4, 9], [1, 2, 4]), Figure(4, 2, 2, 1, 2.25))
+        self.assertEqual(self._figure([1, 4, 9], []), Figure(4, None, None, None, None))
+
+    def test_more_is_better_of_rates(self) -> None:
+        """The median must be at least the limit; the aim is told apart."""
+        target = targets.Target("x", "case", "per_second", 0.9, 1.25, is_rate=True)
+        row = target.row(self._figure([1, 2, 1], [1, 1, 2]))
+        self.assertEqual(row, ["x", "at least 0.9", "1.25", "1.00", "0.50 to 2.00", "yes", "no"])
+        self.assertEqual(target.row(self._figure([1], [2]))[-2:], ["NO", "no"])
+
+    def test_less_is_better_of_times(self) -> None:
+        """A bound may be on kvstore's own number."""
+        target = targets.Target("x", "case", "added_ms", 20, 2, is_own=True)
+        self.assertEqual(target.row(self._figure([3], [1]))[1:], ["at most 20", "2", "3.00", "-", "yes", "no"])
+
+    def test_targets_are_of_cases_that_there_are(self) -> None:
+        """And no two cases have one name; no two columns either."""
+        names = [case.name for case in BENCH.cases]
+        self.assertEqual(len(names), len(set(names)))
+        self.assertEqual({target.case for target in targets.TARGETS} - set(names), set())
+        self.assertEqual({case.group for case in BENCH.cases} - set(report.GROUP_TITLES), set())
+
+
+_RATES: Measures = {
+    "per_second": 1000.0, "p50_ms": 0.1, "p99_ms": 1.0, "p999_ms": 2.0, "slowest_ms": 3.0, "server_share": 0.9,
+    "generator_share": 0.5, "stolen_share": 0.01,
+}  # fmt: skip
+
+
+def _both(measures: Measures) -> dict[str, list[Measures]]:
+    """One turn of each side, with the same result."""
+    return {side: [measures] for side in (KVSTORE, VALKEY)}
+
+
+class RecordTests(SynchronousTestCase):
+    """Cases, and the report's files."""
+
+    def setUp(self) -> None:
+        """A case whose sides only note that they had a turn."""
+        self.happened: list[str] = []
+
+        def set_up(bench: Bench, side: str) -> Callable[[], Measures]:
+            self.happened.append(f"{side} is set up")
+            return lambda: self.happened.append(side) or dict(_RATES)
+
+        self.case = Case("set-50", "commands", "SET 50", set_up)
+        self.out = Path(self.mktemp())
+
+    def _arguments(self, *words: str) -> Any:
+        return program.parse_arguments(BENCH, "", ["--out", str(self.out), *words])
+
+    def test_sides_take_turns(self) -> None:
+        """When both are set up, the side that begins changing from round to round."""
+        with Bench("x", Effort(3, 0.1), Path(".").absolute()) as bench:
+            turns = self.case.measure(bench)
+        self.assertEqual(self.happened[:2], ["kvstore is set up", "Valkey is set up"])
+        self.assertEqual(self.happened[2:], [KVSTORE, VALKEY, VALKEY, KVSTORE, KVSTORE, VALKEY])
+        self.assertEqual([len(turns[side]) for side in (KVSTORE, VALKEY)], [3, 3])
+
+    def test_resumes(self) -> None:
+        """What the file has from the same commit and conditions is left out, and only that."""
+        arguments = self._arguments("--resume", "set-50", "get-50")
+        about = {"commit": "abc", "date": "now", **program.conditions(arguments)}
+        Record(self.out / "bench.json").put(self.case, _both(_RATES), about)
+        again = Record.read(self.out / "bench.json")
+        self.assertEqual([case.name for case in program._left(arguments, again, about)], ["get-50"])
+        self.assertEqual(len(program._left(arguments, again, about | {"commit": "def"})), 2)
+        more = self._arguments("--resume", "set-50", "get-50", "--rounds", "9")
+        self.assertEqual(len(program._left(more, again, about | program.conditions(more))), 2)
+
+    def _put(self, record: Record, name: str, turns: dict[str, list[Measures]]) -> None:
+        [case] = program.choose(BENCH, [name])
+        record.put(case, turns, {"commit": "abc", "date": "now"})
+
+    def test_writes_tables_and_plots(self) -> None:
+        """Of whatever was measured: rates, kinds of requests, other measures, probes."""
+        self.patch(report, "save", lambda figure, path, legend=None: None)  # drawing takes a second
+        record = Record(self.out / "bench.json")
+        commits = {"commits": 25.0, "requests_per_commit": 4.0, "commit_us": 120.0}
+        self._put(record, "set-50", {KVSTORE: [_RATES | commits], VALKEY: [_RATES]})
+        kinds = {f"{kind}.{name}": value for kind in ("GET", "SET") for name, value in _RATES.items()}
+        self._put(record, "gets-beside-16-writers", _both(_RATES | kinds))
+        self._put(record, "query-50", {KVSTORE: [_RATES]})
+        sizes = {"loaded_bytes": 2.0**20, "recovered_bytes": 2.0**21}
+        self._put(record, "recovery", _both({"log_seconds": 1.5, "checkpoint_seconds": 1.0} | sizes))
+        self._put(record, "disk-append", {"disk": [_RATES]})
+        self._put(record, "generators-50", {"redis-benchmark": [_RATES], "own generator": [_RATES]})
+        self.assertEqual(len(report.draw(record, self.out)), 3)
+        text = program.as_markdown(BENCH, record, {"command": "scripts/bench"}, ["bench.png"])
+        text = re.sub(" +", " ", text)
+        for part in ("| SET 50 | 1,000 | 1,000 | 1.00 |", "| - GET | 1,000 |", "| query 50 | 1,000 | - | - |",
+                     "| recovery: start, everything in the log | 1.50 s |", "| 1 MiB | 1 MiB |",
+                     "| append, then fdatasync | 100 | 1000 |", "| redis-benchmark/s | own generator/s |",
+                     "| SET 50 (commands) | 900.00 | 900.00 | 250 | 4.0 | 120 | 1 % |",
+                     "| 16 GET beside 16 SET (beside-writes) | 900.00 | 900.00 | - | - | - | 1 % |",
+                     "![bench.png](bench.png)", "- cases by commit: 6 at abc", "1 % of the time in the median turn",
+                     "Figures to reach (not measured: plain-set-200, "):  # fmt: skip
+            self.assertIn(part, text)
+        self.assertEqual(report.headline(record.entries["recovery"], VALKEY), "kvstore 1.50 s  Valkey 1.50 s")
+
+    def test_names_another_peer(self) -> None:
+        """Beside another kvstore nothing is worded for Valkey, and the targets are left out."""
+        record = Record(self.out / "bench.json", "kvstore@abc")
+        record.put(self.case, _both(_RATES), {"commit": "abc", "date": "now"})
+        tables = [*report.tables(record), *report.verdict(record)]
+        text = "".join(table.as_text() for table in tables)
+        self.assertNotIn("Valkey", text)
+        self.assertNotIn("Figures to reach", text)
+        self.assertIn("kvstore@abc/s", text)
+        self.assertRaises(ValueError, Record.read, self.out / "bench.json")
+
+
 class CommandLineTests(SynchronousTestCase):
     """What can be asked of scripts/bench."""
 
     def test_chooses_by_name_group_and_pattern(self) -> None:
         """All without a name."""
-        self.assertEqual([case.name for case in program.choose(["set-1"])[1]], ["set-1"])
-        self.assertEqual(len(program.choose(["commands"])[1]), 16)
-        self.assertEqual([case.name for case in program.choose(["?et-200"])[1]], ["set-200", "get-200"])
-        self.assertEqual(program.choose(["probes"]), (probes.PROBES, []))
-        chosen = [case.name for case in program.choose([])[1]]
-        self.assertEqual(chosen, [case.name for case in program.all_cases()])
+        for patterns, names in ((["set-1"], ["set-1"]), (["?et-200"], ["set-200", "get-200"]),
+                                (["mixed"], ["mixed-50", "mixed-50-p16", "varied-50-p16"])):  # fmt: skip
+            self.assertEqual([case.name for case in program.choose(BENCH, patterns)], names)
+        self.assertEqual(program.choose(BENCH, []), BENCH.cases)
 
     def test_bad_values_end_it(self) -> None:
         """A case that is none, a number that is not over 0, a directory that is not there."""
         for words in (["nonsense"], ["--rounds", "0"], ["--seconds", "-1"], ["--directory", "/no/such/place"],
                       ["--before", "/no/such/checkout"]):  # fmt: skip
             with contextlib.redirect_stderr(io.StringIO()):
-                self.assertRaises(SystemExit, program.parse_arguments, "", words)
+                self.assertRaises(SystemExit, program.parse_arguments, BENCH, "", words)
 
     def test_setting(self) -> None:
         """Pinned, server and generator share no processor; options are kvstore's."""
@@ -422,21 +449,23 @@ class CommandLineTests(SynchronousTestCase):
         self.assertEqual(pinned.kvstore_options, ("--group-limit", "8"))
         self.assertEqual(program.setting(False, []), Setting())
 
-    def test_measures_a_case(self) -> None:
-        """From the command line to the report, with real servers and redis-benchmark."""
+    def test_measures_cases(self) -> None:
+        """From the command line to the report, with real servers, redis-benchmark and the generator."""
+        _compiler()
         if shutil.which("redis-benchmark") is None:
             raise SkipTest("redis-benchmark is not installed")
         out = os.path.abspath(self.mktemp())
-        words = ["bench", "get-1", "--quick", "--rounds", "1", "--seconds", "0.02", "--out", out]
+        words = ["bench", "rpop-50", "varied-50-p16", "--quick", "--rounds", "1", "--seconds", "0.3", "--out", out]
         output = io.StringIO()
         with (
             mock.patch.object(sys, "argv", words),
-            mock.patch.object(plots, "draw", lambda record, directory: []),
+            mock.patch.object(report, "save", lambda figure, path, legend=None: None),
             contextlib.redirect_stdout(output),
         ):
-            status = program.main("")
+            status = program.main(BENCH, "")
         self.assertEqual(status, 0, output.getvalue())
-        case = json.loads(Path(out, JSON_NAME).read_text())["cases"]["get-1"]
-        for side in SIDES:
-            self.assertGreater(case["turns"][side][0]["per_second"], 0)
-        self.assertIn("Figures to reach", Path(out, report.MARKDOWN_NAME).read_text())
+        cases = json.loads(Path(out, "bench.json").read_text())["cases"]
+        for side in (KVSTORE, VALKEY):
+            self.assertGreater(cases["rpop-50"]["turns"][side][0]["per_second"], 0)
+            self.assertGreater(cases["varied-50-p16"]["turns"][side][0]["RPOP.per_second"], 0)
+        self.assertIn("Figures to reach", Path(out, "bench.md").read_text())

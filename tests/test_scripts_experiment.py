@@ -8,6 +8,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import polars
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,7 +45,6 @@ from scripts.experimenting.stages import (
 )
 from scripts.experimenting.tables import TABLES
 from scripts.experimenting.values import resolve
-from scripts.measuring.load import Latencies
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -242,12 +242,13 @@ class CompactionTests(SynchronousTestCase):
 
     def test_tenths(self) -> None:
         """A request counts where its reply came; tenths before the compaction are negative; the ends are left out."""
-        latencies = Latencies()
         tenth = part_compaction.TENTH_NS
-        for number, took in ((-2, 1), (-1, 2), (0, 3), (2, 4), (3, 5)):
-            latencies.took.append(took * 1_000_000)
-            latencies.began.append(1000 * tenth + number * tenth + 50_000_000 - took * 1_000_000)
-        rows = part_compaction.tenths({"GET": latencies}, 1000 * tenth)
+        requests = [
+            ("GET", 1000 * tenth + number * tenth + 50_000_000 - took * 1_000_000, took * 1_000_000)
+            for number, took in ((-2, 1), (-1, 2), (0, 3), (2, 4), (3, 5))
+        ]
+        trace = polars.DataFrame(requests, schema=["kind", "began_ns", "took_ns"], orient="row")
+        rows = part_compaction.tenths(trace, 1000 * tenth)
         self.assertEqual([(r.seconds, r.requests, r.slowest_ms) for r in rows],
                          [(-0.1, 1, 2.0), (0.0, 1, 3.0), (0.1, 0, 0.0), (0.2, 1, 4.0)])  # fmt: skip
 

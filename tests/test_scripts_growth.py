@@ -1,4 +1,4 @@
-"""scripts/growth: its command line, its report, and one very small table."""
+"""scripts/growth: its cases, its report, and one very small table."""
 
 from __future__ import annotations
 
@@ -11,102 +11,93 @@ from unittest import mock
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from scripts.growing import plots, program, report, table_size
-from scripts.growing.apart import apart
-from scripts.growing.report import JSON_NAME, Growth
-from scripts.measuring.bench import Bench
-from scripts.measuring.load import load
+from scripts.growing import program as growing
+from scripts.growing import table_size
+from scripts.growing.program import GROWTH
+from scripts.growing.table_size import apart
+from scripts.measuring import program
+from scripts.measuring.bench import KVSTORE, Bench, Effort
+from scripts.measuring.load import documents, load
+from scripts.measuring.record import Record
 
 
 def _every_measure() -> dict[str, float]:
     """One of each that the tables show."""
-    columns = [column for _, columns in [*report._TABLES, report._CONNECTIONS] for column in columns]
-    return {column.measure: 1234.5 for column in columns}
+    tables = {**growing._KEYS_TABLES, **growing._CONNECTIONS_TABLES}
+    return {column[0]: 1234.5 for columns in tables.values() for column in columns}
 
 
-class CommandLineTests(SynchronousTestCase):
+class CasesTests(SynchronousTestCase):
     """What can be asked of scripts/growth."""
 
-    def test_sizes(self) -> None:
-        """The full ones unless --quick; each list may be given, also an empty one."""
-        self.assertEqual(tuple(program.parse_arguments("", []).sizes), program.SIZES)
-        self.assertEqual(tuple(program.parse_arguments("", ["--quick"]).sizes), program.QUICK_SIZES)
-        arguments = program.parse_arguments("", ["--sizes", "5", "--connections"])
-        self.assertEqual((arguments.sizes, arguments.connections), ([5], []))
+    def test_quick_is_of_small_sizes(self) -> None:
+        """Unless cases are named."""
+        quick = [case.name for case in program.parse_arguments(GROWTH, "", ["--quick"]).cases]
+        self.assertEqual(quick, ["keys-1000", "keys-10000", "connections-100"])
+        named = program.parse_arguments(GROWTH, "", ["--quick", "connections"]).cases
+        self.assertEqual([case.title for case in named], ["100", "1,000", "5,000", "10,000"])
 
-    def test_bad_values_end_it(self) -> None:
-        """A number that is not over 0, a directory that is not there."""
-        for words in (["--sizes", "0"], ["--seconds", "-1"], ["--directory", "/no/such/place"]):
-            with contextlib.redirect_stderr(io.StringIO()):
-                self.assertRaises(SystemExit, program.parse_arguments, "", words)
-
-    def test_leaves_out_what_is_there_or_does_not_fit(self) -> None:
-        """Sizes that the report has, if asked to resume; sizes that memory is too small for."""
-        arguments = program.parse_arguments("", ["--resume", "--sizes", "10", "20", "2000", "--connections", "1", "2"])
-        growth = Growth(sizes={10: {}}, connections={2: {}})
-        errors = io.StringIO()
-        with mock.patch.object(program, "available_bytes", lambda: 1_000_000), contextlib.redirect_stderr(errors):
-            self.assertEqual([name for name, _ in program._steps(arguments, growth)], ["keys-20", "connections-1"])
-        self.assertIn("2,000 keys are left out", errors.getvalue())
+    def test_leaves_out_what_does_not_fit(self) -> None:
+        """Sizes that memory is too small for."""
         self.assertGreater(program.available_bytes(), 1_000_000)
+        output = io.StringIO()
+        words = ["growth", "keys-10000", "--out", str(Path(self.mktemp()).absolute())]
+        with (
+            mock.patch.object(program, "available_bytes", lambda: 1_000_000),
+            mock.patch("sys.argv", words),
+            contextlib.redirect_stdout(output),
+        ):
+            self.assertEqual(program.main(GROWTH, ""), 0)
+        self.assertIn("left out: there is too little memory", output.getvalue())
 
 
 class ReportTests(SynchronousTestCase):
-    """The report's files."""
+    """The report's file."""
 
-    def test_is_read_again(self) -> None:
-        """Sizes in their order, whichever was measured first."""
-        path = Path(self.mktemp()) / JSON_NAME
-        growth = Growth(path, {"command": "x"}, {2_000: _every_measure(), 1_000: _every_measure()})
-        growth.save()
-        again = Growth.read(path)
-        self.assertEqual(list(again.sizes), [1_000, 2_000])
-        self.assertEqual(again, growth)
+    def _record(self, measures: dict[str, float]) -> Record:
+        record = Record()
+        for case in program.choose(GROWTH, ["keys-1000", "connections-100"]):
+            record.put(case, {KVSTORE: [measures]}, {"commit": "abc", "date": "now"})
+        return record
 
     def test_tables_have_a_row_for_each_size(self) -> None:
-        """Connections have a table of their own; without any there is none."""
-        growth = Growth(None, {"command": "x"}, {1_000: _every_measure()}, {100: _every_measure()})
-        text = report.as_markdown(growth, [plots.PICTURE])
-        for part in ("| 1,000 | 1,234.50 |", "| 100 | 1.2 | 1,234 |", "- command: `x`", "![growth.png](growth.png)"):
-            self.assertIn(part, text)
-        self.assertEqual(report.tables(Growth()), [])
-
-    def test_a_measure_that_is_not_there(self) -> None:
-        """A small table's starts are not divided by its keys."""
+        """Connections have a table of their own; a measure that is not there is a dash."""
         measures = _every_measure()
+        text = program.as_markdown(GROWTH, self._record(measures), {"command": "x"}, ["growth.png"])
+        for part in (
+            "| 1,000 | 1,234.50 |",
+            "| 100         |      1.2 |",
+            "- command: `x`",
+            "![growth.png](growth.png)",
+        ):
+            self.assertIn(part, text)
         del measures["log_us_each"]
-        self.assertIn(" - ", report.as_markdown(Growth(sizes={1_000: measures})))
+        self.assertIn(" - |", program.as_markdown(GROWTH, self._record(measures), {}))
+        self.assertEqual(growing.tables(Record()), [])
 
     def test_plots_are_of_measures_that_there_are(self) -> None:
         """Each line of the plot is a column of a table."""
-        lines = {measure for _, _, lines in [*plots._PANELS, *plots._CONNECTIONS] for measure in lines}
-        self.assertEqual(lines - set(_every_measure()), set())
-        self.assertFalse(plots.draw(Growth(), Path("nowhere")))
+        panels = [*growing._KEYS_PANELS, *growing._CONNECTIONS_PANELS]
+        self.assertEqual({measure for _, _, lines in panels for measure in lines} - set(_every_measure()), set())
 
 
 class ApartTests(SynchronousTestCase):
     """Processors for the server, and for who measures it."""
 
     def test_one_for_the_server(self) -> None:
-        """The others for this process, as long as that lasts."""
-        asked = []
-        server = mock.Mock(pid=77)
-        with (
-            mock.patch("os.sched_getaffinity", lambda _: {1, 2, 3}),
-            mock.patch("os.sched_setaffinity", lambda pid, cpus: asked.append((pid, cpus))),
+        """The others for this process, as long as that lasts; with one processor nothing is asked for."""
+        for every, asked in (
+            ({1, 2, 3}, [(77, {1}), (0, {2, 3}), (0, {1, 2, 3}), (77, {1, 2, 3})]),
+            ({1}, []),
         ):
-            with apart(server):
-                self.assertEqual(asked, [(77, {1}), (0, {2, 3})])
-            self.assertEqual(asked[2:], [(0, {1, 2, 3}), (77, {1, 2, 3})])
-
-    def test_a_machine_with_one(self) -> None:
-        """Nothing is asked for."""
-        with (
-            mock.patch("os.sched_getaffinity", lambda _: {1}),
-            mock.patch("os.sched_setaffinity") as asked,
-            apart(mock.Mock(pid=77)),
-        ):
-            asked.assert_not_called()
+            heard: list[object] = []
+            with (
+                mock.patch("os.sched_getaffinity", lambda _, every=every: every),
+                mock.patch("os.sched_setaffinity", lambda pid, cpus, heard=heard: heard.append((pid, cpus))),
+                apart(mock.Mock(pid=77)),
+            ):
+                self.assertEqual(heard, asked[:2])
+            self.assertEqual(heard, asked)
 
 
 class TableSizeTests(SynchronousTestCase):
@@ -118,10 +109,8 @@ class TableSizeTests(SynchronousTestCase):
             raise SkipTest("there is no C compiler")
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
-        arguments = program.parse_arguments("", ["--quick", "--seconds", "0.2"])
-        with Bench("small", arguments.effort, directory) as bench, mock.patch.object(table_size, "QUERIES", 3):
-            server = bench.kvstore("table")
-            load(server.port, table_size.documents(500))
-            found = table_size.measure_served(bench, server, 500)
-        self.assertEqual(set(found) - set(_every_measure()), set())
+        with Bench("small", Effort(1, 0.2), directory) as bench, mock.patch.object(table_size, "QUERIES", 3):
+            server = bench.start(KVSTORE)
+            load(server.port, documents(50))
+            found = table_size.measure_served(bench, server, 50)
         self.assertGreater(min(found.values()), 0)

@@ -1,39 +1,29 @@
-"""Cases on a large table: what a compaction does to the clients, how long a start takes, and memory.
+"""Cases on a large table: what a compaction does to the clients, how long a start takes, memory; and idle connections.
 
 A compaction needs a processor beside the server's, so nothing is pinned here. Each turn sets every key again, so that
-there is as much to merge as the default policy lets grow, and then asks for a compaction (BGREWRITEAOF, in both
-servers) under load. Requests that were on the way in the meantime are told apart by the times they began. "Normal" is a
-stretch soon after it, at most as long.
-
-A start lasts until the server says that it listens (Valkey: until it answers PING), interpreter and imports included.
+there is as much to merge as the default policy lets grow. (The first compaction of a table, and one of a short log, are
+`scripts/growth`'s.) A start lasts until the server says that it listens (Valkey: until it answers PING), interpreter
+and imports included; the files are in the page cache.
 """
 
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from scripts.benching.case import Case, Measures, start
-from scripts.benching.requests import resp
-from scripts.benching.targets import COMPACTION, RECOVERY
-from scripts.measuring.bench import Bench
-from scripts.measuring.compaction import Watch, check_it_worked
-from scripts.measuring.generator import Generator, Group, Running, Trace
-from scripts.measuring.load import HOOK_SECONDS, WrongReply, load_keys
-from scripts.measuring.recovery import compact, start_once
+from scripts.measuring.bench import Bench, Case
+from scripts.measuring.compaction import Watch, under_load
+from scripts.measuring.generator import Generator, Group
+from scripts.measuring.idle import beside_idle
+from scripts.measuring.load import WrongReply, load_keys, strings
+from scripts.measuring.metering import Measures
 from scripts.measuring.servers import ANYWHERE, MeasuredServer
 
 VALUE_BYTES = 100
 CLIENTS = 16
+_IDLE_KEYS = 10_000
 
-#: The stretch without a compaction begins so long after one, and lasts so long, in seconds.
-_PAUSE_SECONDS = 0.2
-_SHORTEST_NORMAL_SECONDS = 0.5
-_LONGEST_NORMAL_SECONDS = 1.5
-
-LARGE = "large"
-GROUP_TITLES = {LARGE: "A large table of values of 100 bytes"}
+GROUP_TITLES = {"large": "A large table of values of 100 bytes, and idle connections"}
 
 #: What is told of these cases: name to label, in the order of the report.
 LABELS = {
@@ -46,132 +36,90 @@ LABELS = {
     "normal.slowest_ms": "slowest request normally",
     "per_second": "requests a second meanwhile",
     "normal.per_second": "requests a second normally",
-    "server_growth_bytes": "memory, growth of the server",
-    "child_peak_bytes": "memory, its child at most",
+    "server_grown_bytes": "memory, growth of the server",
+    "child_bytes": "memory, its child at most",
     "empty_seconds": "start of an empty server",
     "log_seconds": "start, everything in the log",
     "checkpoint_seconds": "start, everything in a checkpoint",
     "loaded_bytes": "resident memory, loaded",
     "recovered_bytes": "resident memory, recovered from the log",
     "checkpoint_bytes": "resident memory, recovered from a checkpoint",
+    "bytes_each": "memory of each (with keys: over an empty server)",
+    "p50_ms": "p50 of 16 clients beside them",
+    "without.p50_ms": "p50 of 16 clients without them",
 }
 
 
-class CompactionStation:
-    """One server with a large table, compacted under load in each turn."""
-
-    def __init__(self, bench: Bench, side: str) -> None:
-        self._server = start(bench, side, surroundings=ANYWHERE)
-        self._keys = bench.effort.keys
-        groups = [
-            Group(CLIENTS // 2, 1, resp(kind, self._keys, VALUE_BYTES, count=100_000, seed=seed))
-            for seed, kind in enumerate(("GET", "SET"))
-        ]
-        self._generator = Generator(bench.directory, groups)
-
-    def warm_up(self) -> None:
-        """Load it, and compact once: in the turns there is a checkpoint."""
-        load_keys(self._server.port, self._keys, VALUE_BYTES)
-        compact(self._server)
-
-    def take_turn(self) -> Measures:
-        """One compaction, and a stretch without."""
-        load_keys(self._server.port, self._keys, VALUE_BYTES)
-        return compact_under_load(self._server, self._generator)
+def halves(clients: int, keys: int) -> list[Group]:
+    """Clients of which half GET and half SET, any of so many keys."""
+    return [Group(clients // 2, 1, strings(kind, keys, VALUE_BYTES, count=100_000)) for kind in ("GET", "SET")]
 
 
-def compact_under_load(server: MeasuredServer, generator: Generator) -> Measures:
-    """A compaction while the generator asks, and a stretch without one. Raises NoCompaction, WrongReply."""
-    running = generator.start(server.port)
-    try:
-        watch = _compact(server, running)
-        seconds = (watch.ended_ns - watch.asked_ns) / 1e9
-        time.sleep(_PAUSE_SECONDS + max(_SHORTEST_NORMAL_SECONDS, min(seconds, _LONGEST_NORMAL_SECONDS)))
-        _, trace = running.stop()
-    finally:
-        running.kill()
-    during = part_of(trace, lambda began, ended: ended >= watch.asked_ns and began <= watch.ended_ns)
-    normal = part_of(trace, lambda began, ended: began > watch.ended_ns + int(_PAUSE_SECONDS * 1e9))
-    measures = {"compaction_seconds": seconds, **latencies(during)}
-    measures |= {f"normal.{name}": value for name, value in latencies(normal).items()}
-    return measures | {
-        "server_growth_bytes": float(watch.server_peak - watch.before),
-        "child_peak_bytes": float(watch.child_peak),
-    }
+def _compaction(bench: Bench, side: str) -> Callable[[], Measures]:
+    """One server, compacted under load in each turn."""
+    server, keys = bench.start(side, surroundings=ANYWHERE), bench.effort.keys
+    generator = Generator(bench.directory, halves(CLIENTS, keys))
+    load_keys(server.port, keys, VALUE_BYTES)
+    Watch(server).run()  # in the turns there is a checkpoint
+
+    def take_turn() -> Measures:
+        load_keys(server.port, keys, VALUE_BYTES)
+        return under_load(server, generator).measures()
+
+    return take_turn
 
 
-def _compact(server: MeasuredServer, running: Running) -> Watch:
-    """Ask for a compaction and wait until it has ended."""
-    watch = Watch(server)
-    while watch():
-        running.check()
-        time.sleep(HOOK_SECONDS)
-    check_it_worked(server)
-    return watch
+def _recovery(bench: Bench, side: str) -> Callable[[], Measures]:
+    """Two directories, one with everything in the log and one with everything in a checkpoint; a start from each, and
+    on none.
+    """
+    keys = bench.effort.keys
+
+    def start(what: str) -> MeasuredServer:
+        return bench.start(side, name=f"{side}-{what}", surroundings=ANYWHERE)
+
+    server = start("log")
+    load_keys(server.port, keys, VALUE_BYTES)
+    loaded = server.resident_bytes()
+    server.kill()
+    shutil.copytree(bench.directory / f"{side}-log", bench.directory / f"{side}-checkpoint")
+    server = start("checkpoint")
+    Watch(server).run()
+    server.kill()
+
+    def take_turn() -> Measures:
+        empty = start_once(lambda: start("empty"), 0)
+        log = start_once(lambda: start("log"), keys)
+        checkpoint = start_once(lambda: start("checkpoint"), keys)
+        found = {f"{n}_seconds": s for n, (s, _) in (("empty", empty), ("log", log), ("checkpoint", checkpoint))}
+        found["bytes_each"] = (loaded - empty[1]) / keys
+        return found | {"loaded_bytes": loaded, "recovered_bytes": log[1], "checkpoint_bytes": checkpoint[1]}
+
+    return take_turn
 
 
-def part_of(trace: Trace, is_part: Callable[[int, int], bool]) -> list[tuple[str, int, int]]:
-    """The requests of a stretch: kind, beginning and end, in nanoseconds."""
-    every = zip(trace.kinds, trace.began, trace.took, strict=True)
-    return [(kind, began, began + took) for kind, began, took in every if is_part(began, began + took)]
+def start_once(start: Callable[[], MeasuredServer], keys: int) -> tuple[float, int]:
+    """Start, weigh, count the keys, kill. Returns seconds and bytes. Raises WrongReply if it does not have them all."""
+    server = start()
+    resident, found = server.resident_bytes(), server.ask("DBSIZE")
+    server.kill()
+    if found != keys:
+        raise WrongReply(f"{server.name} has {found!r} keys after its start, not {keys}")
+    return server.start_seconds, resident
 
 
-def latencies(requests: Iterable[tuple[str, int, int]]) -> Measures:
-    """Rate, p99.9 of each kind, and the slowest of all."""
-    found = list(requests)
-    if not found:
-        raise WrongReply("no request was measured in a stretch: use more keys")
-    seconds = (max(ended for _, _, ended in found) - min(began for _, began, _ in found)) / 1e9
-    measures: Measures = {"per_second": len(found) / seconds}
-    for kind in sorted({kind for kind, _, _ in found}):
-        took = sorted(ended - began for k, began, ended in found if k == kind)
-        measures[f"{kind}.p999_ms"] = took[int(0.999 * (len(took) - 1))] / 1e6
-    measures["slowest_ms"] = max(ended - began for _, began, ended in found) / 1e6
-    return measures
-
-
-class RecoveryStation:
-    """One kind of server, started again and again on what another left."""
-
-    def __init__(self, bench: Bench, side: str) -> None:
-        self._bench = bench
-        self._side = side
-        self._keys = bench.effort.keys
-        self._loaded_bytes = 0
-
-    def _start(self, name: str) -> MeasuredServer:
-        return start(self._bench, self._side, directory=f"{self._side}-{name}", surroundings=ANYWHERE)
-
-    def warm_up(self) -> None:
-        """Make two directories: one with everything in the log, one with everything in a checkpoint."""
-        server = self._start("log")
-        load_keys(server.port, self._keys, VALUE_BYTES)
-        self._loaded_bytes = server.resident_bytes()
-        server.kill()
-        directory = self._bench.directory
-        shutil.copytree(directory / f"{self._side}-log", directory / f"{self._side}-checkpoint")
-        server = self._start("checkpoint")
-        compact(server)
-        server.kill()
-
-    def take_turn(self) -> Measures:
-        """A start from each state."""
-        empty = start_once(self._start, "empty", 0)
-        log = start_once(self._start, "log", self._keys)
-        checkpoint = start_once(self._start, "checkpoint", self._keys)
-        return {
-            "empty_seconds": empty.seconds,
-            "log_seconds": log.seconds,
-            "checkpoint_seconds": checkpoint.seconds,
-            "loaded_bytes": float(self._loaded_bytes),
-            "recovered_bytes": float(log.resident_bytes),
-            "checkpoint_bytes": float(checkpoint.resident_bytes),
-        }
+def idle(bench: Bench, side: str, count: int, *options: str) -> Callable[[], Measures]:
+    """So many idle connections, and CLIENTS busy ones beside them."""
+    server = bench.start(side, *options)
+    load_keys(server.port, _IDLE_KEYS, VALUE_BYTES)
+    generator = Generator(bench.directory, halves(CLIENTS, _IDLE_KEYS), bench.setting.generator_cpus)
+    return beside_idle(server, generator, bench.effort.seconds, count)
 
 
 def cases() -> list[Case]:
-    """Both."""
+    """All three."""
     return [
-        Case(COMPACTION, LARGE, "compaction", CompactionStation),
-        Case(RECOVERY, LARGE, "recovery", RecoveryStation),
+        Case("compaction", "large", "compaction", _compaction, most_rounds=3, weight=9),
+        Case("recovery", "large", "recovery", _recovery, weight=6),
+        Case("idle", "large", "idle connections", lambda bench, side: idle(bench, side, bench.effort.idle), weight=3),
     ]

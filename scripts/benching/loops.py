@@ -1,16 +1,24 @@
-"""Cases that the project's own generator asks: several kinds of requests at once, and JSON lines."""
+"""Cases that the project's own generator asks: several kinds of requests at once, JSON lines, a slow disk.
+
+The slow disk: a library loaded before libc (`scripts/measuring/slow_sync.c`) delays each sync of either server. One
+that waits for its sync in its event loop answers nobody meanwhile, so its readers are as slow as its disk; one that
+does not goes on. A server whose syncs the library does not reach would look fast: a SET must take as long as the delay,
+or the case fails. Rejected: a device with a delay (dm-delay is not in every kernel, and takes root), a simulated disk
+(not for Valkey).
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
-from scripts.benching.case import KVSTORE, SIDES, Case, Measures, start
-from scripts.benching.commits import CommitCounters
-from scripts.benching.requests import Asked, insert_line, lines, lookup_line, mixed, query_line, resp
-from scripts.measuring.bench import Bench
-from scripts.measuring.generator import Found, Generator, Group
-from scripts.measuring.load import load_keys
-from scripts.measuring.turn import Shape, Turn
+from scripts.measuring import generator, load
+from scripts.measuring.bench import KVSTORE, VALKEY, Bench, Case, SetUp
+from scripts.measuring.generator import Generator, Group, compile_c
+from scripts.measuring.load import WrongReply, strings
+from scripts.measuring.metering import Measures, Shape
+from scripts.measuring.servers import MeasuredServer, Surroundings
 
 KEYS = 10_000
 VALUE_BYTES = 100
@@ -21,134 +29,109 @@ _SHORT_BYTES = 3
 #: The first part of a turn, which is not counted, in seconds.
 SKIP_SECONDS = 0.05
 
-OWN, MIXED, DOCUMENTS, BESIDE_WRITES = "own-generator", "mixed", "documents", "beside-writes"
+DELAY_MS = 5.0
+_SLOW_SYNC = Path(generator.__file__).with_name("slow_sync.c")
 
 GROUP_TITLES = {
-    OWN: "SET and GET of 3 bytes again, by a generator that costs half of redis-benchmark",
-    MIXED: "80 % GET and 20 % SET of 100 bytes, on the same connections",
-    DOCUMENTS: "The JSON-line verbs, documents of some 100 bytes; beside them SET and GET of what has no such verbs",
-    BESIDE_WRITES: "GET on some connections while others SET durably",
+    "own-generator": "SET and GET of 3 bytes again, by a generator that costs half of redis-benchmark",
+    "mixed": "Several commands on the same connections, values of 100 bytes",
+    "documents": "The JSON-line verbs, documents of some 100 bytes; beside them SET and GET of what has no such verbs",
+    "beside-writes": "GET on some connections while others SET durably",
+    "slow-disk": f"A disk whose syncs take {DELAY_MS:g} ms longer",
 }
 
-
-def with_kinds(turn: Turn, found: Found) -> Measures:
-    """The measures of a turn; those of one kind of request are named `GET.p99_ms` and the like."""
-    measures: Measures = turn._asdict()
-    for kind, latency in found.by_kind.items():
-        measures |= {f"{kind}.{name}": value for name, value in latency._asdict().items()}
-    return measures
+#: Fills a server, and says what is asked of it.
+Ask = Callable[[MeasuredServer], list[Group]]
 
 
-class LoopStation:
-    """One server and the generator. `groups`: what it asks."""
-
-    def __init__(self, bench: Bench, side: str, groups: list[Group]) -> None:
-        self.server = start(bench, side)
-        self._generator = Generator(bench.directory, groups, bench.setting.generator_cpus)
-        self._seconds = bench.effort.seconds
-        self._commits = CommitCounters(self.server)
-
-    def warm_up(self) -> None:
-        """A short turn."""
-        self._generator.run(self.server.port, self._seconds / 3)
-
-    def take_turn(self) -> Measures:
-        """One run of the generator."""
-        self._commits.begin()
-        turn = self._generator.take_turn(self.server, self._seconds, SKIP_SECONDS)
-        return with_kinds(*turn) | self._commits.measures()
-
-
-def _on_strings(
-    groups: Callable[[], list[Group]], value_bytes: int = VALUE_BYTES
-) -> Callable[[Bench, str], LoopStation]:
-    """Stations with KEYS strings in the table."""
-
-    def set_up(bench: Bench, side: str) -> LoopStation:
-        station = LoopStation(bench, side, groups())
-        load_keys(station.server.port, KEYS, value_bytes)
-        return station
+def _set_up(ask: Ask, is_slow: bool = False) -> SetUp:
+    def set_up(bench: Bench, side: str) -> Callable[[], Measures]:
+        server = bench.start(side, surroundings=slowed(bench) if is_slow else None)
+        asking = Generator(bench.directory, ask(server), bench.setting.generator_cpus)
+        seconds = bench.effort.seconds * (2 if is_slow else 1)  # a sync is a large part of a short turn
+        first = asking.run(server.port, seconds / 3).measures()
+        if is_slow and "SET" in asking.kinds and first.get("SET.p50_ms", first["p50_ms"]) < DELAY_MS:
+            raise WrongReply(
+                f"{server.name}: a SET is faster than the sync it should wait for: its syncs are not delayed"
+            )
+        return lambda: asking.take_turn(server, seconds, SKIP_SECONDS)
 
     return set_up
 
 
-def _on_documents(groups: Callable[[str], list[Group]]) -> Callable[[Bench, str], LoopStation]:
-    """Stations with KEYS documents in kvstore, and as many strings in Valkey."""
-
-    def set_up(bench: Bench, side: str) -> LoopStation:
-        server = KVSTORE if bench.setting.checkout else side
-        station = LoopStation(bench, side, groups(server))
-        if server == KVSTORE:
-            every = [("insert", insert_line(number)) for number in range(KEYS)]
-            _send_all(bench, station, every)
-        else:
-            load_keys(station.server.port, KEYS, VALUE_BYTES)
-        return station
-
-    return set_up
+def slowed(bench: Bench) -> Surroundings:
+    """The setting's surroundings with slow syncs in them."""
+    library = bench.directory / "slow_sync.so"
+    if not library.exists():
+        compile_c(_SLOW_SYNC, library, "-shared", "-fPIC")
+    variables = (("SLOW_SYNC_US", f"{DELAY_MS * 1000:.0f}"),)
+    return dataclasses.replace(bench.setting.surroundings, preload=library, variables=variables)
 
 
-def _send_all(bench: Bench, station: LoopStation, requests: list[Asked]) -> None:
-    """Each request at least once."""
-    with_one = Generator(bench.directory, [Group(1, len(requests), requests)])
-    with_one.run(station.server.port, 0.001)
+def _on_strings(groups: Callable[[], list[Group]], value_bytes: int = VALUE_BYTES) -> Ask:
+    """With KEYS strings in the table."""
+
+    def ask(server: MeasuredServer) -> list[Group]:
+        load.load_keys(server.port, KEYS, value_bytes)
+        return groups()
+
+    return ask
 
 
-def _verb(verb: str, line: Callable[[int], bytes], command: str, clients: int) -> Case:
+def _same(kind: str, shape: Shape) -> Case:
+    """One command; what redis-benchmark asks too."""
+    ask = _on_strings(lambda: [Group(*shape, strings(kind, KEYS, _SHORT_BYTES))], _SHORT_BYTES)
+    return Case(f"own-{kind.lower()}-{shape.name}", "own-generator", f"{kind} {shape}", _set_up(ask))
+
+
+def _mixed(shape: Shape) -> Case:
+    ask = _on_strings(lambda: [Group(*shape, load.mixed(0.8, KEYS, VALUE_BYTES))])
+    return Case(f"mixed-{shape.name}", "mixed", f"80 % GET, 20 % SET {shape}", _set_up(ask))
+
+
+def _varied(shape: Shape) -> Case:
+    def ask(server: MeasuredServer) -> list[Group]:
+        load.load(server.port, load.filled_for_varied(KEYS, VALUE_BYTES))
+        return [Group(*shape, load.varied(KEYS, VALUE_BYTES))]
+
+    return Case(f"varied-{shape.name}", "mixed", f"seven commands {shape}", _set_up(ask))
+
+
+def _verb(verb: str, line: Callable[[int], bytes], command: str) -> Case:
     """One verb; `command`: what Valkey has instead, none if empty."""
 
-    def groups(server: str) -> list[Group]:
-        asked = lines(verb, line, KEYS) if server == KVSTORE else resp(command, KEYS, VALUE_BYTES)
-        return [Group(clients, 1, asked)]
+    def ask(server: MeasuredServer) -> list[Group]:
+        is_ours = server.name == KVSTORE
+        load.load(server.port, load.documents(KEYS) if is_ours else load.sets(range(KEYS), VALUE_BYTES))
+        return [Group(50, 1, load.lines(verb, line, KEYS) if is_ours else strings(command, KEYS, VALUE_BYTES))]
 
-    title = f"{verb} {clients}" + (f", or {command}" if command else "")
-    sides = SIDES if command else (KVSTORE,)
-    return Case(f"{verb}-{clients}", DOCUMENTS, title, _on_documents(groups), sides)
+    title = f"{verb} 50" + (f", or {command}" if command else "")
+    return Case(f"{verb}-50", "documents", title, _set_up(ask), (KVSTORE, VALKEY) if command else (KVSTORE,))
 
 
-def readers_and_writers(readers: int, writers: int) -> list[Group]:
+def _apart(name: str, readers: int, writers: int, is_slow: bool = False) -> Case:
     """So many clients that only GET, and so many that only SET."""
-    return [
-        Group(readers, 1, resp("GET", KEYS, VALUE_BYTES, seed=5)),
-        Group(writers, 1, resp("SET", KEYS, VALUE_BYTES, seed=6)),
-    ]
-
-
-def _plain(kind: str, shape: Shape) -> Case:
-    """One command; what redis-benchmark asks too."""
-
-    def groups() -> list[Group]:
-        return [Group(shape.clients, shape.pipeline, resp(kind, KEYS, _SHORT_BYTES))]
-
-    name = f"own-{kind.lower()}-{shape.clients}" + (f"-p{shape.pipeline}" if shape.pipeline > 1 else "")
-    return Case(name, OWN, f"{kind} {shape}", _on_strings(groups, _SHORT_BYTES))
-
-
-def _blend(shape: Shape) -> Case:
-    """GET and SET mixed."""
-
-    def groups() -> list[Group]:
-        return [Group(shape.clients, shape.pipeline, mixed(0.8, KEYS, VALUE_BYTES))]
-
-    name = f"mixed-{shape.clients}" + (f"-p{shape.pipeline}" if shape.pipeline > 1 else "")
-    return Case(name, MIXED, f"mixed {shape}", _on_strings(groups))
-
-
-def _beside(readers: int, writers: int) -> Case:
-    """GET beside SET."""
-    title = f"{readers} GET beside {writers} SET"
-    set_up = _on_strings(lambda: readers_and_writers(readers, writers))
-    return Case(f"gets-beside-{writers}-writers", BESIDE_WRITES, title, set_up)
+    clients = {"GET": readers, "SET": writers}
+    ask = _on_strings(lambda: [Group(n, 1, strings(kind, KEYS, VALUE_BYTES)) for kind, n in clients.items() if n])
+    title = " beside ".join(f"{n} {kind}" for kind, n in clients.items() if n)
+    group = "slow-disk" if is_slow else "beside-writes"
+    return Case(name, group, title, _set_up(ask, is_slow), weight=2 if is_slow else 1)
 
 
 def cases() -> list[Case]:
     """All of them, table by table."""
-    plain = [_plain(kind, shape) for kind in ("SET", "GET") for shape in (Shape(50), Shape(200), Shape(50, 16))]
-    blends = [_blend(Shape(50)), _blend(Shape(50, 16))]
-    verbs = [
-        _verb("insert", insert_line, "SET", 50),
-        _verb("lookup", lookup_line, "GET", 50),
-        _verb("query", query_line, "", 50),
+    shapes = (Shape(50), Shape(200), Shape(50, 16))
+    return [
+        *(_same(kind, shape) for kind in ("SET", "GET") for shape in shapes),
+        _mixed(Shape(50)),
+        _mixed(Shape(50, 16)),
+        _varied(Shape(50, 16)),
+        _verb("insert", load.insert_line, "SET"),
+        _verb("lookup", load.lookup_line, "GET"),
+        _verb("query", load.query_line, ""),
+        _apart("gets-beside-16-writers", 16, 16),
+        _apart("gets-beside-5-writers", 50, 5),
+        _apart("slow-disk-gets", 50, 0, is_slow=True),
+        _apart("slow-disk-gets-beside-5-writers", 50, 5, is_slow=True),
+        _apart("slow-disk-set-50", 0, 50, is_slow=True),
     ]
-    beside = [_beside(16, 16), _beside(50, 5)]
-    return [*plain, *blends, *verbs, *beside]

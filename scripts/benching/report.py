@@ -1,162 +1,30 @@
-"""The bench as text: a table for each group of cases, the figures to reach, and what disk and generators can do."""
+"""The bench as text and plots: a table for each group of cases, the figures to reach, what a request costs."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
-from scripts.benching import large, loops, rates, slow_disk, targets
-from scripts.benching.case import KVSTORE, SIDES, VALKEY, Measures, ratios
-from scripts.benching.record import JSON_NAME, Entry, Record
-from scripts.measuring.bench import share
-from scripts.measuring.results import Table, median, spread
-
-MARKDOWN_NAME = "bench.md"
+from scripts.benching import large, loops, probes, rates, targets
+from scripts.measuring.bench import KVSTORE, VALKEY
+from scripts.measuring.drawing import COLORS, doubling, factors, line, make_axes, save, thousands
+from scripts.measuring.record import Entry, Figure, Record
+from scripts.measuring.results import Table, share
 
 GROUP_TITLES: dict[str, str] = {
+    **probes.GROUP_TITLES,
     **rates.GROUP_TITLES,
     **loops.GROUP_TITLES,
-    **slow_disk.GROUP_TITLES,
     **large.GROUP_TITLES,
 }
 
-#: Measures of the groups that have others than rate and latency: name to label.
-_LABELS = large.LABELS
+#: Figures of one case, by measure; and of all, by case.
+_Figures = Mapping[str, Figure]
+_All = Mapping[str, _Figures]
 
-_RATE_COLUMNS = ["", "kvstore/s", "Valkey/s", "ratio", "rounds", "p50 ms", "p99 ms", "p99.9 ms", "slowest ms",
-                 "processors", "Valkey's"]  # fmt: skip
-_OTHER_COLUMNS = ["", "kvstore", "Valkey", "ratio", "rounds"]
-
-
-def tables(record: Record) -> list[Table]:
-    """One for each group of which something was measured."""
-    found = []
-    for group, title in GROUP_TITLES.items():
-        entries = [entry for entry in record.entries.values() if entry.group == group]
-        if entries and group in large.GROUP_TITLES:
-            found.append(Table(title, _OTHER_COLUMNS, [row for entry in entries for row in _other_rows(entry)]))
-        elif entries:
-            found.append(Table(title, _RATE_COLUMNS, [row for entry in entries for row in rate_rows(entry)]))
-    return found
-
-
-_COST_COLUMNS = ["", "kvstore's µs/request", "Valkey's µs/request", "commits/s", "requests a commit", "µs a commit",
-                 "stolen"]  # fmt: skip
-
-
-def cost_table(record: Record) -> Table:
-    """What a request costs the servers' processors, and what kvstore's commits carry and take."""
-    entries = [entry for entry in record.entries.values() if entry.group not in large.GROUP_TITLES]
-    rows = [_cost_row(entry) for entry in entries]
-    return Table("Processor time of a request, kvstore's commits, and what the host took away", _COST_COLUMNS, rows)
-
-
-def _cost_row(entry: Entry) -> list[str]:
-    def processor(side: str) -> str:
-        turns = entry.turns.get(side, [])
-        return f"{median(1e6 * t['server_share'] / t['per_second'] for t in turns):.2f}" if turns else "-"
-
-    turns = [turn for turn in entry.turns[KVSTORE] if "commits" in turn]
-    committed = ["-"] * 3
-    if turns:
-        rates_of_writes = [turn.get("SET.per_second", turn["per_second"]) for turn in turns]
-        in_second = median(r / t["requests_per_commit"] for r, t in zip(rates_of_writes, turns, strict=True))
-        medians = [_median(turns, name) for name in ("requests_per_commit", "commit_us")]
-        committed = [f"{in_second:,.0f}", f"{medians[0]:.1f}", f"{medians[1]:.0f}"]
-    stolen = median(turn["stolen_share"] for turns in entry.turns.values() for turn in turns)
-    return [f"{entry.title} ({entry.group})", *map(processor, SIDES), *committed, share(stolen, 1)]
-
-
-def target_tables(record: Record) -> list[Table]:
-    """Against what is to be reached beside Valkey; none beside another kvstore."""
-    if record.peer != VALKEY:
-        return []
-    return [targets.table({name: entry.turns for name, entry in record.entries.items()})]
-
-
-def named(table: Table, record: Record) -> Table:
-    """A table, worded for Valkey, with the name of what had its place."""
-    columns = [column.replace(VALKEY, record.peer) for column in table.columns]
-    return Table(table.caption.replace(VALKEY, record.peer), columns, table.rows)
-
-
-def headline(entry: Entry) -> dict[str, str]:
-    """The first thing to know of each side."""
-    if entry.group in large.GROUP_TITLES:
-        name = next(name for name in _LABELS if name in next(iter(entry.turns.values()))[0])
-        return {side: _number(name, _median(turns, name)) for side, turns in entry.turns.items()}
-    return {side: f"{_median(turns, 'per_second'):,.0f}/s" for side, turns in entry.turns.items()}
-
-
-# Rows of rate and latency
-
-
-def rate_rows(entry: Entry) -> list[list[str]]:
-    """A row for all requests of a case, and if there are several kinds one for each that every turn had."""
-    kinds = sorted({name.partition(".")[0] for turns in entry.turns.values() for name in turns[0] if "." in name})
-    every = [turn for turns in entry.turns.values() for turn in turns]
-    several = [kind for kind in kinds if all(f"{kind}.per_second" in turn for turn in every)]
-    rows = [_rate_row(entry.title, entry.turns, "")]
-    return rows + [_rate_row(f"- {kind}", entry.turns, f"{kind}.") for kind in several if len(kinds) > 1]
-
-
-def _rate_row(title: str, turns: Mapping[str, list[Measures]], prefix: str) -> list[str]:
-    def both(name: str, places: int) -> str:
-        return " / ".join(f"{_median(turns[side], prefix + name):.{places}f}" for side in SIDES if side in turns)
-
-    def rate(side: str) -> str:
-        return f"{_median(turns[side], prefix + 'per_second'):,.0f}" if side in turns else "-"
-
-    row = [title, rate(KVSTORE), rate(VALKEY), *_ratio_cells(turns, prefix + "per_second")]
-    row += [both("p50_ms", 3), both("p99_ms", 2), both("p999_ms", 2), both("slowest_ms", 1)]
-    return row + ([_busy(turns.get(side)) for side in SIDES] if not prefix else ["", ""])
-
-
-def _ratio_cells(turns: Mapping[str, list[Measures]], name: str) -> list[str]:
-    """The median of the rounds' ratios, and their range."""
-    if VALKEY not in turns:
-        return ["-", "-"]
-    each = ratios(turns, name)
-    return [f"{median(each):.2f}", spread(each, places=2)]
-
-
-def _busy(turns: list[Measures] | None) -> str:
-    if turns is None:
-        return "-"
-    return f"{share(_median(turns, 'server_share'), 1)} / {share(_median(turns, 'generator_share'), 1)}"
-
-
-def _median(turns: list[Measures], name: str) -> float:
-    return median(turn[name] for turn in turns)
-
-
-# Rows of other measures
-
-
-def _other_rows(entry: Entry) -> list[list[str]]:
-    names = [name for name in _LABELS if all(name in turns[0] for turns in entry.turns.values())]
-    return [_other_row(f"{entry.title}: {_LABELS[name]}", entry.turns, name) for name in names]
-
-
-def _other_row(title: str, turns: Mapping[str, list[Measures]], name: str) -> list[str]:
-    cells = [_number(name, _median(turns[side], name)) if side in turns else "-" for side in SIDES]
-    return [title, *cells, *_ratio_cells(turns, name)]
-
-
-def _number(name: str, value: float) -> str:
-    """By the unit that the name ends with."""
-    if name.endswith("_bytes"):
-        return f"{value / 2**20:.0f} MiB"
-    if name.endswith("per_second"):
-        return f"{value:,.0f}/s"
-    return f"{value:.2f} {'ms' if name.endswith('_ms') else 's'}"
-
-
-# The file
-
-
-_HOW = f"""Made by `scripts/bench`; every round's numbers are in [{JSON_NAME}]({JSON_NAME}). How to read it, and what
-limits each figure: [docs/PERFORMANCE.md](../docs/PERFORMANCE.md).
+HOW = """Made by `scripts/bench`; every round's numbers are in [bench.json](bench.json). How to read it, and what limits
+each figure: [docs/PERFORMANCE.md](../docs/PERFORMANCE.md).
 
 kvstore and Valkey, each on an empty directory on the same file system, take turns; who begins changes from round to
 round. Rates and latencies are medians of the rounds; "ratio" is the median of the rounds' ratios, kvstore's number by
@@ -165,35 +33,223 @@ Valkey's, and "rounds" is from the smallest of them to the largest. Latencies ar
 """
 
 
-def as_markdown(record: Record, about: Mapping[str, str], pictures: Iterable[str] = ()) -> str:
-    """The whole report. `about`: of the last run. `pictures`: names of files beside it."""
-    parts = ["# Bench", "", _HOW.replace(VALKEY, record.peer)]
-    facts = {**about, **summary(record)}
-    parts += [f"- {what}: {f'`{text}`' if what == 'command' else text}" for what, text in facts.items()]
-    every = [*target_tables(record), *probe_tables(record), *tables(record), cost_table(record)]
-    parts += ["", *(named(table, record).as_markdown() for table in every)]
-    parts += [f"![{name}]({name})\n" for name in pictures]
-    return "\n".join(parts)
+def tables(record: Record) -> list[Table]:
+    """One for each group of which something was measured."""
+    figures, found = record.figures(), []
+    for group, title in GROUP_TITLES.items():
+        if entries := {name: entry for name, entry in record.entries.items() if entry.group == group}:
+            make = _other_table if group == "large" else _disk_table if group == probes.DISK else _rate_table
+            found.append(make(title.replace(VALKEY, record.peer), entries, figures, record.peer))
+    return [*found, *_cost_tables(record, figures)]
 
 
-def summary(record: Record) -> dict[str, str]:
-    """What holds for all cases together: they need not be of one run."""
-    entries = record.entries.values()
-    commits = Counter(entry.about.get("commit", "unknown") for entry in entries)
-    dates = sorted(entry.about.get("date", "") for entry in entries)
-    stolen = [
-        turn["stolen_share"] for e in entries for turns in e.turns.values() for turn in turns if "stolen_share" in turn
+def verdict(record: Record) -> list[Table]:
+    """The targets that were measured, if it is beside Valkey."""
+    return targets.tables(record.figures()) if record.peer == VALKEY else []
+
+
+def headline(entry: Entry, peer: str) -> str:
+    """The first thing to know of each side."""
+    figures = entry.figures()
+    name = next((name for name in large.LABELS if name in figures), "") if entry.group == "large" else "per_second"
+    numbers = zip(_names(entry, peer), [figures[name].ours, figures[name].theirs], strict=False)
+    return "  ".join(f"{side} {_number(name, value)}" for side, value in numbers if value is not None)
+
+
+def _names(entry: Entry, peer: str) -> list[str]:
+    return [side.replace(VALKEY, peer) for side in entry.turns]
+
+
+def _number(name: str, value: float | None) -> str:
+    """By the unit that the name ends with."""
+    if value is None:
+        return "-"
+    if name.endswith("bytes_each"):
+        return f"{value:,.0f} bytes"
+    if name.endswith("_bytes"):
+        return f"{value / 2**20:.0f} MiB"
+    if name.endswith("per_second"):
+        return f"{value:,.0f}/s"
+    return f"{value:.2f} {'ms' if name.endswith('_ms') else 's'}"
+
+
+def _ratio(figure: Figure) -> list[str]:
+    """The median of the rounds' ratios, and their range."""
+    if figure.ratio is None:
+        return ["-", "-"]
+    return [f"{figure.ratio:.2f}", f"{figure.least:.2f} to {figure.most:.2f}"]
+
+
+def _rate_table(title: str, entries: Mapping[str, Entry], figures: _All, peer: str) -> Table:
+    """Rate and latency of all requests of a case, and below it of each kind that all turns had."""
+    names = (*_names(max(entries.values(), key=lambda entry: len(entry.turns)), peer), "-")[:2]
+    columns = ["", *(f"{name}/s" for name in names), "ratio", "rounds", "p50 ms", "p99 ms", "p99.9 ms", "slowest ms",
+               "processors", f"{names[1]}'s"]  # fmt: skip
+    rows = []
+    for name, entry in entries.items():
+        found = figures[name]
+        rows.append(_rate_row(entry.title, found, ""))
+        rows[-1][-2:] = [f"{_share(found, side, 'server')} / {_share(found, side, 'generator')}" for side in (0, 1)]
+        kinds = [measure.removesuffix("per_second") for measure in found if measure.endswith(".per_second")]
+        rows += [_rate_row(f"- {kind[:-1]}", found, kind) for kind in sorted(kinds)]
+    return Table(title, columns, rows)
+
+
+def _rate_row(title: str, found: _Figures, kind: str) -> list[str]:
+    rate = found[f"{kind}per_second"]
+
+    def both(measure: str, places: int) -> str:
+        figure = found[f"{kind}{measure}"]
+        return " / ".join(f"{value:.{places}f}" for value in figure[:2] if value is not None)
+
+    rates_ = ["-" if value is None else f"{value:,.0f}" for value in rate[:2]]
+    tail = [both("p50_ms", 3), both("p99_ms", 2), both("p999_ms", 2), both("slowest_ms", 1)]
+    return [title, *rates_, *_ratio(rate), *tail, "", ""]
+
+
+def _share(found: _Figures, side: int, who: str) -> str:
+    value = found[f"{who}_share"][side]
+    return "-" if value is None else share(value)
+
+
+def _disk_table(title: str, entries: Mapping[str, Entry], figures: _All, peer: str) -> Table:
+    rows = [
+        [entry.title, *(f"{figures[n][m].ours * 1e3:.0f}" for m in ("p50_ms", "p99_ms")),
+         f"{figures[n]['per_second'].ours:,.0f}"]
+        for n, entry in entries.items()
+    ]  # fmt: skip
+    return Table(title, ["", "median µs", "p99 µs", "a second"], rows)
+
+
+def _other_table(title: str, entries: Mapping[str, Entry], figures: _All, peer: str) -> Table:
+    rows = [
+        [f"{entry.title}: {label}", *(_number(measure, value) for value in figure[:2]), *_ratio(figure)]
+        for name, entry in entries.items()
+        for measure, label in large.LABELS.items()
+        if (figure := figures[name].get(measure))
     ]
-    facts = {
-        "cases by commit": ", ".join(f"{count} at {commit}" for commit, count in commits.items()),
-        "measured": f"{dates[0]} to {dates[-1]}" if dates else "never",
+    return Table(title, ["", KVSTORE, peer, "ratio", "rounds"], rows)
+
+
+def _cost_tables(record: Record, figures: _All) -> list[Table]:
+    """What a request costs the servers' processors, and what kvstore's commits carry and take."""
+    columns = ["", "kvstore's µs/request", f"{record.peer}'s µs/request", "commits/s", "requests a commit",
+               "µs a commit", "stolen"]  # fmt: skip
+    served = {name: e for name, e in record.entries.items() if KVSTORE in e.turns and "server_share" in figures[name]}
+    rows = [_cost_row(f"{entry.title} ({entry.group})", figures[name]) for name, entry in served.items()]
+    title = "Processor time of a request, kvstore's commits, and what the host took away"
+    return [Table(title, columns, rows)] if rows else []
+
+
+def _cost_row(title: str, found: _Figures) -> list[str]:
+    rate, busy, commits = found["per_second"], found["server_share"], ["-"] * 3
+    cost = [f"{1e6 * b / r:.2f}" if r and b is not None else "-" for r, b in zip(rate[:2], busy[:2], strict=True)]
+    if "commits" in found:
+        size, us = found["requests_per_commit"].ours, found["commit_us"].ours
+        commits = [f"{found.get('SET.per_second', rate).ours / size:,.0f}", f"{size:.1f}", f"{us:.0f}"]
+    return [title, *cost, *commits, share(found["stolen_share"].ours)]
+
+
+# Plots
+
+
+def draw(record: Record, directory: Path) -> list[str]:
+    """All plots of what was measured. Returns the names of those that were drawn."""
+    figures = record.figures()
+    plots: dict[str, Callable[[Record, _All, Path], bool]] = {
+        "bench.png": _draw_ratios,
+        "bench-rates.png": _draw_rates,
+        "bench-latency.png": _draw_tails,
     }
-    if stolen:
-        times = f"{share(median(stolen), 1)} of the time in the median turn, {share(max(stolen), 1)} in the worst"
-        facts["processors taken away by the host"] = times
-    return facts
+    return [name for name, plot in plots.items() if plot(record, figures, directory / name)]
 
 
-def probe_tables(record: Record) -> list[Table]:
-    """What disk and generators can do."""
-    return [Table(probe["caption"], probe["columns"], probe["rows"]) for probe in record.probes.values()]
+def _draw_ratios(record: Record, figures: _All, path: Path) -> bool:
+    """The ratio of every case, with the range of its rounds; times and memory beside rates."""
+    rated = [group for group in GROUP_TITLES if group not in ("large", *probes.GROUP_TITLES)]
+    more = [(f"{e.title} ({e.group})", figures[n]["per_second"]) for n, e in record.entries.items() if e.group in rated]
+    less = [
+        (target.what.replace("`", ""), figures[target.case][target.measure])
+        for target in targets.TARGETS
+        if not target.is_rate and not target.is_own and target.measure in figures.get(target.case, {})
+    ]
+    panels = [("rate: more is better", more), ("time or memory: less is better", less)]
+    panels = [(label, [row for row in rows if row[1].ratio is not None]) for label, rows in panels]
+    panels = [(label, rows) for label, rows in panels if rows]
+    if not panels:
+        return False
+    heights = [len(rows) for _, rows in panels]
+    title = f"kvstore by {record.peer}: median of the rounds, and their range"
+    size = (10, 2.5 + 0.2 * sum(heights))
+    figure, axes = make_axes(len(panels), 1, title, size, height_ratios=heights)
+    for axis, (label, rows) in zip(axes.flat, panels, strict=True):
+        _draw_ranges(axis, label, rows)
+    save(figure, path)
+    return True
+
+
+def _draw_ranges(axis: Any, label: str, rows: list[tuple[str, Figure]]) -> None:
+    for i, (_, figure) in enumerate(rows):
+        axis.plot([figure.least, figure.most], [-i, -i], color=COLORS[0], linewidth=1.2)
+        axis.plot([figure.ratio], [-i], color=COLORS[0], marker="o", markersize=4)
+    axis.axvline(1, color="#999999", linewidth=1)
+    axis.set_yticks([-i for i in range(len(rows))], [name for name, _ in rows], fontsize=8)
+    axis.set_ylim(-len(rows) + 0.4, 0.6)
+    axis.set_xscale("log", base=2)
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_xlabel(label)
+
+
+def _draw_rates(record: Record, figures: _All, path: Path) -> bool:
+    """Rates against connections, for each command, and against the size of the value."""
+    titles = {"set": "SET", "get": "GET", "mset": "MSET of 10", "incr": "INCR"}
+    curves = [(title, {n: f"{test}-{n}" for n in rates.CLIENTS}, "connections") for test, title in titles.items()]
+    curves += [
+        (f"{titles[test]}, 50 connections", {n: f"{test}-{n}b" for n in rates.SIZES}, "bytes of a value")
+        for test in ("set", "get")
+    ]
+    if not any(name in figures for _, names, _ in curves for name in names.values()):
+        return False
+    figure, axes = make_axes(2, 3, "Requests a second, every write synced before its reply", (12, 7))
+    for axis, (title, names, label) in zip(axes.flat, curves, strict=True):
+        there = {number: figures[name]["per_second"] for number, name in names.items() if name in figures}
+        for i, side in enumerate((KVSTORE, record.peer)):
+            line(axis, i, list(there), [f[i] or 0 for f in there.values()], side)
+        axis.set_title(title)
+        thousands(axis)
+        if label == "connections":
+            doubling(axis, list(there), label)
+        else:
+            axis.set_xscale("log")
+            axis.set_xlabel(label)
+    save(figure, path, axes[0, 0])
+    return True
+
+
+#: Which tails are drawn: title, name of the case, and of the kind of request if it has several.
+_TAILS = [
+    ("SET 50", "set-50", ""),
+    ("GET 50", "get-50", ""),
+    ("SET 50, -P 16", "set-50-p16", ""),
+    ("GET of 16 beside 16 SET", "gets-beside-16-writers", "GET."),
+    ("GET of 50 beside 5 SET, 5 ms syncs", "slow-disk-gets-beside-5-writers", "GET."),
+    ("SET 50, 5 ms syncs", "slow-disk-set-50", ""),
+]
+_PERCENTILES = {"p50_ms": "p50", "p99_ms": "p99", "p999_ms": "p99.9", "slowest_ms": "slowest"}
+
+
+def _draw_tails(record: Record, figures: _All, path: Path) -> bool:
+    """p50 to the slowest, of some cases."""
+    tails = [(title, figures[name], kind) for title, name, kind in _TAILS if name in figures]
+    if not tails:
+        return False
+    figure, axes = make_axes(2, 3, "Latency: medians of the rounds", (12, 7), sharey=True)
+    for axis, (title, found, kind) in zip(axes.flat, tails, strict=False):
+        for i, side in enumerate((KVSTORE, record.peer)):
+            values = [found[kind + name][i] or 0 for name in _PERCENTILES]
+            line(axis, i, list(_PERCENTILES.values()), values, side)
+        axis.set_title(title, fontsize=10)
+    for axis in axes[:, 0]:
+        factors(axis, "milliseconds")
+    save(figure, path, axes[0, 0])
+    return True

@@ -18,25 +18,24 @@ varies.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import socket
 import time
 from collections.abc import Iterator
+from statistics import median
 
 import hiredis
 
 from kvstore.client.raw import resp_request
-from scripts.benching.case import Measures
-from scripts.benching.large import compact_under_load
-from scripts.benching.requests import document, query_line
-from scripts.growing.apart import apart
-from scripts.measuring.bench import NEVER_COMPACT, Bench
+from scripts.benching.large import start_once
+from scripts.measuring.bench import KVSTORE, Bench
+from scripts.measuring.compaction import under_load
 from scripts.measuring.generator import Generator, Group
-from scripts.measuring.load import WrongReply, key, load
-from scripts.measuring.recovery import start_once
-from scripts.measuring.results import median
-from scripts.measuring.servers import MeasuredServer
-from scripts.measuring.turn import Shape
+from scripts.measuring.load import Asked, WrongReply, document, documents, key, load, query_line
+from scripts.measuring.metering import Measures, Shape
+from scripts.measuring.servers import ANYWHERE, MeasuredServer
 
 SHAPE = Shape(50, 16)
 QUERIES = 200
@@ -50,56 +49,78 @@ LARGEST_FOR_ROUNDS = 1_000_000
 
 #: Requests in a generator's file: enough that most of a large table's keys are far apart.
 _ASKED = 200_000
+#: A prime: neighbours in the order that it makes are far apart in the table.
+_STEP = 7_919
 
 _US = 1e6
 _SILENCE_SECONDS = 300.0
 
 
-def documents(keys: int) -> Iterator[bytes]:
-    """A SET for each."""
-    return (resp_request("SET", key(n), document(n)) for n in range(keys))
-
-
 def measure(bench: Bench, keys: int) -> Measures:
     """All of it. Raises what servers and generators raise."""
-    empty_seconds = median(
-        start_once(lambda name: _start(bench, name, 0), "empty", 0).seconds for _ in range(EMPTY_STARTS)
-    )
-    measures: Measures = {"keys": float(keys), "empty_seconds": empty_seconds}
-    server = bench.kvstore("table", *NEVER_COMPACT)
-    empty_bytes = server.resident_bytes()
-    began = time.perf_counter()
+
+    def start(name: str, there: int) -> MeasuredServer:
+        server = bench.start(KVSTORE, name=name, surroundings=ANYWHERE)
+        if (found := server.ask("DBSIZE")) != there:
+            raise WrongReply(f"kvstore has {found!r} keys after its start, not {there}")
+        return server
+
+    measures: Measures = {
+        "empty_seconds": median(start_once(lambda: start("empty", 0), 0)[0] for _ in range(EMPTY_STARTS))
+    }
+    server = start("table", 0)
+    empty_bytes, began = server.resident_bytes(), time.perf_counter()
     load(server.port, documents(keys))
     measures["load_seconds"] = time.perf_counter() - began
     measures["bytes_each"] = (server.resident_bytes() - empty_bytes) / keys
-    bench.progress.show(0.2)
     server.kill()
-    server = _start(bench, "table", keys)
+    server = start("table", keys)
     measures["log_seconds"] = server.start_seconds
+    bench.progress.show(0.2)
     with apart(server):
         measures |= measure_served(bench, server, keys)
     bench.progress.show(0.4)
     measures |= _compactions(bench, server, keys)
     bench.progress.show(0.9)
     server.kill()
-    server = _start(bench, "table", keys)
+    server = start("table", keys)
     measures["checkpoint_seconds"] = server.start_seconds
     measures["recovered_bytes_each"] = (server.resident_bytes() - empty_bytes) / keys
-    server.kill()
     if keys >= LEAST_TO_DIVIDE:
         for name in ("log", "checkpoint"):
-            measures[f"{name}_us_each"] = (measures[f"{name}_seconds"] - empty_seconds) / keys * _US
+            measures[f"{name}_us_each"] = (measures[f"{name}_seconds"] - measures["empty_seconds"]) / keys * _US
         measures["first.us_each"] = measures["first.compaction_seconds"] / keys * _US
     return measures
+
+
+@contextlib.contextmanager
+def apart(server: MeasuredServer) -> Iterator[None]:
+    """While this lasts the server has the first processor that we may use, this process and its children the others;
+    with one processor nothing is done. Left to the scheduler they meet on one now and then, and a request waits.
+    """
+    every = os.sched_getaffinity(0)
+    first = {min(every)}
+    if every == first:
+        yield
+        return
+    os.sched_setaffinity(server.pid, first)
+    os.sched_setaffinity(0, every - first)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, every)
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(server.pid, every)
 
 
 def _compactions(bench: Bench, server: MeasuredServer, keys: int) -> Measures:
     """The first, of everything; and the medians of those after it."""
     generator = Generator(bench.directory, [Group(8, 1, _drawn(kind, keys)) for kind in ("GET", "SET")])
-    measures = {f"first.{name}": value for name, value in compact_under_load(server, generator).items()}
+    first = under_load(server, generator).measures()
     rounds = bench.effort.rounds if keys <= LARGEST_FOR_ROUNDS else 1
-    later = [compact_under_load(server, generator) for _ in range(rounds)]
-    return measures | {name: median(found[name] for found in later) for name in later[0]}
+    later = [under_load(server, generator).measures() for _ in range(rounds)]
+    medians = {name: median(found[name] for found in later) for name in later[0]}
+    return {f"first.{name}": value for name, value in first.items()} | medians
 
 
 def measure_served(bench: Bench, server: MeasuredServer, keys: int) -> Measures:
@@ -107,19 +128,9 @@ def measure_served(bench: Bench, server: MeasuredServer, keys: int) -> Measures:
     return _operations(bench, server, keys) | _queries(server, keys) | _keys_and_scan(server, keys)
 
 
-def _start(bench: Bench, name: str, keys: int) -> MeasuredServer:
-    """Start it, or start it again. Raises WrongReply if it does not have all keys."""
-    server = bench.kvstore(name, *NEVER_COMPACT)
-    found = server.ask("DBSIZE")
-    if found != keys:
-        raise WrongReply(f"kvstore has {found!r} keys after its start, not {keys}")
-    return server
-
-
-def _drawn(kind: str, keys: int) -> list[tuple[str, bytes]]:
+def _drawn(kind: str, keys: int) -> list[Asked]:
     """GET or SET of keys spread evenly over all, in an order that jumps about; documents stay as they are."""
-    step = 7_919  # a prime: neighbours in the order are far apart in the table
-    numbers = (i * step * max(1, keys // _ASKED) % keys for i in range(min(_ASKED, 10 * keys)))
+    numbers = (i * _STEP * max(1, keys // _ASKED) % keys for i in range(min(_ASKED, 10 * keys)))
     if kind == "GET":
         return [(kind, resp_request("GET", key(n))) for n in numbers]
     return [(kind, resp_request("SET", key(n), document(n))) for n in numbers]
@@ -131,11 +142,11 @@ def _operations(bench: Bench, server: MeasuredServer, keys: int) -> Measures:
     for kind in ("GET", "SET"):
         generator = Generator(bench.directory, [Group(*SHAPE, _drawn(kind, keys))])
         generator.run(server.port, bench.effort.seconds / 3)
-        turns = [generator.take_turn(server, bench.effort.seconds, 0.05)[0] for _ in range(bench.effort.rounds)]
+        turns = [generator.take_turn(server, bench.effort.seconds, 0.05) for _ in range(bench.effort.rounds)]
         name = kind.lower()
-        measures[f"{name}_us"] = median(_US / turn.per_second for turn in turns)
-        measures[f"{name}_server_us"] = median(_US * turn.server_share / turn.per_second for turn in turns)
-        measures[f"{name}_p999_ms"] = median(turn.p999_ms for turn in turns)
+        measures[f"{name}_us"] = median(_US / turn["per_second"] for turn in turns)
+        measures[f"{name}_server_us"] = median(_US * turn["server_share"] / turn["per_second"] for turn in turns)
+        measures[f"{name}_p999_ms"] = median(turn["p999_ms"] for turn in turns)
     return measures
 
 
@@ -152,7 +163,7 @@ def _queries(server: MeasuredServer, keys: int) -> Measures:
     with _connect(server) as connection, connection.makefile("rb") as replies:
         for i in range(QUERIES + 1):
             began = time.perf_counter()
-            connection.sendall(query_line(i * 7_919 % keys))
+            connection.sendall(query_line(i * _STEP % keys))
             reply = replies.readline()
             took.append(time.perf_counter() - began)
         if len(json.loads(reply)["value"]) != 10:
@@ -164,9 +175,10 @@ def _keys_and_scan(server: MeasuredServer, keys: int) -> Measures:
     """KEYS *, until its last byte was read; and a SCAN of everything, each request of it timed."""
     with _connect(server) as connection:
         seconds = _time_of_keys(connection, keys)
-        took, found = [], 0
+        took: list[float] = []
+        found = 0
         cursor, reader = b"0", hiredis.Reader()
-        while True:
+        while not took or cursor != b"0":
             began = time.perf_counter()
             connection.sendall(resp_request("SCAN", cursor, "COUNT", str(SCAN_COUNT)))
             while (reply := reader.gets()) is False:
@@ -174,18 +186,11 @@ def _keys_and_scan(server: MeasuredServer, keys: int) -> Measures:
             took.append(time.perf_counter() - began)
             cursor, names = reply
             found += len(names)
-            if cursor == b"0":
-                break
     if found != keys:
         raise WrongReply(f"SCAN told {found} keys, not {keys}")
-    later = took[1:] or took
-    return {
-        "keys_ms": seconds * 1e3,
-        "first_scan_ms": took[0] * 1e3,
-        "slowest_scan_ms": max(took) * 1e3,
-        "scan_ms": median(later) * 1e3,
-        "full_scan_ms": sum(took) * 1e3,
-    }
+    times = {"first": took[0], "slowest": max(took), "full": sum(took)}
+    scans = {f"{name}_scan_ms": seconds * 1e3 for name, seconds in times.items()}
+    return {"keys_ms": seconds * 1e3, **scans, "scan_ms": median(took[1:] or took) * 1e3}
 
 
 def _time_of_keys(connection: socket.socket, keys: int) -> float:

@@ -1,11 +1,15 @@
-"""What every figure works with: how long to measure, where the data go, and the servers it starts."""
+"""A case of a program that measures: what is asked of its sides in turns, and where that happens.
+
+A case starts its own servers, each on an empty directory, which end with it. Its sides take turns, one right after the
+other, and who begins changes from round to round: what changes slowly on the machine falls on all of them.
+"""
 
 from __future__ import annotations
 
 import resource
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +17,16 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from kvstore.client.progress import Progress
+from scripts.measuring.metering import Measures
 from scripts.measuring.servers import ANYWHERE, MeasuredServer, Surroundings, start_kvstore, start_valkey
 
 T = TypeVar("T")
 
+KVSTORE, VALKEY = "kvstore", "Valkey"
+
 #: A number of log entries that no measurement reaches: compactions come only when they are asked for.
 NEVER_COMPACT = ("--compact-after", str(2**31 - 1))
-VALKEY_NEVER_COMPACT = ("--auto-aof-rewrite-percentage", "0")
+_VALKEY_NEVER_COMPACT = ("--auto-aof-rewrite-percentage", "0")
 
 #: Time for a server to start, in seconds, with a million keys to recover and another load on the machine.
 START_SECONDS = 300.0
@@ -29,24 +36,20 @@ START_SECONDS = 300.0
 class Effort:
     """How much to measure. `rounds`: how often each side has its turn. `seconds`: how long a turn lasts.
 
-    `keys`: of the figures that need a large table. `idle`: connections.
+    `keys`: of a large table. `idle`: connections.
     """
 
     rounds: int
     seconds: float
-    keys: int
-    idle: int
-
-
-FULL = Effort(rounds=5, seconds=2.0, keys=1_000_000, idle=5_000)
-QUICK = Effort(rounds=2, seconds=0.15, keys=30_000, idle=1_000)
+    keys: int = 0
+    idle: int = 0
 
 
 @dataclass(frozen=True)
 class Setting:
     """Where servers and load generators run, and how kvstore is started.
 
-    `surroundings`: of both servers. `generator_cpus`: the processors of a load generator, none for any.
+    `surroundings`: of the servers. `generator_cpus`: the processors of a load generator, none for any.
     `kvstore_options`: given to kvstore after all others. `checkout`: of another kvstore, measured in Valkey's place.
     """
 
@@ -57,37 +60,37 @@ class Setting:
 
 
 class Bench:
-    """One figure at work: a directory of its own, and servers that end with it. A context manager."""
+    """One case at work: a directory of its own, and servers that end with it. A context manager; `cleanup` has what is
+    done at its end.
+    """
 
     def __init__(self, name: str, effort: Effort, directory: Path, setting: Setting | None = None) -> None:
         self.effort = effort
         self.setting = setting or Setting()
         self.progress = Progress(f"{name:10}")
-        self._cleanup = ExitStack()
+        self.cleanup = ExitStack()
         self.directory = Path(tempfile.mkdtemp(prefix=f"kvstore-{name}-", dir=directory))
-        self._cleanup.callback(shutil.rmtree, self.directory, ignore_errors=True)
+        self.cleanup.callback(shutil.rmtree, self.directory, ignore_errors=True)
 
-    def kvstore(
-        self, name: str, *options: str, surroundings: Surroundings | None = None, checkout: Path | None = None
+    def start(
+        self, side: str, *options: str, sync: str = "always", name: str = "", surroundings: Surroundings | None = None
     ) -> MeasuredServer:
-        """Start kvstore on the directory `name`, new or as an earlier server left it, in the setting's surroundings
-        if no others are given. `checkout`: another kvstore's; it gets no options of the setting.
+        """Start a server of that side; in Valkey's place another kvstore, if the setting has one. It compacts only when
+        it is asked to.
+
+        `options`: of kvstore alone. `sync`: always, everysec or no. `name`: of its directory, new or as an earlier
+        server left it; empty for the side's. `surroundings`: others than the setting has.
         """
-        ours = self.setting.kvstore_options if checkout is None else ()
-        return self._until_the_end(
-            start_kvstore(self.directory / name, *options, *ours, seconds=START_SECONDS,
-                          surroundings=surroundings or self.setting.surroundings, checkout=checkout)
-        )  # fmt: skip
-
-    def valkey(self, name: str, *options: str, surroundings: Surroundings | None = None) -> MeasuredServer:
-        """Start Valkey so."""
-        return self._until_the_end(
-            start_valkey(self.directory / name, *options, seconds=START_SECONDS,
-                         surroundings=surroundings or self.setting.surroundings)
-        )  # fmt: skip
-
-    def _until_the_end(self, server: MeasuredServer) -> MeasuredServer:
-        self._cleanup.callback(server.kill)
+        where, data = surroundings or self.setting.surroundings, self.directory / (name or side)
+        checkout = self.setting.checkout if side == VALKEY else None
+        if side == VALKEY and checkout is None:
+            words = ("--appendfsync", sync, *_VALKEY_NEVER_COMPACT)
+            server = start_valkey(data, *words, seconds=START_SECONDS, surroundings=where)
+        else:
+            ours = self.setting.kvstore_options if checkout is None else ()  # an older one may not know them
+            options = ("--sync", sync, *NEVER_COMPACT, *options, *ours)
+            server = start_kvstore(data, *options, seconds=START_SECONDS, surroundings=where, checkout=checkout)
+        self.cleanup.callback(server.kill)
         return server
 
     def __enter__(self) -> Self:
@@ -97,18 +100,46 @@ class Bench:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.progress.clear()
-        self._cleanup.close()
+        self.cleanup.close()
+
+
+#: Prepares a side, warms it up, and returns what takes a turn of it. Raises what servers and generators raise.
+SetUp = Callable[[Bench, str], Callable[[], Measures]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of a report. `name`: as it is chosen on the command line, such as "set-50". `title`: for a reader.
+
+    `group`: the table that it belongs to. `most_rounds`: of a case whose turns take long. `weight`: how many times as
+    long as others it takes, roughly. `needed_bytes`: of memory, without which it is left out.
+    """
+
+    name: str
+    group: str
+    title: str
+    set_up: SetUp
+    sides: tuple[str, ...] = (KVSTORE, VALKEY)
+    most_rounds: int = 1_000
+    weight: float = 1.0
+    needed_bytes: int = 0
+
+    def measure(self, bench: Bench) -> dict[str, list[Measures]]:
+        """All turns of all sides. Raises what servers and generators raise."""
+        take_turn = {side: self.set_up(bench, side) for side in self.sides}
+        turns: dict[str, list[Measures]] = {side: [] for side in self.sides}
+        rounds = min(bench.effort.rounds, self.most_rounds)
+        for number in range(rounds):
+            bench.progress.show(number / rounds)
+            for side in in_turns(self.sides, number):
+                turns[side].append(take_turn[side]())
+        return turns
 
 
 def in_turns(sides: Sequence[T], number: int) -> list[T]:
     """The sides in the order of round `number`: each of them begins in its turn."""
     first = number % len(sides)
     return [*sides[first:], *sides[:first]]
-
-
-def share(seconds: float, elapsed: float) -> str:
-    """Processor time as a share of the time that passed, as text."""
-    return f"{100 * seconds / elapsed:.0f} %"
 
 
 def allow_files(count: int) -> None:

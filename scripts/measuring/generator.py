@@ -22,17 +22,19 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import polars as pl
+
 from scripts.measuring.load import WrongReply
+from scripts.measuring.metering import Measures, Meter, latencies
 from scripts.measuring.servers import MeasuredServer, die_with_parent, keep_to
-from scripts.measuring.turn import Latency, Processors, Turn
 
 _SOURCE = Path(__file__).with_name("generator.c")
-_NS_PER_MS = 1_000_000
 
 #: More than any turn takes beyond its length, in seconds.
 _PATIENCE_SECONDS = 90.0
 
-_KIND_BITS, _TOOK_BITS = 4, 60
+#: In a record of the trace, above the nanoseconds a request took: its kind.
+_KIND_UNIT = 1 << 60
 
 
 class NoCompiler(Exception):
@@ -44,7 +46,7 @@ def compile_c(source: Path, product: Path, *options: str) -> Path:
     compiler = os.environ.get("CC", "cc")
     if shutil.which(compiler) is None:
         raise NoCompiler(f"{compiler} is not installed (Debian: gcc), or set CC")
-    words = [compiler, "-O2", *options, "-o", str(product), str(source), "-lm", "-ldl", "-lpthread"]
+    words = [compiler, "-O2", *options, "-o", str(product), str(source), "-ldl", "-lpthread"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         raise NoCompiler(f"{' '.join(words)}: {done.stderr}")
@@ -60,118 +62,109 @@ class Group(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What one run found. `seconds`: how long requests were counted. `cpu_seconds`: what the generator used."""
+    """What one run found. `trace`: a row for each request counted, in the order of their replies: `kind` (text),
+    `began_ns` (of time.perf_counter_ns), `took_ns`. `seconds`: how long requests were counted. `cpu_seconds`: what the
+    generator used.
+    """
 
-    by_kind: dict[str, Latency]
-    total: Latency
-    requests: int
+    trace: pl.DataFrame
     seconds: float
     cpu_seconds: float
 
-
-class Trace(NamedTuple):
-    """When requests began and how long they took, in nanoseconds of time.perf_counter_ns; `kinds`: which they were."""
-
-    began: array[int]
-    took: array[int]
-    kinds: list[str]
+    def measures(self) -> Measures:
+        """Rate and latencies, of all requests and of each kind. Raises WrongReply if there are none."""
+        if self.trace.is_empty():
+            raise WrongReply("no request was measured: measure for longer")
+        return latencies(self.trace, self.seconds)
 
 
 class Generator:
-    """The compiled generator with its requests, in `directory`. `cpus`: the processors it may use, none for any."""
+    """Clients for servers on this machine. `directory`: where the program and the requests are put. `cpus`: where it
+    runs, anywhere if there are none. Raises NoCompiler.
+    """
 
     def __init__(self, directory: Path, groups: Sequence[Group], cpus: Iterable[int] = ()) -> None:
-        program = directory / "generator"
-        self._program = program if program.exists() else compile_c(_SOURCE, program)
+        self._program = directory / "generator"
+        if not self._program.exists():
+            compile_c(_SOURCE, self._program)
         self._cpus = frozenset(cpus)
-        self._kinds = list(dict.fromkeys(kind for group in groups for kind, _ in group.requests))
+        self.kinds = list(dict.fromkeys(kind for group in groups for kind, _ in group.requests))
         self._trace = directory / f"trace-{id(self)}"
         self._groups = []
-        for number, group in enumerate(groups):
-            path = directory / f"requests-{id(self)}-{number}"
-            path.write_bytes(b"".join(self._record(*request) for request in group.requests))
+        for i, group in enumerate(groups):
+            path = directory / f"requests-{id(self)}-{i}"
+            records = (struct.pack("=BI", self.kinds.index(k), len(data)) + data for k, data in group.requests)
+            path.write_bytes(b"".join(records))
             self._groups.append(f"{group.clients}:{group.pipeline}:{path}")
-
-    def _record(self, kind: str, data: bytes) -> bytes:
-        return struct.pack("=BI", self._kinds.index(kind), len(data)) + data
-
-    def _command(self, port: int, seconds: float, skip_seconds: float, trace: str) -> list[str]:
-        return [str(self._program), str(port), f"{seconds:f}", f"{skip_seconds:f}", trace, *self._groups]
 
     def run(self, port: int, seconds: float, skip_seconds: float = 0.0) -> Found:
         """Ask for so long, from `skip_seconds` on counted. Raises WrongReply."""
-        command = self._command(port, skip_seconds + seconds, skip_seconds, "-")
-        patience = skip_seconds + seconds + _PATIENCE_SECONDS
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=patience, preexec_fn=self._enter
-        )
-        if done.returncode:
-            raise WrongReply(f"the generator ended: {done.stderr.strip()}")
-        return self._read(done.stdout)
+        return self._begin(port, skip_seconds + seconds, skip_seconds).wait(skip_seconds + seconds)
 
-    def take_turn(self, server: MeasuredServer, seconds: float, skip_seconds: float = 0.0) -> tuple[Turn, Found]:
+    def take_turn(self, server: MeasuredServer, seconds: float, skip_seconds: float = 0.0) -> Measures:
         """The same, with the shares of the processors that were used."""
-        with Processors(server) as processors:
+        with Meter(server) as meter:
             found = self.run(server.port, seconds, skip_seconds)
-        return processors.turn(found.total), found
+        return found.measures() | meter.measures
 
     def start(self, port: int) -> Running:
-        """Ask until it is told to stop, and keep every request."""
+        """Ask until it is told to stop."""
+        return self._begin(port, 0, 0)
+
+    def _begin(self, port: int, seconds: float, skip_seconds: float) -> Running:
+        words = [str(self._program), str(port), f"{seconds:f}", f"{skip_seconds:f}", str(self._trace), *self._groups]
         process = subprocess.Popen(
-            self._command(port, 0, 0, str(self._trace)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            preexec_fn=self._enter,
-        )  # fmt: skip
-        return Running(self, process)
+            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=self._enter
+        )
+        return Running(process, self._trace, self.kinds)
 
     def _enter(self) -> None:
         die_with_parent()
         keep_to(self._cpus)
-
-    def _read(self, output: str) -> Found:
-        *lines, last = output.splitlines()
-        _, seconds, _, cpu_seconds = last.split()
-        latencies, counts = {}, {}
-        for line in lines:
-            kind, count, *nanoseconds = line.split()
-            name = kind if kind == "all" else self._kinds[int(kind)]
-            counts[name] = int(count)
-            milliseconds = [int(number) / _NS_PER_MS for number in nanoseconds]
-            latencies[name] = Latency(int(count) / float(seconds), *milliseconds)
-        if "all" not in latencies:
-            raise WrongReply("no request was measured: measure for longer")
-        total = latencies.pop("all")
-        return Found(latencies, total, counts["all"], float(seconds), float(cpu_seconds))
-
-    def _read_trace(self) -> Trace:
-        words = array("Q", self._trace.read_bytes())
-        began, took = words[::2], words[1::2]
-        self._trace.unlink()
-        mask = (1 << _TOOK_BITS) - 1
-        return Trace(began, array("Q", [word & mask for word in took]), [self._kinds[w >> _TOOK_BITS] for w in took])
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # until the program is ready for it
 
 
 class Running:
-    """A generator that asks until `stop`."""
+    """A generator that asks until its time is over, or until `stop`. `pid`: of its process."""
 
-    def __init__(self, generator: Generator, process: subprocess.Popen[str]) -> None:
-        self._generator = generator
+    def __init__(self, process: subprocess.Popen[str], trace: Path, kinds: list[str]) -> None:
         self._process = process
+        self._trace = trace
+        self._kinds = kinds
+        self.pid = process.pid
 
     def check(self) -> None:
         """Raises WrongReply if it has ended by itself."""
         if self._process.poll() is not None:
             raise WrongReply(f"the generator ended: {self._process.communicate()[1].strip()}")
 
-    def stop(self) -> tuple[Found, Trace]:
+    def stop(self) -> Found:
         """Let it wait for the replies still to come. Returns what it found. Raises WrongReply."""
         self.check()
         self._process.send_signal(signal.SIGTERM)
-        output, errors = self._process.communicate(timeout=_PATIENCE_SECONDS)
+        return self.wait(0)
+
+    def wait(self, seconds: float) -> Found:
+        """What it found, when its time, so many seconds, is over. Raises WrongReply."""
+        try:
+            output, errors = self._process.communicate(timeout=seconds + _PATIENCE_SECONDS)
+        finally:
+            self.kill()
         if self._process.returncode:
             raise WrongReply(f"the generator ended: {errors.strip()}")
-        return self._generator._read(output), self._generator._read_trace()
+        counted, cpu_seconds = map(float, output.split())
+        return Found(self._read(), counted, cpu_seconds)
+
+    def _read(self) -> pl.DataFrame:
+        words = pl.Series(array("Q", self._trace.read_bytes()), dtype=pl.UInt64)
+        self._trace.unlink()
+        records = pl.DataFrame({"began_ns": words.gather_every(2), "word": words.gather_every(2, 1)})
+        numbers = list(range(len(self._kinds)))
+        kind = (pl.col("word") // _KIND_UNIT).replace_strict(numbers, self._kinds, return_dtype=pl.String)
+        return records.select(kind.alias("kind"), "began_ns", (pl.col("word") % _KIND_UNIT).alias("took_ns"))
 
     def kill(self) -> None:
         """End it at once; more than once is allowed."""
-        self._process.kill()
-        self._process.communicate()
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()

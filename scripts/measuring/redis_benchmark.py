@@ -12,12 +12,11 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from scripts.measuring.results import median
-from scripts.measuring.servers import MeasuredServer, keep_to
-from scripts.measuring.turn import Latency, Processors, Shape, Turn
+from scripts.measuring.metering import Measures, Meter, Shape
+from scripts.measuring.servers import MeasuredServer, die_with_parent, keep_to
 
 #: The first turn, which only finds out how fast the server is: requests for each connection and place in the pipeline.
 _FIRST_REQUESTS = 60
@@ -36,29 +35,24 @@ class UnreadableOutput(Exception):
 
 
 class Load(NamedTuple):
-    """What is asked for. `test`: a name of redis-benchmark's -t. Keys are drawn from the first `keys`."""
+    """What is asked for. `words`: ends its command line, "-t set" or a command of one's own, in which `__rand_int__` is
+    a number below `keys` and `__data__` a value.
+    """
 
-    test: str
+    words: tuple[str, ...]
     shape: Shape
     value_bytes: int
     keys: int
-
-
-def require() -> None:
-    """Raises FileNotFoundError without redis-benchmark."""
-    if shutil.which("redis-benchmark") is None:
-        raise FileNotFoundError("redis-benchmark is not installed (Debian: redis-tools)")
 
 
 def command(port: int, load: Load, requests: int) -> list[str]:
     """The command line of one turn."""
     options = {"-p": port, "-c": load.shape.clients, "-P": load.shape.pipeline, "-n": requests, "-r": load.keys}
     options["-d"] = load.value_bytes
-    words = [word for option, value in options.items() for word in (option, str(value))]
-    return ["redis-benchmark", *words, "-t", load.test]
+    return ["redis-benchmark", *(word for option in options.items() for word in map(str, option)), *load.words]
 
 
-def parse(text: str) -> Latency:
+def parse(text: str) -> Measures:
     """What the output of one run says. Raises UnreadableOutput."""
     rate, summary = _RATE.search(text), _SUMMARY.search(text)
     distribution = text.partition("Latency by percentile distribution:")[2].partition("Cumulative distribution")[0]
@@ -67,43 +61,41 @@ def parse(text: str) -> Latency:
     if rate is None or summary is None or p999 is None:
         raise UnreadableOutput(f"redis-benchmark printed {text[-500:]!r}")
     _, _, p50, _, p99, slowest = map(float, summary[1].split())
-    return Latency(float(rate[1]), p50, p99, p999, slowest)
-
-
-def measure(server: MeasuredServer, load: Load, requests: int, cpus: Iterable[int] = ()) -> Turn:
-    """Run redis-benchmark once, on the processors named. It ends by itself at the first reply that is an error; then
-    CalledProcessError.
-    """
-    chosen = frozenset(cpus)
-    with Processors(server) as processors:
-        done = subprocess.run(
-            command(server.port, load, requests), capture_output=True, text=True, check=True, timeout=_TIMEOUT_SECONDS,
-            preexec_fn=lambda: keep_to(chosen),
-        )  # fmt: skip
-    return processors.turn(parse(done.stdout))
+    return {"per_second": float(rate[1]), "p50_ms": p50, "p99_ms": p99, "p999_ms": p999, "slowest_ms": slowest}
 
 
 class Series:
-    """The turns of one server under one load."""
+    """The turns of one server under one load; the first, of another length, has been taken. `seconds`: of a turn.
+    `cpus`: where redis-benchmark runs, anywhere if there are none. `prepare`: called before each turn with the
+    number of its requests.
 
-    def __init__(self, server: MeasuredServer, load: Load, cpus: Iterable[int] = ()) -> None:
-        self.server = server
-        self.load = load
+    Raises FileNotFoundError without redis-benchmark; as a turn does, CalledProcessError at a reply that is an error.
+    """
+
+    def __init__(
+        self, server: MeasuredServer, load: Load, seconds: float, cpus: Iterable[int] = (),
+        prepare: Callable[[int], object] = lambda requests: None,
+    ) -> None:  # fmt: skip
+        if shutil.which("redis-benchmark") is None:
+            raise FileNotFoundError("redis-benchmark is not installed (Debian: redis-tools)")
+        self._server = server
+        self._load = load
         self._cpus = frozenset(cpus)
-        first = _FIRST_REQUESTS * load.shape.clients * load.shape.pipeline
-        self._requests = max(_FEWEST_FIRST_REQUESTS, first)
-        self.turns: list[Turn] = []
+        self._prepare = prepare
+        at_once = load.shape.clients * load.shape.pipeline
+        self._requests = max(_FEWEST_FIRST_REQUESTS, _FIRST_REQUESTS * at_once)
+        self._requests = max(at_once, int(self.take_turn()["per_second"] * seconds))
 
-    def find_pace(self, seconds: float) -> None:
-        """The first turn: afterwards a turn takes so many seconds."""
-        turn = measure(self.server, self.load, self._requests, self._cpus)
-        self._requests = max(self.load.shape.clients * self.load.shape.pipeline, int(turn.per_second * seconds))
+    def take_turn(self) -> Measures:
+        """One run of redis-benchmark."""
+        self._prepare(self._requests)
+        words = command(self._server.port, self._load, self._requests)
+        with Meter(self._server) as meter:
+            done = subprocess.run(
+                words, capture_output=True, text=True, check=True, timeout=_TIMEOUT_SECONDS, preexec_fn=self._enter
+            )
+        return parse(done.stdout) | meter.measures
 
-    def take_turn(self) -> Turn:
-        """One turn."""
-        self.turns.append(measure(self.server, self.load, self._requests, self._cpus))
-        return self.turns[-1]
-
-    def median(self, name: str) -> float:
-        """The median over the turns of one field of Turn."""
-        return median(getattr(turn, name) for turn in self.turns)
+    def _enter(self) -> None:
+        die_with_parent()
+        keep_to(self._cpus)

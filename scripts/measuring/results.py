@@ -1,32 +1,25 @@
-"""What a figure comes to: tables, checks against a target, and the two files of the report.
-
-`figures.json` has everything, each round's raw numbers included; `figures.md` is made from it and has the tables. A
-figure that is measured again replaces its own part; the others stay as they were, each with its own date, command and
-commit. What is written down of the machine is what a reader needs to judge the numbers.
-"""
+"""Tables, the report's files, and what is written down of the machine: what a reader needs to judge the numbers."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import platform
+import re
 import shutil
-import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Literal
+
+import polars as pl
 
 import kvstore
 from kvstore.testing.server_process import ROOT
 from tests.valkey import valkey_binary
-
-JSON_NAME = "figures.json"
-MARKDOWN_NAME = "figures.md"
 
 #: How often the disk is asked what one sync takes.
 _SYNCS = 200
@@ -34,72 +27,38 @@ _SYNCED_BYTES = 256 * 1024
 
 
 @dataclass
-class Check:
-    """One figure against what it has to reach; `reached` is false too when it was not measured well enough."""
-
-    what: str
-    measured: str
-    target: str
-    reached: bool
-
-
-@dataclass
 class Table:
-    """Rows of text under a caption."""
+    """Rows of text under a caption. `columns`: their names, all different."""
 
     caption: str
     columns: list[str]
     rows: list[list[str]]
 
     def as_text(self) -> str:
-        """For a terminal: the first column to the left, the others to the right."""
-        widths = [max(map(len, column)) for column in zip(self.columns, *self.rows, strict=True)]
-        lines = [
-            "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
-            for row in [self.columns, ["-" * width for width in widths], *self.rows]
-        ]
-        return "\n".join(["", self.caption, *(line.rstrip() for line in lines)])
+        """For a terminal."""
+        return f"\n{self.caption}\n{self._drawn('NOTHING')}"
 
     def as_markdown(self) -> str:
-        """The same for the report."""
-        rule = ["---", *["---:"] * (len(self.columns) - 1)]
-        lines = [f"| {' | '.join(row)} |" for row in [self.columns, rule, *self.rows]]
-        return "\n".join([f"**{self.caption}**", "", *lines, ""])
+        """The same for the report; numbers to the right."""
+        head, rule, *rows = self._drawn("ASCII_MARKDOWN").splitlines()
+        rule = re.sub(r"-\|", ":|", rule).replace(":|", "-|", 1)
+        return "\n".join([f"**{self.caption}**", "", head, rule, *rows, ""])
+
+    def _drawn(self, formatting: Literal["NOTHING", "ASCII_MARKDOWN"]) -> str:
+        """The first column filled up, so that it stays to the left."""
+        width = max(len(row[0]) for row in [self.columns, *self.rows])
+        rows = [[row[0].ljust(width), *row[1:]] for row in self.rows]
+        frame = pl.DataFrame(rows, schema=[self.columns[0].ljust(width), *self.columns[1:]], orient="row")
+        with pl.Config(
+            tbl_formatting=formatting, tbl_cell_alignment="RIGHT", tbl_rows=-1, tbl_cols=-1, tbl_width_chars=10_000,
+            fmt_str_lengths=1_000, tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True,
+        ):  # fmt: skip
+            return str(frame)
 
 
-@dataclass
-class Result:
-    """One figure. `method`: what was done, and where the load came from. `raw`: every number, for a program."""
-
-    title: str
-    method: str
-    tables: list[Table]
-    checks: list[Check]
-    raw: dict[str, Any] = field(default_factory=dict)
-
-    def check_table(self) -> Table:
-        """The checks as a table."""
-        rows = [[c.what, c.measured, c.target, "yes" if c.reached else "NO"] for c in self.checks]
-        return Table("Against the targets", ["what", "measured", "target", "reached"], rows)
-
-    def as_text(self) -> str:
-        """For a terminal."""
-        return "\n".join([f"\n== {self.title}", *(table.as_text() for table in [*self.tables, self.check_table()])])
-
-
-def median(numbers: Iterable[float]) -> float:
-    """The median."""
-    return float(statistics.median(numbers))
-
-
-def spread(numbers: Sequence[float], scale: float = 1.0, places: int = 0) -> str:
-    """The smallest and the largest, as text."""
-    return f"{min(numbers) / scale:.{places}f} to {max(numbers) / scale:.{places}f}"
-
-
-def thousands(number: float) -> str:
-    """A rate such as 37.2 k."""
-    return f"{number / 1000:.1f} k"
+def share(part: float) -> str:
+    """A part of a processor, or of the time, as text."""
+    return f"{100 * part:.0f} %"
 
 
 # What was measured, and on what
@@ -176,41 +135,6 @@ def _commit() -> str:
 
     changed = git("status", "--porcelain", "--", "kvstore", "scripts")
     return (git("rev-parse", "--short=12", "HEAD") or "unknown") + (", with changes not committed" if changed else "")
-
-
-# The files
-
-
-def save(directory: Path, name: str, result: Result, about: dict[str, str]) -> None:
-    """Put the result of one figure into both files in `directory`. `about`: command, date, machine."""
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / JSON_NAME
-    figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    figures[name] = {"about": about, **asdict(result)}
-    replace_file(path, json.dumps(figures, indent=1) + "\n")
-    replace_file(directory / MARKDOWN_NAME, as_markdown(figures))
-
-
-def as_markdown(figures: dict[str, Any]) -> str:
-    """The report of all figures."""
-    parts = [
-        "# Figures",
-        "",
-        "Made by `scripts/figures`; every round's numbers are in [figures.json](figures.json). How the measurements",
-        "are taken is described in `scripts/measuring/__init__.py`.",
-        "",
-    ]
-    for name, figure in figures.items():
-        result = _from_json(figure)
-        parts += [f"## {name}: {result.title}", "", result.method, ""]
-        parts += [f"- {what}: {f'`{text}`' if what == 'command' else text}" for what, text in figure["about"].items()]
-        parts += ["", *(table.as_markdown() for table in [*result.tables, result.check_table()])]
-    return "\n".join(parts)
-
-
-def _from_json(figure: dict[str, Any]) -> Result:
-    tables = [Table(**table) for table in figure["tables"]]
-    return Result(figure["title"], figure["method"], tables, [Check(**check) for check in figure["checks"]])
 
 
 def replace_file(path: Path, text: str) -> None:

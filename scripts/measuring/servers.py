@@ -177,6 +177,15 @@ def resident_bytes(pid: int) -> int:
     return int(statm.split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def running_ns(pid: int) -> int:
+    """Nanoseconds of a processor that the threads a process has now have used; 0 if it is gone (proc(5), schedstat)."""
+    total = 0
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            total += int((thread / "schedstat").read_text(encoding="ascii").split()[0])
+    return total
+
+
 def command_line(pid: int) -> bytes:
     """The words that a process was started with; empty if it is gone."""
     try:
