@@ -1,10 +1,10 @@
 /* Clients in a closed loop, at little cost: see generator.py, which compiles and runs this.
  *
- *     generator PORT SECONDS SKIP TRACE GROUP ...
+ *     generator [HOST:]PORT SECONDS SKIP TRACE GROUP ...
  *
- * SECONDS: how long to send, 0 for until SIGTERM. SKIP: requests begun in so many first seconds are not counted. TRACE:
- * a file for every request counted. GROUP: CLIENTS:PIPELINE:FILE, the requests in FILE one after another, from the start
- * again at the end; each client begins at a place of its own.
+ * HOST: an IPv4 address, 127.0.0.1 if none is given. SECONDS: how long to send, 0 for until SIGTERM. SKIP: requests begun
+ * in so many first seconds are not counted. TRACE: a file for every request counted. GROUP: CLIENTS:PIPELINE:FILE, the
+ * requests in FILE one after another, from the start again at the end; each client begins at a place of its own.
  *
  * FILE is a sequence of records in this machine's byte order: kind (1 byte, below 16), length (4 bytes), the request.
  * TRACE is a sequence of records: began (8 bytes, CLOCK_MONOTONIC in ns), took (8 bytes, ns; kind in the top 4 bits).
@@ -13,6 +13,7 @@
  * error or "not there", or is no reply, ends it: message, exit status 1.
  */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -194,10 +195,13 @@ static struct pool *read_pool(const char *path)
     return pool;
 }
 
-static int connect_to(int port)
+static int connect_to(const char *server)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const char *colon = strchr(server, ':');
+    char host[INET_ADDRSTRLEN] = "127.0.0.1";
+    if (colon) snprintf(host, sizeof host, "%.*s", (int)(colon - server), server);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(colon ? colon + 1 : server))};
+    if (inet_pton(AF_INET, host, &address.sin_addr) != 1) fail("%s: not [HOST:]PORT", server);
     int yes = 1, s = socket(AF_INET, SOCK_STREAM, 0);
     if (s < 0 || connect(s, (struct sockaddr *)&address, sizeof address)) fail("connect: %s", strerror(errno));
     setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
@@ -214,7 +218,7 @@ static void *reserve(size_t bytes)
 static struct client *clients;
 static int client_count;
 
-static void add_group(const char *text, int port, int poll)
+static void add_group(const char *text, const char *server, int poll)
 {
     int count, pipeline, path;
     if (sscanf(text, "%d:%d:%n", &count, &pipeline, &path) != 2) fail("%s: not CLIENTS:PIPELINE:FILE", text);
@@ -222,7 +226,7 @@ static void add_group(const char *text, int port, int poll)
     for (int i = 0; i < count; i++) {
         if (client_count == MOST_CLIENTS) fail("more than %d clients", MOST_CLIENTS);
         struct client *c = &clients[client_count++];
-        *c = (struct client){.socket = connect_to(port), .pool = pool, .pipeline = pipeline};
+        *c = (struct client){.socket = connect_to(server), .pool = pool, .pipeline = pipeline};
         c->next = c->oldest = pool->count * i / count;
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
         if (epoll_ctl(poll, EPOLL_CTL_ADD, c->socket, &event)) fail("epoll_ctl: %s", strerror(errno));
@@ -238,7 +242,7 @@ static double cpu_seconds(void)
 
 int main(int argc, char **argv)
 {
-    if (argc < 6) fail("generator PORT SECONDS SKIP TRACE GROUP ...");
+    if (argc < 6) fail("generator [HOST:]PORT SECONDS SKIP TRACE GROUP ...");
     double seconds = atof(argv[2]);
     int poll = epoll_create1(0);
     samples = reserve(MOST_REQUESTS * sizeof *samples);
@@ -247,7 +251,7 @@ int main(int argc, char **argv)
     sigemptyset(&none);
     signal(SIGTERM, stop);
     sigprocmask(SIG_SETMASK, &none, NULL); /* it may have come, and waits: see generator.py */
-    for (int i = 5; i < argc; i++) add_group(argv[i], atoi(argv[1]), poll);
+    for (int i = 5; i < argc; i++) add_group(argv[i], argv[1], poll);
     double cpu = cpu_seconds();
     uint64_t began = now(), end = seconds > 0 ? began + (uint64_t)(seconds * 1e9) : UINT64_MAX, heard = began;
     count_from = began + (uint64_t)(atof(argv[3]) * 1e9);

@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from kvstore.base.address import Address
 from scripts.measuring.load import WrongReply
 from scripts.measuring.metering import Measures, Meter, latencies
 from scripts.measuring.servers import MeasuredServer, die_with_parent, keep_to
@@ -107,12 +108,12 @@ class Generator:
             found = self.run(server.port, seconds, skip_seconds)
         return found.measures() | meter.measures
 
-    def start(self, port: int) -> Running:
-        """Ask until it is told to stop."""
-        return self._begin(port, 0, 0)
+    def start(self, server: int | Address) -> Running:
+        """Ask until it is told to stop. `server`: its port on this machine, or its address (IPv4)."""
+        return self._begin(server, 0, 0)
 
-    def _begin(self, port: int, seconds: float, skip_seconds: float) -> Running:
-        words = [str(self._program), str(port), f"{seconds:f}", f"{skip_seconds:f}", str(self._trace), *self._groups]
+    def _begin(self, server: int | Address, seconds: float, skip_seconds: float) -> Running:
+        words = [str(self._program), str(server), f"{seconds:f}", f"{skip_seconds:f}", str(self._trace), *self._groups]
         process = subprocess.Popen(
             words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=self._enter
         )
