@@ -128,7 +128,7 @@ def run_pairs(arguments: argparse.Namespace, compactions: Compactions) -> tuple[
     value = "x" * max(0, arguments.value_bytes - 2)
     inserts, removes = Timings("insert"), Timings("remove")
     progress = Progress("pairs")
-    clock_ns = time.perf_counter_ns
+    clock_ns = time.monotonic_ns
     while inserts.count < arguments.count or (compactions.seen or 0) < arguments.compactions:
         progress.show(inserts.count / arguments.count)
         began = clock_ns()

@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
-"""Time a kvstore server from one client: python scripts/TestPerf.py TARGET [options].
+"""Time a kvstore server: python scripts/TestPerf.py TARGET [--clients N] [options].
 
-Four stages, one request after the other: insert documents, look each up, query for them by a member that ten of them
-share, remove them. For each stage: throughput, mean latency, p50, p99 and the slowest request. Every answer is
-checked.
+Each client is a process with one connection. It goes through four stages, one request after the other: insert
+documents, look each up, query for them by a member that ten of them share, remove them. Every answer is checked, and
+each client works on keys of its own.
 
-Any number of instances may run at once; each works on keys of its own. With --start-at they start together; with
---duration as well, they also change stages together; with --warm-up, each stage begins with requests that are not
+For each client and stage there is a line: requests, the seconds they took, the time of day when the last one was
+answered, throughput, mean latency, p50, p99 and the slowest request. Several clients begin each stage together; the
+line "N together" has what they did while all were running: from when the last had begun until the first had ended.
+
+Any number of instances may run at once; the first column says whose a line is. With --start-at they start together;
+with --duration as well, they also change stages together; with --warm-up, each stage begins with requests that are not
 timed. A server that is killed and comes back in the meantime makes some requests slow and the rest of the run is as
 before.
 
@@ -16,15 +20,21 @@ Exit status: 0, or 1 if an answer was wrong.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
+import io
 import json
+import multiprocessing
 import os
 import secrets
+import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 ROOT = Path(__file__).resolve().parent.parent
 if (ROOT / "kvstore" / "__init__.py").exists():  # in a checkout: the kvstore beside us, not one that is installed
@@ -33,7 +43,7 @@ if (ROOT / "kvstore" / "__init__.py").exists():  # in a checkout: the kvstore be
 try:
     from kvstore.client import Client, RequestRefused
     from kvstore.client.progress import Progress
-    from kvstore.client.timing import Timings
+    from kvstore.client.timing import Timings, together
 except ModuleNotFoundError as missing:
     sys.exit(
         f"TestPerf: {missing.name} is missing; run this program in a checkout of kvstore, or with a Python"
@@ -41,6 +51,7 @@ except ModuleNotFoundError as missing:
         " needs nothing else"
     )
 
+STAGES = ("insert", "lookup", "query", "remove")
 DEFAULT_COUNT = 5000
 DEFAULT_VALUE_BYTES = 100
 
@@ -50,16 +61,19 @@ GROUP_SIZE = 10
 #: With --duration and --start-at: seconds from the end of one stage to the start of the next.
 STAGE_GAP_SECONDS = 1.0
 
+_PR_SET_PDEATHSIG = 1
+
 
 class WrongAnswer(Exception):
     """The server answered, but not what was true."""
 
 
 class Workload:
-    """The documents of one instance, and the four things done with them, each to the i-th."""
+    """The documents of one client, and the four things done with them, each to the i-th. `name`: whose they are."""
 
     def __init__(self, client: Client, value_bytes: int) -> None:
-        self.prefix = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.name = f"{socket.gethostname()}-{os.getpid()}"
+        self.prefix = f"{self.name}-{secrets.token_hex(4)}"
         self._client = client
         self._padding = "x" * max(0, value_bytes - len(json.dumps(self._document(99999, ""), separators=(",", ":"))))
         self.inserted = 0
@@ -125,6 +139,7 @@ def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", metavar="TARGET", help="[tls:]HOST:PORT, unix:PATH, or a project's name")
+    parser.add_argument("--clients", type=positive, default=1, metavar="N", help="so many at once (default 1)")
     parser.add_argument("--count", type=positive, metavar="N", help=f"requests in each stage (default {DEFAULT_COUNT})")
     parser.add_argument(
         "--duration", type=positive_seconds, metavar="SECONDS", help="run each stage for so long instead"
@@ -140,7 +155,10 @@ def parse_arguments() -> argparse.Namespace:
         "--warm-up", type=positive_seconds, default=0.0, metavar="SECONDS",
         help="with --duration: begin each stage with requests for so long that are not timed",
     )  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="print one JSON object, for a program")
+    parser.add_argument(
+        "--raw", type=argparse.FileType("w"), metavar="FILE",
+        help="write every timed request there, as CSV: client, stage, began_ns (monotonic clock), took_ns",
+    )  # fmt: skip
     parser.add_argument(
         "--catalog", metavar="HOST:PORT", help="the catalog (default: $KVSTORE_CATALOG, or the public one)"
     )
@@ -152,18 +170,16 @@ def parse_arguments() -> argparse.Namespace:
     if arguments.count is None and arguments.duration is None:
         arguments.count = DEFAULT_COUNT
     try:
-        arguments.client = Client(arguments.target, catalog=arguments.catalog)
+        Client(arguments.target, catalog=arguments.catalog).close()  # it connects when there is a request
     except ValueError as error:
         parser.error(str(error))
     return arguments
 
 
-def wait_until(epoch_seconds: float, progress: Progress) -> None:
+def wait_until(epoch_seconds: float) -> None:
     """Wait for a time of the wall clock; a time that is over needs no waiting."""
     while (left := epoch_seconds - time.time()) > 0:
-        progress.show(0)
         time.sleep(min(left, 0.1))
-    progress.clear()
 
 
 def indices(available: float, duration: float | None, progress: Progress) -> Iterator[int]:
@@ -188,7 +204,7 @@ def run_stage(
     Should the stage end with those, they are timed after all.
     """
     timings = Timings(name)
-    clock_ns = time.perf_counter_ns
+    clock_ns = time.monotonic_ns
     warm_until_ns = clock_ns() + int(warm_up_seconds * 1e9) if warm_up_seconds else None
     for i in steps:
         if warm_until_ns is not None and clock_ns() >= warm_until_ns:
@@ -199,60 +215,131 @@ def run_stage(
     return timings
 
 
-def run(arguments: argparse.Namespace, workload: Workload) -> Iterator[Timings]:
-    """The four stages, each given as soon as it is over."""
+def stages_of(arguments: argparse.Namespace, client: Client, conductor: Connection, bar: TextIO) -> None:
+    """One client's part: its name, each stage when it is told to begin it, how often it repeated a request."""
+    workload = Workload(client, arguments.value_bytes)
     many = float("inf") if arguments.duration else arguments.count
     duration = arguments.duration and arguments.warm_up + arguments.duration
-    for number, name in enumerate(("insert", "lookup", "query", "remove")):
-        progress = Progress(f"{name:6}")
-        if arguments.start_at is not None and (number == 0 or arguments.duration):
-            wait_until(arguments.start_at + number * ((duration or 0) + STAGE_GAP_SECONDS), progress)
+    conductor.send(workload.name)
+    for name in STAGES:
         available = workload.inserted if name == "remove" else many
-        yield run_stage(name, getattr(workload, name), indices(available, duration, progress), arguments.warm_up)
+        conductor.recv()
+        steps = indices(available, duration, Progress(f"{name:6}", bar))
+        conductor.send(run_stage(name, getattr(workload, name), steps, arguments.warm_up))
     workload.remove_rest()
+    conductor.send(client.retries)
 
 
-def print_stage(timings: Timings) -> None:
-    """One line of the table."""
-    p50, p99, slowest = timings.quantiles_ms(0.5, 0.99, 1)
-    print(
-        f"{timings.name:6} {timings.count:9d} {timings.seconds:8.2f} {timings.per_second():11.0f}"
-        f" {timings.mean_ms():9.3f} {p50:9.3f} {p99:9.3f} {slowest:10.3f}",
-        flush=True,
-    )
+def be_client(arguments: argparse.Namespace, conductor: Connection, others: list[Connection]) -> None:
+    """A client's process. `others`: the conductor's ends of pipes, which end when nobody else holds them open."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the conductor's
+    with contextlib.suppress(AttributeError):  # on Linux the kernel ends us with it, even while there is no server
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    for other in others:
+        other.close()
+    bar = sys.stderr if len(others) == 1 else io.StringIO()
+    with contextlib.suppress(EOFError, BrokenPipeError), Client(arguments.target, catalog=arguments.catalog) as client:
+        try:
+            stages_of(arguments, client, conductor, bar)
+        except (WrongAnswer, LookupError, ValueError, RequestRefused) as error:
+            conductor.send(WrongAnswer(f"wrong answer of {client.target}: {error!r}"))
 
 
-def print_json(arguments: argparse.Namespace, workload: Workload, stages: list[Timings]) -> None:
-    """Everything as one JSON object."""
-    about = {
-        "target": arguments.target,
-        "prefix": workload.prefix,
-        "value_bytes": len(json.dumps(workload.value(99999), separators=(",", ":"))),
-        "retries": arguments.client.retries,
-    }
-    print(json.dumps(about | {"stages": [timings.as_json() for timings in stages]}))
+class Clients:
+    """The processes of all clients, started and each at its first stage. `names`: whose they are. Ends with `stop`."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        fork = multiprocessing.get_context("fork")
+        self._pipes: list[Connection] = []
+        self._processes = []
+        for _ in range(arguments.clients):
+            ours, theirs = fork.Pipe()
+            self._pipes.append(ours)
+            self._processes.append(fork.Process(target=be_client, args=(arguments, theirs, self._pipes)))
+            self._processes[-1].start()
+            theirs.close()
+        self.names: list[str] = self.hear()
+
+    def begin(self) -> None:
+        """Have all begin the next stage, at once."""
+        for pipe in self._pipes:
+            pipe.send("begin")
+
+    def hear(self) -> list[Any]:
+        """What each says next, when all have. Raises WrongAnswer for the first that found one, EOFError if one died."""
+        said = [pipe.recv() for pipe in self._pipes]
+        for answer in said:
+            if isinstance(answer, WrongAnswer):
+                raise answer
+        return said
+
+    def stop(self) -> None:
+        """End them, at once if they have not by themselves."""
+        for process in self._processes:
+            process.kill()
+            process.join()
+
+
+class Report:
+    """The table on standard output, and the raw data. `names`: of the clients."""
+
+    def __init__(self, names: list[str], raw: TextIO | None) -> None:
+        self._names = names
+        self._together = f"{len(names)} together"
+        self._width = max(map(len, [*names, self._together]))
+        self._raw = raw
+        heads = "stage   requests  seconds        until  requests/s   mean ms    p50 ms    p99 ms slowest ms"
+        print(f"{'client':{self._width}} {heads}", flush=True)
+        if raw is not None:
+            raw.write("client,stage,began_ns,took_ns\n")
+
+    def add(self, stages: list[Timings]) -> None:
+        """One stage of all clients, in one piece: what other instances print does not come in between."""
+        lines = list(map(self._line, self._names, stages))
+        if len(stages) > 1:
+            lines.append(self._line(self._together, together(stages)))
+        print("\n".join(lines), flush=True)
+        if self._raw is not None:
+            for client, stage in zip(self._names, stages, strict=True):
+                rows = zip(stage.ended_ns, stage.took_ns, strict=True)
+                self._raw.writelines(f"{client},{stage.name},{end - took},{took}\n" for end, took in rows)
+
+    def _line(self, name: str, stage: Timings) -> str:
+        p50, p99, slowest = stage.quantiles_ms(0.5, 0.99, 1)
+        until = time.time() - (time.monotonic_ns() - stage.end_ns) / 1e9
+        clock = f"{time.strftime('%H:%M:%S', time.localtime(until))}.{int(until % 1 * 1000):03d}"
+        return (
+            f"{name:{self._width}} {stage.name:6} {stage.count:9d} {stage.seconds:8.2f} {clock}"
+            f" {stage.per_second():11.0f} {stage.mean_ms():9.3f} {p50:9.3f} {p99:9.3f} {slowest:10.3f}"
+        )
+
+
+def conduct(arguments: argparse.Namespace, clients: Clients) -> None:
+    """All stages, each told of as soon as it is over. Raises WrongAnswer, EOFError."""
+    report = Report(clients.names, arguments.raw)
+    period = arguments.duration and arguments.warm_up + arguments.duration + STAGE_GAP_SECONDS
+    for number in range(len(STAGES)):
+        if arguments.start_at is not None and (number == 0 or period):
+            wait_until(arguments.start_at + number * (period or 0))
+        clients.begin()
+        report.add(clients.hear())
+    if retries := sum(clients.hear()):
+        print(f"requests were repeated {retries} times, for the reasons given on stderr")
 
 
 def main() -> int:
     """Run the stages and print what they took. Returns the exit status."""
     arguments = parse_arguments()
-    stages: list[Timings] = []
-    with arguments.client as client:
-        workload = Workload(client, arguments.value_bytes)
-        if not arguments.json:
-            print("stage   requests  seconds  requests/s   mean ms    p50 ms    p99 ms slowest ms", flush=True)
-        try:
-            for timings in run(arguments, workload):
-                stages.append(timings)
-                if not arguments.json:
-                    print_stage(timings)
-        except (WrongAnswer, LookupError, ValueError, RequestRefused) as error:
-            print(f"TestPerf: wrong answer of {client.target}: {error!r}", file=sys.stderr)
-            return 1
-        if arguments.json:
-            print_json(arguments, workload, stages)
-        elif client.retries:
-            print(f"requests were repeated {client.retries} times, for the reasons given on stderr")
+    clients = None
+    try:
+        clients = Clients(arguments)
+        conduct(arguments, clients)
+    except (WrongAnswer, EOFError) as error:
+        print(f"TestPerf: {error if isinstance(error, WrongAnswer) else 'a client has died'}", file=sys.stderr)
+        return 1
+    finally:
+        if clients is not None:
+            clients.stop()
     return 0
 
 

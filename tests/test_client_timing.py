@@ -1,24 +1,21 @@
-"""How long requests took, on a simulated clock; and the progress bar, on a simulated terminal."""
+"""How long requests took, by given times; and the progress bar, on a simulated terminal."""
 
 from __future__ import annotations
 
 import io
-from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.client.progress import Progress
-from kvstore.client.timing import MILLISECOND_NS, Timings
-
-MICROSECOND_NS = 1000
+from kvstore.client.timing import MILLISECOND_NS, Timings, together
 
 
-def timed(*latencies_ns: int) -> Timings:
-    """A stage from second 1000 on, whose requests took so long, one directly after the other."""
-    timings = Timings("insert", lambda: 0, lambda: 1000.0)
-    now = 0
+def timed(*latencies_ns: int, start_ns: int = 0) -> Timings:
+    """A stage whose requests took so long, one directly after the other."""
+    timings = Timings("insert", start_ns)
+    now = start_ns
     for latency in latencies_ns:
         timings.add(now, now + latency)
         now += latency
@@ -47,34 +44,33 @@ class TimingsTests(SynchronousTestCase):
         """A stage that did nothing has figures of 0."""
         timings = timed()
         self.assertEqual((timings.count, timings.per_second(), timings.mean_ms()), (0, 0, 0))
-        self.assertEqual((timings.quantiles_ms(0.5, 1), timings.histogram_us(), timings.slowest(3)), ([0, 0], [], []))
+        self.assertEqual((timings.quantiles_ms(0.5, 1), timings.slowest(3)), ([0, 0], []))
 
     def test_slowest(self) -> None:
         """The slowest come with their numbers, the slowest first."""
         timings = timed(1 * MILLISECOND_NS, 9 * MILLISECOND_NS, 5 * MILLISECOND_NS)
         self.assertEqual(timings.slowest(2), [(9, 1), (5, 2)])
 
-    def test_completed_per_interval(self) -> None:
-        """A request counts in the tenth of a second in which it got its answer."""
-        timings = timed(99 * MILLISECOND_NS, 1 * MILLISECOND_NS, 350 * MILLISECOND_NS)
-        self.assertEqual(timings.as_json()["completed_per_interval"], [1, 1, 0, 0, 1])
+    def test_together(self) -> None:
+        """Of several, what ended between the latest start and the earliest end counts, both of them included."""
+        early, late = timed(3, 3, 4, 6), timed(4, 4, 4, start_ns=4)  # end at 3, 6, 10, 16 and at 8, 12, 16
+        found = together([early, late])
+        self.assertEqual((found.name, found.start_ns, found.end_ns), ("insert", 4, 16))
+        self.assertEqual(list(found.ended_ns), [6, 8, 10, 12, 16, 16])
+        self.assertEqual(sorted(found.took_ns), [3, 4, 4, 4, 4, 6])
 
-    def test_json(self) -> None:
-        """The object for programs has the wall times and the figures."""
-        shown = timed(100 * MILLISECOND_NS, 300 * MILLISECOND_NS).as_json()
-        self.assertEqual((shown["name"], shown["count"], shown["start"], shown["end"]), ("insert", 2, 1000.0, 1000.4))
-        self.assertEqual((shown["p50_ms"], shown["slowest_ms"], shown["mean_ms"]), (100, 300, 200))
+    def test_never_together(self) -> None:
+        """One that ended before another began has nothing in common with it."""
+        self.assertEqual(together([timed(1, 1), timed(5, start_ns=3)]).count, 0)
 
-    @given(latencies_us=st.lists(st.integers(0, 10**7), min_size=1))
-    def test_histogram(self, latencies_us: list[int]) -> None:
-        """Every latency is in the histogram once, in a bucket whose upper end is at most 1/16 above it."""
-        histogram = timed(*(us * MICROSECOND_NS for us in latencies_us)).histogram_us()
-        ends = [end for end, _ in histogram]
-        self.assertEqual(sum(count for _, count in histogram), len(latencies_us))
-        self.assertTrue(all(low < high for low, high in pairwise(ends)))
-        for us in latencies_us:
-            end = min(end for end in ends if end >= us)
-            self.assertLessEqual(end, us * 17 / 16)
+    @given(st.lists(st.lists(st.integers(1, 9), min_size=1), min_size=1, max_size=4))
+    def test_together_is_what_the_definition_says(self, clients: list[list[int]]) -> None:
+        """Begun at the same time, they lose what ended after the first of them had ended."""
+        stages = [timed(*latencies) for latencies in clients]
+        end = min(stage.end_ns for stage in stages)
+        self.assertEqual(
+            list(together(stages).ended_ns), sorted(t for stage in stages for t in stage.ended_ns if t <= end)
+        )
 
 
 class Terminal(io.StringIO):

@@ -9,9 +9,12 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -132,7 +135,13 @@ class CommandLineTests(SynchronousTestCase):
             for arguments in ([], ["localhost:http"], ["me-a5", "--catalog", "nowhere"]):
                 status, _, err = Program(name, *arguments).finish()
                 self.assertEqual((status, "usage:" in err, "Traceback" in err), (2, True, False), err)
-        wrong = [["--count", "0"], ["--count", "5", "--duration", "1"], ["--duration", "-1"], ["--warm-up", "1"]]
+        wrong = [
+            ["--clients", "0"],
+            ["--count", "0"],
+            ["--count", "5", "--duration", "1"],
+            ["--duration", "-1"],
+            ["--warm-up", "1"],
+        ]
         for arguments in wrong:
             status, _, err = Program("TestPerf", "127.0.0.1:1", *arguments).finish()
             self.assertEqual((status, "usage:" in err), (2, True), err)
@@ -146,30 +155,42 @@ class FakeServerTests(SynchronousTestCase):
         self.server = FakeServer()
         self.addCleanup(self.server.stop)
 
-    def test_perf_table(self) -> None:
-        """TestPerf prints a line of figures for each of the four stages, and leaves nothing behind."""
-        status, out, err = Program("TestPerf", self.server.target, "--count", "25").finish()
+    def table(self, *arguments: str) -> list[list[str]]:
+        """The lines of figures that TestPerf prints, in words."""
+        status, out, err = Program("TestPerf", self.server.target, *arguments).finish()
         self.assertEqual((status, err), (0, ""))
-        rows = [line.split() for line in out.splitlines()]
-        self.assertEqual([row[:2] for row in rows[1:]], [[n, "25"] for n in ("insert", "lookup", "query", "remove")])
-        self.assertTrue(all(len(row) == 8 and all(float(f) >= 0 for f in row[1:]) for row in rows[1:]))
-        self.assertEqual(self.server.table, {})
+        return [line.split() for line in out.splitlines()[1:]]
 
-    def test_perf_json(self) -> None:
-        """With --json there is one object, whose counts agree with what the server has seen."""
-        program = Program("TestPerf", self.server.target, "--count", "25", "--value-bytes", "300", "--json")
-        status, out, err = program.finish()
-        self.assertEqual((status, err), (0, ""))
-        shown = json.loads(out)
-        self.assertEqual([stage["name"] for stage in shown["stages"]], ["insert", "lookup", "query", "remove"])
-        for stage in shown["stages"]:
-            self.assertEqual(stage["count"], 25)
-            self.assertEqual(sum(stage["completed_per_interval"]), 25)
-            self.assertEqual(sum(count for _, count in stage["latency_histogram_us"]), 25)
-            self.assertLessEqual(stage["start"], stage["end"])
-        self.assertEqual((shown["value_bytes"], shown["retries"]), (300, 0))
+    def test_perf_table(self) -> None:
+        """TestPerf prints a line of figures for each of the four stages, says whose it is, and leaves nothing."""
+        rows = self.table("--count", "25", "--value-bytes", "300")
+        self.assertEqual([row[1:3] for row in rows], [[n, "25"] for n in ("insert", "lookup", "query", "remove")])
+        self.assertEqual({row[0].rpartition("-")[0] for row in rows}, {socket.gethostname()})
+        self.assertTrue(all(len(row) == 10 and all(float(f) >= 0 for f in row[5:]) for row in rows))
+        self.assertEqual(self.server.table, {})
         values = [request["value"] for request in self.server.requests if request["method"] == "insert"]
         self.assertLess(max(abs(len(json.dumps(value, separators=(",", ":"))) - 300) for value in values), 10)
+
+    def test_perf_clients(self) -> None:
+        """With --clients each has a line for each stage, and then all together; no stage begins before the last has
+        ended for all.
+        """
+        raw = Path(self.mktemp()).resolve()
+        rows = self.table("--clients", "3", "--count", "20", "--raw", str(raw))
+        names = sorted({row[0] for row in rows} - {"3"})
+        self.assertEqual([row[0] for row in rows], [*rows[0][:1], *rows[1][:1], *rows[2][:1], "3"] * 4)
+        self.assertEqual([row[:2] for row in rows[3::4]], [["3", "together"]] * 4)
+        head, *lines = raw.read_text().splitlines()
+        self.assertEqual(head, "client,stage,began_ns,took_ns")
+        requests = [line.split(",") for line in lines]
+        self.assertEqual(sorted({client for client, *_ in requests}), names)
+        spans = []
+        for stage in ("insert", "lookup", "query", "remove"):
+            times = [(int(began), int(took)) for _, name, began, took in requests if name == stage]
+            self.assertEqual(len(times), 60)
+            spans.append((min(began for began, _ in times), max(began + took for began, took in times)))
+        self.assertTrue(all(end <= begin for (_, end), (begin, _) in pairwise(spans)))
+        self.assertEqual(self.server.table, {})
 
     def test_perf_keys_of_its_own(self) -> None:
         """Two instances at once never touch the same key."""
@@ -180,30 +201,32 @@ class FakeServerTests(SynchronousTestCase):
         self.assertEqual(self.server.table, {})
 
     def test_perf_duration_and_start(self) -> None:
-        """With --duration and --start-at the stages begin at the times that follow from them, and all keys go in the
-        end.
+        """With --duration and --start-at the stages begin at the times that follow, warm-up included, which is
+        not timed; and all keys go in the end.
         """
-        start = time.time() + 1
-        program = Program("TestPerf", self.server.target, "--duration", "0.2", "--start-at", str(start), "--json")
-        status, out, err = program.finish()
-        self.assertEqual((status, err), (0, ""))
-        for number, stage in enumerate(json.loads(out)["stages"]):
-            self.assertGreaterEqual(stage["start"], start + 1.2 * number)
-            self.assertGreater(stage["count"], 0)
+        raw, start = Path(self.mktemp()).resolve(), time.time() + 1
+        start_ns = time.monotonic_ns() + 10**9
+        timing = ["--duration", "0.2", "--warm-up", "0.1", "--start-at", str(start)]
+        rows = self.table(*timing, "--raw", str(raw))
+        inserts = sum(request["method"] == "insert" for request in self.server.requests)
+        self.assertTrue(0 < int(rows[0][2]) < inserts)
+        first = {}
+        for line in raw.read_text().splitlines()[1:]:
+            _, stage, began, _ = line.split(",")
+            first.setdefault(stage, int(began))
+        for number, stage in enumerate(("insert", "lookup", "query")):
+            self.assertGreaterEqual(first[stage], start_ns + int((1.3 * number + 0.1) * 1e9) - 10**7)
         self.assertEqual(self.server.table, {})
 
-    def test_perf_warm_up(self) -> None:
-        """With --warm-up the first requests of each stage are not timed, and the stages begin so much later."""
-        start = time.time() + 1
-        arguments = ["--duration", "0.2", "--warm-up", "0.1", "--start-at", str(start), "--json"]
-        status, out, err = Program("TestPerf", self.server.target, *arguments).finish()
-        self.assertEqual((status, err), (0, ""))
-        stages = json.loads(out)["stages"]
-        for number, stage in enumerate(stages[:3]):
-            self.assertGreaterEqual(stage["start"], start + 1.3 * number)
-        inserts = sum(request["method"] == "insert" for request in self.server.requests)
-        self.assertLess(stages[0]["count"], inserts)
-        self.assertEqual(self.server.table, {})
+    def test_perf_client_dies(self) -> None:
+        """A client that is killed ends them all, and that is said."""
+        program = Program("TestPerf", self.server.target, "--clients", "2", "--duration", "600")
+        while not self.server.requests:
+            time.sleep(0.01)
+        children = Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text().split()
+        os.kill(int(children[0]), signal.SIGKILL)
+        status, _, err = program.finish()
+        self.assertEqual((status, "a client has died" in err), (1, True), err)
 
     def test_outliers(self) -> None:
         """TestOutliers prints the fastest and slowest, and says so when the server does not tell of compactions."""

@@ -1,10 +1,7 @@
-"""How long requests took: collected one by one while a stage runs, summed up at its end.
+"""How long requests took: kept one by one while a stage runs, summed up at its end.
 
-Times are of one monotonic clock in nanoseconds; the start of a stage is noted on the wall clock too, so that stages of
-several programs can be laid side by side. Besides the figures for a person, `as_json` has what a program needs to put
-several instances together: how many requests were completed in each tenth of a second (the sum of all instances counts
-only while all are running), and a histogram of latencies (percentiles of several instances cannot be averaged, their
-histograms can be added).
+Times are of the machine's monotonic clock in nanoseconds, which is one for all its processes: so the stages of several
+programs can be laid side by side, and what each did while all were running can be told.
 """
 
 from __future__ import annotations
@@ -13,58 +10,44 @@ import heapq
 import math
 import time
 from array import array
-from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 
 NANOSECONDS = 1_000_000_000
 MILLISECOND_NS = 1_000_000
 
-#: Requests are counted in intervals of this length.
-INTERVAL_SECONDS = 0.1
-_INTERVAL_NS = 100 * MILLISECOND_NS
-
-#: Histogram buckets in each power of two: a bucket is at most 1/16 wider than its lower end.
-_STEPS = 16
-
 
 class Timings:
-    """The times of one stage. `name`: of the stage. `clock_ns`, `wall_seconds`: tell the time.
+    """The times of one stage, by name. `start_ns`: when it began; now, if it is not given.
 
-    Its span is from when it is made to the end of its last request.
+    Its span is from there to the end of its last request. Requests are added in the order of their ends.
     """
 
-    def __init__(
-        self,
-        name: str,
-        clock_ns: Callable[[], int] = time.perf_counter_ns,
-        wall_seconds: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, name: str, start_ns: int | None = None) -> None:
         self.name = name
-        self.start_seconds = wall_seconds()
-        self._start_ns = self._end_ns = clock_ns()
-        self._latencies_ns = array("q")
-        self._completed = [0]
+        self.start_ns = time.monotonic_ns() if start_ns is None else start_ns
+        self.took_ns = array("q")
+        self.ended_ns = array("q")
 
     def add(self, began_ns: int, ended_ns: int) -> None:
         """Note one request: when it began and when it had its answer."""
-        self._latencies_ns.append(ended_ns - began_ns)
-        self._end_ns = ended_ns
-        interval = (ended_ns - self._start_ns) // _INTERVAL_NS
-        completed = self._completed
-        while len(completed) <= interval:
-            completed.append(0)
-        completed[interval] += 1
+        self.took_ns.append(ended_ns - began_ns)
+        self.ended_ns.append(ended_ns)
 
     @property
     def count(self) -> int:
         """Requests so far."""
-        return len(self._latencies_ns)
+        return len(self.took_ns)
+
+    @property
+    def end_ns(self) -> int:
+        """The end of the last request; the start, if there was none."""
+        return self.ended_ns[-1] if self.ended_ns else self.start_ns
 
     @property
     def seconds(self) -> float:
         """From the start to the end of the last request."""
-        return (self._end_ns - self._start_ns) / NANOSECONDS
+        return (self.end_ns - self.start_ns) / NANOSECONDS
 
     def per_second(self) -> float:
         """Requests per second of the span."""
@@ -72,49 +55,31 @@ class Timings:
 
     def mean_ms(self) -> float:
         """The mean latency in milliseconds; 0 if there was no request."""
-        return sum(self._latencies_ns) / self.count / MILLISECOND_NS if self.count else 0.0
+        return sum(self.took_ns) / self.count / MILLISECOND_NS if self.count else 0.0
 
     def quantiles_ms(self, *fractions: float) -> list[float]:
         """Latencies in milliseconds, one for each fraction: of all, that part was as fast or faster (nearest rank).
 
         `fractions`: 0 (the fastest) to 1 (the slowest). All are 0 if there was no request.
         """
-        ordered = sorted(self._latencies_ns) or [0]
+        ordered = sorted(self.took_ns) or [0]
         return [ordered[max(0, math.ceil(f * len(ordered)) - 1)] / MILLISECOND_NS for f in fractions]
 
     def slowest(self, number: int) -> list[tuple[float, int]]:
         """The slowest requests, the slowest first: latency in milliseconds, and which it was, counted from 0."""
-        found = heapq.nlargest(number, zip(self._latencies_ns, range(self.count), strict=True))
+        found = heapq.nlargest(number, zip(self.took_ns, range(self.count), strict=True))
         return [(latency / MILLISECOND_NS, i) for latency, i in found]
 
-    def histogram_us(self) -> list[list[int]]:
-        """[upper end in microseconds, how many latencies up to it and over the one before], of those that are not
-        empty.
-        """
-        counts = Counter(_bucket_end(-(-latency // 1000)) for latency in self._latencies_ns)
-        return [[end, counts[end]] for end in sorted(counts)]
 
-    def as_json(self) -> dict[str, Any]:
-        """Everything, for a program. Wall-clock times are seconds since the epoch."""
-        p50, p99, slowest = self.quantiles_ms(0.5, 0.99, 1)
-        return {
-            "name": self.name,
-            "count": self.count,
-            "start": self.start_seconds,
-            "end": self.start_seconds + self.seconds,
-            "seconds": self.seconds,
-            "throughput_per_second": self.per_second(),
-            "mean_ms": self.mean_ms(),
-            "p50_ms": p50,
-            "p99_ms": p99,
-            "slowest_ms": slowest,
-            "interval_seconds": INTERVAL_SECONDS,
-            "completed_per_interval": self._completed,
-            "latency_histogram_us": self.histogram_us(),
-        }
+def together(stages: Sequence[Timings]) -> Timings:
+    """What several did of one stage while all of them were running: from the latest start to the earliest end.
 
-
-def _bucket_end(microseconds: int) -> int:
-    """The upper end of the histogram bucket that a latency falls into; ends below 32 are 1 apart."""
-    step = 1 << max(0, microseconds.bit_length() - _STEPS.bit_length())
-    return -(-microseconds // step) * step
+    A request counts if it ended in that time. There is none if there was no such time.
+    """
+    start_ns, end_ns = max(s.start_ns for s in stages), min(s.end_ns for s in stages)
+    inside = [slice(bisect_left(s.ended_ns, start_ns), bisect_right(s.ended_ns, end_ns)) for s in stages]
+    ended = [zip(s.ended_ns[part], s.took_ns[part], strict=True) for s, part in zip(stages, inside, strict=True)]
+    found = Timings(stages[0].name, start_ns)
+    for end, took in heapq.merge(*ended):
+        found.add(end - took, end)
+    return found
