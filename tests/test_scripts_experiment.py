@@ -1,368 +1,239 @@
-"""The pure parts of scripts/experiment: the levelling rule, windows, raw data, what follows from them, the report."""
+"""The pure parts of scripts/experiment: the plan, raw data, the levelling rule, what was to be expected, the page."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import json
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
-import polars
-import pytest
+import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvstore.client.timing import Timings
-from scripts.experimenting import part_compaction, program
-from scripts.experimenting.cross_check import command, parse
-from scripts.experimenting.data import Data, committing_share, limit, predicted_per_second, thinking_ms
-from scripts.experimenting.levelling import levelled_at, steps
-from scripts.experimenting.report import UNKNOWN, MalformedReport, check_report, fill, write_report
-from scripts.experimenting.rows import (
-    ClientRow,
-    CompactionRow,
-    DistanceRow,
-    MalformedData,
-    PerfRow,
-    ServerRow,
-    TenthRow,
-    read_rows,
-    write_rows,
-)
-from scripts.experimenting.runs import RunFailed
-from scripts.experimenting.stages import (
-    NoWindow,
-    Stage,
-    Window,
-    common_window,
-    completed_in,
-    mean_ms,
-    merged_histogram,
-    per_second_in,
-    quantile_ms,
-)
-from scripts.experimenting.tables import TABLES
-from scripts.experimenting.values import resolve
+from kvstore.client.exchange import encode_request
+from scripts.experimenting import program, report, requests
+from scripts.experimenting.facts import facts, levelled_at, series_of
+from scripts.experimenting.model import Model
+from scripts.experimenting.plan import FULL, OPERATIONS, PARTS, QUICK, Run, Variant, runs
+from scripts.experimenting.readings import NotRead, Reading, between
+from scripts.experimenting.running import RunFailed, figures_of, summed
+from scripts.experimenting.store import Record, Row
 
-ROOT = Path(__file__).resolve().parent.parent
+ABOUT = ("date", "commit", "command", "load before", "processor", "memory", "system", "file system", "versions")
+
+
+def row(**columns: Any) -> Row:
+    """A row of raw data, with what is not given as some run may have it."""
+    usual = {"round": 1, "variant": "always", "clients": 1, "operation": "insert", "seconds": 1.0, "requests": 100,
+             "per_second": 100.0, "mean_ms": 1.0, "p50_ms": 1.0, "p99_ms": 2.0, "slowest_ms": 3.0, "server_cpu": 0.5,
+             "clients_cpu": 0.25, "link_cpu": 0.0, "idle_cpu": 1.0, "commits": 50, "committed": 100,
+             "commit_us": 120.0}  # fmt: skip
+    return usual | columns
+
+
+class PlanTests(SynchronousTestCase):
+    """What is measured, in which order."""
+
+    def test_rounds_follow_one_another(self) -> None:
+        """In each round the clients grow, and with each number of them the variants take turns."""
+        planned = list(runs("clients", FULL))
+        order = [(run.round, run.clients) for run in planned]
+        self.assertEqual(order, sorted(order))
+        self.assertEqual([run.variant.name for run in planned[:3]], ["always", "no sync", "cheap clients"])
+        self.assertEqual({run.round for run in planned}, {1, 2, 3})
+
+    def test_quick_is_a_part_of_it(self) -> None:
+        """--quick has few clients."""
+        self.assertLessEqual({run.clients for run in runs("distance", QUICK)}, {1, 4})
+
+    def test_the_first_page_takes_less_than_ten_minutes(self) -> None:
+        """And all of it less than twenty-five, as far as the plan can tell."""
+        seconds = {part: sum(map(FULL.run_seconds, runs(part, FULL))) for part in PARTS}
+        self.assertLess(seconds["clients"], 540)
+        self.assertLess(sum(seconds.values()), 1300)
+
+
+class RecordTests(SynchronousTestCase):
+    """Raw data."""
+
+    def setUp(self) -> None:
+        """A directory for them."""
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+
+    def test_what_was_written_is_read(self) -> None:
+        """A run that was broken off is gone on with: its rows are there, the others are not."""
+        record = Record(self.directory, "clients")
+        record.begin({"command": "c", "finished": False})
+        record.add([row(clients=2, p50_ms=0.123456789), row(clients=2, operation="lookup")])
+        again = Record(self.directory, "clients")
+        self.assertEqual([found["p50_ms"] for found in again.rows], [0.123457, 1.0])
+        self.assertTrue(again.has(1, "always", 2))
+        self.assertFalse(again.has(2, "always", 2) or again.has(1, "no sync", 2) or again.finished)
+        again.note({"finished": True})
+        self.assertEqual(Record(self.directory, "clients").about, {"command": "c", "finished": True})
+        again.begin({"command": "d"})
+        self.assertEqual(Record(self.directory, "clients").rows, [])
+
+
+class WindowTests(SynchronousTestCase):
+    """What counts of a run."""
+
+    def trace(self, *spans: tuple[int, int]) -> pl.DataFrame:
+        """Clients that each made requests of a millisecond, one after the other, between these milliseconds."""
+        rows = [(name, ms * 10**6, 10**6) for name, (start, end) in enumerate(spans) for ms in range(start, end)]
+        return pl.DataFrame(rows, schema=["client", "began_ns", "took_ns"], orient="row")
+
+    def reading(self, ms: int) -> Reading:
+        """One in which the server used half, and ten commits with two requests each were made in each millisecond."""
+        ns = ms * 10**6
+        return Reading(ns, ns // 2, ns // 4, 0, ns, 0, ms * 10, ms * 20, ms * 500.0)
+
+    def test_while_all_were_running(self) -> None:
+        """From the latest start to the earliest end; readings at both ends of it are compared."""
+        effort = FULL._replace(seconds=0.05)
+        found = summed("insert", self.trace((0, 80), (20, 100)), [*map(self.reading, range(0, 101, 10))], effort)
+        self.assertEqual((found["seconds"], found["requests"]), (0.06, 121))  # one ends just when the time begins
+        self.assertEqual([found[name] for name in ("server_cpu", "clients_cpu", "idle_cpu")], [0.5, 0.25, 1.0])
+        self.assertEqual((found["commits"], found["committed"], found["commit_us"]), (600, 1200, 50.0))
+        self.assertEqual((found["p50_ms"], found["slowest_ms"]), (1.0, 1.0))
+
+    def test_clients_that_never_ran_together(self) -> None:
+        """Such a run is worth nothing, nor is one without readings."""
+        self.assertRaises(RunFailed, summed, "insert", self.trace((0, 10), (20, 30)), [], FULL)
+        self.assertRaises(NotRead, between, [self.reading(1), self.reading(50)], 0, 10**7)
+
+    def test_quantiles_are_of_every_request(self) -> None:
+        """By nearest rank."""
+        trace = pl.DataFrame({"took_ns": [n * 10**6 for n in range(100, 0, -1)]})
+        found = figures_of(trace, 2.0)
+        self.assertEqual((found["per_second"], found["mean_ms"], found["slowest_ms"]), (50.0, 50.5, 100.0))
+        self.assertIn(found["p99_ms"], (99.0, 100.0))
+
+
+class RequestTests(SynchronousTestCase):
+    """What the generator sends."""
+
+    def test_documents_are_testperfs(self) -> None:
+        """Of a hundred bytes, ten of which share a member; keys and members are those that lookups and queries name."""
+        lines = {name: json.loads(requests.pool(name)[12345][1]) for name in OPERATIONS}
+        value = lines["insert"].pop("value")
+        self.assertEqual(len(json.dumps(value, separators=(",", ":"))), 100)
+        self.assertEqual(lines["insert"], {"id": 12345, "method": "insert", "key": "documents-12345"})
+        self.assertEqual(lines["query"]["subvalue"], value["group"])
+        self.assertEqual(lines["lookup"]["key"], lines["remove"]["key"])
+        self.assertEqual(requests.pool("lookup")[3][1], encode_request(3, "lookup", {"key": "documents-3"}))
 
 
 class LevellingTests(SynchronousTestCase):
-    """How many clients, and when it is enough."""
+    """Where a series levels out."""
 
-    def test_steps(self) -> None:
-        """The powers of two and what is half-way between them, up to the most."""
-        self.assertEqual(list(steps(16)), [1, 2, 3, 4, 6, 8, 12, 16])
-        self.assertEqual(list(steps(13)), [1, 2, 3, 4, 6, 8, 12])
-        self.assertEqual(list(steps(1)), [1])
+    def test_two_steps_without_a_gain(self) -> None:
+        """The last step that brought 5 % over the largest before; one bad step is forgiven, a recovery is no gain."""
+        self.assertEqual(levelled_at([(1, 100), (2, 200), (3, 205), (4, 209)]), 2)
+        self.assertEqual(levelled_at([(1, 100), (2, 200), (3, 150), (4, 211), (6, 212), (8, 213)]), 4)
+        self.assertEqual(levelled_at([(1, 100), (2, 200), (3, 150), (4, 205), (6, 300)]), 2)
+        self.assertIsNone(levelled_at([(1, 100), (2, 200), (3, 300), (4, 301)]))
 
-    def test_two_steps_without_gain(self) -> None:
-        """It has levelled out at the last step that gained, once two in a row did not."""
-        self.assertEqual(levelled_at([(1, 100), (2, 190), (3, 198), (4, 199)]), 2)
-        self.assertIsNone(levelled_at([(1, 100), (2, 190), (3, 198)]))
+    @given(st.lists(st.floats(1, 1e6), max_size=12))
+    def test_it_is_one_of_the_steps(self, rates: list[float]) -> None:
+        """And what follows changes nothing."""
+        series = list(enumerate(rates, 1))
+        if (at := levelled_at(series)) is not None:
+            self.assertEqual(levelled_at([*series, (99, 1e9)]), at)
+            self.assertIn(at, range(1, len(rates)))
 
-    def test_exactly_the_least_gain_is_a_gain(self) -> None:
-        """A step of exactly 5 % gains; one of a little less does not."""
-        self.assertIsNone(levelled_at([(1, 100), (2, 105), (3, 110.25)]))
-        self.assertEqual(levelled_at([(1, 100), (2, 104.9), (3, 104.9)]), 1)
-
-    def test_one_bad_step_does_not_end_it(self) -> None:
-        """A step that falls short, followed by one that gains, begins the count anew."""
-        self.assertIsNone(levelled_at([(1, 100), (2, 90), (3, 150), (4, 150)]))
-        self.assertEqual(levelled_at([(1, 100), (2, 90), (3, 150), (4, 150), (6, 151)]), 3)
-
-    def test_a_fall_and_a_recovery_are_no_gain(self) -> None:
-        """Gains count against the largest sum so far, not against the step before."""
-        self.assertEqual(levelled_at([(1, 100), (2, 50), (3, 100)]), 1)
-
-    def test_nothing_measured(self) -> None:
-        """No steps, or steps in which nothing was done, have not levelled out."""
-        self.assertIsNone(levelled_at([]))
-        self.assertIsNone(levelled_at([(1, 0), (2, 0), (3, 0)]))
-
-    def test_later_steps_change_nothing(self) -> None:
-        """Once the rule is fulfilled, what comes after is not looked at."""
-        self.assertEqual(levelled_at([(1, 100), (2, 100), (3, 100), (4, 300)]), 1)
+    def test_one_round_decides_nothing(self) -> None:
+        """Medians count; the spread is told."""
+        rows = [row(round=number, clients=n, per_second=rate) for n, rates in ((1, (9, 10, 11)), (2, (20, 90, 21)))
+                for number, rate in enumerate(map(float, rates))]  # fmt: skip
+        series = series_of(pl.DataFrame(rows))["always"]["insert"]
+        two = series.at[2]
+        self.assertEqual((two.rate, two.low, two.high, two.group), (21, 20, 90, 2))
+        self.assertEqual((series.one.rate, series.best, series.levels), (10, two, ">2"))
+        self.assertEqual(series.one.server_us, 50_000)
 
 
-def stage(start: float, completed: list[int], histogram: dict[int, int] | None = None, mean: float = 1.0) -> Stage:
-    """A stage of tenths of a second."""
-    found = histogram if histogram is not None else {1000: sum(completed)}
-    return Stage("insert", start, start + len(completed) / 10, 0.1, completed, found, mean, 1.0, 1.0, 1.0)
+class ModelTests(SynchronousTestCase):
+    """What was to be expected."""
+
+    def test_one_client_is_what_was_measured(self) -> None:
+        """The curve begins there, whatever the constants are."""
+        for sync, groups in ((0.0, {}), (150.0, {1: 1.0, 32: 20.0})):
+            model = Model(300.0, 20.0, 40.0, sync, {1: 1.0} | groups, 2)
+            self.assertAlmostEqual(model.curve(1)[0], 1e6 / 300)
+
+    def test_what_many_tend_to(self) -> None:
+        """The loop's time, with its share of the sync, or that of the processors, whichever is longer."""
+        for server, client, sync, most in ((50.0, 10.0, 0.0, 50.0), (20.0, 60.0, 0.0, 40.0), (20.0, 10.0, 160.0, 30.0)):
+            curve = Model(400.0, server, client, sync, {1: 1.0, 4: 16.0}, 2).curve(200)
+            self.assertAlmostEqual(curve[-1] * most / 1e6, 1.0, places=1)
+            self.assertLessEqual(curve[-1], 1e6 / most)
+
+    def test_groups_between(self) -> None:
+        """They lie on a line between those that were measured, and end with the last."""
+        model = Model(300.0, 20.0, 40.0, 150.0, {1: 1.0, 2: 1.0, 6: 3.0}, 2)
+        self.assertEqual([model.group(n) for n in (1, 2, 4, 6, 9)], [1, 1, 2, 3, 3])
 
 
-class StageTests(SynchronousTestCase):
-    """Several programs' reports of one stage."""
-
-    def test_the_window_is_what_all_have_in_common(self) -> None:
-        """From the latest start to the earliest end."""
-        window = common_window([stage(10.0, [1] * 10), stage(10.3, [1] * 10), stage(9.0, [1] * 19)])
-        self.assertAlmostEqual(window.start, 10.3)
-        self.assertAlmostEqual(window.end, 10.9)
-
-    def test_no_window(self) -> None:
-        """Programs that did not run at the same time have none, and the message says by how much."""
-        error = self.assertRaises(NoWindow, common_window, [stage(10.0, [1] * 5), stage(11.0, [1] * 5)])
-        self.assertIn("0.50 s after the first ended", str(error))
-
-    def test_only_whole_tenths_count(self) -> None:
-        """Tenths that reach out of the window at either end do not count."""
-        found = stage(10.0, [1, 2, 4, 8, 16])
-        self.assertEqual(completed_in(found, Window(10.05, 10.45))[0], 2 + 4 + 8)
-        requests, seconds = completed_in(found, Window(10.1, 10.3))
-        self.assertEqual(requests, 2 + 4)
-        self.assertAlmostEqual(seconds, 0.2)
-        self.assertAlmostEqual(per_second_in(found, Window(10.1, 10.3)), 30)
-
-    def test_its_own_window_is_all_of_it(self) -> None:
-        """A program that ran alone has all its requests counted, at times that floating point cannot hold exactly."""
-        for start in (0.0, 1795427757.80898, 1e9 / 3):
-            found = stage(start, [3] * 7)
-            self.assertEqual(completed_in(found, common_window([found]))[0], 21)
-
-    def test_a_window_without_a_whole_tenth(self) -> None:
-        """Too short a window is refused, not counted as nothing."""
-        self.assertRaises(NoWindow, completed_in, stage(10.0, [1, 1]), Window(10.05, 10.14))
-
-    @given(st.lists(st.integers(0, 9), min_size=2, max_size=30), st.floats(0, 1), st.floats(0, 1))
-    def test_what_is_counted_was_done_in_the_window(self, completed: list[int], a: float, b: float) -> None:
-        """Never more than the tenths that touch the window, and never tenths outside of it."""
-        found = stage(100.0, completed)
-        length = len(completed) / 10
-        window = Window(100 + min(a, b) * length, 100 + max(a, b) * length)
-        try:
-            requests, seconds = completed_in(found, window)
-        except NoWindow:
-            self.assertLess(window.end - window.start, 0.2 + 1e-5)
-        else:
-            self.assertLessEqual(seconds, window.end - window.start + 1e-5)
-            self.assertGreater(seconds, window.end - window.start - 0.2 - 1e-5)
-            self.assertLessEqual(requests, sum(completed))
-
-    def test_histograms_are_added(self) -> None:
-        """Percentiles come from all programs' requests together, means by their numbers."""
-        quick, slow = stage(0, [98], {100: 98}, mean=0.1), stage(0, [2], {5000: 2}, mean=5.0)
-        merged = merged_histogram([quick, slow])
-        self.assertEqual(quantile_ms(merged, 0.5), 0.1)
-        self.assertEqual(quantile_ms(merged, 0.98), 0.1)
-        self.assertEqual(quantile_ms(merged, 0.99), 5.0)
-        self.assertAlmostEqual(mean_ms([quick, slow]), 0.198)
-        self.assertEqual((quantile_ms({}, 0.5), mean_ms([])), (0.0, 0.0))
-
-    def test_the_reports_of_programs_are_read(self) -> None:
-        """What kvstore.client.timing writes, over JSON, is a stage."""
-        times = iter([0, 0])
-        timings = Timings("lookup", clock_ns=lambda: next(times), wall_seconds=lambda: 50.0)
-        for began in (0, 150_000_000, 160_000_000):
-            timings.add(began, began + 2_000_000)
-        found = Stage.from_json(json.loads(json.dumps(timings.as_json())))
-        self.assertEqual((found.name, found.start, found.completed, found.count), ("lookup", 50.0, [1, 2], 3))
-        self.assertTrue(2.0 <= quantile_ms(found.histogram_us, 1) <= 2.0 * 17 / 16)
-
-
-def row(**changes: object) -> PerfRow:
-    """A row of sums; what a test cares about is said in `changes`."""
-    about = PerfRow(1, "TestPerf", "always", 0, 1, "loopback", 0.0, 0.03, 4, "insert", 1.6, 16000, 10000.0, 0.35, 0.3,
-                    0.9, 8.5, 0.3, 0.5, 0.0, 0.1, 0.4, 0.7, 1.5, 3750, 15000, 120.0)  # fmt: skip
-    return replace(about, **changes)  # type: ignore[arg-type]
-
-
-class RowTests(SynchronousTestCase):
-    """The raw data."""
+class PageTests(SynchronousTestCase):
+    """The page and the long tables, from made-up data."""
 
     def setUp(self) -> None:
-        """A directory."""
+        """Data of all parts, with rates that tell which they are."""
         self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        about: dict[str, Any] = dict.fromkeys(ABOUT, "x")
+        child = {"child_cpu": 0.78, "server_grown_mib": 1.0, "child_mib": 92.0}
+        for number, (part, variants) in enumerate(PARTS.items(), 1):
+            record = Record(self.directory, part)
+            record.begin(about | {"quick": False, "took_seconds": 60, "sync_us": 80.0, "processors": 2})
+            record.add(
+                row(variant=variant.name, clients=n, operation=operation, per_second=1000.0 * number + n, **child)
+                for variant in self.phases(variants) for n in variant.clients[:3] for operation in variant.operations
+            )  # fmt: skip
+            record.note({"finished": True})
 
-    def test_round_trip(self) -> None:
-        """What is written is read again, of every kind, to the last digit."""
-        perf = row(per_second=0.1 + 0.2, p50_ms=1e-7)
-        clients = [ClientRow(1, "no", 2, i, "query", 1.5, 10, 6.6667, 0.1, 0.2, 0.3, 0.4) for i in range(2)]
-        tenths = [TenthRow(-0.1, "GET", 0, 0.0, 0.0, 0.0), TenthRow(0.0, "SET", 7, 0.1, 0.2, 0.3)]
-        whole = [CompactionRow("during", "GET", 10, 16, 1.5, 3, 2.0, 0.1, 0.2, 0.3, 1.5, 20.0, 0.9, 0.5, 0.4)]
-        sums = [(PerfRow, [perf]), (ServerRow, [ServerRow(**vars(perf))]), (DistanceRow, [DistanceRow(**vars(perf))])]
-        for kind, rows in [*sums, (ClientRow, clients), (TenthRow, tenths), (CompactionRow, whole)]:
-            write_rows(self.directory, kind, rows)  # type: ignore[type-var]
-            self.assertEqual(read_rows(self.directory, kind), rows)  # type: ignore[type-var]
+    def phases(self, variants: Any) -> list[Variant]:
+        """The variants as they are in the data."""
+        if variants[0].name != "compaction":
+            return list(variants)
+        return [variants[0]._replace(name=name) for name in ("before", "during", "after")]
 
-    def test_missing_file(self) -> None:
-        """A part that was not measured has no rows."""
-        self.assertEqual(read_rows(self.directory, PerfRow), [])
-
-    def test_other_columns(self) -> None:
-        """A file of another version is refused, and the message says what to do."""
-        write_rows(self.directory, TenthRow, [])
-        (self.directory / TenthRow.FILE).rename(self.directory / PerfRow.FILE)
-        error = self.assertRaises(MalformedData, read_rows, self.directory, PerfRow)
-        self.assertIn("measure that part again", str(error))
-
-    def test_damaged_value(self) -> None:
-        """A value that is no number is refused with the file and the line."""
-        write_rows(self.directory, PerfRow, [row()])
-        path = self.directory / PerfRow.FILE
-        path.write_text(path.read_text().replace("10000.0", "many"))
-        error = self.assertRaises(MalformedData, read_rows, self.directory, PerfRow)
-        self.assertIn("near line 2", str(error))
-
-
-class FollowingTests(SynchronousTestCase):
-    """What is worked out from a row."""
-
-    def test_group_size_and_commits(self) -> None:
-        """Group size and commits per second are those of the counters' stretch; without commits they are 0."""
-        self.assertEqual((row().requests_per_commit, row().commits_per_second), (4.0, 2500.0))
-        self.assertAlmostEqual(committing_share(row()), 0.3)
-        none = row(commits=0, committed_requests=0)
-        self.assertEqual((none.requests_per_commit, committing_share(none)), (0.0, 0.0))
-
-    def test_littles_law(self) -> None:
-        """What N clients spend on a request beyond its latency is N/X less that."""
-        self.assertAlmostEqual(thinking_ms(row(clients=4, per_second=10000.0, mean_ms=0.35)), 0.05)
-
-    def test_prediction(self) -> None:
-        """A group of 4, 120 us for its commit, and 20 us for each request: 4 in 200 us."""
-        unsynced = row(sync="no", per_second=50000.0, server_cpu=1.0)
-        self.assertAlmostEqual(predicted_per_second(row(), unsynced), 20000.0)
-
-    def test_limits(self) -> None:
-        """Each rule decides when those before it do not."""
-        self.assertEqual(limit(row(idle_cpu=0.1, disk_wait_cpu=0.05, server_cpu=0.9)), "both processors")
-        self.assertEqual(limit(row(server_cpu=0.9)), "the server's processor")
-        self.assertEqual(limit(row(server_cpu=0.3, commit_us=240.0)), "the disk")
-        self.assertEqual(limit(row(server_cpu=0.6)), "the server's processor, and the disk")
-        self.assertEqual(limit(row(generator="swarm", clients_cpu=0.95)), "the generator's processor")
-        self.assertEqual(limit(row(delay_ms=5.0)), "distance")
-        self.assertEqual(limit(row()), "too few clients")
-
-
-class CompactionTests(SynchronousTestCase):
-    """The course of a compaction."""
-
-    def test_tenths(self) -> None:
-        """A request counts where its reply came; tenths before the compaction are negative; the ends are left out."""
-        tenth = part_compaction.TENTH_NS
-        requests = [
-            ("GET", 1000 * tenth + number * tenth + 50_000_000 - took * 1_000_000, took * 1_000_000)
-            for number, took in ((-2, 1), (-1, 2), (0, 3), (2, 4), (3, 5))
-        ]
-        trace = polars.DataFrame(requests, schema=["kind", "began_ns", "took_ns"], orient="row")
-        rows = part_compaction.tenths(trace, 1000 * tenth)
-        self.assertEqual([(r.seconds, r.requests, r.slowest_ms) for r in rows],
-                         [(-0.1, 1, 2.0), (0.0, 1, 3.0), (0.1, 0, 0.0), (0.2, 1, 4.0)])  # fmt: skip
-
-
-class CrossCheckTests(SynchronousTestCase):
-    """redis-benchmark's output."""
-
-    def test_parse(self) -> None:
-        """The figures are found behind a command that has quotes and commas itself."""
-        asked = 'insert key:__rand_int__ {"group":"__rand_int__","text":"x"}'
-        line = f'"{asked}","7518.80","0.513","0.1","0.4","0.9","2.1","5.5"'
-        figures = parse(f'"test","rps",...\n{line}\n')
-        self.assertEqual((figures["per_second"], figures["p99"], figures["max"]), (7518.8, 2.1, 5.5))
-        self.assertRaises(RunFailed, parse, "Could not connect\n")
-
-    def test_documents_are_as_long_as_testperfs(self) -> None:
-        """Its documents have 100 bytes once the numbers stand in them."""
-        document = command(1, "insert", 1, 1)[-1]
-        self.assertEqual((len(document), set(json.loads(document))), (100, {"group", "text"}))
-
-
-class ReportTests(SynchronousTestCase):
-    """REPORT.md and its marks."""
-
-    def setUp(self) -> None:
-        """Some data."""
-        self.root = Path(self.mktemp())
-        self.out = self.root / "report"
-        rows = [row(clients=n, per_second=rate) for n, rate in ((1, 4000.0), (2, 7000.0), (16, 30000.0))]
-        write_rows(self.out, PerfRow, rows)
-        write_rows(self.out, ClientRow, [])
-        self.data = Data.read(self.out)
-
-    def write(self, text: str) -> None:
-        """Make a REPORT.md."""
-        (self.root / "REPORT.md").write_text(text, encoding="utf-8")
-
-    def test_values_and_tables_are_replaced_and_nothing_else(self) -> None:
-        """What stands before a mark, or between two, is made of the data; the text around them stays."""
-        text = ("At 16: ?<!--perf.always.insert.at16-->, 5,678 kept\n\n<!-- table testperf-levelling -->\nold\n"
-                "<!-- end -->\nbye 7 %<!--rule.gain-->.\n")  # fmt: skip
-        filled = fill(text, self.data)
-        self.assertIn("At 16: 30,000<!--perf.always.insert.at16-->, 5,678 kept\n", filled)
-        self.assertIn("| insert, `always` | 4,000 |", filled)
-        self.assertNotIn("old", filled)
-        self.assertIn("\nbye 5 %<!--rule.gain-->.\n", filled)
-        self.assertEqual(fill(filled, self.data), filled)
-
-    def test_values_of_every_form_are_replaced_whole(self) -> None:
-        """Negative numbers, shares, bounds and unknown values leave nothing of themselves behind."""
-        write_rows(self.out, ServerRow, [ServerRow(**vars(row(generator="swarm", clients=1, per_second=20000.0)))])
-        data = Data.read(self.out)
-        text = "is {}<!--clients-part.insert-->, at {}<!--perf.always.insert.levelled-->"
-        for old in (("?", "?"), ("-50 %", "16+"), ("1,234.5", "-7 %"), ("3\n  %", "0")):
-            self.assertEqual(fill(text.format(*old), data), text.format("-50 %", "16+"))
+    def test_every_name_in_the_template_is_known(self) -> None:
+        """All of it can be filled in, and nothing of the template is left."""
+        text = report.page(self.directory)
+        for sign in ("{", "}", "<!--", "===", "Not measured"):
+            self.assertNotIn(sign, text)
+        self.assertIn("| 2 | 1,002 (1,002 to 1,002) |", text)
+        self.assertIn("78% of a processor", text)
+        self.assertIn("## valkey: GET, Valkey", report.tables(self.directory))
 
     def test_what_was_not_measured(self) -> None:
-        """A value without data is a question mark, a table without data a line with the command."""
-        self.assertEqual(fill("9<!--gain.16-->", self.data), f"{UNKNOWN}<!--gain.16-->")
-        self.assertIn("scripts/experiment compaction", TABLES["compaction"](self.data))
-
-    def test_marks_that_mean_nothing(self) -> None:
-        """Unknown names, marks without a partner and marks without a number are refused, and named."""
-        unknown = [("1<!--nonsense.name-->", "nonsense.name"), ("<!-- table nonsense -->\n<!-- end -->", "nonsense")]
-        for text, what in [*unknown, ("<!-- table machine -->\n", "partner"), ("word<!--gain.16-->", "partner")]:
-            self.assertIn(what, str(self.assertRaises(MalformedReport, fill, text, self.data)))
-
-    def test_every_table_is_made_without_data(self) -> None:
-        """No table fails for want of data."""
-        empty = Data({}, [], [], [], [], [], [])
-        for table in TABLES.values():
-            self.assertIsInstance(table(empty), str)
+        """A part that is not there, or not whole, is left out, with a word in its place."""
+        Record(self.directory, "compaction").note({"finished": False})
+        (self.directory / "distance.json").unlink()
+        text = report.page(self.directory)
+        self.assertIn("*Not measured: `scripts/experiment distance`.*", text)
+        self.assertIn("*Not measured: `scripts/experiment compaction`.*", text)
+        self.assertNotIn("## Distance", text)
+        self.assertNotIn("distance", facts(self.directory))
 
     def test_check(self) -> None:
-        """Checking tells a text that follows from the data from one that does not, and writes nothing."""
-        self.write("30,000<!--perf.always.insert.at16-->\n")
-        self.assertTrue(check_report(self.root, self.out))
-        self.write("30,001<!--perf.always.insert.at16-->\n")
+        """It tells a page that follows from the data from one that does not."""
+        Record(self.directory, "compaction").note({"finished": False})
+        target = self.directory / "REPORT.md"
+        target.write_text(report.page(self.directory), encoding="utf-8")
+        self.assertTrue(report.check_report(self.directory, target))
+        record = Record(self.directory, "clients")
+        record.add([row(round=2, clients=2, per_second=9.0), row(round=3, clients=2, per_second=9.0)])
         with contextlib.redirect_stderr(io.StringIO()) as said:
-            self.assertFalse(check_report(self.root, self.out))
-        self.assertIn("does not follow from the data", said.getvalue())
-        self.assertIn("30,001", (self.root / "REPORT.md").read_text(encoding="utf-8"))
-
-    @pytest.mark.long
-    def test_plots_and_text_are_written(self) -> None:
-        """Writing draws what there are data for, and brings the text in step; data elsewhere get a copy."""
-        self.write("1<!--perf.always.insert.at16--> ![](report/x.png)\n")
-        with contextlib.redirect_stdout(io.StringIO()):
-            self.assertTrue(write_report(self.root, self.out))
-            elsewhere = self.root / "elsewhere"
-            write_rows(elsewhere, PerfRow, [row(clients=16, per_second=5.0)])
-            self.assertTrue(write_report(self.root, elsewhere))
-        self.assertEqual((self.out / "testperf-throughput.png").read_bytes()[:4], b"\x89PNG")
-        self.assertFalse((self.out / "compaction.png").exists())
-        own = (self.root / "REPORT.md").read_text(encoding="utf-8")
-        self.assertEqual(own, "30,000<!--perf.always.insert.at16--> ![](report/x.png)\n")
-        copy = (elsewhere / "REPORT.md").read_text(encoding="utf-8")
-        self.assertEqual(copy, "5.0<!--perf.always.insert.at16--> ![](x.png)\n")
-
-    def test_names_of_values(self) -> None:
-        """Names are paths; a part of one that does not exist makes it unknown."""
-        for name in ("perf.no.query.best", "server.deep.lookup.at16", "compaction.GET.during.p99", "far.insert.one"):
-            self.assertIsNotNone(resolve(name), name)
-        for name in (
-            "perf.everysec.query.best",
-            "server.deep.lookup",
-            "compaction.GET.later.p99",
-            "far.insert.nothing",
-        ):
-            self.assertIsNone(resolve(name), name)
-
-    def test_the_projects_report_follows_from_its_data(self) -> None:
-        """REPORT.md in this checkout says what the data in report/ say."""
-        self.assertTrue(check_report(ROOT, ROOT / "report"))
+            self.assertFalse(report.check_report(self.directory, target))
+        self.assertIn("does not follow", said.getvalue())
 
 
 class ProgramTests(SynchronousTestCase):
@@ -375,9 +246,10 @@ class ProgramTests(SynchronousTestCase):
         return said.getvalue()
 
     def test_parts(self) -> None:
-        """Without names, those that need no root; `report` alone measures nothing."""
-        self.assertEqual(program.parse_arguments("", []).parts, ["testperf", "server", "compaction"])
-        self.assertEqual(program.parse_arguments("", ["--two-hosts"]).parts, ["two-hosts"])
+        """Without names, the first page; `report` alone measures nothing."""
+        self.assertEqual(program.parse_arguments("", []).parts, ["clients"])
+        self.assertEqual(program.parse_arguments("", ["valkey", "cost", "valkey"]).parts, ["valkey", "cost"])
+        self.assertEqual(program.parse_arguments("", ["all"]).parts, list(PARTS))
         self.assertEqual(program.parse_arguments("", ["report"]).parts, [])
         self.assertEqual(program.parse_arguments("", ["--check"]).parts, [])
 
@@ -386,4 +258,55 @@ class ProgramTests(SynchronousTestCase):
         self.assertIn("none of the parts", self.refused("everything"))
         self.assertIn("say with --out", self.refused("--quick"))
         self.assertIn("no such directory", self.refused("--directory", "/nonexistent"))
-        self.assertIn("measures nothing", self.refused("server", "--check"))
+        self.assertIn("measures nothing", self.refused("cost", "--check"))
+
+    def test_what_it_lacks(self) -> None:
+        """It is said for the parts that are asked for."""
+        with mock.patch("shutil.which", return_value=None), mock.patch("os.geteuid", return_value=1):
+            self.assertEqual(len(list(program.lacks(["cost"]))), 1)
+            self.assertIn("distance: network namespaces need root", list(program.lacks(["distance"])))
+            self.assertEqual(list(program.lacks([])), [])
+
+    def test_time_left(self) -> None:
+        """It goes by the plan, and by how long what was done has taken against it."""
+        left = list(runs("one-sync", FULL))
+        progress = program.Progress(FULL, left)
+        whole = progress.seconds_left()
+        self.assertAlmostEqual(whole, sum(map(FULL.run_seconds, left)))
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            progress.done(left[0], [row()], 2 * FULL.run_seconds(left[0]))
+        self.assertAlmostEqual(progress.seconds_left(), 2 * (whole - FULL.run_seconds(left[0])))
+        self.assertIn(f"1/{len(left)}", said.getvalue())
+        self.assertIn("round 1, group commit, 1 clients: insert 100 a second", said.getvalue())
+
+
+class ExperimentTests(SynchronousTestCase):
+    """A part that is broken off, and gone on with."""
+
+    def measure(self, directory: Path, fails_at: int, *words: str) -> list[Run]:
+        """What `one-sync` measures until the run of that number fails."""
+        made: list[Run] = []
+
+        def measure(run: Run, *_: Any) -> list[Row]:
+            if len(made) == fails_at:
+                raise RunFailed("broken off")
+            made.append(run)
+            return [row(round=run.round, variant=run.variant.name, clients=run.clients)]
+
+        arguments = program.parse_arguments("", ["one-sync", "--quick", "--out", str(directory), *words])
+        quiet = contextlib.redirect_stdout(io.StringIO())
+        with mock.patch.object(program.running, "measure", measure), quiet, contextlib.suppress(RunFailed):
+            program.Experiment(arguments, directory).measure()
+        return made
+
+    def test_it_goes_on_where_it_was(self) -> None:
+        """What was measured is not measured again, until all of it is; then it begins anew, or when it is told to."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        planned = list(runs("one-sync", QUICK))
+        self.assertEqual(self.measure(directory, 4), planned[:4])
+        self.assertEqual(self.measure(directory, 2), planned[4:6])
+        self.assertEqual(self.measure(directory, 1, "--anew"), planned[:1])
+        self.assertEqual(self.measure(directory, 99), planned[1:])
+        self.assertTrue(Record(directory, "one-sync").finished)
+        self.assertEqual(self.measure(directory, 1), planned[:1])

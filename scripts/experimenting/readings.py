@@ -1,52 +1,73 @@
-"""Processors and commits, read several times a second while clients run; afterwards, those at the ends of a window."""
+"""Who was busy, and how writes were grouped: read several times a second while clients run, from /proc and from INFO.
+
+A loopback connection has a hazard for the reader: the kernel's work to receive a packet is done
+in, and charged to, the process that sends it. Linux only.
+"""
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from kvstore.client.raw import RawConnection, resp_request
-from scripts.experimenting.processors import Snapshot
-from scripts.experimenting.stages import Window
+from scripts.experimenting.store import Row
+from scripts.measuring.servers import running_ns
+
+_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+_IDLE, _IOWAIT, _STEAL = 3, 4, 7  # columns of /proc/stat, after the name
 
 
 class NotRead(Exception):
     """There are no readings that could be used; the text says why."""
 
 
-class Counters(NamedTuple):
-    """What INFO says of commits since the server started. `microseconds`: spent in them."""
-
-    commits: int
-    requests: int
-    microseconds: float
-
-
 class Reading(NamedTuple):
-    """Processors and commits at one time of the wall clock."""
+    """Counters at one time of the monotonic clock. All but the last three are nanoseconds; the last are INFO's."""
 
-    at: float
-    processors: Snapshot
-    counters: Counters
+    at: int
+    server: int
+    clients: int
+    link: int
+    idle: int
+    stolen: int
+    commits: int
+    committed: int
+    committing_us: float
 
 
-def read_counters(connection: RawConnection) -> Counters:
-    """Ask the server how many commits it has made. Raises OSError, NotRead."""
-    connection.send(resp_request("INFO", "group_commit"))
-    reply = connection.resp()
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
     try:
-        info = dict(line.split(":", 1) for line in reply.decode().splitlines() if ":" in line)
-        commits = int(info["commits"])
-        return Counters(commits, int(info["committed_requests"]), commits * float(info["microseconds_per_commit"]))
-    except (AttributeError, KeyError, ValueError) as error:
-        raise NotRead(f"INFO group_commit of the server is not understood: {reply!r}") from error
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
+    except OSError:
+        return []
 
 
-def between(readings: Sequence[Reading], window: Window) -> tuple[Reading, Reading]:
-    """The first and the last reading in a window. Raises NotRead if there are not two."""
-    inside = [reading for reading in readings if window.start <= reading.at <= window.end]
+def _machine_ns() -> tuple[int, int]:
+    with open("/proc/stat", encoding="ascii") as stat:
+        ticks = [int(word) * _TICK_NS for word in stat.readline().split()[1:]]
+    return ticks[_IDLE] + ticks[_IOWAIT], ticks[_STEAL]
+
+
+def read(connection: RawConnection, server: int, clients: Sequence[int], link: Sequence[int]) -> Reading:
+    """Read everything now. `connection`: to the server; the others are numbers of processes. Raises OSError."""
+    connection.send(resp_request("INFO"))
+    info = dict(line.split(":", 1) for line in connection.resp().decode().splitlines() if ":" in line)
+    commits, committed = int(info.get("commits", 0)), int(info.get("committed_requests", 0))
+    committing_us = commits * float(info.get("microseconds_per_commit", 0))
+    used = (running_ns(server), sum(map(running_ns, clients)), sum(map(running_ns, link)))
+    return Reading(time.monotonic_ns(), *used, *_machine_ns(), commits, committed, committing_us)
+
+
+def between(readings: Sequence[Reading], start_ns: int, end_ns: int) -> Row:
+    """The columns of a row that come from the readings in a stretch of time. Raises NotRead if there are not two."""
+    inside = [reading for reading in readings if start_ns <= reading.at <= end_ns]
     if len(inside) < 2:
-        raise NotRead(
-            f"only {len(inside)} readings in a window of {window.end - window.start:.2f} s: measure for longer"
-        )
-    return inside[0], inside[-1]
+        raise NotRead(f"only {len(inside)} readings in {(end_ns - start_ns) / 1e9:.2f} s")
+    at, *ns, commits, committed, committing_us = (b - a for a, b in zip(inside[0], inside[-1], strict=True))
+    names = ("server_cpu", "clients_cpu", "link_cpu", "idle_cpu", "stolen_cpu")
+    cpu: Row = {name: used / at for name, used in zip(names, ns, strict=True)}
+    return cpu | {"commits": commits, "committed": committed, "commit_us": committing_us / commits if commits else 0.0}

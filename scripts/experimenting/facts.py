@@ -1,0 +1,138 @@
+"""What follows from the raw data: medians over the rounds with their spread, and where a series levels out.
+
+`facts` gives all of it by name, for the template of REPORT.md and for the plots: `clients[always][insert].one.rate` is
+the rate of inserts of one TestPerf, the median of its rounds. Nothing here rounds or words anything but `levels`.
+
+A step **gains** when its median is at least 5 % over the largest median before it. A series has **levelled out** when
+two successive steps have not gained, at the last step that did. Two, not one, since a single step may fall short; of
+medians, so that one round that went wrong decides nothing; over the largest, not the one before: else a fall and a
+recovery would be a gain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from scripts.experimenting.plan import PARTS
+from scripts.experimenting.store import Record
+
+#: A step that brings less than this part of the largest median so far has not gained.
+LEAST_GAIN = 0.05
+
+#: Successive steps without a gain that end a series.
+STEPS_WITHOUT_GAIN = 2
+
+
+class Point(NamedTuple):
+    """The rounds with one number of clients: medians, and of the rate also the smallest and the largest.
+
+    `server_us`, `client_us`: processor time for a request. `group`: requests in a commit, which took `commit_us`.
+    """
+
+    clients: int
+    rate: float
+    low: float
+    high: float
+    mean: float
+    p50: float
+    p99: float
+    slowest: float
+    server_us: float
+    client_us: float
+    server_cpu: float
+    clients_cpu: float
+    link_cpu: float
+    idle: float
+    group: float
+    commit_us: float
+
+
+def _per_request(column: str) -> pl.Expr:
+    return (pl.col(column) / pl.col("per_second") * 1e6).median()
+
+
+_GROUP = pl.when(pl.col("commits") > 0).then(pl.col("committed") / pl.col("commits")).otherwise(0.0)
+_POINT = [
+    pl.col("per_second").median().alias("rate"), pl.col("per_second").min().alias("low"),
+    pl.col("per_second").max().alias("high"), pl.col("mean_ms").median().alias("mean"),
+    pl.col("p50_ms").median().alias("p50"), pl.col("p99_ms").median().alias("p99"),
+    pl.col("slowest_ms").max().alias("slowest"), _per_request("server_cpu").alias("server_us"),
+    _per_request("clients_cpu").alias("client_us"), pl.col("server_cpu").median(), pl.col("clients_cpu").median(),
+    pl.col("link_cpu").median(), pl.col("idle_cpu").median().alias("idle"), _GROUP.median().alias("group"),
+    pl.col("commit_us").median(),
+]  # fmt: skip
+
+
+class Series:
+    """One operation of one variant, its clients growing. `at`: the point of a number of clients."""
+
+    def __init__(self, points: Sequence[Point]) -> None:
+        self.points = points
+        self.at = {point.clients: point for point in points}
+
+    @property
+    def one(self) -> Point:
+        """One client."""
+        return self.at[1]
+
+    @property
+    def best(self) -> Point:
+        """The largest median."""
+        return max(self.points, key=lambda point: point.rate)
+
+    @property
+    def last(self) -> Point:
+        """The most clients."""
+        return self.points[-1]
+
+    @property
+    def levelled_at(self) -> int | None:
+        """Where it has levelled out, or None if it has not."""
+        return levelled_at([(point.clients, point.rate) for point in self.points])
+
+    @property
+    def levels(self) -> str:
+        """The same as text; ">32" if it has not with 32 clients."""
+        return str(self.levelled_at or f">{self.last.clients}")
+
+
+Part = dict[str, dict[str, Series]]
+
+
+def levelled_at(series: Sequence[tuple[int, float]]) -> int | None:
+    """The number of clients at which a series of (clients, rate) has levelled out. What follows changes nothing."""
+    best, at, without = 0.0, 0, 0
+    for clients, rate in series:
+        at, without = (clients, 0) if rate >= best * (1 + LEAST_GAIN) else (at, without + 1)
+        best = max(best, rate)
+        if without == STEPS_WITHOUT_GAIN:
+            return at
+    return None
+
+
+def series_of(frame: pl.DataFrame) -> Part:
+    """All series of a part, by variant and operation."""
+    keys = ["variant", "operation", "clients"]
+    missing = [name for name in ("commits", "committed", "commit_us", "link_cpu", "idle_cpu") if name not in frame]
+    whole = frame.with_columns(pl.lit(0.0).alias(name) for name in missing)
+    medians = whole.group_by(keys, maintain_order=True).agg(_POINT).sort("clients", maintain_order=True)
+    part: Part = {}
+    for (variant, operation), rows in medians.partition_by("variant", "operation", as_dict=True).items():
+        points = [Point(**row) for row in rows.drop("variant", "operation").to_dicts()]
+        part.setdefault(variant, {})[operation] = Series(points)
+    return part
+
+
+def facts(directory: Path) -> dict[str, Any]:
+    """For each part that was measured, under its name with `_` for `-`: its series; under NAME_about, its notes."""
+    found: dict[str, Any] = {}
+    for name in PARTS:
+        record = Record(directory, name)
+        if record.finished:
+            part = name.replace("-", "_")
+            found |= {part: series_of(record.frame()), f"{part}_about": record.about, f"{part}_rows": record.frame()}
+    return found

@@ -1,0 +1,57 @@
+"""What the generator in C asks for: what scripts/TestPerf.py sends, byte for byte, and SET and GET.
+
+One pool of requests for each operation, which all connections share, each beginning at a place of its own. Inserts may
+come round and write a document again; what is removed is gone, so the documents must last for the stage.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+from kvstore.client.exchange import encode_request
+from kvstore.client.raw import resp_request
+from scripts.measuring.load import load, load_keys, strings
+
+DOCUMENTS = 60_000
+
+#: As in scripts/TestPerf.py: documents that share a member, and the size of one as JSON.
+GROUP_SIZE = 10
+VALUE_BYTES = 100
+
+_FRAME_BYTES = len('{"group":"documents-","number":,"text":""}')
+
+
+def _key(i: int) -> str:
+    return f"documents-{i}"
+
+
+def _value(i: int) -> dict[str, Any]:
+    padding = VALUE_BYTES - _FRAME_BYTES - len(f"{i // GROUP_SIZE}{i}")
+    return {"group": f"documents-{i // GROUP_SIZE}", "number": i, "text": "x" * padding}
+
+
+_MEMBERS: dict[str, Callable[[int], dict[str, Any]]] = {
+    "insert": lambda i: {"key": _key(i), "value": _value(i)},
+    "lookup": lambda i: {"key": _key(i)},
+    "query": lambda i: {"subkey": "group", "subvalue": f"documents-{i // GROUP_SIZE}"},
+    "remove": lambda i: {"key": _key(i)},
+}
+
+
+@cache
+def pool(operation: str) -> Sequence[tuple[str, bytes]]:
+    """The requests of one operation, each with its name, as the generator takes them."""
+    if (members := _MEMBERS.get(operation)) is None:
+        return strings(operation, DOCUMENTS, VALUE_BYTES)
+    return [(operation, encode_request(i, operation, members(i))) for i in range(DOCUMENTS)]
+
+
+def load_all(port: int, operation: str) -> None:
+    """Write all that requests are about, by "insert" or "SET". Raises WrongReply, OSError."""
+    if operation == "SET":
+        load_keys(port, DOCUMENTS, VALUE_BYTES)
+    else:
+        load(port, (resp_request("insert", _key(i), json.dumps(_value(i))) for i in range(DOCUMENTS)))

@@ -1,0 +1,214 @@
+"""One run: a fresh server, so many clients, each operation for its time; what came of it, as rows.
+
+Every run has a server and a data directory of its own: no run inherits an index, a log or a cache from the one before.
+Compaction is switched off; it is measured by itself. Every request is kept until its quantiles are known. While clients
+run, processors and INFO are read (`readings`), and the readings at both ends of the time that counts are compared.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+
+from kvstore.client.raw import RawConnection
+from kvstore.testing.server_process import ROOT, environment
+from scripts.experimenting import requests
+from scripts.experimenting.network import OneHost, TwoHosts
+from scripts.experimenting.plan import OPERATIONS, Effort, Run
+from scripts.experimenting.readings import NotRead, Reading, between, children, read
+from scripts.experimenting.store import Row
+from scripts.measuring.bench import NEVER_COMPACT
+from scripts.measuring.generator import Generator, Group
+from scripts.measuring.servers import MeasuredServer, die_with_parent, start_kvstore, start_valkey
+
+_START_SECONDS = 30.0
+_READING_SECONDS = 0.04
+
+#: A run that is worth nothing (on a busy machine clients begin late) is made again, so often in all.
+_TRIES = 3
+
+#: For TestPerf beyond its stages: to start, and to remove what they left.
+_ENDING_SECONDS = 120.0
+
+_ENDED = pl.col("began_ns") + pl.col("took_ns")
+_TOOK_MS = pl.col("took_ns") / 1e6
+
+
+class RunFailed(Exception):
+    """A run is worth nothing; the text says why."""
+
+
+@contextmanager
+def serving(run: Run, place: OneHost, directory: Path) -> Iterator[MeasuredServer]:
+    """The server of a run, on a new data directory in `directory`. Raises DidNotStart."""
+    with place.at_server():
+        if run.variant.server == "Valkey":
+            never_compact = ("--auto-aof-rewrite-percentage", "0")
+            server = start_valkey(directory / "data", *never_compact, seconds=_START_SECONDS)
+        else:
+            options = [*run.variant.options, *NEVER_COMPACT, *place.server_options]
+            server = start_kvstore(directory / "data", *options, seconds=_START_SECONDS)
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+@contextmanager
+def directory_in(parent: Path) -> Iterator[Path]:
+    """A new directory, which goes with all that is in it."""
+    path = Path(tempfile.mkdtemp(prefix="kvstore-experiment-", dir=parent))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def measure(run: Run, effort: Effort, parent: Path) -> list[Row]:
+    """The rows of a run, one for each operation. `parent`: where data directories are made, on the disk to be measured.
+
+    Raises RunFailed, DidNotStart, WrongReply, NoCompiler, NoNetwork, OSError.
+    """
+    for left in reversed(range(_TRIES)):
+        try:
+            return _measure(run, effort, parent)
+        except (RunFailed, NotRead) as error:
+            if not left:
+                raise RunFailed(str(error)) from error
+            print(f"once more: {error}", file=sys.stderr)
+    raise AssertionError
+
+
+def _measure(run: Run, effort: Effort, parent: Path) -> list[Row]:
+    delay_ms = run.variant.delay_ms
+    with (
+        directory_in(parent) as directory,
+        OneHost() if delay_ms is None else TwoHosts(delay_ms, directory) as place,
+        serving(run, place, directory) as server,
+    ):
+        with place.at_server():
+            connection = RawConnection(server.address)
+        with connection:
+            loads = TestPerfLoad if run.variant.testperf else GeneratorLoad
+            rows = loads(run, effort, place, directory, server, connection).rows()
+    about = {"round": run.round, "variant": run.variant.name, "clients": run.clients}
+    return [about | row for row in rows]
+
+
+class Load:
+    """Clients at work on a server. `rows` gives what came of it."""
+
+    def __init__(
+        self, run: Run, effort: Effort, place: OneHost, directory: Path, server: MeasuredServer,
+        connection: RawConnection,
+    ) -> None:  # fmt: skip
+        self.run, self.effort, self.place, self.directory = run, effort, place, directory
+        self.server, self.connection = server, connection
+
+    def watch(self, clients: Callable[[], Sequence[int]], going_on: Callable[[], bool]) -> list[Reading]:
+        """Read who is busy until it is over. `clients`: the numbers of their processes."""
+        readings = []
+        while going_on():
+            readings.append(read(self.connection, self.server.pid, clients(), self.place.link_pids))
+            time.sleep(_READING_SECONDS)
+        return readings
+
+
+class TestPerfLoad(Load):
+    """scripts/TestPerf.py, all its stages; what counts is the time in which all clients were running."""
+
+    __test__ = False  # its name is no test's
+
+    def rows(self) -> list[Row]:
+        """See the class. Raises RunFailed, NotRead."""
+        raw, effort = self.directory / "raw.csv", self.effort
+        words = [sys.executable, str(Path(ROOT, "scripts", "TestPerf.py")), str(self.place.target(self.server))]
+        words += ["--clients", str(self.run.clients), "--raw", str(raw)]
+        words += ["--duration", str(effort.seconds), "--warm-up", str(effort.warm_up)]
+        deadline = time.monotonic() + effort.run_seconds(self.run) + _ENDING_SECONDS
+        process = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=environment(), preexec_fn=die_with_parent,
+        )  # fmt: skip
+        try:
+            readings = self.watch(
+                lambda: children(process.pid), lambda: process.poll() is None and time.monotonic() < deadline
+            )
+        finally:
+            process.kill()
+            said, _ = process.communicate()
+        if process.returncode:
+            raise RunFailed(f"TestPerf ended with status {process.returncode}: {said[-500:]}")
+        trace = pl.read_csv(raw)
+        return [
+            summed(operation, trace.filter(pl.col("stage") == operation), readings, effort)
+            for operation in OPERATIONS
+        ]  # fmt: skip
+
+
+def summed(operation: str, trace: pl.DataFrame, readings: Sequence[Reading], effort: Effort) -> Row:
+    """The row of one operation. `trace`: client, began_ns, took_ns of each request. Raises RunFailed, NotRead."""
+    spans = trace.group_by("client").agg(pl.col("began_ns").min(), _ENDED.max().alias("ended_ns"))
+    start, end = spans.select(pl.col("began_ns").max(), pl.col("ended_ns").min()).row(0)
+    if end - start < 0.25e9 * effort.seconds:
+        raise RunFailed(f"{operation}: all {spans.height} clients ran for {(end - start) / 1e9:.2f} s only")
+    return row_of(operation, trace, readings, start, end)
+
+
+def row_of(operation: str, trace: pl.DataFrame, readings: Sequence[Reading], start: int, end: int) -> Row:
+    """The same, for a given stretch of time on the monotonic clock, in nanoseconds. Raises RunFailed, NotRead."""
+    inside = trace.filter(_ENDED.is_between(start, end))
+    if inside.is_empty():
+        raise RunFailed(f"{operation}: no request in {(end - start) / 1e9:.2f} s")
+    return {"operation": operation} | figures_of(inside, (end - start) / 1e9) | between(readings, start, end)
+
+
+def figures_of(trace: pl.DataFrame, seconds: float) -> Row:
+    """The columns that come from the requests of a stretch of time."""
+    row: Row = {"seconds": seconds, "requests": trace.height, "per_second": trace.height / seconds}
+    quantiles = {"p50_ms": 0.5, "p99_ms": 0.99, "slowest_ms": 1.0}
+    found = [_TOOK_MS.quantile(part, "nearest").alias(name) for name, part in quantiles.items()]
+    return row | trace.select(_TOOK_MS.mean().alias("mean_ms"), *found).row(0, named=True)
+
+
+class GeneratorLoad(Load):
+    """The generator in C, for one operation after the other."""
+
+    def rows(self) -> list[Row]:
+        """See the class. Before the second operation is written what the first has not; before queries their index is
+        made.
+        """
+        rows = []
+        for number, operation in enumerate(self.run.variant.operations):
+            with self.place.at_server():
+                if number == 1:
+                    requests.load_all(self.server.port, self.run.variant.operations[0])
+                if operation == "query":
+                    self.server.ask("query", "group", "1")
+            rows.append(self._row(operation))
+        return rows
+
+    def _row(self, operation: str) -> Row:
+        group = Group(self.run.clients, self.run.variant.pipeline, requests.pool(operation))
+        generator = Generator(self.directory, [group])
+        with self.place.at_clients():
+            running = generator.start(self.place.target(self.server))
+        try:
+            warm_up = self.effort.warm_up + 0.02 * (self.run.variant.delay_ms or 0)
+            until = time.monotonic() + self.effort.seconds + warm_up + 0.1
+            readings = self.watch(lambda: [running.pid], lambda: time.monotonic() < until)
+            trace = running.stop().trace
+        finally:
+            running.kill()
+        if trace.is_empty():
+            raise RunFailed(f"{operation}: no request")
+        start = int(trace["began_ns"].min()) + int(warm_up * 1e9)  # type: ignore[arg-type]  # of integers
+        return row_of(operation, trace, readings, start, readings[-1].at)
