@@ -25,28 +25,37 @@ _IDLE_KEYS = 10_000
 
 GROUP_TITLES = {"large": "A large table of values of 100 bytes, and idle connections"}
 
-#: What is told of these cases: name to label, in the order of the report.
+#: What is told of each case: measure to label, in the order of the report.
 LABELS = {
-    "compaction_seconds": "duration",
-    "GET.p999_ms": "p99.9 of GET meanwhile",
-    "normal.GET.p999_ms": "p99.9 of GET normally",
-    "SET.p999_ms": "p99.9 of SET meanwhile",
-    "normal.SET.p999_ms": "p99.9 of SET normally",
-    "slowest_ms": "slowest request meanwhile",
-    "normal.slowest_ms": "slowest request normally",
-    "per_second": "requests a second meanwhile",
-    "normal.per_second": "requests a second normally",
-    "server_grown_bytes": "memory, growth of the server",
-    "child_bytes": "memory, its child at most",
-    "empty_seconds": "start of an empty server",
-    "log_seconds": "start, everything in the log",
-    "checkpoint_seconds": "start, everything in a checkpoint",
-    "loaded_bytes": "resident memory, loaded",
-    "recovered_bytes": "resident memory, recovered from the log",
-    "checkpoint_bytes": "resident memory, recovered from a checkpoint",
-    "bytes_each": "memory of each (with keys: over an empty server)",
-    "p50_ms": "p50 of 16 clients beside them",
-    "without.p50_ms": "p50 of 16 clients without them",
+    "compaction": {
+        "compaction_seconds": "duration",
+        "GET.p999_ms": "p99.9 of GET meanwhile",
+        "normal.GET.p999_ms": "p99.9 of GET normally",
+        "SET.p999_ms": "p99.9 of SET meanwhile",
+        "normal.SET.p999_ms": "p99.9 of SET normally",
+        "slowest_ms": "slowest request meanwhile",
+        "normal.slowest_ms": "slowest request normally",
+        "per_second": "requests meanwhile",
+        "normal.per_second": "requests normally",
+        "server_grown_bytes": "memory, growth of the server",
+        "child_bytes": "memory, its child at most",
+    },
+    "recovery": {
+        "log_seconds": "start, everything in the log",
+        "checkpoint_seconds": "start, everything in a checkpoint",
+        "empty_seconds": "start of an empty server",
+        "loaded_bytes": "resident memory, loaded",
+        "recovered_bytes": "resident memory, recovered from the log",
+        "checkpoint_bytes": "resident memory, recovered from a checkpoint",
+        "bytes_each": "memory of a key, over an empty server",
+    },
+    "idle": {
+        "bytes_each": "memory of one",
+        "p50_ms": f"p50 of {CLIENTS} clients beside them",
+        "without.p50_ms": f"p50 of {CLIENTS} clients without them",
+        "p99_ms": "p99 beside them",
+        "without.p99_ms": "p99 without them",
+    },
 }
 
 
@@ -121,5 +130,5 @@ def cases() -> list[Case]:
     return [
         Case("compaction", "large", "compaction", _compaction, most_rounds=3, weight=9),
         Case("recovery", "large", "recovery", _recovery, weight=6),
-        Case("idle", "large", "idle connections", lambda bench, side: idle(bench, side, bench.effort.idle), weight=3),
+        Case("idle", "large", "idle", lambda bench, side: idle(bench, side, bench.effort.idle), weight=3),
     ]

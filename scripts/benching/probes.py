@@ -33,10 +33,9 @@ GENERATORS = ("redis-benchmark", "own generator")
 
 _RESPONDER = Path(generator.__file__).with_name("responder.c")
 
-DISK, GENERATING = "disk", "generators"
 GROUP_TITLES = {
-    DISK: f"What the disk can do: {_WRITTEN_BYTES // KIB} KiB written and on disk, one after another",
-    GENERATING: "What the load generators can do: requests a second to a server that does nothing",
+    "disk": f"What the disk can do: {_WRITTEN_BYTES // KIB} KiB written and on disk, one after another",
+    "generators": "What the load generators can do: requests a second to a server that does nothing",
 }
 
 #: Writes _WRITTEN_BYTES at an offset and returns when they are on disk.
@@ -62,7 +61,7 @@ def _disk(name: str, title: str, flags: int, is_filled: bool, writes: Callable[[
 
         return take_turn
 
-    return Case(f"disk-{name}", DISK, title, set_up, sides=(DISK,), weight=0.1)
+    return Case(f"disk-{name}", "disk", title, set_up, sides=("disk",), weight=0.1)
 
 
 def _disk_cases() -> list[Case]:
@@ -105,7 +104,7 @@ def _generators(shape: Shape) -> Case:
         own = Generator(bench.directory, [Group(*shape, strings("GET", 10_000, 3))], cpus)
         return lambda: own.take_turn(server, seconds, 0.05)
 
-    return Case(f"generators-{shape.name}", GENERATING, f"GET {shape}", set_up, sides=GENERATORS, most_rounds=3)
+    return Case(f"generators-{shape.name}", "generators", f"GET {shape}", set_up, sides=GENERATORS, most_rounds=3)
 
 
 def cases() -> list[Case]:

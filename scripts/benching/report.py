@@ -1,4 +1,4 @@
-"""The bench as text and plots: a table for each group of cases, the figures to reach, what a request costs."""
+"""The bench as text and plots: a table for each group of cases, the figures to reach, three plots."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from scripts.benching import large, loops, probes, rates, targets
 from scripts.measuring.bench import KVSTORE, VALKEY
 from scripts.measuring.drawing import COLORS, doubling, factors, line, make_axes, save, thousands
-from scripts.measuring.record import Entry, Figure, Record
+from scripts.measuring.record import Entry, Figure, Record, number
 from scripts.measuring.results import Table, share
 
 GROUP_TITLES: dict[str, str] = {
@@ -27,20 +27,10 @@ HOW = """Made by `scripts/bench`; every round's numbers are in [bench.json](benc
 each figure: [docs/PERFORMANCE.md](../docs/PERFORMANCE.md).
 
 kvstore and Valkey, each on an empty directory on the same file system, take turns; who begins changes from round to
-round. Rates and latencies are medians of the rounds; "ratio" is the median of the rounds' ratios, kvstore's number by
-Valkey's, and "rounds" is from the smallest of them to the largest. Latencies are "kvstore's / Valkey's".
-"Processors" is "server / load generator" during that server's turns: what is near 100 % was measured.
+round. Numbers are medians of the rounds, "kvstore's / Valkey's"; "ratio" is the median of the rounds' ratios, kvstore's
+number by Valkey's, and "rounds" is from the smallest of them to the largest. "Server" and "generator" are what each
+used of a processor: what is near 100 % was measured.
 """
-
-
-def tables(record: Record) -> list[Table]:
-    """One for each group of which something was measured."""
-    figures, found = record.figures(), []
-    for group, title in GROUP_TITLES.items():
-        if entries := {name: entry for name, entry in record.entries.items() if entry.group == group}:
-            make = _other_table if group == "large" else _disk_table if group == probes.DISK else _rate_table
-            found.append(make(title.replace(VALKEY, record.peer), entries, figures, record.peer))
-    return [*found, *_cost_tables(record, figures)]
 
 
 def verdict(record: Record) -> list[Table]:
@@ -51,26 +41,23 @@ def verdict(record: Record) -> list[Table]:
 def headline(entry: Entry, peer: str) -> str:
     """The first thing to know of each side."""
     figures = entry.figures()
-    name = next((name for name in large.LABELS if name in figures), "") if entry.group == "large" else "per_second"
-    numbers = zip(_names(entry, peer), [figures[name].ours, figures[name].theirs], strict=False)
-    return "  ".join(f"{side} {_number(name, value)}" for side, value in numbers if value is not None)
+    name = next(name for name in large.LABELS.get(entry.title, ["per_second"]) if name in figures)
+    numbers = [number(name, value) for value in figures[name][:2] if value is not None]
+    return "  ".join(map(" ".join, zip(_names(entry, peer), numbers, strict=True)))
+
+
+def tables(record: Record) -> list[Table]:
+    """One for each group of which something was measured."""
+    figures, found = record.figures(), []
+    for group, title in GROUP_TITLES.items():
+        if entries := {name: entry for name, entry in record.entries.items() if entry.group == group}:
+            make = _other_table if group == "large" else _rate_table
+            found.append(make(title.replace(VALKEY, record.peer), entries, figures, record.peer))
+    return found
 
 
 def _names(entry: Entry, peer: str) -> list[str]:
     return [side.replace(VALKEY, peer) for side in entry.turns]
-
-
-def _number(name: str, value: float | None) -> str:
-    """By the unit that the name ends with."""
-    if value is None:
-        return "-"
-    if name.endswith("bytes_each"):
-        return f"{value:,.0f} bytes"
-    if name.endswith("_bytes"):
-        return f"{value / 2**20:.0f} MiB"
-    if name.endswith("per_second"):
-        return f"{value:,.0f}/s"
-    return f"{value:.2f} {'ms' if name.endswith('_ms') else 's'}"
 
 
 def _ratio(figure: Figure) -> list[str]:
@@ -80,74 +67,53 @@ def _ratio(figure: Figure) -> list[str]:
     return [f"{figure.ratio:.2f}", f"{figure.least:.2f} to {figure.most:.2f}"]
 
 
-def _rate_table(title: str, entries: Mapping[str, Entry], figures: _All, peer: str) -> Table:
-    """Rate and latency of all requests of a case, and below it of each kind that all turns had."""
-    names = (*_names(max(entries.values(), key=lambda entry: len(entry.turns)), peer), "-")[:2]
-    columns = ["", *(f"{name}/s" for name in names), "ratio", "rounds", "p50 ms", "p99 ms", "p99.9 ms", "slowest ms",
-               "processors", f"{names[1]}'s"]  # fmt: skip
-    rows = []
-    for name, entry in entries.items():
-        found = figures[name]
-        rows.append(_rate_row(entry.title, found, ""))
-        rows[-1][-2:] = [f"{_share(found, side, 'server')} / {_share(found, side, 'generator')}" for side in (0, 1)]
-        kinds = [measure.removesuffix("per_second") for measure in found if measure.endswith(".per_second")]
-        rows += [_rate_row(f"- {kind[:-1]}", found, kind) for kind in sorted(kinds)]
-    return Table(title, columns, rows)
-
-
-def _rate_row(title: str, found: _Figures, kind: str) -> list[str]:
-    rate = found[f"{kind}per_second"]
-
-    def both(measure: str, places: int) -> str:
-        figure = found[f"{kind}{measure}"]
-        return " / ".join(f"{value:.{places}f}" for value in figure[:2] if value is not None)
-
-    rates_ = ["-" if value is None else f"{value:,.0f}" for value in rate[:2]]
-    tail = [both("p50_ms", 3), both("p99_ms", 2), both("p999_ms", 2), both("slowest_ms", 1)]
-    return [title, *rates_, *_ratio(rate), *tail, "", ""]
-
-
-def _share(found: _Figures, side: int, who: str) -> str:
-    value = found[f"{who}_share"][side]
-    return "-" if value is None else share(value)
-
-
-def _disk_table(title: str, entries: Mapping[str, Entry], figures: _All, peer: str) -> Table:
-    rows = [
-        [entry.title, *(f"{figures[n][m].ours * 1e3:.0f}" for m in ("p50_ms", "p99_ms")),
-         f"{figures[n]['per_second'].ours:,.0f}"]
-        for n, entry in entries.items()
-    ]  # fmt: skip
-    return Table(title, ["", "median µs", "p99 µs", "a second"], rows)
-
-
 def _other_table(title: str, entries: Mapping[str, Entry], figures: _All, peer: str) -> Table:
     rows = [
-        [f"{entry.title}: {label}", *(_number(measure, value) for value in figure[:2]), *_ratio(figure)]
+        [f"{entry.title}: {label}", *(number(measure, value) for value in figure[:2]), *_ratio(figure)]
         for name, entry in entries.items()
-        for measure, label in large.LABELS.items()
+        for measure, label in large.LABELS[name].items()
         if (figure := figures[name].get(measure))
     ]
     return Table(title, ["", KVSTORE, peer, "ratio", "rounds"], rows)
 
 
-def _cost_tables(record: Record, figures: _All) -> list[Table]:
-    """What a request costs the servers' processors, and what kvstore's commits carry and take."""
-    columns = ["", "kvstore's µs/request", f"{record.peer}'s µs/request", "commits/s", "requests a commit",
-               "µs a commit", "stolen"]  # fmt: skip
-    served = {name: e for name, e in record.entries.items() if KVSTORE in e.turns and "server_share" in figures[name]}
-    rows = [_cost_row(f"{entry.title} ({entry.group})", figures[name]) for name, entry in served.items()]
-    title = "Processor time of a request, kvstore's commits, and what the host took away"
-    return [Table(title, columns, rows)] if rows else []
+#: Measures of both sides in one column, and how they are written; by the column.
+_Pairs = Mapping[str, tuple[str, Callable[[float], str]]]
+_PAIRS: _Pairs = {
+    "p50 ms": ("p50_ms", "{:.3f}".format),
+    "p99 ms": ("p99_ms", "{:.2f}".format),
+    "p99.9 ms": ("p999_ms", "{:.2f}".format),
+    "slowest ms": ("slowest_ms", "{:.1f}".format),
+    "server": ("server_share", share),
+    "generator": ("generator_share", share),
+    "µs/request": ("server_us", "{:.2f}".format),
+    "requests a commit": ("requests_per_commit", "{:.1f}".format),
+    "µs a commit": ("commit_us", "{:.0f}".format),
+}
 
 
-def _cost_row(title: str, found: _Figures) -> list[str]:
-    rate, busy, commits = found["per_second"], found["server_share"], ["-"] * 3
-    cost = [f"{1e6 * b / r:.2f}" if r and b is not None else "-" for r, b in zip(rate[:2], busy[:2], strict=True)]
-    if "commits" in found:
-        size, us = found["requests_per_commit"].ours, found["commit_us"].ours
-        commits = [f"{found.get('SET.per_second', rate).ours / size:,.0f}", f"{size:.1f}", f"{us:.0f}"]
-    return [title, *cost, *commits, share(found["stolen_share"].ours)]
+def _rate_table(title: str, entries: Mapping[str, Entry], figures: _All, peer: str) -> Table:
+    """Rate and latency of all requests of a case, and below it of each kind."""
+    sides = max((_names(entry, peer) for entry in entries.values()), key=len)
+    measured = {measure for name in entries for measure in figures[name]}
+    pairs = {label: pair for label, pair in _PAIRS.items() if pair[0] in measured}
+    rows = []
+    for name, entry in entries.items():
+        kinds = [measure.removesuffix("per_second") for measure in figures[name] if measure.endswith(".per_second")]
+        for kind in ["", *sorted(kinds)]:
+            rows.append(_rate_row(f"- {kind[:-1]}" if kind else entry.title, figures[name], kind, len(sides), pairs))
+    compared = ["ratio", "rounds"] if len(sides) == 2 else []
+    return Table(title, ["", *(f"{side}/s" for side in sides), *compared, *pairs], rows)
+
+
+def _rate_row(title: str, found: _Figures, kind: str, sides: int, pairs: _Pairs) -> list[str]:
+    rate = found[f"{kind}per_second"]
+    rates_ = ["-" if value is None else f"{value:,.0f}" for value in rate[:sides]]
+    row = [title, *rates_, *(_ratio(rate) if sides == 2 else [])]
+    for measure, written in pairs.values():
+        values = found[kind + measure][:2] if kind + measure in found else ()
+        row.append(" / ".join(written(value) for value in values if value is not None) or "-")
+    return row
 
 
 # Plots

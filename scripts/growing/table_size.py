@@ -145,7 +145,7 @@ def _operations(bench: Bench, server: MeasuredServer, keys: int) -> Measures:
         turns = [generator.take_turn(server, bench.effort.seconds, 0.05) for _ in range(bench.effort.rounds)]
         name = kind.lower()
         measures[f"{name}_us"] = median(_US / turn["per_second"] for turn in turns)
-        measures[f"{name}_server_us"] = median(_US * turn["server_share"] / turn["per_second"] for turn in turns)
+        measures[f"{name}_server_us"] = median(turn["server_us"] for turn in turns)
         measures[f"{name}_p999_ms"] = median(turn["p999_ms"] for turn in turns)
     return measures
 

@@ -266,7 +266,7 @@ int main(int argc, char **argv)
         for (int i = 0; i < n; i++) {
             struct client *c = events[i].data.ptr;
             if (!receive(c)) continue;
-            if (stopped || time >= end) outstanding--;
+            if (stopped || (time >= end && sample_count)) outstanding--; /* a slow server is asked for longer */
             else send_batch(c);
         }
     }

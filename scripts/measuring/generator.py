@@ -106,7 +106,7 @@ class Generator:
         """The same, with the shares of the processors that were used."""
         with Meter(server) as meter:
             found = self.run(server.port, seconds, skip_seconds)
-        return found.measures() | meter.measures
+        return meter.about(found.measures())
 
     def start(self, server: int | Address) -> Running:
         """Ask until it is told to stop. `server`: its port on this machine, or its address (IPv4)."""

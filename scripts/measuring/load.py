@@ -85,10 +85,10 @@ def filled_for_varied(keys: int, value_bytes: int) -> Iterator[bytes]:
     """What `varied` finds there."""
     pool = values(value_bytes)
     yield from sets(range(keys), value_bytes)
-    for which, number in itertools.product(range(_OF_EACH_TYPE), range(_ELEMENTS)):
-        value = pool[number % _VALUES_COUNT]
-        yield resp_request("HSET", f"hash:{which}", f"field:{number}", value)
-        yield resp_request("RPUSH", f"list:{which}", value)
+    for which, first in itertools.product(range(_OF_EACH_TYPE), range(0, _ELEMENTS, _VALUES_COUNT)):
+        fields = [word for i, value in enumerate(pool) for word in (f"field:{first + i}", value)]
+        yield resp_request("HSET", f"hash:{which}", *fields)
+        yield resp_request("RPUSH", f"list:{which}", *pool)
 
 
 def _shuffled(requests: list[Asked]) -> list[Asked]:

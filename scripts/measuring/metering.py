@@ -87,6 +87,10 @@ class Meter:
                 self.measures |= {"commits": commits, "requests_per_commit": requests / commits}
                 self.measures["commit_us"] = us / commits
 
+    def about(self, requests: Measures) -> Measures:
+        """Those of the requests made meanwhile, and these; `server_us`: of a processor, a request."""
+        return requests | self.measures | {"server_us": 1e6 * self.measures["server_share"] / requests["per_second"]}
+
     def _processors(self) -> tuple[float, float, float, float]:
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         return time.perf_counter(), self._server.cpu_seconds(), used.ru_utime + used.ru_stime, stolen_seconds()

@@ -30,6 +30,27 @@ class Figure(NamedTuple):
     most: float | None
 
 
+#: How a measure is written, by the end of its name: what it is divided by, places, unit. The first that fits.
+_UNITS = {
+    "bytes_each": (1, 0, " bytes"),
+    "_bytes": (2**20, 0, " MiB"),
+    "per_second": (1, 0, "/s"),
+    "us": (1, 2, " µs"),
+    "us_each": (1, 2, " µs"),
+    "_ms": (1, 2, " ms"),
+    "_seconds": (1, 2, " s"),
+}
+
+
+def number(name: str, figure: Figure | float | None) -> str:
+    """A measure of that name as text, with its unit; a dash for none. Of a figure, that of the first side."""
+    if figure is None:
+        return "-"
+    value = figure.ours if isinstance(figure, Figure) else figure
+    divisor, places, unit = next(how for end, how in _UNITS.items() if name.endswith(end))
+    return f"{value / divisor:,.{places}f}{unit}"
+
+
 @dataclass
 class Entry:
     """One case as it was measured. `turns`: by side. `about`: when, with which command, on what."""

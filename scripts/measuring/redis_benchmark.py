@@ -94,7 +94,7 @@ class Series:
             done = subprocess.run(
                 words, capture_output=True, text=True, check=True, timeout=_TIMEOUT_SECONDS, preexec_fn=self._enter
             )
-        return parse(done.stdout) | meter.measures
+        return meter.about(parse(done.stdout))
 
     def _enter(self) -> None:
         die_with_parent()
