@@ -85,7 +85,7 @@ class TypeTests(SynchronousTestCase):
         disk, store = new_store(TYPES_AND_BAG)
         store.databases[0].write(b"\xff", b"\xfe")
         for number, row in enumerate(TYPES_AND_BAG.others):
-            value = grown(draw, row, store.types.place)
+            value = grown(draw, row, store.types.places)
             if len(value):
                 store.databases[number % 3].put(b"\xffvalue", value, draw(st.none() | st.just(4_000_000_000_000)))
         store.pending.undo.clear()

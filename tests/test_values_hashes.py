@@ -61,7 +61,7 @@ def _filled(number: int, value: Hash | None = None) -> Hash:
 
 
 def _rebuilt(value: Hash) -> Hash:
-    copy = Hash(value._place)
+    copy = Hash(value._places)
     for name, words in HASHES.whole(value):
         _EDITS[name](copy, words)
     return copy
@@ -208,8 +208,8 @@ class ScanTests(SynchronousTestCase):
 
     def test_after_a_restart(self) -> None:
         """A hash that is built again goes on at the same cursor, in another process too: its order is the secret's."""
-        place = KeyedHash(b"s" * 16).place
-        value = _filled(1000, Hash(place))
+        places = KeyedHash(b"s" * 16)
+        value = _filled(1000, Hash(places))
         parts = list(_scan(value))
         cursor = parts[20][0]
         rest = [some for _, some in parts[21:]]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.limits import KIB, MIB
-from kvstore.base.value_type import Place, Types, Undo, ValueType, Words
+from kvstore.base.value_type import OF_PROCESS, Places, Types, Undo, ValueType, Words
 from kvstore.store import delta
 from kvstore.store.examine import examine
 from kvstore.store.merge import merge
@@ -74,9 +74,9 @@ def apply(row: ValueType, value: Any, name: bytes, words: Words) -> Undo:
     return next(edit for edit in row.edits if edit.name == name).apply(value, words)
 
 
-def grown(draw: Draw, row: ValueType, place: Place = hash) -> Any:
+def grown(draw: Draw, row: ValueType, places: Places = OF_PROCESS) -> Any:
     """A value after some edits."""
-    value = row.empty(place)
+    value = row.empty(places)
     for _ in range(draw(st.integers(0, 8))):
         apply(row, value, *draw(edits(row, value)))
     return value
@@ -110,6 +110,39 @@ def whole_is_all(draw: Draw, row: ValueType) -> None:
     assert content(row, copied) == now, "copied"
     apply(row, copied, *draw(edits(row, copied)))
     assert content(row, value) == now, "the copy was edited"
+
+
+def many_are_one_by_one(draw: Draw, row: ValueType) -> None:
+    """Edits of one name done at once make the value what they make it one by one, and longer by as much each time."""
+    value = grown(draw, row)
+    other = row.copy(value)
+    for _ in range(draw(st.integers(1, 3))):
+        name, words = draw(edits(row, value))
+        at_once: list[Words] = []
+        longer: list[int] = []
+        again = name
+        while again == name and (len(value) or not at_once) and len(at_once) < 4:
+            at_once.append(words)
+            before = len(value)
+            apply(row, value, name, words)
+            longer.append(len(value) - before)
+            again, words = draw(edits(row, value))
+        apply_each = next(edit for edit in row.edits if edit.name == name).apply_each
+        if apply_each is None:
+            for each in at_once:
+                apply(row, other, name, each)
+        else:
+            assert apply_each(other, at_once) == longer
+        assert (content(row, other), other.size_bytes()) == (content(row, value), value.size_bytes()), name
+
+
+def refuses(function: Callable[..., object], *arguments: Any) -> bool:
+    """Whether it raises what replay takes for a bad operation."""
+    try:
+        function(*arguments)
+    except (ValueError, IndexError, TypeError):
+        return True
+    return False
 
 
 def seen(state: State) -> dict[bytes, object]:
@@ -152,7 +185,7 @@ def change(draw: Draw, store: Store) -> None:
         if row is None:
             row = draw(st.sampled_from(table.types.others))
             table.delete(key)
-            value = row.empty(table.types.place)
+            value = row.empty(table.types.places)
         table.edit(key, *draw(edits(row, value)))
     elif kind == "write":
         table.write(key, draw(st.binary(max_size=3)), draw(st.none() | deadlines_ms))
@@ -240,6 +273,11 @@ class RowTests(SynchronousTestCase):
         for row in TYPES_AND_BAG.others:
             check(40, whole_is_all, row)
 
+    def test_many_at_once(self) -> None:
+        """See `many_are_one_by_one`."""
+        for row in TYPES.others:
+            check(25, many_are_one_by_one, row)
+
     def test_words_that_are_no_edit(self) -> None:
         """Raise what replay takes for a bad operation, and change nothing."""
         for row in TYPES_AND_BAG.others:
@@ -250,6 +288,9 @@ class RowTests(SynchronousTestCase):
                     with contextlib.suppress(ValueError, IndexError, TypeError):
                         edit.apply(value, words)()
                     self.assertEqual(content(row, value), now, (edit.name, words))
+                    if edit.apply_each is not None:
+                        refused = refuses(edit.apply, row.holds(), words)
+                        self.assertEqual(refuses(edit.apply_each, row.holds(), [words]), refused)
 
     def test_names(self) -> None:
         """No operation has two meanings."""

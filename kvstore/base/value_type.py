@@ -19,8 +19,31 @@ Value: TypeAlias = Any
 Undo: TypeAlias = Callable[[], None]
 #: The words of an operation behind its key.
 Words: TypeAlias = Sequence[bytes]
-#: Tells 64 bits of an element, by which a value of many may find it: see `kvstore.base.keyed_hash`.
-Place: TypeAlias = Callable[[bytes], int]
+
+
+class Places(Protocol):
+    """Tells 64 bits of each element, by which a value of many may find it: see `kvstore.base.keyed_hash`."""
+
+    def place(self, element: bytes) -> int:
+        """Of one."""
+
+    def places(self, elements: Sequence[bytes]) -> Sequence[int]:
+        """Of each of many, in order."""
+
+
+class OfProcess:
+    """Python's own hash, for values that belong to no directory: no client can foresee that either."""
+
+    def place(self, element: bytes) -> int:
+        """See `Places`."""
+        return hash(element)
+
+    def places(self, elements: Sequence[bytes]) -> Sequence[int]:
+        """See `Places`."""
+        return list(map(hash, elements))
+
+
+OF_PROCESS = OfProcess()
 
 
 class TypedValue(Protocol):
@@ -44,10 +67,14 @@ class Edit(NamedTuple):
 
     `name`: upper case. `apply(value, words)`: changes the value in place and returns the undo of that. Raises
     ValueError, having changed nothing, if the words are no such operation; never for words that a command made.
+
+    `apply_each(value, words of each)`: what as many `apply`s do, for good, where that can be done better than one by
+    one; returns by how many elements each made the value longer. Raises ValueError, maybe in the middle.
     """
 
     name: bytes
     apply: Callable[[Any, Words], Undo]
+    apply_each: Callable[[Any, Sequence[Words]], list[int]] | None = None
 
 
 class Inner(NamedTuple):
@@ -69,7 +96,7 @@ class ValueType(NamedTuple):
     one. `edits`: its operations. `copy(value)`: a value of its own with the same content. `whole(value)`: the edits
     (name, words) that build it from an empty one, in order, each of at most about 64 KiB unless one element is longer;
     the first one makes it exist. `keeps_empty`: whether a value without elements stays. `keyed`: whether
-    `holds` can be given the directory's `Place`, and is, where there is a directory.
+    `holds` can be given the directory's `Places`, and is, where there is a directory.
     """
 
     name: str
@@ -81,9 +108,9 @@ class ValueType(NamedTuple):
     inner: Inner | None = None
     keyed: bool = False
 
-    def empty(self, place: Place) -> Value:
+    def empty(self, places: Places) -> Value:
         """A value without elements."""
-        return self.holds(place) if self.keyed else self.holds()
+        return self.holds(places) if self.keyed else self.holds()
 
 
 class Alike(NamedTuple):
@@ -115,11 +142,11 @@ class PlainType(NamedTuple):
 class Types:
     """All types of values that a store knows. `plain`: of strings; `others`: the rows of the others.
 
-    `place`: of the directory. Where there is none it is Python's own hash: no client can foresee that either.
+    `places`: of the directory.
     """
 
-    def __init__(self, plain: PlainType, others: Sequence[ValueType], place: Place = hash) -> None:
-        self.place = place
+    def __init__(self, plain: PlainType, others: Sequence[ValueType], places: Places = OF_PROCESS) -> None:
+        self.places = places
         self.plain = plain
         self.others = tuple(others)
         #: By the class of its values.
@@ -134,9 +161,9 @@ class Types:
         if len(set(names)) != len(names):
             raise ValueError(f"two types, or two operations, have one name: {names}")
 
-    def of_directory(self, place: Place) -> Types:
+    def of_directory(self, places: Places) -> Types:
         """The same, for values that find their elements by the directory's hash."""
-        return Types(self.plain, self.others, place)
+        return Types(self.plain, self.others, places)
 
     def name_of(self, value: Value) -> str:
         """The name of the type of a value."""

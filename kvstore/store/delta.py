@@ -19,9 +19,9 @@ from kvstore.base.value_type import Types
 from kvstore.store.history import NO_HISTORY
 from kvstore.store.keyed_hash import KeyedHash
 from kvstore.store.operations import (
+    ABOUT_DATABASES,
     DELETE,
     EXPIRE,
-    FLUSH_ALL,
     FLUSH_DATABASE,
     PERSIST,
     SELECT,
@@ -39,7 +39,6 @@ from kvstore.store.state import State
 Pairs = Iterable[tuple[bytes, bytes]]
 
 _DEADLINES = frozenset([EXPIRE, PERSIST])
-_ABOUT_DATABASES = frozenset([SELECT, SWAP, FLUSH_DATABASE, FLUSH_ALL])
 
 
 class Share(NamedTuple):
@@ -62,7 +61,7 @@ class Share(NamedTuple):
         """Those of the operations that this pass is about: on its keys, and on databases."""
         if self.of == 1:
             return operations
-        about_all = [len(each) == 1 or each[0] in _ABOUT_DATABASES for each in operations]
+        about_all = [len(each) == 1 or each[0] in ABOUT_DATABASES for each in operations]
         keys = [b"" if about else each[1] for each, about in zip(operations, about_all, strict=True)]
         return compress(operations, map(or_, about_all, self.marks(keys)))
 
@@ -138,8 +137,7 @@ class Database(State):
     def patch(self, key: bytes, state: State) -> None:
         """Apply the patches of `key`, to be forgotten, to what a state holds there. Raises BadOperation."""
         try:
-            for operation in decode_each(bytes(self.patches.pop(key))):
-                state.apply(operation)
+            state.apply_some(decode_each(bytes(self.patches.pop(key))))
         except (ValueError, IndexError, TypeError) as error:
             raise BadOperation(f"not an operation: {error}") from error
 
@@ -194,7 +192,7 @@ class Delta:
             if kind == plain and len(operation) == 3 and not (database.deadlines or database.inner or database.patches):
                 database.values[operation[1]] = operation[2]  # what `take` does, for the bulk of most logs
                 continue
-            if kind not in _ABOUT_DATABASES:
+            if kind not in ABOUT_DATABASES:
                 database.take(operation)
                 continue
             if kind == SELECT:

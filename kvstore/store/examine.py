@@ -116,7 +116,7 @@ class _Replay:
         """Refuse a file that another directory's server wrote."""
         if self.store is None:
             self.store = store
-            self.databases = Databases(self.databases.types.of_directory(of_store(store).place))
+            self.databases = Databases(self.databases.types.of_directory(of_store(store)))
         elif self.store != store:
             raise DamagedStore(name, 0, "it belongs to another data directory", "")
 

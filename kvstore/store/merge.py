@@ -84,7 +84,7 @@ def merge(disk: Disk, types: Types, job: MergeJob, now_us: int, pass_bytes: int 
         base = _open(disk, files, checkpoint.NAME) if checkpoint.NAME in disk.names() else None
         base_us, history = _check_fit(base, segments)
         hashed = of_store(segments[0].header.store)
-        types = types.of_directory(hashed.place)
+        types = types.of_directory(hashed)
         writer = None
         for number in range(passes):
             delta = _reduce(segments, Delta(types, Share(number, passes, hashed), history), job)

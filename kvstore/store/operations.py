@@ -34,6 +34,7 @@ from kvstore.store.history import History
 #: First words of the operations that no type of values defines.
 DELETE, EXPIRE, PERSIST = b"DEL", b"PEXPIREAT", b"PERSIST"
 SELECT, SWAP, FLUSH_DATABASE, FLUSH_ALL = b"SELECT", b"SWAPDB", b"FLUSHDB", b"FLUSHALL"
+ABOUT_DATABASES = frozenset([SELECT, SWAP, FLUSH_DATABASE, FLUSH_ALL])
 
 #: What the parser is given at once: each kilobyte that it has used up it takes off the front of all that it was given.
 _FED_BYTES = 16 * KIB

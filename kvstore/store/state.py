@@ -7,13 +7,13 @@ is handed in (`kvstore.base.value_type`): no type is named here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from kvstore.base.value_type import Types, Undo, Value, Words
+from kvstore.base.value_type import Edit, Types, Undo, Value, ValueType, Words
 from kvstore.store.operations import (
+    ABOUT_DATABASES,
     DELETE,
     EXPIRE,
-    FLUSH_ALL,
     FLUSH_DATABASE,
     PERSIST,
     SELECT,
@@ -26,6 +26,9 @@ from kvstore.store.operations import (
     encode_deadline,
     split_select,
 )
+
+#: Edits that are done at once: so many that each costs little, so few that what is decoded is small.
+_MOST_AT_ONCE = 4096
 
 
 class State:
@@ -64,7 +67,35 @@ class State:
         elif kind == PERSIST:
             self.deadlines.pop(key, None)
         else:
-            self._edit(key, kind, operation[2:])
+            self._edit_each(key, kind, [operation[2:]])
+
+    def apply_some(self, operations: Iterable[Operation]) -> Operation | None:
+        """`apply` each operation, up to the first that is about databases, which is returned; None at the end.
+
+        Edits of one kind of one key that stand together are done at once. Raises as `apply`, maybe in the middle.
+        """
+        plain, edits, values = self.types.plain.operation, self.types.by_edit, self.values
+        head: Operation = []
+        run: list[Words] = []
+        for operation in operations:
+            if run:
+                if operation[:2] == head and len(run) < _MOST_AT_ONCE:
+                    run.append(operation[2:])
+                    continue
+                self._edit_each(head[1], head[0], run)
+                run = []
+            kind = operation[0]
+            if kind == plain and len(operation) == 3 and not (self.deadlines or self.inner):
+                values[operation[1]] = operation[2]  # what `apply` does, for the bulk of most logs
+            elif kind in edits and len(operation) > 1:
+                head, run = operation[:2], [operation[2:]]
+            elif kind in ABOUT_DATABASES:
+                return operation
+            else:
+                self.apply(operation)
+        if run:
+            self._edit_each(head[1], head[0], run)
+        return None
 
     def _drop(self, key: bytes) -> None:
         """`key` is gone."""
@@ -77,25 +108,46 @@ class State:
 
         Returns what takes back the change of the value; what was at the key is for the caller to put there again.
         """
+        edit, row = self._find(name)
+        value = self._value_for(key, name, row)
+        undo = edit.apply(value, words)
+        self._edited(key, value, row)
+        return undo
+
+    def _edit_each(self, key: bytes, name: bytes, words: Sequence[Words]) -> list[int]:
+        """What as many `_edit`s do, for good; returns by how many elements each made the value longer."""
+        edit, row = self._find(name)
+        value = self._value_for(key, name, row)
+        longer = _apply_each(edit, value, words) if edit.apply_each is None else edit.apply_each(value, words)
+        self._edited(key, value, row)
+        return longer
+
+    def _find(self, name: bytes) -> tuple[Edit, ValueType]:
+        """The edit of that name, and the type it is of."""
         found = self.types.by_edit.get(name)
         if found is None:
             raise UnknownOperation(name)
-        edit, row = found
-        value: Value = self.values.get(key)
+        return found
+
+    def _value_for(self, key: bytes, name: bytes, row: ValueType) -> Value:
+        """The value at `key` for an edit of that type, a new one if there is none."""
+        value = self.values.get(key)
         if value is None:
-            value = row.empty(self.types.place)
-            undo = edit.apply(value, words)
-            self.values[key] = value
-            self.has_typed = True
-        elif value.__class__ is row.holds:
-            undo = edit.apply(value, words)
-        else:
+            return row.empty(self.types.places)
+        if value.__class__ is not row.holds:
             raise BadOperation(f"{name!r} of a key that holds a {self.types.name_of(value)}")
+        return value
+
+    def _edited(self, key: bytes, value: Value, row: ValueType) -> None:
+        """The value at `key` was edited."""
         if not len(value) and not row.keeps_empty:
             self._drop(key)
-        elif row.inner is not None:
+            return
+        if key not in self.values:
+            self.values[key] = value
+            self.has_typed = True
+        if row.inner is not None:
             self._note_inner(key, row.inner.next_ms(value))
-        return undo
 
     def _note_inner(self, key: bytes, deadline_ms: int | None) -> None:
         """The earliest deadline of an element of the value at `key` is this now."""
@@ -121,6 +173,15 @@ class State:
         self.values.clear()
         self.deadlines.clear()
         self.inner.clear()
+
+
+def _apply_each(edit: Edit, value: Value, words: Sequence[Words]) -> list[int]:
+    longer = []
+    for each in words:
+        before = len(value)
+        edit.apply(value, each)
+        longer.append(len(value) - before)
+    return longer
 
 
 class Databases:
@@ -160,27 +221,20 @@ class Databases:
         return len(operations)
 
     def apply(self, operations: Iterable[Operation]) -> None:
-        """Apply the operations of one frame. Raises as `State.apply`."""
-        plain = self.types.plain.operation
+        """Apply the operations of one frame. Raises as `State.apply`, maybe in the middle."""
+        remaining = iter(operations)
         number = 0
-        state = self.at(number)
-        for operation in operations:
+        while (operation := self.at(number).apply_some(remaining)) is not None:
             kind = operation[0]
-            if kind == plain and len(operation) == 3 and not (state.deadlines or state.inner):
-                state.values[operation[1]] = operation[2]  # what State.apply does, for the bulk of most logs
-            elif kind == SELECT:
+            if kind == SELECT:
                 number = int(operation[1])
-                state = self.at(number)
             elif kind == SWAP:
                 self.swap(int(operation[1]), int(operation[2]))
-                state = self.at(number)
             elif kind == FLUSH_DATABASE:
-                state.clear()
-            elif kind == FLUSH_ALL:
+                self.at(number).clear()
+            else:
                 for each in self.by_number.values():
                     each.clear()
-            else:
-                state.apply(operation)
 
     def swap(self, one: int, other: int) -> None:
         """Each of the two databases has what the other had."""

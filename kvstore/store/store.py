@@ -128,9 +128,7 @@ class Store(Keyspace):
         self._beginning = encode_history(self._next_history)
         _check_databases(self.found.databases, databases)
         hashed = of_store(self.log.header.store)
-        super().__init__(
-            types.of_directory(hashed.place), now_us, self._reserve, hashed, databases, self.found.sequence + 1
-        )
+        super().__init__(types.of_directory(hashed), now_us, self._reserve, hashed, databases, self.found.sequence + 1)
         self.load(self.found.databases)
         self.found = self.found._replace(databases=Databases(types))
         self.pending.room = self._room()

@@ -130,30 +130,30 @@ class Table(ReadTable):
         made its value longer; None, having done nothing, if they have to be done one by one: as with `write_strings`,
         or a value has deadlines inside, or is awaited. A request of its own: nothing of it is to be undone.
         """
-        edit, row = self.types.by_edit[name]
         if self._observers or any(
             of and not of.keys().isdisjoint(keys) for of in (self.deadlines, self.inner, self.awaited)
         ):
             return None
-        if not {row.holds, type(None)}.issuperset(map(type, map(self.values.get, keys))):
+        holds = self.types.by_edit[name][1].holds
+        if not {holds, type(None)}.issuperset(map(type, map(self.values.get, keys))):
             return None
         if operations is None:
             operations = b"".join([encode(name, key, *each) for key, each in zip(keys, words, strict=True)])
         if not self.pending.has_room(len(operations)):
             return None
         self.pending.record_whole(self, keys, operations)
-        longer = []
+        if keys.count(keys[0]) == len(keys):
+            return self._edit_for_good(keys[0], name, words)
+        of_key: dict[bytes, list[Words]] = {}
         for key, each in zip(keys, words, strict=True):
-            value = self.values.get(key)
-            if value is None:
-                value = self.values[key] = row.empty(self.types.place)
-                self.has_typed = True
-            before = len(value)
-            edit.apply(value, each)
-            longer.append(len(value) - before)
-            if not value and not row.keeps_empty:
-                self._drop(key)
-                self.removed_bytes += len(key)
+            of_key.setdefault(key, []).append(each)
+        longer = {key: iter(self._edit_for_good(key, name, some)) for key, some in of_key.items()}
+        return [next(longer[key]) for key in keys]
+
+    def _edit_for_good(self, key: bytes, name: bytes, words: Sequence[Words]) -> list[int]:
+        longer = self._edit_each(key, name, words)
+        if key not in self.values:
+            self.removed_bytes += len(key)
         return longer
 
     def put(self, key: bytes, value: Value, deadline_ms: int | None = None) -> None:

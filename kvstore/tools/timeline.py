@@ -104,7 +104,7 @@ def _read_checkpoint(reader: CheckpointReader, header: CheckpointHeader, place: 
 
 def _nothing(store: str) -> Databases:
     """The state of a directory that nothing was written to."""
-    return Databases(TYPES.of_directory(of_store(store).place))
+    return Databases(TYPES.of_directory(of_store(store)))
 
 
 def _shortage(files: Files) -> str:

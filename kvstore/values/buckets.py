@@ -27,13 +27,14 @@ would hang on what was there before).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
+from itertools import chain
 from typing import Any, Self, TypeAlias
 
 from kvstore.base.chance import Chance
 from kvstore.base.keyed_hash import bucket_after
-from kvstore.base.value_type import Place
+from kvstore.base.value_type import Places
 from kvstore.values import packed
 
 #: What takes back each step of a change, a function and its arguments, in the steps' order.
@@ -42,6 +43,8 @@ Entry: TypeAlias = tuple[bytes, bytes]
 
 #: Names in a bucket, on average.
 _FILL = 4
+#: Names that are put at once into however few buckets there are.
+_AT_LEAST = 64
 #: A name or a value of more bytes lies beside the buckets.
 LONG_BYTES = 1024
 #: In a bucket: the value, and the name if that is long, lie beside it. A long name is known by its digest.
@@ -52,10 +55,10 @@ _DIGEST = packed.ESCAPE + b"d"
 class Buckets:
     """See the module. `size_bytes`: of all names and values, more or less."""
 
-    __slots__ = ("_aside", "_buckets", "_count", "_fullest", "_place", "_size_bytes")
+    __slots__ = ("_aside", "_buckets", "_count", "_fullest", "_places", "_size_bytes")
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, places: Places) -> None:
+        self._places = places
         self._buckets = [packed.EMPTY]
         #: Long names and values, by the name as it is stored.
         self._aside: dict[bytes, Entry] = {}
@@ -80,7 +83,19 @@ class Buckets:
     def get(self, name: bytes) -> bytes | None:
         """The value of `name`, or None if it is not there."""
         stored = name if len(name) <= LONG_BYTES and name.isascii() else _stored(name)
-        value = packed.get(self._buckets[self._number(self._place(stored))], stored)
+        return self._outside(stored, packed.get(self._buckets[self._number(self._places.place(stored))], stored))
+
+    def get_all(self, names: Sequence[bytes]) -> list[bytes | None]:
+        """The value of each of the names, or None."""
+        buckets, stored = self._buckets, list(map(_stored, names))
+        inside = [
+            packed.get(buckets[number], name)
+            for number, name in zip(self._numbers(self._places.places(stored)), stored, strict=True)
+        ]
+        return list(map(self._outside, stored, inside))
+
+    def _outside(self, stored: bytes, value: bytes | None) -> bytes | None:
+        """The value that is `value` inside a bucket."""
         if value is None or packed.ESCAPE not in value:
             return value
         return self._aside[stored][1] if value == _ASIDE else packed.unescape(value)
@@ -115,7 +130,7 @@ class Buckets:
     def put(self, name: bytes, value: bytes, steps: Steps) -> bool:
         """Give `name` that value; returns whether it was not there before."""
         stored = name if len(name) <= LONG_BYTES and name.isascii() else _stored(name)
-        number = self._number(self._place(stored))
+        number = self._number(self._places.place(stored))
         before, count = self._buckets[number], self._count
         at = packed.find(before, stored)
         inside = self._inside(stored, name, value, steps)
@@ -130,10 +145,37 @@ class Buckets:
             self._split(steps)
         return True
 
+    def put_all(self, names: Sequence[bytes], values: Sequence[bytes]) -> list[int]:
+        """What as many `put`s do, for good, in less time; returns for each of the names 1 if it was not there, else 0.
+
+        What is long is put one by one.
+        """
+        if max(map(len, chain(names, values)), default=0) > LONG_BYTES:
+            return [int(self.put(name, value, [])) for name, value in zip(names, values, strict=True)]
+        new: list[int] = []
+        while (start := len(new)) < len(names):  # not many more than are there: a bucket is copied for each
+            stop = start + max(_AT_LEAST, self._count)
+            new += self._put_some(names[start:stop], values[start:stop])
+        return new
+
+    def _put_some(self, names: Sequence[bytes], values: Sequence[bytes]) -> list[int]:
+        """The same into the buckets that there are; more of them only then."""
+        stored, total = packed.escape_all(names), len(self._buckets)
+        for name in self._aside.keys() & stored if self._aside else ():
+            self._set_aside(name, None)
+        numbers = self._numbers(self._places.places(stored))
+        new, grown = packed.put_each(self._buckets, numbers, stored, packed.escape_all(values))
+        self._count += sum(new)
+        self._size_bytes += grown
+        self._grow()
+        changed = chain(map(self._buckets.__getitem__, set(numbers)), self._buckets[total:])
+        self._fullest = max(self._fullest, *map(packed.count, changed))
+        return new
+
     def take_out(self, name: bytes, steps: Steps) -> bool:
         """Remove `name`; returns whether it was there."""
         stored = name if len(name) <= LONG_BYTES and name.isascii() else _stored(name)
-        number = self._number(self._place(stored))
+        number = self._number(self._places.place(stored))
         before, count = self._buckets[number], self._count
         at = packed.find(before, stored)
         if at < 0:
@@ -148,7 +190,7 @@ class Buckets:
 
     def copy(self) -> Self:
         """Another one with the same content."""
-        other = self.__class__(self._place)
+        other = self.__class__(self._places)
         other._buckets, other._aside = self._buckets.copy(), self._aside.copy()
         other._count, other._size_bytes, other._fullest = self._count, self._size_bytes, self._fullest
         return other
@@ -198,16 +240,41 @@ class Buckets:
         number = place & mask
         return number if number < total else number & mask >> 1
 
+    def _numbers(self, places: Sequence[int]) -> list[int]:
+        """The same of each of many."""
+        total = len(self._buckets)
+        mask = (1 << total.bit_length()) - 1
+        rest = mask >> 1
+        return [number if (number := place & mask) < total else number & rest for place in places]
+
     def _split(self, steps: Steps) -> None:
         """Add a bucket; it gets those names of the one that it is split from whose places have its highest bit."""
         total = len(self._buckets)
         bit = 1 << total.bit_length() - 1
         source = total - bit
         before = self._buckets[source]
-        stay, go = packed.parted(before, lambda name: self._place(name) & bit)
+        stay, go = self._parted([before], bit)[0]
         steps += [(self._set, source, before, self._count), (self._pop,)]
         self._set(source, stay, self._count)
         self._append(go)
+
+    def _grow(self) -> None:
+        """Add as many buckets as there should be, for good: what as many `_split`s do, in less time."""
+        wanted = -(-self._count // _FILL)
+        while (total := len(self._buckets)) < wanted:
+            bit = 1 << total.bit_length() - 1
+            sources = slice(total - bit, min(wanted, 2 * bit) - bit)
+            parted = self._parted(self._buckets[sources], bit)
+            self._buckets[sources] = [stay for stay, _ in parted]
+            self._buckets += [go for _, go in parted]
+            self._size_bytes += len(parted)  # the mark that begins each
+
+    def _parted(self, buckets: list[bytes], bit: int) -> list[tuple[bytes, bytes]]:
+        """Of each bucket the names, with their values, whose places do not have that bit, and those whose do."""
+        entries = list(map(packed.split, buckets))
+        names = packed.names_in(list(chain.from_iterable(entries)))
+        goes = iter([place & bit for place in self._places.places(names)])
+        return [packed.parted(each, goes) for each in entries]
 
     def _join(self, steps: Steps) -> None:
         """Put the names of the last bucket behind those of the one that it was split from."""

@@ -19,15 +19,15 @@ the table asks for one (`Hash.expired`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
 from typing import Any, Self
 
 from kvstore.base.chance import Chance
 from kvstore.base.deadline_order import DeadlineOrder
 from kvstore.base.limits import KIB
-from kvstore.base.value_type import Edit, Inner, Place, Undo, ValueType, Words
+from kvstore.base.value_type import OF_PROCESS, Edit, Inner, Places, Undo, ValueType, Words
 from kvstore.values import packed
 from kvstore.values.buckets import Buckets, Entry, Steps, take_back
 
@@ -61,8 +61,8 @@ class _Large(Buckets):
 
     __slots__ = ("deadlines", "order")
 
-    def __init__(self, place: Place) -> None:
-        super().__init__(place)
+    def __init__(self, places: Places) -> None:
+        super().__init__(places)
         self.deadlines: dict[bytes, int] = {}
         self.order = DeadlineOrder(self.deadlines, _FREED_AT_ONCE)
 
@@ -89,6 +89,18 @@ class _Large(Buckets):
         if before is None or deadline_ms < before:
             self.order.enter(field, deadline_ms)
 
+    def set_each(self, many: Sequence[Words]) -> list[int]:
+        """See `Hash.set_each`."""
+        words = list(chain.from_iterable(many))
+        fields = words[::2]
+        new = self.put_all(fields, words[1::2])
+        for field in self.deadlines.keys() & fields if self.deadlines else ():
+            self.put_deadline(field, None, [])
+        if len(many) == len(new):
+            return new
+        each = iter(new)
+        return [sum(islice(each, len(one) // 2)) for one in many]
+
     def has_expired(self, field: bytes, now_ms: int) -> bool:
         """Whether the field's deadline has passed."""
         return self.deadlines.get(field, now_ms + 1) <= now_ms
@@ -107,15 +119,15 @@ def _living_picks(large: _Large, chance: Chance, now_ms: int) -> Iterator[Entry]
 
 
 class Hash:
-    """A hash; see the module. `place`: how a large one finds its fields, see `Buckets`; it is kept from the beginning.
+    """A hash; see the module. `places`: how a large one finds its fields, see `Buckets`; kept from the beginning.
 
     `now_ms`, of those that read: fields whose deadlines have passed by then are not seen.
     """
 
-    __slots__ = ("_held", "_place")
+    __slots__ = ("_held", "_places")
 
-    def __init__(self, place: Place = hash) -> None:
-        self._place = place
+    def __init__(self, places: Places = OF_PROCESS) -> None:
+        self._places = places
         self._held: bytes | _Large = packed.EMPTY
 
     # What the store sees
@@ -136,7 +148,7 @@ class Hash:
 
     def copy(self) -> Hash:
         """Another one with the same content."""
-        other = Hash(self._place)
+        other = Hash(self._places)
         other._held = self._held if isinstance(self._held, bytes) else self._held.copy()
         return other
 
@@ -219,6 +231,26 @@ class Hash:
                 large.put_deadline(field, None, steps)
         return self._undo(before, steps)
 
+    def set_each(self, many: Sequence[Words]) -> list[int]:
+        """What as many `set`s do, for good; returns by how many fields each made it longer."""
+        longer: list[int] = []
+        held = self._held
+        if isinstance(held, bytes):
+            count = packed.count(held)
+            for words in many:
+                if len(words) > 2 * MAX_SMALL_FIELDS or max(map(len, words)) > MAX_SMALL_BYTES:
+                    break
+                held = _with_all(held, words)
+                before, count = count, packed.count(held)
+                longer.append(count - before)
+                if count > MAX_SMALL_FIELDS:
+                    break
+            self._held = held
+            many = many[len(longer) :]
+            if not many and count <= MAX_SMALL_FIELDS:
+                return longer
+        return longer + self._enlarge().set_each(many)
+
     def remove(self, fields: Words) -> Undo:
         """Remove fields, those that are there."""
         before = self._held
@@ -250,10 +282,9 @@ class Hash:
         """Make it a large one if it is not; returns what it holds."""
         held = self._held
         if isinstance(held, bytes):
-            large = _Large(self._place)
-            steps: Steps = []
-            for field, value in _unpacked(held):
-                large.put(field, value, steps)
+            large = _Large(self._places)
+            words = _flat(held)
+            large.put_all(words[::2], words[1::2])
             self._held = held = large
         return held
 
@@ -323,6 +354,12 @@ def _some_bytes(fields: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield some
 
 
+def _flat(held: bytes) -> list[bytes]:
+    """The fields of a small hash with their values, one behind the other."""
+    flat = packed.flat(held)
+    return flat if packed.ESCAPE not in held else list(map(packed.unescape, flat))
+
+
 def _unpacked(held: bytes) -> list[Entry]:
     """The fields of a small hash with their values."""
     if packed.ESCAPE not in held:
@@ -362,6 +399,12 @@ def _set(value: Hash, words: Words) -> Undo:
     return value.set(words)
 
 
+def _set_each(value: Hash, many: Sequence[Words]) -> list[int]:
+    if not all(many) or any(len(words) % 2 for words in many):
+        raise ValueError("HSET without fields, or of a field without a value")
+    return value.set_each(many)
+
+
 def _remove(value: Hash, words: Words) -> Undo:
     return value.remove(words)
 
@@ -386,7 +429,7 @@ HASHES = ValueType(
     name="hash",
     holds=Hash,
     edits=(
-        Edit(b"HSET", _set),
+        Edit(b"HSET", _set, _set_each),
         Edit(b"HDEL", _remove),
         Edit(b"HPEXPIREAT", _set_deadline),
         Edit(b"HPERSIST", _persist),

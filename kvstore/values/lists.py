@@ -308,6 +308,45 @@ def _ltrim(value: List, words: Words) -> Undo:
     return undo
 
 
+def _rpush_each(value: List, words: Sequence[Words]) -> list[int]:
+    value.push_right(_chained(words))
+    return list(map(len, words))
+
+
+def _lpush_each(value: List, words: Sequence[Words]) -> list[int]:
+    value.push_left(_chained(words)[::-1])
+    return list(map(len, words))
+
+
+def _lpop_each(value: List, words: Sequence[Words]) -> list[int]:
+    counts = _counts(value, words)
+    value.drop_left(sum(counts))
+    return [-count for count in counts]
+
+
+def _rpop_each(value: List, words: Sequence[Words]) -> list[int]:
+    counts = _counts(value, words)
+    value.drop_right(sum(counts))
+    return [-count for count in counts]
+
+
+def _chained(words: Sequence[Words]) -> Words:
+    """The elements of many pushes."""
+    if not all(words):
+        raise ValueError("no element")
+    return list(chain.from_iterable(words))
+
+
+def _counts(value: List, words: Sequence[Words]) -> list[int]:
+    """Of many pops of one end."""
+    left = len(value)
+    counts = []
+    for (count,) in words:
+        counts.append(_up_to(left, count))
+        left -= counts[-1]
+    return counts
+
+
 def _some(elements: Words) -> Words:
     if not elements:
         raise ValueError("no element")
@@ -344,10 +383,10 @@ LISTS = ValueType(
     "list",
     List,
     (
-        Edit(b"RPUSH", _rpush),
-        Edit(b"LPUSH", _lpush),
-        Edit(b"LPOP", _lpop),
-        Edit(b"RPOP", _rpop),
+        Edit(b"RPUSH", _rpush, _rpush_each),
+        Edit(b"LPUSH", _lpush, _lpush_each),
+        Edit(b"LPOP", _lpop, _lpop_each),
+        Edit(b"RPOP", _rpop, _rpop_each),
         Edit(b"LSET", _lset),
         Edit(b"LINSERT", _linsert),
         Edit(b"LREM", _lrem),
