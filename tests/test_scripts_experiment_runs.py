@@ -18,7 +18,7 @@ from kvstore.base.address import Address
 from kvstore.client.raw import RawConnection
 from kvstore.testing.server_process import ServerProcess
 from scripts.experimenting import compaction, running
-from scripts.experimenting.network import SERVER_ADDRESS, NoNetwork, TwoHosts
+from scripts.experimenting.network import SERVER_ADDRESS, NoNetwork, place
 from scripts.experimenting.plan import PARTS, QUICK, Run
 from scripts.experimenting.readings import children, read
 
@@ -49,21 +49,17 @@ class TwoHostsTests(SynchronousTestCase):
 
     skip = NO_COMPILER
 
-    def hosts(self, delay_ms: float) -> TwoHosts:
-        """Two of them."""
-        directory = Path(self.mktemp())
-        directory.mkdir()
-        try:
-            return TwoHosts(delay_ms, directory)
-        except NoNetwork as error:
-            raise SkipTest(str(error)) from None
-
     def test_they_reach_each_other_and_nobody_else(self) -> None:
         """A server on one host is reached from the other, at the stated distance, and not from here; what is sent
         arrives whole and in order; the machine's own devices stay as they were.
         """
-        devices, sent = socket.if_nameindex(), bytes(range(256)) * 1000
-        with self.hosts(10.0) as hosts:
+        devices, sent, directory = socket.if_nameindex(), bytes(range(256)) * 1000, Path(self.mktemp())
+        directory.mkdir()
+        with contextlib.ExitStack() as cleanup:
+            try:
+                hosts = cleanup.enter_context(place(10.0, directory))
+            except NoNetwork as error:
+                raise SkipTest(str(error)) from None
             self.assertEqual(socket.if_nameindex(), devices)
             with hosts.at_server():
                 listener = socket.create_server((SERVER_ADDRESS, 0))

@@ -12,9 +12,9 @@ from pathlib import Path
 import polars as pl
 
 from kvstore.base.limits import MIB
-from scripts.experimenting.network import OneHost
+from scripts.experimenting.network import Place
 from scripts.experimenting.plan import Effort, Run
-from scripts.experimenting.running import directory_in, figures_of, serving
+from scripts.experimenting.running import directory_in, figures_of, scratch, serving
 from scripts.experimenting.store import Row
 from scripts.measuring.compaction import Compaction, under_load
 from scripts.measuring.generator import Generator, Group
@@ -32,9 +32,9 @@ def measure(run: Run, effort: Effort, parent: Path) -> list[Row]:
     """
     asked = [strings(kind, effort.keys, VALUE_BYTES, seed=run.round) for kind in ("GET", "SET")]
     groups = [Group(run.clients // 2, 1, requests) for requests in asked]
-    with directory_in(parent) as directory, serving(run, OneHost(), directory) as server:
+    with scratch() as files, directory_in(parent) as directory, serving(run, Place(), directory) as server:
         load_keys(server.port, effort.keys, VALUE_BYTES)
-        found = under_load(server, Generator(directory, groups), effort.lead_seconds, effort.lead_seconds)
+        found = under_load(server, Generator(files, groups), effort.lead_seconds, effort.lead_seconds)
     about = {"round": run.round, "clients": run.clients}
     return [about | row for row in [*_phases(found), *(_course(found) if run.round == 1 else [])]]
 

@@ -22,14 +22,13 @@ import os
 import struct
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from kvstore.base.address import Address
 from scripts.measuring.generator import compile_c
-from scripts.measuring.servers import MeasuredServer, die_with_parent
+from scripts.measuring.servers import die_with_parent
 
 SERVER_ADDRESS, CLIENTS_ADDRESS = "192.0.2.1", "192.0.2.2"
 _PREFIX_BITS = 30
@@ -107,79 +106,44 @@ def _ip(*words: str) -> None:
         raise NoNetwork(f"ip {' '.join(words)}: {error.stderr.strip()}") from error
 
 
-class OneHost:
-    """Server and clients on this host; what a run has to know of the place. `link_pids`: processes between them."""
+@dataclass(frozen=True)
+class Place:
+    """Where server and clients are: hosts, of which None is this one. `address`: where the clients find the server,
+    None for where it listens anyway; `server_options`: so that it does. `link_pids`: processes between them.
+    """
 
+    server: Host | None = None
+    clients: Host | None = None
+    address: Address | None = None
     server_options: Sequence[str] = ()
     link_pids: Sequence[int] = ()
 
-    def target(self, server: MeasuredServer) -> Address:
-        """Where the clients find the server."""
-        return server.address
-
     def at_server(self) -> AbstractContextManager[None]:
         """Be where the server is."""
-        return nullcontext()
+        return self.server.inside() if self.server else nullcontext()
 
     def at_clients(self) -> AbstractContextManager[None]:
         """Be where the clients are."""
-        return nullcontext()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """There is nothing to undo."""
-
-
-class TwoHosts(OneHost):
-    """A host for the server and one for the clients. `delay_ms`: one way. `directory`: for the compiled wire.
-
-    Raises NoNetwork, NoCompiler.
-    """
-
-    server_options = ("--listen", f"tcp:{_PORT}:interface={SERVER_ADDRESS}")
-
-    def __init__(self, delay_ms: float, directory: Path) -> None:
-        self._cleanup = ExitStack()
-        try:
-            program = compile_c(Path(__file__).with_name("wire.c"), directory / "wire")
-            self._server, self._clients = (self._cleanup.enter_context(_closing(Host())) for _ in range(2))
-            ends = [self._server.link(SERVER_ADDRESS), self._clients.link(CLIENTS_ADDRESS)]
-            for end in ends:
-                self._cleanup.callback(os.close, end)
-            words = [str(program), *map(str, ends), str(round(delay_ms * 1000))]
-            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, pass_fds=ends, preexec_fn=die_with_parent)
-            self._cleanup.callback(process.wait)
-            self._cleanup.callback(process.kill)
-            self.link_pids = [process.pid]
-        except BaseException:
-            self._cleanup.close()
-            raise
-
-    def target(self, server: MeasuredServer) -> Address:
-        """Where the clients find the server."""
-        return Address(SERVER_ADDRESS, _PORT)
-
-    def at_server(self) -> AbstractContextManager[None]:
-        """Be on the server's host."""
-        return self._server.inside()
-
-    def at_clients(self) -> AbstractContextManager[None]:
-        """Be on the clients' host."""
-        return self._clients.inside()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._cleanup.close()
+        return self.clients.inside() if self.clients else nullcontext()
 
 
 @contextmanager
-def _closing(host: Host) -> Iterator[Host]:
-    try:
-        yield host
-    finally:
-        host.close()
+def place(delay_ms: float | None, directory: Path) -> Iterator[Place]:
+    """This host, or with a delay (one way) two others. `directory`: for the compiled wire.
+
+    Raises NoNetwork, NoCompiler.
+    """
+    if delay_ms is None:
+        yield Place()
+        return
+    program = compile_c(Path(__file__).with_name("wire.c"), directory / "wire")
+    with closing(Host()) as server, closing(Host()) as clients, ExitStack() as cleanup:
+        ends = [server.link(SERVER_ADDRESS), clients.link(CLIENTS_ADDRESS)]
+        for end in ends:
+            cleanup.callback(os.close, end)
+        words = [str(program), *map(str, ends), str(round(delay_ms * 1000))]
+        wire = subprocess.Popen(words, stdin=subprocess.DEVNULL, pass_fds=ends, preexec_fn=die_with_parent)
+        cleanup.callback(wire.wait)
+        cleanup.callback(wire.kill)
+        options = ("--listen", f"tcp:{_PORT}:interface={SERVER_ADDRESS}")
+        yield Place(server, clients, Address(SERVER_ADDRESS, _PORT), options, [wire.pid])

@@ -57,11 +57,14 @@ class Effort(NamedTuple):
 
     def run_seconds(self, run: Run) -> float:
         """What a run takes, about."""
-        each = self.warm_up + self.seconds + (0.15 if run.variant.testperf else 0.35)
-        return 1.2 + len(run.variant.operations) * each + 0.02 * run.clients * run.variant.testperf
+        if run.variant.name == "compaction":
+            return 5.0 + 2 * self.lead_seconds + 15e-6 * self.keys
+        each = self.warm_up + self.seconds + (0.2 if run.variant.testperf else 0.4)
+        connecting = run.clients * (0.02 if run.variant.testperf else 0.006 * (run.variant.delay_ms or 0.0))
+        return 1.3 + len(run.variant.operations) * each + connecting
 
 
-FULL = Effort(rounds=3, warm_up=0.25, seconds=1.0, most=1000, keys=1_000_000, lead_seconds=3.0)
+FULL = Effort(rounds=3, warm_up=0.2, seconds=0.9, most=1000, keys=1_000_000, lead_seconds=3.0)
 QUICK = Effort(rounds=3, warm_up=0.1, seconds=0.3, most=6, keys=30_000, lead_seconds=0.5)
 
 _FEW = (1, 2, 4, 8, 16, 32)

@@ -119,7 +119,7 @@ class Progress:
         rates = ", ".join(f"{row['operation']} {row['per_second']:,.0f}" for row in rows if row["variant"] != "course")
         minutes, seconds = divmod(round(self.seconds_left()), 60)
         counted = f"{self._done}/{self._done + len(self._left)}"
-        what = f"round {run.round}, {run.variant.name}, {run.clients} clients"
+        what = f"round {run.round}, {run.variant.name}, N = {run.clients}"
         print(f"{counted:>8} {minutes:2d}:{seconds:02d} left  {what}: {rates} a second", flush=True)
 
 
@@ -160,19 +160,25 @@ class Experiment:
         variant = "during" if record.name == "compaction" else run.variant.name
         return record.has(run.round, variant, run.clients)
 
-    def measure(self) -> None:
-        """Measure all that is left. Raises what is expected to go wrong."""
-        seconds = self._progress.seconds_left()
-        print(f"{', '.join(self._records)}: about {seconds / 60:.0f} minutes", flush=True)
-        for part, record in self._records.items():
-            if record.finished:
-                continue
+    def measure(self) -> bool:
+        """Measure all that is left; a part that fails is said, and the others go on. Returns whether none did."""
+        minutes = self._progress.seconds_left() / 60
+        print(f"{', '.join(self._records)}: about {minutes:.0f} minutes", flush=True)
+        went_well = [self._measure(part, record) for part, record in self._records.items() if not record.finished]
+        return all(went_well)
+
+    def _measure(self, part: str, record: Record) -> bool:
+        try:
             record.note({"sync_us": round(sync_microseconds(self._directory), 1)})
             for run in self._left(part, record):
                 self._run(record, run)
             if part == FIRST_PAGE[0]:
                 self._go_on_until_levelled(part, record)
             record.note({"finished": True})
+        except _EXPECTED as error:
+            print(f"experiment: {part} could not be measured: {error}", file=sys.stderr)
+            return False
+        return True
 
     def _go_on_until_levelled(self, part: str, record: Record) -> None:
         for clients in MORE_CLIENTS:
@@ -208,15 +214,12 @@ def main(description: str) -> int:
         print(f"experiment: something else runs here (load {os.getloadavg()[0]:.2f}): it will show", file=sys.stderr)
     out.mkdir(parents=True, exist_ok=True)
     try:
-        if arguments.parts:
-            Experiment(arguments, out).measure()
-    except _EXPECTED as error:
-        print(f"experiment: {error}\nThe same command goes on from here.", file=sys.stderr)
-        return 1
+        measured = not arguments.parts or Experiment(arguments, out).measure()
     except KeyboardInterrupt:
         print("\nThe same command goes on from here.", file=sys.stderr)
         return 130
     from scripts.experimenting.report import check_report, write_report  # matplotlib takes long to import
 
     page = Path(ROOT, "REPORT.md") if arguments.out is None else out / "REPORT.md"
-    return 0 if (check_report if arguments.check else write_report)(out, page) else 1
+    reported = (check_report if arguments.check else write_report)(out, page)
+    return 0 if measured and reported else 1

@@ -15,7 +15,7 @@ from kvstore.client.exchange import encode_request
 from kvstore.client.raw import resp_request
 from scripts.measuring.load import load, load_keys, strings
 
-DOCUMENTS = 60_000
+DOCUMENTS = 80_000
 
 #: As in scripts/TestPerf.py: documents that share a member, and the size of one as JSON.
 GROUP_SIZE = 10
@@ -41,12 +41,17 @@ _MEMBERS: dict[str, Callable[[int], dict[str, Any]]] = {
 }
 
 
+def request(operation: str, i: int) -> bytes:
+    """The i-th request of an operation on documents."""
+    return encode_request(i, operation, _MEMBERS[operation](i))
+
+
 @cache
 def pool(operation: str) -> Sequence[tuple[str, bytes]]:
     """The requests of one operation, each with its name, as the generator takes them."""
-    if (members := _MEMBERS.get(operation)) is None:
+    if operation not in _MEMBERS:
         return strings(operation, DOCUMENTS, VALUE_BYTES)
-    return [(operation, encode_request(i, operation, members(i))) for i in range(DOCUMENTS)]
+    return [(operation, request(operation, i)) for i in range(DOCUMENTS)]
 
 
 def load_all(port: int, operation: str) -> None:

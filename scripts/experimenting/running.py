@@ -7,6 +7,7 @@ run, processors and INFO are read (`readings`), and the readings at both ends of
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -15,18 +16,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
+from kvstore.base.address import Address
 from kvstore.client.raw import RawConnection
 from kvstore.testing.server_process import ROOT, environment
 from scripts.experimenting import requests
-from scripts.experimenting.network import OneHost, TwoHosts
+from scripts.experimenting.network import Place, place
 from scripts.experimenting.plan import OPERATIONS, Effort, Run
 from scripts.experimenting.readings import NotRead, Reading, between, children, read
 from scripts.experimenting.store import Row
 from scripts.measuring.bench import NEVER_COMPACT
 from scripts.measuring.generator import Generator, Group
+from scripts.measuring.load import WrongReply
 from scripts.measuring.servers import MeasuredServer, die_with_parent, start_kvstore, start_valkey
 
 _START_SECONDS = 30.0
@@ -34,6 +38,12 @@ _READING_SECONDS = 0.04
 
 #: A run that is worth nothing (on a busy machine clients begin late) is made again, so often in all.
 _TRIES = 3
+
+#: The generator's connections are made one after the other; each takes a round trip, and something.
+_CONNECTING = 1.3
+
+#: What is removed is gone: a stage of removes is so much shorter than others.
+_REMOVE_PART = 0.6
 
 #: For TestPerf beyond its stages: to start, and to remove what they left.
 _ENDING_SECONDS = 120.0
@@ -47,7 +57,7 @@ class RunFailed(Exception):
 
 
 @contextmanager
-def serving(run: Run, place: OneHost, directory: Path) -> Iterator[MeasuredServer]:
+def serving(run: Run, place: Place, directory: Path) -> Iterator[MeasuredServer]:
     """The server of a run, on a new data directory in `directory`. Raises DidNotStart."""
     with place.at_server():
         if run.variant.server == "Valkey":
@@ -72,15 +82,23 @@ def directory_in(parent: Path) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A directory for what the clients need: in memory if there is such a place, away from the disk to be measured."""
+    memory = Path("/dev/shm")
+    with directory_in(memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())) as directory:
+        yield directory
+
+
 def measure(run: Run, effort: Effort, parent: Path) -> list[Row]:
     """The rows of a run, one for each operation. `parent`: where data directories are made, on the disk to be measured.
 
-    Raises RunFailed, DidNotStart, WrongReply, NoCompiler, NoNetwork, OSError.
+    Raises RunFailed, DidNotStart, NoCompiler, NoNetwork, OSError.
     """
     for left in reversed(range(_TRIES)):
         try:
             return _measure(run, effort, parent)
-        except (RunFailed, NotRead) as error:
+        except (RunFailed, NotRead, WrongReply) as error:
             if not left:
                 raise RunFailed(str(error)) from error
             print(f"once more: {error}", file=sys.stderr)
@@ -88,30 +106,33 @@ def measure(run: Run, effort: Effort, parent: Path) -> list[Row]:
 
 
 def _measure(run: Run, effort: Effort, parent: Path) -> list[Row]:
-    delay_ms = run.variant.delay_ms
     with (
-        directory_in(parent) as directory,
-        OneHost() if delay_ms is None else TwoHosts(delay_ms, directory) as place,
-        serving(run, place, directory) as server,
-    ):
-        with place.at_server():
+        scratch() as files, directory_in(parent) as directory,
+        place(run.variant.delay_ms, files) as where, serving(run, where, directory) as server,
+    ):  # fmt: skip
+        with where.at_server():
             connection = RawConnection(server.address)
         with connection:
-            loads = TestPerfLoad if run.variant.testperf else GeneratorLoad
-            rows = loads(run, effort, place, directory, server, connection).rows()
+            site = Site(run, effort, where, files, server, connection)
+            rows = testperf_rows(site) if run.variant.testperf else generator_rows(site)
     about = {"round": run.round, "variant": run.variant.name, "clients": run.clients}
     return [about | row for row in rows]
 
 
-class Load:
-    """Clients at work on a server. `rows` gives what came of it."""
+class Site(NamedTuple):
+    """A run under way. `files`: a directory. `connection`: to the server, for INFO."""
 
-    def __init__(
-        self, run: Run, effort: Effort, place: OneHost, directory: Path, server: MeasuredServer,
-        connection: RawConnection,
-    ) -> None:  # fmt: skip
-        self.run, self.effort, self.place, self.directory = run, effort, place, directory
-        self.server, self.connection = server, connection
+    run: Run
+    effort: Effort
+    place: Place
+    files: Path
+    server: MeasuredServer
+    connection: RawConnection
+
+    @property
+    def target(self) -> Address:
+        """Where the clients find the server."""
+        return self.place.address or self.server.address
 
     def watch(self, clients: Callable[[], Sequence[int]], going_on: Callable[[], bool]) -> list[Reading]:
         """Read who is busy until it is over. `clients`: the numbers of their processes."""
@@ -122,36 +143,30 @@ class Load:
         return readings
 
 
-class TestPerfLoad(Load):
-    """scripts/TestPerf.py, all its stages; what counts is the time in which all clients were running."""
-
-    __test__ = False  # its name is no test's
-
-    def rows(self) -> list[Row]:
-        """See the class. Raises RunFailed, NotRead."""
-        raw, effort = self.directory / "raw.csv", self.effort
-        words = [sys.executable, str(Path(ROOT, "scripts", "TestPerf.py")), str(self.place.target(self.server))]
-        words += ["--clients", str(self.run.clients), "--raw", str(raw)]
-        words += ["--duration", str(effort.seconds), "--warm-up", str(effort.warm_up)]
-        deadline = time.monotonic() + effort.run_seconds(self.run) + _ENDING_SECONDS
-        process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env=environment(), preexec_fn=die_with_parent,
-        )  # fmt: skip
-        try:
-            readings = self.watch(
-                lambda: children(process.pid), lambda: process.poll() is None and time.monotonic() < deadline
-            )
-        finally:
-            process.kill()
-            said, _ = process.communicate()
-        if process.returncode:
-            raise RunFailed(f"TestPerf ended with status {process.returncode}: {said[-500:]}")
-        trace = pl.read_csv(raw)
-        return [
-            summed(operation, trace.filter(pl.col("stage") == operation), readings, effort)
-            for operation in OPERATIONS
-        ]  # fmt: skip
+def testperf_rows(site: Site) -> list[Row]:
+    """The rows of scripts/TestPerf.py: what counts is the time in which all clients were running. Raises RunFailed,
+    NotRead.
+    """
+    raw, effort = site.files / "raw.csv", site.effort
+    words = [sys.executable, str(Path(ROOT, "scripts", "TestPerf.py")), str(site.target), "--raw", str(raw)]
+    words += ["--clients", str(site.run.clients)]
+    words += ["--duration", str(effort.seconds), "--warm-up", str(effort.warm_up)]
+    deadline = time.monotonic() + effort.run_seconds(site.run) + _ENDING_SECONDS
+    process = subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=environment(), preexec_fn=die_with_parent,
+    )  # fmt: skip
+    try:
+        readings = site.watch(
+            lambda: children(process.pid), lambda: process.poll() is None and time.monotonic() < deadline
+        )
+    finally:
+        process.kill()
+        said, _ = process.communicate()
+    if process.returncode:
+        raise RunFailed(f"TestPerf ended with status {process.returncode}: {said[-500:]}")
+    stages = pl.read_csv(raw).partition_by("stage", as_dict=True)
+    return [summed(operation, stages[operation,], readings, effort) for operation in OPERATIONS]
 
 
 def summed(operation: str, trace: pl.DataFrame, readings: Sequence[Reading], effort: Effort) -> Row:
@@ -179,36 +194,37 @@ def figures_of(trace: pl.DataFrame, seconds: float) -> Row:
     return row | trace.select(_TOOK_MS.mean().alias("mean_ms"), *found).row(0, named=True)
 
 
-class GeneratorLoad(Load):
-    """The generator in C, for one operation after the other."""
+def generator_rows(site: Site) -> list[Row]:
+    """The rows of the generator in C, for one operation after the other. Before the second all is written that requests
+    are about, before queries their index is made. Raises RunFailed, NotRead, WrongReply, NoCompiler.
+    """
+    rows = []
+    for number, operation in enumerate(site.run.variant.operations):
+        with site.place.at_server():
+            if number == 1:
+                requests.load_all(site.server.port, site.run.variant.operations[0])
+            if operation == "query":
+                site.server.ask("query", "group", "1")
+        rows.append(_generator_row(site, operation))
+    return rows
 
-    def rows(self) -> list[Row]:
-        """See the class. Before the second operation is written what the first has not; before queries their index is
-        made.
-        """
-        rows = []
-        for number, operation in enumerate(self.run.variant.operations):
-            with self.place.at_server():
-                if number == 1:
-                    requests.load_all(self.server.port, self.run.variant.operations[0])
-                if operation == "query":
-                    self.server.ask("query", "group", "1")
-            rows.append(self._row(operation))
-        return rows
 
-    def _row(self, operation: str) -> Row:
-        group = Group(self.run.clients, self.run.variant.pipeline, requests.pool(operation))
-        generator = Generator(self.directory, [group])
-        with self.place.at_clients():
-            running = generator.start(self.place.target(self.server))
-        try:
-            warm_up = self.effort.warm_up + 0.02 * (self.run.variant.delay_ms or 0)
-            until = time.monotonic() + self.effort.seconds + warm_up + 0.1
-            readings = self.watch(lambda: [running.pid], lambda: time.monotonic() < until)
-            trace = running.stop().trace
-        finally:
-            running.kill()
-        if trace.is_empty():
-            raise RunFailed(f"{operation}: no request")
-        start = int(trace["began_ns"].min()) + int(warm_up * 1e9)  # type: ignore[arg-type]  # of integers
-        return row_of(operation, trace, readings, start, readings[-1].at)
+def _generator_row(site: Site, operation: str) -> Row:
+    warm_up, seconds, delay_ms = site.effort.warm_up, site.effort.seconds, site.run.variant.delay_ms or 0.0
+    if operation == "remove":
+        seconds *= _REMOVE_PART
+    warm_up += 20 * delay_ms / 1000
+    connecting = _CONNECTING * (0.1 + site.run.clients * 2 * delay_ms / 1000)
+    generator = Generator(site.files, [Group(site.run.clients, site.run.variant.pipeline, requests.pool(operation))])
+    with site.place.at_clients():
+        running = generator.start(site.target)
+    try:
+        until = time.monotonic() + connecting + warm_up + seconds
+        readings = site.watch(lambda: [running.pid], lambda: time.monotonic() < until)
+        trace = running.stop().trace
+    finally:
+        running.kill()
+    if trace.is_empty():
+        raise RunFailed(f"{operation}: no request")
+    start = int(trace["began_ns"].min()) + int(warm_up * 1e9)  # type: ignore[arg-type]  # of integers
+    return row_of(operation, trace, readings, start, readings[-1].at)
