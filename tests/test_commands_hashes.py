@@ -427,6 +427,20 @@ class DeadlineTests(HashTestCase):
             self.rig.now_ms += 5
             self.assertEqual(self.do(*request.split()), expected, request)
 
+    def test_removing_some_of_them(self) -> None:
+        """HDEL of several is one operation; it counts each field once, and leaves alone those that have expired."""
+        self.do("HSET", "h", "a", 1, "b", 2, "c", 3, "d", 4)
+        self.assertEqual(self.do("HDEL", "h", "x", "a", "a", "y"), 1)
+        self.do("HPEXPIRE", "h", 5, "FIELDS", 1, "b")
+        self.rig.now_ms += 5
+        before = self.rig.store.pending.count
+        self.assertEqual(self.do("HDEL", "h", "x", "b", "y"), 0)
+        self.assertEqual(self.rig.store.pending.count, before)
+        self.assertEqual(self.do("HDEL", "h", "b", "c", "d", "x", "d"), 2)
+        self.assertEqual(
+            (self.rig.store.pending.count, self.do("EXISTS", "h"), self.do("HLEN", "h")), (before + 1, 1, 0)
+        )
+
     def test_all_fields_past_their_deadlines(self) -> None:
         """The key is there, empty, until they are removed: as Valkey has it, but for the count of the fields."""
         for request, expected in {

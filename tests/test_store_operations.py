@@ -13,6 +13,7 @@ from kvstore.store.history import History
 from kvstore.store.operations import (
     BadOperation,
     decode,
+    encode,
     encode_deadline,
     encode_delete,
     encode_history,
@@ -51,6 +52,17 @@ def sets(keys: list[bytes], values: list[bytes]) -> bytes:
 
 KEYS = [b"key:%04d" % number for number in range(40)]
 VALUES = [b"value of %04d" % number for number in range(40)]
+
+
+class EncodeTests(SynchronousTestCase):
+    """Words made one operation."""
+
+    def test_any_number_of_any_length(self) -> None:
+        """It is what a parser takes for the words, few or many, short or long."""
+        for count in (1, 2, 3, 4, 5, 16, 17, 40):
+            for length in (0, 1, KIB - 1, KIB, KIB + 1):
+                words = [*KEYS[: count - 1], b"\r" * length]
+                self.assertEqual(decode(encode(*words)), [words])
 
 
 class DecodeTests(SynchronousTestCase):

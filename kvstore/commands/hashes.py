@@ -130,11 +130,14 @@ def hdel(call: Call, key: Key, field: bytes, *fields: bytes) -> Reply:
     value = call.table.typed(key, Hash)
     if value is None:
         return 0
-    now_ms = call.table.now_ms()
-    present = [each for each in dict.fromkeys((field, *fields)) if value.get(each, now_ms) is not None]
-    if present:
-        call.table.edit(key, b"HDEL", present)
-    return len(present)
+    now_ms, names = call.table.now_ms(), [field, *fields]
+    if value.count_expired(names, now_ms):  # these are left to be removed in their turn
+        names = [name for name in names if value.get(name, now_ms) is not None]
+    if all(value.get(name, now_ms) is None for name in names):
+        return 0
+    count = len(value)
+    call.table.edit(key, b"HDEL", names)
+    return count - len(value)
 
 
 @command("HINCRBY", WRITE | FAST, group="hash")

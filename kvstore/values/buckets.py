@@ -45,6 +45,8 @@ Entry: TypeAlias = tuple[bytes, bytes]
 _FILL = 4
 #: Names that are put at once into however few buckets there are.
 _AT_LEAST = 64
+#: Buckets that are read as one where all are: some 64 names.
+_TOGETHER = 16
 #: A name or a value of more bytes lies beside the buckets.
 LONG_BYTES = 1024
 #: In a bucket: the value, and the name if that is long, lie beside it. A long name is known by its digest.
@@ -102,8 +104,9 @@ class Buckets:
 
     def snapshot(self) -> Iterator[list[Entry]]:
         """All names with their values, in order, as they are now: a few at a time, whenever they are taken."""
-        aside = self._aside.copy() if self._aside else {}
-        return (_entries(bucket, aside) for bucket in self._buckets.copy())
+        aside, buckets = self._aside.copy(), self._buckets.copy()
+        some = (buckets[place : place + _TOGETHER] for place in range(0, len(buckets), _TOGETHER))
+        return (_entries(packed.concatenated(each), aside) for each in some)
 
     def scan(self, cursor: int) -> tuple[int, list[Entry]]:
         """The names of one bucket with their values, and the cursor of the next one; 0 begins and ends.

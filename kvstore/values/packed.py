@@ -125,6 +125,11 @@ def _joined(entries: list[bytes]) -> bytes:
     return b"\xff%b\xff" % _END.join(entries) if entries else EMPTY
 
 
+def concatenated(some: Sequence[bytes]) -> bytes:
+    """All names with their values, in order, of some that have no name together."""
+    return EMPTY + b"".join([each[1:] for each in some])
+
+
 def count(packed: bytes) -> int:
     """How many names there are."""
     return packed.count(_BETWEEN)
