@@ -384,7 +384,6 @@ class RecordTests(SynchronousTestCase):
 
     def test_writes_tables_and_plots(self) -> None:
         """Of whatever was measured: rates, kinds of requests, other measures, probes."""
-        self.patch(report, "save", lambda figure, path, legend=None: None)  # drawing takes a second
         record = Record(self.out / "bench.json")
         commits = {"commits": 25.0, "requests_per_commit": 4.0, "commit_us": 120.0}
         self._put(record, "set-50", {KVSTORE: [_RATES | commits], VALKEY: [_RATES]})
@@ -455,7 +454,6 @@ class CommandLineTests(SynchronousTestCase):
         output = io.StringIO()
         with (
             mock.patch.object(sys, "argv", words),
-            mock.patch.object(report, "save", lambda figure, path, legend=None: None),
             contextlib.redirect_stdout(output),
         ):
             status = program.main(BENCH, "")

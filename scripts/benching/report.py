@@ -183,9 +183,9 @@ def _draw_rates(record: Record, figures: _All, path: Path) -> bool:
             line(axis, i, list(there), [f[i] or 0 for f in there.values()], side)
         axis.set_title(title)
         thousands(axis)
-        if label == "connections":
+        if there and label == "connections":
             doubling(axis, list(there), label)
-        else:
+        elif there:
             axis.set_xscale("log")
             axis.set_xlabel(label)
     save(figure, path, axes[0, 0])

@@ -120,7 +120,8 @@ def draw(record: Record, directory: Path) -> list[str]:
             there = {size: figures[name].ours for size, figures in sizes.items() if name in figures}
             line(axis, i, list(there), list(there.values()), label)
         axis.set_title(title, fontsize=10)
-        _scale(axis, group, unit)
+        if sizes:
+            _scale(axis, group, unit)
     save(figure, directory / "growth.png")
     return ["growth.png"]
 
