@@ -81,9 +81,11 @@ _values = st.sampled_from(
 _OF_LISTS: dict[bytes, list[bytes] | None] = {
     b"LPUSH": None, b"RPUSH": None, b"LRANGE": [b"0", b"-2"], b"LPOP": [], b"RPOP": [],
 }  # fmt: skip
+#: The same of hashes.
+_OF_HASHES: dict[bytes, list[bytes]] = {b"HSET": [b"value"], b"HGET": [], b"HINCRBY": [b"5"]}
 #: More often what others need to be there.
 _ALIKE = (
-    b"GET SET SET GET SET SET MSET MSET INCR INCR get set HSET HSET HGET LPUSH RPUSH RPUSH LPUSH LRANGE RPOP LPOP"
+    b"GET SET SET GET SET SET MSET MSET INCR INCR get set HSET HSET HGET HINCRBY LPUSH RPUSH RPUSH LRANGE RPOP LPOP"
 ).split()
 
 
@@ -94,8 +96,8 @@ def _pipeline(name: bytes, pairs: list[tuple[bytes, bytes]], options: list[bytes
         rest = _OF_LISTS[name]
         named = [(b"list" if key.startswith(b"key") else key, value) for key, value in pairs]
         return [[name, key, *([value] if rest is None else rest), *options] for key, value in named]
-    if name in (b"HGET", b"HSET"):  # of strings in some of them
-        rest = [b"value", *options] if name == b"HSET" else []
+    if name in _OF_HASHES:  # of strings in some of them
+        rest = _OF_HASHES[name] + options
         return [[name, key.replace(b"key", b"hash"), value[:1], *rest] for key, value in pairs]
     return [[name, key] if name.upper() in (b"GET", b"INCR") else [name, key, value, *options] for key, value in pairs]
 
@@ -292,7 +294,7 @@ class WaysTests(SynchronousTestCase):
         pairs = [(b"a", b"1")] * 7
         plan = [("batch", 0, _pipeline(name, pairs, [])) for name in (b"SET", b"MSET", b"GET")]
         plan.append(("batch", 0, _pipeline(b"INCR", [(b"n", b"")] * 7, [])))
-        plan += [("batch", 0, _pipeline(name, [(b"h", b"v")] * 7, [])) for name in (b"HSET", b"HGET")]
+        plan += [("batch", 0, _pipeline(name, [(b"h", name[1:])] * 7, [])) for name in (b"HINCRBY", b"HSET", b"HGET")]
         plan += [("batch", 0, _pipeline(name, [(b"l", b"v")] * 7, [])) for name in _OF_LISTS]
         self.follow([*plan, ("commit",)], None)
         self.assertGreater(min(at_once), 0)

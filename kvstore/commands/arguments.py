@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Any, TypeAlias
@@ -16,6 +17,11 @@ from kvstore.base.errors import NOT_A_FLOAT, NOT_AN_INTEGER, InvalidRequest, syn
 from kvstore.base.jsontext import loads
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+
+
+#: Whether that is a whole number of at most 17 digits, in the strict form that `to_integer` takes: one that does not
+#: overflow soon.
+is_short_number = re.compile(rb"(?:0|-?[1-9][0-9]{0,16})").fullmatch
 
 
 def to_integer(text: bytes) -> int:

@@ -14,7 +14,7 @@ from kvstore.base.chance import Chance
 from kvstore.base.errors import Failure, InvalidRequest, ReplyTooLarge, syntax_error, wrong_arity
 from kvstore.base.reply import OK, Numbers, Reply
 from kvstore.base.slices import Slices, one_slice
-from kvstore.commands.arguments import INT64_MAX, INT64_MIN, Integer, Key, negatable, to_integer
+from kvstore.commands.arguments import INT64_MAX, INT64_MIN, Integer, Key, is_short_number, negatable, to_integer
 from kvstore.commands.context import Call
 from kvstore.commands.long_double import LongDouble, add_as_long_doubles
 from kvstore.commands.registry import command, many
@@ -27,6 +27,8 @@ Entry: TypeAlias = tuple[bytes, bytes]
 
 #: Fields that are done at once: more of them are done in slices, so many before each look at the watch.
 _AT_ONCE = 500
+#: A time at which no deadline has passed.
+_NEVER = -(1 << 64)
 
 
 @command("HSET", WRITE | FAST, group="hash", options="[field value ...]")
@@ -89,10 +91,11 @@ def hget_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> li
     values = table.look_up_each(columns[0], Hash) if len(columns) == 2 else None
     if values is None:
         return None
-    now_ms = table.now_ms()
-    return [
-        None if value is None else value.get(field, now_ms) for value, field in zip(values, columns[1], strict=True)
-    ]
+    fields, now_ms = columns[1], table.now_ms()
+    first = values[0]
+    if first is not None and values.count(first) == len(values):
+        return first.get_each(fields, now_ms)
+    return [None if value is None else value.get(field, now_ms) for value, field in zip(values, fields, strict=True)]
 
 
 @command("HMGET", READ | FAST, group="hash")
@@ -152,6 +155,30 @@ def hincrby(call: Call, key: Key, field: bytes, increment: Integer) -> Reply:
         raise Failure("increment or decrement would overflow")
     _replace(call, key, field, b"%d" % number)
     return number
+
+
+@many("HINCRBY")
+def hincrby_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Numbers | None:
+    """As many HINCRBYs; none if one of the numbers has more than 17 digits."""
+    if len(columns) != 3 or not all(map(is_short_number, columns[2])):
+        return None
+    numbers: dict[tuple[bytes, bytes], int] = {}
+    after = []
+    for key, field, increment in zip(*columns, strict=True):
+        number = numbers.get((key, field))
+        if number is None:
+            value = table.values.get(key)
+            text = value.get(field, _NEVER) if value.__class__ is Hash else None
+            if text is not None and not is_short_number(text):
+                return None
+            number = int(text or 0)
+        numbers[key, field] = number = number + int(increment)
+        if not INT64_MIN <= number <= INT64_MAX:
+            return None
+        after.append(number)
+    digits = Numbers(map(b"%d".__mod__, after))
+    words = list(zip(columns[1], digits, strict=True))
+    return None if table.edit_each(columns[0], b"HSET", words) is None else digits
 
 
 @command("HINCRBYFLOAT", WRITE | FAST, group="hash")

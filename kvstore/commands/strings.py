@@ -6,11 +6,11 @@ first and changes last, so that an error leaves nothing half-done.
 
 from __future__ import annotations
 
-import re
 from itertools import chain
 
 from kvstore.base.errors import NOT_AN_INTEGER, Failure, InvalidRequest, wrong_arity
 from kvstore.base.reply import OK, Numbers, Reply, Status
+from kvstore.commands.arguments import is_short_number
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import (
     MS_PER_S,
@@ -39,8 +39,6 @@ from kvstore.values.strings import encode_alike_sets, encode_set
 
 _SET_OPTIONS = excluding_each_other(*TIMES, b"KEEPTTL") | excluding_each_other(b"NX", b"XX") | {b"GET": frozenset()}
 _GETEX_OPTIONS = excluding_each_other(*TIMES, b"PERSIST")
-#: A whole number that does not overflow soon, in the strict form that `to_integer` takes.
-_is_short_number = re.compile(rb"(?:0|-?[1-9][0-9]{0,16})").fullmatch
 
 
 @command("GET", READ | FAST, group="string")
@@ -264,7 +262,7 @@ def incr_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Nu
         number = numbers.get(key)
         if number is None:
             text = values.get(key, b"0")
-            if text.__class__ is not bytes or not _is_short_number(text):
+            if text.__class__ is not bytes or not is_short_number(text):
                 return None
             number = int(text)
         numbers[key] = number = number + 1

@@ -89,12 +89,9 @@ class Buckets:
 
     def get_all(self, names: Sequence[bytes]) -> list[bytes | None]:
         """The value of each of the names, or None."""
-        buckets, stored = self._buckets, list(map(_stored, names))
-        inside = [
-            packed.get(buckets[number], name)
-            for number, name in zip(self._numbers(self._places.places(stored)), stored, strict=True)
-        ]
-        return list(map(self._outside, stored, inside))
+        stored = list(map(_stored, names))
+        numbers = self._numbers(self._places.places(stored))
+        return list(map(self._outside, stored, map(packed.get, map(self._buckets.__getitem__, numbers), stored)))
 
     def _outside(self, stored: bytes, value: bytes | None) -> bytes | None:
         """The value that is `value` inside a bucket."""

@@ -168,6 +168,13 @@ class Hash:
             return None
         return held.get(field)
 
+    def get_each(self, fields: Sequence[bytes], now_ms: int) -> list[bytes | None]:
+        """What `get` gives of each of the fields, in less time."""
+        held = self._held
+        if isinstance(held, bytes) or held.deadlines:
+            return [self.get(field, now_ms) for field in fields]
+        return held.get_all(fields)
+
     def deadline_ms(self, field: bytes) -> int | None:
         """The deadline of a field, passed or not, None if it has none."""
         return None if isinstance(self._held, bytes) else self._held.deadlines.get(field)
