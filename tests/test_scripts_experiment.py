@@ -154,7 +154,7 @@ class LevellingTests(SynchronousTestCase):
         series = series_of(pl.DataFrame(rows))["always"]["insert"]
         two = series.at[2]
         self.assertEqual((two.rate, two.low, two.high, two.group), (21, 20, 90, 2))
-        self.assertEqual((series.one.rate, series.best, series.levels), (10, two, ">2"))
+        self.assertEqual((series.one.rate, series.best, series.levels), (10, two, "N > 2"))
         self.assertEqual(series.one.server_us, 50_000)
 
 
@@ -218,10 +218,17 @@ class PageTests(SynchronousTestCase):
         Record(self.directory, "compaction").note({"finished": False})
         (self.directory / "distance.json").unlink()
         text = report.page(self.directory)
-        self.assertIn("*Not measured: `scripts/experiment distance`.*", text)
-        self.assertIn("*Not measured: `scripts/experiment compaction`.*", text)
+        self.assertEqual(text.count("*Not measured"), 2)
+        self.assertIn("compared with: `scripts/experiment compaction`.*", text)
         self.assertNotIn("## Distance", text)
         self.assertNotIn("distance", facts(self.directory))
+
+    def test_what_cannot_be_compared(self) -> None:
+        """Parts that refer to the first page need it; the others stand alone."""
+        (self.directory / "clients.json").unlink()
+        text = report.page(self.directory)
+        self.assertEqual(text.count("*Not measured"), 2)
+        self.assertIn("## Beside Valkey", text)
 
     def test_check(self) -> None:
         """It tells a page that follows from the data from one that does not."""

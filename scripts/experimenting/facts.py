@@ -31,6 +31,7 @@ class Point(NamedTuple):
     """The rounds with one number of clients: medians, and of the rate also the smallest and the largest.
 
     `server_us`, `client_us`: processor time for a request. `group`: requests in a commit, which took `commit_us`.
+    `slowest`, `stolen`: the largest.
     """
 
     clients: int
@@ -49,6 +50,7 @@ class Point(NamedTuple):
     idle: float
     group: float
     commit_us: float
+    stolen: float
 
 
 def _per_request(column: str) -> pl.Expr:
@@ -63,7 +65,7 @@ _POINT = [
     pl.col("slowest_ms").max().alias("slowest"), _per_request("server_cpu").alias("server_us"),
     _per_request("clients_cpu").alias("client_us"), pl.col("server_cpu").median(), pl.col("clients_cpu").median(),
     pl.col("link_cpu").median(), pl.col("idle_cpu").median().alias("idle"), _GROUP.median().alias("group"),
-    pl.col("commit_us").median(),
+    pl.col("commit_us").median(), pl.col("stolen_cpu").max().alias("stolen"),
 ]  # fmt: skip
 
 
@@ -96,8 +98,8 @@ class Series:
 
     @property
     def levels(self) -> str:
-        """The same as text; ">32" if it has not with 32 clients."""
-        return str(self.levelled_at or f">{self.last.clients}")
+        """The same as text: "N = 8", or "N > 32" if it has not with 32 clients."""
+        return f"N = {self.levelled_at}" if self.levelled_at else f"N > {self.last.clients}"
 
 
 Part = dict[str, dict[str, Series]]
@@ -117,7 +119,11 @@ def levelled_at(series: Sequence[tuple[int, float]]) -> int | None:
 def series_of(frame: pl.DataFrame) -> Part:
     """All series of a part, by variant and operation."""
     keys = ["variant", "operation", "clients"]
-    missing = [name for name in ("commits", "committed", "commit_us", "link_cpu", "idle_cpu") if name not in frame]
+    missing = [
+        name
+        for name in ("commits", "committed", "commit_us", "link_cpu", "idle_cpu", "stolen_cpu")
+        if name not in frame
+    ]
     whole = frame.with_columns(pl.lit(0.0).alias(name) for name in missing)
     medians = whole.group_by(keys, maintain_order=True).agg(_POINT).sort("clients", maintain_order=True)
     part: Part = {}
@@ -128,11 +134,10 @@ def series_of(frame: pl.DataFrame) -> Part:
 
 
 def facts(directory: Path) -> dict[str, Any]:
-    """For each part that was measured, under its name with `_` for `-`: its series; under NAME_about, its notes."""
+    """For each part that was measured, under its name, its series; under NAME_about its notes, NAME_rows all rows."""
     found: dict[str, Any] = {}
     for name in PARTS:
         record = Record(directory, name)
         if record.finished:
-            part = name.replace("-", "_")
-            found |= {part: series_of(record.frame()), f"{part}_about": record.about, f"{part}_rows": record.frame()}
+            found |= {name: series_of(record.frame()), f"{name}_about": record.about, f"{name}_rows": record.frame()}
     return found

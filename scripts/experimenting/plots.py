@@ -92,22 +92,6 @@ def one_sync(part: Part) -> Any:
     return figure
 
 
-def cost(part: Part, perf: Part | None) -> Any:
-    """The same requests from TestPerf, from the generator, and from that with many on the way. `perf`: the first."""
-    figure, axes = make_axes(1, 3, "The same server, asked at less and less cost", (12, 4.2))
-    for axis, operation in zip(axes.flat, OPERATIONS, strict=False):
-        for number, (name, by) in enumerate(part.items()):
-            if operation in by:
-                _rates(axis, by[operation], number, f"C, {name}")
-        if perf:
-            _rates(axis, perf["always"][operation], 4, "TestPerf")
-        axis.set_title(operation)
-        _clients_axis(axis, _numbers(part))
-        _thousands(axis)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
-    return figure
-
-
 def compaction(rows: pl.DataFrame) -> Any:
     """Rates and latencies, tenth of a second by tenth of a second."""
     figure, axes = make_axes(3, 1, "A compaction in the middle", (11, 7), sharex=True)
@@ -131,7 +115,8 @@ def _by_variant(part: Part, operations: Sequence[str], title: str) -> Any:
     figure, axes = make_axes(1, len(operations), title, (11, 4.2), sharey=True)
     for axis, operation in zip(axes.flat, operations, strict=True):
         for number, (name, by) in enumerate(part.items()):
-            _rates(axis, by[operation], number, name)
+            if operation in by:
+                _rates(axis, by[operation], number, name)
         axis.set_title(operation)
         _clients_axis(axis, _numbers(part))
         factors(axis, "requests per second")
@@ -141,11 +126,12 @@ def _by_variant(part: Part, operations: Sequence[str], title: str) -> Any:
 
 def draw(known: Mapping[str, Any], models: Mapping[str, Model], directory: Path) -> Iterator[Path]:
     """Draw what there are facts for; gives the files."""
+    perf = {"TestPerf": known["clients"]["always"]} if "clients" in known else {}
     drawings: dict[str, tuple[str, Callable[[Any], Any]]] = {
         "clients": ("clients", lambda part: clients(part, models)),
         "latency": ("clients", latency),
-        "one-sync": ("one_sync", one_sync),
-        "cost": ("cost", lambda part: cost(part, known.get("clients"))),
+        "one-sync": ("one-sync", one_sync),
+        "cost": ("cost", lambda part: _by_variant(perf | part, OPERATIONS[:3], "The same server, asked at less cost")),
         "compaction": ("compaction_rows", compaction),
         "distance": ("distance", lambda part: _by_variant(part, OPERATIONS[:2], "Clients at a distance, one way")),
         "valkey": ("valkey", lambda part: _by_variant(part, ("SET", "GET"), "Beside Valkey")),

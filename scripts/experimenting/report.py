@@ -1,7 +1,7 @@
 """REPORT.md, its tables and plots, made from the raw data and the template `report.md`.
 
 The template is the page with `{names}` in place of numbers (str.format; the names are those of `facts` and `_values`).
-A line `=== PART` begins the section of a part; it is left out, with a line in its place, if that was not measured.
+A line `=== PART` begins the section of a part; if that was not measured, a line that says so stands in its place.
 Rejected: marks in the page itself, which every reader of it would have to look past.
 """
 
@@ -32,11 +32,13 @@ def page(directory: Path) -> str:
     known = facts(directory)
     known |= _values(known)
     head, *sections = _SECTION.split(TEMPLATE.read_text(encoding="utf-8"))
-    parts = [head.format_map(known)] if head.strip() else []
-    for name, text in zip(sections[::2], sections[1::2], strict=True):
-        measured = name not in PARTS or _python_name(name) in known
-        parts.append(text.format_map(known) if measured else f"*Not measured: `scripts/experiment {name}`.*\n\n")
-    return "\n\n".join(map(_filled, "".join(parts).strip().split("\n\n"))) + "\n"
+    text = head.format_map(known)
+    for name, section in zip(sections[::2], sections[1::2], strict=True):
+        try:
+            text += section.format_map(known)
+        except KeyError:
+            text += f"*Not measured, or not all that it is compared with: `scripts/experiment {name}`.*\n\n"
+    return "\n\n".join(map(_filled, text.strip().split("\n\n"))) + "\n"
 
 
 def _filled(block: str) -> str:
@@ -98,8 +100,8 @@ def models(known: dict[str, Any]) -> dict[str, Model]:
 
 def _values(known: dict[str, Any]) -> dict[str, Any]:
     """What the template needs beside `facts`: tables, and what follows from several series."""
-    abouts = {name: known[f"{name}_about"] for name in map(_python_name, PARTS) if name in known}
-    found: dict[str, Any] = {"least_gain": LEAST_GAIN, "warning": "", "runs": _runs(abouts)}
+    abouts = {name: known[f"{name}_about"] for name in PARTS if name in known}
+    found: dict[str, Any] = {"least_gain": LEAST_GAIN, "warning": "", "runs": _runs(abouts), "stolen": 0.0}
     last: dict[str, str] = next(reversed(abouts.values()), {})
     found["machine"] = "; ".join(
         last[what] for what in ("processor", "memory", "system", "file system", "versions") if last
@@ -112,16 +114,12 @@ def _values(known: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _python_name(part: str) -> str:
-    return part.replace("-", "_")
-
-
 def _runs(abouts: dict[str, dict[str, Any]]) -> str:
     columns = ["data", "date", "commit", "command", "took", "load before", "one fdatasync"]
     return table(columns, [
         [f"[{name}](report/{name}.csv)", about["date"], f"`{about['commit']}`", f"`{about['command']}`",
          f"{about['took_seconds'] / 60:.0f} min", about["load before"].partition(" ")[0], f"{about['sync_us']:.0f} µs"]
-        for name, about in ((name.replace("_", "-"), about) for name, about in abouts.items())
+        for name, about in abouts.items()
     ])  # fmt: skip
 
 
@@ -131,7 +129,7 @@ def _clients(known: dict[str, Any]) -> dict[str, Any]:
     causes = {name: cause(part, name) for name in OPERATIONS}
     fits = {name: fit(always[name].points, expected[name]) for name in OPERATIONS}
     return {
-        "cause": causes, "model": expected, "fit": fits,
+        "cause": causes, "stolen": max(p.stolen for by in part.values() for s in by.values() for p in s.points),
         "table_clients": by_clients({name: (always[name], rate) for name in OPERATIONS}, steps),
         "table_latency": by_clients({name: (always[name], latency) for name in OPERATIONS}, steps),
         "table_causes": table(
@@ -162,7 +160,7 @@ def fit(points: Sequence[Point], expected: Model) -> SimpleNamespace:
 
 
 def _one_sync(known: dict[str, Any]) -> dict[str, Any]:
-    group, single = (known["one_sync"][name]["insert"] for name in ("group commit", "one sync each"))
+    group, single = (known["one-sync"][name]["insert"] for name in ("group commit", "one sync each"))
     columns = {
         "group commit": (group, rate), "inserts in a commit": (group, lambda p: f"{p.group:.1f}"),
         "µs a commit": (group, lambda p: f"{p.commit_us:.0f}"), "one sync each": (single, rate),
@@ -225,7 +223,7 @@ def _valkey(known: dict[str, Any]) -> dict[str, Any]:
 
 
 _VALUES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    "clients": _clients, "one_sync": _one_sync, "cost": _cost, "compaction": _compaction, "distance": _distance,
+    "clients": _clients, "one-sync": _one_sync, "cost": _cost, "compaction": _compaction, "distance": _distance,
     "valkey": _valkey,
 }  # fmt: skip
 
@@ -234,13 +232,11 @@ def tables(directory: Path) -> str:
     """Everything that was measured, in medians: the long tables."""
     lines = ["# Every series of scripts/experiment", "", "Made by it from the data beside; how, is in REPORT.md.", ""]
     columns = ["N", "a second (least to most)", "mean", "p50", "p99", "slowest, ms", "server µs", "client µs",
-               "server", "clients", "link", "idle", "group", "commit µs"]  # fmt: skip
-    for name, part in facts(directory).items():
-        if name not in map(_python_name, PARTS):
-            continue
+               "server", "clients", "link", "idle", "group", "commit µs", "stolen"]  # fmt: skip
+    for name, part in ((name, part) for name, part in facts(directory).items() if name in PARTS):
         for variant, operation, series in ((v, o, s) for v, by in part.items() for o, s in by.items() if v != "course"):
             rows = [[str(p.clients), rate(p), *(f"{number:.3g}" for number in p[4:])] for p in series.points]
-            lines += [f"## {name.replace('_', '-')}: {operation}, {variant}", "", table(columns, rows), ""]
+            lines += [f"## {name}: {operation}, {variant}", "", table(columns, rows), ""]
     return "\n".join(lines)
 
 
