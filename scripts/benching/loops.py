@@ -64,8 +64,8 @@ def slowed(bench: Bench) -> Surroundings:
     library = bench.directory / "slow_sync.so"
     if not library.exists():
         compile_c(_SLOW_SYNC, library, "-shared", "-fPIC")
-    variables = (("SLOW_SYNC_US", f"{DELAY_MS * 1000:.0f}"),)
-    return dataclasses.replace(bench.setting.surroundings, preload=library, variables=variables)
+    variables = (("LD_PRELOAD", str(library)), ("SLOW_SYNC_US", f"{DELAY_MS * 1000:.0f}"))
+    return dataclasses.replace(bench.setting.surroundings, variables=variables)
 
 
 def _on_strings(groups: Callable[[], list[Group]], value_bytes: int = VALUE_BYTES) -> Ask:

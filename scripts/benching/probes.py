@@ -1,12 +1,13 @@
 """What disk and load generators can do: the limits that no server beside them passes.
 
-The disk: 4 KiB just written, and on disk, in different ways, one after another. The generators: how many requests they
-make of a server that does nothing (`scripts/measuring/responder.c`), where the kernel's loopback is in it too.
+The disk: 4 KiB written, then fdatasync, at the end of a file and into zeros written ahead, as kvstore does. The
+generators: how many requests they make of a server that does nothing (`scripts/measuring/responder.c`), where the
+kernel's loopback is in it too.
 """
 
 from __future__ import annotations
 
-import mmap
+import itertools
 import os
 import subprocess
 import time
@@ -34,27 +35,24 @@ GENERATORS = ("redis-benchmark", "own generator")
 _RESPONDER = Path(generator.__file__).with_name("responder.c")
 
 GROUP_TITLES = {
-    "disk": f"What the disk can do: {_WRITTEN_BYTES // KIB} KiB written and on disk, one after another",
+    "disk": f"What the disk can do: {_WRITTEN_BYTES // KIB} KiB written, then fdatasync, one after another",
     "generators": "What the load generators can do: requests a second to a server that does nothing",
 }
 
-#: Writes _WRITTEN_BYTES at an offset and returns when they are on disk.
-_Write = Callable[[int], object]
 
-
-def _disk(name: str, title: str, flags: int, is_filled: bool, writes: Callable[[int, mmap.mmap], _Write]) -> Case:
+def _disk(name: str, title: str, is_filled: bool) -> Case:
     def set_up(bench: Bench, side: str) -> Callable[[], Measures]:
-        path = bench.directory / "file"
-        path.write_bytes(bytes(_FILE_BYTES if is_filled else 0))
-        file = os.open(path, os.O_RDWR | flags)
-        bench.cleanup.callback(os.close, file)
+        data, file = bytes(_WRITTEN_BYTES), os.open(bench.directory / "file", os.O_RDWR | os.O_CREAT)
+        bench.callback(os.close, file)
+        os.pwrite(file, bytes(_FILE_BYTES if is_filled else 0), 0)
         os.fsync(file)
-        write, at = writes(file, mmap.mmap(-1, _WRITTEN_BYTES)), iter(range(0, 1 << 62, _WRITTEN_BYTES))
+        offsets = itertools.count(0, _WRITTEN_BYTES)
 
         def take_turn() -> Measures:
             times = [time.perf_counter_ns()]
-            for _ in range(_SYNCS):
-                write(next(at) % _FILE_BYTES if is_filled else next(at))
+            for at in itertools.islice(offsets, _SYNCS):
+                os.pwrite(file, data, at % _FILE_BYTES if is_filled else at)
+                os.fdatasync(file)
                 times.append(time.perf_counter_ns())
             took = pl.DataFrame({"kind": "sync", "took_ns": pl.Series(times).diff().drop_nulls()})
             return latencies(took, (times[-1] - times[0]) / 1e9)
@@ -64,33 +62,13 @@ def _disk(name: str, title: str, flags: int, is_filled: bool, writes: Callable[[
     return Case(f"disk-{name}", "disk", title, set_up, sides=("disk",), weight=0.1)
 
 
-def _disk_cases() -> list[Case]:
-    zeros = "into zeros written ahead"
-
-    def then_sync(file: int, data: mmap.mmap) -> _Write:
-        def write(at: int) -> None:
-            os.pwrite(file, data, at)
-            os.fdatasync(file)
-
-        return write
-
-    return [
-        _disk("append", "append, then fdatasync", 0, False, then_sync),
-        _disk("zeros", f"{zeros}, then fdatasync", 0, True, then_sync),
-        _disk("dsync", f"{zeros}, write with RWF_DSYNC", 0, True,
-              lambda file, data: lambda at: os.pwritev(file, [data], at, os.RWF_DSYNC)),
-        _disk("direct", f"{zeros}, O_DIRECT and O_DSYNC", os.O_DIRECT | os.O_DSYNC, True,
-              lambda file, data: lambda at: os.pwritev(file, [data], at)),
-    ]  # fmt: skip
-
-
 def _responder(bench: Bench, side: str) -> MeasuredServer:
     """The server that does nothing, where the servers run."""
     program = compile_c(_RESPONDER, bench.directory / f"responder-{side.replace(' ', '-')}")
     enter = bench.setting.surroundings.enter
     process = subprocess.Popen([program], stdout=subprocess.PIPE, text=True, preexec_fn=enter)
     server = MeasuredServer("responder", [str(program)], process, bench.directory / "log")
-    bench.cleanup.callback(server.kill)
+    bench.callback(server.kill)
     assert process.stdout is not None
     server.port = int(process.stdout.readline())
     return server
@@ -109,4 +87,5 @@ def _generators(shape: Shape) -> Case:
 
 def cases() -> list[Case]:
     """All of them."""
-    return [*_disk_cases(), *map(_generators, SHAPES)]
+    disk = [_disk("append", "append", False), _disk("zeros", "into zeros written ahead", True)]
+    return [*disk, *map(_generators, SHAPES)]

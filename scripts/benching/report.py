@@ -1,4 +1,4 @@
-"""The bench as text and plots: a table for each group of cases, the figures to reach, three plots."""
+"""The bench as text and plots: a table for each group of cases, the figures to reach, two plots."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from scripts.benching import large, loops, probes, rates, targets
 from scripts.measuring.bench import KVSTORE, VALKEY
-from scripts.measuring.drawing import COLORS, doubling, factors, line, make_axes, save, thousands
+from scripts.measuring.drawing import COLORS, doubling, line, make_axes, save, thousands
 from scripts.measuring.record import Entry, Figure, Record, number
 from scripts.measuring.results import Table, share
 
@@ -125,7 +125,6 @@ def draw(record: Record, directory: Path) -> list[str]:
     plots: dict[str, Callable[[Record, _All, Path], bool]] = {
         "bench.png": _draw_ratios,
         "bench-rates.png": _draw_rates,
-        "bench-latency.png": _draw_tails,
     }
     return [name for name, plot in plots.items() if plot(record, figures, directory / name)]
 
@@ -188,34 +187,5 @@ def _draw_rates(record: Record, figures: _All, path: Path) -> bool:
         elif there:
             axis.set_xscale("log")
             axis.set_xlabel(label)
-    save(figure, path, axes[0, 0])
-    return True
-
-
-#: Which tails are drawn: title, name of the case, and of the kind of request if it has several.
-_TAILS = [
-    ("SET 50", "set-50", ""),
-    ("GET 50", "get-50", ""),
-    ("SET 50, -P 16", "set-50-p16", ""),
-    ("GET of 16 beside 16 SET", "gets-beside-16-writers", "GET."),
-    ("GET of 50 beside 5 SET, 5 ms syncs", "slow-disk-gets-beside-5-writers", "GET."),
-    ("SET 50, 5 ms syncs", "slow-disk-set-50", ""),
-]
-_PERCENTILES = {"p50_ms": "p50", "p99_ms": "p99", "p999_ms": "p99.9", "slowest_ms": "slowest"}
-
-
-def _draw_tails(record: Record, figures: _All, path: Path) -> bool:
-    """p50 to the slowest, of some cases."""
-    tails = [(title, figures[name], kind) for title, name, kind in _TAILS if name in figures]
-    if not tails:
-        return False
-    figure, axes = make_axes(2, 3, "Latency: medians of the rounds", (12, 7), sharey=True)
-    for axis, (title, found, kind) in zip(axes.flat, tails, strict=False):
-        for i, side in enumerate((KVSTORE, record.peer)):
-            values = [found[kind + name][i] or 0 for name in _PERCENTILES]
-            line(axis, i, list(_PERCENTILES.values()), values, side)
-        axis.set_title(title, fontsize=10)
-    for axis in axes[:, 0]:
-        factors(axis, "milliseconds")
     save(figure, path, axes[0, 0])
     return True

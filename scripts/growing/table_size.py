@@ -33,7 +33,7 @@ from scripts.benching.large import start_once
 from scripts.measuring.bench import KVSTORE, Bench
 from scripts.measuring.compaction import under_load
 from scripts.measuring.generator import Generator, Group
-from scripts.measuring.load import Asked, WrongReply, document, documents, key, load, query_line
+from scripts.measuring.load import GROUP_SIZE, Asked, WrongReply, document, documents, key, load, query_line
 from scripts.measuring.metering import Measures, Shape
 from scripts.measuring.servers import ANYWHERE, MeasuredServer
 
@@ -153,10 +153,6 @@ def _operations(bench: Bench, server: MeasuredServer, keys: int) -> Measures:
 # One client, one request at a time
 
 
-def _connect(server: MeasuredServer) -> socket.socket:
-    return socket.create_connection(server.address, _SILENCE_SECONDS)
-
-
 def _queries(server: MeasuredServer, keys: int) -> Measures:
     """The first query on a member, and the median of later ones; the reply is checked."""
     took = []
@@ -166,7 +162,7 @@ def _queries(server: MeasuredServer, keys: int) -> Measures:
             connection.sendall(query_line(i * _STEP % keys))
             reply = replies.readline()
             took.append(time.perf_counter() - began)
-        if len(json.loads(reply)["value"]) != 10:
+        if len(json.loads(reply)["value"]) != GROUP_SIZE:
             raise WrongReply(f"a query was answered {reply[:200]!r}")
     return {"first_query_ms": took[0] * 1e3, "query_us": median(took[1:]) * _US}
 
@@ -174,35 +170,34 @@ def _queries(server: MeasuredServer, keys: int) -> Measures:
 def _keys_and_scan(server: MeasuredServer, keys: int) -> Measures:
     """KEYS *, until its last byte was read; and a SCAN of everything, each request of it timed."""
     with _connect(server) as connection:
-        seconds = _time_of_keys(connection, keys)
+        measures = {"keys_ms": _time_of_keys(connection, keys) * 1e3}
         took: list[float] = []
-        found = 0
-        cursor, reader = b"0", hiredis.Reader()
+        found, cursor, reader = 0, b"0", hiredis.Reader()
         while not took or cursor != b"0":
             began = time.perf_counter()
             connection.sendall(resp_request("SCAN", cursor, "COUNT", str(SCAN_COUNT)))
             while (reply := reader.gets()) is False:
                 reader.feed(connection.recv(1 << 20))
-            took.append(time.perf_counter() - began)
+            took.append((time.perf_counter() - began) * 1e3)
             cursor, names = reply
             found += len(names)
     if found != keys:
         raise WrongReply(f"SCAN told {found} keys, not {keys}")
-    times = {"first": took[0], "slowest": max(took), "full": sum(took)}
-    scans = {f"{name}_scan_ms": seconds * 1e3 for name, seconds in times.items()}
-    return {"keys_ms": seconds * 1e3, **scans, "scan_ms": median(took[1:] or took) * 1e3}
+    measures |= {"first_scan_ms": took[0], "slowest_scan_ms": max(took), "full_scan_ms": sum(took)}
+    return measures | {"scan_ms": median(took[1:] or took)}
 
 
 def _time_of_keys(connection: socket.socket, keys: int) -> float:
-    expected = len(b"*%d\r\n" % keys) + keys * len(b"$16\r\n" + key(0) + b"\r\n")
-    began = time.perf_counter()
+    """Seconds; the reply is counted and not parsed, which would take longer than it."""
+    left = len(b"*%d\r\n" % keys) + keys * len(b"$16\r\n" + key(0) + b"\r\n")
+    began, buffer = time.perf_counter(), bytearray(1 << 20)
     connection.sendall(resp_request("KEYS", "*"))
-    received, buffer = 0, bytearray(1 << 20)
-    while received < expected:
-        count = connection.recv_into(buffer)
-        if not count:
-            raise WrongReply("the server closed the connection at KEYS")
-        received += count
-    if received != expected:
-        raise WrongReply(f"KEYS was answered with {received} bytes, not {expected}")
+    while left > 0 and (count := connection.recv_into(buffer)):
+        left -= count
+    if left:
+        raise WrongReply(f"the reply to KEYS is {left} bytes too short")
     return time.perf_counter() - began
+
+
+def _connect(server: MeasuredServer) -> socket.socket:
+    return socket.create_connection(server.address, _SILENCE_SECONDS)

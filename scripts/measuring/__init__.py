@@ -1,20 +1,18 @@
-"""What scripts/figures is made of, and what scripts/bench and scripts/growth share with it.
+"""What scripts/bench, scripts/growth and scripts/experiment share.
 
 | module | what it does |
 |---|---|
-| `bench` | the servers of a figure, in directories of their own; how long and how often to measure |
-| `load` | clients that cost little: closed loops over many connections in one process, and bulk loading |
-| `redis_benchmark` | turns of redis-benchmark |
-| `generator` | the same by a generator of our own, in C: several kinds of requests, JSON lines, every latency |
-| `turn` | what a turn comes to, and who was busy meanwhile |
-| `results` | tables, checks against a target, the report's files |
-| `groups`, `compaction`, `recovery`, `idle` | the figures |
+| `servers` | a server process seen from outside: kvstore of any checkout, Valkey |
+| `generator` (in C), `redis_benchmark` | ask it, and say how long each request took |
+| `load` | what is asked, and filling a table |
+| `metering` | what a turn comes to, and who was busy meanwhile |
+| `compaction`, `idle` | a compaction under load; connections that do nothing |
+| `bench` | a case: its servers, its sides, their turns |
+| `program` | the command line of a program that measures cases, and its report |
+| `record`, `results`, `drawing` | what was found; tables, the machine; plots |
 
 Everything is measured in turns: each round takes one measurement of each side, one right after the other, the side
 that begins changing from round to round, and what is reported is the median of the rounds. So whatever changes slowly
-on the machine falls on both sides.
-
-What limits a measurement may be the load generator and not the server. Each figure therefore says where its load comes
-from, and where it matters gives the share of a processor that the generator and the server used: the one at 100 % is
-what was measured.
+on the machine falls on both sides. What limits a measurement may be the load generator and not the server: so the parts
+of a processor that both used stand beside it; the one near 100 % is what was measured.
 """

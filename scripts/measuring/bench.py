@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from kvstore.client.progress import Progress
 from scripts.measuring.metering import Measures
@@ -59,18 +58,17 @@ class Setting:
     checkout: Path | None = None
 
 
-class Bench:
-    """One case at work: a directory of its own, and servers that end with it. A context manager; `cleanup` has what is
-    done at its end.
-    """
+class Bench(ExitStack):
+    """One case at work: a directory of its own, and servers that end with it."""
 
     def __init__(self, name: str, effort: Effort, directory: Path, setting: Setting | None = None) -> None:
+        super().__init__()
         self.effort = effort
         self.setting = setting or Setting()
         self.progress = Progress(f"{name:10}")
-        self.cleanup = ExitStack()
+        self.callback(self.progress.clear)
         self.directory = Path(tempfile.mkdtemp(prefix=f"kvstore-{name}-", dir=directory))
-        self.cleanup.callback(shutil.rmtree, self.directory, ignore_errors=True)
+        self.callback(shutil.rmtree, self.directory, ignore_errors=True)
 
     def start(
         self, side: str, *options: str, sync: str = "always", name: str = "", surroundings: Surroundings | None = None
@@ -90,17 +88,8 @@ class Bench:
             ours = self.setting.kvstore_options if checkout is None else ()  # an older one may not know them
             options = ("--sync", sync, *NEVER_COMPACT, *options, *ours)
             server = start_kvstore(data, *options, seconds=START_SECONDS, surroundings=where, checkout=checkout)
-        self.cleanup.callback(server.kill)
+        self.callback(server.kill)
         return server
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.progress.clear()
-        self.cleanup.close()
 
 
 #: Prepares a side, warms it up, and returns what takes a turn of it. Raises what servers and generators raise.

@@ -26,7 +26,7 @@ import polars as pl
 
 from kvstore.base.address import Address
 from scripts.measuring.load import WrongReply
-from scripts.measuring.metering import Measures, Meter, latencies
+from scripts.measuring.metering import Measures, latencies, metered, turn
 from scripts.measuring.servers import MeasuredServer, die_with_parent, keep_to
 
 _SOURCE = Path(__file__).with_name("generator.c")
@@ -104,9 +104,9 @@ class Generator:
 
     def take_turn(self, server: MeasuredServer, seconds: float, skip_seconds: float = 0.0) -> Measures:
         """The same, with the shares of the processors that were used."""
-        with Meter(server) as meter:
+        with metered(server) as used:
             found = self.run(server.port, seconds, skip_seconds)
-        return meter.about(found.measures())
+        return turn(found.measures(), used)
 
     def start(self, server: int | Address) -> Running:
         """Ask until it is told to stop. `server`: its port on this machine, or its address (IPv4)."""

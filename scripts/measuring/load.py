@@ -63,7 +63,7 @@ def mixed(get_share: float, keys: int, value_bytes: int) -> list[Asked]:
 
 #: How many hashes, lists and counters `varied` uses, and what `filled_for_varied` puts into each.
 _OF_EACH_TYPE = 100
-_ELEMENTS = 1_000
+_ELEMENTS = 512
 
 
 def varied(keys: int, value_bytes: int) -> list[Asked]:

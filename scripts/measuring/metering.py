@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import resource
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import polars as pl
 
@@ -55,52 +56,42 @@ def latencies(trace: pl.DataFrame, seconds: float) -> Measures:
     return {name: value / seconds if name.endswith("per_second") else value for name, value in found.items()}
 
 
-class Meter:
-    """Who was busy meanwhile, and how kvstore grouped its writes; a context manager, of which afterwards `measures` has
+@contextmanager
+def metered(server: MeasuredServer) -> Iterator[Measures]:
+    """Who is busy meanwhile, and how kvstore groups its writes. Afterwards what it yields has
 
     - `server_share`, `generator_share`: of one processor, from 0 to 1, what the server used, and the children of this
       process that ended, hence a load generator (servers go on);
     - `stolen_share`: of all processors, what a virtual machine's host gave to others;
     - `commits`, `requests_per_commit`, `commit_us` (writing and syncing): where INFO tells them, and there were any.
     """
+    found: Measures = {}
+    committed, used = _commits(server), _processors(server)
+    yield found
+    elapsed, busy, children, stolen = (now - then for now, then in zip(_processors(server), used, strict=True))
+    found |= {"server_share": busy / elapsed, "generator_share": children / elapsed}
+    found["stolen_share"] = stolen / elapsed / (os.cpu_count() or 1)
+    commits, requests, us = (now - then for now, then in zip(_commits(server), committed, strict=True))
+    if commits:
+        found |= {"commits": commits, "requests_per_commit": requests / commits, "commit_us": us / commits}
 
-    def __init__(self, server: MeasuredServer) -> None:
-        self._server = server
-        self.measures: Measures = {}
 
-    def __enter__(self) -> Self:
-        self._committed = self._commits()
-        self._used = self._processors()
-        return self
+def turn(requests: Measures, used: Measures) -> Measures:
+    """What a turn comes to, of its requests and of what was `metered`. `server_us`: of a processor, a request."""
+    return requests | used | {"server_us": 1e6 * used["server_share"] / requests["per_second"]}
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if error is None:
-            elapsed, server, children, stolen = (
-                now - then for now, then in zip(self._processors(), self._used, strict=True)
-            )
-            self.measures = {"server_share": server / elapsed, "generator_share": children / elapsed}
-            self.measures["stolen_share"] = stolen / elapsed / (os.cpu_count() or 1)
-            commits, requests, us = (now - then for now, then in zip(self._commits(), self._committed, strict=True))
-            if commits:
-                self.measures |= {"commits": commits, "requests_per_commit": requests / commits}
-                self.measures["commit_us"] = us / commits
 
-    def about(self, requests: Measures) -> Measures:
-        """Those of the requests made meanwhile, and these; `server_us`: of a processor, a request."""
-        return requests | self.measures | {"server_us": 1e6 * self.measures["server_share"] / requests["per_second"]}
+def _processors(server: MeasuredServer) -> tuple[float, float, float, float]:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.perf_counter(), server.cpu_seconds(), used.ru_utime + used.ru_stime, stolen_seconds()
 
-    def _processors(self) -> tuple[float, float, float, float]:
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return time.perf_counter(), self._server.cpu_seconds(), used.ru_utime + used.ru_stime, stolen_seconds()
 
-    def _commits(self) -> tuple[float, float, float]:
-        """Commits, requests in them, and microseconds that they took, so far: Valkey does not tell."""
-        info = self._server.info() if self._server.name == "kvstore" else {}
-        names = ("commits", "committed_requests", "microseconds_per_commit")
-        commits, requests, us_each = (float(info.get(name, 0)) for name in names)
-        return commits, requests, commits * us_each
+def _commits(server: MeasuredServer) -> tuple[float, float, float]:
+    """Commits, requests in them, and microseconds that they took, so far: Valkey does not tell."""
+    info = server.info() if server.name == "kvstore" else {}
+    names = ("commits", "committed_requests", "microseconds_per_commit")
+    commits, requests, us_each = (float(info.get(name, 0)) for name in names)
+    return commits, requests, commits * us_each
 
 
 def stolen_seconds() -> float:

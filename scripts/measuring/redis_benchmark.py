@@ -15,7 +15,7 @@ import subprocess
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from scripts.measuring.metering import Measures, Meter, Shape
+from scripts.measuring.metering import Measures, Shape, metered, turn
 from scripts.measuring.servers import MeasuredServer, die_with_parent, keep_to
 
 #: The first turn, which only finds out how fast the server is: requests for each connection and place in the pipeline.
@@ -90,11 +90,11 @@ class Series:
         """One run of redis-benchmark."""
         self._prepare(self._requests)
         words = command(self._server.port, self._load, self._requests)
-        with Meter(self._server) as meter:
+        with metered(self._server) as used:
             done = subprocess.run(
                 words, capture_output=True, text=True, check=True, timeout=_TIMEOUT_SECONDS, preexec_fn=self._enter
             )
-        return meter.about(parse(done.stdout))
+        return turn(parse(done.stdout), used)
 
     def _enter(self) -> None:
         die_with_parent()

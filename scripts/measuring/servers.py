@@ -39,18 +39,12 @@ class DidNotStart(Exception):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a server runs in. `cpus`: the processors it may use, none for any. `preload`: a shared library that is
-    loaded before all others (ld.so(8), LD_PRELOAD). `variables`: of its environment, beside those there are.
+    """What a server runs in. `cpus`: the processors it may use, none for any. `variables`: of its environment, beside
+    those there are.
     """
 
     cpus: frozenset[int] = frozenset()
-    preload: Path | None = None
     variables: tuple[tuple[str, str], ...] = ()
-
-    def environment(self, variables: dict[str, str]) -> dict[str, str]:
-        """The environment for it, made of that of another process."""
-        loaded = {} if self.preload is None else {"LD_PRELOAD": str(self.preload)}
-        return variables | loaded | dict(self.variables)
 
     def enter(self) -> None:
         """For subprocess's preexec_fn: dies with its parent, and runs where it should."""
@@ -237,7 +231,7 @@ def _spawn(words: list[str], log: Path, variables: dict[str, str], surroundings:
     with open(log, "ab") as complaints:
         return subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints,
-            env=surroundings.environment(variables), text=True, preexec_fn=surroundings.enter,
+            env=variables | dict(surroundings.variables), text=True, preexec_fn=surroundings.enter,
         )  # fmt: skip
 
 
