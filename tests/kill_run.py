@@ -13,6 +13,9 @@ Across clients: every MULTI block increments a counter of its client's and one t
 the shared one is the sum of the others, after any crash; no two blocks are answered the same number; and once anybody
 has read a number there, no crash leads back behind it.
 
+Some more clients share lists as queues, wait for elements, and may vanish meanwhile: `kill_queues` tells what holds of
+those.
+
 What is sent is a mix of RESP and JSON lines on the same connection, a number of requests at a time, pipelines of SET
 and of GET among them, on strings, lists and hashes in several databases, with every reply checked against the model.
 Each start has another `--overlap` than the one before. Rejected: a client library (its retries and its buffers would be
@@ -47,6 +50,7 @@ from kvstore.edge.settings import OverlapPolicy
 from kvstore.store import checkpoint
 from kvstore.store.examine import segments_of
 from kvstore.testing.server_process import ServerProcess, command, environment
+from tests.kill_queues import QUEUES, QueueClient, Queues
 from tests.kill_request import DATABASES, Fields, Held, Unknown, Violation, as_text, place
 from tests.kill_writer import SHARED, Writer
 
@@ -59,13 +63,18 @@ DEPTHS = (1, 1, 4, 16)
 #: For `--overlap`, one start after the other.
 OVERLAPS: tuple[OverlapPolicy, ...] = ("always", "auto", "never")
 
+#: Clients that share the queues.
+_QUEUE_CLIENTS = 4
+
 _PATIENCE_S = 60.0
 _KEYS_AT_ONCE = 500
 
 
 @dataclass
 class Counts:
-    """What happened so far. `by_overlap`: requests acknowledged under each policy."""
+    """What happened so far. `by_overlap`: requests acknowledged under each policy. Of the queues: elements that came
+    out, those that were on their way to a client that died, and clients that vanished.
+    """
 
     rounds: int = 0
     starts_killed: int = 0
@@ -77,6 +86,9 @@ class Counts:
     checkpoints: int = 0
     killed_while_compacting: int = 0
     keys: int = 0
+    taken: int = 0
+    missing: int = 0
+    vanished: int = 0
     by_overlap: Counter[str] = field(default_factory=Counter)
     start_seconds: list[float] = field(default_factory=list)
 
@@ -84,7 +96,7 @@ class Counts:
 class _Line:
     """The connection of one writer in one round."""
 
-    def __init__(self, writer: Writer, address: Address, depth: int) -> None:
+    def __init__(self, writer: Writer | QueueClient, address: Address, depth: int) -> None:
         self.writer = writer
         self.socket = socket.create_connection(address, _PATIENCE_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -140,6 +152,7 @@ class KillRun:
         self._overlaps = itertools.cycle(overlaps)
         self._overlap = ""
         self.writers = [Writer(f"c{i}", random.Random(f"{seed}/{i}")) for i in range(clients)]
+        self.queues = Queues(_QUEUE_CLIENTS, seed)
         self._numbers: set[int] = set()
         self._highest_read = 0
         self._checkpoint: tuple[int, int] | None = None
@@ -199,7 +212,7 @@ class KillRun:
         depth = self._random.choice(DEPTHS)
         address = Address("127.0.0.1", self.server.port)
         before = sum(writer.acknowledged for writer in self.writers)
-        lines = [_Line(writer, address, depth) for writer in self.writers]
+        lines = [_Line(writer, address, depth) for writer in (*self.writers, *self.queues.clients)]
         kill_at = self._random.uniform(0, self._longest_seconds)
         plan = [(kill_at, lambda: self.server.signal(signal.SIGKILL))]
         if self._random.random() < 0.3:
@@ -236,8 +249,11 @@ class KillRun:
     def _exchange(self, selector: selectors.BaseSelector, line: _Line) -> None:
         """Read the replies that are there and send more requests; forget the connection when it is gone."""
         heard = line.take()
-        if heard is None:
+        vanishes = heard is not None and isinstance(line.writer, QueueClient) and line.writer.vanish()
+        if heard is None or vanishes:
             selector.unregister(line.socket)
+            line.socket.close()
+            self.counts.vanished += vanishes
             return
         for what, number in heard:
             self._note(what, number)
@@ -281,6 +297,8 @@ class KillRun:
         found = self._read_all()
         self.counts.keys = len(found)
         shared = int(found.pop(SHARED))  # type: ignore[arg-type]
+        self.queues.settle({key: found.pop(key) for key in QUEUES if key in found})
+        self.counts.taken, self.counts.missing = len(self.queues.taken), self.queues.missing
         by_client: dict[str, dict[bytes, Held]] = {writer.name: {} for writer in self.writers}
         for at, held in found.items():
             owner = at.rpartition(b"/")[2].partition(b":")[0].decode("utf-8", "replace")

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.address import Address
 from kvstore.client.raw import RawConnection, resp_request
 from kvstore.wire.multibulk import uniform_pipeline
+from tests.kill_queues import QUEUES, Ask, Queues
 from tests.kill_request import Request, Unknown, Violation
 from tests.kill_run import KillRun
 from tests.kill_writer import SHARED, Writer
@@ -56,6 +57,7 @@ class KillRoundTests(SynchronousTestCase):
             (("DEL", writer.counter), ("SET", writer.counter, str(writer.blocks()))),
             (("SET", "c0:string:never", "x"), ("DEL", "c0:string:never")),
             (("SET", "stranger", "x"), ("DEL", "stranger")),
+            (("LPUSH", QUEUES[0], "stranger"), ("LPOP", QUEUES[0])),
             (("SET", SHARED, str(int(shared) - 1)), ("SET", SHARED, shared)),
         ):
             self._ask(*change)
@@ -115,3 +117,44 @@ class WriterTests(SynchronousTestCase):
         self.assertEqual(self.writer.hear(b":7"), (Unknown.BLOCK, 7))
         self.assertEqual((self.writer.acknowledged, self.writer.state), (2, {b"a": b"3", b"b": b"4"}))
         self.assertRaises(Violation, self.writer.hear, b"+OK")
+
+
+class QueueTests(SynchronousTestCase):
+    """What may be found of queues, without a server."""
+
+    def setUp(self) -> None:
+        """One client has put in five elements, of which one came out; another asks for one, and is not answered."""
+        self.queues = Queues(2, 1)
+        giver, taker = self.queues.clients
+        self.queue = QUEUES[0]
+        self.queues.sent = dict.fromkeys((b"a", b"b", b"c", b"d", b"e"), (b"giver", self.queue))
+        giver.in_flight += [Ask(b"", (b"a", b"b", b"c", b"d")), Ask(b"", (b"e",))]
+        giver.hear(b":4")
+        taker.in_flight += [Ask(b""), Ask(b"")]
+        for line in (b"*2", b"$7", self.queue, b"$1", b"a"):
+            taker.hear(line)
+        self.taker = taker
+
+    def test_what_may_be_found(self) -> None:
+        """All of it, or all but the first, which was for the one who asks; with what was in flight, or without."""
+        for found, missing in ((b"bcd", 0), (b"bcde", 0), (b"cd", 1), (b"cde", 1)):
+            self.setUp()
+            self.queues.settle({self.queue: tuple(bytes([each]) for each in found)})
+            self.assertEqual((self.queues.missing, self.queues.taken), (missing, {b"a"}))
+            self.queues.settle({self.queue: tuple(bytes([each]) for each in found)})
+
+    def test_every_other_state_is_a_violation(self) -> None:
+        """Two that are missing, one that is not the first, one that came out, one twice, one of nobody's."""
+        for found in (b"d", b"", b"bd", b"bc", b"abcd", b"bbcd", b"bcdx"):
+            self.setUp()
+            held = {self.queue: tuple(bytes([each]) for each in found)}
+            self.assertRaises(Violation, self.queues.settle, held)
+
+    def test_nobody_asked(self) -> None:
+        """Then nothing may be missing; and what is missing never comes back, nor comes out."""
+        held = {self.queue: (b"c", b"d")}
+        self.queues.settle(held)
+        self.assertRaises(Violation, self.queues.settle, {self.queue: (b"d",)})
+        self.assertRaises(Violation, self.queues.settle, {self.queue: (b"b", b"c", b"d")})
+        for element in (b"a", b"b"):
+            self.assertRaises(Violation, self.queues.came_out, element)
