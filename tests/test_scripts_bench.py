@@ -310,6 +310,7 @@ class TargetTests(SynchronousTestCase):
         """Not that of the medians; one side alone has none."""
         self.assertEqual(self._figure([1, 4, 9], [1, 2, 4]), Figure(4, 2, 2, 1, 2.25))
         self.assertEqual(self._figure([1, 4, 9], []), Figure(4, None, None, None, None))
+        self.assertEqual(self._figure([0, 1], [0, 1]), Figure(0.5, 0.5, 1, 1, 1))
 
     def test_more_is_better_of_rates(self) -> None:
         """The median must be at least the limit; the aim is told apart."""

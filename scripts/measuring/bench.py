@@ -6,7 +6,6 @@ other, and who begins changes from round to round: what changes slowly on the ma
 
 from __future__ import annotations
 
-import resource
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -129,10 +128,3 @@ def in_turns(sides: Sequence[T], number: int) -> list[T]:
     """The sides in the order of round `number`: each of them begins in its turn."""
     first = number % len(sides)
     return [*sides[first:], *sides[:first]]
-
-
-def allow_files(count: int) -> None:
-    """Let this process have so many files open. Raises OSError, ValueError if it may not."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < count:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (count, max(hard, count) if hard >= 0 else hard))

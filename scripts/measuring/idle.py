@@ -7,13 +7,13 @@ sets up at the first request is counted.
 from __future__ import annotations
 
 import contextlib
+import resource
 import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
 
 from kvstore.client.raw import resp_request
-from scripts.measuring.bench import allow_files
 from scripts.measuring.generator import Generator
 from scripts.measuring.load import WrongReply
 from scripts.measuring.metering import Measures
@@ -50,10 +50,10 @@ def beside_idle(server: MeasuredServer, generator: Generator, seconds: float, co
 
 @contextlib.contextmanager
 def idle_connections(server: MeasuredServer, count: int) -> Iterator[None]:
-    """So many connections that have sent one request each, and send no more. Raises OSError, ValueError if this process
-    may not have so many; WrongReply if the server drops any.
+    """So many connections that have sent one request each, and send no more. Raises OSError if this process may
+    not have so many; WrongReply if the server drops any.
     """
-    allow_files(count + 256)
+    _allow_files(count + 256)
     others = int(server.info()["connected_clients"])
     with contextlib.ExitStack() as opened:
         for first in range(0, count, _BATCH):
@@ -77,3 +77,13 @@ def _connect(server: MeasuredServer) -> socket.socket:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     connection.sendall(resp_request("PING"))
     return connection
+
+
+def _allow_files(count: int) -> None:
+    """Let this process have so many files open. Raises OSError if it may not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < count:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (count, max(hard, count) if hard >= 0 else hard))
+        except ValueError as error:
+            raise OSError(f"{count:,} open files are not allowed (see ulimit -n): {error}") from error

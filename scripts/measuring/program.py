@@ -28,7 +28,7 @@ from scripts.measuring.results import Table, describe_machine, replace_file, sha
 from scripts.measuring.servers import DidNotStart, Surroundings
 
 #: What can go wrong without a bug in the program: it is said, and the next case is measured.
-EXPECTED = (DidNotStart, WrongReply, NoCompaction, NoCompiler, UnreadableOutput, OSError, ValueError,
+EXPECTED = (DidNotStart, WrongReply, NoCompaction, NoCompiler, UnreadableOutput, OSError,
             subprocess.SubprocessError)  # fmt: skip
 
 #: What an ordinary case takes beside its turns, in seconds: starting servers, filling them, the first turn.

@@ -62,10 +62,9 @@ class Entry:
 
     def figures(self) -> dict[str, Figure]:
         """By the measure's name."""
-        numbered = enumerate(self.turns.values())
         rows = [
-            (("ours", "theirs")[side], turn, name, float(value))
-            for side, turns in numbered
+            (side, turn, name, float(value))
+            for side, turns in zip(("ours", "theirs"), self.turns.values(), strict=False)
             for turn, measures in enumerate(turns)
             for name, value in measures.items()
         ]
@@ -73,7 +72,8 @@ class Entry:
             return {}
         every = pl.DataFrame(rows, schema=["side", "turn", "measure", "value"], orient="row")
         wide = every.pivot(on="side", on_columns=["ours", "theirs"], index=["measure", "turn"], values="value")
-        ours, theirs, ratio = pl.col("ours"), pl.col("theirs"), pl.col("ours") / pl.col("theirs")
+        ours, theirs = pl.col("ours"), pl.col("theirs")
+        ratio = pl.when(theirs != 0).then(ours / theirs)
         medians = [ours.median(), theirs.median(), ratio.median().alias("ratio")]
         ends = [ratio.min().alias("least"), ratio.max().alias("most")]
         found = wide.group_by("measure", maintain_order=True).agg(*medians, *ends)
