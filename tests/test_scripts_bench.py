@@ -374,10 +374,10 @@ class RecordTests(SynchronousTestCase):
         about = {"commit": "abc", "date": "now", **program.conditions(arguments)}
         Record(self.out / "bench.json").put(self.case, _both(_RATES), about)
         again = Record.read(self.out / "bench.json")
-        self.assertEqual([case.name for case in program._left(arguments, again, about)], ["get-50"])
-        self.assertEqual(len(program._left(arguments, again, about | {"commit": "def"})), 2)
+        self.assertEqual([case.name for case in program.left(arguments, again, about)], ["get-50"])
+        self.assertEqual(len(program.left(arguments, again, about | {"commit": "def"})), 2)
         more = self._arguments("--resume", "set-50", "get-50", "--rounds", "9")
-        self.assertEqual(len(program._left(more, again, about | program.conditions(more))), 2)
+        self.assertEqual(len(program.left(more, again, about | program.conditions(more))), 2)
 
     def _put(self, record: Record, name: str, turns: dict[str, list[Measures]]) -> None:
         [case] = program.choose(BENCH, [name])

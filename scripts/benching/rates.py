@@ -24,7 +24,7 @@ _MANY_CLIENTS, _LONGER_TURN = 100, 3
 
 CLIENTS = (1, 16, 50, 200)
 DEEP = (Shape(50, 16), Shape(50, 64))
-SIZES = (10, 100, 1_000, 10_000, 100_000)
+SIZES = (100, 1_000, 10_000, 100_000)
 POLICIES = ("always", "everysec", "no")
 
 GROUP_TITLES = {

@@ -135,21 +135,69 @@ def main(program: Program, description: str) -> int:
     if arguments.list:
         print("\n".join(f"{case.group:14} {case.name:32} {case.title}" for case in program.cases))
         return 0
-    out = arguments.out or (None if arguments.quick or arguments.before else Path(ROOT, "report"))
     try:
-        record = Record.read(out and out / f"{program.name}.json", peer(arguments.before))
+        run = Run(program, arguments)
     except ValueError as error:
         return _say(program, str(error))
-    command = shlex.join([f"scripts/{program.name}", *sys.argv[1:]])
-    about = {"command": command, **describe_machine(arguments.directory), **conditions(arguments)}
-    cases = _left(arguments, record, about)
     try:
-        done = _measure_all(program, cases, record, arguments, about)
+        return 0 if run.measure_all() else 1
     except KeyboardInterrupt:
         return _say(program, "broken off; --resume goes on from here", 130)
     finally:
-        finish(program, record, [case.name for case in arguments.cases], out, about)
-    return 0 if done else 1
+        run.finish()
+
+
+class Run:
+    """One call of the program. Raises ValueError if the report that is there compares with another peer."""
+
+    def __init__(self, program: Program, arguments: argparse.Namespace) -> None:
+        self._program = program
+        self._arguments = arguments
+        self._out = arguments.out or (None if arguments.quick or arguments.before else Path(ROOT, "report"))
+        self._record = Record.read(self._out and self._out / f"{program.name}.json", peer(arguments.before))
+        command = shlex.join([f"scripts/{program.name}", *sys.argv[1:]])
+        self._about = {"command": command, **describe_machine(arguments.directory), **conditions(arguments)}
+        self._left = left(arguments, self._record, self._about)
+        self._measured = [case.name for case in arguments.cases if case not in self._left]
+
+    def measure_all(self) -> bool:
+        """Measure what is left, and say how long the others will take. Returns whether all could be measured."""
+        guesses, began, done = [_guess(case, self._arguments.effort) for case in self._left], time.monotonic(), True
+        print(f"{len(guesses)} cases, some {_minutes(sum(guesses))}", flush=True)
+        for i, case in enumerate(self._left, 1):
+            said = self._measure(case)
+            done &= said is not None
+            rest = (time.monotonic() - began) / sum(guesses[:i]) * sum(guesses[i:])
+            how_far = f"{i} of {len(guesses)}, some {_minutes(rest)} left"
+            print(f"{case.name:32} {said or 'not measured'}  ({how_far})", flush=True)
+        return done
+
+    def _measure(self, case: Case) -> str | None:
+        """Measure one case, and save it. Returns what is to be said of it; None if it could not be measured."""
+        if case.needed_bytes > available_bytes():
+            return "left out: there is too little memory"
+        began, arguments = time.time(), self._arguments
+        try:
+            with Bench(case.name, arguments.effort, arguments.directory, arguments.setting) as bench:
+                turns = case.measure(bench)
+        except EXPECTED as error:
+            _say(self._program, f"{case.name} could not be measured: {error}")
+            return None
+        date = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(began))
+        entry = self._record.put(case, turns, {**self._about, "date": date, "took": f"{time.time() - began:.0f} s"})
+        self._measured.append(case.name)
+        return self._program.headline(entry, self._record.peer)
+
+    def finish(self) -> None:
+        """Write the tables of all cases, and the plots; print the tables of the cases measured in this run."""
+        program, now, written = self._program, self._record.part(self._measured), ""
+        if self._out is not None and self._record.entries:
+            every = self._record.part([case.name for case in program.cases])  # others, of old, stay in the file
+            path = self._out / f"{program.name}.md"
+            replace_file(path, as_markdown(program, every, self._about, program.draw(every, self._out)))
+            written = f"\nwritten to {path}"
+        tables = [*program.tables(now), *program.verdict(now)]
+        print(*(table.as_text() for table in tables), written, sep="\n", flush=True)
 
 
 def _say(program: Program, text: str, status: int = 1) -> int:
@@ -178,7 +226,7 @@ def conditions(arguments: argparse.Namespace) -> dict[str, str]:
     }
 
 
-def _left(arguments: argparse.Namespace, record: Record, about: Mapping[str, str]) -> list[Case]:
+def left(arguments: argparse.Namespace, record: Record, about: Mapping[str, str]) -> list[Case]:
     """The cases still to be measured."""
     same = ["commit", *conditions(arguments)]
 
@@ -187,20 +235,6 @@ def _left(arguments: argparse.Namespace, record: Record, about: Mapping[str, str
         return entry is not None and all(entry.about.get(name) == about[name] for name in same)
 
     return [case for case in arguments.cases if not (arguments.resume and is_done(case))]
-
-
-def _measure_all(
-    program: Program, cases: list[Case], record: Record, arguments: argparse.Namespace, about: dict[str, str]
-) -> bool:
-    """Measure them, and say how long the others will take. Returns whether all could be measured."""
-    guesses, began, done = [_guess(case, arguments.effort) for case in cases], time.monotonic(), True
-    print(f"{len(cases)} cases, some {_minutes(sum(guesses))}", flush=True)
-    for i, case in enumerate(cases, 1):
-        said = _measure(program, case, record, arguments, about)
-        done &= said is not None
-        left = (time.monotonic() - began) / sum(guesses[:i]) * sum(guesses[i:])
-        print(f"{case.name:32} {said or 'not measured'}  ({i} of {len(cases)}, some {_minutes(left)} left)", flush=True)
-    return done
 
 
 def _guess(case: Case, effort: Effort) -> float:
@@ -214,24 +248,6 @@ def _minutes(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
 
 
-def _measure(
-    program: Program, case: Case, record: Record, arguments: argparse.Namespace, about: dict[str, str]
-) -> str | None:
-    """Measure one case, and save it. Returns what is to be said of it; None if it could not be measured."""
-    if case.needed_bytes > available_bytes():
-        return "left out: there is too little memory"
-    began = time.time()
-    try:
-        with Bench(case.name, arguments.effort, arguments.directory, arguments.setting) as bench:
-            turns = case.measure(bench)
-    except EXPECTED as error:
-        _say(program, f"{case.name} could not be measured: {error}")
-        return None
-    date = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(began))
-    entry = record.put(case, turns, {**about, "date": date, "took": f"{time.time() - began:.0f} s"})
-    return program.headline(entry, record.peer)
-
-
 def available_bytes() -> int:
     """Memory that could be had without swapping (proc(5), MemAvailable)."""
     lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
@@ -239,17 +255,6 @@ def available_bytes() -> int:
 
 
 # The report
-
-
-def finish(program: Program, record: Record, names: list[str], out: Path | None, about: Mapping[str, str]) -> None:
-    """Print the tables of the cases of those names; write those of all, and the plots."""
-    now = record.part(names)
-    print("\n".join(table.as_text() for table in [*program.tables(now), *program.verdict(now)]), flush=True)
-    if out is not None and record.entries:
-        every = record.part([case.name for case in program.cases])  # what is no case any more stays in the file
-        path = out / f"{program.name}.md"
-        replace_file(path, as_markdown(program, every, about, program.draw(every, out)))
-        print(f"\nwritten to {path}")
 
 
 def as_markdown(program: Program, record: Record, about: Mapping[str, str], pictures: Sequence[str] = ()) -> str:
