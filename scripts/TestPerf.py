@@ -255,7 +255,7 @@ class Clients:
         for _ in range(arguments.clients):
             ours, theirs = fork.Pipe()
             self._pipes.append(ours)
-            self._processes.append(fork.Process(target=be_client, args=(arguments, theirs, self._pipes)))
+            self._processes.append(fork.Process(target=be_client, args=(arguments, theirs, self._pipes), daemon=True))
             self._processes[-1].start()
             theirs.close()
         self.names: list[str] = self.hear()

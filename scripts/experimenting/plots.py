@@ -60,7 +60,12 @@ def clients(part: Part, models: Mapping[str, Model]) -> Any:
         axis.set_title(operation)
         _clients_axis(axis, _numbers(part))
         _thousands(axis)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
+    for axis in axes[0]:
+        axis.set_xlabel("")
+    named = {
+        label: handle for axis in axes.flat for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=5, frameon=False)
     return figure
 
 

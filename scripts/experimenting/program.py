@@ -19,17 +19,7 @@ from kvstore.testing.server_process import ROOT
 from scripts.experimenting import compaction, running
 from scripts.experimenting.facts import series_of
 from scripts.experimenting.network import NoNetwork
-from scripts.experimenting.plan import (
-    FIRST_PAGE,
-    FULL,
-    MORE_CLIENTS,
-    PARTS,
-    QUICK,
-    Effort,
-    Run,
-    more_runs,
-    runs,
-)
+from scripts.experimenting.plan import FIRST_PAGE, FULL, MORE_CLIENTS, PARTS, QUICK, Effort, Run, more_runs, runs
 from scripts.experimenting.store import Record, Row
 from scripts.measuring.compaction import NoCompaction
 from scripts.measuring.generator import NoCompiler
