@@ -3,10 +3,9 @@
 `facts` gives all of it by name, for the template of REPORT.md and for the plots: `clients[always][insert].one.rate` is
 the rate of inserts of one TestPerf, the median of its rounds. Nothing here rounds or words anything but `levels`.
 
-A step **gains** when its median is at least 5 % over the largest median before it. A series has **levelled out** when
-two successive steps have not gained, at the last step that did. Two, not one, since a single step may fall short; of
-medians, so that one round that went wrong decides nothing; over the largest, not the one before: else a fall and a
-recovery would be a gain.
+A series **levels out** at the first number of clients that no larger one beats by 5 %, provided that two larger ones
+were tried: one may fall short by itself. Medians count, so that one round that went wrong decides nothing. Rejected: to
+stop at the first two steps that bring no gain. Two bad ones in the middle would hide what follows.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ import polars as pl
 from scripts.experimenting.plan import PARTS
 from scripts.experimenting.store import Record
 
-#: A step that brings less than this part of the largest median so far has not gained.
+#: What brings less than this part more is no gain.
 LEAST_GAIN = 0.05
 
-#: Successive steps without a gain that end a series.
-STEPS_WITHOUT_GAIN = 2
+#: Larger numbers of clients that must have been tried.
+STEPS_BEYOND = 2
 
 
 class Point(NamedTuple):
@@ -93,7 +92,7 @@ class Series:
 
     @property
     def levelled_at(self) -> int | None:
-        """Where it has levelled out, or None if it has not."""
+        """Where it levels out, or None if that is not to be seen yet."""
         return levelled_at([(point.clients, point.rate) for point in self.points])
 
     @property
@@ -106,13 +105,10 @@ Part = dict[str, dict[str, Series]]
 
 
 def levelled_at(series: Sequence[tuple[int, float]]) -> int | None:
-    """The number of clients at which a series of (clients, rate) has levelled out. What follows changes nothing."""
-    best, at, without = 0.0, 0, 0
-    for clients, rate in series:
-        at, without = (clients, 0) if rate >= best * (1 + LEAST_GAIN) else (at, without + 1)
-        best = max(best, rate)
-        if without == STEPS_WITHOUT_GAIN:
-            return at
+    """The number of clients at which a series of (clients, rate), the clients growing, levels out; None: not yet."""
+    for i, (clients, rate) in enumerate(series[:-STEPS_BEYOND]):
+        if all(later < rate * (1 + LEAST_GAIN) for _, later in series[i + 1 :]):
+            return clients
     return None
 
 
