@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from scripts.benching import loops, report, targets
 from scripts.benching.program import BENCH
-from scripts.measuring import compaction, program, redis_benchmark
+from scripts.measuring import compaction, load, program, redis_benchmark
 from scripts.measuring.bench import KVSTORE, VALKEY, Bench, Case, Effort, Setting
 from scripts.measuring.compaction import Compaction
 from scripts.measuring.generator import Generator, Group, compile_c
@@ -230,6 +231,23 @@ class SlowSyncTests(SynchronousTestCase):
             submitted, completed = map(float, asynchronous.split())
             self.assertLess(submitted, completed)
             self.assertGreaterEqual(submitted + completed, 0.049)
+
+
+class RequestTests(SynchronousTestCase):
+    """What the generator asks."""
+
+    def test_varied_requests_find_what_they_ask_for(self) -> None:
+        """Keys and fields are those that are filled in, and a list is pushed to as often as it is popped."""
+        filled = b"".join(load.filled_for_varied(100, 3))
+        counts: Counter[tuple[str, bytes]] = Counter()
+        for kind, request in load.varied(100, 3):
+            words = request.split(b"\r\n")[2::2]
+            counts[kind, words[1]] += 1
+            if kind in ("GET", "HGET"):
+                self.assertIn(words[-1], filled)
+        pushed, popped = ({key: n for (k, key), n in counts.items() if k == kind} for kind in ("LPUSH", "RPOP"))
+        self.assertEqual(pushed, popped)
+        self.assertLess(max(popped.values()), load._ELEMENTS)
 
 
 class LatencyTests(SynchronousTestCase):
@@ -451,7 +469,7 @@ class CommandLineTests(SynchronousTestCase):
         if shutil.which("redis-benchmark") is None:
             raise SkipTest("redis-benchmark is not installed")
         out = os.path.abspath(self.mktemp())
-        words = ["bench", "rpop-50", "varied-50-p16", "--quick", "--rounds", "1", "--seconds", "0.3", "--out", out]
+        words = ["bench", "rpop-50", "varied-50-p16", "--quick", "--rounds", "1", "--seconds", "0.1", "--out", out]
         output = io.StringIO()
         with (
             mock.patch.object(sys, "argv", words),
