@@ -114,7 +114,7 @@ class EditTests(TestCase):
             index = random.randrange(len(model))
             self.assertEqual(value.at(index), model[index])
             start, stop = sorted((index, random.randrange(len(model) + 1)))
-            self.assertEqual(value.range(start, stop), model[start:stop])
+            self.assertEqual(list(value.range(start, stop)), model[start:stop])
             element = model[index]
             indices = [index for index, each in enumerate(model) if each == element]
             self.assertEqual(list(chain(*value.indices(element))), indices)

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvstore.base.errors import Failure, InvalidRequest, ProtocolError, RequestError, StorageFull
-from kvstore.base.reply import NULL_ARRAY, OK, PONG, JSONText, Push, Status, Verbatim
+from kvstore.base.errors import Failure, InvalidRequest, ProtocolError, ReplyTooLarge, RequestError, StorageFull
+from kvstore.base.limits import LONG_STRING_BYTES
+from kvstore.base.reply import NULL_ARRAY, OK, PONG, Arrays, JSONText, Push, Status, Strings, Verbatim
 from kvstore.wire import resp
-from kvstore.wire.resp import double_text, encode_each, encode_error, encode_strings, pack
+from kvstore.wire.resp import double_text, encode_arrays, encode_each, encode_error, encode_strings, pack
 
 
 def encode(reply: Any, protocol: int) -> bytes:
@@ -257,6 +258,22 @@ class StringsTests(SynchronousTestCase):
             self.assertIsNone(encode_strings(some, 2, 8))
             self.assertEqual(encode_strings(some, 2, 9), b"".join(map(encode2, some)))
         self.assertIsNone(encode_strings([b"a", b"abc"], 2, 3))
+
+    def test_arrays(self) -> None:
+        """An array of nothing but strings is as any; and many of them at once, of which some are the same."""
+        short, long = [b"abc"] * 3, [b"y" * (LONG_STRING_BYTES - 1 + number % 3) for number in range(2500)]
+        for strings in ([], [b""], short, [b"a", b"bc"] * 20, [b"a", b"x" * 600], long[:3], long):
+            self.assertEqual(encode2(Strings(strings)), encode2(strings))
+            self.assertRaises(ReplyTooLarge, resp.encode, Strings(long), 2, len(encode2(long)) - 1)
+        arrays = Arrays([short, [], short, [b"a", b"bc"]])
+        encoded = encode_arrays(arrays, 10**6)
+        assert encoded is not None
+        self.assertEqual(encoded, list(map(encode2, arrays)))
+        self.assertIs(encoded[0], encoded[2])
+        self.assertEqual(encode_strings(arrays, 2, 10**6), b"".join(encoded))
+        size = sum(map(len, encoded))
+        self.assertEqual((encode_arrays(arrays, size), encode_arrays(arrays, size - 1)), (encoded, None))
+        self.assertIsNone(encode_arrays(arrays, 17))
 
 
 def as_client(reply: Any) -> Any:

@@ -11,7 +11,7 @@ A command returns plain Python values; `wire` encodes them. The whole set:
 | `NULL_ARRAY` | null array `*-1` | null `_` |
 | `bool` | integer 1 or 0 | boolean |
 | `float` | bulk string | double |
-| `list`, `tuple` | array | array |
+| `list`, `tuple`, `Strings` | array | array |
 | `dict` | flat array | map |
 | `set`, `frozenset` | array | set |
 | `Status` | simple string | simple string |
@@ -104,6 +104,10 @@ class Replies(list[Any]):
 
 class Numbers(list[bytes]):
     """Integers, by their digits: what many requests that execute as one answer, one each (`CommandTable.many`)."""
+
+
+class Strings(list[bytes]):
+    """An array of nothing but strings: encoded without a look at each."""
 
 
 class Arrays(list[Sequence[bytes]]):

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest, syntax_error
 from kvstore.base.limits import LONG_STRING_BYTES
-from kvstore.base.reply import NULL_ARRAY, OK, Arrays, Numbers, Reply
+from kvstore.base.reply import NULL_ARRAY, OK, Arrays, Numbers, Reply, Strings
 from kvstore.base.slices import Slices
 from kvstore.commands.arguments import negatable, pairs
 from kvstore.commands.context import Call
@@ -163,7 +163,7 @@ def lrange(call: Call, key: Key, start: Integer, stop: Integer) -> Reply:
     if value is None:
         return []
     first, end = _span(value, start, stop)
-    return value.range(first, end) if end - first <= _AT_ONCE else _long_range(call.table, value, first, end)
+    return Strings(value.range(first, end)) if end - first <= _AT_ONCE else _long_range(call.table, value, first, end)
 
 
 @many("LRANGE")
@@ -173,7 +173,7 @@ def lrange_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> 
     if values is None:
         return None
     asked = list(zip(*columns, strict=True))
-    ranges: dict[tuple[bytes, ...], list[bytes]] = {}
+    ranges: dict[tuple[bytes, ...], Sequence[bytes]] = {}
     for value, words in zip(values, asked, strict=True):
         if words not in ranges:
             start, stop = to_integer(words[1]), to_integer(words[2])
@@ -324,8 +324,10 @@ def _take(table: Table, key: bytes, value: List, end: bytes, count: int) -> list
         return []
     if count == 1:
         elements = [value.at(0 if end == b"LEFT" else len(value) - 1)]
+    elif end == b"LEFT":
+        elements = list(value.range(0, count))
     else:
-        elements = value.range(0, count) if end == b"LEFT" else value.range(len(value) - count, len(value))[::-1]
+        elements = list(reversed(value.range(len(value) - count, len(value))))
     table.edit(key, _POP[end], (b"%d" % count,))
     return elements
 

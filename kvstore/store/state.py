@@ -140,14 +140,14 @@ class State:
 
     def _edited(self, key: bytes, value: Value, row: ValueType) -> None:
         """The value at `key` was edited."""
-        if not len(value) and not row.keeps_empty:
+        if not value and not row.keeps_empty:
             self._drop(key)
             return
         if key not in self.values:
             self.values[key] = value
             self.has_typed = True
-        if row.inner is not None:
-            self._note_inner(key, row.inner.next_ms(value))
+        if row.inner is not None and ((deadline_ms := row.inner.next_ms(value)) is not None or key in self.inner):
+            self._note_inner(key, deadline_ms)
 
     def _note_inner(self, key: bytes, deadline_ms: int | None) -> None:
         """The earliest deadline of an element of the value at `key` is this now."""

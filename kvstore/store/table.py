@@ -199,7 +199,8 @@ class Table(ReadTable):
         after = self.values.get(key)
         if after is None and before is not None:
             self.removed_bytes += len(key)
-        self._tell(key, before, after)
+        if self._observers or self.awaited:
+            self._tell(key, before, after)
 
     def update(self, key: bytes, value: bytes) -> None:
         """Give `key` a new string and leave its deadline as it is. Raises StorageFull; then nothing changed."""

@@ -136,6 +136,11 @@ class Hash:
         held = self._held
         return packed.count(held) if isinstance(held, bytes) else len(held)
 
+    def __bool__(self) -> bool:
+        """Whether there is any field: what `len` takes longer to tell."""
+        held = self._held
+        return len(held) > len(packed.EMPTY) if isinstance(held, bytes) else len(held) > 0
+
     def size_bytes(self) -> int:
         """See `TypedValue`."""
         held = self._held

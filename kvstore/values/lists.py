@@ -101,10 +101,10 @@ class List:
         yield from map(unpack, blocks[1:-1])
         yield unpack(blocks[-1], 0, end + 1)
 
-    def range(self, start: int, stop: int) -> list[bytes]:
+    def range(self, start: int, stop: int) -> Sequence[bytes]:
         """The elements from `start` to before `stop`, which are there."""
         pieces = list(self.pieces(start, stop))
-        return list(pieces[0] if len(pieces) == 1 else chain.from_iterable(pieces))
+        return pieces[0] if len(pieces) == 1 else list(chain.from_iterable(pieces))
 
     def holds(self, element: bytes) -> bool:
         """Whether any element equals `element`."""

@@ -90,6 +90,8 @@ def uniform_pipeline(data: bytes) -> Uniform | None:
 
     `data`: input that begins at a request; no longer than the largest request allowed.
     """
+    if data.count(b"\r\n*") < _MANY - 1:  # no more than one long request, most often
+        return None
     first = data.split(CRLF, 4)  # the array's header, that of the name, the name, the header of an argument
     words = _COUNTS.get(first[0], 0)
     if words < 2 or len(first) < 5:

@@ -19,7 +19,7 @@ from typing import Any
 
 from kvstore.base.errors import ProtocolError, RequestError
 from kvstore.base.limits import LONG_STRING_BYTES
-from kvstore.base.reply import NULL_ARRAY, Arrays, JSONText, Numbers, Push, Replies, Reply, Status, Verbatim
+from kvstore.base.reply import NULL_ARRAY, Arrays, JSONText, Numbers, Push, Replies, Reply, Status, Strings, Verbatim
 from kvstore.wire.pieces import AT_ONCE, UNLIMITED_BYTES, Encoded, Writer, in_parts
 
 NULL2 = b"$-1\r\n"
@@ -118,13 +118,15 @@ def encode_each(strings: list[bytes]) -> list[bytes]:
 def encode_arrays(arrays: Arrays, limit_bytes: int) -> list[bytes] | None:
     """The bytes of each of the replies that these arrays are; None if all are, or might be, more than `limit_bytes`."""
     encoded: dict[int, bytes] = {}
-    for array in arrays:
-        if id(array) not in encoded:
-            if array and max(map(len, array)) * len(array) > limit_bytes:
+    identities = list(map(id, arrays))
+    for array, identity in zip(arrays, identities, strict=True):
+        if identity not in encoded:
+            most_bytes = max(map(len, array), default=0) * len(array)
+            if most_bytes * identities.count(identity) > limit_bytes:
                 return None
-            encoded[id(array)] = encode_array(array)
-        limit_bytes -= len(encoded[id(array)])
-    return None if limit_bytes < 0 else [encoded[id(array)] for array in arrays]
+            encoded[identity] = encode_array(array)
+        limit_bytes -= len(encoded[identity])
+    return None if limit_bytes < 0 else list(map(encoded.__getitem__, identities))
 
 
 def encode_array(strings: Sequence[bytes]) -> bytes:
@@ -137,7 +139,7 @@ def _joined(strings: Collection[bytes]) -> bytes:
     lengths = set(map(len, strings))
     if len(lengths) == 1:
         header = b"$%d\r\n" % lengths.pop()
-        return header + (CRLF + header).join(strings) + CRLF
+        return b"%b%b\r\n" % (header, (CRLF + header).join(strings))
     if max(lengths, default=0) < len(_FORMATS):  # LRANGE, HGETALL, KEYS: half the time
         return b"".join(map(_FORMATS.__getitem__, map(len, strings))) % tuple(strings)
     return b"".join([b"$%d\r\n%b\r\n" % (len(text), text) for text in strings])
@@ -254,6 +256,16 @@ def _append_array(out: Writer, reply: list[Any] | tuple[Any, ...], protocol: int
     _append_all(out, reply, protocol)
 
 
+def _append_strings(out: Writer, reply: Strings, protocol: int) -> None:
+    out.append(b"*%d\r\n" % len(reply))
+    for some in in_parts(reply) if len(reply) > AT_ONCE else (reply,):
+        if max(map(len, some), default=0) < LONG_STRING_BYTES:
+            out.append(_joined(some))
+        else:
+            _append_some(out, some, protocol)
+        out.gather()
+
+
 def _append_set(out: Writer, reply: set[Any] | frozenset[Any], protocol: int) -> None:
     out.append((b"~%d\r\n" if protocol == 3 else b"*%d\r\n") % len(reply))
     _append_all(out, reply, protocol)
@@ -302,6 +314,7 @@ _WRITERS: dict[type, Callable[[Writer, Any, int], None]] = {
     Verbatim: _append_verbatim,
     str: _append_text,
     Push: _append_push,
+    Strings: _append_strings,
     Replies: _append_all,
     list: _append_array,
     tuple: _append_array,
