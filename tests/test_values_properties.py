@@ -128,11 +128,7 @@ def many_are_one_by_one(draw: Draw, row: ValueType) -> None:
             longer.append(len(value) - before)
             again, words = draw(edits(row, value))
         apply_each = next(edit for edit in row.edits if edit.name == name).apply_each
-        if apply_each is None:
-            for each in at_once:
-                apply(row, other, name, each)
-        else:
-            assert apply_each(other, at_once) == longer
+        assert apply_each(other, at_once) == longer
         assert (content(row, other), other.size_bytes()) == (content(row, value), value.size_bytes()), name
 
 
@@ -288,9 +284,8 @@ class RowTests(SynchronousTestCase):
                     with contextlib.suppress(ValueError, IndexError, TypeError):
                         edit.apply(value, words)()
                     self.assertEqual(content(row, value), now, (edit.name, words))
-                    if edit.apply_each is not None:
-                        refused = refuses(edit.apply, row.holds(), words)
-                        self.assertEqual(refuses(edit.apply_each, row.holds(), [words]), refused)
+                    refused = refuses(edit.apply, row.holds(), words)
+                    self.assertEqual(refuses(edit.apply_each, row.holds(), [words]), refused)
 
     def test_names(self) -> None:
         """No operation has two meanings."""

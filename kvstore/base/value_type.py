@@ -68,13 +68,26 @@ class Edit(NamedTuple):
     `name`: upper case. `apply(value, words)`: changes the value in place and returns the undo of that. Raises
     ValueError, having changed nothing, if the words are no such operation; never for words that a command made.
 
-    `apply_each(value, words of each)`: what as many `apply`s do, for good, where that can be done better than one by
-    one; returns by how many elements each made the value longer. Raises ValueError, maybe in the middle.
+    `at_once(value, words of each)`: `apply_each`, where that can be done better than one by one.
     """
 
     name: bytes
     apply: Callable[[Any, Words], Undo]
-    apply_each: Callable[[Any, Sequence[Words]], list[int]] | None = None
+    at_once: Callable[[Any, Sequence[Words]], list[int]] | None = None
+
+    def apply_each(self, value: Value, words: Sequence[Words]) -> list[int]:
+        """What as many `apply`s do, at least one, for good; returns by how many elements each made the value longer.
+
+        Raises ValueError, maybe in the middle.
+        """
+        if self.at_once is not None:
+            return self.at_once(value, words)
+        longer = []
+        for each in words:
+            before = len(value)
+            self.apply(value, each)
+            longer.append(len(value) - before)
+        return longer
 
 
 class Inner(NamedTuple):

@@ -114,13 +114,12 @@ class State:
         self._edited(key, value, row)
         return undo
 
-    def _edit_each(self, key: bytes, name: bytes, words: Sequence[Words]) -> list[int]:
-        """What as many `_edit`s do, for good; returns by how many elements each made the value longer."""
+    def _edit_each(self, key: bytes, name: bytes, words: Sequence[Words]) -> None:
+        """What as many `_edit`s do, for good."""
         edit, row = self._find(name)
         value = self._value_for(key, name, row)
-        longer = _apply_each(edit, value, words) if edit.apply_each is None else edit.apply_each(value, words)
+        edit.apply_each(value, words)
         self._edited(key, value, row)
-        return longer
 
     def _find(self, name: bytes) -> tuple[Edit, ValueType]:
         """The edit of that name, and the type it is of."""
@@ -173,15 +172,6 @@ class State:
         self.values.clear()
         self.deadlines.clear()
         self.inner.clear()
-
-
-def _apply_each(edit: Edit, value: Value, words: Sequence[Words]) -> list[int]:
-    longer = []
-    for each in words:
-        before = len(value)
-        edit.apply(value, each)
-        longer.append(len(value) - before)
-    return longer
 
 
 class Databases:

@@ -24,7 +24,7 @@ from kvstore.base.deadline_order import DeadlineOrder
 from kvstore.base.errors import StorageFull
 from kvstore.base.keyed_hash import KeyedHash
 from kvstore.base.slices import Slicing
-from kvstore.base.value_type import Types, Undo, Value, Words
+from kvstore.base.value_type import Edit, Types, Undo, Value, ValueType, Words
 from kvstore.store.commit import OpenCommit
 from kvstore.store.garbage import Garbage
 from kvstore.store.index import DocumentIndexes
@@ -134,8 +134,8 @@ class Table(ReadTable):
             of and not of.keys().isdisjoint(keys) for of in (self.deadlines, self.inner, self.awaited)
         ):
             return None
-        holds = self.types.by_edit[name][1].holds
-        if not {holds, type(None)}.issuperset(map(type, map(self.values.get, keys))):
+        edit, row = self.types.by_edit[name]
+        if not {row.holds, type(None)}.issuperset(map(type, map(self.values.get, keys))):
             return None
         if operations is None:
             operations = b"".join([encode(name, key, *each) for key, each in zip(keys, words, strict=True)])
@@ -143,16 +143,22 @@ class Table(ReadTable):
             return None
         self.pending.record_whole(self, keys, operations)
         if keys.count(keys[0]) == len(keys):
-            return self._edit_for_good(keys[0], name, words)
+            return self._edit_for_good(keys[0], edit, row, words)
         of_key: dict[bytes, list[Words]] = {}
         for key, each in zip(keys, words, strict=True):
             of_key.setdefault(key, []).append(each)
-        longer = {key: iter(self._edit_for_good(key, name, some)) for key, some in of_key.items()}
+        longer = {key: iter(self._edit_for_good(key, edit, row, some)) for key, some in of_key.items()}
         return [next(longer[key]) for key in keys]
 
-    def _edit_for_good(self, key: bytes, name: bytes, words: Sequence[Words]) -> list[int]:
-        longer = self._edit_each(key, name, words)
-        if key not in self.values:
+    def _edit_for_good(self, key: bytes, edit: Edit, row: ValueType, words: Sequence[Words]) -> list[int]:
+        """Apply edits to the value at `key`, which is of that type, without deadlines inside, or not there."""
+        value = self.values.get(key)
+        if value is None:
+            value = self.values[key] = row.empty(self.types.places)
+            self.has_typed = True
+        longer = edit.apply_each(value, words)
+        if not value and not row.keeps_empty:
+            self._drop(key)
             self.removed_bytes += len(key)
         return longer
 

@@ -88,10 +88,12 @@ class Buckets:
         return self._outside(stored, packed.get(self._buckets[self._number(self._places.place(stored))], stored))
 
     def get_all(self, names: Sequence[bytes]) -> list[bytes | None]:
-        """The value of each of the names, or None."""
-        stored = list(map(_stored, names))
-        numbers = self._numbers(self._places.places(stored))
-        return list(map(self._outside, stored, map(packed.get, map(self._buckets.__getitem__, numbers), stored)))
+        """The value of each of the names, at least one, or None."""
+        stored = packed.escape_all(names) if max(map(len, names)) <= LONG_BYTES else list(map(_stored, names))
+        inside = packed.get_each(self._buckets, self._numbers(self._places.places(stored)), stored)
+        if packed.ESCAPE in b"".join(filter(None, inside)):
+            return list(map(self._outside, stored, inside))
+        return inside
 
     def _outside(self, stored: bytes, value: bytes | None) -> bytes | None:
         """The value that is `value` inside a bucket."""

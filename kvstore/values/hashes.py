@@ -231,8 +231,8 @@ class Hash:
         """Give each field the value that follows it, and no deadline. Returns the undo, as do those below."""
         before = self._held
         if isinstance(before, bytes) and len(words) <= 2 * MAX_SMALL_FIELDS and max(map(len, words)) <= MAX_SMALL_BYTES:
-            self._held = held = _with_all(before, words)
-            if packed.count(held) > MAX_SMALL_FIELDS:
+            self._held = held = _with_all(before, words)[0]
+            if _is_past(held):
                 self._enlarge()
             return partial(setattr, self, "_held", before)
         large = self._enlarge()
@@ -246,22 +246,23 @@ class Hash:
     def set_each(self, many: Sequence[Words]) -> list[int]:
         """What as many `set`s do, for good; returns by how many fields each made it longer."""
         longer: list[int] = []
-        held = self._held
-        if isinstance(held, bytes):
-            count = packed.count(held)
+        if isinstance(self._held, bytes):
             for words in many:
-                if len(words) > 2 * MAX_SMALL_FIELDS or max(map(len, words)) > MAX_SMALL_BYTES:
+                if not self._set_small(words, longer):
                     break
-                held = _with_all(held, words)
-                before, count = count, packed.count(held)
-                longer.append(count - before)
-                if count > MAX_SMALL_FIELDS:
-                    break
-            self._held = held
             many = many[len(longer) :]
-            if not many and count <= MAX_SMALL_FIELDS:
-                return longer
-        return longer + self._enlarge().set_each(many)
+        return longer + self._enlarge().set_each(many) if many else longer
+
+    def _set_small(self, words: Words, longer: list[int]) -> bool:
+        """One of these `set`s, if the hash is small, and stays so; returns whether it does."""
+        held = self._held
+        if not isinstance(held, bytes) or len(words) > 2 * MAX_SMALL_FIELDS or max(map(len, words)) > MAX_SMALL_BYTES:
+            return False
+        self._held, new = _with_all(held, words)
+        longer.append(new)
+        if _is_past(self._held):
+            self._enlarge()
+        return True
 
     def remove(self, fields: Words) -> Undo:
         """Remove fields, those that are there."""
@@ -379,12 +380,23 @@ def _unpacked(held: bytes) -> list[Entry]:
     return [(packed.unescape(name), packed.unescape(value)) for name, value in packed.entries(held)]
 
 
-def _with_all(held: bytes, words: Words) -> bytes:
-    for field, value in _pairs(words):
+def _is_past(held: bytes) -> bool:
+    """Whether a small hash has too many fields for one."""
+    return len(held) > 2 * MAX_SMALL_FIELDS and packed.count(held) > MAX_SMALL_FIELDS  # each takes two bytes at least
+
+
+def _with_all(held: bytes, words: Words) -> tuple[bytes, int]:
+    """A small hash in which the fields have the values that follow them, and how many of them are new."""
+    new = 0
+    for field, value in zip(words[::2], words[1::2], strict=True):
         name, inside = packed.escape(field), packed.escape(value)
         at = packed.find(held, name)
-        held = packed.with_entry(held, name, inside) if at < 0 else packed.with_value_at(held, at, inside)
-    return held
+        if at < 0:
+            held = packed.with_entry(held, name, inside)
+            new += 1
+        else:
+            held = packed.with_value_at(held, at, inside)
+    return held, new
 
 
 def _without_all(held: bytes, fields: Words) -> bytes:
@@ -412,8 +424,9 @@ def _set(value: Hash, words: Words) -> Undo:
 
 
 def _set_each(value: Hash, many: Sequence[Words]) -> list[int]:
-    if not all(many) or any(len(words) % 2 for words in many):
-        raise ValueError("HSET without fields, or of a field without a value")
+    for words in many:
+        if not words or len(words) % 2:
+            raise ValueError("HSET without fields, or of a field without a value")
     return value.set_each(many)
 
 

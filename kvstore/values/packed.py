@@ -59,6 +59,20 @@ def get(packed: bytes, name: bytes) -> bytes | None:
     return packed[at : packed.index(b"\xff", at)]
 
 
+def get_each(buckets: list[bytes], numbers: Sequence[int], names: Sequence[bytes]) -> list[bytes | None]:
+    """The value of each name, in the bucket of that number: what `get` does, written out for speed."""
+    values: list[bytes | None] = []
+    for number, name in zip(numbers, names, strict=True):
+        bucket = buckets[number]
+        at = bucket.find(b"\xff%b\xfe" % name)
+        if at < 0:
+            values.append(None)
+        else:
+            at += len(name) + 2
+            values.append(bucket[at : bucket.index(b"\xff", at)])
+    return values
+
+
 def with_value_at(packed: bytes, at: int, value: bytes) -> bytes:
     """The same with `value` in place of the one that begins there."""
     return b"%b%b%b" % (packed[:at], value, packed[packed.index(_END, at) :])
