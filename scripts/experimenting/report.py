@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from kvstore.testing.server_process import ROOT
 from scripts.experimenting.facts import LEAST_GAIN, Part, Point, facts
 from scripts.experimenting.model import Model
 from scripts.experimenting.plan import OPERATIONS, PARTS
@@ -258,5 +259,6 @@ def check_report(directory: Path, target: Path) -> bool:
     """Whether a page follows from the data; says so if not."""
     if follows := target.read_text(encoding="utf-8") == page(directory):
         return True
-    print(f"experiment: {target} does not follow from {directory}: run scripts/experiment report", file=sys.stderr)
+    what_to_do = f"run scripts/experiment report; its text is in {TEMPLATE.relative_to(ROOT)}"
+    print(f"experiment: {target} does not follow from {directory}: {what_to_do}", file=sys.stderr)
     return follows
