@@ -38,7 +38,8 @@ from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
 from kvstore.values.strings import STRINGS, encode_set
 from tests.crash_run import small_files
-from tests.test_store_properties import STORE, write_checkpoint, write_log
+from tests.harness import replay
+from tests.test_store_properties import STORE, read_checkpoint, write_checkpoint, write_log
 from tests.value_strategies import BAG, Bag
 
 FLUSH = encode(FLUSH_ALL)
@@ -182,6 +183,29 @@ class AlikeTests(SynchronousTestCase):
         self.assertIn(encode_set(b"k050", b"old", 7), found)
         self.assertEqual(found.count(b"$3\r\nold"), 100)
 
+    def test_any_order_of_deadlines(self) -> None:
+        """Three operations on a string of the old checkpoint, each a key of its own: merged as they are replayed."""
+        operations = (
+            lambda key: encode_deadline(key, 7), lambda key: encode_deadline(key, 8),
+            lambda key: encode_deadline(key, None), lambda key: encode_set(key, b"new"),
+            lambda key: encode_set(key, b"new", 9), encode_delete,
+        )  # fmt: skip
+        orders = [order for order in product(range(6), repeat=3) if 5 not in order[:-1]]  # DEL comes last, or SET next
+        orders += [(a, 5, b) for a in range(6) for b in (3, 4)]
+        keys = [b"k%03d" % number for number in range(2 * len(orders))]
+        old: Any = (dict.fromkeys(keys, b"old"), dict.fromkeys(keys[: len(orders)], 5))
+        log = [
+            b"".join(operations[number](key) for key, order in zip(keys, orders * 2, strict=True) for number in order)
+        ]
+        expected: Any = (dict(old[0]), dict(old[1]))
+        replay(log[0], *expected)
+        for pass_bytes in (4 * KIB, 32 * MIB):
+            disk = SimulatedDisk(record=False)
+            write_checkpoint(disk, old, 5)
+            write_log(disk, segment_name(6), 6, log)
+            merge.merge(disk, TYPES, MergeJob([segment_name(6)], "new.tmp", 6, 1), _START_US, pass_bytes)
+            self.assertEqual(read_checkpoint(disk, "new.tmp"), expected)
+
     def test_flushed(self) -> None:
         """Nothing of the old checkpoint is copied, whatever its frames are like."""
         old: Any = ({b"k%03d" % number: b"old" for number in range(100)}, {})
@@ -273,6 +297,15 @@ class PatchTests(SynchronousTestCase):
         self.assertEqual(list(state.values[b"bag5"].counts)[-2:], [b"element89", b"z"])
         self.assertNotIn(b"bag6", state.values)
         self.assertEqual((state.values[b"new"].counts, state.deadlines), ({b"a": 1}, {b"new": 9}))
+
+    def test_only_a_deadline(self) -> None:
+        """Of a value over several frames, before a change of it and after."""
+        put = encode(b"BAGPUT", b"bag7", b"z", b"1")
+        log = [encode_deadline(b"bag5", 7) + encode_deadline(b"bag7", 8) + put + encode_deadline(b"bag6", 9)]
+        state = self.merged([*log, encode_deadline(b"bag6", None)]).at(0)
+        self.assertEqual(state.deadlines, {b"bag5": 7, b"bag7": 8})
+        self.assertEqual({len(state.values[b"bag%d" % number].counts) for number in (5, 6)}, {90})
+        self.assertEqual(list(state.values[b"bag7"].counts)[-1], b"z")
 
     def test_one_value_at_a_time(self) -> None:
         """However many have patches."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import compress, repeat
 from operator import or_
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kvstore.base.value_type import Types
 from kvstore.store.history import NO_HISTORY
@@ -32,6 +32,7 @@ from kvstore.store.operations import (
     decode,
     decode_each,
     encode,
+    encode_deadline,
     split_select,
 )
 from kvstore.store.state import State
@@ -77,7 +78,8 @@ class Database(State):
     """What the segments say of one database: `values` are those of keys that are whole in them.
 
     `origin`: the number of the checkpoint's database that all else comes from, None if it was flushed. `gone`: keys
-    that were deleted: of the checkpoint's content nothing stays of them. `patches`: encoded operations, by key.
+    that were deleted: of the checkpoint's content nothing stays of them. `patches`: encoded operations, by key; where
+    they do no more than to set the deadline, or to take it away (None), that is in `new_deadlines` instead.
     """
 
     def __init__(self, types: Types, origin: int | None) -> None:
@@ -85,18 +87,24 @@ class Database(State):
         self.origin = origin
         self.gone: set[bytes] = set()
         self.patches: dict[bytes, bytearray] = {}
+        self.new_deadlines: dict[bytes, int | None] = {}
 
     def is_whole(self, key: bytes) -> bool:
         """Whether nothing of what the checkpoint holds at the key matters."""
         return key in self.values or key in self.gone or self.origin is None
 
-    def changes_none(self, keys: list[bytes]) -> bool:
+    def changes_none(self, keys: Sequence[bytes]) -> bool:
         """Whether the segments say nothing of these keys."""
         return (
             self.values.keys().isdisjoint(keys)
             and self.gone.isdisjoint(keys)
             and (not self.patches or self.patches.keys().isdisjoint(keys))
+            and (not self.new_deadlines or self.new_deadlines.keys().isdisjoint(keys))
         )
+
+    def is_simple(self) -> bool:
+        """Whether a string without a deadline is taken in by giving its key that value."""
+        return not (self.deadlines or self.inner or self.patches or self.new_deadlines)
 
     def take(self, operation: Operation) -> None:
         """Take in an operation about a key. Raises as `State.apply`."""
@@ -106,31 +114,46 @@ class Database(State):
         if kind == DELETE:
             self._drop(key)
             self.gone.add(key)
-            self.patches.pop(key, None)
+            self._forget_patches(key)
         elif kind == self.types.plain.operation:
             self.apply(operation)
-            if self.patches:
-                self.patches.pop(key, None)
+            self._forget_patches(key)
         elif kind not in self.types.by_edit and kind not in _DEADLINES:
             raise UnknownOperation(kind)
         elif not self.is_whole(key):
-            patches = self.patches.get(key)
-            if patches is None:
-                patches = self.patches[key] = bytearray()
-            patches += encode(*operation)
+            self._keep(key, operation)
         elif key in self.values or kind not in _DEADLINES:
             self.apply(operation)
             if key not in self.values:  # that left no element
                 self.gone.add(key)
 
+    def _keep(self, key: bytes, operation: Operation) -> None:
+        """Keep a patch."""
+        if operation[0] in _DEADLINES and key not in self.patches:
+            self.new_deadlines[key] = int(operation[2]) if operation[0] == EXPIRE else None
+            return
+        self.keep_deadline_as_patch(key)
+        self.patches.setdefault(key, bytearray()).extend(encode(*operation))
+
+    def keep_deadline_as_patch(self, key: bytes) -> None:
+        """If there is a new deadline for `key`, it is a patch like any other."""
+        if key in self.new_deadlines:
+            self.patches[key] = bytearray(encode_deadline(key, self.new_deadlines.pop(key)))
+
+    def _forget_patches(self, key: bytes) -> None:
+        if self.patches or self.new_deadlines:
+            self.patches.pop(key, None)
+            self.new_deadlines.pop(key, None)
+
     def take_pairs(self, pairs: Pairs) -> None:
         """Take in strings without deadlines, in order: what `take` does of each, at C speed."""
-        if not (self.deadlines or self.inner or self.patches):
+        if self.is_simple():
             self.values.update(pairs)
             return
         pairs = list(pairs)
         self.values.update(pairs)
-        for more in (self.deadlines, self.inner, self.patches):
+        more: dict[bytes, Any]
+        for more in (self.deadlines, self.inner, self.patches, self.new_deadlines):
             for key in more.keys() & [key for key, _ in pairs] if more else ():
                 del more[key]
 
@@ -189,7 +212,7 @@ class Delta:
         database = self.at(number)
         for operation in operations:
             kind = operation[0]
-            if kind == plain and len(operation) == 3 and not (database.deadlines or database.inner or database.patches):
+            if kind == plain and len(operation) == 3 and database.is_simple():
                 database.values[operation[1]] = operation[2]  # what `take` does, for the bulk of most logs
                 continue
             if kind not in ABOUT_DATABASES:
