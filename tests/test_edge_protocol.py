@@ -21,8 +21,9 @@ from kvstore.base.errors import StorageFault
 from kvstore.base.limits import KIB
 from kvstore.base.reply import Status
 from kvstore.commands.context import Server
+from kvstore.edge.factory import KVStoreFactory
 from kvstore.edge.group_commit import GroupCommit
-from kvstore.edge.protocol import KVStoreFactory, KVStoreProtocol
+from kvstore.edge.protocol import KVStoreProtocol
 from kvstore.edge.settings import Settings
 from kvstore.edge.turn import Turn
 from kvstore.edge.writers import InLoopWriter

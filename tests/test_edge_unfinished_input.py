@@ -12,9 +12,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.limits import MAX_SLICED_REQUESTS, UNCOUNTED_INPUT_BYTES
 from kvstore.commands.context import Server
-from kvstore.edge.protocol import KVStoreFactory, KVStoreProtocol, Unfinished
+from kvstore.edge.factory import KVStoreFactory
+from kvstore.edge.protocol import KVStoreProtocol
 from kvstore.edge.settings import Settings
 from kvstore.edge.turn import Turn
+from kvstore.edge.unfinished import Unfinished
 from kvstore.session.hooks import Hooks
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk

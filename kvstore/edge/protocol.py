@@ -1,4 +1,4 @@
-"""One connection and the factory of them: between Twisted's transports and the sessions.
+"""One connection: between Twisted's transport and the session.
 
 `KVStoreProtocol` is a LineReceiver in raw mode: bytes go to the session as they come, since line mode copies the rest
 of its buffer for every line and cannot carry binary values; which bytes make a request is the wire room's knowledge.
@@ -13,11 +13,10 @@ that has sent its last byte (half-closed) still gets the replies it waits for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
@@ -28,22 +27,16 @@ from kvstore.base.errors import StorageFault
 from kvstore.base.reply import Reply
 from kvstore.commands import RAW_TAILS
 from kvstore.commands.client import Client, Traffic
-from kvstore.commands.context import Call, Server
-from kvstore.edge.arrivals import FEW, Arrivals
+from kvstore.commands.context import Call
+from kvstore.edge.arrivals import FEW
 from kvstore.edge.connection_state import MOVES, State
-from kvstore.edge.group_commit import GroupCommit
+from kvstore.edge.connections import Connections
 from kvstore.edge.outlet import Outlet
-from kvstore.edge.settings import Settings
-from kvstore.edge.turn import Turn
-from kvstore.edge.unfinished import Unfinished
-from kvstore.session.hooks import Hooks
 from kvstore.session.session import Session
-from kvstore.session.together import Together
 from kvstore.wire.parser import RequestParser
 
 _log = Logger()
 OPEN, APART, PAUSED, ENDED, GONE = State
-_TOO_MANY = b"-ERR max number of clients reached\r\n"
 
 
 @implementer(IHalfCloseableProtocol)
@@ -53,37 +46,37 @@ class KVStoreProtocol(LineReceiver):
     #: See `Waiter`.
     clients = 1
 
-    def __init__(self, factory: KVStoreFactory) -> None:
-        self.factory: KVStoreFactory = factory
-        self._commit = factory.commit
-        self._store = factory.server.store
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._settings = connections.settings
+        self._commit = connections.commit
+        self._store = connections.server.store
         self.received_bytes = 0
         self.state = OPEN
-        self._turn = factory.turn
-        self._arrivals = factory.arrivals
+        self._turn = connections.turn
+        self._arrivals = connections.arrivals
         self._gathers = False
-        self._reactor = factory.turn.reactor
-        self._pause_bytes = factory.settings.pause_reading_bytes
+        self._reactor = connections.turn.reactor
+        self._pause_bytes = connections.settings.pause_reading_bytes
 
     def connectionMade(self) -> None:
         """Register the client, and begin."""
-        factory = self.factory
         transport: Any = self.transport
         self.setRawMode()
         _tune(transport)
-        server = factory.server
+        server, turn, hooks = self._connections.server, self._turn, self._connections.hooks
         server.connections_received += 1
         server.last_identity += 1
         client = Client(server.last_identity, _show(transport.getPeer()), _show(transport.getHost()), server.recent_ms)
-        parser = RequestParser(RAW_TAILS, factory.settings.max_request_bytes)
+        parser = RequestParser(RAW_TAILS, self._settings.max_request_bytes)
         self.client = client
-        self.session = Session(Call(server, client), parser, factory.hooks, factory.settings.pause_reading_bytes)
-        self.outlet = Outlet(transport, factory.turn, stuck=self._see, drained=self.pump)
-        self._gathers = factory.turn.gathers and self.outlet.is_direct
+        self.session = Session(Call(server, client), parser, hooks, self._pause_bytes)
+        self.outlet = Outlet(transport, turn, stuck=self._see, drained=self.pump)
+        self._gathers = turn.gathers and self.outlet.is_direct
         client.traffic = self._traffic
         client.peer = self
         server.clients[client.identity] = client
-        factory.protocols[client.identity] = self
+        self._connections.protocols[client.identity] = self
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the client: keep them for the end of the turn, or execute what they complete.
@@ -106,7 +99,7 @@ class KVStoreProtocol(LineReceiver):
             if self.session.receive(data) or self.state is not OPEN:
                 self._see()
         except StorageFault as fault:
-            self.factory.fault(fault)
+            self._connections.fault(fault)
         else:
             self.pump()
 
@@ -175,7 +168,7 @@ class KVStoreProtocol(LineReceiver):
             if self.state is not GONE:
                 self._send_and_go_on()
         except StorageFault as fault:
-            self.factory.fault(fault)
+            self._connections.fault(fault)
         except Exception:
             self.bug()
 
@@ -213,7 +206,7 @@ class KVStoreProtocol(LineReceiver):
         session, outlet = self.session, self.outlet
         while session.has_more:
             outlet.flush()
-            budget = self.factory.settings.pause_reading_bytes - self._unsent_bytes()
+            budget = self._settings.pause_reading_bytes - self._unsent_bytes()
             if budget <= 0:
                 break
             if not session.has_time:
@@ -232,12 +225,12 @@ class KVStoreProtocol(LineReceiver):
         if self.state is GONE:
             return
         session = self.session
-        self.factory.unfinished.note(self, session.unfinished_bytes)
+        self._connections.unfinished.note(self, session.unfinished_bytes)
         unsent = self._unsent_bytes()
         if unsent > self._pause_bytes:
             self.outlet.flush()  # what was just gathered the client may well take; nobody would tell of it later
             unsent = self._unsent_bytes()
-        if unsent > self.factory.settings.drop_client_bytes:
+        if unsent > self._settings.drop_client_bytes:
             self._drop_for(unsent)
         elif session.has_more or max(unsent, session.backlog_bytes) > self._pause_bytes:
             self._move(PAUSED)
@@ -262,14 +255,14 @@ class KVStoreProtocol(LineReceiver):
         """It does not take its replies at all."""
         _log.warn(
             "client {address} dropped: {unsent} bytes of replies not taken, more than --drop-client-bytes {limit}",
-            address=self.client.address, unsent=unsent, limit=self.factory.settings.drop_client_bytes,
+            address=self.client.address, unsent=unsent, limit=self._settings.drop_client_bytes,
         )  # fmt: skip
         self._move(GONE)  # as good as: what others' requests still push to it (MONITOR) is not worth a line each
         self.close()
 
     def drop_unfinished(self, held_bytes: int, all_bytes: int) -> None:
         """This client began most of what all clients did not end, and that is too much."""
-        limit = self.factory.settings.max_input_bytes
+        limit = self._settings.max_input_bytes
         _log.warn(
             "client {address} dropped: {held} bytes of unfinished requests and subscriptions, the most of any client;"
             " all clients' are {all}, more than --max-input-bytes {limit}",
@@ -329,86 +322,11 @@ class KVStoreProtocol(LineReceiver):
         """
         self._arrivals.execute_for(self)
         self._move(GONE)
-        self.factory.unfinished.forget(self)
+        self._connections.unfinished.forget(self)
         self.session.disconnected()
         self.outlet.stopProducing()
-        self.factory.note_gone(self)
+        self._connections.forget(self)
         self.client.cut_off()
-        self.factory.server.clients.pop(self.client.identity, None)
-        self.factory.protocols.pop(self.client.identity, None)
-
-
-class _Refused(Protocol):
-    """A connection past --max-clients: an error, and goodbye."""
-
-    def connectionMade(self) -> None:
-        """Say so, and close."""
-        transport: Any = self.transport
-        transport.write(_TOO_MANY)
-        transport.loseConnection()
-
-
-class KVStoreFactory(Factory):
-    """Makes a protocol for each connection, and holds what they share.
-
-    `protocols`: the connections, by the number of their client; `server.clients` is what commands see of them.
-    `fault`: called with a StorageFault; the server must not go on.
-    """
-
-    noisy = False
-
-    def __init__(
-        self,
-        settings: Settings,
-        server: Server,
-        turn: Turn,
-        commit: GroupCommit,
-        hooks: Hooks,
-        fault: Callable[[StorageFault], None],
-    ) -> None:
-        self.settings = settings
-        self.server = server
-        self.turn = turn
-        self.commit = commit
-        self.hooks = hooks
-        self.fault = fault
-        self.protocols: dict[int, KVStoreProtocol] = {}
-        self._received_before = self._sent_before = 0  # by those that are gone
-        server.network_bytes = self.network_bytes
-        self.arrivals = Arrivals(
-            turn, commit, Together(server, hooks), fault, settings.max_request_bytes, settings.pause_reading_bytes
-        )
-        self.unfinished = Unfinished(settings.max_input_bytes)
-
-    def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        """A protocol for a new connection, or one that refuses it."""
-        if len(self.protocols) >= self.settings.max_clients:
-            self.server.connections_refused += 1
-            return _Refused()
-        return KVStoreProtocol(self)
-
-    def network_bytes(self) -> tuple[int, int]:
-        """Bytes received from all clients, and sent to them, since the start."""
-        protocols = self.protocols.values()
-        return (
-            self._received_before + sum(protocol.received_bytes for protocol in protocols),
-            self._sent_before + sum(protocol.outlet.sent_bytes for protocol in protocols),
-        )
-
-    def note_gone(self, protocol: KVStoreProtocol) -> None:
-        """A client is gone; what passed through it still counts."""
-        self._received_before += protocol.received_bytes
-        self._sent_before += protocol.outlet.sent_bytes
-
-    def drop_idle(self) -> None:
-        """Disconnect the clients that sent nothing for --idle-timeout."""
-        limit_ms = self.settings.idle_timeout_s * 1000
-        now_ms = self.server.recent_ms
-        for protocol in list(self.protocols.values()):
-            client = protocol.client
-            if limit_ms and now_ms - client.last_request_ms > limit_ms and not client.listens:
-                transport: Any = protocol.transport
-                transport.abortConnection()
 
 
 def _tune(transport: Any) -> None:

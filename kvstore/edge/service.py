@@ -33,11 +33,11 @@ from kvstore.commands.context import Server
 from kvstore.edge import collector
 from kvstore.edge.compactor import Compactor, MergeProcess
 from kvstore.edge.exits import exit_at_once, refuse_start
+from kvstore.edge.factory import KVStoreFactory
 from kvstore.edge.foreigners import Foreigners
 from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.listening import Listening
 from kvstore.edge.open_files import clients_allowed
-from kvstore.edge.protocol import KVStoreFactory
 from kvstore.edge.settings import Settings
 from kvstore.edge.status import Pace, Sources, info_sections
 from kvstore.edge.steady import use_steady_clock
@@ -240,8 +240,7 @@ class KVStoreService(MultiService):
         _log.critical("fail-stop: {fault}; nothing more is acknowledged; start again to recover", fault=fault)
         try:
             for protocol in list(self.factory.protocols.values()):
-                transport: Any = protocol.transport
-                transport.abortConnection()
+                protocol.close()
         finally:
             self._exit_process(1)
 

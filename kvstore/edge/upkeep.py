@@ -21,7 +21,7 @@ from kvstore.base.errors import StorageFault
 from kvstore.base.slices import one_slice
 from kvstore.commands.context import Server
 from kvstore.edge.compactor import Compactor
-from kvstore.edge.protocol import KVStoreFactory
+from kvstore.edge.connections import Connections
 from kvstore.edge.status import Pace, RefusalLines
 from kvstore.edge.turn import Turn
 
@@ -42,7 +42,7 @@ class Upkeep(MultiService):
         server: Server,
         turn: Turn,
         compactor: Compactor,
-        factory: KVStoreFactory,
+        connections: Connections,
         pace: Pace,
         sync: str,
         fail_stop: Callable[[StorageFault], None],
@@ -53,7 +53,7 @@ class Upkeep(MultiService):
         self._store = server.store
         self._turn = turn
         self._compactor = compactor
-        self._factory = factory
+        self._connections = connections
         self._pace = pace
         self._sync = sync
         self._fail_stop = fail_stop
@@ -106,7 +106,7 @@ class Upkeep(MultiService):
             store.mark_and_sync()
         for table in store.databases:
             table.scan_order.age()
-        self._factory.drop_idle()
+        self._connections.drop_idle()
         if not self._compactor.running:
             store.measure_volume()
         self._refusal_lines.tell()

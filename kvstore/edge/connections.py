@@ -1,0 +1,87 @@
+"""All connections: what they have together, and what is done about all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from kvstore.base.errors import StorageFault
+from kvstore.commands.client import Client
+from kvstore.commands.context import Server
+from kvstore.edge.arrivals import Arrivals
+from kvstore.edge.group_commit import GroupCommit
+from kvstore.edge.outlet import Outlet
+from kvstore.edge.settings import Settings
+from kvstore.edge.turn import Turn
+from kvstore.edge.unfinished import Unfinished
+from kvstore.session.hooks import Hooks
+from kvstore.session.together import Together
+
+
+class Connection(Protocol):
+    """One of them. `received_bytes`: from its client, so far."""
+
+    client: Client
+    outlet: Outlet
+    received_bytes: int
+
+    def end(self) -> None:
+        """The server stops: execute nothing more, send what is ready, and close."""
+
+    def close(self) -> None:
+        """Close at once."""
+
+
+class Connections:
+    """See the module. `protocols`: the connections, by the number of their client; `server.clients` is what commands
+    see of them.
+
+    `fault`: called with a StorageFault; the server must not go on.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        server: Server,
+        turn: Turn,
+        commit: GroupCommit,
+        hooks: Hooks,
+        fault: Callable[[StorageFault], None],
+    ) -> None:
+        self.settings = settings
+        self.server = server
+        self.turn = turn
+        self.commit = commit
+        self.hooks = hooks
+        self.fault = fault
+        self.protocols: dict[int, Connection] = {}
+        self._received_before = self._sent_before = 0  # by those that are gone
+        server.network_bytes = self.network_bytes
+        self.arrivals = Arrivals(
+            turn, commit, Together(server, hooks), fault, settings.max_request_bytes, settings.pause_reading_bytes
+        )
+        self.unfinished = Unfinished(settings.max_input_bytes)
+
+    def network_bytes(self) -> tuple[int, int]:
+        """Bytes received from all clients, and sent to them, since the start."""
+        protocols = self.protocols.values()
+        return (
+            self._received_before + sum(protocol.received_bytes for protocol in protocols),
+            self._sent_before + sum(protocol.outlet.sent_bytes for protocol in protocols),
+        )
+
+    def forget(self, protocol: Connection) -> None:
+        """A client is gone; what passed through it still counts."""
+        self._received_before += protocol.received_bytes
+        self._sent_before += protocol.outlet.sent_bytes
+        self.server.clients.pop(protocol.client.identity, None)
+        self.protocols.pop(protocol.client.identity, None)
+
+    def drop_idle(self) -> None:
+        """Disconnect the clients that sent nothing for --idle-timeout."""
+        limit_ms = self.settings.idle_timeout_s * 1000
+        now_ms = self.server.recent_ms
+        for protocol in list(self.protocols.values()):
+            client = protocol.client
+            if limit_ms and now_ms - client.last_request_ms > limit_ms and not client.listens:
+                protocol.close()
