@@ -57,3 +57,4 @@ class BlockTests(SynchronousTestCase):
         """It is its own block."""
         element = bytes(100_000)
         self.assertIs(pack([element])[0][1], element)
+        self.assertIs(unpack(pack([element])[0])[0], element)

@@ -168,17 +168,18 @@ def lrange(call: Call, key: Key, start: Integer, stop: Integer) -> Reply:
 
 @many("LRANGE")
 def lrange_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Arrays | None:
-    """As many LRANGEs; none if a key has a deadline, or holds no list, or a range is long. Those alike are one."""
+    """As many LRANGEs; none if a key has a deadline, or holds no list, or ranges are long. Those alike are one."""
     values = table.look_up_each(columns[0], List) if len(columns) == 3 else None
     if values is None:
         return None
-    asked = list(zip(*columns, strict=True))
+    asked, room = list(zip(*columns, strict=True)), 2 * _AT_ONCE
     ranges: dict[tuple[bytes, ...], Sequence[bytes]] = {}
     for value, words in zip(values, asked, strict=True):
         if words not in ranges:
             start, stop = to_integer(words[1]), to_integer(words[2])
             first, end = (0, 0) if value is None else _span(value, start, stop)
-            if end - first > _AT_ONCE:
+            room -= max(end - first, 0)
+            if room < 0:
                 return None
             ranges[words] = [] if value is None else value.range(first, end)
     return Arrays(map(ranges.__getitem__, asked))

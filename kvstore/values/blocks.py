@@ -71,6 +71,8 @@ def element_at(block: Block, index: int) -> bytes:
 
 def unpack(block: Block, start: int = 0, stop: int | None = None) -> tuple[bytes, ...]:
     """Elements of a block, from `start` to before `stop`, at least one."""
+    if len(block[0]) == 1:  # maybe a long one, not to be copied
+        return (block[1],)
     lengths = block[0][start:stop]
     if lengths.count(lengths[0]) == len(lengths):
         codes = f"{lengths[0]}s" * len(lengths)
