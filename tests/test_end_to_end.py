@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import doctest
 import os
 import pty
 import re
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
@@ -37,11 +39,16 @@ SESSION = [
 ]  # fmt: skip
 
 
-def readme_session() -> Iterator[tuple[bytes, list[bytes]]]:
-    """What is typed in the telnet session of README.md, and the lines that answer it."""
-    section = README.partition("## A telnet session\n")[2].partition("\nA program")[0]
-    lines = [line[4:].encode() for line in section.splitlines() if line.startswith("    ")][1:]
-    typed = [at for at, line in enumerate(lines) if re.match(rb"[a-z]", line)]
+def readme_session(heading: str) -> list[str]:
+    """The lines of the session under this heading of README.md."""
+    section = README.partition(f"### {heading}\n")[2].partition("\n#")[0]
+    return [line[4:] for line in section.splitlines() if line.startswith("    ")]
+
+
+def typed_session() -> Iterator[tuple[bytes, list[bytes]]]:
+    """What is typed by hand in README.md, after the first line, and the lines that answer it."""
+    lines = [line.encode() for line in readme_session("By hand")[1:]]
+    typed = [at for at, line in enumerate(lines) if re.match(rb'[a-z]|{"method"', line)]
     for at, following in pairwise([*typed, len(lines)]):
         yield lines[at], lines[at + 1 : following]
 
@@ -93,12 +100,24 @@ class TypedChecks(Serving):
     def test_the_session_of_the_readme(self) -> None:
         """Each line that is typed is answered with the lines that stand there, byte for byte."""
         wire = self.connect()
-        session = list(readme_session())
-        self.assertGreater(len(session), 8)
+        session = list(typed_session())
+        self.assertGreater(len(session), 4)
         for typed, answers in session:
             wire.send(b"\r\n" + typed + b"\r\n")
             self.assertEqual([wire.read_line() for _ in answers], [line + b"\r\n" for line in answers], typed)
         self.assertEqual(wire.read_to_end(), b"")
+
+    def test_the_python_session_of_the_readme(self) -> None:
+        """Each expression gives what stands there."""
+        if find_spec("redis") is None:
+            raise SkipTest("redis-py is not installed: pip install -r requirements-dev.txt")
+        source = "\n".join(readme_session("Python")).replace("6380", str(self.server.port))
+        session = doctest.DocTestParser().get_doctest(source + "\n", {}, "README.md", "README.md", 0)
+        self.assertGreater(len(session.examples), 6)
+        told: list[str] = []
+        result = doctest.DocTestRunner().run(session, out=told.append)
+        self.addCleanup(session.globs.clear)
+        self.assertEqual(result.failed, 0, "".join(told))
 
     def test_errors(self) -> None:
         """Each line that is typed is answered with one line, byte for byte; an empty one with nothing."""
@@ -216,6 +235,14 @@ class RedisProgramChecks(Serving):
         self.assertEqual((status, output.splitlines()[-1]), (0, "errors: 0, replies: 20000"))
         self.assertEqual(self.cli("dbsize"), (0, "20000\n"))
         self.assertEqual(self.cli("get", "key:19999"), (0, "value:19999\n"))
+
+    def test_the_session_of_the_readme(self) -> None:
+        """redis-cli shows what stands there."""
+        lines = [re.split(r"^127\.0\.0\.1:6380(?:\(TX\))?> ", line) for line in readme_session("redis-cli")[1:]]
+        typed = "".join(f"{line[1]}\n" for line in lines if len(line) == 2)
+        self.assertGreater(typed.count("\n"), 4)
+        done = run("redis-cli", "--no-raw", "-p", str(self.server.port), typed=typed.encode())
+        self.assertEqual(done.stdout.decode().splitlines(), [line[0] for line in lines if len(line) == 1])
 
     def test_redis_cli_looks_around(self) -> None:
         """What redis-cli's own modes ask: all keys by SCAN, big keys, and statistics."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from twisted.internet import reactor
@@ -10,7 +11,7 @@ from twisted.internet.protocol import ClientCreator
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from kvstore.testing.server_process import PATIENCE_S
-from tests.server_process import Serving
+from tests.server_process import Serving, eventually
 
 try:
     import redis
@@ -138,6 +139,21 @@ class RedisPyChecks(Serving):
         self.assertIn("appendfsync", {_text(name) for name in client.config_get("append*")})
         self.assertEqual(len(client.time()), 2)
         self.assertIn("insert", {_text(name) for name in client.command()})
+
+    def test_hashes_and_lists(self) -> None:
+        """Both types, and a client that waits for an element, in a database of its own."""
+        client, other = self.client(db=3), self.client(db=3)
+        self.assertEqual(client.hset("user", mapping={"name": "fred", "age": 41}), 2)
+        self.assertEqual((client.hget("user", "age"), client.hincrby("user", "age", 1)), (b"41", 42))
+        self.assertEqual(client.hgetall("user"), {b"name": b"fred", b"age": b"42"})
+        self.assertEqual((client.rpush("jobs", 1, 2, 3), client.lrange("jobs", 1, -1)), (3, [b"2", b"3"]))
+        self.assertEqual((client.lpop("jobs", 3), client.blpop("jobs", 0.01)), ([b"1", b"2", b"3"], None))
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(client.blpop, ["none", "jobs"])
+            eventually(lambda: "blpop" in [each["cmd"] for each in other.client_list()])
+            other.rpush("jobs", "late")
+            self.assertEqual(list(waiting.result()), [b"jobs", b"late"])
+        self.assertEqual((client.dbsize(), self.client().dbsize()), (1, 0))
 
     def test_pubsub(self) -> None:
         """Channels, patterns and shard channels; the library knows each message for what it is."""
