@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from random import Random
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.keyed_hash import KeyedHash
 from kvstore.base.value_type import Words
+from kvstore.values import packed
 from kvstore.values.buckets import LONG_BYTES
 from kvstore.values.hashes import HASHES, MAX_SMALL_BYTES, MAX_SMALL_FIELDS, Hash
 
@@ -229,6 +231,16 @@ class ScanTests(SynchronousTestCase):
 
 class PickTests(SynchronousTestCase):
     """HRANDFIELD's chance."""
+
+    def test_no_bucket_is_fuller_than_said(self) -> None:
+        """However the fields came: else some would be picked too seldom."""
+        for count in (1, 50, 3000):
+            value = Hash(KeyedHash(b"s" * 16))
+            for start in range(0, 6000, count):
+                value.set_each([(b"f%d" % i, b"v") for i in range(start, start + count)])
+            large: Any = value._held
+            self.assertEqual(len(value), 6000)
+            self.assertIn(large._fullest - max(map(packed.count, large._buckets)), range(8))
 
     def test_uniform(self) -> None:
         """Each field of a large hash is picked as often, whichever bucket it is in."""

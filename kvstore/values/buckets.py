@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from itertools import chain
+from itertools import chain, compress
 from typing import Any, Self, TypeAlias
 
 from kvstore.base.chance import Chance
@@ -169,11 +169,12 @@ class Buckets:
             self._set_aside(name, None)
         numbers = self._numbers(self._places.places(stored))
         new, grown = packed.put_each(self._buckets, numbers, stored, packed.escape_all(values))
-        self._count += sum(new)
         self._size_bytes += grown
-        self._grow()
-        changed = chain(map(self._buckets.__getitem__, set(numbers)), self._buckets[total:])
-        self._fullest = max(self._fullest, *map(packed.count, changed))
+        if any(new):
+            self._count += sum(new)
+            self._grow()
+            fuller = map(self._buckets.__getitem__, set(compress(numbers, new)))
+            self._fullest = max(self._fullest, *map(packed.count, chain(fuller, self._buckets[total:])))
         return new
 
     def take_out(self, name: bytes, steps: Steps) -> bool:
