@@ -20,6 +20,7 @@ from zope.interface.verify import verifyObject
 from kvstore.base.errors import StorageFault
 from kvstore.base.limits import KIB
 from kvstore.base.reply import Status
+from kvstore.commands.client import Client
 from kvstore.commands.context import Server
 from kvstore.edge.factory import KVStoreFactory
 from kvstore.edge.group_commit import GroupCommit
@@ -164,6 +165,25 @@ class ConnectionTests(ProtocolTestCase):
         two.lose(ConnectionDone())
         self.assertEqual((self.server.clients, self.factory.protocols), ({}, {}))
         self.assertEqual(self.server.connections_received, 2)
+
+    def test_whoever_is_at_the_door_is_told(self) -> None:
+        """Before the first request, and after the last, with how the connection ended."""
+        told: list[tuple[object, ...]] = []
+
+        class Doorman:
+            def came(self, client: Client) -> None:
+                told.append((client.identity, client.last_command))
+
+            def left(self, client: Client, how: str) -> None:
+                told.append((client.identity, client.last_command, how.partition(":")[0]))
+
+        self.factory.doors.append(Doorman())
+        one, two = self.connect(), self.connect()
+        one.ask(b"PING\r\n")
+        one.lose(ConnectionDone())
+        two.lose(ConnectionLost())
+        broken = "Connection to the other side was lost in a non-clean fashion."
+        self.assertEqual(told, [(1, "NULL"), (2, "NULL"), (1, "PING", "ok"), (2, "NULL", broken)])
 
     def test_numbers_are_never_given_again(self) -> None:
         """CONFIG RESETSTAT sets what INFO counts to zero, not the numbers of the clients."""

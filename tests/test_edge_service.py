@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import time
 from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, ConnectionAborted
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base import slices
@@ -260,13 +262,27 @@ class RunningTests(ServiceTestCase):
         self.assertEqual(self.exits, [])
 
     def test_trace(self) -> None:
-        """Each request has a line in the file, within a second."""
+        """Each request has a line in the file, and each client that comes or goes."""
         path = os.path.abspath(self.mktemp())
         tree = self.start(trace_path=path)
-        self.connect(tree)[0].dataReceived(b"SET a 1\r\n")
+        client = self.connect(tree)[0]
+        client.dataReceived(b"SET a 1\r\n")
+        client.connectionLost()
         self.reactor.advance(1)
         with open(path, encoding="ascii") as trace:
-            self.assertIn("SET", trace.read())
+            kinds = [line.split("\t")[6] for line in trace if not line.startswith("#")]
+        self.assertEqual(kinds, ["connect", "write", "disconnect"])
+        self.stop(tree)
+
+    def test_clients_in_the_log(self) -> None:
+        """Who comes and goes, and how, if that is asked for."""
+        tree = self.start(log_clients=True)
+        with capturedLogs() as events:
+            self.connect(tree)[0].connectionLost()
+            self.connect(tree)[0].connectionLost(Failure(ConnectionAborted()))
+        first, second, third = (re.sub("@[^ ]+", "", formatEvent(event)) for event in (*events[:2], events[3]))
+        self.assertEqual((first, second), ("client 1 connected", "client 1 disconnected (closed)"))
+        self.assertIn("client 2 disconnected (Connection was aborted locally", third)
         self.stop(tree)
 
     def test_everysec(self) -> None:

@@ -70,6 +70,7 @@ class SettingsTests(SynchronousTestCase):
             "catalog": Address("::1", 1),
             "keep_log_path": "/k",
             "trace_path": "/t",
+            "log_clients": True,
             "databases": 1,
             "max_clients": 1,
             "max_request_bytes": 1,

@@ -124,6 +124,10 @@ class ValueTests(OptionsTestCase):
         self.assertFalse(os.path.exists("a-trace"))
         self.assertIn("there is no directory", self.refusal("--trace", os.path.join(self.mktemp(), "trace")))
 
+    def test_clients_in_the_log(self) -> None:
+        """On demand only."""
+        self.assertEqual((parse().log_clients, parse("--log-clients").log_clients), (False, True))
+
     def test_announcement(self) -> None:
         """Project, owner and catalog are taken together."""
         settings = parse("--project", "me-a5", "--owner", "me", "--catalog", "[::1]:9097")

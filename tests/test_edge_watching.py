@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import kvstore.commands  # noqa: F401 - fills the command table
 from kvstore.base.limits import MAX_LOGGED_BYTES, MAX_MONITORED_BYTES
 from kvstore.base.reply import Reply
+from kvstore.commands.client import Client
 from kvstore.commands.peer import Nobody
 from kvstore.edge.watching import TRACE_HEADING, Monitor, Trace, kind_of, monitor_line, shown, trace_line
 from kvstore.session.hooks import Executed, Hooks
@@ -166,15 +167,39 @@ class TraceTests(SynchronousTestCase):
         """The request goes on; the log has one line; later requests are not tried."""
         path = self.mktemp()
         trace = Trace(path)
+        trace(EXECUTED)
         full = os.open("/dev/full", os.O_WRONLY)
         os.dup2(full, trace._descriptor)
         os.close(full)
         with capturedLogs() as events:
-            trace(EXECUTED)
             trace(EXECUTED._replace(number=13))
+            trace(EXECUTED._replace(number=14))
+            trace.left(Client(7, "here:1", "", 0), "ok")
         self.assertEqual([event["log_level"] for event in events], [LogLevel.error])
-        self.assertIn("ends with request 11: No space left on device", formatEvent(events[0]))
-        self.assertEqual(self.read(path), TRACE_HEADING + "\n")
+        self.assertIn("ends with request 12: No space left on device", formatEvent(events[0]))
+        self.assertEqual(self.read(path), TRACE_HEADING + "\n" + trace_line(EXECUTED))
+
+    def test_clients_that_come_and_go(self) -> None:
+        """A line each: after the request before it, at one moment, with how the connection ended."""
+        path = self.mktemp()
+        trace = Trace(path, lambda: 1_700_000_000_000_042, lambda: 12_000)
+        self.addCleanup(trace.close)
+        client = Client(7, "127.0.0.1:50712", "127.0.0.1:6380", 0)
+        trace.came(client)
+        trace(EXECUTED)
+        trace.left(client, "it\tbroke")
+        self.assertEqual(self.read(path).splitlines()[1::2], [
+            '0\t1700000000.000042\t12000\t12000\t7@127.0.0.1:50712\t0\tconnect\tok\t""',
+            '12\t1700000000.000042\t12000\t12000\t7@127.0.0.1:50712\t0\tdisconnect\tit\\tbroke\t""',
+        ])  # fmt: skip
+
+    def test_a_trace_of_an_older_version_is_gone_on_with(self) -> None:
+        """Each part says its version."""
+        path = self.mktemp()
+        with open(path, "w", encoding="ascii") as file:
+            file.write("# kvstore trace 1: number\n")
+        Trace(path).close()
+        self.assertEqual(self.read(path), f"# kvstore trace 1: number\n\n{TRACE_HEADING}\n")
 
     def test_a_pipe_without_a_reader_is_refused_at_the_start(self) -> None:
         """Opening it would wait for a reader, and no client would be served."""

@@ -47,6 +47,20 @@ def trace_of(clients: Iterable[int]) -> list[str]:
     return [HEADING, *(line(number, client) for number, client in enumerate(clients, 1))]
 
 
+def coming(number: int, client: int, kind: str, outcome: str = "ok") -> str:
+    """A line for a client that comes or goes after request `number`."""
+    at = 1_005_000 + 10_000 * number
+    return line(number, client, start_ns=at, end_ns=at, commit=0, kind=kind, outcome=outcome, words='""')
+
+
+def with_comings(lines: list[str]) -> list[str]:
+    """A trace of clients 1 to 3, who all connect at its beginning and leave at its end, the last one not well."""
+    came = [coming(0, client, "connect") for client in (1, 2, 3)]
+    last = len(lines) - 1
+    gone = [coming(last, client, "disconnect", "it broke" if client == 3 else "ok") for client in (1, 2, 3)]
+    return [*lines[:1], *came, *lines[1:], *gone]
+
+
 GOOD = trace_of([1, 2, 3, 1, 2, 3, 1, 1, 2, 3, 2, 1])
 
 
@@ -64,7 +78,7 @@ def failed(lines: Iterable[str]) -> list[Verdict]:
 
 
 class JudgingTests(SynchronousTestCase):
-    """The four checks."""
+    """The five checks."""
 
     def rejected(self, check: str, lines: Iterable[str], text: str) -> None:
         """Hold that a trace fails this one check and no other, and that what is said of it contains `text`."""
@@ -73,8 +87,28 @@ class JudgingTests(SynchronousTestCase):
         self.assertIn(text, verdicts[0].text)
 
     def test_a_right_trace_passes(self) -> None:
-        """All four checks."""
+        """All checks; one less, if the trace does not tell who comes and goes."""
         self.assertEqual([verdict.passed for verdict in judge(GOOD).verdicts()], [True] * 4)
+        verdicts = judge(with_comings(GOOD)).verdicts()
+        self.assertEqual([verdict.passed for verdict in verdicts], [True] * 5)
+        self.assertIn("3 connects, at most 3 clients at once; 3 disconnects, 1 broken off", verdicts[4].text)
+
+    def test_who_is_not_connected_asks_for_nothing(self) -> None:
+        """Neither before the client connects nor after it is gone. In a part of a trace it may have come before."""
+        lines = with_comings(GOOD)
+        late = "is from 1@127.0.0.1:50001, which is not connected"
+        self.rejected("come and go", [lines[0], *lines[2:]], f"line 4: request 1 {late}")
+        self.rejected("come and go", [*lines[:5], coming(1, 1, "disconnect"), *lines[5:-3], *lines[-2:]], late)
+        self.assertEqual(failed(lines[5:]), [])
+
+    def test_a_client_comes_once_and_goes_once(self) -> None:
+        """A number is given to one connection only."""
+        lines = with_comings(GOOD)
+        again = "client 1@127.0.0.1:50001 connects, but has been there before"
+        self.rejected("come and go", [*lines[:5], coming(1, 1, "connect"), *lines[5:]], f"line 6: {again}")
+        self.rejected("come and go", [*lines, coming(12, 1, "connect")], again)
+        gone = "client 1@127.0.0.1:50001 disconnects, but is not connected"
+        self.rejected("come and go", [*lines, coming(12, 1, "disconnect")], gone)
 
     def test_clients_one_after_the_other_are_not_interleaved(self) -> None:
         """However many there are."""
@@ -175,6 +209,11 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual((request.number, request.time_s, request.start_ns), (3, 1700000000.000042, 5))
         self.assertEqual((request.end_ns, request.client, request.commit), (9, "7@127.0.0.1:50000", commit))
         self.assertEqual(request.failed, outcome != "ok")
+
+    def test_a_client_that_goes_leaves_its_block(self) -> None:
+        """Its line is no request that was queued."""
+        lines = [line(1, 1, words='"MULTI"', kind="other"), coming(1, 1, "disconnect"), line(2, 1)]
+        self.assertEqual([request.kind for request in self.read(lines)], ["other", "disconnect", "write"])
 
     def test_runs_are_numbered_by_their_headings(self) -> None:
         """The blank line that a second server may leave is nothing."""
@@ -283,6 +322,7 @@ class ProgramTests(SynchronousTestCase):
         for lines, reason in (
             ([], "has no requests"),
             ([HEADING], "has no requests"),
+            ([HEADING, coming(0, 1, "connect")], "has no requests"),
             (["a\n", "b\n"], "line 1 is no"),
         ):
             status, _, err = self.run_on(lines)
@@ -310,6 +350,19 @@ class ProgramTests(SynchronousTestCase):
         self.assertTrue(Path(png).read_bytes().startswith(b"\x89PNG\r\n"))
         drawn = Path(svg).read_text()
         for label in ("client 3", "all: one at a time", "write", "Requests 3 to 7"):
+            self.assertIn(f"<!-- {label}", drawn)
+        self.assertNotIn("connect", drawn)
+
+    def test_clients_that_come_and_go_are_drawn(self) -> None:
+        """Those of the stretch, also one that asks for nothing in it."""
+        if not HAS_MATPLOTLIB:
+            self.skipTest("matplotlib is not installed")
+        svg = self.mktemp() + ".svg"
+        lines = with_comings([*GOOD[:6], coming(5, 9, "connect"), coming(5, 9, "disconnect", "it broke"), *GOOD[6:]])
+        status, _, err = self.run_on(lines, "--svg", svg, "--from", "1", "--requests", "50")
+        self.assertEqual((status, err), (0, ""))
+        drawn = Path(svg).read_text()
+        for label in ("client 9", "connect ", "disconnect ", "Requests 1 to 12"):
             self.assertIn(f"<!-- {label}", drawn)
 
     def test_every_look_can_be_drawn(self) -> None:

@@ -32,11 +32,21 @@ class Connection(Protocol):
         """Close at once."""
 
 
+class Door(Protocol):
+    """Who is told of clients that come and go: the trace, the log."""
+
+    def came(self, client: Client) -> None:
+        """This client has connected, and asked for nothing yet."""
+
+    def left(self, client: Client, how: str) -> None:
+        """Its connection is gone, all its requests are executed. `how`: `ok` if it was closed, else what happened."""
+
+
 class Connections:
     """See the module. `protocols`: the connections, by the number of their client; `server.clients` is what commands
     see of them.
 
-    `fault`: called with a StorageFault; the server must not go on.
+    `fault`: called with a StorageFault; the server must not go on. `doors`: told of each client.
     """
 
     def __init__(
@@ -55,6 +65,7 @@ class Connections:
         self.hooks = hooks
         self.fault = fault
         self.protocols: dict[int, Connection] = {}
+        self.doors: list[Door] = []
         self._received_before = self._sent_before = 0  # by those that are gone
         server.network_bytes = self.network_bytes
         self.arrivals = Arrivals(
@@ -70,12 +81,22 @@ class Connections:
             self._sent_before + sum(protocol.outlet.sent_bytes for protocol in protocols),
         )
 
-    def forget(self, protocol: Connection) -> None:
-        """A client is gone; what passed through it still counts."""
+    def add(self, protocol: Connection) -> None:
+        """A client has come."""
+        client = protocol.client
+        self.server.clients[client.identity] = client
+        self.protocols[client.identity] = protocol
+        for door in self.doors:
+            door.came(client)
+
+    def forget(self, protocol: Connection, how: str) -> None:
+        """A client is gone; what passed through it still counts. `how`: see `Door`."""
         self._received_before += protocol.received_bytes
         self._sent_before += protocol.outlet.sent_bytes
         self.server.clients.pop(protocol.client.identity, None)
         self.protocols.pop(protocol.client.identity, None)
+        for door in self.doors:
+            door.left(protocol.client, how)
 
     def drop_idle(self) -> None:
         """Disconnect the clients that sent nothing for --idle-timeout."""

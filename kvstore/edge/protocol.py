@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -75,8 +76,7 @@ class KVStoreProtocol(LineReceiver):
         self._gathers = turn.gathers and self.outlet.is_direct
         client.traffic = self._traffic
         client.peer = self
-        server.clients[client.identity] = client
-        self._connections.protocols[client.identity] = self
+        self._connections.add(self)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the client: keep them for the end of the turn, or execute what they complete.
@@ -325,7 +325,7 @@ class KVStoreProtocol(LineReceiver):
         self._connections.unfinished.forget(self)
         self.session.disconnected()
         self.outlet.stopProducing()
-        self._connections.forget(self)
+        self._connections.forget(self, "ok" if reason.check(ConnectionDone) else reason.getErrorMessage())
         self.client.cut_off()
 
 

@@ -43,7 +43,7 @@ from kvstore.edge.status import Pace, Sources, info_sections
 from kvstore.edge.steady import use_steady_clock
 from kvstore.edge.turn import Turn
 from kvstore.edge.upkeep import Upkeep
-from kvstore.edge.watching import Monitor, Trace
+from kvstore.edge.watching import ClientLog, Monitor, Trace
 from kvstore.edge.writers import AdaptiveWriter, InLoopWriter, OverlappedWriter, Writer
 from kvstore.session.hooks import Hooks
 from kvstore.store.compaction import CompactionPolicy
@@ -173,6 +173,9 @@ class KVStoreService(MultiService):
         self.hooks.monitor = Monitor(server.clients, self.hooks).add
         if self._trace is not None:
             self.hooks.watchers.append(self._trace)
+            self.factory.doors.append(self._trace)
+        if settings.log_clients:
+            self.factory.doors.append(ClientLog())
         self._add_services()
 
     def _choose_writer(self) -> Writer:

@@ -49,8 +49,9 @@ class Settings:
     `overlap`: see `OverlapPolicy`. `group_limit`: most write requests in one commit, 0 for any number. `project`: the
     name to announce, None to announce nothing. `owner`: who runs the server, for the announcement. `catalog`: the host
     and UDP port announced to. `keep_log_path`: the directory that merged segments are kept in, absolute, or None to
-    remove them. `trace_path`: the trace file, absolute, or None. `databases`: how many there are. `max_clients`,
-    `max_request_bytes`, `max_input_bytes`, `pause_reading_bytes`, `drop_client_bytes`, `client_share_ms`: see the
+    remove them. `trace_path`: the trace file, absolute, or None. `log_clients`: whether the log has a line for each
+    client that comes or goes. `databases`: how many there are. `max_clients`, `max_request_bytes`,
+    `max_input_bytes`, `pause_reading_bytes`, `drop_client_bytes`, `client_share_ms`: see the
     limits of these names. `idle_timeout_s`: a client that sent nothing for so many seconds is disconnected; 0 for
     never.
     """
@@ -67,6 +68,7 @@ class Settings:
     catalog: Address = _PUBLIC_CATALOG
     keep_log_path: str | None = None
     trace_path: str | None = None
+    log_clients: bool = False
     databases: int = DATABASES
     max_clients: int = MAX_CLIENTS
     max_request_bytes: int = MAX_REQUEST_BYTES
@@ -95,6 +97,7 @@ class Settings:
             "group-limit": str(self.group_limit),
             "keep-log": self.keep_log_path or "",
             "listen": " ".join(self.endpoints),
+            "log-clients": "yes" if self.log_clients else "no",
             "overlap": self.overlap,
             "max-input-bytes": str(self.max_input_bytes),
             "max-request-bytes": str(self.max_request_bytes),

@@ -129,7 +129,12 @@ _ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
         "Keep sealed segments of the log in this directory when they are merged, for `kvstore restore --archive`."
         " [default: remove them]",
     ),
-    ("trace", None, output_file, "Append one line per request to this file. [default: no trace]"),
+    (
+        "trace",
+        None,
+        output_file,
+        "Append one line per request, and per client that connects or disconnects, to this file. [default: no trace]",
+    ),
     ("databases", str(DATABASES), partial(whole_number, least=1, most=MOST_DATABASES), "Number of databases."),
     ("max-clients", str(MAX_CLIENTS), partial(whole_number, least=1, most=MOST_CLIENTS), "Most clients at once."),
     (
@@ -178,6 +183,9 @@ class Options(usage.Options):
     synopsis = "[options]"
     longdesc = "A crash-only key-value server: JSON lines, words and RESP on one port. Stop is kill; start is recovery."
     optParameters: ClassVar[list[list[str | None]]] = [[name, None, default, text] for name, default, _, text in _ROWS]
+    optFlags: ClassVar[list[list[str | None]]] = [
+        ["log-clients", None, "Log a line for each client that connects or disconnects."]
+    ]
     settings: Settings
 
     def __init__(self) -> None:
@@ -241,6 +249,7 @@ class Options(usage.Options):
             catalog=value["catalog"] or _default_catalog(announcing=value["project"] is not None),
             keep_log_path=value["keep-log"],
             trace_path=value["trace"],
+            log_clients=bool(self["log-clients"]),
             databases=value["databases"],
             max_clients=value["max-clients"],
             max_request_bytes=value["max-request-bytes"],

@@ -1,8 +1,9 @@
 """Check and draw the interleaving of clients, from the file that a server writes with --trace FILE.
 
 Checks that requests of several clients are interleaved, and that each executed whole, one at a time: no gaps in their
-numbers, none starting before the one before it has ended, writes in the order of their commits. Prints a summary; with
---png or --svg, draws a stretch of it: one lane per client, one tick per request, commits as vertical lines.
+numbers, none starting before the one before it has ended, writes in the order of their commits; and that each client's
+requests lie between its connect and its disconnect. Prints a summary; with --png or --svg, draws a stretch of it: one
+lane per client, one tick per request, triangles for clients that come and go, commits as vertical lines.
 
 Exit status: 0, or 1 if a check failed, or 2 if there is nothing to check.
 """
@@ -91,7 +92,7 @@ def _judge(path: str) -> tuple[dict[int, Run], list[int]]:
             if run is None:
                 run = runs[request.run] = Run()
             run.add(request)
-    return runs, trace.cut_short
+    return {number: run for number, run in runs.items() if run.count}, trace.cut_short
 
 
 def _report(number: int, runs: dict[int, Run]) -> bool:
@@ -133,7 +134,7 @@ def _window(options: argparse.Namespace, runs: dict[int, Run]) -> list[Request]:
             for request in Trace(lines)
             if request.run == number and begin <= request.number < begin + options.requests
         ]
-    if not window:
+    if all(line.is_coming for line in window):
         raise NotATrace(f"--from {begin}: run {number} has requests {first} to {last}")
     return window
 

@@ -1,6 +1,6 @@
 """What a trace proves: that requests of several clients are interleaved, and that each executed whole, one at a time.
 
-Four checks of one run:
+Five checks of one run:
 
 - **interleaved**: between the first and the last request of a client, requests of others executed; of clients whose
   requests together are more than half of all. The measure is the number of switches: neighbours in the order that are
@@ -10,6 +10,8 @@ Four checks of one run:
 - **no gaps**: the numbers of the requests are 1, 2, 3, ...: no request executed that the trace does not have.
 - **one at a time**: each request starts after the one before it has ended, by a steady clock.
 - **commits in order**: the writes, in the order in which they executed, went into commits of the same order.
+- **come and go**: a client connects once, before its first request, and none of its requests stands after its
+  disconnect. (Traces of version 1 do not tell; there this check is left out.)
 
 Memory: a few numbers for each client and commit, eight bytes for each request and each write.
 """
@@ -63,14 +65,48 @@ class Run:
         self._first: Request | None = None
         self._last: Request | None = None
         self._last_commit = 0
-        self._wrong: dict[str, list[str]] = {"no gaps": [], "one at a time": [], "commits in order": []}
+        self._wrong: dict[str, list[str]] = {
+            "no gaps": [], "one at a time": [], "commits in order": [], "come and go": [],
+        }  # fmt: skip
+        self.comings: Counter[str] = Counter()
+        self.broken = 0
+        self.most_at_once = 0
+        self._connected: set[str] = set()
+        self._gone: set[str] = set()
 
     def add(self, request: Request) -> None:
-        """Take in the next request of the run."""
+        """Take in the next line of the run."""
+        if request.is_coming:
+            self._come_or_go(request)
+        else:
+            self._add_request(request)
+
+    def _come_or_go(self, line: Request) -> None:
+        name, connected = line.client, self._connected
+        self.comings[line.kind] += 1
+        self.broken += line.failed
+        if line.kind == "connect":
+            if name in self.clients or name in connected or name in self._gone:
+                self._found("come and go", line, f"client {name} connects, but has been there before")
+            connected.add(name)
+            self.most_at_once = max(self.most_at_once, len(connected))
+            return
+        if name not in connected and (line.numbered_from_one or name in self._gone):
+            self._found("come and go", line, f"client {name} disconnects, but is not connected")
+        connected.discard(name)
+        self._gone.add(name)
+
+    def _check_connected(self, request: Request) -> None:
+        name = request.client
+        if name not in self._connected and (request.numbered_from_one or name in self._gone):
+            self._found("come and go", request, f"request {request.number} is from {name}, which is not connected")
+
+    def _add_request(self, request: Request) -> None:
         previous = self._last
         self._check_number(request, previous)
         self._check_times(request, previous)
         self._check_commit(request)
+        self._check_connected(request)
         self._follow_client(request, previous)
         self.count += 1
         self.kinds[request.kind] += 1
@@ -152,14 +188,23 @@ class Run:
         return ordered[min(int(share * len(ordered)), len(ordered) - 1)] / 1e3
 
     def verdicts(self) -> list[Verdict]:
-        """The four checks, of a run with at least one request."""
+        """The five checks, of a run with at least one request; four, if it does not tell who comes and goes."""
         first, last = self.number_range
-        return [
+        found = [
             self._interleaved(),
             self._verdict("no gaps", f"requests {first:,} to {last:,} are all there"),
             self._verdict("one at a time", "each request starts after the one before it has ended"),
             self._verdict("commits in order", f"{self.writes_per_commit.total():,} writes, none into an older commit"),
         ]
+        return [*found, self._came_and_went()] if self.comings else found
+
+    def _came_and_went(self) -> Verdict:
+        came, went = self.comings["connect"], self.comings["disconnect"]
+        text = (
+            f"{came:,} connects, at most {self.most_at_once:,} clients at once; {went:,} disconnects, {self.broken:,} "
+            "broken off; each request stands between its client's connect and disconnect"
+        )
+        return self._verdict("come and go", text)
 
     def _verdict(self, check: str, text: str) -> Verdict:
         wrong = self._wrong[check]

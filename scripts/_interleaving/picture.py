@@ -2,7 +2,8 @@
 
 Along the time of the server's steady clock, each request is as wide as it took, and never too narrow to be seen. The
 lowest lane has all requests: that none overlaps another is that they executed one at a time. A commit's line stands
-where the last request that waits for it has ended: from there on it may be closed, written and synced.
+where the last request that waits for it has ended: from there on it may be closed, written and synced. A triangle to
+the right is a client that connects, one to the left a client that is gone; red, if its connection broke.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from itertools import pairwise
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from .reading import Request
+from .reading import COMINGS, Request
 
 #: Told apart by those who see colours differently, too (Okabe and Ito's palette).
 COLOURS = {
@@ -24,6 +26,7 @@ COLOURS = {
     "failed": "#D55E00",
 }  # fmt: skip
 _MEANINGS = {"block": "EXEC", "queued": "queued by MULTI"}
+_MARKERS = {"connect": ">", "disconnect": "<"}
 _WIDTH_IN = 11.0
 _LANE_IN = 0.24
 _DOTS_PER_IN = 110
@@ -33,16 +36,27 @@ _MOST_LABELS = 60
 
 
 def draw(window: Sequence[Request], path: str) -> None:
-    """Draw the requests, in their order, into `path`; the name's end says the format. Raises OSError."""
-    lanes = sorted({request.client for request in window}, key=lambda client: (len(client.partition("@")[0]), client))
+    """Draw these lines of a trace, of them at least one request, into `path`; the name's end says the format. Raises
+    OSError. Who comes or goes before the first request or after the last is left out.
+    """
+    requests = [line for line in window if not line.is_coming]
+    comings = [line for line in window if line.is_coming and requests[0].end_ns <= line.start_ns < requests[-1].end_ns]
+    _draw(requests, comings, path)
+
+
+def _draw(window: list[Request], comings: list[Request], path: str) -> None:
+    lanes = sorted(
+        {line.client for line in (*window, *comings)}, key=lambda client: (len(client.partition("@")[0]), client)
+    )
     figure = Figure(figsize=(_WIDTH_IN, 1.6 + _LANE_IN * min(len(lanes) + 2, 80)), layout="constrained")
     axes = figure.add_subplot()
     origin = window[0].start_ns
     span_ms = max((window[-1].end_ns - origin) / 1e6, 1e-6)
     _draw_ticks(axes, window, lanes, span_ms)
     _draw_commits(axes, window, len(lanes), span_ms)
+    _draw_comings(axes, comings, lanes, origin)
     _label(axes, window, lanes, span_ms)
-    _legend(figure, window)
+    _legend(figure, window, comings)
     metadata = {"Date": None} if path.endswith(".svg") else {}
     figure.savefig(path, dpi=_DOTS_PER_IN, metadata=metadata)
 
@@ -81,6 +95,20 @@ def _draw_commits(axes: Axes, window: Sequence[Request], lanes: int, span_ms: fl
         )  # fmt: skip
 
 
+def _draw_comings(axes: Axes, comings: list[Request], lanes: list[str], origin_ns: int) -> None:
+    """A triangle for each client that comes or goes, in its lane."""
+    places = {client: place for place, client in enumerate(lanes)}
+    for line in comings:
+        at_ms = (line.start_ns - origin_ns) / 1e6
+        axes.plot(
+            at_ms, places[line.client], _MARKERS[line.kind], markersize=6, color=_coming_colour(line), zorder=4,
+        )  # fmt: skip
+
+
+def _coming_colour(line: Request) -> str:
+    return COLOURS["failed"] if line.failed else "black"
+
+
 def _label(axes: Axes, window: Sequence[Request], lanes: list[str], span_ms: float) -> None:
     count = len(lanes)
     every = -(-count // _MOST_LABELS)
@@ -101,8 +129,11 @@ def _label(axes: Axes, window: Sequence[Request], lanes: list[str], span_ms: flo
     axes.set_title(f"{title}{commits} commits\nLines: commit number (writes in it)", loc="left", fontsize=9, pad=24)
 
 
-def _legend(figure: Figure, window: Sequence[Request]) -> None:
+def _legend(figure: Figure, window: Sequence[Request], comings: list[Request]) -> None:
     """Tell what the colours mean, of those that are there, in a row of its own."""
     looks = [look for look in COLOURS if any(_look(request) == look for request in window)]
-    patches = [Patch(color=COLOURS[look], label=_MEANINGS.get(look, look)) for look in looks]
-    figure.legend(handles=patches, ncols=len(looks), loc="outside lower right", frameon=False, fontsize=8)
+    handles: list[Patch | Line2D] = [Patch(color=COLOURS[look], label=_MEANINGS.get(look, look)) for look in looks]
+    for kind in COMINGS:
+        if any(line.kind == kind for line in comings):
+            handles.append(Line2D([], [], linestyle="", marker=_MARKERS[kind], color="black", label=kind))
+    figure.legend(handles=handles, ncols=len(handles), loc="outside lower right", frameon=False, fontsize=8)

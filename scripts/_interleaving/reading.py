@@ -13,7 +13,8 @@ from typing import NamedTuple
 _NOT_QUEUED = ("EXEC", "DISCARD", "WATCH", "RESET", "QUIT", "MULTI")
 _ENDS_BLOCK = ("EXEC", "DISCARD", "RESET")
 _FIELDS = 9
-KINDS = ("write", "read", "block", "other")
+COMINGS = ("connect", "disconnect")
+KINDS = ("write", "read", "block", "other", *COMINGS)
 
 
 class NotATrace(Exception):
@@ -21,11 +22,12 @@ class NotATrace(Exception):
 
 
 class Request(NamedTuple):
-    """One line of a trace.
+    """One line of a trace: a request, or a client that comes or goes.
 
     `line`: its number in the file, from 1. `run`: which start of a server it is from, from 1; `numbered_from_one`:
     whether that start is in the file. `time_s`: since the epoch. `start_ns`, `end_ns`: of a steady clock. `client`:
-    NUMBER@ADDRESS. `commit`: 0 for none. `kind`: one of KINDS, or `queued` for a request inside MULTI.
+    NUMBER@ADDRESS. `commit`: 0 for none. `kind`: one of KINDS, or `queued` for a request inside MULTI. Of a client that
+    comes or goes (one of COMINGS), `number` is that of the request before.
     """
 
     line: int
@@ -42,8 +44,13 @@ class Request(NamedTuple):
     words: str
 
     @property
+    def is_coming(self) -> bool:
+        """Whether this is no request, but a client that comes or goes."""
+        return self.kind in COMINGS
+
+    @property
     def failed(self) -> bool:
-        """Whether the client got an error."""
+        """Whether the client got an error, or its connection broke."""
         return self.outcome != "ok"
 
     @property
@@ -115,6 +122,9 @@ def _in_its_block(request: Request, in_block: set[str]) -> Request:
     `in_block`: the clients that are; kept up to date.
     """
     name = request.name
+    if request.is_coming:
+        in_block.discard(request.client)
+        return request
     if request.client in in_block and name not in _NOT_QUEUED:
         return request._replace(kind="queued")
     if name == "MULTI" and not request.failed:
