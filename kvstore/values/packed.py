@@ -16,7 +16,8 @@ marshal or pickle (each look-up takes all apart, and 5 bytes for each length).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from operator import methodcaller
 
 EMPTY = b"\xff"
 #: What `escape` makes begins with it in place of each byte that is a mark. Followed by anything but the digits 0, 1 and
@@ -144,9 +145,8 @@ def concatenated(some: Sequence[bytes]) -> bytes:
     return EMPTY + b"".join([each[1:] for each in some])
 
 
-def count(packed: bytes) -> int:
-    """How many names there are."""
-    return packed.count(_BETWEEN)
+#: How many names there are.
+count: Callable[[bytes], int] = methodcaller("count", _BETWEEN)
 
 
 def flat(packed: bytes) -> list[bytes]:
