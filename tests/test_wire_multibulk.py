@@ -302,6 +302,12 @@ class UniformTests(SynchronousTestCase):
             self.assert_taken([[b"GET", *[b"%d" % number] * words] for number in range(9)])
             self.assert_taken([[b"nonsense", *[b"%d" % 7**number] * words] for number in range(20)])
 
+    def test_line_ends_in_words(self) -> None:
+        """Line ends and look-alikes of requests in words, if all requests are of one size."""
+        for word in (b"\r\n", b"a\r\n$1\r\n", pack(b"SET", b"k", b"v"), b"\r\n*3\r\n$3\r\nSET\r\n"):
+            self.assert_taken([[b"SET", b"k%d" % number, word] for number in range(9)])
+            self.assert_taken([[b"SET", word[:2], word[::-1]], *[[b"SET", word[-2:], word]] * 6])
+
     def test_least_number(self) -> None:
         """Six of them; the shortest chunk that is worth a look holds them, and one that is shorter does not."""
         get = [b"GET", b"k"]

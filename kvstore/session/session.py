@@ -27,6 +27,7 @@ from kvstore.base.reply import Reply
 from kvstore.commands import dispatch
 from kvstore.commands.context import Call
 from kvstore.commands.dispatch import Blocked, Outcome, Unfinished
+from kvstore.commands.statistics import CommandStatistics
 from kvstore.session.execution import Execution
 from kvstore.session.hooks import Hooks
 from kvstore.wire import jsonlines, resp
@@ -259,26 +260,18 @@ class Session:
         self._server.waiting.leave(self.client)
 
     def _one(self, request: Any) -> bool:
-        """Execute a request that came alone if it is one for `Execution.run`, and return whether it is. Most are."""
+        """Execute a request that came alone if it is a plain one or a JSON line, and return whether it is. Most are."""
         client, execution = self.client, self._execution
-        if (
-            request.__class__ is not list or client.queued is not None or client.subscription_bytes
-            or self._hooks.watchers
-        ):  # fmt: skip
-            return False
-        statistics = execution.plain.get(request[0])
-        if statistics is None:
+        if client.queued is not None or client.subscription_bytes or self._hooks.watchers:
             return False
         execution.needed = self._held[-1][0] if self._held else 0
-        if statistics.untimed:
-            statistics.untimed -= 1
-            reply = execution.run(statistics, request)
+        if request.__class__ is JSONLine:
+            reply = execution.respond(request)
+        elif request.__class__ is list and (statistics := execution.plain.get(request[0])) is not None:
+            reply = self._run(statistics, request)
+            client.last_command = statistics.row.name
         else:
-            began_ns = self._steady_ns()
-            reply = execution.run(statistics, request)
-            if reply is not None or execution.unfinished is not request:
-                statistics.add_time(self._steady_ns() - began_ns)
-        client.last_command = statistics.row.name
+            return False
         client.last_request_ms = self._server.recent_ms
         if reply is None:
             self._goes_on_later()
@@ -291,6 +284,18 @@ class Session:
         if client.closing:
             self.closing = True
         return True
+
+    def _run(self, statistics: CommandStatistics, request: list[bytes]) -> Encoded | None:
+        """`Execution.run`, timed if need be."""
+        execution = self._execution
+        if statistics.untimed:
+            statistics.untimed -= 1
+            return execution.run(statistics, request)
+        began_ns = self._steady_ns()
+        reply = execution.run(statistics, request)
+        if reply is not None or execution.unfinished is not request:
+            statistics.add_time(self._steady_ns() - began_ns)
+        return reply
 
     def _pipeline(self, pipeline: Uniform) -> None:
         """Execute a pipeline of one command: all at once if the command can, else one request after the other."""

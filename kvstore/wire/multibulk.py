@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import re
 from operator import methodcaller
+from struct import iter_unpack
 from typing import NamedTuple
 
 from kvstore.base.errors import ProtocolError
@@ -131,30 +132,25 @@ def uniform_chunks(chunks: list[bytes]) -> tuple[Uniform, list[int]] | None:
 def _of_one_size(data: bytes, first: list[bytes], words: int) -> Uniform | None:
     """The pipeline, if all its requests have the same lengths, as most have, and nothing follows it.
 
-    Without their heads (all up to and with the header of the first argument) all requests are of one size; so is what
-    is found between the line ends of all of them joined, if every string has the length that is expected of it. As
-    there are as many of the one as of the other, they are the same: no string can hold a look-alike.
+    They are cut as records of the first one's shape, whatever the bytes of their strings; they are what they seem if
+    all that stands between the strings is the same in each.
     """
-    bodies = data.split(CRLF.join([*first[:4], b""]))
-    count = len(bodies) - 1
-    if count < _MANY or bodies.pop(0) or len(set(map(len, bodies))) > 1:
-        return None
-    pieces = b"".join(bodies).split(CRLF)
-    stride = 2 * words - 3
-    if len(pieces) != count * stride + 1 or pieces.pop():
-        return None
-    columns = []
-    for place in range(0, stride, 2):
-        column = pieces[place::stride]
-        length = len(column[0])
-        if len(set(map(len, column))) > 1:
+    sizes: list[int] = []  # of what stands before a string, and of the string, in turns
+    taken, header = 0, sum(map(len, first[:3])) + 3 * len(CRLF)
+    for _ in range(words - 1):
+        begin = data.find(CRLF, header) + len(CRLF)
+        length = _LENGTHS.get(data[header : begin - 1])
+        if length is None:
             return None
-        if place and pieces[place - 1 :: stride].count(_HEADERS[length]) != count:
-            return None
-        columns.append(column)
-    if first[3] != _HEADERS[len(columns[0][0])]:
+        sizes += [begin - taken, length]
+        taken, header = begin + length, begin + length + len(CRLF)
+    count, rest = divmod(len(data), header)
+    if rest or count < _MANY or data[taken:header] != CRLF:
         return None
-    return Uniform(first[2], columns, count, data, b"", True)
+    pieces = list(zip(*iter_unpack("".join(map("{}s".format, [*sizes, len(CRLF)])), data), strict=True))
+    if any(between.count(between[0]) != count for between in pieces[::2]):
+        return None
+    return Uniform(first[2], list(map(list, pieces[1::2])), count, data, b"", True)
 
 
 def _of_any_size(data: bytes, first: list[bytes], words: int) -> Uniform | None:
