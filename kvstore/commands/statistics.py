@@ -71,6 +71,11 @@ class Statistics(dict[Command, CommandStatistics]):
         """Those of the table's plain rows, by the names that clients send."""
         return {name: self[row] for name, row in table.plain.items()}
 
+    @cached_property
+    def sortable(self) -> dict[bytes, CommandStatistics]:
+        """Those of them that name one key, with the first argument, and that many requests of can execute at once."""
+        return {name: each for name, each in self.plain.items() if each.row.many and each.row.keys == (1, 1, 1)}
+
     def reset(self) -> None:
         """Begin anew."""
         for each in self.values():

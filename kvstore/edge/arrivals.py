@@ -3,8 +3,8 @@
     every ready socket is read -> everything is executed -> every reply leaves (see `turn`)
 
 One phase after the other, so that each works with warm caches and the requests of all clients lie side by side: many
-GETs, or SETs, of different clients are one pipeline then (see `session.together`). Of everything else each chunk is
-executed as its own client's, in the order in which they came.
+GETs, or SETs, of different clients are one pipeline then, and what is mixed is sorted (see `session.together`,
+`session.mixed`). Of everything else each chunk is executed as its own client's, in the order in which they came.
 
 Only short chunks are kept, and so many at most, that what is kept is small. A client that is in the middle of
 something, a request, a MULTI block, a pause, is never served together with others (see `connection_state`).
@@ -12,7 +12,8 @@ something, a request, a MULTI block, a pause, is never served together with othe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from itertools import compress
 from operator import attrgetter, itemgetter
 from typing import Protocol
@@ -49,6 +50,9 @@ class Served(Protocol):
 
     def take(self, data: bytes) -> bool:
         """Execute what came from it by itself; returns whether there are replies for whose commit to wait."""
+
+    def executed(self) -> bool:
+        """Its session has executed something with others. Returns as `take`."""
 
     def settled(self, sequence: int) -> None:
         """See `Waiter`."""
@@ -144,53 +148,72 @@ class Arrivals:
         return self.expects_writes and arrived > seen and self._commit.wants_more(arrived)
 
     def _sort(self, protocols: list[Served], chunks: list[bytes]) -> None:
-        """Execute what is alike together, reads first: then they need not wait for the writes of this turn."""
-        alike: dict[bytes, tuple[list[Served], list[bytes]]] = {}
+        """Execute what begins alike together, reads first: then they need not wait for the writes of this turn."""
+        alike: dict[bytes, dict[Served, bytes]] = {}
         for protocol, data in zip(protocols, chunks, strict=True):
             head = _HEAD(data) if protocol.state is State.OPEN else b""
-            if head not in alike:
-                alike[head] = ([], [])
-            group, datas = alike[head]
-            group.append(protocol)
-            datas.append(data)
-        later = []
-        for head, (group, datas) in alike.items():
-            row = self.together.row_of(datas[0]) if head and len(group) >= FEW else None
-            if row is None or row.writes:
-                later.append((row, group, datas))
-            else:
-                self._alike(row, group, datas)
-        for row, group, datas in later:
-            self._alike(row, group, datas)
+            alike.setdefault(head, {})[protocol] = data
+        rest = dict(zip(protocols, chunks, strict=True))
+        groups = []
+        for head, group in alike.items():
+            row = self.together.row_of(group[next(iter(group))]) if head and len(group) >= FEW else None
+            if row is not None:
+                groups.append((row, list(group), list(group.values())))
+                rest = {protocol: data for protocol, data in rest.items() if protocol not in group}
+        for row, asking, asked in sorted(groups, key=lambda each: each[0].writes):
+            self._alike(row, asking, asked)
+        if rest:
+            self._mixed(list(rest), list(rest.values()))
 
     def _alike(self, row: Command | None, protocols: list[Served], chunks: list[bytes]) -> None:
         """Execute what should be requests of the command `row`."""
-        replies = None
-        if row is not None:
-            tables = list(map(_TABLE, protocols))
-            if len(set(tables)) > 1:
-                self._in_each(tables, row, protocols, chunks)
-                return
-            try:
-                replies = self.together.execute(row, [protocol.session for protocol in protocols], chunks)
-            except StorageFault:
-                raise
-            except Exception:
-                for protocol in protocols:
-                    protocol.bug()
-                return
-        if replies is None:
+        if row is None:
             self._one_by_one(protocols, chunks)
-        elif replies:
-            self._reply(protocols, replies)
-        else:
-            self._waiting += protocols
+            return
+        replies = None
+        with self._bugs_of(protocols):
+            if len(set(map(_TABLE, protocols))) == 1:
+                replies = self.together.execute(row, [protocol.session for protocol in protocols], chunks)
+            if replies is None:
+                self._mixed(protocols, chunks)
+            elif replies:
+                self._reply(protocols, replies)
+            else:
+                self._waiting += protocols
 
-    def _in_each(self, tables: list[Table], row: Command, protocols: list[Served], chunks: list[bytes]) -> None:
-        """The same, of each database by itself."""
-        for table in dict.fromkeys(tables):
-            inside = [each is table for each in tables]
-            self._alike(row, list(compress(protocols, inside)), list(compress(chunks, inside)))
+    def _mixed(self, protocols: list[Served], chunks: list[bytes]) -> None:
+        """Execute requests of any commands: those that can be sorted all at once, then the others one by one."""
+        left = dict(zip(protocols, chunks, strict=True))
+        in_each: dict[Table, list[Served]] = {}
+        for protocol in protocols:
+            if protocol.state is State.OPEN:
+                in_each.setdefault(protocol.session.call.table, []).append(protocol)
+        for asking in in_each.values():
+            if len(asking) >= FEW:
+                self._sorted(asking, left)
+        self._one_by_one(list(left), list(left.values()))
+
+    def _sorted(self, protocols: list[Served], left: dict[Served, bytes]) -> None:
+        """Execute at once what can be sorted of what is `left`, and take it out there."""
+        done = protocols
+        with self._bugs_of(protocols):
+            sessions = [protocol.session for protocol in protocols]
+            taken = self.together.execute_mixed(sessions, [left[protocol] for protocol in protocols])
+            done = [protocols[place] for place in sorted(taken)]
+            self._waiting += [protocol for protocol in done if protocol.executed()]
+        for protocol in done:
+            del left[protocol]
+
+    @contextlib.contextmanager
+    def _bugs_of(self, protocols: list[Served]) -> Iterator[None]:
+        """What nobody meant is a bug of all of these clients."""
+        try:
+            yield
+        except StorageFault:
+            raise
+        except Exception:
+            for protocol in protocols:
+                protocol.bug()
 
     def _one_by_one(self, protocols: list[Served], chunks: list[bytes]) -> None:
         waiting = self._waiting

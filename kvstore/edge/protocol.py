@@ -108,17 +108,24 @@ class KVStoreProtocol(LineReceiver):
 
         Raises StorageFault, and what nobody meant.
         """
-        session = self.session
         if self.state is not OPEN:
             self.execute(data)
-        elif session.receive(data):
+            return False
+        return self._sent(in_the_middle=self.session.receive(data))
+
+    def executed(self) -> bool:
+        """Requests of this client were executed with others'. Returns as `take`."""
+        return self._sent(in_the_middle=self.session.in_the_middle)
+
+    def _sent(self, *, in_the_middle: bool) -> bool:
+        session = self.session
+        if in_the_middle:
             self._see()
             self.pump()
-        else:
-            if session.ready:
-                self.outlet.send(session.take_ready())
-            return session.waits_for != 0
-        return False
+            return False
+        if session.ready:
+            self.outlet.send(session.take_ready())
+        return session.waits_for != 0
 
     def settled(self, sequence: int) -> None:
         """See `Waiter`."""

@@ -7,7 +7,8 @@ A copy for speed of what `dispatch.execute` does with each of them, for commands
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from kvstore.base.errors import RequestError
@@ -17,6 +18,7 @@ from kvstore.commands.row import Command, ManyReplies
 from kvstore.commands.statistics import CommandStatistics
 from kvstore.session.hooks import Hooks
 from kvstore.store.table import Table
+from kvstore.wire import resp
 from kvstore.wire.multibulk import Uniform
 
 _Encoded = TypeVar("_Encoded")
@@ -58,3 +60,16 @@ def _reply(row: Command, table: Table, pipeline: Uniform, hooks: Hooks) -> ManyR
         return row.many(table, pipeline.columns, pipeline.raw if pipeline.name == row.wire_name else None)
     except RequestError:  # the disk is full: each request is told so
         return None
+
+
+def encode_each(
+    replies: list[bytes | None] | Arrays, protocols: Callable[[], Iterable[int]], limit_bytes: int
+) -> list[bytes] | None:
+    """The bytes of each reply; None if all are more than `limit_bytes`. `protocols`: tells those of their clients."""
+    if isinstance(replies, Arrays):
+        return resp.encode_arrays(replies, limit_bytes)
+    if sum(map(len, filter(None, replies))) > limit_bytes:
+        return None
+    with contextlib.suppress(TypeError):  # there are nulls, which have no length
+        return resp.encode_each(replies)  # type: ignore[arg-type]
+    return [bytes(resp.encode(text, protocol)) for text, protocol in zip(replies, protocols(), strict=True)]

@@ -27,6 +27,7 @@ from kvstore.base.reply import Reply
 from kvstore.commands import dispatch
 from kvstore.commands.context import Call
 from kvstore.commands.dispatch import Blocked, Outcome, Unfinished
+from kvstore.commands.registry import Command
 from kvstore.commands.statistics import CommandStatistics
 from kvstore.session.execution import Execution
 from kvstore.session.hooks import Hooks
@@ -258,6 +259,25 @@ class Session:
         self.backlog.clear()
         self.backlog_bytes = 0
         self._server.waiting.leave(self.client)
+
+    def execute_one(self, statistics: CommandStatistics, request: list[bytes]) -> tuple[Encoded, int]:
+        """Execute one of many clients' requests, which changes something. Returns the reply, and what it waits for.
+
+        `statistics`: of its command, a plain one. Raises StorageFault.
+        """
+        self._execution.needed = 0
+        reply = self._run(statistics, request)
+        assert reply is not None, "what has changed something is not done in slices"
+        return reply, self._execution.needed
+
+    def executed_together(self, row: Command, count: int, replies: Encoded, needed: int) -> None:
+        """So many requests, the last of the command `row`, were executed with others'. See `deliver`."""
+        self.client.last_command = row.name
+        self.client.last_request_ms = self._server.recent_ms
+        self._server.requests_executed += count
+        if self.client.closing:
+            self.closing = True
+        self.deliver(replies, needed)
 
     def _one(self, request: Any) -> bool:
         """Execute a request that came alone if it is a plain one or a JSON line, and return whether it is. Most are."""

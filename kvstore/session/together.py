@@ -9,18 +9,18 @@ good; each client's own requests keep theirs.
 
 from __future__ import annotations
 
-import contextlib
-from itertools import accumulate, repeat
+from collections.abc import Iterator
+from functools import partial
+from itertools import accumulate, chain, repeat
 
 from kvstore.base.limits import MIB
-from kvstore.base.reply import Arrays, Numbers, Status
+from kvstore.base.reply import Numbers, Status
 from kvstore.commands.context import Server
 from kvstore.commands.registry import Command
 from kvstore.commands.registry import table as commands
-from kvstore.session import columns
+from kvstore.session import columns, mixed
 from kvstore.session.hooks import Hooks
 from kvstore.session.session import Session
-from kvstore.wire import resp
 from kvstore.wire.multibulk import CRLF, uniform_chunks
 from kvstore.wire.pieces import UNLIMITED_BYTES
 
@@ -54,9 +54,11 @@ class Together:
         if taken is None:
             return None
         pipeline, counts = taken
+        limit_bytes = UNLIMITED_BYTES if row.writes else min(_MOST_BYTES, self._server.max_reply_bytes)
+        protocols = partial(_protocols, sessions, counts)
         reply = columns.execute(
             sessions[0].call, self._server.statistics[row], pipeline, self._hooks,
-            lambda replies: self._encode(row, sessions, counts, replies),
+            lambda replies: columns.encode_each(replies, protocols, limit_bytes),
         )  # fmt: skip
         if reply is None:
             return None
@@ -74,6 +76,16 @@ class Together:
         if row.writes:
             return self._hold(sessions, _of_each(reply, counts))
         return self._deliver(sessions, counts, pipeline.columns[0], reply)
+
+    def execute_mixed(self, sessions: list[Session], chunks: list[bytes]) -> set[int]:
+        """The same for requests of several commands, as far as they can be sorted: see `mixed`.
+
+        `sessions`: of one database. Returns the places of those whose chunks were executed.
+        """
+        before = self._server.requests_executed
+        taken = mixed.execute(self._hooks, sessions, chunks)
+        self.requests += self._server.requests_executed - before
+        return taken
 
     def _hold(self, sessions: list[Session], replies: list[bytes]) -> list[bytes]:
         """All requests have changed something: their replies wait for the open commit. Returns as `execute`."""
@@ -102,21 +114,12 @@ class Together:
             session.deliver(data, commit)
         return []
 
-    def _encode(
-        self, row: Command, sessions: list[Session], counts: list[int], strings: list[bytes | None] | Arrays
-    ) -> list[bytes] | None:
-        """The reply to each request; None if they are too much."""
-        limit_bytes = UNLIMITED_BYTES if row.writes else min(_MOST_BYTES, self._server.max_reply_bytes)
-        if isinstance(strings, Arrays):
-            return resp.encode_arrays(strings, limit_bytes)
-        if sum(map(len, filter(None, strings))) > limit_bytes:
-            return None
-        with contextlib.suppress(TypeError):  # there are nulls, which have no length
-            return resp.encode_each(strings)  # type: ignore[arg-type]
-        protocols = [
-            session.client.protocol for session, count in zip(sessions, counts, strict=True) for _ in range(count)
-        ]
-        return [bytes(resp.encode(text, protocol)) for text, protocol in zip(strings, protocols, strict=True)]
+
+def _protocols(sessions: list[Session], counts: list[int]) -> Iterator[int]:
+    """The version of RESP in which each request is to be answered."""
+    return chain.from_iterable(
+        repeat(session.client.protocol, count) for session, count in zip(sessions, counts, strict=True)
+    )
 
 
 def _parts(counts: list[int]) -> list[slice]:

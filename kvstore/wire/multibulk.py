@@ -30,6 +30,7 @@ where this takes 0.6.
 from __future__ import annotations
 
 import re
+from itertools import chain, repeat
 from operator import methodcaller
 from struct import iter_unpack
 from typing import NamedTuple
@@ -43,11 +44,12 @@ _NO_CRLF = "invalid CRLF in request"
 
 #: Strings shorter than this have their headers in a table; longer ones are for `Multibulk`, whose cost per byte is
 #: lower.
-_TABLE_BYTES = 2 * KIB
+_TABLE_BYTES = 4 * KIB
 _HEADERS = [b"$%d" % length for length in range(_TABLE_BYTES)]
 _HEADER_OF = _HEADERS.__getitem__
 _LENGTHS = {b"$%d\r" % length: length for length in range(_TABLE_BYTES)}
-_COUNTS = {b"*%d" % count: count for count in range(1, 1024)}
+#: The headers of arrays of one word or more, and how many those are.
+COUNTS = {b"*%d" % count: count for count in range(1, 1024)}
 
 #: A number as Redis's string2ll takes it: no plus sign, no leading zeros, no "-0". The CR is part of the line.
 _NUMBER = re.compile(rb"[*$](0|-?[1-9][0-9]{0,18})\r").fullmatch
@@ -94,7 +96,7 @@ def uniform_pipeline(data: bytes) -> Uniform | None:
     if data.count(b"\r\n*") < _MANY - 1:  # no more than one long request, most often
         return None
     first = data.split(CRLF, 4)  # the array's header, that of the name, the name, the header of an argument
-    words = _COUNTS.get(first[0], 0)
+    words = COUNTS.get(first[0], 0)
     if words < 2 or len(first) < 5:
         return None
     try:
@@ -127,6 +129,17 @@ def uniform_chunks(chunks: list[bytes]) -> tuple[Uniform, list[int]] | None:
     if any(size % step for size in sizes):
         return None
     return pipeline, [size // step for size in sizes]
+
+
+def join_requests(name: bytes, columns: list[list[bytes]]) -> bytes:
+    """The bytes of requests of one command, from their arguments in columns; at least one."""
+    head = b"*%d\r\n$%d\r\n%b\r\n" % (len(columns) + 1, len(name), name)
+    sizes = [set(map(len, column)) for column in columns]
+    if all(len(size) == 1 for size in sizes):  # at C speed
+        each = head.replace(b"%", b"%%") + b"".join([b"$%d\r\n%%b\r\n" % size.pop() for size in sizes])
+        return each * len(columns[0]) % tuple(chain.from_iterable(zip(*columns, strict=True)))
+    words = [list(map(b"$%d\r\n%b\r\n".__mod__, zip(map(len, column), column, strict=True))) for column in columns]
+    return b"".join(chain.from_iterable(zip(repeat(head), *words)))
 
 
 def _of_one_size(data: bytes, first: list[bytes], words: int) -> Uniform | None:
@@ -166,7 +179,7 @@ def _of_any_size(data: bytes, first: list[bytes], words: int) -> Uniform | None:
     if count < _MANY or pieces[0:used:stride].count(pieces[0]) != count or columns[0].count(pieces[2]) != count:
         return None
     for place, column in enumerate(columns):
-        if not _have_headers(column, pieces[2 * place + 1 : used : stride]):
+        if not have_headers(column, pieces[2 * place + 1 : used : stride]):
             return None
     if used == len(pieces) - 1 and not pieces[-1]:
         return Uniform(pieces[2], columns[1:], count, data, b"", False)
@@ -174,8 +187,8 @@ def _of_any_size(data: bytes, first: list[bytes], words: int) -> Uniform | None:
     return Uniform(pieces[2], columns[1:], count, data[: len(data) - len(rest)], rest, False)
 
 
-def _have_headers(words: list[bytes], headers: list[bytes]) -> bool:
-    """Whether these are the headers of these words. Raises IndexError for a word too long for the table."""
+def have_headers(words: list[bytes], headers: list[bytes]) -> bool:
+    """Whether these are the headers of these words. Raises IndexError for a word of _TABLE_BYTES or more."""
     lengths = set(map(len, words))
     if len(lengths) == 1:
         return headers.count(_HEADERS[lengths.pop()]) == len(headers)
@@ -192,7 +205,7 @@ def split_pipeline(data: bytes) -> tuple[list[list[bytes]], bytes]:
     if len(data) > _SPLIT_WITHIN_BYTES and data.find(b"\r\n*", 0, _SPLIT_WITHIN_BYTES) < 0:
         return [], data
     pieces = data.split(CRLF)
-    count = _COUNTS.get(pieces[0])
+    count = COUNTS.get(pieces[0])
     if count is None:
         return [], data
     try:
@@ -232,7 +245,7 @@ def _rows(pieces: list[bytes]) -> tuple[list[list[bytes]], int]:
     requests: list[list[bytes]] = []
     headers: list[bytes] = []
     start = 0
-    while (count := _COUNTS.get(pieces[start])) is not None and (end := start + 1 + 2 * count) <= last:
+    while (count := COUNTS.get(pieces[start])) is not None and (end := start + 1 + 2 * count) <= last:
         requests.append(pieces[start + 2 : end : 2])
         headers += pieces[start + 1 : end : 2]
         start = end

@@ -1,0 +1,158 @@
+"""Requests of several commands, of many clients, executed at once: sorted by command, each of which is columns.
+
+Requests that name different keys may change places: neither sees what the other does, and a log that tells them in
+another order comes to the same. So what the clients of one turn have sent is executed command by command, and what is
+of one command keeps its order, if no key is named by two commands of which one writes. A client that names such a key
+is dropped: it goes after the others, one request after the other, and so does whoever sent anything else. It is as if
+the clients had executed one after the other, those who are dropped last. A test holds it to that.
+
+Commands that read come first. They change nothing, so that their clients can still be dropped: when the replies become
+too large, or a key holds another type. What writes has to be done then, if need be one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TypeAlias
+
+from kvstore.base.limits import MIB
+from kvstore.base.reply import Numbers, Status
+from kvstore.commands.statistics import CommandStatistics
+from kvstore.session import columns
+from kvstore.session.hooks import Hooks
+from kvstore.session.session import Session
+from kvstore.wire.multibulk import Uniform, join_requests
+from kvstore.wire.pieces import UNLIMITED_BYTES, Encoded, joined
+from kvstore.wire.sorting import Alike, Sorted
+
+#: Replies to reads that are more than this together each client gets as it has room for them.
+_MOST_BYTES = 1 * MIB
+
+_OfRow: TypeAlias = tuple[CommandStatistics, Alike]
+
+
+def execute(hooks: Hooks, sessions: Sequence[Session], chunks: list[bytes]) -> set[int]:
+    """Execute what can be sorted of the input of sessions that are in the middle of nothing, and in one database.
+
+    Returns the places of the sessions whose input was executed. Raises StorageFault.
+    """
+    return set() if hooks.watchers else _Mixture(hooks, sessions, chunks).execute()
+
+
+class _Mixture:
+    """See the module."""
+
+    def __init__(self, hooks: Hooks, sessions: Sequence[Session], chunks: list[bytes]) -> None:
+        self._hooks = hooks
+        self._sessions = sessions
+        self._call = sessions[0].call
+        self._rows = self._call.server.statistics.sortable
+        self._sorted = Sorted(chunks, self._rows)
+        #: To each request, by where it begins.
+        self._replies: dict[int, Encoded] = {}
+        self._left_bytes = 0
+        #: The commit that the replies to each session wait for.
+        self._needed = [0] * len(sessions)
+
+    def execute(self) -> set[int]:
+        """See the function."""
+        of_rows = [(self._rows[alike.name], alike) for alike in self._sorted.alike]
+        reads = [each for each in of_rows if not each[0].row.writes]
+        writes = [each for each in of_rows if each[0].row.writes]
+        self._drop_contended(reads, writes)
+        while not self._read(reads):
+            pass
+        for statistics, alike in writes:
+            if alike.starts and not self._as_columns(statistics, alike):
+                self._one_by_one(statistics, alike)
+        return self._deliver()
+
+    def _drop_contended(self, reads: list[_OfRow], writes: list[_OfRow]) -> None:
+        """Drop clients until no key is named by two commands of which one writes."""
+        named = set[bytes]().union(*(alike.columns[0] for _, alike in reads))
+        for _, alike in writes:
+            keys = alike.columns[0]
+            contended = named.intersection(keys)
+            named.update(keys)
+            if contended:
+                self._drop([start for start, key in zip(alike.starts, keys, strict=True) if key in contended])
+
+    def _read(self, reads: list[_OfRow]) -> bool:
+        """Execute what reads; False if somebody had to be dropped: then it is to be done again without, and counts."""
+        table = self._call.table
+        looked_up = table.hits, table.misses
+        self._left_bytes = min(_MOST_BYTES, self._call.server.max_reply_bytes)
+        for place, (statistics, alike) in enumerate(reads):
+            if alike.starts and not self._as_columns(statistics, alike):
+                table.hits, table.misses = looked_up
+                for executed, each in reads[:place]:
+                    executed.calls -= len(each.starts)
+                self._drop(alike.starts)
+                return False
+        return True
+
+    def _drop(self, starts: list[int]) -> None:
+        """Drop the clients whose requests begin there."""
+        for number in set(map(self._sorted.chunk_of, starts)):
+            self._sorted.drop(number)
+
+    def _as_columns(self, statistics: CommandStatistics, alike: Alike) -> bool:
+        """Execute requests of one command; False if each has to be executed alone: nothing was done."""
+        row, count = statistics.row, len(alike.starts)
+        raw = join_requests(row.wire_name, alike.columns) if row.writes else b""
+        pipeline = Uniform(row.wire_name, alike.columns, count, raw, b"", False)
+        limit_bytes = UNLIMITED_BYTES if row.writes else self._left_bytes
+        protocols = partial(self._protocols, alike.starts)
+        reply = columns.execute(
+            self._call, statistics, pipeline, self._hooks,
+            lambda replies: columns.encode_each(replies, protocols, limit_bytes),
+        )  # fmt: skip
+        if reply is None:
+            return False
+        if isinstance(reply, Status):
+            reply = [reply.wire] * count
+        elif isinstance(reply, Numbers):
+            reply = list(map(b":%b\r\n".__mod__, reply))
+        self._replies.update(zip(alike.starts, reply, strict=True))
+        if row.writes:
+            for number in set(map(self._sorted.chunk_of, alike.starts)):
+                self._needed[number] = self._call.table.pending.sequence
+        else:
+            self._left_bytes -= sum(map(len, reply))
+            self._note_what_is_read(alike)
+        return True
+
+    def _protocols(self, starts: list[int]) -> Iterator[int]:
+        """The version of RESP in which each of these requests is to be answered."""
+        return (self._sessions[number].client.protocol for number in map(self._sorted.chunk_of, starts))
+
+    def _note_what_is_read(self, alike: Alike) -> None:
+        """Whose replies wait for a commit, since these requests have read something of it."""
+        table, keys = self._call.table, alike.columns[0]
+        if table.commit_for_keys(keys):
+            for start, commit in zip(alike.starts, map(table.commit_for_key, keys), strict=True):
+                if commit:
+                    number = self._sorted.chunk_of(start)
+                    self._needed[number] = max(self._needed[number], commit)
+
+    def _one_by_one(self, statistics: CommandStatistics, alike: Alike) -> None:
+        """Execute requests of a command that writes; none of those takes more than a slice."""
+        for start, *arguments in zip(alike.starts, *alike.columns, strict=True):
+            number = self._sorted.chunk_of(start)
+            reply, needed = self._sessions[number].execute_one(statistics, [alike.name, *arguments])
+            self._replies[start] = reply
+            self._needed[number] = max(self._needed[number], needed)
+
+    def _deliver(self) -> set[int]:
+        """Give each session its replies. Returns as `execute`."""
+        taken = set()
+        for number, starts in self._sorted.by_chunk():
+            row = self._rows[self._sorted.name_at(starts[-1])].row
+            session = self._sessions[number]
+            replies = [self._replies[start] for start in starts]
+            session.executed_together(row, len(starts), joined(replies), self._needed[number])
+            taken.add(number)
+        if self._call.store.pending.size_bytes > self._hooks.size_limit:
+            self._hooks.commit_now()
+        return taken
