@@ -87,7 +87,7 @@ def hget(call: Call, key: Key, field: bytes) -> Reply:
 
 @many("HGET")
 def hget_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> list[bytes | None] | None:
-    """As many HGETs; none if a key has a deadline, or holds no hash."""
+    """As many HGETs; none if a key holds what is no hash."""
     values = table.look_up_each(columns[0], Hash) if len(columns) == 2 else None
     if values is None:
         return None

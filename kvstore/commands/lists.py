@@ -168,7 +168,7 @@ def lrange(call: Call, key: Key, start: Integer, stop: Integer) -> Reply:
 
 @many("LRANGE")
 def lrange_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Arrays | None:
-    """As many LRANGEs; none if a key has a deadline, or holds no list, or ranges are long. Those alike are one."""
+    """As many LRANGEs; none if a key holds what is no list, or ranges are long. Those alike are one."""
     values = table.look_up_each(columns[0], List) if len(columns) == 3 else None
     if values is None:
         return None

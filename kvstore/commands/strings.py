@@ -63,7 +63,7 @@ def set_(call: Call, key: Key, value: bytes, *options: bytes) -> Reply:
 
 @many("GET")
 def get_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> list[bytes | None] | None:
-    """As many GETs; none if a key has a deadline, or holds no string."""
+    """As many GETs; none if a key holds what is no string."""
     return table.look_up_each(columns[0], bytes) if len(columns) == 1 else None
 
 

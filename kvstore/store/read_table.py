@@ -84,11 +84,11 @@ class ReadTable(State):
     def look_up_each(self, keys: list[bytes], holds: type[_Typed]) -> list[_Typed | None] | None:
         """What `look_up_typed` gives of each of these keys, at C speed.
 
-        None, having counted nothing, if each has to be looked up by itself: one has a deadline, or another type.
+        None, having counted nothing, if each has to be looked up by itself: one holds another type.
         """
-        if self.deadlines and not self.deadlines.keys().isdisjoint(keys):
-            return None
         values = list(map(self.values.get, keys))
+        if self.deadlines and not self.deadlines.keys().isdisjoint(keys):
+            values = list(map(self.read, keys))
         types = list(map(type, values))
         hits = types.count(holds)
         misses = len(types) - hits
