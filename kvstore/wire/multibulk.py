@@ -102,7 +102,7 @@ def uniform_pipeline(data: bytes) -> Uniform | None:
     try:
         if first[1] != _HEADERS[len(first[2])]:
             return None
-        return _of_one_size(data, first, words) or _of_any_size(data, first, words)
+        return _of_one_size(data, first, words) or _of_records(data, first, words) or _of_any_size(data, first, words)
     except IndexError:  # a string longer than the table
         return None
 
@@ -145,25 +145,57 @@ def join_requests(name: bytes, columns: list[list[bytes]]) -> bytes:
 def _of_one_size(data: bytes, first: list[bytes], words: int) -> Uniform | None:
     """The pipeline, if all its requests have the same lengths, as most have, and nothing follows it.
 
-    They are cut as records of the first one's shape, whatever the bytes of their strings; they are what they seem if
-    all that stands between the strings is the same in each.
+    Without their heads (all up to and with the header of the first argument) all requests are of one size; so is what
+    is found between the line ends of all of them joined, if every string has the length that is expected of it. As
+    there are as many of the one as of the other, they are the same: no string can hold a look-alike.
     """
-    sizes: list[int] = []  # of what stands before a string, and of the string, in turns
+    bodies = data.split(CRLF.join([*first[:4], b""]))
+    count = len(bodies) - 1
+    if count < _MANY or bodies.pop(0) or len(set(map(len, bodies))) > 1:
+        return None
+    pieces = b"".join(bodies).split(CRLF)
+    stride = 2 * words - 3
+    if len(pieces) != count * stride + 1 or pieces.pop():
+        return None
+    columns = []
+    for place in range(0, stride, 2):
+        column = pieces[place::stride]
+        length = len(column[0])
+        if len(set(map(len, column))) > 1:
+            return None
+        if place and pieces[place - 1 :: stride].count(_HEADERS[length]) != count:
+            return None
+        columns.append(column)
+    if first[3] != _HEADERS[len(columns[0][0])]:
+        return None
+    return Uniform(first[2], columns, count, data, b"", True)
+
+
+def _of_records(data: bytes, first: list[bytes], words: int) -> Uniform | None:
+    """The same, whatever the bytes of their strings: binary ones have line ends, too.
+
+    They are cut as records of the first one's shape; they are what they seem if all that stands between the strings is
+    the same in each.
+    """
+    shape, between = "", list[range]()
     taken, header = 0, sum(map(len, first[:3])) + 3 * len(CRLF)
     for _ in range(words - 1):
         begin = data.find(CRLF, header) + len(CRLF)
         length = _LENGTHS.get(data[header : begin - 1])
         if length is None:
             return None
-        sizes += [begin - taken, length]
+        shape += f"{begin - taken}x{length}s"
+        between.append(range(taken, begin))
         taken, header = begin + length, begin + length + len(CRLF)
     count, rest = divmod(len(data), header)
     if rest or count < _MANY or data[taken:header] != CRLF:
         return None
-    pieces = list(zip(*iter_unpack("".join(map("{}s".format, [*sizes, len(CRLF)])), data), strict=True))
-    if any(between.count(between[0]) != count for between in pieces[::2]):
-        return None
-    return Uniform(first[2], list(map(list, pieces[1::2])), count, data, b"", True)
+    between.append(range(taken, header))
+    for place in chain.from_iterable(between):
+        if data[place::header] != data[place : place + 1] * count:
+            return None
+    records = zip(*iter_unpack(f"{shape}2x", data), strict=True)
+    return Uniform(first[2], list(map(list, records)), count, data, b"", True)
 
 
 def _of_any_size(data: bytes, first: list[bytes], words: int) -> Uniform | None:
