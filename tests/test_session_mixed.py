@@ -112,6 +112,21 @@ class MixedTests(MixedTestCase):
         replies = self.ask(["GET h"], ["SET a 1"], ["INCR h"], ["INCR b"])
         self.assertEqual([each[:6] for each in replies], [b"-WRONG", b"+OK\r\n", b"-WRONG", b":1\r\n"])
 
+    def test_what_others_wait_for(self) -> None:
+        """Who brings it keeps the order of all that it asks: what is moved on stands behind what was there before."""
+        self.clients[3].ask("BLMOVE from to LEFT RIGHT 0")
+        self.ask(["RPUSH to first", "RPUSH from moved"], ["SET b 1"], ["GET c"])
+        self.assertEqual(self.taken, {1, 2})
+        self.assertEqual(self.clients[0].ask("LRANGE to 0 -1"), b"*2\r\n$5\r\nfirst\r\n$5\r\nmoved\r\n")
+
+    def test_no_commit_in_the_middle(self) -> None:
+        """Where one might have to be closed, each client is served by itself."""
+        for name, limit in (("request_limit", 100), ("size_limit", 200)):
+            self.setUp()
+            setattr(self.serving.hooks, name, limit)
+            self.ask(["GET a", "SET d 1"], ["SET b 1"], ["INCR c"])
+            self.assertEqual(self.taken, set())
+
     def test_somebody_watches(self) -> None:
         """Then each request is shown, in its place."""
         self.serving.hooks.watchers.append(lambda executed: None)

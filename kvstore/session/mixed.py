@@ -29,6 +29,9 @@ from kvstore.wire.sorting import Alike, Sorted
 #: Replies to reads that are more than this together each client gets as it has room for them.
 _MOST_BYTES = 1 * MIB
 
+#: An operation of the log is no longer than so many times the request that it comes from (INCR is logged as SET).
+_TIMES_LONGER = 4
+
 _OfRow: TypeAlias = tuple[CommandStatistics, Alike]
 
 
@@ -37,7 +40,11 @@ def execute(hooks: Hooks, sessions: Sequence[Session], chunks: list[bytes]) -> s
 
     Returns the places of the sessions whose input was executed. Raises StorageFault.
     """
-    return set() if hooks.watchers else _Mixture(hooks, sessions, chunks).execute()
+    # In the middle of it nobody may look, nor a commit be closed, which lets waiting clients go on.
+    at_most_bytes = sessions[0].call.store.pending.size_bytes + _TIMES_LONGER * sum(map(len, chunks))
+    if hooks.watchers or hooks.request_limit != Hooks.NO_LIMIT or at_most_bytes > hooks.size_limit:
+        return set()
+    return _Mixture(hooks, sessions, chunks).execute()
 
 
 class _Mixture:
@@ -69,11 +76,13 @@ class _Mixture:
         return self._deliver()
 
     def _drop_contended(self, reads: list[_OfRow], writes: list[_OfRow]) -> None:
-        """Drop clients until no key is named by two commands of which one writes."""
+        """Drop clients until no key is named by two commands of which one writes, nor awaited by a client that moves
+        what comes there to another key.
+        """
         named = set[bytes]().union(*(alike.columns[0] for _, alike in reads))
         for _, alike in writes:
             keys = alike.columns[0]
-            contended = named.intersection(keys)
+            contended = named.intersection(keys) | self._call.table.awaited.keys() & set(keys)
             named.update(keys)
             if contended:
                 self._drop([start for start, key in zip(alike.starts, keys, strict=True) if key in contended])
@@ -153,6 +162,4 @@ class _Mixture:
             replies = [self._replies[start] for start in starts]
             session.executed_together(row, len(starts), joined(replies), self._needed[number])
             taken.add(number)
-        if self._call.store.pending.size_bytes > self._hooks.size_limit:
-            self._hooks.commit_now()
         return taken
