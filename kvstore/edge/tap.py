@@ -100,8 +100,8 @@ _ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
         "overlap",
         "auto",
         overlap_policy,
-        "With --sync always: whether the loop goes on during a sync: always, never, or auto (while syncs are slow, or"
-        " many requests share one).",
+        "With --sync always: whether the loop goes on during a sync: always, never, or auto (while syncs take more"
+        " than a millisecond).",
     ),
     (
         "group-limit",
