@@ -50,8 +50,6 @@ class Sorted:
         whole = [chunk if chunk.endswith(CRLF) else b"" for chunk in chunks]
         #: Where each chunk begins, and the last ends.
         self._bounds = list(accumulate((chunk.count(CRLF) for chunk in whole), initial=0))
-        self._dropped = {number for number, chunk in enumerate(whole) if not chunk}
-        self.alike: list[Alike] = []
         pieces = self._pieces = [*b"".join(whole).split(CRLF), b"", b""]
         starts = self._walk(pieces, names)
         try:
@@ -61,12 +59,12 @@ class Sorted:
                 for header, begins in _by_header(pieces, every).items()
             ]
         except (_Uncertain, IndexError):  # a string longer than those whose headers are known
-            self.alike, self._dropped = [], set(range(len(chunks)))
+            self.alike = []
 
     def _walk(self, pieces: list[bytes], names: Container[bytes]) -> dict[bytes, list[int]]:
         """Where requests begin, by their name."""
         found: dict[bytes, list[int]] = {}
-        for number, (begin, end) in enumerate(pairwise(self._bounds)):
+        for begin, end in pairwise(self._bounds):
             start = begin
             try:
                 while start < end:
@@ -82,14 +80,12 @@ class Sorted:
             except KeyError:  # no request, or of one word
                 pass
             if start != end:
-                self._dropped.add(number)
                 for begins in found.values():
                     del begins[bisect_left(begins, begin) :]
         return {name: begins for name, begins in found.items() if begins}
 
     def drop(self, number: int) -> None:
         """Forget the requests of a chunk."""
-        self._dropped.add(number)
         for alike in self.alike:
             alike.drop(self._bounds[number], self._bounds[number + 1])
 
@@ -107,7 +103,7 @@ class Sorted:
         first = 0
         for number, end in enumerate(self._bounds[1:]):
             last = bisect_left(starts, end)
-            if number not in self._dropped:
+            if first < last:
                 yield number, starts[first:last]
             first = last
 
