@@ -35,7 +35,7 @@ from kvstore.commands.registry import (
     to_integer,
 )
 from kvstore.store.table import Table
-from kvstore.values.strings import encode_alike_sets, encode_set
+from kvstore.wire.multibulk import join_requests
 
 _SET_OPTIONS = excluding_each_other(*TIMES, b"KEEPTTL") | excluding_each_other(b"NX", b"XX") | {b"GET": frozenset()}
 _GETEX_OPTIONS = excluding_each_other(*TIMES, b"PERSIST")
@@ -182,7 +182,7 @@ def mset_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> St
         return None
     keys = list(chain.from_iterable(zip(*columns[0::2], strict=True)))
     values = list(chain.from_iterable(zip(*columns[1::2], strict=True)))
-    return OK if table.write_strings(keys, values, b"".join(map(encode_set, keys, values))) else None
+    return OK if table.write_strings(keys, values, join_requests(b"SET", [keys, values])) else None
 
 
 @command("MSETNX", WRITE, group="string", keys=(1, -1, 2), options="[key value ...]")
@@ -268,13 +268,7 @@ def incr_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Nu
         numbers[key] = number = number + 1
         after.append(number)
     digits = Numbers(map(b"%d".__mod__, after))
-    return digits if table.write_strings(keys, digits, _encode_sets(keys, digits)) else None
-
-
-def _encode_sets(keys: list[bytes], values: list[bytes]) -> bytes:
-    if len(set(map(len, keys))) == len(set(map(len, values))) == 1:
-        return encode_alike_sets(keys, values)
-    return b"".join(map(encode_set, keys, values))
+    return digits if table.write_strings(keys, digits, join_requests(b"SET", [keys, digits])) else None
 
 
 @command("DECR", WRITE | FAST, group="string")
