@@ -214,7 +214,7 @@ class ConnectionTests(ProtocolTestCase):
 
     def test_one_too_many(self) -> None:
         """It is answered with an error, is closed, and is no client; when another leaves there is room again."""
-        self.factory.settings = Settings(data_path="/nowhere", max_clients=2)
+        self.factory.server.configuration.set([(b"maxclients", b"2")])
         first, second, third = self.connect(), self.connect(), self.connect()
         self.assertEqual(third.received(), b"-ERR max number of clients reached\r\n")
         self.assertTrue(third.transport.disconnecting)
@@ -232,7 +232,7 @@ class ConnectionTests(ProtocolTestCase):
         The wall clock has no say in it.
         """
         self.now_ms += 10**9
-        self.factory.settings = Settings(data_path="/nowhere", idle_timeout_s=10)
+        self.factory.server.configuration.set([(b"timeout", b"10")])
         idle, busy, monitor, subscriber = (self.connect() for _ in range(4))
         monitor.send(b"MONITOR\r\n")
         subscriber.send(b"SUBSCRIBE c\r\n")

@@ -42,14 +42,11 @@ class SettingsTests(SynchronousTestCase):
         config = Settings(data_path="/d", sync="everysec", max_clients=5, max_request_bytes=2048).as_config()
         expected = {
             "appendfsync": "everysec",
-            "appendonly": "yes",
             "databases": "16",
             "dir": "/d",
             "maxclients": "5",
-            "maxmemory": "0",
             "port": "6380",
             "proto-max-bulk-len": "2048",
-            "save": "",
             "timeout": "0",
         }
         self.assertEqual({name: config[name] for name in expected}, expected)

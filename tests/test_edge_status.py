@@ -13,7 +13,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.limits import MIB
-from kvstore.edge.status import Pace, human
+from kvstore.edge.memory import human
+from kvstore.edge.status import Pace
 from kvstore.testing.server_process import PATIENCE_S, ServerProcess
 from tests.server_process import eventually
 

@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from random import Random
 from time import perf_counter_ns
 from typing import Any
 
-from kvstore.base.errors import InvalidRequest
+from kvstore.base.errors import InvalidRequest, RequestError
 from kvstore.base.limits import DROP_CLIENT_BYTES, MAX_VALUE_BYTES
 from kvstore.base.reply import Reply
 from kvstore.commands.channels import Channels
 from kvstore.commands.client import Client
+from kvstore.commands.configuration import Configuration
 from kvstore.commands.statistics import Statistics
 from kvstore.commands.waiting import WaitingRoom
 from kvstore.commands.watches import Watches
@@ -25,14 +27,14 @@ from kvstore.store.table import Table
 class Server:
     """What all clients share: the store, the dictionary of connected clients, settings and counters.
 
-    `settings`: option name to text, as CONFIG GET shows them. `now_ms`: the wall clock in milliseconds since the epoch.
-    `run_id`: 40 hexadecimal digits, new at every start.
+    `settings`: what the server was started with, name to text, see `Configuration`. `now_ms`: the wall clock in
+    milliseconds since the epoch. `run_id`: 40 hexadecimal digits, new at every start.
     """
 
     def __init__(self, store: Store, now_ms: Callable[[], int], settings: dict[str, str], run_id: str) -> None:
         self.store = store
         self.now_ms = now_ms
-        self.settings = settings
+        self.configuration = Configuration(settings)
         self.run_id = run_id
         self.started_ms = now_ms()
         #: `started_ms` and what a steady clock has counted since, up to a tenth of a second ago; set by the edge. For
@@ -45,6 +47,8 @@ class Server:
         self.connections_refused = 0
         self.requests_executed = 0
         self.errors = 0
+        #: How many error replies began with which code.
+        self.errors_by_code: Counter[str] = Counter()
         #: What CONFIG RESETSTAT takes off the bytes received and sent, see `network_bytes`.
         self.network_bytes_before = (0, 0)
         self.statistics = Statistics()
@@ -76,6 +80,11 @@ class Server:
         self.report_bug: Callable[[str], None] = lambda text: None
         #: Stop the server, soon.
         self.shutdown: Callable[[], None] = lambda: None
+
+    def count_error(self, error: RequestError) -> None:
+        """An error is about to be a reply."""
+        self.errors += 1
+        self.errors_by_code[error.code] += 1
 
 
 class Call:

@@ -163,7 +163,7 @@ def go_on(call: Call, unfinished: Unfinished) -> Outcome:
         statistics.add_time(call.server.steady_ns() - began_ns, 0)
     except RequestError as error:
         statistics.failed += 1
-        call.server.errors += 1
+        call.server.count_error(error)
         return Outcome(encoder.refusal(error), needed, str(error))
     except StorageFault:
         raise
@@ -197,7 +197,7 @@ def give_up(blocked: Blocked, error: RequestError | None) -> Outcome:
     needed = commit_for(call, row, request)
     if error is None:
         return Outcome(encoder.begin(wait.timed_out, in_slices=False), needed)
-    call.server.errors += 1
+    call.server.count_error(error)
     return Outcome(encoder.refusal(error), needed, str(error))
 
 
@@ -274,7 +274,7 @@ def commit_for(call: Call, row: Command, request: list[bytes]) -> int:
 
 def fail(call: Call, row: Command, request: list[bytes], error: RequestError, encoder: Encoder) -> Outcome:
     """A request that was executing has failed: take back what it changed. What the failure tells of may be pending."""
-    call.server.errors += 1
+    call.server.count_error(error)
     _take_back(call)
     return Outcome(encoder.refusal(error), commit_for(call, row, request), str(error))
 
@@ -282,7 +282,7 @@ def fail(call: Call, row: Command, request: list[bytes], error: RequestError, en
 def report_bug(call: Call, request: list[bytes], encoder: Encoder) -> Outcome:
     """An exception nobody meant, inside whose `except` this is called: undo, report, answer, close the connection."""
     server, client = call.server, call.client
-    server.errors += 1
+    server.count_error(_INTERNAL_ERROR)
     _take_back(call)
     server.report_bug(f"bug in {shorten(request[0])!r}; client {client.address} is disconnected")
     client.closing = True
@@ -304,12 +304,12 @@ def refuse(call: Call, row: Command | None, error: RequestError, encoder: Encode
     A refused EXEC ends the block, and says so, in one or not: as Valkey has it.
     """
     client = call.client
-    call.server.errors += 1
     if row is not None and row.name == "EXEC":
         release(call)
         error = Failure(f"Transaction discarded because of: {error.text}", "EXECABORT")
     else:
         client.poisoned = client.queued is not None
+    call.server.count_error(error)
     return Outcome(encoder.refusal(error), 0, str(error))
 
 

@@ -1,14 +1,16 @@
 """INFO: what the server says of itself, in sections of `field:value` lines, as Redis's clients and monitors parse them.
 
-Fields that this server has keep Redis's names; fields that would mean nothing here are left out. What only other
-rooms know they add through `Server.info`, to these sections or to ones of their own; a field of theirs replaces one
-of the same name here.
+Every section and field of Valkey's is there. What only other rooms know they add through `Server.info`, to these
+sections or to ones of their own; a field of theirs replaces one of the same name here. Fields about something that
+there is none of here stand in `info_absent`.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import struct
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -16,13 +18,17 @@ from kvstore import __version__
 from kvstore.base.reply import Reply, Verbatim
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import MS_PER_S
+from kvstore.commands.info_absent import absent_fields
 from kvstore.commands.registry import WHOLE, command, table
 from kvstore.store.table import Table
 
-#: The Redis whose replies and error texts are followed; clients decide by it what they may ask.
+#: The Redis and the Valkey whose replies and error texts are followed; clients decide by them what they may ask.
 REDIS_VERSION = "7.2.4"
+VALKEY_VERSION = "9.1.2"
 
 _S_PER_DAY = 86_400
+#: The clock by which Redis notes accesses has so many bits of seconds.
+_LRU_CLOCK_MASK = 2**24 - 1
 
 Fields = list[tuple[str, Any]]
 
@@ -40,15 +46,17 @@ def _names(call: Call) -> list[str]:
 
 
 def _groups_of(name: str) -> set[str]:
-    """The words that ask for a section besides its name. `default` leaves out what is long."""
-    return {"all", "everything"} if name == "commandstats" else {"all", "everything", "default"}
+    """The words that ask for a section besides its name. `default` leaves out what is long, or not there."""
+    return {"all", "everything"} if name in _NOT_BY_DEFAULT else {"all", "everything", "default"}
 
 
 def _section(call: Call, name: str) -> str:
     own = _SECTIONS[name](call) if name in _SECTIONS else []
     added = call.server.info[name]() if name in call.server.info else []
-    lines = [f"{field}:{value}\r\n" for field, value in (dict(own) | dict(added)).items()]
-    return f"# {name.capitalize()}\r\n" + "".join(lines)
+    fields = dict(own) | dict(added)
+    absent = {field: value for field, value in absent_fields(name).items() if field not in fields}
+    lines = [f"{field}:{value}\r\n" for field, value in (fields | absent).items()]
+    return f"# {_TITLES.get(name, name.capitalize())}\r\n" + "".join(lines)
 
 
 def _server(call: Call) -> Fields:
@@ -58,15 +66,24 @@ def _server(call: Call) -> Fields:
         ("redis_version", REDIS_VERSION),
         ("server_name", "kvstore"),
         ("kvstore_version", __version__),
+        ("valkey_version", VALKEY_VERSION),
+        ("valkey_release_stage", "ga"),
         ("redis_mode", "standalone"),
+        ("server_mode", "standalone"),
         ("os", f"{platform.system()} {platform.release()} {platform.machine()}"),
+        ("arch_bits", 8 * struct.calcsize("P")),
+        ("monotonic_clock", "POSIX clock_gettime"),
+        ("gcc_version", platform.python_compiler().removeprefix("GCC ")),
         ("python_version", platform.python_version()),
         ("process_id", os.getpid()),
         ("run_id", server.run_id),
-        ("tcp_port", server.settings.get("port", 0)),
+        ("tcp_port", server.configuration.text("port")),
         ("server_time_usec", server.now_ms() * 1000),
         ("uptime_in_seconds", uptime_s),
         ("uptime_in_days", uptime_s // _S_PER_DAY),
+        *((name, server.configuration.text("hz")) for name in ("hz", "configured_hz", "clients_hz")),
+        ("lru_clock", server.now_ms() // MS_PER_S & _LRU_CLOCK_MASK),
+        ("executable", sys.executable),
     ]
 
 
@@ -74,7 +91,7 @@ def _clients(call: Call) -> Fields:
     server = call.server
     return [
         ("connected_clients", len(server.clients)),
-        ("maxclients", server.settings.get("maxclients", 0)),
+        ("maxclients", server.configuration.text("maxclients")),
         ("blocked_clients", len(server.waiting.places)),
         ("clients_in_timeout_table", server.waiting.timed()),
         ("pubsub_clients", server.channels.clients()),
@@ -89,7 +106,7 @@ def _persistence(call: Call) -> Fields:
         ("loading", 0),
         ("rdb_last_save_time", call.server.checkpoint_ms() // MS_PER_S),
         ("aof_enabled", 1),
-        ("aof_fsync", call.server.settings.get("appendfsync", "")),
+        ("aof_fsync", call.server.configuration.text("appendfsync")),
     ]
 
 
@@ -107,7 +124,6 @@ def _stats(call: Call) -> Fields:
         ("rejected_connections", server.connections_refused),
         ("expired_keys", sum(table.expired_count for table in databases)),
         ("expired_fields", sum(table.expired_inside for table in databases)),
-        ("evicted_keys", 0),
         ("keyspace_hits", sum(table.hits for table in databases)),
         ("keyspace_misses", sum(table.misses for table in databases)),
         ("pubsub_channels", len(server.channels.channels.subscribers)),
@@ -118,13 +134,29 @@ def _stats(call: Call) -> Fields:
 
 
 def _replication(call: Call) -> Fields:
-    return [("role", "master"), ("connected_slaves", 0)]
+    configuration = call.server.configuration
+    return [
+        ("role", "master"),
+        ("connected_slaves", 0),
+        ("master_replid", call.server.run_id),
+        ("repl_backlog_size", configuration.text("repl-backlog-size")),
+    ]
 
 
 def _commandstats(call: Call) -> Fields:
     """As in Valkey: a command that nobody has called, well or badly, is left out. In the order of the table."""
     counted = ((row, call.server.statistics[row]) for row in table.all_rows())
     return [(f"cmdstat_{row.name.lower()}", each.shown()) for row, each in counted if each.calls or each.rejected]
+
+
+def _errorstats(call: Call) -> Fields:
+    counted = sorted(call.server.errors_by_code.items())
+    return [(f"errorstat_{code}", f"count={count}") for code, count in counted]
+
+
+def _nothing(call: Call) -> Fields:
+    """A section that holds what other rooms add, or what there is none of."""
+    return []
 
 
 def _keyspace(call: Call) -> Fields:
@@ -137,12 +169,29 @@ def _of_database(table: Table, keys: int) -> str:
     return f"keys={keys},expires={expires},avg_ttl=0,keys_with_volatile_items={len(table.inner)}"
 
 
+#: In Valkey's order.
 _SECTIONS: dict[str, Callable[[Call], Fields]] = {
     "server": _server,
+    "tls": _nothing,
     "clients": _clients,
+    "memory": _nothing,
     "persistence": _persistence,
     "stats": _stats,
     "replication": _replication,
+    "cpu": _nothing,
+    "modules": _nothing,
     "commandstats": _commandstats,
+    "errorstats": _errorstats,
+    "latencystats": _nothing,
+    "cluster": _nothing,
+    "cluster_info": _nothing,
+    "scriptingengines": _nothing,
     "keyspace": _keyspace,
+}
+_NOT_BY_DEFAULT = {"tls", "commandstats", "latencystats", "cluster_info", "scriptingengines"}
+_TITLES = {
+    "tls": "TLS",
+    "cpu": "CPU",
+    "cluster_info": "Cluster Info",
+    "scriptingengines": "Scripting Engines",
 }

@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-from kvstore.base.errors import Failure, InvalidRequest, shorten, syntax_error
+from kvstore.base.errors import Failure, syntax_error
 from kvstore.base.reply import NO_REPLY, OK, Reply, Status
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import MS_PER_S, US_PER_S
-from kvstore.commands.glob import matcher
 from kvstore.commands.registry import ADMIN, FAST, NO_MULTI, command, container
 
-container("CONFIG", "Look at the settings.", group="server")
+container("CONFIG", "Look at the settings, and change them.", group="server")
 
 
 @command("CONFIG|GET", ADMIN, group="server")
 def config_get(call: Call, parameter: bytes, *parameters: bytes) -> Reply:
     """List the settings whose names match one of the glob patterns."""
-    matchers = [matcher(pattern, any_case=True) for pattern in (parameter, *parameters)]
-    return {
-        name: text for name, text in call.server.settings.items() if any(matches(name.encode()) for matches in matchers)
-    }
+    return call.server.configuration.matching((parameter, *parameters))
 
 
 @command("CONFIG|SET", ADMIN, group="server", options="[parameter value ...]")
 def config_set(call: Call, parameter: bytes, value: bytes, *pairs: bytes) -> Reply:
-    """Refused: settings are those that the server was started with."""
+    """Change settings, all of them or none, until the server stops."""
     if len(pairs) % 2:
         raise syntax_error()
-    name = shorten(parameter)
-    if name.lower() not in call.server.settings:
-        raise InvalidRequest(f"Unknown option or number of arguments for CONFIG SET - '{name}'")
-    raise InvalidRequest(
-        f"CONFIG SET failed (possibly related to argument '{name}') - can't set immutable config;"
-        " start the server with the option you want (see kvstore serve --help)"
-    )
+    call.server.configuration.set([(parameter, value), *zip(pairs[::2], pairs[1::2], strict=True)])
+    return OK
 
 
 @command("CONFIG|RESETSTAT", ADMIN, group="server")
@@ -40,6 +31,7 @@ def config_resetstat(call: Call) -> Reply:
     """Set the counters that INFO shows to zero."""
     server = call.server
     server.connections_received = server.connections_refused = server.requests_executed = server.errors = 0
+    server.errors_by_code.clear()
     server.network_bytes_before = server.network_bytes()
     for table in call.store.databases:
         table.expired_count = table.expired_inside = table.hits = table.misses = 0

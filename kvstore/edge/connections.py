@@ -100,7 +100,7 @@ class Connections:
 
     def drop_idle(self) -> None:
         """Disconnect the clients that sent nothing for --idle-timeout."""
-        limit_ms = self.settings.idle_timeout_s * 1000
+        limit_ms = self.server.configuration.number("timeout") * 1000
         now_ms = self.server.recent_ms
         for protocol in list(self.protocols.values()):
             client = protocol.client

@@ -20,7 +20,7 @@ class KVStoreFactory(Connections, Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """A protocol for a new connection, or one that refuses it."""
-        if len(self.protocols) >= self.settings.max_clients:
+        if len(self.protocols) >= self.server.configuration.number("maxclients"):
             self.server.connections_refused += 1
             return _Refused()
         return KVStoreProtocol(self)

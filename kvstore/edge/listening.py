@@ -23,7 +23,7 @@ class Listening:
     """All ports of a server. `turned_away`: called for each client that no file is left for. `exit_process`: called
     with the exit status if an endpoint turns out not to work when the start is over.
 
-    `port_numbers`: of the TCP ports listened on.
+    `port_numbers`: of the TCP ports listened on. `described`: each endpoint, as INFO has it.
     """
 
     def __init__(self, reactor: Any, turned_away: Callable[[], None], exit_process: Callable[[int], None]) -> None:
@@ -34,6 +34,7 @@ class Listening:
         self._starting = False
         self._refused: StartEnded | None = None
         self.port_numbers: list[int] = []
+        self.described: list[str] = []
 
     def start(self, endpoints: Iterable[str], factory: Factory) -> None:
         """Listen on all of them. Raises StartEnded after saying why, if one of them is refused."""
@@ -53,6 +54,9 @@ class Listening:
         number = getattr(address, "port", None)
         if number is not None:
             self.port_numbers.append(number)
+            self.described.append(f"name=tcp,bind={address.host},port={number}")
+        else:
+            self.described.append(f"name=unix,bind={getattr(address, 'name', address)}")
         text = f"Listening on port {number}" if number is not None else f"Listening on {address}"
         _log.info("{text}", text=text)
         if sys.__stdout__ is not None and not sys.__stdout__.closed:

@@ -128,7 +128,7 @@ class KVStoreService(MultiService):
                 "cut a torn tail, never acknowledged, off the log at byte {offset} ({reason}); copy kept as {copy}",
                 offset=found.tail.offset, reason=found.tail.reason, copy=self.store.torn_copy,
             )  # fmt: skip
-        keys = sum(len(table.values) for table in self.store.databases)
+        self._loaded_keys = keys = sum(len(table.values) for table in self.store.databases)
         _log.info(
             "recovered {keys} keys as of commit {sequence} from {path} in {seconds:.2f} s",
             keys=keys, sequence=found.sequence, path=self.settings.data_path,
@@ -156,6 +156,7 @@ class KVStoreService(MultiService):
         )  # fmt: skip
         server = Server(store, lambda: time.time_ns() // 1_000_000, settings.as_config(), os.urandom(20).hex())
         self.server = server
+        server.configuration.checks["maxclients"] = self._check_clients
         server.compact_now = lambda: self.upkeep.compact_now()
         server.checkpoint_ms = lambda: self.compactor.last_finished_ms or server.started_ms
         server.max_value_bytes = settings.max_request_bytes
@@ -177,6 +178,14 @@ class KVStoreService(MultiService):
         if settings.log_clients:
             self.factory.doors.append(ClientLog())
         self._add_services()
+
+    def _check_clients(self, wanted: str) -> None:
+        """Raise ValueError, in Redis's words, if there are not the files for so many clients."""
+        fit = clients_allowed(int(wanted), self._reactor)
+        if fit < int(wanted):
+            raise ValueError(
+                f"The operating system is not able to handle the specified number of clients, try with {fit}"
+            )
 
     def _choose_writer(self) -> Writer:
         settings = self.settings
@@ -206,15 +215,20 @@ class KVStoreService(MultiService):
         return MergeProcess(self._reactor, self._disk, job, said, ended, self._archive)
 
     def _add_services(self) -> None:
-        pace = Pace(self._reactor.seconds, lambda: self.server.requests_executed)
+        seconds = self._reactor.seconds
+        paces = (
+            Pace(seconds, lambda: self.server.requests_executed),
+            Pace(seconds, lambda: self.factory.network_bytes()[0]),
+            Pace(seconds, lambda: self.factory.network_bytes()[1]),
+        )
         self.upkeep = Upkeep(
-            self._reactor, self.server, self.turn, self.compactor, self.factory, pace, self.settings.sync,
+            self._reactor, self.server, self.turn, self.compactor, self.factory, paces, self.settings.sync,
             self.fail_stop,
         )  # fmt: skip
         self.upkeep.setServiceParent(self)
         self.server.info.update(info_sections(Sources(
-            self._reactor, self.store, self.settings.sync, self.commit, self.factory.arrivals.together, self.compactor,
-            pace, self.listening.first_port,
+            self._reactor, self.store, self.settings.sync, self.commit, self.factory, self.compactor, *paces,
+            self.listening, self._loaded_keys,
         )))  # fmt: skip
         if self.settings.project is not None:
             self._announcer().setServiceParent(self)

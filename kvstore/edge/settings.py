@@ -108,17 +108,16 @@ class Settings:
         }
 
     def _as_redis_names_it(self) -> dict[str, str]:
-        # redis-benchmark asks for save and appendonly; clients and monitors ask for the rest.
+        output = f"{self.drop_client_bytes} 0 0"
         return {
             "appendfsync": self.sync,
-            "appendonly": "yes",
+            "bind": "127.0.0.1" if self.port is not None else "",
+            "client-output-buffer-limit": f"normal {output} slave {output} pubsub {output}",
+            "client-query-buffer-limit": str(self.max_request_bytes),
             "databases": str(self.databases),
             "dir": self.data_path,
             "maxclients": str(self.max_clients),
-            "maxmemory": "0",
-            "maxmemory-policy": "noeviction",
             "port": str(self.port or 0),
             "proto-max-bulk-len": str(self.max_request_bytes),
-            "save": "",
             "timeout": str(self.idle_timeout_s),
         }

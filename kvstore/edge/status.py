@@ -11,23 +11,26 @@ import resource
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from twisted.internet.epollreactor import EPollReactor
 from twisted.logger import Logger
 
-from kvstore.base.limits import KIB, MIB
+from kvstore.base.limits import KIB
 from kvstore.edge.compactor import Compactor
+from kvstore.edge.connections import Connections
 from kvstore.edge.group_commit import GroupCommit
+from kvstore.edge.listening import Listening
+from kvstore.edge.memory import Memory
 from kvstore.session.together import Together
 from kvstore.store.store import Store
 from kvstore.store.volume import Refusals
 
-GIB = 1024 * MIB
 _log = Logger()
 
 Section = Callable[[], list[tuple[str, Any]]]
 
 
 class Pace:
-    """Requests a second, from one `sample` to the next. `seconds`: a steady clock; `count`: of requests so far."""
+    """So many a second, from one `sample` to the next. `seconds`: a steady clock; `count`: of requests, or bytes."""
 
     def __init__(self, seconds: Callable[[], float], count: Callable[[], int]) -> None:
         self._seconds = seconds
@@ -44,63 +47,82 @@ class Pace:
 
 
 class Sources(NamedTuple):
-    """Whom INFO asks. `sync`: the policy. `port`: gives the number of the first TCP port, 0 for none."""
+    """Whom INFO asks. `sync`: the policy. `pace`: of requests; `received`, `sent`: of bytes.
+
+    `loaded_keys`: how many keys recovery found.
+    """
 
     reactor: Any
     store: Store
     sync: str
     commit: GroupCommit
-    together: Together
+    connections: Connections
     compactor: Compactor
     pace: Pace
-    port: Callable[[], int]
+    received: Pace
+    sent: Pace
+    listening: Listening
+    loaded_keys: int
 
 
 def info_sections(sources: Sources) -> dict[str, Section]:
     """Section name in lower case to a function that gives its (field, value) pairs."""
     return {
-        "server": lambda: [("tcp_port", sources.port()), ("reactor", type(sources.reactor).__name__)],
-        "memory": _memory,
-        "stats": lambda: [("instantaneous_ops_per_sec", sources.pace.per_second)],
+        "server": lambda: _server(sources),
+        "clients": lambda: _clients(sources.connections),
+        "memory": Memory(sources.connections.server),
+        "stats": lambda: _stats(sources),
         "cpu": _processor_seconds,
-        "persistence": lambda: _persistence(sources.store, sources.compactor, sources.sync),
-        "group_commit": lambda: _group_commit(sources.commit, sources.together),
+        "persistence": lambda: _persistence(sources),
+        "group_commit": lambda: _group_commit(sources.commit, sources.connections.arrivals.together),
     }
 
 
-def _memory() -> list[tuple[str, Any]]:
-    """`used_memory` is what the process has in memory: Python's allocator does not count what is in use of it."""
-    resident, peak = resident_bytes(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
-    told = {"used_memory": resident, "used_memory_rss": resident, "used_memory_peak": peak, "maxmemory": 0}
-    pairs = [pair for name, count in told.items() for pair in ((name, count), (f"{name}_human", human(count)))]
-    return [*pairs, ("maxmemory_policy", "noeviction")]
+def _server(sources: Sources) -> list[tuple[str, Any]]:
+    reactor = type(sources.reactor).__name__
+    return [
+        ("tcp_port", sources.listening.first_port()),
+        ("reactor", reactor),
+        ("multiplexing_api", "epoll" if isinstance(sources.reactor, EPollReactor) else reactor),
+        *((f"listener{place}", text) for place, text in enumerate(sources.listening.described)),
+    ]
 
 
-def human(count: int) -> str:
-    """A number of bytes as Redis writes it: 512B, 1.50K, 2.00M (server.c, bytesToHuman)."""
-    for unit, letter in ((GIB, "G"), (MIB, "M"), (KIB, "K")):
-        if count >= unit:
-            return f"{count / unit:.2f}{letter}"
-    return f"{count}B"
+def _clients(connections: Connections) -> list[tuple[str, Any]]:
+    """The largest that a client has now; Redis: of the last seconds."""
+    traffic = [client.traffic() for client in connections.server.clients.values()]
+    return [
+        ("client_recent_max_input_buffer", max((each.unread_bytes for each in traffic), default=0)),
+        ("client_recent_max_output_buffer", max((each.unsent_bytes for each in traffic), default=0)),
+    ]
+
+
+def _stats(sources: Sources) -> list[tuple[str, Any]]:
+    return [
+        ("instantaneous_ops_per_sec", sources.pace.per_second),
+        ("instantaneous_input_kbps", f"{sources.received.per_second / KIB:.2f}"),
+        ("instantaneous_output_kbps", f"{sources.sent.per_second / KIB:.2f}"),
+        ("total_forks", sources.store.compactions),
+    ]
 
 
 def _processor_seconds() -> list[tuple[str, Any]]:
-    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    own, children, loop = map(
+        resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN, resource.RUSAGE_THREAD)
+    )
     return [
         ("used_cpu_sys", f"{own.ru_stime:.6f}"),
         ("used_cpu_user", f"{own.ru_utime:.6f}"),
         ("used_cpu_sys_children", f"{children.ru_stime:.6f}"),
         ("used_cpu_user_children", f"{children.ru_utime:.6f}"),
+        ("used_cpu_sys_main_thread", f"{loop.ru_stime:.6f}"),
+        ("used_cpu_user_main_thread", f"{loop.ru_utime:.6f}"),
+        ("used_active_time_main_thread", f"{loop.ru_stime + loop.ru_utime:.6f}"),
     ]
 
 
-def resident_bytes() -> int:
-    """Bytes of memory that this process has now (proc(5), statm)."""
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        return int(statm.read().split()[1]) * resource.getpagesize()
-
-
-def _persistence(store: Store, compactor: Compactor, sync: str) -> list[tuple[str, Any]]:
+def _persistence(sources: Sources) -> list[tuple[str, Any]]:
+    store, compactor = sources.store, sources.compactor
     running, status = int(compactor.running), "err" if compactor.last_error else "ok"
     last_s = round(compactor.last_seconds) if compactor.last_finished_ms else -1
     return [
@@ -108,13 +130,19 @@ def _persistence(store: Store, compactor: Compactor, sync: str) -> list[tuple[st
         ("rdb_bgsave_in_progress", running),
         ("rdb_last_bgsave_status", status),
         ("rdb_last_bgsave_time_sec", last_s),
+        ("rdb_current_bgsave_time_sec", -1),
         ("rdb_saves", store.compactions),
+        ("rdb_last_load_keys_loaded", sources.loaded_keys),
         ("aof_rewrite_in_progress", running),
         ("aof_last_rewrite_time_sec", last_s),
+        ("aof_current_rewrite_time_sec", -1),
+        ("aof_rewrites", store.compactions),
         ("aof_last_bgrewrite_status", status),
         ("aof_last_write_status", "err" if store.refusals.now else "ok"),
         ("aof_current_size", store.log.end),
-        ("sync_policy", sync),
+        ("aof_base_size", store.checkpoint_bytes),
+        ("aof_buffer_length", store.pending.size_bytes),
+        ("sync_policy", sources.sync),
         ("last_commit", store.settled_sequence()),
         ("durable_commit", store.durable_sequence),
         ("log_entries", store.log.entries),

@@ -6,7 +6,7 @@ A bug here is logged, and the timers go on; a StorageFault ends the process, as 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.internet import TimerService
@@ -43,7 +43,7 @@ class Upkeep(MultiService):
         turn: Turn,
         compactor: Compactor,
         connections: Connections,
-        pace: Pace,
+        paces: Sequence[Pace],
         sync: str,
         fail_stop: Callable[[StorageFault], None],
     ) -> None:
@@ -54,7 +54,7 @@ class Upkeep(MultiService):
         self._turn = turn
         self._compactor = compactor
         self._connections = connections
-        self._pace = pace
+        self._paces = paces
         self._sync = sync
         self._fail_stop = fail_stop
         self._refusal_lines = RefusalLines(server.store.refusals)
@@ -97,7 +97,8 @@ class Upkeep(MultiService):
 
     def _tick(self) -> None:
         """Once a second: look after the files and the clients."""
-        self._pace.sample()
+        for pace in self._paces:
+            pace.sample()
         store = self._store
         self._say_once(store.check_files())
         if self._sync == "everysec":

@@ -27,6 +27,10 @@ class Garbage:
     def __init__(self) -> None:
         self._kept: list[Any] = []
 
+    def __len__(self) -> int:
+        """How many containers wait."""
+        return len(self._kept)
+
     def put(self, thing: dict[Any, Any] | list[Any] | bytes) -> None:
         """Keep `thing` until its turn to be freed has come, if it is large."""
         if len(thing) >= (_SMALL_BYTES if thing.__class__ is bytes else _SMALL_ELEMENTS):

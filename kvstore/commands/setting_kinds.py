@@ -1,0 +1,78 @@
+"""What a setting of CONFIG may be: each kind checks a text, and gives it as CONFIG GET shows it, or says what is wrong.
+
+Texts of errors are Valkey's, the part behind `CONFIG SET failed (...) - `.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TypeAlias
+
+from kvstore.base.errors import InvalidRequest
+from kvstore.base.limits import KIB, MIB
+from kvstore.commands.arguments import INT64_MAX, to_integer
+
+#: From what CONFIG SET is given to what CONFIG GET shows. Raises ValueError with what is wrong.
+Kind: TypeAlias = Callable[[str], str]
+
+INT32_MAX = 2**31 - 1
+
+_UNITS = {
+    "": 1, "b": 1, "k": 1000, "kb": KIB, "m": 1000**2, "mb": MIB, "g": 1000**3, "gb": 1024 * MIB,
+}  # fmt: skip
+_AMOUNT = re.compile(r"(\d*)([a-z]*)", re.ASCII).fullmatch
+
+
+def integer(least: int = 0, most: int = INT64_MAX) -> Kind:
+    """A whole number in Redis's strict form."""
+
+    def check(text: str) -> str:
+        try:
+            number = to_integer(text.encode())
+        except InvalidRequest:
+            raise ValueError("argument couldn't be parsed into an integer") from None
+        return _within(number, least, most)
+
+    return check
+
+
+def memory(least: int = 0, most: int = INT64_MAX) -> Kind:
+    """A number of bytes, perhaps with a unit: `1kb` is 1024, `1k` is 1000. None at all is 0, as in Redis."""
+
+    def check(text: str) -> str:
+        found = _AMOUNT(text.lower())
+        if found is None or found[2] not in _UNITS or len(found[1]) > 20 or int(found[1] or 0) >= 2**64:
+            raise ValueError("argument must be a memory value")
+        return _within(int(found[1] or 0) * _UNITS[found[2]], least, most)
+
+    return check
+
+
+def _within(number: int, least: int, most: int) -> str:
+    if not least <= number <= most:
+        raise ValueError(f"argument must be between {least} and {most} inclusive")
+    return str(number)
+
+
+def yes_or_no(text: str) -> str:
+    """A switch."""
+    if text.lower() not in ("yes", "no"):
+        raise ValueError("argument must be 'yes' or 'no'")
+    return text.lower()
+
+
+def one_of(*words: str) -> Kind:
+    """One of some words, in any case of letters."""
+
+    def check(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(f"argument(s) must be one of the following: {', '.join(words)}")
+        return text.lower()
+
+    return check
+
+
+def anything(text: str) -> str:
+    """Any text."""
+    return text
