@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Sourced by scripts/serve and scripts/test: the checkout, and its virtual environment made ready.
+# Sourced by the programs of the shell in scripts/: the checkout, and its virtual environment made ready.
 #
 # root: the checkout. venv: its environment. ensure_venv FILE...: make the environment if it is missing, and install the
 # given requirements files if they are not what was installed last (a copy of each is kept as its stamp). Everything
@@ -77,4 +77,12 @@ ensure_venv() {
             install_requirements "$file" || exit 1
         done
     ) 9<"$root/requirements.txt"
+}
+
+# Become suite $1 of tests/suites, with the arguments that follow.
+run_suite() {
+    ensure_venv requirements.txt requirements-dev.txt
+    suite=tests.suites.$1
+    shift
+    exec "$venv/bin/python" -m "$suite" "$@"
 }

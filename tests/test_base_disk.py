@@ -20,7 +20,7 @@ import kvstore
 from kvstore.base.disk import RealDisk
 from kvstore.base.errors import DirectoryInUse, StartRefused, StorageFault, Unreachable
 from kvstore.base.files import replace_with
-from tests.disk_contract import DiskContract
+from tests.kit.disk_contract import DiskContract
 
 LOCK_AND_SAY = """
 import sys

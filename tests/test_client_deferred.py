@@ -22,7 +22,7 @@ from zope.interface import implementer
 from kvstore.base.address import Address
 from kvstore.client import DeadlineExceeded, RequestRefused, exchange
 from kvstore.client.deferred import ClientClosed, DeferredClient, State
-from tests.fake_server import CLOSE, LOSE_REPLY, SILENCE, FakeServer
+from tests.kit.fake_server import CLOSE, LOSE_REPLY, SILENCE, FakeServer
 from tests.test_client_target import ENTRY, FakeCatalog
 
 

@@ -27,7 +27,7 @@ from kvstore.client.exchange import (
     report_on_stderr,
 )
 from kvstore.client.progress import Progress
-from tests.fake_server import FakeServer
+from tests.kit.fake_server import FakeServer
 
 MISSING = {"result": "failure", "error": "no such key"}
 

@@ -24,7 +24,7 @@ from kvstore.client.raw import RawConnection
 from kvstore.client.stream import Stream
 from kvstore.client.target import answered, freshest
 from kvstore.testing.server_process import PATIENCE_S
-from tests.fake_server import FakeServer, endless, trickle
+from tests.kit.fake_server import FakeServer, endless, trickle
 from tests.test_client_deferred import reply
 from tests.test_client_target import CATALOG, ENTRY
 

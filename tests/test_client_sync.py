@@ -17,7 +17,7 @@ import kvstore
 from kvstore.client import Client, DeadlineExceeded, RequestRefused
 from kvstore.client.deferred import DeferredClient
 from kvstore.client.patience import Patience
-from tests.fake_server import CLOSE, LOSE_REPLY, RESET_AT_ACCEPT, SILENCE, FakeServer, trickle
+from tests.kit.fake_server import CLOSE, LOSE_REPLY, RESET_AT_ACCEPT, SILENCE, FakeServer, trickle
 from tests.test_client_target import ENTRY, FakeCatalog
 
 

@@ -13,7 +13,7 @@ from kvstore.client import Client
 from kvstore.client.deferred import ClientClosed, DeferredClient
 from kvstore.client.raw import RawConnection
 from kvstore.client.target import resolve
-from tests.server_process import Serving, new_directory
+from tests.kit.server_process import Serving, new_directory
 from tests.test_client_target import ENTRY, FakeCatalog
 from tests.test_end_to_end_starting import make_certificate
 

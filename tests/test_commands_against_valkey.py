@@ -25,9 +25,9 @@ from kvstore.commands.context import Call
 from kvstore.commands.introspection import categories_of, flag_names
 from kvstore.wire import resp
 from kvstore.wire.resp import encode_error
-from tests.harness import Rig
-from tests.random_requests import hash_sequences, list_sequences, sequences
-from tests.valkey import Connection, Valkey, ValkeyTestCase
+from tests.kit.harness import Rig
+from tests.kit.random_requests import hash_sequences, list_sequences, sequences
+from tests.kit.valkey import Connection, Valkey, ValkeyTestCase
 
 _EXAMPLES = int(os.environ.get("KVSTORE_VALKEY_EXAMPLES", "0"))
 

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import StorageFull
 from kvstore.store.log import Purpose
-from tests.serving import Connection, Serving
+from tests.kit.serving import Connection, Serving
 
 WRONG = b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"
 NULL_ARRAY = b"*-1\r\n"

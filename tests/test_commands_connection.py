@@ -5,7 +5,7 @@ from __future__ import annotations
 from kvstore import __version__
 from kvstore.commands.client import Traffic
 from kvstore.commands.peer import Nobody
-from tests.harness import START_MS, CommandTestCase
+from tests.kit.harness import START_MS, CommandTestCase
 
 BAD_NAME = "!ERR Client names cannot contain spaces, newlines or special characters."
 

@@ -8,8 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.store.store import Store
 from kvstore.values import TYPES
-from tests.harness import CommandTestCase
-from tests.serving import Serving
+from tests.kit.harness import CommandTestCase
+from tests.kit.serving import Serving
 
 
 class DatabaseTests(CommandTestCase):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kvstore.base.reply import OK, JSONText
 from kvstore.commands import table
 from kvstore.commands.registry import VERB
-from tests.harness import CommandTestCase, Rig
+from tests.kit.harness import CommandTestCase, Rig
 
 _atoms = st.one_of(
     st.none(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kvstore.commands import table
 from kvstore.commands.registry import WRITE
-from tests.harness import CommandTestCase, Rig
+from tests.kit.harness import CommandTestCase, Rig
 
 _REQUESTS = """
 SET a 9|SET a 9 EX 5|SET a 9 KEEPTTL GET|SET a 9 EXAT 1|SETNX n 9|SETEX a 5 9|PSETEX a 5 9|GETSET a 9|GETDEL a

@@ -11,7 +11,7 @@ from kvstore.base.reply import Status, advance
 from kvstore.commands import hashes
 from kvstore.commands import table as commands
 from kvstore.values.hashes import MAX_SMALL_FIELDS
-from tests.harness import START_MS, CommandTestCase
+from tests.kit.harness import START_MS, CommandTestCase
 
 _WRONG_TYPE = "!WRONGTYPE Operation against a key holding the wrong kind of value"
 _WRONG_NUMBER = "!ERR numfields should be greater than 0 and match the provided number of fields"

@@ -13,7 +13,7 @@ from kvstore.base.reply import advance
 from kvstore.commands import dispatch, keys
 from kvstore.commands import table as commands
 from kvstore.store import read_table
-from tests.harness import START_MS, CommandTestCase, Rig
+from tests.kit.harness import START_MS, CommandTestCase, Rig
 
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kvstore.base.reply import NULL_ARRAY
-from tests.harness import CommandTestCase
+from tests.kit.harness import CommandTestCase
 
 WRONG = "!WRONGTYPE Operation against a key holding the wrong kind of value"
 NOT_AN_INTEGER = "!ERR value is not an integer or out of range"

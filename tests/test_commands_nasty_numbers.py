@@ -11,7 +11,7 @@ from kvstore.base.limits import MAX_INTEGER_DIGITS, MAX_JSON_DEPTH
 from kvstore.commands import table
 from kvstore.commands.registry import Command
 from kvstore.wire.resp import pack
-from tests.serving import Connection, Serving
+from tests.kit.serving import Connection, Serving
 
 _LENGTHS = (19, MAX_INTEGER_DIGITS, MAX_INTEGER_DIGITS + 1, 5119, 5120)
 _LIMITS = (2**32, 2**63, 2**64, 9223372036854775)

@@ -14,8 +14,8 @@ from kvstore.commands import channels, pubsub, table
 from kvstore.commands.channels import Channels
 from kvstore.wire import resp
 from kvstore.wire.resp import pack
-from tests.serving import Serving
-from tests.valkey import ValkeyTestCase
+from tests.kit.serving import Serving
+from tests.kit.valkey import ValkeyTestCase
 
 OK, QUEUED = b"+OK\r\n", b"+QUEUED\r\n"
 ONLY = b": only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"

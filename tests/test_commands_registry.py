@@ -213,9 +213,9 @@ class FindTests(SynchronousTestCase):
 
     def test_every_command_on_data_is_compared(self) -> None:
         """With Valkey, reply by reply, at random; only the answer of RANDOMKEY is chance."""
-        compared = (Path(__file__).parent / "random_requests.py").read_text()
+        compared = (Path(__file__).parent / "kit" / "random_requests.py").read_text()
         advice = (
-            "put requests for it into tests/random_requests.py; or, if Valkey has none such, its group or name and"
+            "put requests for it into tests/kit/random_requests.py; or, if Valkey has none such, its group or name and"
             " why into NOT_COMPARED of tests/test_commands_registry.py"
         )
         groups = {row.group for row in table.rows()} | {row.name for row in table.rows()}

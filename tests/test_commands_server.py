@@ -8,7 +8,7 @@ from kvstore.base.reply import NO_REPLY, Status
 from kvstore.commands import table
 from kvstore.commands.info import REDIS_VERSION
 from kvstore.wire.resp import encode
-from tests.harness import START_MS, CommandTestCase
+from tests.kit.harness import START_MS, CommandTestCase
 
 
 class ConfigTests(CommandTestCase):

@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.errors import Failure
 from kvstore.commands.registry import table as commands
 from kvstore.commands.statistics import _QUICK_NS, _UNTIMED, CommandStatistics
-from tests.serving import Serving
-from tests.valkey import ValkeyTestCase
+from tests.kit.serving import Serving
+from tests.kit.valkey import ValkeyTestCase
 
 #: Steps, each of which begins with all counters at zero.
 STEPS = """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kvstore.base.limits import MAX_VALUE_BYTES
-from tests.harness import START_MS, CommandTestCase
+from tests.kit.harness import START_MS, CommandTestCase
 
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 

@@ -16,7 +16,7 @@ from kvstore.base.reply import NULL_ARRAY, OK, QUEUED, advance
 from kvstore.commands import dispatch, table, watches
 from kvstore.commands.context import Call
 from kvstore.commands.registry import WRITE, Command, Key
-from tests.harness import CommandTestCase, Rig, watched
+from tests.kit.harness import CommandTestCase, Rig, watched
 
 ABORTED = "EXECABORT Transaction discarded because of previous errors."
 

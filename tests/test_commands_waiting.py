@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.errors import Failure
 from kvstore.commands.registry import table as commands
 from kvstore.session.session import Session
-from tests import waiting_commands
-from tests.serving import UNLIMITED_BYTES, Connection, Serving
+from tests.kit import waiting_commands
+from tests.kit.serving import UNLIMITED_BYTES, Connection, Serving
 
 OK = b"+OK\r\n"
 

@@ -20,7 +20,7 @@ from kvstore.base.address import Address, parse_address
 from kvstore.client import LookupFailed, find_server
 from kvstore.client.deferred import find_server as find_server_deferred
 from kvstore.edge.catalog import CatalogAnnouncer
-from tests.real_catalog import MISSING, RealCatalog
+from tests.kit.real_catalog import MISSING, RealCatalog
 
 
 class FakeReactor(Clock):

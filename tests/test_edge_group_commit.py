@@ -22,7 +22,7 @@ from kvstore.edge.writers import InLoopWriter
 from kvstore.store.store import Commit, Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
-from tests.harness import keys_in
+from tests.kit.harness import keys_in
 
 
 class LateWriter:

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.edge import open_files
 from kvstore.edge.open_files import PortLog, clients_allowed
 from kvstore.testing.server_process import ServerProcess, command, environment
-from tests.server_process import Wire, eventually
+from tests.kit.server_process import Wire, eventually
 
 _UNLIMITED = system.RLIM_INFINITY
 

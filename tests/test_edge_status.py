@@ -16,7 +16,7 @@ from kvstore.base.limits import MIB
 from kvstore.edge.memory import human
 from kvstore.edge.status import Pace
 from kvstore.testing.server_process import PATIENCE_S, ServerProcess
-from tests.server_process import eventually
+from tests.kit.server_process import eventually
 
 #: What redis_exporter and redis-cli --stat look for in INFO, of what has a meaning here.
 _READ_BY_MONITORS = {

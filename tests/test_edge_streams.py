@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.edge.streams import Unblocked
 from kvstore.testing.server_process import PATIENCE_S, command, environment
-from tests.server_process import Wire, eventually, new_directory
+from tests.kit.server_process import Wire, eventually, new_directory
 
 _ERROR_OF_ANOTHER_ENCODING = "ä \udcff"
 

@@ -21,7 +21,7 @@ from kvstore.session.hooks import Hooks
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
-from tests.server_process import Serving
+from tests.kit.server_process import Serving
 
 _LIMIT = 100_000
 

@@ -6,7 +6,7 @@ from twisted.internet.error import ConnectionLost
 
 from kvstore.edge.connection_state import State
 from kvstore.wire.resp import pack
-from tests import waiting_commands
+from tests.kit import waiting_commands
 from tests.test_commands_waiting import pair
 from tests.test_edge_gathering import GatheringTestCase
 from tests.test_edge_group_commit import LateWriter

@@ -20,7 +20,7 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from kvstore.testing.server_process import PATIENCE_S
-from tests.server_process import Serving
+from tests.kit.server_process import Serving
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
 

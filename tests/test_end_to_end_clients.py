@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.limits import KIB, MIB, PAUSE_READING_BYTES
 from kvstore.testing.server_process import ServerProcess
 from kvstore.wire.resp import pack
-from tests.server_process import Serving, Wire, eventually
+from tests.kit.server_process import Serving, Wire, eventually
 
 SET = pack(b"SET", b"key", b"value")
 

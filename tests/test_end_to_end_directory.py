@@ -16,11 +16,11 @@ from unittest import mock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from kvstore.testing.server_process import ServerProcess, StartFailed
-from tests.refused.sitecustomize import MACHINES
-from tests.server_process import Serving, Wire, eventually, new_directory
+from tests.kit.refused.sitecustomize import MACHINES
+from tests.kit.server_process import Serving, Wire, eventually, new_directory
 from tests.test_end_to_end_faults import SmallDisk
 
-_REFUSED = Path(__file__).parent / "refused"
+_REFUSED = Path(__file__).parent / "kit" / "refused"
 
 
 def contents(directory: Path) -> dict[str, bytes]:

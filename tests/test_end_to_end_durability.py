@@ -10,7 +10,7 @@ import threading
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.testing.server_process import ServerProcess
-from tests.server_process import Serving, Wire, eventually
+from tests.kit.server_process import Serving, Wire, eventually
 
 
 class Writer:

@@ -20,11 +20,11 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvstore.testing.linearizability import check
 from kvstore.testing.server_process import ServerProcess, StartFailed
-from tests.concurrent_run import ConcurrentRun
-from tests.server_process import Serving, Wire, eventually, new_directory
-from tests.small_disk import SmallDisk, fill
+from tests.kit.server_process import Serving, Wire, eventually, new_directory
+from tests.kit.small_disk import SmallDisk, fill
+from tests.suites.histories.checker import check
+from tests.suites.histories.run import ConcurrentRun
 
 _MIB = 1024 * 1024
 _DAY_S = 24 * 3600

@@ -13,8 +13,8 @@ import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.testing.server_process import ServerProcess
-from tests.server_process import Wire, eventually
-from tests.small_disk import SmallDisk
+from tests.kit.server_process import Wire, eventually
+from tests.kit.small_disk import SmallDisk
 
 _MIB = 1024 * 1024
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.fuzz_run import FuzzRun, Malformed, Violation, read_replies
-from tests.server_process import new_directory
+from tests.kit.server_process import new_directory
+from tests.suites.fuzz.run import FuzzRun, Malformed, Violation, read_replies
 
 _GOOD = (
     b"+OK\r\n", b"-ERR no\r\n", b":-12\r\n", b"$3\r\na\r\n\r\n", b"$-1\r\n", b"*-1\r\n", b"*2\r\n:1\r\n$0\r\n\r\n",

@@ -17,7 +17,7 @@ from kvstore.store.examine import Examined, examine
 from kvstore.testing.server_process import ServerProcess
 from kvstore.tools.main import main
 from kvstore.values import TYPES
-from tests.server_process import Serving, Wire, eventually
+from tests.kit.server_process import Serving, Wire, eventually
 
 State = dict[bytes, bytes]
 

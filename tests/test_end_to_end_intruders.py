@@ -11,8 +11,8 @@ import subprocess
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from kvstore.testing.server_process import PATIENCE_S
-from tests import browser
-from tests.server_process import Serving, Wire
+from tests.kit import browser
+from tests.kit.server_process import Serving, Wire
 
 #: What must not execute, in every grammar.
 BODY = 'SET hacked 1\r\nFLUSHALL\r\n*1\r\n$8\r\nFLUSHALL\r\n{"method":"insert","key":"hacked","value":1}\r\n'

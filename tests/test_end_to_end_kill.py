@@ -12,10 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.address import Address
 from kvstore.client.raw import RawConnection, resp_request
 from kvstore.wire.multibulk import uniform_pipeline
-from tests.kill_queues import QUEUES, Ask, Queues
-from tests.kill_request import Request, Unknown, Violation
-from tests.kill_run import KillRun
-from tests.kill_writer import SHARED, Writer
+from tests.suites.kills.queues import QUEUES, Ask, Queues
+from tests.suites.kills.request import Request, Unknown, Violation
+from tests.suites.kills.run import KillRun
+from tests.suites.kills.writer import SHARED, Writer
 
 
 class KillRoundTests(SynchronousTestCase):

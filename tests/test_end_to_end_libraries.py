@@ -11,7 +11,7 @@ from twisted.internet.protocol import ClientCreator
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from kvstore.testing.server_process import PATIENCE_S
-from tests.server_process import Serving, eventually
+from tests.kit.server_process import Serving, eventually
 
 try:
     import redis

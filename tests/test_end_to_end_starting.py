@@ -22,7 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.edge import tap
 from kvstore.store.examine import ADVICE
 from kvstore.testing.server_process import PATIENCE_S, StartFailed, command, environment
-from tests.server_process import Serving, Wire, eventually, new_directory, shared_server
+from tests.kit.server_process import Serving, Wire, eventually, new_directory, shared_server
 
 
 def run_twistd(directory: str, *options: str, twistd: tuple[str, ...]) -> subprocess.CompletedProcess[str]:

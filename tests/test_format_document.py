@@ -29,8 +29,8 @@ from kvstore.store.state import State as ServerState
 from kvstore.store.store import Store
 from kvstore.store.table import Table
 from kvstore.values import TYPES
-from tests import format_example
-from tests.value_strategies import edits
+from tests.kit import format_example
+from tests.kit.value_strategies import edits
 
 # The reader. Nothing from here to the next line of this kind knows kvstore.
 
@@ -354,8 +354,8 @@ class ExampleTests(SynchronousTestCase):
     """The example in the page."""
 
     def test_it_is_what_the_server_writes_today(self) -> None:
-        """Otherwise run `python -m tests.format_example`, and see whether the page's words are still true, too."""
-        advice = "run python -m tests.format_example, which edits docs/FORMAT.md; say there what has changed"
+        """Otherwise run `python -m tests.kit.format_example`, and see whether the page's words are still true, too."""
+        advice = "run python -m tests.kit.format_example, which edits docs/FORMAT.md; say there what has changed"
         self.assertEqual(format_example.split(format_example.PAGE.read_text())[1], format_example.section(), advice)
 
     def test_the_page_alone_holds_the_state(self) -> None:

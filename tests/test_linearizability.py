@@ -14,8 +14,8 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvstore.testing.linearizability import REFUSED, UNKNOWN, NotLinearizable, Operation, check, execute
-from tests.concurrent_run import ConcurrentRun
+from tests.suites.histories.checker import REFUSED, UNKNOWN, NotLinearizable, Operation, check, execute
+from tests.suites.histories.run import ConcurrentRun
 
 _K, _L = b"k", b"l"
 _LINE = re.compile(r"(\w+) +([\d.]+)-([\d.]+) +(\S+) ->? *(.*)")
@@ -298,7 +298,7 @@ class RealServerTests(SynchronousTestCase):
 
     def test_crowded(self) -> None:
         """Clients whose requests are kept until the turn ends, and executed together, see one order too."""
-        crowded = str(Path(__file__).parent / "crowded")
+        crowded = str(Path(__file__).parent / "kit" / "crowded")
         with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join([crowded, os.environ.get("PYTHONPATH", "")])):
             run = self.run_on_the_side()
             self.check(run)

@@ -19,8 +19,8 @@ from kvstore.store.store import Store
 from kvstore.values import TYPES
 from kvstore.values.strings import encode_set
 from kvstore.wire.resp import pack
-from tests.harness import keys_in, watched
-from tests.serving import Serving, to_wire
+from tests.kit.harness import keys_in, watched
+from tests.kit.serving import Serving, to_wire
 
 OK = b"+OK\r\n"
 NIL = b"$-1\r\n"

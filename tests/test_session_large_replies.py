@@ -11,7 +11,7 @@ from kvstore.commands.registry import table as commands
 from kvstore.session.hooks import Executed
 from kvstore.wire.pieces import Pieces
 from kvstore.wire.resp import pack
-from tests.serving import Serving
+from tests.kit.serving import Serving
 
 OK = b"+OK\r\n"
 TOO_LARGE = b"-ERR the reply is larger than 102400 bytes, so nothing was done; "

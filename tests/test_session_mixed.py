@@ -14,8 +14,8 @@ from kvstore.store.store import Store
 from kvstore.testing.fates import AllLost
 from kvstore.values import TYPES
 from kvstore.wire.resp import pack
-from tests.harness import content
-from tests.serving import Connection, Serving
+from tests.kit.harness import content
+from tests.kit.serving import Connection, Serving
 
 _CLIENTS = 8
 #: Requests with places for a key (K) and a value (V).

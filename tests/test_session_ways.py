@@ -32,7 +32,7 @@ from kvstore.commands.statistics import CommandStatistics
 from kvstore.session.grammar import Resp
 from kvstore.store import index, log
 from kvstore.wire import resp
-from tests.serving import UNLIMITED_BYTES, Connection, Serving
+from tests.kit.serving import UNLIMITED_BYTES, Connection, Serving
 
 #: Requests with places for a key (K), a value (V), a number (N) and a document (J); the others are words.
 REQUESTS = """

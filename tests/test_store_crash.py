@@ -36,7 +36,7 @@ from kvstore.testing.fates import AllKept, AllLost, Fate, RandomFates
 from kvstore.testing.simulated_disk import SimulatedDisk, SimulatedFile
 from kvstore.values import TYPES
 from kvstore.values.lists import LISTS
-from tests.crash_explore import (
+from tests.suites.crashes.explore import (
     Counts,
     Effort,
     Fault,
@@ -47,9 +47,9 @@ from tests.crash_explore import (
     explore_moment,
     recover_checked,
 )
-from tests.crash_history import History, Violation
-from tests.crash_requests import DATABASES
-from tests.crash_run import POLICIES, Clock, Run, small_files
+from tests.suites.crashes.history import History, Violation
+from tests.suites.crashes.requests import DATABASES
+from tests.suites.crashes.run import POLICIES, Clock, Run, small_files
 
 SEED = os.environ.get("KVSTORE_CRASH_SEED") or f"{random.SystemRandom().getrandbits(32):08x}"
 

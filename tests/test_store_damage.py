@@ -14,7 +14,7 @@ from kvstore.base.frame import BLOCK_BYTES
 from kvstore.store.examine import LIVE, examine
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
-from tests.damage_run import Damage, Directory, ThirdOutcome, directories, judge, try_all
+from tests.suites.damage.run import Damage, Directory, ThirdOutcome, directories, judge, try_all
 
 _SHARE = 0.002
 _SEED = random.SystemRandom().randrange(2**32)

@@ -15,7 +15,7 @@ from kvstore.base.limits import MAX_SLICED_REQUESTS
 from kvstore.base.reply import NOT_NOW, finish
 from kvstore.store import index
 from kvstore.store.index import DocumentIndexes, Found, atom_of, members_of
-from tests.harness import a_table
+from tests.kit.harness import a_table
 
 _SUBKEYS = ["a", "b"]
 _members = st.sampled_from([1, 1.0, 2, True, "x", None, [1]])

@@ -17,7 +17,7 @@ from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
 from kvstore.values.strings import encode_set
-from tests.harness import content
+from tests.kit.harness import content
 
 _KEYS = [b"a", b"b", b"c"]
 _key = st.sampled_from(_KEYS)

@@ -37,10 +37,10 @@ from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
 from kvstore.values.strings import STRINGS, encode_set
-from tests.crash_run import small_files
-from tests.harness import replay
+from tests.kit.harness import replay
+from tests.kit.value_strategies import BAG, Bag
+from tests.suites.crashes.run import small_files
 from tests.test_store_properties import STORE, read_checkpoint, write_checkpoint, write_log
-from tests.value_strategies import BAG, Bag
 
 FLUSH = encode(FLUSH_ALL)
 

@@ -22,7 +22,7 @@ from kvstore.store.operations import (
 from kvstore.store.state import State
 from kvstore.values import TYPES
 from kvstore.values.strings import alike_sets, encode_set
-from tests.harness import replay
+from tests.kit.harness import replay
 
 Content = tuple[dict[bytes, bytes], dict[bytes, int]]
 

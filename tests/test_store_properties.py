@@ -31,10 +31,10 @@ from kvstore.testing.fates import AllKept, AllLost, RandomFates
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
 from kvstore.values.strings import encode_set
-from tests.crash_history import History, checked
-from tests.crash_model import Content
-from tests.crash_run import Clock, small_files
-from tests.harness import replay
+from tests.kit.harness import replay
+from tests.suites.crashes.history import History, checked
+from tests.suites.crashes.model import Content
+from tests.suites.crashes.run import Clock, small_files
 
 STORE = "0123456789abcdef" * 2
 SALT = 0x5A17

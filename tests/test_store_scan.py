@@ -14,7 +14,7 @@ from kvstore.store.store import Store
 from kvstore.store.table import Table
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
-from tests.harness import a_table
+from tests.kit.harness import a_table
 
 _STEPS = ["write", "delete", "scan", "flush", "tidy", "sample"]
 

@@ -17,7 +17,7 @@ from kvstore.store.table import Table
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
 from kvstore.values.strings import encode_set
-from tests.harness import a_table
+from tests.kit.harness import a_table
 
 _strings = st.sampled_from([b"a", b"b", b"", b"key:1", b"key:2", b"\r\n", b"x" * 300, b"*3\r\n$3\r\nSET\r\n"])
 pairs = st.lists(st.tuples(_strings, _strings), min_size=1, max_size=12)

@@ -17,7 +17,7 @@ from kvstore.store import garbage, read_table
 from kvstore.store.garbage import Garbage
 from kvstore.store.log import Purpose
 from kvstore.store.table import Table
-from tests.harness import a_table, replay
+from tests.kit.harness import a_table, replay
 
 #: A step as (what, number of a key, a time in milliseconds).
 _steps = st.tuples(

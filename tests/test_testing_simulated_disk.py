@@ -14,7 +14,7 @@ from kvstore.base.files import replace_with
 from kvstore.testing.fates import AllKept, AllLost, Enumeration, Fate, Flipped, RandomFates, Survey, spread
 from kvstore.testing.platter import GARBAGE_BYTES, SECTOR_BYTES
 from kvstore.testing.simulated_disk import SimulatedDisk
-from tests.disk_contract import DiskContract
+from tests.kit.disk_contract import DiskContract
 
 
 def distinct(disk: SimulatedDisk, limit: int = 100_000) -> list[dict[str, bytes]]:

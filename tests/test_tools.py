@@ -32,8 +32,8 @@ from kvstore.tools.timeline import Past, read_past
 from kvstore.tools.words import from_json, to_json
 from kvstore.values import TYPES
 from kvstore.wire.resp import pack
-from tests.crash_model import Content, content
-from tests.damage_run import Contents, directories
+from tests.suites.crashes.model import Content, content
+from tests.suites.damage.run import Contents, directories
 
 _NO_TIMES = (
     "yesterday", "nan", "1e400", "20261128", "2026", "2026-11-28", "20260131T120000", "1e9", "1767225600",

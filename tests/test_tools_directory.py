@@ -16,8 +16,8 @@ from kvstore.testing.server_process import ServerProcess, StartFailed
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.tools.directory import write_state
 from kvstore.values import TYPES
-from tests.crash_model import content
-from tests.damage_run import directories
+from tests.suites.crashes.model import content
+from tests.suites.damage.run import directories
 from tests.test_end_to_end_histories import run_tool
 
 NOTHING, UNFINISHED, UNREACHABLE = 3, 4, 5

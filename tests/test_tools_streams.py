@@ -13,8 +13,8 @@ from kvstore.base.disk import RealDisk
 from kvstore.store.examine import examine
 from kvstore.testing.server_process import environment
 from kvstore.values import TYPES
-from tests.crash_model import Content, content
-from tests.damage_run import directories
+from tests.suites.crashes.model import Content, content
+from tests.suites.damage.run import directories
 
 _WITHIN_S = 60
 _SAID_ELSEWHERE = ("verify D", "backup D OUT", "restore D OUT", "import OUT lines", "repair D")

@@ -17,8 +17,8 @@ from kvstore.store.merge import merge
 from kvstore.store.operations import encode
 from kvstore.tools import directory, import_, repair, timeline
 from kvstore.tools.main import main
+from tests.kit.value_strategies import BAG, TYPES_AND_BAG
 from tests.test_values_properties import Draw, all_seen, changes, check, commit, grown, live, new_store
-from tests.value_strategies import BAG, TYPES_AND_BAG
 
 
 def without_order(found: dict[int, Any]) -> dict[int, Any]:

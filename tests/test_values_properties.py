@@ -1,5 +1,5 @@
 """What every type of values must do, found by its table row: undo, be built again, survive any split between checkpoint
-and segments. A new type has these tests once its strategy stands in `tests.value_strategies`.
+and segments. A new type has these tests once its strategy stands in `tests.kit.value_strategies`.
 
 `BrokenTests` shows that they find what they are there for.
 """
@@ -27,8 +27,7 @@ from kvstore.store.store import Store
 from kvstore.store.table import Table
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
-from tests.crash_run import Clock, small_files
-from tests.value_strategies import (
+from tests.kit.value_strategies import (
     BAG,
     STRATEGIES,
     TYPES_AND_BAG,
@@ -40,6 +39,7 @@ from tests.value_strategies import (
     whole,
     words_of,
 )
+from tests.suites.crashes.run import Clock, small_files
 
 #: Draws from a strategy.
 Draw: TypeAlias = Callable[[st.SearchStrategy[Any]], Any]

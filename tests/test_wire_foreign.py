@@ -10,8 +10,8 @@ import threading
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.wire.parser import RequestParser
-from tests.browser import FETCH, FORM, PREFLIGHT, TLS_HELLO, WEB_SOCKET
-from tests.wire_streams import bad, cuts, read, refused, words
+from tests.kit.browser import FETCH, FORM, PREFLIGHT, TLS_HELLO, WEB_SOCKET
+from tests.kit.wire_streams import bad, cuts, read, refused, words
 
 HTTP = refused("this port does not speak HTTP")
 TLS = refused("this port does not speak TLS")

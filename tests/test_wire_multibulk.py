@@ -15,7 +15,7 @@ from kvstore.base.limits import MAX_HEADER_BYTES, MAX_REQUEST_ELEMENTS
 from kvstore.wire.multibulk import SHORTEST_PIPELINE_BYTES, Multibulk, split_pipeline, uniform_chunks, uniform_pipeline
 from kvstore.wire.parser import RequestParser
 from kvstore.wire.resp import pack
-from tests.wire_streams import array, careful_only, cuts, read, refused, streams
+from tests.kit.wire_streams import array, careful_only, cuts, read, refused, streams
 
 LIMIT = 1 << 20
 

@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.limits import MAX_JSON_DEPTH, MAX_REQUEST_BYTES, MAX_REQUEST_ELEMENTS
 from kvstore.wire.parser import BOUNDARY, BadLine, JSONLine, Request, RequestParser, Words
 from kvstore.wire.resp import pack
-from tests.wire_counting import CountingBytearray, counted
-from tests.wire_streams import (
+from tests.kit.wire_counting import CountingBytearray, counted
+from tests.kit.wire_streams import (
     RAW_TAILS,
     array,
     bad,

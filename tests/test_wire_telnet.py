@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.limits import MAX_HEADER_BYTES
 from kvstore.wire.parser import RequestParser
 from kvstore.wire.telnet import Negotiation, take, take_front
-from tests.wire_streams import answer, bad, cuts, json_line, read, refused, words
+from tests.kit.wire_streams import answer, bad, cuts, json_line, read, refused, words
 
 UNBALANCED = "unbalanced quotes in request; the line was dropped"
 #: What telnet sends for Ctrl-C: interrupt, and the wish to be told when that has come through.

@@ -26,7 +26,7 @@ from scripts.measuring.generator import NoCompiler
 from scripts.measuring.load import WrongReply
 from scripts.measuring.results import describe_machine, sync_microseconds
 from scripts.measuring.servers import DidNotStart
-from tests.valkey import valkey_binary
+from tests.kit.valkey import valkey_binary
 
 ALL, REPORT = "all", "report"
 

@@ -19,7 +19,7 @@ import polars as pl
 
 import kvstore
 from kvstore.testing.server_process import ROOT
-from tests.valkey import valkey_binary
+from tests.kit.valkey import valkey_binary
 
 #: How often the disk is asked what one sync takes.
 _SYNCS = 200

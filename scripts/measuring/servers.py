@@ -25,7 +25,7 @@ from typing import Any
 from kvstore.base.address import Address
 from kvstore.client.raw import RawConnection, resp_request
 from kvstore.testing.server_process import command, environment
-from tests.valkey import valkey_binary
+from tests.kit.valkey import valkey_binary
 
 _PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.002

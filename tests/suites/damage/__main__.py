@@ -16,9 +16,10 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 
 from kvstore.client.progress import Progress
-from tests.damage_run import RARE, damages, directories, try_all
-from tests.damage_valkey import ValkeyDamage
-from tests.valkey import valkey_binary
+from tests.kit.valkey import valkey_binary
+from tests.suites import program
+from tests.suites.damage.run import RARE, damages, directories, try_all
+from tests.suites.damage.valkey import ValkeyDamage
 
 Counts = Counter[tuple[str, str]]
 _OURS, _THEIRS = ("refused", "served", "third"), ("refused", "served exact", "served wrong", "crashed")
@@ -133,4 +134,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.run(main)

@@ -15,8 +15,8 @@ from typing import NamedTuple
 from kvstore.base.errors import StorageFault
 from kvstore.testing.fates import RandomFates
 from kvstore.testing.simulated_disk import Moment, SimulatedDisk
-from tests.crash_history import History, Violation, checked
-from tests.crash_run import POLICIES, Clock, Run, open_store
+from tests.suites.crashes.history import History, Violation, checked
+from tests.suites.crashes.run import POLICIES, Clock, Run, open_store
 
 
 def recover_checked(disk: SimulatedDisk, history: History, changes: int, where: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import hiredis
 from twisted.trial.unittest import SkipTest
 
-from tests.server_process import Serving, Wire, new_directory
+from tests.kit.server_process import Serving, Wire, new_directory
 
 _MIB = 1024 * 1024
 

@@ -1,7 +1,7 @@
 """The example in docs/FORMAT.md: a small directory, the same bytes each time, and how the page shows it.
 
-`python -m tests.format_example` puts it into the page, between its markers; tests/test_format_document.py holds that
-it is up to date.
+`python -m tests.kit.format_example` puts it into the page, between its markers; tests/test_format_document.py holds
+that it is up to date.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from kvstore.store.merge import merge
 from kvstore.store.store import Store
 from kvstore.values import TYPES
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "FORMAT.md"
-BEGIN, END = "<!-- begin: python -m tests.format_example -->\n", "<!-- end -->\n"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "FORMAT.md"
+BEGIN, END = "<!-- begin: python -m tests.kit.format_example -->\n", "<!-- end -->\n"
 FILES = ("table.ckpt", "table.txn")
 
 _STORY = """\

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 
 from kvstore.store.store import Store
-from tests.crash_model import Content, content, difference
+from tests.suites.crashes.model import Content, content, difference
 
 
 class Violation(AssertionError):

@@ -1,4 +1,4 @@
-"""Histories of the real server for the checker in `kvstore.testing.linearizability`: clients, kills, and what they saw.
+"""Histories of the real server for the checker in `tests.suites.histories.checker`: clients, kills, and what they saw.
 
 Several clients, a thread each, work on the same few keys, one request at a time, and note when they called, when the
 answer came and what it was. In the middle the server is killed with kill -9 and started again; what was not answered
@@ -36,10 +36,10 @@ from typing import Any
 from kvstore.base.address import Address
 from kvstore.client.raw import RawConnection, resp_request
 from kvstore.edge.settings import OverlapPolicy
-from kvstore.testing.linearizability import REFUSED, UNKNOWN, Operation, check
 from kvstore.testing.server_process import ServerProcess
-from tests.kill_run import OVERLAPS
-from tests.server_process import Wire
+from tests.kit.server_process import Wire
+from tests.suites.histories.checker import REFUSED, UNKNOWN, Operation, check
+from tests.suites.kills.run import OVERLAPS
 
 #: Operations of one client after the start; before it, it works until the server is gone.
 _OPERATIONS = 40

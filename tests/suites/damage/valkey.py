@@ -12,8 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.damage_run import Contents, Damage, Directory
-from tests.valkey import Connection
+from tests.kit.valkey import Connection
+from tests.suites.damage.run import Contents, Damage, Directory
 
 _START_TIMEOUT_S = 60
 State = dict[bytes, tuple[bytes, int]]

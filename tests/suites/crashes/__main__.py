@@ -27,7 +27,8 @@ from typing import NamedTuple
 
 from kvstore.client.progress import Progress
 from kvstore.testing.simulated_disk import SimulatedDisk
-from tests.crash_explore import (
+from tests.suites import program
+from tests.suites.crashes.explore import (
     Counts,
     Effort,
     Fault,
@@ -35,8 +36,8 @@ from tests.crash_explore import (
     explore_fault,
     explore_moment,
 )
-from tests.crash_history import Violation
-from tests.crash_run import POLICIES, Run, small_files
+from tests.suites.crashes.history import Violation
+from tests.suites.crashes.run import POLICIES, Run, small_files
 
 KIB = 1024
 #: How many violations of one task are kept.
@@ -188,4 +189,4 @@ def report(outcomes: list[Outcome], seconds: float) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.run(main)

@@ -30,7 +30,7 @@ from pathlib import Path
 from kvstore.commands.registry import table
 from kvstore.testing.server_process import ServerProcess
 from kvstore.wire.resp import pack
-from tests.server_process import Wire
+from tests.kit.server_process import Wire
 
 #: The server's options: small limits, so that they are reached.
 OPTIONS = (

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from kvstore.client.raw import resp_request
-from tests.kill_request import Elements, Held, Violation
+from tests.suites.kills.request import Elements, Held, Violation
 
 #: In database 0.
 QUEUES = (b"queue:0", b"queue:1")

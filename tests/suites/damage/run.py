@@ -24,7 +24,7 @@ from kvstore.store.merge import merge
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
-from tests.crash_model import Content, content
+from tests.suites.crashes.model import Content, content
 
 Contents = dict[str, bytes]
 

@@ -26,9 +26,9 @@ from kvstore.store.store import Commit, Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.testing.simulated_syncer import SimulatedSyncer
 from kvstore.values import TYPES, blocks, hashes, lists
-from tests.crash_history import History, Violation, checked
-from tests.crash_model import Content
-from tests.crash_requests import DATABASES, KEYS, Requests
+from tests.suites.crashes.history import History, Violation, checked
+from tests.suites.crashes.model import Content
+from tests.suites.crashes.requests import DATABASES, KEYS, Requests
 
 #: Those of `--sync`; "overlapped" is "always" with `--overlap always`.
 POLICIES = ("always", "overlapped", "everysec", "no")

@@ -1,6 +1,6 @@
 """Has the kernel refuse system calls to a server, as a container's seccomp filter does. For Linux on x86-64 and arm64.
 
-    PYTHONPATH=tests/refused REFUSED_CALLS=io_setup:EPERM .venv/bin/twistd -n kvstore
+    PYTHONPATH=tests/kit/refused REFUSED_CALLS=io_setup:EPERM .venv/bin/twistd -n kvstore
 
 Python imports this before anything else if its directory is in PYTHONPATH (see the module `site`). The filter is
 seccomp(2)'s, for this process and its children, and cannot be taken off again. `io_setup:EPERM,io_submit:EAGAIN`

@@ -12,8 +12,8 @@ from kvstore.base.errors import StorageFull
 from kvstore.store.store import Store
 from kvstore.store.table import Table
 from kvstore.values.strings import encode_set
-from tests.crash_history import Violation
-from tests.crash_model import Content, content, difference, hash_change, list_change
+from tests.suites.crashes.history import Violation
+from tests.suites.crashes.model import Content, content, difference, hash_change, list_change
 
 #: How many databases the runs use: so few that operations meet.
 DATABASES = 3

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from kvstore.client.raw import resp_request
-from tests.kill_request import (
+from tests.suites.kills.request import (
     DATABASES,
     WRONG_TYPE,
     Elements,

@@ -50,9 +50,9 @@ from kvstore.edge.settings import OverlapPolicy
 from kvstore.store import checkpoint
 from kvstore.store.examine import segments_of
 from kvstore.testing.server_process import ServerProcess, command, environment
-from tests.kill_queues import QUEUES, QueueClient, Queues
-from tests.kill_request import DATABASES, Fields, Held, Unknown, Violation, as_text, place
-from tests.kill_writer import SHARED, Writer
+from tests.suites.kills.queues import QUEUES, QueueClient, Queues
+from tests.suites.kills.request import DATABASES, Fields, Held, Unknown, Violation, as_text, place
+from tests.suites.kills.writer import SHARED, Writer
 
 #: Log entries after which to compact, one drawn for each start: nearly always, now and then, by the default policy.
 COMPACT_AFTER = (50, 300, 2000, None)

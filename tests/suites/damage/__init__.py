@@ -1,0 +1,1 @@
+"""Damaged data directories: each is served exactly, or refused."""

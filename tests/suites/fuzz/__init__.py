@@ -1,0 +1,1 @@
+"""Hostile input for the real server, while a witness looks on."""
