@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.errors import InvalidRequest
 from kvstore.commands.configuration import Configuration
 from kvstore.commands.setting_table import ALIASES, IMMUTABLE, SETTINGS
-from tests.valkey import ValkeyTestCase
+from tests.kit.valkey import ValkeyTestCase
 
 #: What may be tried of any setting: right, wrong and nearly right for each kind.
 _TEXTS = [
