@@ -26,7 +26,7 @@ from kvstore.commands.introspection import categories_of, flag_names
 from kvstore.wire import resp
 from kvstore.wire.resp import encode_error
 from tests.kit.harness import Rig
-from tests.kit.random_requests import hash_sequences, list_sequences, sequences
+from tests.kit.random_requests import hash_sequences, list_sequences, sequences, set_sequences
 from tests.kit.valkey import Connection, Valkey, ValkeyTestCase
 
 _EXAMPLES = int(os.environ.get("KVSTORE_VALKEY_EXAMPLES", "0"))
@@ -42,6 +42,7 @@ _TIME_TOLERANCE = {b"TTL": 2, b"PTTL": 2000, b"EXPIRETIME": 2, b"PEXPIRETIME": 2
 _TIME_TOLERANCE |= {b"H" + name: tolerance for name, tolerance in _TIME_TOLERANCE.items()}
 #: Replies in no promised order.
 _UNORDERED = (b"KEYS", b"SCAN", b"HKEYS", b"HVALS", b"HGETALL", b"HSCAN", b"HRANDFIELD")
+_UNORDERED += (b"SMEMBERS", b"SPOP", b"SRANDMEMBER", b"SSCAN", b"SINTER", b"SUNION", b"SDIFF")
 
 
 #: What stands before, and what may follow it. An empty word is one of them where two commas meet.
@@ -166,7 +167,7 @@ def _alike(words: list[bytes], block: list[list[bytes]], theirs: Any, ours: Any)
     if name in _TIME_TOLERANCE:
         both = zip(_flat([theirs]), _flat([ours]), strict=True)
         return all(a == b or (min(a, b) > 0 and abs(a - b) <= _TIME_TOLERANCE[name]) for a, b in both)
-    if isinstance(ours, dict):
+    if isinstance(ours, (dict, set)):
         return bool(theirs == ours)
     if name in _UNORDERED and isinstance(ours, list):
         return sorted(_flat(theirs)) == sorted(_flat(ours))
@@ -205,6 +206,7 @@ class AgainstValkeyTests(ValkeyTestCase):
             state += [(0, [name, key]) for key in (b"a", b"b", b"c", b"") for name in (b"GET", b"PEXPIRETIME")]
             state += [(0, [b"LRANGE", key, b"0", b"-1"]) for key in (b"a", b"b", b"c", b"")]
             state += [(0, [b"HGETALL", key]) for key in (b"a", b"b", b"c", b"")]
+            state += [(0, [b"SMEMBERS", key]) for key in (b"a", b"b", b"c", b"")]
             for number, words in [*requests, *state]:
                 done.append((number, words))
                 if words[0].isdigit():
@@ -228,6 +230,10 @@ class AgainstValkeyTests(ValkeyTestCase):
     def test_random_hashes(self) -> None:
         """The same for hashes."""
         self.compare_random(hash_sequences, 300)
+
+    def test_random_sets(self) -> None:
+        """The same for sets."""
+        self.compare_random(set_sequences, 300)
 
     def compare_random(self, drawn: Any, examples: int) -> None:
         """Send random sequences of requests to both servers."""

@@ -159,6 +159,10 @@ def apply_to_value(database: Database, name: bytes, key: bytes, *words: bytes) -
         apply_to_hash(database.values.setdefault(key, {}), name, *words)
     elif name in (b"RPUSH", b"LPUSH", b"LPOP", b"RPOP", b"LSET", b"LINSERT", b"LREM", b"LTRIM"):
         apply_to_list(database.values.setdefault(key, []), name, *words)
+    elif name == b"SADD":
+        database.values.setdefault(key, set()).update(words)
+    elif name == b"SREM":
+        database.values.setdefault(key, set()).difference_update(words)
     else:
         raise NewerVersion(f"unknown operation {name!r}")
     if not database.values[key]:

@@ -13,7 +13,7 @@ A command returns plain Python values; `wire` encodes them. The whole set:
 | `float` | bulk string | double |
 | `list`, `tuple`, `Strings` | array | array |
 | `dict` | flat array | map |
-| `set`, `frozenset` | array | set |
+| `set`, `frozenset`, `Members` | array | set |
 | `Status` | simple string | simple string |
 | `Verbatim` | bulk string | verbatim string `txt:` |
 | `JSONText` | bulk string | bulk string |
@@ -108,6 +108,10 @@ class Numbers(list[bytes]):
 
 class Strings(list[bytes]):
     """An array of nothing but strings: encoded without a look at each."""
+
+
+class Members(list[bytes]):
+    """A set of nothing but strings, each once: encoded without a look at each, in their order."""
 
 
 class Arrays(list[Sequence[bytes]]):

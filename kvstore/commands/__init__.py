@@ -17,6 +17,8 @@ from kvstore.commands import (
     lists,
     pubsub,
     server,
+    set_algebra,
+    sets,
     strings,
     transactions,
 )
@@ -36,6 +38,8 @@ __all__ = [
     "lists",
     "pubsub",
     "server",
+    "set_algebra",
+    "sets",
     "strings",
     "table",
     "transactions",

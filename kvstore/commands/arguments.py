@@ -42,6 +42,17 @@ def negatable(number: int) -> int:
     return number
 
 
+def at_least(least: int, text: bytes, otherwise: str) -> int:
+    """A number that is not below `least`. Raises InvalidRequest, with the text `otherwise`, for anything else."""
+    try:
+        number = to_integer(text)
+    except InvalidRequest:
+        raise InvalidRequest(otherwise) from None
+    if number < least:
+        raise InvalidRequest(otherwise)
+    return number
+
+
 def to_number(text: bytes) -> float:
     """A float as Redis takes it (inf allowed; nan and what is too large for a double not). Raises InvalidRequest."""
     try:

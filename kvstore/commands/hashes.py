@@ -6,20 +6,22 @@ operations are absolute. Fields whose deadlines have passed are told from the ot
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, TypeAlias
 
 from kvstore.base.chance import Chance
-from kvstore.base.errors import Failure, InvalidRequest, ReplyTooLarge, syntax_error, wrong_arity
+from kvstore.base.errors import Failure, InvalidRequest, syntax_error, wrong_arity
 from kvstore.base.reply import OK, Numbers, Reply
-from kvstore.base.slices import Slices, one_slice
+from kvstore.base.slices import Slices
 from kvstore.commands.arguments import INT64_MAX, INT64_MIN, Integer, Key, is_short_number, negatable, to_integer
 from kvstore.commands.context import Call
 from kvstore.commands.long_double import LongDouble, add_as_long_doubles
 from kvstore.commands.registry import command, many
 from kvstore.commands.row import FAST, READ, WRITE
-from kvstore.commands.scanning import scan_options, to_cursor
+from kvstore.commands.sampling import drawn, limited
+from kvstore.commands.scanning import scan_options, to_cursor, walk
 from kvstore.store.table import Table
 from kvstore.values.hashes import Hash
 
@@ -273,63 +275,31 @@ def _number_of_fields(options: tuple[bytes, ...]) -> int:
 
 
 def _random_fields(call: Call, key: bytes, count: int, with_values: bool) -> Reply:
-    chance, limit_bytes = call.server.random, call.server.max_reply_bytes
-    in_pairs = call.client.protocol > 2
+    chance, in_pairs = call.server.random, call.client.protocol > 2
     reply: list[Any] = []
-    size_bytes = 0
 
-    def add(entry: Entry) -> None:
-        nonlocal size_bytes
-        size_bytes += len(entry[0]) + len(entry[1]) * with_values
-        if size_bytes > limit_bytes:
-            raise ReplyTooLarge(limit_bytes)
+    def steps(value: Hash, now_ms: int) -> Iterator[object]:
+        picked = _picked(value, count, chance, now_ms)
         if not with_values:
-            reply.append(entry[0])
-        elif in_pairs:
-            reply.append(entry)
-        else:
-            reply.extend(entry)
+            return map(reply.append, limited((field for field, _ in picked), len, call.server.max_reply_bytes))
+        add: Callable[[Entry], object] = reply.append if in_pairs else reply.extend
+        return map(add, limited(picked, lambda entry: sum(map(len, entry)), call.server.max_reply_bytes))
 
     value = call.table.look_up_typed(key, Hash)
     if value is None or not count:
         return reply
     if abs(count) > _AT_ONCE or (count * 3 > _AT_ONCE and len(value) > _AT_ONCE):
-        return _in_slices(
-            call, key, reply, lambda value, now_ms: map(add, _picked(value.copy(), count, chance, now_ms))
-        )
-    for entry in _picked(value, count, chance, call.table.now_ms()):
-        add(entry)
+        return _in_slices(call, key, reply, lambda value, now_ms: steps(value.copy(), now_ms))
+    deque(steps(value, call.table.now_ms()), maxlen=0)
     return reply
 
 
 def _picked(value: Hash, count: int, chance: Chance, now_ms: int) -> Iterator[Entry]:
     """So many fields of a hash, see HRANDFIELD."""
-    if count < 0:
-        return islice(value.picks(chance, now_ms), -count)
-    number = value.count(now_ms)
-    if 3 * count <= number:
-        return _different(value.picks(chance, now_ms), count)
-    return _selected(chain.from_iterable(value.entries(now_ms)), min(count, number), number, chance)
-
-
-def _different(picks: Iterator[Entry], count: int) -> Iterator[Entry]:
-    """So many different ones of the picks. Fewer only if most are what has expired."""
-    seen: set[bytes] = set()
-    for entry in islice(picks, 10 * count):
-        if entry[0] not in seen:
-            seen.add(entry[0])
-            yield entry
-            if len(seen) == count:
-                return
-
-
-def _selected(entries: Iterator[Entry], count: int, number: int, chance: Chance) -> Iterator[Entry]:
-    """`count` of `number` entries, in their order, each with the same chance (Knuth's Algorithm S)."""
-    for entry in entries:
-        if chance.random() * number < count:
-            yield entry
-            count -= 1
-        number -= 1
+    return drawn(
+        lambda: value.picks(chance, now_ms), lambda: chain.from_iterable(value.entries(now_ms)),
+        count, value.count(now_ms), chance,
+    )  # fmt: skip
 
 
 @command("HSCAN", READ, group="hash", options="[MATCH pattern] [COUNT count] [NOVALUES]")
@@ -339,21 +309,14 @@ def hscan(call: Call, key: Key, cursor: bytes, *options: bytes) -> Reply:
     value = call.table.look_up_typed(key, Hash)
     if value is None:
         return [b"0", []]
-    found, asked = value, scan_options(options, of_fields=True)
-    matches, count, now_ms = asked.matches, asked.number, call.table.now_ms()
+    asked = scan_options(options, of_fields=True)
+    matches, now_ms = asked.matches, call.table.now_ms()
     kept: list[bytes] = []
 
-    def steps() -> Iterator[None]:
-        nonlocal place, count
-        while True:
-            place, some = found.scan(place, now_ms)
-            for entry in some:
-                if matches is None or matches(entry[0]):
-                    kept.extend(entry[:1] if asked.without_values else entry)
-            count -= len(some)
-            yield
-            if not place or count <= 0:
-                return
+    def take(entries: list[Entry]) -> None:
+        for entry in entries:
+            if matches is None or matches(entry[0]):
+                kept.extend(entry[:1] if asked.without_values else entry)
 
-    one_slice(steps())
+    place = walk(lambda cursor: value.scan(cursor, now_ms), place, asked.number, take)
     return [b"%d" % place, kept]

@@ -58,6 +58,9 @@ def type_(call: Call, key: Key) -> Reply:
     return Status("none" if value is None else call.table.types.name_of(value))
 
 
+#: What Valkey's object of 128 bytes has room for, besides its heads: a key and its value; and what a deadline takes.
+_EMBEDDED_BYTES, _DEADLINE_BYTES = 113, 8
+
 container("OBJECT", "Look into values.", group="generic")
 
 
@@ -72,7 +75,8 @@ def object_encoding(call: Call, key: Key) -> Reply:
     try:
         to_integer(value)
     except InvalidRequest:
-        return b"embstr" if len(value) <= 44 else b"raw"  # OBJ_ENCODING_EMBSTR_SIZE_LIMIT
+        room = _EMBEDDED_BYTES - (_DEADLINE_BYTES if call.table.deadline_ms(key) is not None else 0)
+        return b"embstr" if len(key) + len(value) <= room else b"raw"
     return b"int"
 
 

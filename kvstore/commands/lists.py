@@ -13,7 +13,7 @@ from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest, syntax_err
 from kvstore.base.limits import LONG_STRING_BYTES
 from kvstore.base.reply import NULL_ARRAY, OK, Arrays, Numbers, Reply, Strings
 from kvstore.base.slices import Slices
-from kvstore.commands.arguments import negatable, pairs
+from kvstore.commands.arguments import at_least, negatable, pairs
 from kvstore.commands.context import Call
 from kvstore.commands.registry import (
     FAST,
@@ -254,9 +254,9 @@ def _lpos_options(options: tuple[bytes, ...]) -> tuple[int, int | None, int]:
             if not rank:
                 raise InvalidRequest(_NO_RANK)
         elif name == b"COUNT":
-            count = _at_least(0, text, "COUNT can't be negative")
+            count = at_least(0, text, "COUNT can't be negative")
         elif name == b"MAXLEN":
-            most = _at_least(0, text, "MAXLEN can't be negative")
+            most = at_least(0, text, "MAXLEN can't be negative")
         else:
             raise syntax_error()
     return rank, count, most
@@ -310,7 +310,7 @@ def _pop_each(table: Table, end: bytes, columns: list[list[bytes]]) -> list[byte
 
 
 def _pop(table: Table, key: bytes, end: bytes, count: bytes | None) -> Reply:
-    number = 1 if count is None else _at_least(0, count, "value is out of range, must be positive")
+    number = 1 if count is None else at_least(0, count, "value is out of range, must be positive")
     value = table.typed(key, List)
     if value is None:
         return None if count is None else NULL_ARRAY
@@ -368,14 +368,14 @@ def lmpop(call: Call, numkeys: IntegerText, key: Key, where: bytes, *more: bytes
 
 def mpop_arguments(numkeys: bytes, arguments: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], bytes, int]:
     """The keys, the end and the count of an LMPOP."""
-    number = _at_least(1, numkeys, "numkeys should be greater than 0")
+    number = at_least(1, numkeys, "numkeys should be greater than 0")
     if number >= len(arguments):
         raise syntax_error()
     end, count = one_of(ENDS, arguments[number]), None
     for name, text in pairs(arguments[number + 1 :]):
         if name != b"COUNT" or count is not None:
             raise syntax_error()
-        count = _at_least(1, text, "count should be greater than 0")
+        count = at_least(1, text, "count should be greater than 0")
     return arguments[:number], end, 1 if count is None else count
 
 
@@ -430,14 +430,3 @@ def one_of(names: Sequence[bytes], word: bytes) -> bytes:
     if name not in names:
         raise syntax_error()
     return name
-
-
-def _at_least(least: int, text: bytes, otherwise: str) -> int:
-    """A number that is not below `least`. Raises InvalidRequest, with the text `otherwise`, for anything else."""
-    try:
-        number = to_integer(text)
-    except InvalidRequest:
-        raise InvalidRequest(otherwise) from None
-    if number < least:
-        raise InvalidRequest(otherwise)
-    return number

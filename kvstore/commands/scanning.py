@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from kvstore.base.errors import InvalidRequest, shorten, syntax_error
+from kvstore.base.slices import one_slice
 from kvstore.commands.arguments import to_integer
 from kvstore.commands.glob import matcher
 from kvstore.values import TYPES
 
 #: Tells by truth whether a key, or an element, matches.
 Matcher: TypeAlias = Callable[[bytes], object]
+_Element = TypeVar("_Element")
+_Taker: TypeAlias = Callable[[list[Any]], object]
 
 #: Elements that one scan looks at unless told otherwise. Redis: 10.
 _COUNT = 10
@@ -41,6 +44,27 @@ def to_cursor(text: bytes) -> int:
     if digits is None or (cursor := int(digits[1])) > _MAX_CURSOR:
         raise InvalidRequest("invalid cursor")
     return cursor
+
+
+def walk(scan: Callable[[int], tuple[int, list[_Element]]], place: int, number: int, take: _Taker) -> int:
+    """Scan a value from the cursor `place` on, until `number` elements were looked at, for one slice at most.
+
+    `scan`: given a cursor, tells the next one, and some elements, which `take` is given. Returns the cursor to go on
+    with, 0 at the end.
+    """
+
+    def steps() -> Iterator[None]:
+        nonlocal place, number
+        while True:
+            place, some = scan(place)
+            take(some)
+            number -= len(some)
+            yield
+            if not place or number <= 0:
+                return
+
+    one_slice(steps())
+    return place
 
 
 def scan_options(words: tuple[bytes, ...], of_keys: bool = False, of_fields: bool = False) -> ScanOptions:

@@ -11,7 +11,7 @@ from types import GeneratorType
 from typing import Any
 
 from kvstore.base.errors import RequestError
-from kvstore.base.reply import QUEUED, Help, Reply
+from kvstore.base.reply import QUEUED, Help, Members, Reply
 from kvstore.commands.client import Client
 from kvstore.wire import jsonlines, resp
 from kvstore.wire.pieces import AT_ONCE, Encoded
@@ -19,6 +19,7 @@ from kvstore.wire.words import encode_lines
 
 #: Elements of a reply past which it is encoded in slices.
 _MANY_ELEMENTS = 4 * AT_ONCE
+_ARRAYS = (list, Members)
 
 
 class Grammar:
@@ -56,7 +57,7 @@ class Grammar:
 
 def has_many(reply: Reply) -> bool:
     """Whether a reply is encoded in slices."""
-    return reply.__class__ is list and len(reply) > _MANY_ELEMENTS
+    return reply.__class__ in _ARRAYS and len(reply) > _MANY_ELEMENTS
 
 
 class Resp(Grammar):

@@ -7,7 +7,8 @@ They know nothing of commands, the store or the wire. What a type is to the stor
 from kvstore.base.value_type import Types
 from kvstore.values.hashes import HASHES
 from kvstore.values.lists import LISTS
+from kvstore.values.sets import SETS
 from kvstore.values.strings import STRINGS
 
 #: Every type that there is; a new one is one more line here.
-TYPES = Types(STRINGS, (HASHES, LISTS))
+TYPES = Types(STRINGS, (HASHES, LISTS, SETS))

@@ -109,6 +109,19 @@ class Buckets:
         some = (buckets[place : place + _TOGETHER] for place in range(0, len(buckets), _TOGETHER))
         return (_entries(packed.concatenated(each), aside) for each in some)
 
+    def region_bits(self) -> int:
+        """By how many bits of their places, at most, the names can be told apart in `regions`: some 64 in each."""
+        return max(0, (len(self._buckets) // _TOGETHER).bit_length() - 1)
+
+    def regions(self, bits: int) -> Iterator[list[bytes]]:
+        """All names, as they are now: for each number of so many bits those whose places end in it.
+
+        `bits`: not more than `region_bits`. Those of the same number are found in any other that has the same `Places`.
+        """
+        aside, buckets = self._aside.copy(), self._buckets.copy()
+        some = (packed.concatenated(buckets[number :: 1 << bits]) for number in range(1 << bits))
+        return ([name for name, _ in _entries(each, aside)] for each in some)
+
     def scan(self, cursor: int) -> tuple[int, list[Entry]]:
         """The names of one bucket with their values, and the cursor of the next one; 0 begins and ends.
 

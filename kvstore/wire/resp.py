@@ -19,7 +19,19 @@ from typing import Any
 
 from kvstore.base.errors import ProtocolError, RequestError
 from kvstore.base.limits import LONG_STRING_BYTES
-from kvstore.base.reply import NULL_ARRAY, Arrays, JSONText, Numbers, Push, Replies, Reply, Status, Strings, Verbatim
+from kvstore.base.reply import (
+    NULL_ARRAY,
+    Arrays,
+    JSONText,
+    Members,
+    Numbers,
+    Push,
+    Replies,
+    Reply,
+    Status,
+    Strings,
+    Verbatim,
+)
 from kvstore.wire.pieces import AT_ONCE, UNLIMITED_BYTES, Encoded, Writer, in_parts
 
 NULL2 = b"$-1\r\n"
@@ -76,9 +88,9 @@ def encode_message(message: Reply, protocol: int) -> Encoded:
 def encode_in_slices(
     reply: list[Reply], protocol: int, limit_bytes: int = UNLIMITED_BYTES
 ) -> Generator[None, None, Encoded]:
-    """As `encode`, for an array of many elements: yields after some of them, and returns the bytes."""
+    """As `encode`, for an array, or a set, of many elements: yields after some of them, and returns the bytes."""
     out = Writer(limit_bytes)
-    out.append(b"*%d\r\n" % len(reply))
+    out.append((b"~%d\r\n" if protocol == 3 and reply.__class__ is Members else b"*%d\r\n") % len(reply))
     for some in in_parts(reply):
         _append_some(out, some, protocol)
         out.gather()
@@ -256,8 +268,8 @@ def _append_array(out: Writer, reply: list[Any] | tuple[Any, ...], protocol: int
     _append_all(out, reply, protocol)
 
 
-def _append_strings(out: Writer, reply: Strings, protocol: int) -> None:
-    out.append(b"*%d\r\n" % len(reply))
+def _append_strings(out: Writer, reply: Strings | Members, protocol: int) -> None:
+    out.append((b"~%d\r\n" if protocol == 3 and reply.__class__ is Members else b"*%d\r\n") % len(reply))
     for some in in_parts(reply) if len(reply) > AT_ONCE else (reply,):
         if max(map(len, some), default=0) < LONG_STRING_BYTES:
             out.append(_joined(some))
@@ -315,6 +327,7 @@ _WRITERS: dict[type, Callable[[Writer, Any, int], None]] = {
     str: _append_text,
     Push: _append_push,
     Strings: _append_strings,
+    Members: _append_strings,
     Replies: _append_all,
     list: _append_array,
     tuple: _append_array,

@@ -264,6 +264,41 @@ _HASHES = [
     _ending_in_fields(b"HGETEX", _key, options=_time_option, most=2),
     _ending_in_fields(b"HSETEX", _key, options=_hsetex_option, most=3, fields=_counted_pairs),
 ]  # fmt: skip
+_member = st.sampled_from(
+    [b"1", b"2", b"-7", b"x", b"", b"01", b"9223372036854775807", b"9223372036854775808", b"m" * 65]
+)
+_members = st.one_of(
+    st.lists(_member, min_size=1, max_size=4),
+    st.tuples(st.sampled_from([b"%d", b"m%d"]), st.sampled_from([3, 127, 128, 129, 130, 510, 512, 513])).map(
+        lambda drawn: [drawn[0] % number for number in range(drawn[1])]
+    ),
+)
+#: Of all members or none: others are chance.
+_all_or_none = st.sampled_from([b"0", b"0", b"99999", b"9223372036854775807", b"-9223372036854775808", b"x", b"1 x"])
+_limit_option = st.sampled_from([[], [b"LIMIT", b"0"], [b"limit", b"2"], [b"LIMIT", b"-1"], [b"LIMIT"], [b"FOO", b"1"]])
+_SETS = [
+    _request(b"SADD", _key, tail=_members),
+    _request(b"SADD", _key, tail=_members),
+    _request(b"SREM", _key, tail=_members),
+    _request(b"SREM", _key, tail=st.lists(_member, min_size=1, max_size=4)),
+    _request(b"SMEMBERS", _key),
+    _request(b"SCARD", _key),
+    _request(b"SISMEMBER", _key, _member),
+    _request(b"SMISMEMBER", _key, tail=_members),
+    _request(b"SMOVE", _key, _key, _member),
+    _request(b"SPOP", _key, tail=_all_or_none.map(bytes.split)),
+    _request(b"SPOP", _key, st.just(b"-1")),
+    _request(b"SRANDMEMBER", _key, tail=_all_or_none.map(bytes.split)),
+    _request(b"SSCAN", _key, st.sampled_from([b"0", b"+0", b"x"]), tail=_tail(_scan_option, 3)),
+    _request(b"SINTER", tail=_keys),
+    _request(b"SUNION", tail=_keys),
+    _request(b"SDIFF", tail=_keys),
+    _request(b"SINTERSTORE", _key, tail=_keys),
+    _request(b"SUNIONSTORE", _key, tail=_keys),
+    _request(b"SDIFFSTORE", _key, tail=_keys),
+    _request(b"SINTERCARD", tail=st.tuples(_numbered, _limit_option).map(lambda parts: [*parts[0], *parts[1]])),
+    _request(b"OBJECT", st.just(b"ENCODING"), _key),
+]  # fmt: skip
 
 
 def _sequences(*requests: Any) -> st.SearchStrategy[list[tuple[int, list[bytes]]]]:
@@ -274,4 +309,5 @@ def _sequences(*requests: Any) -> st.SearchStrategy[list[tuple[int, list[bytes]]
 
 sequences = _sequences(_REQUESTS, _TRANSACTION)
 list_sequences = _sequences(_LISTS, _LISTS, _GENERIC, _TRANSACTION)
+set_sequences = _sequences(_SETS, _SETS, _GENERIC, _TRANSACTION)
 hash_sequences = _sequences(_HASHES, _HASHES, _GENERIC, _TRANSACTION)

@@ -175,7 +175,29 @@ def hash_edits(value: Any) -> st.SearchStrategy[Made]:
     )
 
 
-STRATEGIES: dict[str, Strategy] = {"bag": bag_edits, "hash": hash_edits, "list": list_edits}
+def set_edits(value: Any) -> st.SearchStrategy[Made]:
+    """Edits of a set: few members or hundreds, numbers alone or not, some longer than what a bucket takes."""
+    number = st.sampled_from([b"0", b"7", b"-7", b"9223372036854775807"])
+    other = st.sampled_from([b"", b"abc", b"9223372036854775808", b"\xff\xfd\r\n", b"x" * 65, b"y" * 2000])
+    many = st.tuples(st.sampled_from([b"%d", b"m%d"]), st.integers(100, 600))
+    members = st.one_of(
+        st.lists(number, min_size=1, max_size=4),
+        st.lists(st.one_of(number, other), min_size=1, max_size=4),
+        many.map(lambda drawn: [drawn[0] % each for each in range(drawn[1])]),
+    )
+    add = members.map(lambda made: (b"SADD", made))
+    if not value:
+        return add
+    there = list(value)
+    some = st.one_of(
+        st.lists(st.sampled_from(there), min_size=1, max_size=3, unique=True),
+        st.integers(1, len(there)).map(lambda count: there[:count]),
+        st.just([member for member in there if not member.isdigit()] or there),
+    )
+    return st.one_of(add, some.map(lambda gone: (b"SREM", gone)))
+
+
+STRATEGIES: dict[str, Strategy] = {"bag": bag_edits, "hash": hash_edits, "list": list_edits, "set": set_edits}
 
 
 def edits(row: ValueType, value: Any) -> st.SearchStrategy[Made]:

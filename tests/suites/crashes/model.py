@@ -14,13 +14,16 @@ from typing import Any, NamedTuple, TypeAlias
 from kvstore.store.state import State
 from kvstore.values.hashes import Hash
 from kvstore.values.lists import List
+from kvstore.values.sets import Set
 
 #: A hash: each field's value, and its deadline in ms since the epoch or None.
 Fields: TypeAlias = dict[bytes, tuple[bytes, int | None]]
 #: A list.
 Elements: TypeAlias = tuple[bytes, ...]
-#: All keys: by number of the database and key, each with its value (bytes, Elements or Fields) and its deadline or
-#: None. A key, or a field, past its deadline is there until it was removed.
+#: A set.
+Members: TypeAlias = frozenset[bytes]
+#: All keys: by number of the database and key, each with its value (bytes, Elements, Fields or Members) and its
+#: deadline or None. A key, or a field, past its deadline is there until it was removed.
 Content: TypeAlias = dict[tuple[int, bytes], tuple[Any, int | None]]
 
 _BEFORE_ALL_DEADLINES = -(1 << 64)
@@ -31,7 +34,7 @@ def _fields(value: Hash) -> Fields:
     return {field: (inside, value.deadline_ms(field)) for field, inside in entries}
 
 
-_READERS: dict[type, Callable[[Any], Any]] = {bytes: bytes, List: tuple, Hash: _fields}
+_READERS: dict[type, Callable[[Any], Any]] = {bytes: bytes, List: tuple, Hash: _fields, Set: frozenset}
 
 
 def content(databases: Iterable[tuple[int, State]]) -> Content:
@@ -74,7 +77,7 @@ class Change(NamedTuple):
 
     name: bytes
     words: list[bytes]
-    after: Elements | Fields
+    after: Elements | Fields | Members
 
 
 def list_change(pick: random.Random, before: Elements) -> Change:
@@ -166,3 +169,15 @@ def hash_change(pick: random.Random, before: Fields, now_ms: int) -> Change:
 #: Some as a small hash holds them in other bytes than their own; values that make a hash a large one.
 _FIELDS = [b"", b"f", b"g", b"field", b"\xff\xfd", b"\xc3\xa4" * 5]
 _INSIDES = (b"", b"1", b"\xff", b"v" * 30, b"w" * 64, b"x" * 65, b"y" * 300)
+
+
+def set_change(pick: random.Random, before: Members) -> Change:
+    """Some edit of a set, which may be empty."""
+    named = pick.sample(_MEMBERS, pick.choice((1, 1, 2, 4, 9)))
+    if before and pick.random() < 0.5:
+        return Change(b"SREM", named, before.difference(named))
+    return Change(b"SADD", named, before.union(named))
+
+
+#: Numbers, some as a small set holds them in other bytes than their own, some that make a set a large one.
+_MEMBERS = [b"1", b"-2", b"30", b"4" * 18, b"", b"m", b"\xff\xfd", b"\xc3\xa4" * 5, b"w" * 64, b"x" * 65, b"y" * 1030]

@@ -7,13 +7,14 @@ request is that fails, or from the middle on, as a command is that fails in a bl
 from __future__ import annotations
 
 import random
+from typing import Any
 
 from kvstore.base.errors import StorageFull
 from kvstore.store.store import Store
 from kvstore.store.table import Table
 from kvstore.values.strings import encode_set
 from tests.suites.crashes.history import Violation
-from tests.suites.crashes.model import Content, content, difference, hash_change, list_change
+from tests.suites.crashes.model import Change, Content, content, difference, hash_change, list_change, set_change
 
 #: How many databases the runs use: so few that operations meet.
 DATABASES = 3
@@ -25,6 +26,8 @@ _KINDS = (
     *("set", "set", "set", "large", "deadline", "edit", "edit", "edit", "edit", "edit", "edit", "edit", "edit"),
     *("delete", "expire", "expire", "persist", "copy", "rename", "move", "rare"),
 )
+#: A list, a hash and a set.
+_EMPTY: tuple[Any, ...] = ((), {}, frozenset())
 _RARE = ("flush", "flush", "flush all", "swap", "swap")
 
 
@@ -157,21 +160,26 @@ class Requests:
         return deadline is None or deadline > self.table.now_ms()
 
     def _edit(self, key: bytes) -> None:
-        """An edit of the list or the hash at `key`, a new one if there is none; a string is deleted."""
+        """An edit of the value at `key`, a new one if there is none; a string is deleted."""
         value, deadline = self.content[self.number, key] if self._living(key) else (None, None)
         if value.__class__ is bytes:
             self.table.delete(key)
             del self.content[self.number, key]
             return
-        if value.__class__ is tuple or (value is None and self.random.random() < 0.5):
-            change = list_change(self.random, value or ())
-        else:
-            change = hash_change(self.random, value or {}, self.table.now_ms())
+        change = self._change(self.random.choice(_EMPTY) if value is None else value)
         self.table.edit(key, change.name, change.words)
         if change.after:
             self.content[self.number, key] = change.after, deadline
         else:
             self.content.pop((self.number, key), None)
+
+    def _change(self, value: Any) -> Change:
+        """Some edit of a value of any type but a string."""
+        if value.__class__ is tuple:
+            return list_change(self.random, value)
+        if value.__class__ is frozenset:
+            return set_change(self.random, value)
+        return hash_change(self.random, value, self.table.now_ms())
 
     def _set_deadline(self, key: bytes, deadline: int | None) -> None:
         if self._living(key):

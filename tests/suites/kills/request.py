@@ -30,8 +30,10 @@ class Unknown(enum.Enum):
 Elements: TypeAlias = tuple[bytes, ...]
 #: A hash: each field's value, and its deadline in ms since the epoch, -1 for none.
 Fields: TypeAlias = dict[bytes, tuple[bytes, int]]
+#: The members of a set.
+Members: TypeAlias = frozenset[bytes]
 #: What a key holds.
-Held: TypeAlias = bytes | Elements | Fields
+Held: TypeAlias = bytes | Elements | Fields | Members
 
 WRONG_TYPE = b"-WRONGTYPE Operation against a key holding the wrong kind of value"
 

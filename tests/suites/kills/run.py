@@ -17,7 +17,8 @@ Some more clients share lists as queues, wait for elements, and may vanish meanw
 those.
 
 What is sent is a mix of RESP and JSON lines on the same connection, a number of requests at a time, pipelines of SET
-and of GET among them, on strings, lists and hashes in several databases, with every reply checked against the model.
+and of GET among them, on strings, lists, hashes and sets in several databases, with every reply checked against the
+model.
 Each start has another `--overlap` than the one before. Rejected: a client library (its retries and its buffers would be
 tested too, and it sends one request at a time); keys that clients share freely (then what was in flight may have been
 done in any order, and nearly every state found is some possible one).
@@ -39,7 +40,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -338,7 +339,7 @@ def _read_database(connection: RawConnection) -> Iterator[tuple[bytes, Held]]:
             if kind == "+hash":
                 yield key, _fields(connection, key, held)
             else:
-                yield key, tuple(held) if kind == "+list" else held
+                yield key, _HELD.get(kind, bytes)(held)
 
 
 def _fields(connection: RawConnection, key: bytes, words: list[bytes]) -> Fields:
@@ -356,4 +357,10 @@ def _ask(connection: RawConnection, *requests: tuple[str | bytes, ...]) -> list[
 
 def _reading(key: bytes, kind: str) -> tuple[str | bytes, ...]:
     """The request that reads a key."""
-    return ("LRANGE", key, "0", "-1") if kind == "+list" else ("HGETALL" if kind == "+hash" else "GET", key)
+    name, *words = _READINGS.get(kind, ("GET",))
+    return (name, key, *words)
+
+
+#: By what TYPE tells.
+_READINGS = {"+list": ("LRANGE", "0", "-1"), "+hash": ("HGETALL",), "+set": ("SMEMBERS",)}
+_HELD: dict[str, Callable[[Any], Held]] = {"+list": tuple, "+set": frozenset}

@@ -19,6 +19,7 @@ from tests.suites.kills.request import (
     Elements,
     Fields,
     Held,
+    Members,
     Request,
     Unknown,
     Violation,
@@ -33,7 +34,7 @@ from tests.suites.kills.request import (
 SHARED = b"shared"
 
 _OWN_KEYS = 40
-_OWN_LISTS = _OWN_HASHES = 6
+_OWN_LISTS = _OWN_HASHES = _OWN_SETS = 6
 _FIELDS = 5
 _LONGEST_PADDING = 300
 
@@ -104,7 +105,7 @@ class Writer:
     def delete(self) -> Request:
         """DEL of a key of each kind, of which any may be there."""
         keys = [self._key(kind) for kind in ("string", "counter", "document")]
-        keys += [self._key("list", _OWN_LISTS), self._key("hash", _OWN_HASHES)]
+        keys += [self._key("list", _OWN_LISTS), self._key("hash", _OWN_HASHES), self._key("set", _OWN_SETS)]
         at = list(map(self._at, keys))
         there = sum(one in self._planned for one in at)
         return Request(resp_request("DEL", *keys), [b":%d" % there], dict.fromkeys(at))
@@ -134,7 +135,7 @@ class Writer:
         line = b'{"result":"success"}' if there else b'{"result":"failure","error":"no such key"}'
         return Request(b'{"method":"remove","key":"%b"}\n' % key, [line], {self._at(key): None})
 
-    # Lists and hashes
+    # Lists, hashes and sets
 
     def push(self) -> Request:
         """Up to three elements, that were never used before, at either end of a list."""
@@ -205,9 +206,41 @@ class Writer:
             return Request(data, [b"*1", b":-2"], {})
         return Request(data, [b"*1", b":1"], {self._at(key): before | {field: (before[field][0], deadline)}})
 
+    def sadd(self) -> Request:
+        """SADD of one to three members."""
+        key, before = self._set()
+        given = [self._field() for _ in range(self._chance.randint(1, 3))]
+        after = before.union(given)
+        added = b":%d" % (len(after) - len(before))
+        return Request(resp_request("SADD", key, *given), [added], {self._at(key): after})
+
+    def srem(self) -> Request:
+        """SREM of two members."""
+        key, before = self._set()
+        after = before - (gone := {self._field(), self._field()})
+        removed = b":%d" % (len(before) - len(after))
+        return Request(resp_request("SREM", key, *gone), [removed], {self._at(key): after or None})
+
+    def smove(self) -> Request:
+        """SMOVE from a set to another, or to itself."""
+        (source, before), (target, _), member = self._set(), self._set(), self._field()
+        data = resp_request("SMOVE", source, target, member)
+        if member not in before:
+            return Request(data, [b":0"], {})
+        changes: dict[bytes, Held | None] = {self._at(source): before - {member} or None}
+        changes[self._at(target)] = self._members(target) | {member} if source != target else before
+        return Request(data, [b":1"], changes)
+
+    def sunionstore(self) -> Request:
+        """SUNIONSTORE of two sets."""
+        (target, _), (one, _), (other, _) = self._set(), self._set(), self._set()
+        after = self._members(one) | self._members(other)
+        data = resp_request("SUNIONSTORE", target, one, other)
+        return Request(data, [b":%d" % len(after)], {self._at(target): after or None})
+
     def rename(self) -> Request:
-        """RENAME of a list or a hash, maybe over another one."""
-        kind = self._chance.choice(("list", "hash"))
+        """RENAME of a list, a hash or a set, maybe over another one."""
+        kind = self._chance.choice(("list", "hash", "set"))
         key, newkey = self._key(kind, _OWN_LISTS), self._key(kind, _OWN_LISTS)
         data, held = resp_request("RENAME", key, newkey), self._planned.get(self._at(key))
         if held is None:
@@ -215,8 +248,8 @@ class Writer:
         return Request(data, [b"+OK"], {self._at(key): None, self._at(newkey): held})
 
     def move(self) -> Request:
-        """MOVE of a list or a hash to another database, which may have it."""
-        key = self._key(self._chance.choice(("list", "hash")), _OWN_LISTS)
+        """MOVE of a list, a hash or a set to another database, which may have it."""
+        key = self._key(self._chance.choice(("list", "hash", "set")), _OWN_LISTS)
         other = (self._database + 1) % DATABASES
         data, held = resp_request("MOVE", key, b"%d" % other), self._planned.get(self._at(key))
         if held is None or place(other, key) in self._planned:
@@ -234,6 +267,16 @@ class Writer:
         held = self._planned.get(self._at(key), {})
         assert isinstance(held, dict)
         return key, held
+
+    def _set(self) -> tuple[bytes, Members]:
+        """A set's key, and its members."""
+        key = self._key("set", _OWN_SETS)
+        return key, self._members(key)
+
+    def _members(self, key: bytes) -> Members:
+        held = self._planned.get(self._at(key), frozenset())
+        assert isinstance(held, frozenset)
+        return held
 
     def _field(self) -> bytes:
         return b"field-%d" % self._chance.randrange(_FIELDS)
@@ -352,7 +395,8 @@ _MAKERS: Sequence[Callable[[Writer], Request | list[Request]]] = (
     Writer.set, Writer.set, Writer.sets, Writer.gets, Writer.mset, Writer.incr, Writer.delete, Writer.insert,
     Writer.insert, Writer.remove, Writer.block, Writer.block, Writer.get, Writer.get_shared, Writer.select,
     Writer.select, Writer.push, Writer.push, Writer.pop, Writer.move_element, Writer.trim, Writer.hset, Writer.hset,
-    Writer.hincrby, Writer.hdel, Writer.hpexpireat, Writer.hpexpireat, Writer.rename, Writer.move,
+    Writer.hincrby, Writer.hdel, Writer.hpexpireat, Writer.hpexpireat, Writer.sadd, Writer.sadd, Writer.srem,
+    Writer.smove, Writer.sunionstore, Writer.rename, Writer.move,
 )  # fmt: skip
 
 
