@@ -90,7 +90,9 @@ class TypeTests(SynchronousTestCase):
         for number, row in enumerate(TYPES_AND_BAG.others):
             value = grown(draw, row, store.types.places)
             if len(value):
-                store.databases[number % 3].put(b"\xffvalue %d" % number, value, draw(st.none() | st.just(4_000_000_000_000)))
+                store.databases[number % 3].put(
+                    b"\xffvalue %d" % number, value, draw(st.none() | st.just(4_000_000_000_000))
+                )
         store.pending.undo.clear()
         commit(store)
         store.finish_compaction(merge(disk, TYPES_AND_BAG, store.seal(), 0))

@@ -3,8 +3,8 @@
     scripts/kill_rounds --rounds 100 --clients 8
 
 The clients send SET, GET, pipelines of each, INCR, MSET, DEL, MULTI blocks, inserts and removes of documents as JSON
-lines, and commands on lists, hashes and sets, in several databases, several at a time, and check every reply. After each
-start everything is compared with what was acknowledged: all of it must be there, and no element twice; a request that
+lines, and commands on lists, hashes and sets, in several databases, several at a time, and check every reply. After
+each start everything is compared with what was acknowledged: all of it must be there, and no element twice; a request that
 was in flight at the kill must be there whole, in its turn, or not at all; half a transaction, a change that nobody
 asked for, or a read that was taken back is a violation. Four more clients share lists as queues, push to them, wait for
 elements (BLPOP) and may vanish meanwhile: no element comes out twice, and each that is missing was the first of its
