@@ -743,7 +743,7 @@ class HistoryTests(SynchronousTestCase):
         with small_files():
             run = Run(SimulatedDisk(), "everywhere", "always").steps(300)
         self.assertGreater(min(run.requests.undone, run.requests.expired), 3)
-        self.assertEqual({value.__class__ for value, _ in run.content.values()}, {bytes, tuple, dict})
+        self.assertEqual({value.__class__ for value, _ in run.content.values()}, {bytes, tuple, dict, frozenset})
         self.assertEqual({number for number, _ in run.content}, set(range(DATABASES)))
         calls = {call.name for call in run.disk.calls}
         expected = {"lock", "create", "open", "write_at", "sync", "rename", "remove", "sync_directory", "truncate"}
