@@ -14,9 +14,7 @@ from kvstore.edge import arrivals as arrivals_module
 from kvstore.edge.arrivals import FEW
 from kvstore.edge.connection_state import State
 from kvstore.wire.resp import pack
-from tests.test_edge_gathering import GatheringTestCase
-from tests.test_edge_group_commit import LateWriter
-from tests.test_edge_protocol import OK, Connection
+from tests.kit.edge import OK, Connection, GatheringTestCase, LateWriter
 
 _MANY = 12
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.edge.connection_state import MOVES, State
-from tests.test_edge_gathering import GatheringTestCase
+from tests.kit.edge import GatheringTestCase
 
 
 class TableTests(SynchronousTestCase):

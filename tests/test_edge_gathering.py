@@ -7,9 +7,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionLost
-from twisted.internet.interfaces import IAddress
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.limits import KIB
@@ -21,9 +19,8 @@ from kvstore.edge.turn import Turn
 from kvstore.edge.watching import Monitor
 from kvstore.wire.pieces import Pieces
 from kvstore.wire.resp import pack
-from tests.test_edge_outlet import PlainTransport, Transport
-from tests.test_edge_protocol import OK, Connection, ProtocolTestCase
-from tests.test_edge_turn import TellingReactor
+from tests.kit.edge import OK, Connection, GatheringTestCase, TellingReactor
+from tests.kit.transports import BufferedTransport, PlainTransport
 
 _LIMIT = outlet_module._GATHER_BYTES
 
@@ -54,7 +51,7 @@ class OutletTests(SynchronousTestCase):
 
     def test_once_a_turn(self) -> None:
         """All replies of a turn leave at its end, in order, in one call; meanwhile they count as unsent."""
-        transport = Transport()
+        transport = BufferedTransport()
         outlet = self.outlet(transport)
         for _ in range(2):
             for data in (b"one", b"two", b"", b"three"):
@@ -70,7 +67,7 @@ class OutletTests(SynchronousTestCase):
         """As much as the limit waits for the end of the turn; with a byte more it leaves at once."""
         for first in (0, 1, 10):
             for size, waits in ((_LIMIT - 1, True), (_LIMIT, True), (_LIMIT + 1, False)):
-                transport = Transport()
+                transport = BufferedTransport()
                 outlet = self.outlet(transport)
                 outlet.send(b"x" * first)
                 outlet.send(b"y" * (size - first))
@@ -81,7 +78,7 @@ class OutletTests(SynchronousTestCase):
 
     def test_in_a_burst(self) -> None:
         """`send_now` waits for nothing, but for what was gathered before it: nothing overtakes."""
-        transport = Transport()
+        transport = BufferedTransport()
         outlet = self.outlet(transport)
         outlet.send_now(b"one")
         self.assertEqual(transport.kernel.taken, b"one")
@@ -93,7 +90,7 @@ class OutletTests(SynchronousTestCase):
 
     def test_flushed_by_hand(self) -> None:
         """It may leave earlier; at the end of the turn there is nothing more, or what came since."""
-        transport = Transport()
+        transport = BufferedTransport()
         outlet = self.outlet(transport)
         outlet.send(b"one")
         outlet.flush()
@@ -105,7 +102,7 @@ class OutletTests(SynchronousTestCase):
 
     def test_a_socket_that_takes_a_part(self) -> None:
         """The rest is kept and told of, follows when there is room, and nothing is gathered until then."""
-        transport = Transport(room=4)
+        transport = BufferedTransport(room=4)
         outlet = self.outlet(transport)
         outlet.send(b"0123456789")
         self.reactor.end_turn()
@@ -123,7 +120,7 @@ class OutletTests(SynchronousTestCase):
 
     def test_connection_lost(self) -> None:
         """At the end of the turn nothing is raised and nothing kept; the connection is aborted, once."""
-        transport = Transport()
+        transport = BufferedTransport()
         transport.lost = True
         outlet = self.outlet(transport)
         outlet.send(b"abc")
@@ -132,7 +129,7 @@ class OutletTests(SynchronousTestCase):
 
     def test_stopped(self) -> None:
         """What was gathered for a connection that is gone is forgotten: its socket may be another's by then."""
-        transport = Transport()
+        transport = BufferedTransport()
         outlet = self.outlet(transport)
         outlet.send(b"abc")
         outlet.stopProducing()
@@ -141,7 +138,7 @@ class OutletTests(SynchronousTestCase):
 
     def test_tls(self) -> None:
         """On a TLS connection nothing is gathered here and nothing goes past the transport."""
-        for transport in (Transport(TLS=True), PlainTransport()):
+        for transport in (BufferedTransport(TLS=True), PlainTransport()):
             outlet = Outlet(transport, Turn(self.reactor), self.count_stuck, self.count_drained)  # type: ignore[arg-type]
             outlet.send(b"secret")
             outlet.flush()
@@ -151,7 +148,7 @@ class OutletTests(SynchronousTestCase):
     @given(st.integers(0, 300), st.lists(st.one_of(st.integers(0, 100_000), st.integers(-200_000, -1), st.none())))
     def test_any_sizes(self, room: int, steps: list[int | None]) -> None:
         """Whatever is sent (0 or more bytes), drained (less than 0) and ended (None): the same bytes, in order."""
-        transport = Transport(room)
+        transport = BufferedTransport(room)
         outlet = self.outlet(transport)
         sent = b""
         for number, step in enumerate([*steps, None, -(2**40), None]):
@@ -168,78 +165,6 @@ class OutletTests(SynchronousTestCase):
             unsent = len(sent) - len(transport.kernel.taken)
             self.assertTrue(unsent <= outlet.unsent_bytes <= unsent + 128 * KIB)
         self.assertEqual((transport.kernel.taken, outlet.unsent_bytes, transport.pull), (sent, 0, None))
-
-
-class SocketTransport(Transport):
-    """The same with what a connection's protocol wants besides. `reading`, `disconnecting`: as told."""
-
-    disconnecting: Any = False
-
-    def __init__(self, address: IAddress) -> None:
-        super().__init__()
-        self._address = address
-        self.reading = True
-
-    def getPeer(self) -> IAddress:
-        """See ITransport."""
-        return self._address
-
-    def getHost(self) -> IAddress:
-        """See ITransport."""
-        return IPv4Address("TCP", "127.0.0.1", 6380)
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        """See ITCPTransport."""
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        """See ITCPTransport."""
-
-    def pauseProducing(self) -> None:
-        """Note it."""
-        self.reading = False
-
-    def resumeProducing(self) -> None:
-        """Note it."""
-        self.reading = True
-
-    def loseConnection(self, *ignored: Any) -> None:
-        """Note it; what was handed over before still leaves, what is sent afterwards does not."""
-        self.disconnecting = True
-        self.send = self.too_late  # type: ignore[method-assign]
-
-    def too_late(self, data: bytes) -> int:
-        """What a socket says that is closed."""
-        raise AssertionError(f"sent after the end: {data!r}")
-
-    def value(self) -> bytes:
-        """What the client got since the last `clear`."""
-        return self.kernel.taken
-
-    def clear(self) -> None:
-        """Forget it."""
-        self.kernel.taken = b""
-
-
-class GatheringTestCase(ProtocolTestCase):
-    """Clients on sockets, on a reactor that tells."""
-
-    def reactor(self) -> TellingReactor:
-        """See `ProtocolTestCase`."""
-        self.telling = TellingReactor()
-        self.telling.was_idle = True
-        return self.telling
-
-    def turn(self) -> None:
-        """The loop's turn ends."""
-        self.telling.end_turn()
-
-    def connect(self, address: IAddress | None = None, room: int = 2**40) -> Connection:
-        """A new client, whose socket takes `room` bytes."""
-        self.connections += 1
-        address = address or IPv4Address("TCP", "127.0.0.1", 50_000 + self.connections)
-        transport = SocketTransport(address)
-        transport.kernel.room = room
-        return Connection(self.factory, address, transport)
 
 
 class ConnectionTests(GatheringTestCase):

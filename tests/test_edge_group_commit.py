@@ -22,32 +22,8 @@ from kvstore.edge.writers import InLoopWriter
 from kvstore.store.store import Commit, Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
+from tests.kit.edge import LateWriter
 from tests.kit.harness import keys_in
-
-
-class LateWriter:
-    """A writer whose commits are done when `finish` is called. `begun`: all that it was given."""
-
-    overlaps = False
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._done: list[Callable[[StorageFault | None], None]] = []
-        self.begun: list[Commit] = []
-
-    def begin(self, commit: Commit, done: Callable[[StorageFault | None], None]) -> None:
-        """See `Writer`."""
-        self.begun.append(commit)
-        self._done.append(done)
-
-    def finish(self, fault: StorageFault | None = None) -> None:
-        """The commit in flight, the only one, is done."""
-        (done,) = self._done
-        self._done.clear()
-        if fault is None:
-            self._store.write(self.begun[-1])
-            self._store.sync()
-        done(fault)
 
 
 class FakeWaiter:

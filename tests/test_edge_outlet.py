@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet import tcp
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -15,105 +13,7 @@ from kvstore.base.limits import KIB, MIB
 from kvstore.edge.outlet import Outlet
 from kvstore.edge.turn import Turn
 from kvstore.wire.pieces import Pieces
-
-
-class Socket:
-    """The kernel's side: takes at most `room` bytes. `taken`: all that it took."""
-
-    def __init__(self, room: int) -> None:
-        self.room = room
-        self.taken = b""
-
-    def take(self, data: bytes) -> int:
-        """Take what there is room for; returns how much that was."""
-        count = min(len(data), self.room)
-        self.room -= count
-        self.taken += data[:count]
-        return count
-
-
-class Transport(tcp.Connection):
-    """A TCP transport without a socket, as far as an outlet sees it: what it buffers, and a pull producer.
-
-    It does what `twisted.internet.abstract.FileDescriptor` does; in tests/test_end_to_end_clients.py the real one is at
-    work.
-    """
-
-    def __init__(self, room: int = 2**40, *, TLS: bool = False) -> None:
-        self.kernel = Socket(room)
-        self.buffered = b""
-        self.pieces: list[int] = []
-        self.pull: Any = None
-        self.aborted = 0
-        self.lost = False
-        self.TLS = TLS
-
-    @property
-    def socket(self) -> Any:
-        """The bare socket: what goes to it is past the buffer."""
-        return self
-
-    def send(self, data: bytes) -> int:
-        """As socket.send of a socket that does not block."""
-        assert not self.buffered, "this would overtake what is buffered"
-        if self.lost:
-            raise ConnectionResetError
-        if not self.kernel.room:
-            raise BlockingIOError(errno.EAGAIN, "it is full")
-        return self.kernel.take(data)
-
-    def sendmsg(self, pieces: list[bytes]) -> int:
-        """As socket.sendmsg."""
-        assert len(pieces) <= 1024, "the kernel refuses more than IOV_MAX"
-        return self.send(b"".join(pieces))
-
-    def write(self, data: bytes) -> None:
-        """Buffer."""
-        assert isinstance(data, bytes), "the real transport takes nothing else"
-        self.pieces.append(len(data))
-        self.buffered += data
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """Take a producer, and ask it for data at once, as it is a pull producer."""
-        assert self.pull is None and not streaming
-        self.pull = producer
-        producer.resumeProducing()
-
-    def unregisterProducer(self) -> None:
-        """Forget the producer."""
-        self.pull = None
-
-    def abortConnection(self) -> None:
-        """Count."""
-        self.aborted += 1
-
-    def drain(self, room: int = 2**40) -> None:
-        """The socket has room for so many more bytes: write, and ask the producer whenever nothing is buffered."""
-        self.kernel.room += room
-        while self.kernel.room and (self.buffered or self.pull is not None):
-            self.buffered = self.buffered[self.kernel.take(self.buffered) :]
-            if not self.buffered and self.pull is not None:
-                self.pull.resumeProducing()
-
-
-class PlainTransport:
-    """The same for a transport that is no TCP or UNIX connection, such as a TLS wrapper."""
-
-    def __init__(self) -> None:
-        self.kernel = Socket(2**40)
-        self.buffered = b""
-        self.pieces: list[int] = []
-        self.pull: Any = None
-
-    write = Transport.write
-    registerProducer = Transport.registerProducer
-    unregisterProducer = Transport.unregisterProducer
-    drain = Transport.drain
-
-    @property
-    def socket(self) -> Any:
-        """What the wrapper passes through from the bare socket beneath it."""
-        raise AssertionError("this would go out unencrypted")
+from tests.kit.transports import BufferedTransport, PlainTransport
 
 
 class OutletTests(SynchronousTestCase):
@@ -134,7 +34,7 @@ class OutletTests(SynchronousTestCase):
 
     def test_at_once(self) -> None:
         """With room in the socket everything leaves in the call that sends it."""
-        transport = Transport()
+        transport = BufferedTransport()
         outlet = self.outlet(transport)
         outlet.send(b"one")
         outlet.send(b"two")
@@ -144,7 +44,7 @@ class OutletTests(SynchronousTestCase):
 
     def test_the_rest_waits_here(self) -> None:
         """What the socket does not take is kept, counted, and follows when there is room; then that is told, once."""
-        transport = Transport(room=4)
+        transport = BufferedTransport(room=4)
         outlet = self.outlet(transport)
         outlet.send(b"0123456789")
         self.assertEqual((transport.kernel.taken, outlet.unsent_bytes, self.stuck), (b"0123", 6, 1))
@@ -155,7 +55,7 @@ class OutletTests(SynchronousTestCase):
 
     def test_nothing_overtakes(self) -> None:
         """While something is queued everything is; afterwards it goes straight to the socket again."""
-        transport = Transport(room=1)
+        transport = BufferedTransport(room=1)
         outlet = self.outlet(transport)
         outlet.send(b"ab")
         outlet.send(b"cd")
@@ -166,7 +66,7 @@ class OutletTests(SynchronousTestCase):
 
     def test_a_full_socket(self) -> None:
         """It takes nothing at all."""
-        transport = Transport(room=0)
+        transport = BufferedTransport(room=0)
         outlet = self.outlet(transport)
         outlet.send(b"abc")
         self.assertEqual(outlet.unsent_bytes, 3)
@@ -175,7 +75,7 @@ class OutletTests(SynchronousTestCase):
 
     def test_small_replies_leave_together(self) -> None:
         """They are joined to pieces of 64 KiB at most."""
-        transport = Transport(room=0)
+        transport = BufferedTransport(room=0)
         outlet = self.outlet(transport)
         outlet.send(b"x")
         for _ in range(1000):
@@ -187,7 +87,7 @@ class OutletTests(SynchronousTestCase):
 
     def test_a_large_reply_leaves_in_pieces(self) -> None:
         """The transport is never given more than two pieces' worth at a time, and small replies keep their place."""
-        transport = Transport(room=0)
+        transport = BufferedTransport(room=0)
         outlet = self.outlet(transport)
         large = bytes(range(256)) * (12 * KIB)
         for data in (b"before", large, b"after"):
@@ -198,7 +98,7 @@ class OutletTests(SynchronousTestCase):
 
     def test_a_large_reply_is_not_copied_for_each_piece(self) -> None:
         """Work is linear in the bytes sent: what is left of a reply is never copied to cut a piece off it."""
-        transport = Transport(room=0)
+        transport = BufferedTransport(room=0)
         outlet = self.outlet(transport)
         large = b"x" * (8 * MIB)
         outlet.send(large)
@@ -210,7 +110,7 @@ class OutletTests(SynchronousTestCase):
 
     def test_sending_more_when_drained(self) -> None:
         """`drained` may send, even more than the socket takes."""
-        transport = Transport(room=0)
+        transport = BufferedTransport(room=0)
         more = [b"c" * 10, b"b" * 10]
         outlet = Outlet(transport, Turn(Clock()), lambda: None, lambda: outlet.send(more.pop()) if more else None)
         outlet.send(b"a")
@@ -220,7 +120,7 @@ class OutletTests(SynchronousTestCase):
 
     def test_connection_lost(self) -> None:
         """Nothing is raised and nothing kept; the connection is aborted, and the reactor tells of it in its time."""
-        transport = Transport()
+        transport = BufferedTransport()
         transport.lost = True
         outlet = self.outlet(transport)
         outlet.send(b"abc")
@@ -228,7 +128,7 @@ class OutletTests(SynchronousTestCase):
 
     def test_stopped(self) -> None:
         """When the connection is gone the queue is forgotten."""
-        transport = Transport(room=0)
+        transport = BufferedTransport(room=0)
         outlet = self.outlet(transport)
         outlet.send(b"x" * (1 * MIB))
         outlet.stopProducing()
@@ -236,7 +136,7 @@ class OutletTests(SynchronousTestCase):
 
     def test_tls(self) -> None:
         """On a TLS connection, wrapped or not, nothing goes past the transport: it would go out unencrypted."""
-        for transport in (Transport(TLS=True), PlainTransport()):
+        for transport in (BufferedTransport(TLS=True), PlainTransport()):
             outlet = self.outlet(transport)
             outlet.send(b"secret")
             self.assertEqual((transport.kernel.taken, transport.pieces, outlet.unsent_bytes), (b"", [6], 6))
@@ -248,7 +148,7 @@ class OutletTests(SynchronousTestCase):
         large = b"x" * (1 * MIB)
         reply = Pieces([b"head", large, b"tail"], len(large) + 8)
         for room in (0, 2, 4, 5, 600, len(large) + 4, len(large) + 6, 2**40):
-            transport = Transport(room)
+            transport = BufferedTransport(room)
             outlet = self.outlet(transport)
             outlet.send(b"before")
             outlet.send(reply)
@@ -262,7 +162,7 @@ class OutletTests(SynchronousTestCase):
 
     def test_many_pieces(self) -> None:
         """More than one call takes."""
-        transport = Transport()
+        transport = BufferedTransport()
         reply = Pieces([b"%d," % number for number in range(5000)], sum(len(b"%d," % number) for number in range(5000)))
         outlet = self.outlet(transport)
         outlet.send(reply)
@@ -272,7 +172,7 @@ class OutletTests(SynchronousTestCase):
 
     def test_pieces_on_a_lost_connection(self) -> None:
         """As one string."""
-        transport = Transport()
+        transport = BufferedTransport()
         transport.lost = True
         outlet = self.outlet(transport)
         outlet.send(Pieces([b"ab", b"c"], 3))
@@ -281,7 +181,7 @@ class OutletTests(SynchronousTestCase):
     @given(st.integers(0, 300), st.lists(st.one_of(st.integers(0, 200_000), st.integers(-300_000, -1)), max_size=12))
     def test_any_sizes(self, room: int, steps: list[int]) -> None:
         """Whatever is sent (a step of 0 or more bytes) and drained (less than 0): the same bytes, in order, counted."""
-        transport = Transport(room)
+        transport = BufferedTransport(room)
         outlet = self.outlet(transport)
         sent = b""
         for number, step in enumerate([*steps, -(2**40)]):

@@ -5,151 +5,20 @@ from __future__ import annotations
 import errno
 import gc
 import weakref
-from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
-from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.logger import LogLevel, capturedLogs, formatEvent
-from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from kvstore.base.errors import StorageFault
 from kvstore.base.limits import KIB
 from kvstore.base.reply import Status
 from kvstore.commands.client import Client
-from kvstore.commands.context import Server
-from kvstore.edge.factory import KVStoreFactory
-from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.protocol import KVStoreProtocol
 from kvstore.edge.settings import Settings
-from kvstore.edge.turn import Turn
-from kvstore.edge.writers import InLoopWriter
-from kvstore.session.hooks import Hooks
-from kvstore.store.store import Store
-from kvstore.testing.simulated_disk import SimulatedDisk
-from kvstore.values import TYPES
 from kvstore.wire.resp import pack
-
-OK = b"+OK\r\n"
-
-
-class Transport(StringTransport):
-    """A connection whose client takes replies when the test lets it, at once unless told (`takes`)."""
-
-    def __init__(self, address: IAddress) -> None:
-        super().__init__(peerAddress=address, hostAddress=IPv4Address("TCP", "127.0.0.1", 6380))
-        self.takes = True
-        self.aborted = False
-        self.tuned: list[tuple[str, bool]] = []
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """Take a pull producer, and what it has if the client takes replies."""
-        super().registerProducer(producer, streaming)
-        producer.resumeProducing()
-        if self.takes:
-            self.take()
-
-    def take(self) -> None:
-        """The client takes all there is."""
-        while self.producer is not None:
-            self.producer.resumeProducing()
-
-    def pauseProducing(self) -> None:
-        """Note it; pausing twice is allowed here as on a real transport."""
-        self.producerState = "paused"
-
-    def resumeProducing(self) -> None:
-        """Note it."""
-        self.producerState = "producing"
-
-    def abortConnection(self) -> None:
-        """Note it. A real transport loses the connection in the next turn."""
-        self.aborted = True
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        """Note it."""
-        self.tuned.append(("no delay", enabled))
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        """Note it."""
-        self.tuned.append(("keep alive", enabled))
-
-
-class Connection:
-    """One connected client: a protocol and its transport."""
-
-    def __init__(self, factory: KVStoreFactory, address: IAddress, transport: Any = None) -> None:
-        self.protocol = factory.buildProtocol(address)
-        self.transport = transport or Transport(address)
-        self.protocol.makeConnection(self.transport)
-
-    def send(self, data: bytes) -> None:
-        """Bytes from the client."""
-        self.protocol.dataReceived(data)
-
-    def ask(self, data: bytes) -> bytes:
-        """Bytes from the client; returns what it got since the last time."""
-        self.send(data)
-        return self.received()
-
-    def received(self) -> bytes:
-        """What the client got since the last time."""
-        data = self.transport.value()
-        self.transport.clear()
-        return data
-
-    def end_input(self) -> None:
-        """The client says that it will send no more."""
-        assert isinstance(self.protocol, KVStoreProtocol)
-        self.protocol.readConnectionLost()
-
-    def lose(self, reason: Exception) -> None:
-        """The connection is gone."""
-        self.protocol.connectionLost(Failure(reason))
-
-
-class ProtocolTestCase(SynchronousTestCase):
-    """A factory over a store on a simulated disk. `options`: of its Settings; `now_ms`: the time."""
-
-    options: dict[str, Any] = {}  # noqa: RUF012 - subclasses replace it
-
-    def setUp(self) -> None:
-        """Make it."""
-        self.now_ms = 2_000_000_000_000
-        self.clock = Clock()
-        self.disk = SimulatedDisk(record=False)
-        self.store = Store(self.disk, TYPES, lambda: self.now_ms * 1000, lambda length: bytes(length))
-        self.server = Server(self.store, lambda: self.now_ms, {}, "0" * 40)
-        self.server.waiting.call_later = self.clock.callLater
-        self.faults: list[StorageFault] = []
-        self.hooks = Hooks()
-        writer = InLoopWriter(self.store, sync=True)
-        turn = Turn(self.reactor())
-        self.commit = GroupCommit(
-            turn, self.store, writer, "always", self.faults.append, lambda: None, steady_ns=lambda: 0
-        )
-        self.hooks.commit_now = self.commit.commit_now
-        settings = Settings(data_path="/nowhere", **self.options)
-        self.factory = KVStoreFactory(settings, self.server, turn, self.commit, self.hooks, self.faults.append)
-        turn.drive(self.commit, self.factory.arrivals)
-        self.connections = 0
-
-    def reactor(self) -> Any:
-        """What turns end on."""
-        return self.clock
-
-    def connect(self, address: IAddress | None = None) -> Connection:
-        """A new client."""
-        self.connections += 1
-        return Connection(self.factory, address or IPv4Address("TCP", "127.0.0.1", 50_000 + self.connections))
-
-    def turn(self) -> None:
-        """The loop's turn ends."""
-        self.clock.advance(0)
+from tests.kit.edge import OK, Connection, ProtocolTestCase
 
 
 class ConnectionTests(ProtocolTestCase):

@@ -12,7 +12,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError, ConnectionAborted
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -27,22 +27,7 @@ from kvstore.edge.service import KVStoreService, make_tree
 from kvstore.edge.settings import Settings
 from kvstore.store.store import Store
 from kvstore.values import TYPES
-
-
-class Transport(StringTransport):
-    """A client that takes every reply at once. `aborted`: whether it was cut off."""
-
-    aborted = False
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """Take all it has, at once."""
-        super().registerProducer(producer, streaming)
-        while self.producer is not None:
-            self.producer.resumeProducing()
-
-    def abortConnection(self) -> None:
-        """Note it."""
-        self.aborted = True
+from tests.kit.transports import StringClient
 
 
 class ServiceTestCase(SynchronousTestCase):
@@ -80,9 +65,9 @@ class ServiceTestCase(SynchronousTestCase):
         """Stop it; all there is to wait for in here is done at once."""
         self.successResultOf(tree.stopService())
 
-    def connect(self, tree: KVStoreService) -> tuple[KVStoreProtocol, Transport]:
+    def connect(self, tree: KVStoreService) -> tuple[KVStoreProtocol, StringClient]:
         """A client."""
-        protocol, transport = tree.factory.buildProtocol(None), Transport()
+        protocol, transport = tree.factory.buildProtocol(None), StringClient()
         assert isinstance(protocol, KVStoreProtocol)
         protocol.makeConnection(transport)
         return protocol, transport
@@ -328,7 +313,7 @@ class RunningTests(ServiceTestCase):
 class FailStopTests(ServiceTestCase):
     """After a failure of the disk the process ends, and nobody hears anything more."""
 
-    def check_failed(self, transports: list[Transport]) -> None:
+    def check_failed(self, transports: list[StringClient]) -> None:
         """Every client was cut off without a word, and the process was told to end."""
         self.assertEqual(self.exits[:1], [1])
         self.assertTrue(all(transport.aborted and transport.value() == b"" for transport in transports))

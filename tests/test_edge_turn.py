@@ -9,37 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.edge.turn import Turn
-
-
-class TellingReactor:
-    """A reactor that tells when a turn ends: when the test says so.
-
-    `ready`: sockets. `coming`: what happens at each further look at the sockets.
-    """
-
-    def __init__(self) -> None:
-        self._at_end: list[Callable[[], None]] = []
-        self.ready = 0
-        self.coming: list[Callable[[], None]] = []
-        self.looks = 0
-
-    def look_again(self) -> bool:
-        """Whether anything comes."""
-        self.looks += 1
-        if not self.coming:
-            return False
-        self.coming.pop(0)()
-        return True
-
-    def callAtEndOfTurn(self, function: Callable[[], None]) -> None:
-        """Keep it."""
-        self._at_end.append(function)
-
-    def end_turn(self) -> None:
-        """Call what was kept; what is asked for meanwhile waits for the next end."""
-        functions, self._at_end = self._at_end, []
-        for function in functions:
-            function()
+from tests.kit.edge import TellingReactor
 
 
 class Reply:

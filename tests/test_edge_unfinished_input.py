@@ -6,7 +6,6 @@ from typing import Any
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -22,18 +21,9 @@ from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
 from tests.kit.server_process import Serving
+from tests.kit.transports import StringClient
 
 _LIMIT = 100_000
-
-
-class _Transport(StringTransport):
-    """A client that takes every reply at once."""
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """Take all it has, at once."""
-        super().registerProducer(producer, streaming)
-        while self.producer is not None:
-            self.producer.resumeProducing()
 
 
 class _NoCommits:
@@ -57,11 +47,11 @@ class UnfinishedInputTests(SynchronousTestCase):
             settings, Server(store, lambda: 0, {}, ""), Turn(self.clock), commit, Hooks(), self.fail
         )
 
-    def client(self) -> tuple[KVStoreProtocol, _Transport]:
+    def client(self) -> tuple[KVStoreProtocol, StringClient]:
         """One more client."""
         protocol = self.factory.buildProtocol(None)
         assert isinstance(protocol, KVStoreProtocol)
-        transport = _Transport()
+        transport = StringClient()
         protocol.makeConnection(transport)
         return protocol, transport
 

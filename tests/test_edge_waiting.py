@@ -7,10 +7,8 @@ from twisted.internet.error import ConnectionLost
 from kvstore.edge.connection_state import State
 from kvstore.wire.resp import pack
 from tests.kit import waiting_commands
+from tests.kit.edge import OK, Connection, GatheringTestCase, LateWriter
 from tests.test_commands_waiting import pair
-from tests.test_edge_gathering import GatheringTestCase
-from tests.test_edge_group_commit import LateWriter
-from tests.test_edge_protocol import OK, Connection
 
 TAKE = pack(b"TAKE", b"k", b"0")
 SHOUT = b"*2\r\n$5\r\nshout\r\n$2\r\nhi\r\n"
