@@ -9,8 +9,6 @@ It may run beside other clients, on keys of its own, and while the server is kil
 up all that it needs, on fresh keys, so that it can be tried again; and it is tried again when it failed while the
 connection was disturbed, because its outcome then says nothing (a repeated remove finds the key gone, a reply is
 lost). A check on the number of all keys is also tried again because another client may have changed it.
-
-The file is long because it is a list; each check is read by itself.
 """
 
 from __future__ import annotations
@@ -19,10 +17,12 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import secrets
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +44,8 @@ except ModuleNotFoundError as missing:
 #: How often a check is tried when something disturbs it.
 MOST_ATTEMPTS = 10
 
+_SHOWN_CHARACTERS = 200
+
 
 class Wrong(Exception):
     """Something is not as it should be."""
@@ -54,35 +56,110 @@ class Check(NamedTuple):
 
     title: str
     function: Callable[[Bench], None]
-    shared: bool
+    shared: bool = False
 
 
-CHECKS: list[Check] = []
+# What is expected
 
 
-def check(shared: bool = False) -> Callable[[Callable[[Bench], None]], None]:
-    """Decorator: add a check. Its docstring is its title."""
+class Like(NamedTuple):
+    """A reply of which not all is known. `what`: in words. `holds`: whether it is one."""
 
-    def add(function: Callable[[Bench], None]) -> None:
-        CHECKS.append(Check((function.__doc__ or function.__name__).rstrip("."), function, shared))
+    what: str
+    holds: Callable[[Any], bool]
 
-    return add
+
+class Json(NamedTuple):
+    """Bytes that are this value's JSON, however it is written."""
+
+    value: Any
+
+
+class Line(NamedTuple):
+    """A line that has exactly these characters."""
+
+    text: str
+
+
+A_TEXT = Like("a text", lambda found: isinstance(found, str) and found != "")
+A_COUNT = Like("a number from 1 on", lambda found: type(found) is int and found > 0)
+END: Like = Like("the connection's end", lambda found: found is END)
+
+
+def error(beginning: str = "") -> Like:
+    """An error in RESP."""
+    return Like(f"-{beginning}...", lambda found: isinstance(found, str) and found.startswith(f"-{beginning}"))
+
+
+def success(**members: Any) -> dict[str, Any]:
+    """The reply of a request that succeeded, as a JSON line; with these members and no more."""
+    return {"result": "success"} | members
+
+
+def failure(**members: Any) -> dict[str, Any]:
+    """The reply to what was understood and cannot be done."""
+    return {"result": "failure", "error": A_TEXT} | members
+
+
+def invalid(**members: Any) -> dict[str, Any]:
+    """The reply to what is not understood."""
+    return {"result": "invalid", "error": A_TEXT} | members
+
+
+def agrees(found: Any, wanted: Any) -> bool:
+    """Whether what was found is what is wanted, types and all: True is not 1, nor is -0.0 0."""
+    if isinstance(wanted, Like):
+        return wanted.holds(found)
+    if isinstance(wanted, Json):
+        return isinstance(found, bytes) and agrees(json.loads(found), wanted.value)
+    if isinstance(wanted, list) and isinstance(found, list):
+        return len(found) == len(wanted) and all(map(agrees, found, wanted))
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        return found.keys() == wanted.keys() and all(agrees(found[name], wanted[name]) for name in wanted)
+    return repr(found) == repr(wanted)
+
+
+def hold(found: Any, wanted: Any, asked: Any) -> None:
+    """Raises Wrong unless they agree. `asked`: what was answered so."""
+    if not agrees(found, wanted):
+        raise Wrong(f"{_shown(asked)}: expected {_shown(wanted)}, found {_shown(found)}")
+
+
+def _shown(value: Any) -> str:
+    text = value.what if isinstance(value, Like) else repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
+
+
+#: What is asked, and what is wanted in answer: see `Bench.perform`.
+Step = tuple[Any, ...]
 
 
 class Bench:
-    """What a check works with: a client, raw connections, keys of its own, and ways to say what is expected."""
+    """What a check works with: a client, raw connections, keys of its own."""
 
     def __init__(self, target: str, catalog: str | None) -> None:
         self._target = target
         self._catalog = catalog
         self.client = Client(target, catalog=catalog)
         self._prefix = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        self._keys: list[str] = []
+        self._keys: set[str] = set()
 
-    def key(self, name: str = "") -> str:
-        """A key that nobody has used yet; removed after the check."""
-        self._keys.append(f"{self._prefix}-{len(self._keys)}{name}")
-        return self._keys[-1]
+    def fill(self, thing: Any) -> Any:
+        """The same with a key of this check's own in place of each `<name>`, wherever it stands in it."""
+        if isinstance(thing, bytes):
+            return re.sub(rb"<(\w+)>", lambda found: self.key(found[1].decode()).encode(), thing)
+        if isinstance(thing, str):
+            return re.sub(r"<(\w+)>", lambda found: self.key(found[1]), thing)
+        if isinstance(thing, dict):
+            return {self.fill(name): self.fill(value) for name, value in thing.items()}
+        if isinstance(thing, (Json, Line)):
+            return type(thing)(self.fill(thing[0]))
+        return type(thing)(map(self.fill, thing)) if type(thing) in (list, tuple) else thing
+
+    def key(self, name: str) -> str:
+        """A key that nobody else uses; removed after the check."""
+        self._keys.add(f"{self._prefix}-{name}")
+        return f"{self._prefix}-{name}"
 
     def raw(self) -> RawConnection:
         """A new connection to speak by hand."""
@@ -97,48 +174,50 @@ class Bench:
         self._prefix += "."
         self._keys.clear()
 
-    @staticmethod
-    def equal(found: Any, expected: Any) -> None:
-        """Two values are the same JSON: the type counts too, since True is not 1."""
-        if json.dumps(found, sort_keys=True) != json.dumps(expected, sort_keys=True):
-            raise Wrong(f"expected {_shown(expected)}, found {_shown(found)}")
+    def perform(self, steps: Sequence[Step]) -> None:
+        """Ask in each step for its first element, and hold that the others come in answer. Raises Wrong.
 
-    @staticmethod
-    def fails(error: type[Exception], function: Callable[..., Any], *arguments: Any) -> None:
-        """A call raises just this kind of error."""
+        A tuple is a call of the client, which returns what is wanted, or raises an error of just that class. The rest
+        is sent on one connection: text and bytes as they are, a dict as a JSON line, a list of words as a request in
+        RESP, any other list as all that is in it. A dict is wanted as a JSON line, anything else in RESP.
+        """
+        with contextlib.ExitStack() as opened:
+            raw = None
+            for step in map(self.fill, steps):
+                if isinstance(step[0], tuple):
+                    self.call(*step)
+                    continue
+                raw = raw or opened.enter_context(self.raw())
+                raw.send(_encoded(step[0]))
+                for wanted in step[1:]:
+                    hold(_read(raw, wanted), wanted, step[0])
+
+    def call(self, asked: tuple[Any, ...], wanted: Any = None) -> None:
+        """One call of the client."""
+        verb, *arguments = asked
+        if verb == "insert" and isinstance(arguments[0], str):
+            self._keys.add(arguments[0])
         try:
-            found = function(*arguments)
+            found = getattr(self.client, verb)(*arguments)
         except (LookupError, ValueError, RequestRefused) as raised:
-            if type(raised) is not error:
-                raise Wrong(f"expected {error.__name__}, found {raised!r}") from None
-        else:
-            raise Wrong(f"expected {error.__name__}, found {_shown(found)}")
-
-    @staticmethod
-    def result(reply: Any, result: str, **members: Any) -> None:
-        """A reply line has this result, and these other members and no more; an error has a text."""
-        wrong = not isinstance(reply, dict) or reply.get("result") != result
-        if not wrong and result != "success":
-            wrong = not (isinstance(reply.get("error"), str) and reply["error"])
-            members["error"] = reply.get("error")
-        if wrong or json.dumps(reply, sort_keys=True) != json.dumps({"result": result} | members, sort_keys=True):
-            raise Wrong(f"expected {result} {_shown(members)}, found {_shown(reply)}")
-
-    @staticmethod
-    def starts(found: Any, beginning: str) -> None:
-        """A RESP status or error begins like this."""
-        if not isinstance(found, str) or not found.startswith(beginning):
-            raise Wrong(f"expected {beginning}..., found {_shown(found)}")
+            found = type(raised)
+        hold(sorted(found) if verb == "query" and isinstance(found, list) else found, wanted, asked)
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 200 else text[:200] + "..."
+def _encoded(asked: Any) -> bytes:
+    if isinstance(asked, dict):
+        return json.dumps(asked).encode() + b"\n"
+    if isinstance(asked, list):
+        return resp_request(*asked) if isinstance(asked[0], str) else b"".join(map(_encoded, asked))
+    return asked if isinstance(asked, bytes) else str(asked).encode()
 
 
-def line(**members: Any) -> bytes:
-    """A request as a JSON line."""
-    return json.dumps(members).encode() + b"\n"
+def _read(raw: RawConnection, wanted: Any) -> Any:
+    if wanted is END:
+        return END if raw.ended() else "more bytes"
+    if isinstance(wanted, Line):
+        return Line(raw.line().decode())
+    return raw.reply() if isinstance(wanted, dict) else raw.resp()
 
 
 # The verbs, through the client
@@ -149,454 +228,214 @@ DOCUMENTS: list[Any] = [
     0, -1, 1.5, 0.1, 1e308, 5e-324, -0.0, 2**53 + 1, 2**63, -(2**64), 10**4000,
 ]  # fmt: skip
 
-ODD_KEYS = [
-    " ",
-    "with space",
-    "\n",
-    "\r\n",
-    "\x00",
-    '"',
-    "'",
-    "{",
-    "*1",
-    "$",
-    "\u00fc",
-    "\U0001f993",
-    "\ud800",
-    "x" * 1000,
-]
+ODD_KEYS = [" ", "with space", "\n", "\r\n", "\x00", '"', "'", "{", "*1", "$", "\u00fc", "\U0001f993", "\ud800",
+            "x" * 1000]  # fmt: skip
+
+NO_KEYS: list[Any] = [7, 1.5, None, True, [], {}]
 
 
-@check()
-def insert_any(bench: Bench) -> None:
-    """insert: any JSON value comes back from lookup exactly as it was."""
-    for document in DOCUMENTS:
-        key = bench.key()
-        bench.client.insert(key, document)
-        bench.equal(bench.client.lookup(key), document)
+_ONE, _TWO = ["<one>", {"<sub>": "fred", "n": 1}], ["<two>", {"<sub>": "fred"}]
+
+#: Values that a query tells apart.
+_ATOMS: list[Any] = [1, True, "1", 0, False, "", None, 2**64, 1.5]
+
+#: What does not count as a member that is 1.
+_NO_MEMBERS: list[Any] = [
+    {"inner": {"<sub>": 1}}, [{"<sub>": 1}], "<sub>", {"<sub>": [1]}, {"<sub>": {"a": 1}}, {"other": 1},
+]  # fmt: skip
 
 
-@check()
-def insert_large(bench: Bench) -> None:
-    """insert: a document of a megabyte."""
-    key, document = bench.key(), {"text": "x" * 1_000_000}
-    bench.client.insert(key, document)
-    bench.equal(bench.client.lookup(key), document)
+def _kept(document: Any, key: str = "<key>") -> list[Step]:
+    return [(("insert", key, document),), (("lookup", key), document)]
 
 
-@check()
-def insert_deep(bench: Bench) -> None:
-    """insert: nested 100 deep."""
-    key, document = bench.key(), json.loads("[" * 100 + "]" * 100)
-    bench.client.insert(key, document)
-    bench.equal(bench.client.lookup(key), document)
+def _query(wanted: Any, subvalue: Any = 1, subkey: Any = "<sub>") -> Step:
+    return ("query", subkey, subvalue), wanted
 
 
-@check()
-def insert_replaces(bench: Bench) -> None:
-    """insert: takes the place of what was there."""
-    key = bench.key()
-    bench.client.insert(key, {"name": "fred", "weight": 1})
-    bench.client.insert(key, {"name": "anna"})
-    bench.equal(bench.client.lookup(key), {"name": "anna"})
+CLIENT: dict[str, list[Step]] = {
+    "insert: any JSON value comes back from lookup exactly as it was": [
+        step for i, document in enumerate(DOCUMENTS) for step in _kept(document, f"<k{i}>")
+    ],
+    "insert: a document of a megabyte": _kept({"text": "x" * 1_000_000}),
+    "insert: nested 100 deep": _kept(json.loads("[" * 100 + "]" * 100)),
+    "insert: takes the place of what was there": _kept({"name": "fred", "weight": 1}) + _kept({"name": "anna"}),
+    "insert: any string is a key, and no two are the same": [
+        *((("insert", f"<odd>{odd}", i),) for i, odd in enumerate(ODD_KEYS)),
+        *((("lookup", f"<odd>{odd}"), i) for i, odd in enumerate(ODD_KEYS)),
+    ],
+    "insert: a key that is no string is invalid": [(("insert", key, 1), ValueError) for key in NO_KEYS],
+    "lookup: a missing key is a failure": [(("lookup", "<key>"), KeyError)],
+    "lookup: a key that is no string is invalid": [(("lookup", key), ValueError) for key in NO_KEYS],
+    "remove: takes the key away": [(("insert", "<key>", 1),), (("remove", "<key>"),), (("lookup", "<key>"), KeyError)],
+    "remove: a missing key is a failure": [(("remove", "<key>"), KeyError)],
+    "remove: the second time is a failure, after an insert it is not": [
+        (("insert", "<key>", 1),), (("remove", "<key>"),), (("remove", "<key>"), KeyError),
+        (("insert", "<key>", 2),), (("remove", "<key>"),),
+    ],
+    "remove: a key that is no string is invalid": [(("remove", key), ValueError) for key in NO_KEYS],
+    "query: gives the keys and documents that match, and no others": [
+        *((("insert", *pair),) for pair in (_ONE, _TWO, ["<other>", {"<sub>": "anna"}])),
+        _query([_ONE, _TWO], "fred"), _query([], "nobody"), _query([], "fred", "<unused>"),
+    ],
+    "query: strings, numbers, true, false and null are told apart; 1 equals 1.0": [
+        *((("insert", f"<k{i}>", {"<sub>": value}),) for i, value in enumerate(_ATOMS)),
+        *(_query([[f"<k{i}>", {"<sub>": value}]], value) for i, value in enumerate(_ATOMS)),
+        _query([["<k0>", {"<sub>": 1}]], 1.0), _query([["<k3>", {"<sub>": 0}]], -0.0),
+    ],
+    "query: only members of the object itself count, and only objects have them": [
+        *((("insert", f"<k{i}>", document),) for i, document in enumerate(_NO_MEMBERS)), _query([]),
+    ],
+    "query: follows replacing and removing": [
+        _query([]), (("insert", "<key>", {"<sub>": 1}),), _query([["<key>", {"<sub>": 1}]]),
+        (("insert", "<key>", {"<sub>": 2}),), _query([]), _query([["<key>", {"<sub>": 2}]], 2),
+        (("insert", "<key>", "no object"),), _query([], 2),
+        (("insert", "<key>", {"<sub>": 1}),), (("remove", "<key>"),), _query([]),
+    ],
+    "query: a value that is not atomic, or a subkey that is no string, is invalid": [
+        *(_query(ValueError, value) for value in ([], {}, [1], {"a": 1})), _query(ValueError, 1, 7),
+    ],
+}  # fmt: skip
 
 
-@check()
-def odd_keys(bench: Bench) -> None:
-    """insert: any string is a key, and no two are the same."""
-    keys = [bench.key(odd) for odd in ODD_KEYS]
-    for i, key in enumerate(keys):
-        bench.client.insert(key, i)
-    for i, key in enumerate(keys):
-        bench.equal(bench.client.lookup(key), i)
-
-
-@check()
-def insert_invalid_key(bench: Bench) -> None:
-    """insert: a key that is no string is invalid."""
-    keys: list[Any] = [7, 1.5, None, True, [], {}]
-    for key in keys:
-        bench.fails(ValueError, bench.client.insert, key, 1)
-
-
-@check()
-def lookup_missing(bench: Bench) -> None:
-    """lookup: a missing key is a failure."""
-    bench.fails(KeyError, bench.client.lookup, bench.key())
-
-
-@check()
-def lookup_invalid_key(bench: Bench) -> None:
-    """lookup: a key that is no string is invalid."""
-    bench.fails(ValueError, bench.client.lookup, 7)
-
-
-@check()
-def remove(bench: Bench) -> None:
-    """remove: takes the key away."""
-    key = bench.key()
-    bench.client.insert(key, 1)
-    bench.client.remove(key)
-    bench.fails(KeyError, bench.client.lookup, key)
-
-
-@check()
-def remove_missing(bench: Bench) -> None:
-    """remove: a missing key is a failure."""
-    bench.fails(KeyError, bench.client.remove, bench.key())
-
-
-@check()
-def remove_twice(bench: Bench) -> None:
-    """remove: the second time is a failure, after an insert it is not."""
-    key = bench.key()
-    bench.client.insert(key, 1)
-    bench.client.remove(key)
-    bench.fails(KeyError, bench.client.remove, key)
-    bench.client.insert(key, 2)
-    bench.client.remove(key)
-
-
-@check()
-def remove_invalid_key(bench: Bench) -> None:
-    """remove: a key that is no string is invalid."""
-    bench.fails(ValueError, bench.client.remove, None)
-
-
-@check(shared=True)
 def size(bench: Bench) -> None:
     """size: counts new keys, not replaced ones, and not removed ones."""
-    before = bench.client.size()
-    keys = [bench.key() for _ in range(5)]
-    for key in [*keys, keys[0]]:
-        bench.client.insert(key, 1)
-    bench.equal(bench.client.size(), before + 5)
-    bench.client.remove(keys[0])
-    bench.equal(bench.client.size(), before + 4)
+    before, names = bench.client.size(), ["<a>", "<b>", "<c>", "<d>", "<e>"]
+    inserts: list[Step] = [(("insert", name, 1),) for name in [*names, names[0]]]
+    bench.perform([*inserts, (("size",), before + 5), (("remove", "<a>"),), (("size",), before + 4)])
 
 
-def found(bench: Bench, subkey: str, subvalue: Any) -> list[str]:
-    """The keys that a query finds, sorted."""
-    return sorted(pair[0] for pair in bench.client.query(subkey, subvalue))
+# The wire: JSON lines, words, RESP
+
+_INSERT = {"method": "insert", "key": "<key>"}
+_LOOKUP = {"method": "lookup", "key": "<key>"}
+
+#: Requests, as JSON lines, that are none.
+_NO_REQUESTS: list[Any] = [
+    b"{\n", b"{}\n", b"{nonsense\n", b'{"method":"insert"\n', b"{\xff}\n",
+    {"method": "destroy"}, {"method": 7}, {"method": None}, {"key": "a"},
+    {"method": "insert"}, {"method": "insert", "key": "a"}, {"method": "insert", "value": 1},
+    {"method": "insert", "key": 7, "value": 1}, b'{"method":"insert","key":"a","value":NaN}\n',
+    {"method": "lookup"}, {"method": "lookup", "key": ["a"]}, {"method": "remove"},
+    {"method": "query", "subkey": "a"}, {"method": "query", "subvalue": 1},
+    {"method": "query", "subkey": "a", "subvalue": {}},
+]  # fmt: skip
+
+_IDS: list[Any] = ["a", "", "\u00fc", 0, 7, -1, 2**70, 1.5, True, None, [1, "a"], {"a": {}}]
+_FRED = {"<sub>": "fred", "weight": 100}
+_BYTES = (b"", b"1", bytes(range(256)), b"\r\n$-1\r\n", b"x" * 100_000)
+
+WIRE: dict[str, list[Step]] = {
+    "JSON: each verb answers with the result and, where there is one, the value": [
+        (_INSERT | {"value": {"<sub>": 1}}, Line('{"result":"success"}')),
+        (_LOOKUP, success(value={"<sub>": 1})),
+        ({"method": "query", "subkey": "<sub>", "subvalue": 1}, success(value=[["<key>", {"<sub>": 1}]])),
+        ({"method": "size"}, success(value=A_COUNT)),
+        ({"method": "remove", "key": "<key>"}, success()),
+    ],
+    "JSON: what was understood and cannot be done is a failure with a text": [
+        ({"method": method, "key": "<key>"}, failure()) for method in ("lookup", "remove")
+    ],
+    "JSON: what is not understood is invalid, and the connection goes on": [
+        *((request, invalid()) for request in _NO_REQUESTS), (_LOOKUP, failure()),
+    ],
+    "JSON: an id comes back as it was, with success, failure and invalid; without one there is none": [
+        (_LOOKUP, failure()), (("insert", "<there>", 1),),
+        *(step for each in _IDS for step in (
+            ({"method": "lookup", "key": "<there>", "id": each}, success(value=1, id=each)),
+            (_LOOKUP | {"id": each}, failure(id=each)), ({"method": "destroy", "id": each}, invalid(id=each)))),
+    ],
+    "JSON: a line may end with LF or CRLF, come byte by byte, or together with others; replies keep the order": [
+        (_INSERT | {"value": [0]}, success()),
+        *((bytes([byte]),) for byte in b'{"method":"size"}\r'), (b"\n", success(value=A_COUNT)),
+        ([each for i in range(200) for each in (_INSERT | {"value": i}, _LOOKUP | {"id": i})],
+         *(reply for i in range(200) for reply in (success(), success(value=i, id=i)))),
+    ],
+    "words: each verb answers with a JSON line": [
+        ('insert <key> {"<sub>": "fred", "weight": 100}\r\n', success()),
+        ("lookup <key>\r\n", success(value=_FRED)),
+        ('query <sub> "fred"\r\n', success(value=[["<key>", _FRED]])),
+        ("size\r\n", success(value=A_COUNT)),
+        ("remove <key>\r\n", success()),
+        ("remove <key>\r\nlookup <key>\r\n", failure(), failure()),
+    ],
+    "words: any case of the verb, any spaces, quoted keys, LF alone": [
+        ("  INSERT   \"<key> with 'spaces'\"   [1, 2]  \n", success()),
+        ("Lookup \"<key> with 'spaces'\"\n", success(value=[1, 2])),
+        (("remove", "<key> with 'spaces'"),),
+    ],
+    "words: too few, and JSON that is none, are invalid": [
+        *((f"{words}\r\n", invalid())
+          for words in ("insert", "insert <key>", "insert <key> {bad", "lookup", "remove", "query a")),
+        ("lookup <key>\r\n", failure()),
+    ],
+    "words: nonsense gets an error in RESP, an empty line gets nothing, and the connection goes on": [
+        ("nonsense\r\n\r\n \r\n\nabracadabra 1 2\r\n\r\nPING\r\n",
+         error("ERR unknown command"), error("ERR unknown command"), "+PONG"),
+    ],
+    "RESP: each verb, and the same documents as in the other grammars": [
+        (["insert", "<key>", '{"<sub>": 1}'], "+OK"), (("lookup", "<key>"), {"<sub>": 1}),
+        (["LOOKUP", "<key>"], Json({"<sub>": 1})),
+        (["query", "<sub>", "1"], [[b"<key>", Json({"<sub>": 1})]]),
+        (["size"], A_COUNT),
+        (["remove", "<key>"], "+OK"),
+        ([["remove", "<key>"], ["lookup", "<key>"], ["insert", "<key>", "{bad"]], error(), error(), error()),
+    ],
+    "RESP: SET, GET, DEL and EXISTS keep any bytes": [
+        *(([["SET", "<key>", value], ["GET", "<key>"], ["EXISTS", "<key>"]], "+OK", value, 1) for value in _BYTES),
+        ([["DEL", "<key>"], ["GET", "<key>"], ["DEL", "<key>"]], 1, None, 0),
+    ],
+    "RESP: one table: GET shows a document's JSON, lookup refuses a value that is none": [
+        (("insert", "<key>", {"a": [1, 2]}),), (["GET", "<key>"], Json({"a": [1, 2]})),
+        (["SET", "<key>", "no {json"], "+OK"), (("lookup", "<key>"), RequestRefused),
+    ],
+    "RESP: errors leave the connection open; a broken frame gets an error and ends it": [
+        ([["NONSENSE"], ["GET"], ["PING"]],
+         error("ERR unknown command"), error("ERR wrong number of arguments"), "+PONG"),
+        (b"*1\r\n:5\r\n", error("ERR Protocol error"), END),
+    ],
+    "RESP: QUIT answers and ends the connection": [(["QUIT"], "+OK", END)],
+    "mixed: the three grammars on one connection, replies in the order of requests": [(
+        [each for i in range(50)
+         for each in (["SET", "<key>", str(i)], _LOOKUP | {"id": i}, "lookup <key>\r\nGET <key>\r\n")],
+        *(reply for i in range(50) for reply in ("+OK", success(value=i, id=i), success(value=i), b"%d" % i)),
+    )],
+}  # fmt: skip
 
 
-@check()
-def query(bench: Bench) -> None:
-    """query: gives the keys and documents that match, and no others."""
-    subkey = bench.key("-subkey")
-    one, two, other = bench.key(), bench.key(), bench.key()
-    bench.client.insert(one, {subkey: "fred", "n": 1})
-    bench.client.insert(two, {subkey: "fred"})
-    bench.client.insert(other, {subkey: "anna"})
-    pairs = sorted(bench.client.query(subkey, "fred"))
-    bench.equal(pairs, sorted([[one, {subkey: "fred", "n": 1}], [two, {subkey: "fred"}]]))
-    bench.equal(bench.client.query(subkey, "nobody"), [])
-    bench.equal(bench.client.query(bench.key("-unused"), "fred"), [])
-
-
-@check()
-def query_types(bench: Bench) -> None:
-    """query: strings, numbers, true, false and null are told apart; 1 equals 1.0."""
-    subkey = bench.key("-subkey")
-    pairs: list[tuple[Any, str]] = [(v, bench.key()) for v in (1, True, "1", 0, False, "", None, 2**64, 1.5)]
-    for value, key in pairs:
-        bench.client.insert(key, {subkey: value})
-    for value, key in pairs:
-        bench.equal(found(bench, subkey, value), [key])
-    bench.equal(found(bench, subkey, 1.0), [pairs[0][1]])
-    bench.equal(found(bench, subkey, -0.0), [pairs[3][1]])
-
-
-@check()
-def query_depth(bench: Bench) -> None:
-    """query: only members of the object itself count, and only objects have them."""
-    subkey = bench.key("-subkey")
-    for document in ({"inner": {subkey: 1}}, [{subkey: 1}], subkey, {subkey: [1]}, {subkey: {"a": 1}}, {"other": 1}):
-        bench.client.insert(bench.key(), document)
-    bench.equal(found(bench, subkey, 1), [])
-
-
-@check()
-def query_follows(bench: Bench) -> None:
-    """query: follows replacing and removing."""
-    subkey, key = bench.key("-subkey"), bench.key()
-    bench.equal(found(bench, subkey, 1), [])
-    bench.client.insert(key, {subkey: 1})
-    bench.equal(found(bench, subkey, 1), [key])
-    bench.client.insert(key, {subkey: 2})
-    bench.equal([found(bench, subkey, 1), found(bench, subkey, 2)], [[], [key]])
-    bench.client.insert(key, "no object")
-    bench.equal(found(bench, subkey, 2), [])
-    bench.client.insert(key, {subkey: 1})
-    bench.client.remove(key)
-    bench.equal(found(bench, subkey, 1), [])
-
-
-@check()
-def query_invalid(bench: Bench) -> None:
-    """query: a value that is not atomic, or a subkey that is no string, is invalid."""
-    for subvalue in ([], {}, [1], {"a": 1}):
-        bench.fails(ValueError, bench.client.query, "name", subvalue)
-    bench.fails(ValueError, bench.client.query, 7, 1)
-
-
-# JSON lines, byte for byte
-
-
-@check()
-def json_verbs(bench: Bench) -> None:
-    """JSON: each verb answers with the result and, where there is one, the value."""
-    key, subkey = bench.key(), bench.key("-subkey")
-    with bench.raw() as raw:
-        raw.send(line(method="insert", key=key, value={subkey: 1}))
-        bench.equal(raw.line().decode(), '{"result":"success"}')
-        raw.send(line(method="lookup", key=key))
-        bench.result(raw.reply(), "success", value={subkey: 1})
-        raw.send(line(method="query", subkey=subkey, subvalue=1))
-        bench.result(raw.reply(), "success", value=[[key, {subkey: 1}]])
-        raw.send(line(method="size"))
-        reply = raw.reply()
-        bench.result(reply, "success", value=reply.get("value"))
-        if type(reply["value"]) is not int or reply["value"] < 1:
-            raise Wrong(f"size gave {reply!r}")
-        raw.send(line(method="remove", key=key))
-        bench.result(raw.reply(), "success")
-
-
-@check()
-def json_failures(bench: Bench) -> None:
-    """JSON: what was understood and cannot be done is a failure with a text."""
-    with bench.raw() as raw:
-        for method in ("lookup", "remove"):
-            raw.send(line(method=method, key=bench.key()))
-            bench.result(raw.reply(), "failure")
-
-
-@check()
-def json_invalid(bench: Bench) -> None:
-    """JSON: what is not understood is invalid, and the connection goes on."""
-    lines = [
-        b"{\n", b"{}\n", b"{nonsense\n", b'{"method":"insert"\n', b"{\xff}\n",
-        line(method="destroy"), line(method=7), line(method=None), line(key="a"),
-        line(method="insert"), line(method="insert", key="a"), line(method="insert", value=1),
-        line(method="insert", key=7, value=1), b'{"method":"insert","key":"a","value":NaN}\n',
-        line(method="lookup"), line(method="lookup", key=["a"]), line(method="remove"),
-        line(method="query", subkey="a"), line(method="query", subvalue=1),
-        line(method="query", subkey="a", subvalue={}),
-    ]  # fmt: skip
-    with bench.raw() as raw:
-        for each in lines:
-            raw.send(each)
-            try:
-                bench.result(raw.reply(), "invalid")
-            except Wrong as wrong:
-                raise Wrong(f"{each!r}: {wrong}") from None
-        raw.send(line(method="lookup", key=bench.key()))
-        bench.result(raw.reply(), "failure")
-
-
-@check()
-def json_id(bench: Bench) -> None:
-    """JSON: an id comes back as it was, with success, failure and invalid; without one there is none."""
-    with bench.raw() as raw:
-        identities: list[Any] = ["a", "", "\u00fc", 0, 7, -1, 2**70, 1.5, True, None, [1, "a"], {"a": {}}]
-        for identity in identities:
-            raw.send(line(method="help", id=identity))
-            bench.equal(raw.reply().get("id", "missing"), identity)
-            raw.send(line(method="lookup", key=bench.key(), id=identity))
-            bench.result(raw.reply(), "failure", id=identity)
-            raw.send(line(method="destroy", id=identity))
-            bench.result(raw.reply(), "invalid", id=identity)
-
-
-@check()
-def json_framing(bench: Bench) -> None:
-    """JSON: a line may end with LF or CRLF, come byte by byte, or together with others; replies keep the order."""
-    key = bench.key()
-    with bench.raw() as raw:
-        for byte in line(method="insert", key=key, value=[0]).replace(b"\n", b"\r\n"):
-            raw.send(bytes([byte]))
-        bench.result(raw.reply(), "success")
-        many = [line(method="insert", key=key, value=i) + line(method="lookup", key=key, id=i) for i in range(200)]
-        raw.send(b"".join(many))
-        for i in range(200):
-            bench.result(raw.reply(), "success")
-            bench.result(raw.reply(), "success", value=i, id=i)
-
-
-# Words
-
-
-@check()
-def words_verbs(bench: Bench) -> None:
-    """words: each verb answers with a JSON line."""
-    key, subkey = bench.key(), bench.key("-subkey")
-    with bench.raw() as raw:
-        raw.send(f'insert {key} {{"{subkey}": "fred", "weight": 100}}\r\n'.encode())
-        bench.result(raw.reply(), "success")
-        raw.send(f"lookup {key}\r\n".encode())
-        bench.result(raw.reply(), "success", value={subkey: "fred", "weight": 100})
-        raw.send(f'query {subkey} "fred"\r\n'.encode())
-        bench.result(raw.reply(), "success", value=[[key, {subkey: "fred", "weight": 100}]])
-        raw.send(b"size\r\n")
-        bench.equal(raw.reply().get("result"), "success")
-        raw.send(f"remove {key}\r\n".encode())
-        bench.result(raw.reply(), "success")
-        raw.send(f"remove {key}\r\nlookup {key}\r\n".encode())
-        bench.result(raw.reply(), "failure")
-        bench.result(raw.reply(), "failure")
-
-
-@check()
-def words_spelling(bench: Bench) -> None:
-    """words: any case of the verb, any spaces, quoted keys, LF alone."""
-    key = bench.key(" with 'spaces'")
-    with bench.raw() as raw:
-        raw.send(f'  INSERT   "{key}"   [1, 2]  \n'.encode())
-        bench.result(raw.reply(), "success")
-        raw.send(f'Lookup "{key}"\n'.encode())
-        bench.result(raw.reply(), "success", value=[1, 2])
-
-
-@check()
-def words_invalid(bench: Bench) -> None:
-    """words: too few, and JSON that is none, are invalid."""
-    key = bench.key()
-    with bench.raw() as raw:
-        for each in ("insert", f"insert {key}", f"insert {key} {{bad", "lookup", "remove", "query a"):
-            raw.send(f"{each}\r\n".encode())
-            bench.result(raw.reply(), "invalid")
-        raw.send(f"lookup {key}\r\n".encode())
-        bench.result(raw.reply(), "failure")
-
-
-@check()
-def words_nonsense(bench: Bench) -> None:
-    """words: nonsense gets an error in RESP, an empty line gets nothing, and the connection goes on."""
-    with bench.raw() as raw:
-        raw.send(b"nonsense\r\n\r\n \r\n\nabracadabra 1 2\r\n\r\nPING\r\n")
-        bench.starts(raw.resp(), "-ERR unknown command")
-        bench.starts(raw.resp(), "-ERR unknown command")
-        bench.equal(raw.resp(), "+PONG")
-
-
-@check()
-def words_help(bench: Bench) -> None:
+def help_in_words(bench: Bench) -> None:
     """words: help tells of the five verbs."""
     with bench.raw() as raw:
         raw.send(b"help\r\nPING\r\n")
-        told = list(iter(raw.line, b"+PONG"))
-        for verb in (b"insert", b"lookup", b"remove", b"size", b"query"):
-            if not any(verb in line for line in told):
-                raise Wrong(f"help does not tell of {verb.decode()}: {_shown(told[:3])}")
+        told = b"\n".join(iter(raw.line, b"+PONG")).decode()
+    hold([verb for verb in ("insert", "lookup", "remove", "size", "query") if verb not in told], [], "help")
 
 
-# RESP
-
-
-@check()
-def resp_verbs(bench: Bench) -> None:
-    """RESP: each verb, and the same documents as in the other grammars."""
-    key, subkey = bench.key(), bench.key("-subkey")
-    with bench.raw() as raw:
-        raw.send(resp_request("insert", key, json.dumps({subkey: 1})))
-        bench.equal(raw.resp(), "+OK")
-        bench.equal(bench.client.lookup(key), {subkey: 1})
-        raw.send(resp_request("LOOKUP", key))
-        bench.equal(json.loads(raw.resp()), {subkey: 1})
-        raw.send(resp_request("query", subkey, "1"))
-        ((name, document),) = raw.resp()
-        bench.equal([name.decode(), json.loads(document)], [key, {subkey: 1}])
-        raw.send(resp_request("size"))
-        if type(count := raw.resp()) is not int or count < 1:
-            raise Wrong(f"size gave {count!r}")
-        raw.send(resp_request("remove", key))
-        bench.equal(raw.resp(), "+OK")
-        raw.send(resp_request("remove", key) + resp_request("lookup", key) + resp_request("insert", key, "{bad"))
-        for _ in range(3):
-            bench.starts(raw.resp(), "-")
-
-
-@check()
-def resp_strings(bench: Bench) -> None:
-    """RESP: SET, GET, DEL and EXISTS keep any bytes."""
-    key = bench.key().encode()
-    with bench.raw() as raw:
-        for value in (b"", b"1", bytes(range(256)), b"\r\n$-1\r\n", b"x" * 100_000):
-            raw.send(resp_request("SET", key, value) + resp_request("GET", key) + resp_request("EXISTS", key))
-            bench.equal(raw.resp(), "+OK")
-            if (got := raw.resp()) != value:
-                raise Wrong(f"SET of {_shown(value)} came back as {_shown(got)}")
-            bench.equal(raw.resp(), 1)
-        raw.send(resp_request("DEL", key) + resp_request("GET", key) + resp_request("DEL", key))
-        bench.equal([raw.resp() for _ in range(3)], [1, None, 0])
-
-
-@check()
-def resp_one_table(bench: Bench) -> None:
-    """RESP: one table: GET shows a document's JSON, lookup refuses a value that is none."""
-    key = bench.key()
-    bench.client.insert(key, {"a": [1, 2]})
-    with bench.raw() as raw:
-        raw.send(resp_request("GET", key))
-        bench.equal(json.loads(raw.resp()), {"a": [1, 2]})
-        raw.send(resp_request("SET", key, "no {json"))
-        bench.equal(raw.resp(), "+OK")
-    bench.fails(RequestRefused, bench.client.lookup, key)
-    bench.client.remove(key)
-
-
-@check()
-def resp_errors(bench: Bench) -> None:
-    """RESP: errors leave the connection open; a broken frame gets an error and ends it."""
-    with bench.raw() as raw:
-        raw.send(resp_request("NONSENSE") + resp_request("GET") + resp_request("PING"))
-        bench.starts(raw.resp(), "-ERR unknown command")
-        bench.starts(raw.resp(), "-ERR wrong number of arguments")
-        bench.equal(raw.resp(), "+PONG")
-        raw.send(b"*1\r\n:5\r\n")
-        bench.starts(raw.resp(), "-ERR Protocol error")
-        bench.equal(raw.ended(), True)
-
-
-@check()
-def resp_quit(bench: Bench) -> None:
-    """RESP: QUIT answers and ends the connection."""
-    with bench.raw() as raw:
-        raw.send(resp_request("QUIT"))
-        bench.equal(raw.resp(), "+OK")
-        bench.equal(raw.ended(), True)
-
-
-# All together
-
-
-@check()
-def mixed(bench: Bench) -> None:
-    """mixed: the three grammars on one connection, replies in the order of requests."""
-    key = bench.key()
-    with bench.raw() as raw:
-        for i in range(50):
-            raw.send(resp_request("SET", key, str(i)) + line(method="lookup", key=key, id=i))
-            raw.send(f"lookup {key}\r\nGET {key}\r\n".encode())
-        for i in range(50):
-            bench.equal(raw.resp(), "+OK")
-            bench.result(raw.reply(), "success", value=i, id=i)
-            bench.result(raw.reply(), "success", value=i)
-            bench.equal(raw.resp().decode(), str(i))
-
-
-@check()
 def two_clients(bench: Bench) -> None:
     """two clients: half a request of one does not keep the other waiting, and each sees what the other did."""
-    key = bench.key()
-    whole = line(method="lookup", key=key)
-    with bench.raw() as slow, bench.raw() as quick:
+    whole = _encoded(bench.fill(_LOOKUP))
+    with bench.raw() as slow:
         slow.send(whole[:10])
-        quick.send(line(method="insert", key=key, value="seen"))
-        bench.result(quick.reply(), "success")
+        bench.perform([(_INSERT | {"value": "seen"}, success())])
         slow.send(whole[10:])
-        bench.result(slow.reply(), "success", value="seen")
+        hold(slow.reply(), success(value="seen"), whole)
+
+
+def _listed() -> list[Check]:
+    """All checks: those of the client, then those of the wire; what needs a function stands last in each."""
+
+    def table(checks: dict[str, list[Step]]) -> list[Check]:
+        return [Check(title, partial(Bench.perform, steps=steps)) for title, steps in checks.items()]
+
+    def written(*functions: Callable[[Bench], None], shared: bool = False) -> list[Check]:
+        return [Check((function.__doc__ or "").rstrip("."), function, shared) for function in functions]
+
+    return [*table(CLIENT), *written(size, shared=True), *table(WIRE), *written(help_in_words, two_clients)]
+
+
+CHECKS = _listed()
+
+# The program
 
 
 def try_once(each: Check, bench: Bench) -> tuple[str, bool]:
