@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore import commands
 from kvstore.base.errors import InvalidRequest, shorten
 from kvstore.base.reply import OK, Reply
-from kvstore.commands import RAW_TAILS, table
+from kvstore.commands import WORD_VERBS, table
 from kvstore.commands.arguments import to_json, to_number
 from kvstore.commands.context import Call
 from kvstore.commands.registry import READ, VERB, WHOLE, WRITE, CommandTable, Flag, Integer, Json, Key, to_integer
@@ -142,8 +142,9 @@ class RowTests(SynchronousTestCase):
         refused(own.by_name[b"PLAIN"].check_arity, [b"PLAIN"] * 4)
 
     def test_raw_tails(self) -> None:
-        """The verbs that end in JSON are known with the number of words before it."""
-        self.assertEqual(RAW_TAILS, {b"INSERT": 2, b"QUERY": 2})
+        """The verbs that end in JSON are known with the number of words before it, the others without."""
+        self.assertEqual({verb: words for verb, words in WORD_VERBS.items() if words}, {b"INSERT": 2, b"QUERY": 2})
+        self.assertEqual(set(WORD_VERBS), {verb.upper().encode() for verb in table.verbs})
 
 
 class MembersTests(SynchronousTestCase):

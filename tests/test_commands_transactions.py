@@ -68,10 +68,9 @@ class BlockTests(CommandTestCase):
             ("CLIENT FOO", "ERR unknown subcommand 'FOO'. Try CLIENT HELP."),
             ("GET", "ERR wrong number of arguments for 'get' command"),
             ("DISCARD x", "ERR wrong number of arguments for 'discard' command"),
-            ("SHUTDOWN", "ERR Command not allowed inside a transaction"),
-            ("MONITOR", "ERR Command not allowed inside a transaction"),
-            ("MULTI", "ERR MULTI calls can not be nested"),
-            ("WATCH a", "ERR WATCH inside MULTI is not allowed"),
+            ("SHUTDOWN", "ERR Command 'shutdown' not allowed inside a transaction"),
+            ("MULTI", "ERR Command 'multi' not allowed inside a transaction"),
+            ("WATCH a", "ERR Command 'watch' not allowed inside a transaction"),
         ):
             self.do("MULTI")
             self.do("SET", "a", 1)

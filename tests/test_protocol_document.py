@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base import limits
 from kvstore.base.limits import KIB, MIB
-from kvstore.commands import RAW_TAILS, table
+from kvstore.commands import WORD_VERBS, table
 from kvstore.commands.client import Client
 from kvstore.commands.context import Call, Server
 from kvstore.commands.registry import VERB, CommandTable
@@ -32,7 +32,8 @@ PAGE = (ROOT / "docs" / "PROTOCOL.md").read_text(encoding="utf-8")
 LIMITS = [
     ("a request", f"{limits.MAX_REQUEST_BYTES // MIB} MiB", "`--max-request-bytes`"),
     ("words of a request", f"{limits.MAX_REQUEST_ELEMENTS:,}", ""),
-    ("words, and escapes, of a line", f"{limits.MAX_HEADER_BYTES:,} each", ""),
+    ("a line of words", f"{limits.MAX_INLINE_BYTES // KIB} KiB", ""),
+    ("words, and escapes, of a line", f"{limits.MAX_INLINE_BYTES:,} each", ""),
     ("a header line", f"{limits.MAX_HEADER_BYTES // KIB} KiB", ""),
     (
         "unfinished requests and subscriptions of all clients",
@@ -73,7 +74,7 @@ class Player:
         self._store = Store(SimulatedDisk(), TYPES, lambda: 1_700_000_000_000_000, random.Random(1).randbytes)
         server = Server(self._store, lambda: 1_700_000_000_000, {}, "0" * 40)
         client = Client(1, "127.0.0.1:50000", "127.0.0.1:6380", 1_700_000_000_000)
-        self._session = Session(Call(server, client), RequestParser(RAW_TAILS), Hooks(), 1 << 30)
+        self._session = Session(Call(server, client), RequestParser(WORD_VERBS), Hooks(), 1 << 30)
 
     def send(self, line: str) -> bytes:
         """Send a line; returns what came back by the end of the turn."""

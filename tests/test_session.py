@@ -282,7 +282,7 @@ class FailingTests(SessionTestCase):
         self.one.ask("SET b 1")
         self.serving.disk.fail("write_at", errno.EIO, times=None)
         large = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$600000\r\n" + b"x" * 600_000 + b"\r\n"
-        for request in (large, b"SET a " + b"x" * 600_000 + b"\n"):
+        for request in (large, b'insert a "' + b"x" * 600_000 + b'"\n'):
             self.assertRaises(StorageFault, self.serving.connect().ask, request)
         self.assertEqual(self.one.released(), b"")
         self.assertRaises(StorageFault, self.serving.close)

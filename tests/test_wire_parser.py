@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvstore.base.limits import MAX_JSON_DEPTH, MAX_REQUEST_BYTES, MAX_REQUEST_ELEMENTS
+from kvstore.base.limits import MAX_INLINE_BYTES, MAX_JSON_DEPTH, MAX_REQUEST_BYTES, MAX_REQUEST_ELEMENTS
 from kvstore.wire.parser import BOUNDARY, BadLine, JSONLine, Request, RequestParser, Words
 from kvstore.wire.resp import pack
 from tests.kit.wire_counting import CountingBytearray, counted
@@ -128,6 +128,23 @@ class LimitTests(SynchronousTestCase):
                 for chunks in cuts(line + end):
                     self.assertEqual(read(chunks, 20), expected)
 
+    def test_inline_request(self) -> None:
+        """One that begins with no verb of our own has at most 64 KiB, whether it ends or not; others may be longer."""
+        for length, fits in ((MAX_INLINE_BYTES, True), (MAX_INLINE_BYTES + 1, False)):
+            line = b"echo " + b"x" * (length - 5)
+            expected = [words(b"echo", line[5:])] if fits else [refused("too big inline request")]
+            for chunks in ([line + b"\n"], [line, b"\r\n"], [line[:3], line[3:] + b"\n"]):
+                self.assertEqual(read(chunks), expected)
+            self.assertEqual(read([line]), [] if fits else expected)
+            for line in (b" " * length, b"x" * length, b"insertx" + b" " * length):
+                self.assertEqual(
+                    read([line]), [] if len(line) <= MAX_INLINE_BYTES else [refused("too big inline request")]
+                )
+        value = b"1" * MAX_INLINE_BYTES
+        for line in (b"insert k " + value, b" Insert k\t" + value):
+            for chunks in ([line + b"\n"], [line, b"\n"], [line[:70], line[70:], b"\r\n"]):
+                self.assertEqual(read(chunks), [words(line.split()[0], b"k", value)])
+
     def test_json_line(self) -> None:
         """A JSON line may be as long as the limit; a longer one is bad, and the next request is read."""
         too_long = bad("the line is longer than 20 bytes, the most this server takes")
@@ -169,7 +186,7 @@ class LimitTests(SynchronousTestCase):
     def test_number_of_words(self) -> None:
         """A line may have as many words as an array may have elements."""
         for count, fits in ((MAX_REQUEST_ELEMENTS, True), (MAX_REQUEST_ELEMENTS + 1, False)):
-            (item,) = RequestParser().feed(b"a " * count + b"\n")
+            (item,) = RequestParser({b"A": 0}).feed(b"a " * count + b"\n")
             if fits:
                 self.assertEqual(len(item), count)  # type: ignore[arg-type]
             else:

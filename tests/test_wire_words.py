@@ -27,7 +27,7 @@ def split(line: bytes, raw_tails: dict[bytes, int] | None = None) -> list[bytes]
 
 
 def sdssplitargs(line: bytes) -> list[bytes] | str:
-    """The model: Redis's sds.c, sdssplitargs, character by character, with NUL as an ordinary character."""
+    """The model: Valkey's sds.c, sdssplitargs, character by character, with NUL as an ordinary character."""
     words: list[bytes] = []
     at = 0
     while True:
@@ -51,9 +51,6 @@ def sdssplitargs(line: bytes) -> list[bytes] | str:
                     break
                 taken, at = _quoted_character(line, at, quote)
                 word += taken
-            if at < len(line) and line[at] not in b" \t\n\v\f\r":
-                return UNBALANCED
-            break
         words.append(bytes(word))
 
 
@@ -93,10 +90,10 @@ class SplitTests(SynchronousTestCase):
         self.assertEqual(split(rb"""a 'b "c' '' '\n\x41\\ ' 'it\'s'"""), [b"a", b'b "c', b"", rb"\n\x41\\ ", b"it's"])
 
     def test_quotes_inside_a_word(self) -> None:
-        """A quoted part may follow other characters, and ends the word."""
+        """Parts of a word, quoted or not, are joined up to the next space outside quotes."""
         self.assertEqual(split(b"""a"b c" d'e f'"""), [b"ab c", b"de f"])
-        self.assertEqual(split(b'a"b"c'), UNBALANCED)
-        self.assertEqual(split(b"""'a'"b" """), UNBALANCED)
+        self.assertEqual(split(b"""a"b"c 'a'"b "\\ ""'' """), [b"abc", b"ab \\", b""])
+        self.assertEqual(split(b"""a"b"c'd"""), UNBALANCED)
 
     def test_unbalanced(self) -> None:
         """A quote that is not closed is an error, even if an escape hides its end."""
@@ -163,7 +160,9 @@ class WorkTests(SynchronousTestCase):
             self.assertEqual(split(b"'' " * count), [b""] * count if fits else TOO_BIG)
 
     def test_escapes(self) -> None:
-        """So is the number of escapes in all words together; a raw tail may have any number."""
+        """So is the number of parts and escapes in all words together; a raw tail may have any number."""
+        for count, fits in ((MAX_HEADER_BYTES, True), (MAX_HEADER_BYTES + 1, False)):
+            self.assertEqual(split(b"''" * count + b"x"), [b"x"] if fits else TOO_BIG)
         for count, fits in ((MAX_HEADER_BYTES - 1, True), (MAX_HEADER_BYTES, True), (MAX_HEADER_BYTES + 1, False)):
             line = b'"' + b"\\n" * (count - 1) + b'" "\\n"'
             self.assertEqual(split(line), [b"\n" * (count - 1), b"\n"] if fits else TOO_BIG)

@@ -48,6 +48,9 @@ MAX_REQUEST_ELEMENTS = 1024 * 1024
 #: Longest header line (`*N`, `$N`) of a RESP request, in bytes. Redis: PROTO_INLINE_MAX_SIZE 64 KiB.
 MAX_HEADER_BYTES = 64 * KIB
 
+#: Longest line of words whose first is no verb of our own, in bytes without the line end. Redis: PROTO_INLINE_MAX_SIZE.
+MAX_INLINE_BYTES = 64 * KIB
+
 #: Unread replies, in bytes, past which we stop reading from a client (`--pause-reading-bytes`).
 PAUSE_READING_BYTES = 1 * MIB
 

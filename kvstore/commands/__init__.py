@@ -25,7 +25,7 @@ from kvstore.commands import (
 from kvstore.commands.registry import table
 
 __all__ = [
-    "RAW_TAILS",
+    "WORD_VERBS",
     "blocking_lists",
     "clients",
     "connection",
@@ -45,6 +45,6 @@ __all__ = [
     "transactions",
 ]
 
-#: For the words grammar: the verbs whose last argument is JSON to the end of the line, in upper case, with the number
-#: of words before it.
-RAW_TAILS = {row.name.encode(): row.raw_tail for row in table.rows() if row.raw_tail}
+#: For the words grammar: the verbs of our own, in upper case, with the number of words before an argument that is JSON
+#: to the end of the line; 0 if there is none.
+WORD_VERBS = {row.name.encode(): row.raw_tail for row in table.verbs.values()}

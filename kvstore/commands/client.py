@@ -48,10 +48,10 @@ class Client:
     """
 
     __slots__ = (
-        "address", "closing", "connected_ms", "database", "identity", "is_blocked", "last_command", "last_request_ms",
-        "library_name", "library_version", "local_address", "monitoring", "name", "peer", "poisoned",
-        "protocol", "queued", "queued_bytes", "subscription_bytes", "take_back", "traffic", "watched_changed",
-        "watching",
+        "address", "capabilities", "closing", "connected_ms", "database", "identity", "is_blocked", "last_command",
+        "last_request_ms", "library_name", "library_version", "local_address", "monitoring", "name", "peer", "poisoned",
+        "protocol", "queued", "queued_bytes", "subscription_bytes", "switches", "take_back", "through_file", "traffic",
+        "watched_changed", "watching",
     )  # fmt: skip
 
     def __init__(self, identity: int, address: str, local_address: str, connected_ms: int) -> None:
@@ -64,6 +64,11 @@ class Client:
         self.name = b""
         self.library_name = b""
         self.library_version = b""
+        #: Letters of CLIENT CAPA.
+        self.capabilities = ""
+        #: Letters of CLIENT NO-EVICT (e) and NO-TOUCH (T) where they are on.
+        self.switches: set[str] = set()
+        self.through_file = False  # connected by a Unix socket, which is a file
         self.protocol = 2  # RESP version, set by HELLO
         self.database = 0  # its number, set by SELECT
         self.closing = False  # close once the replies so far have left (QUIT)
@@ -80,6 +85,24 @@ class Client:
         self.watching: list[Watching] = []
         self.watched_changed = False
         self.cut_off()
+
+    @property
+    def flags(self) -> str:
+        """Redis's letters: O monitors, P subscribes, b waits, x inside MULTI, d a watched key changed, c closes, U by a
+        Unix socket, e and T see `switches`, N none.
+        """
+        letters = {
+            "O": self.monitoring,
+            "P": self.subscription_bytes > 0,
+            "x": self.queued is not None,
+            "b": self.is_blocked,
+            "d": self.watched_changed,
+            "c": self.closing,
+            "U": self.through_file,
+            "e": "e" in self.switches,
+            "T": "T" in self.switches,
+        }
+        return "".join(letter for letter, holds in letters.items() if holds) or "N"
 
     @property
     def listens(self) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from kvstore.base.errors import Failure, InvalidRequest, RequestError, shorten, syntax_error
+from kvstore.base.errors import Failure, InvalidRequest, shorten, syntax_error
 from kvstore.base.reply import OK, Reply, Verbatim
 from kvstore.commands.channels import Channels
 from kvstore.commands.client import Client
+from kvstore.commands.client_filters import select
 from kvstore.commands.connection import to_client_name
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import MS_PER_S
@@ -15,10 +16,11 @@ from kvstore.commands.registry import ADMIN, IntegerText, command, container, to
 
 container("CLIENT", "Look at connections, name them, end them.", group="connection")
 
-_TYPES = (b"normal", b"master", b"primary", b"replica", b"slave", b"pubsub")
-
-#: Whether a filter of CLIENT KILL or CLIENT LIST lets a client through.
-_Filter = Callable[[Client], bool]
+_FILTERS = (
+    "[ID client-id [client-id ...]] [TYPE type] [ADDR address] [LADDR address] [IP host] [USER name] [NAME name]"
+    " [DB number] [FLAGS letters] [LIB-NAME name] [LIB-VER version] [CAPA letters] [NOT-... value]"
+    " [MAXAGE seconds] [IDLE seconds] [SKIPME yes|no]"
+)
 
 
 @command("CLIENT|ID", group="connection")
@@ -63,19 +65,10 @@ def client_info(call: Call) -> Reply:
     return _listing(call, [call.client])
 
 
-@command("CLIENT|LIST", ADMIN, group="connection", options="[TYPE type] [ID client-id [client-id ...]]")
-def client_list(call: Call, *options: bytes) -> Reply:
-    """Describe the connections, one a line."""
-    clients = call.server.clients
-    if not options:
-        return _listing(call, clients.values())
-    option = options[0].upper()
-    if option == b"TYPE" and len(options) == 2:
-        return _listing(call, filter(_type_filter(options[1]), clients.values()))
-    if option == b"ID" and len(options) >= 2:
-        identities = [_to_identity(word) for word in options[1:]]
-        return _listing(call, [clients[identity] for identity in identities if identity in clients])
-    raise syntax_error()
+@command("CLIENT|LIST", ADMIN, group="connection", options=_FILTERS)
+def client_list(call: Call, *filters: bytes) -> Reply:
+    """Describe the connections that every filter lets through, one a line."""
+    return _listing(call, select(call, filters, skip_me=False))
 
 
 def _listing(call: Call, clients: Iterable[Client]) -> Verbatim:
@@ -99,8 +92,8 @@ def _described(client: Client, now_ms: int, channels: Channels) -> str:
         "name": client.name.decode("ascii"),
         "age": (now_ms - client.connected_ms) // MS_PER_S,
         "idle": (now_ms - client.last_request_ms) // MS_PER_S,
-        "flags": _flags(client),
-        "capa": "",
+        "flags": client.flags,
+        "capa": client.capabilities,
         "db": client.database,
         "sub": len(channels.channels.names_of(client)),
         "psub": len(channels.patterns.names_of(client)),
@@ -130,33 +123,12 @@ def _described(client: Client, now_ms: int, channels: Channels) -> str:
     return " ".join(f"{name}={value}" for name, value in fields.items())
 
 
-def _flags(client: Client) -> str:
-    """Redis's letters: O monitors, P subscribes, b waits, x inside MULTI, d a watched key changed, c closes, N none."""
-    letters = {
-        "O": client.monitoring,
-        "P": client.subscription_bytes > 0,
-        "b": client.is_blocked,
-        "x": client.queued is not None,
-        "d": client.watched_changed,
-        "c": client.closing,
-    }
-    return "".join(letter for letter, holds in letters.items() if holds) or "N"
-
-
-@command(
-    "CLIENT|KILL",
-    ADMIN,
-    group="connection",
-    options="[value] [ID|ADDR|LADDR|TYPE|USER|SKIPME value ...]",
-)
+@command("CLIENT|KILL", ADMIN, group="connection", options=_FILTERS)
 def client_kill(call: Call, address_or_filter: bytes, *filters: bytes) -> Reply:
     """End connections: the one from an address, or all that every filter lets through; then returns how many."""
     if not filters:
         return _kill_address(call, address_or_filter)
-    wanted, skip_me = _kill_filters((address_or_filter, *filters))
-    doomed = [client for client in call.server.clients.values() if all(lets_through(client) for lets_through in wanted)]
-    if skip_me:
-        doomed = [client for client in doomed if client is not call.client]
+    doomed = select(call, (address_or_filter, *filters), skip_me=True)
     for client in doomed:
         _kill(call, client)
     return len(doomed)
@@ -191,67 +163,32 @@ def client_unblock(call: Call, client_id: IntegerText, *reason: bytes) -> Reply:
     return int(client is not None and call.server.waiting.unblock(client, error))
 
 
-def _kill_filters(words: tuple[bytes, ...]) -> tuple[list[_Filter], bool]:
-    """What CLIENT KILL's filters ask for, and whether one's own connection is left alone."""
-    if len(words) % 2:
-        raise syntax_error()
-    wanted: list[_Filter] = []
-    skip_me = True
-    for option, argument in zip(words[::2], words[1::2], strict=True):
-        if option.upper() == b"SKIPME":
-            skip_me = _to_yes_or_no(argument)
-        else:
-            wanted.append(_kill_filter(option.upper(), argument))
-    return wanted, skip_me
-
-
-def _kill_filter(option: bytes, argument: bytes) -> _Filter:
-    if option == b"ID":
-        identity = _to_identity(argument)
-        return lambda client: client.identity == identity
-    if option == b"ADDR":
-        return lambda client: client.address.encode() == argument
-    if option == b"LADDR":
-        return lambda client: client.local_address.encode() == argument
-    if option == b"TYPE":
-        return _type_filter(argument)
-    if option == b"USER":
-        if argument != b"default":
-            raise Failure(f"No such user '{shorten(argument)}'")
-        return lambda client: True
-    raise syntax_error()
-
-
-def _type_filter(argument: bytes) -> _Filter:
-    """A client is subscribed, or a normal one: there are no replicas here."""
-    name = argument.lower()
-    if name not in _TYPES:
-        raise InvalidRequest(f"Unknown client type '{shorten(argument)}'")
-    return lambda client: name == (b"pubsub" if client.subscription_bytes else b"normal")
-
-
-def _to_identity(text: bytes) -> int:
-    try:
-        identity = to_integer(text)
-    except RequestError:
-        identity = 0
-    if identity < 1:
-        raise InvalidRequest("client-id should be greater than 0")
-    return identity
-
-
-def _to_yes_or_no(text: bytes) -> bool:
-    if text.lower() not in (b"yes", b"no"):
-        raise syntax_error()
-    return text.lower() == b"yes"
-
-
-def _accept_switch(call: Call, enabled: bytes) -> Reply:
-    """Accepted for clients that set it; nothing is evicted here, and no access time is kept."""
-    if enabled.upper() not in (b"ON", b"OFF"):
-        raise syntax_error()
+@command("CLIENT|CAPA", group="connection")
+def client_capa(call: Call, capability: bytes, *capabilities: bytes) -> Reply:
+    """Say what the client can do, for CLIENT LIST: `redirect` (nobody is redirected here); others mean nothing."""
+    if b"REDIRECT" in {word.upper() for word in (capability, *capabilities)}:
+        call.client.capabilities = "r"
     return OK
 
 
-command("CLIENT|NO-EVICT", ADMIN, group="connection")(_accept_switch)
-command("CLIENT|NO-TOUCH", group="connection")(_accept_switch)
+@command("CLIENT|IMPORT-SOURCE", group="connection")
+def client_import_source(call: Call, enabled: bytes) -> Reply:
+    """Refused: there is no import mode, in which keys do not expire."""
+    raise Failure("Server is not in import mode")
+
+
+def _switch(letter: str) -> Callable[[Call, bytes], Reply]:
+    def switch(call: Call, enabled: bytes) -> Reply:
+        """Remembered for CLIENT LIST; no client is evicted here, and touching a key is free."""
+        if enabled.upper() not in (b"ON", b"OFF"):
+            raise syntax_error()
+        call.client.switches.discard(letter)
+        if enabled.upper() == b"ON":
+            call.client.switches.add(letter)
+        return OK
+
+    return switch
+
+
+command("CLIENT|NO-EVICT", ADMIN, group="connection")(_switch("e"))
+command("CLIENT|NO-TOUCH", group="connection")(_switch("T"))

@@ -124,6 +124,7 @@ def reset(call: Call) -> Reply:
     dispatch.release(call)
     call.server.channels.leave_all(client)
     client.name = b""
+    client.switches.clear()
     client.protocol = 2
     client.monitoring = False
     call.select(0)

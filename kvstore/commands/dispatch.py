@@ -16,8 +16,8 @@ What happens to a request:
 | the client is | the row is | what happens |
 |---|---|---|
 | outside MULTI | any | executed |
-| inside MULTI | IMMEDIATE (EXEC, DISCARD, WATCH, ...) | executed |
-| inside MULTI | NO_MULTI | refused; poisons the block |
+| inside MULTI | IMMEDIATE (EXEC, DISCARD, RESET, ...) | executed |
+| inside MULTI | NO_MULTI (MULTI, WATCH, ...) | refused; poisons the block |
 | inside MULTI | any other | queued; QUEUED |
 | inside MULTI | none, or the number of arguments is wrong | refused; poisons the block (EXEC ends it) |
 | subscribed, in RESP2 | not SUBSCRIBED (PING, QUIT, RESET, ...) | refused |
@@ -228,10 +228,7 @@ def run(
     try:
         reply = step(row.function(call, *(row.arguments(request) if arguments is None else arguments)))
     except RequestError as error:
-        if call.client.queued is None:
-            statistics.count_error(error, request)
-        else:  # a command that has no place in a block (MULTI, WATCH)
-            statistics.rejected += 1
+        statistics.count_error(error, request)
         call.store.pending.take_back(mark)
         del server.messages[told:]
         raise
@@ -361,7 +358,7 @@ def _queue(call: Call, row: Command, request: list[bytes]) -> Reply:
 
 def _check_queueable(row: Command, block_bytes: int) -> None:
     if row.flags & NO_MULTI:
-        raise InvalidRequest("Command not allowed inside a transaction")
+        raise InvalidRequest(f"Command '{row.name.lower()}' not allowed inside a transaction")
     if block_bytes > MAX_TRANSACTION_BYTES:
         raise InvalidRequest(f"the transaction is larger than {MAX_TRANSACTION_BYTES} bytes; send several smaller ones")
 

@@ -7,6 +7,7 @@ from kvstore.base.reply import NO_REPLY, OK, Reply, Status
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import MS_PER_S, US_PER_S
 from kvstore.commands.registry import ADMIN, FAST, NO_MULTI, command, container
+from kvstore.commands.row import ALONE
 
 container("CONFIG", "Look at the settings, and change them.", group="server")
 
@@ -76,7 +77,7 @@ def bgrewriteaof(call: Call) -> Reply:
     return Status("Background append only file rewriting started")
 
 
-@command("MONITOR", ADMIN | NO_MULTI, group="server")
+@command("MONITOR", ADMIN | ALONE, group="server")
 def monitor(call: Call) -> Reply:
     """Show every request of every client, as it executes, until the connection ends."""
     call.client.monitoring = True

@@ -58,7 +58,7 @@ def _group(group: str, rows: list[Command]) -> str:
 
 
 def _line(row: Command) -> str:
-    hidden = (READ if row.flags & WHOLE else NO_FLAGS) | (IMMEDIATE if row.flags & NO_MULTI else NO_FLAGS)
+    hidden = READ if row.flags & WHOLE else NO_FLAGS
     notes = [text for flag, text in _NOTES.items() if row.flags & ~hidden & flag]
     return f"| `{_cell(row.usage())}` | {_cell(row.summary)} | {', '.join(notes)} |"
 

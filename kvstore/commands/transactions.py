@@ -26,7 +26,6 @@ from kvstore.base.reply import NULL_ARRAY, OK, Reply, size_bytes
 from kvstore.base.slices import Slices
 from kvstore.commands import dispatch, watches
 from kvstore.commands.channels import Held
-from kvstore.commands.client import Client
 from kvstore.commands.context import Call
 from kvstore.commands.registry import FAST, IMMEDIATE, NO_MULTI, WHOLE, Command, Key, command
 from kvstore.commands.row import ALONE
@@ -41,20 +40,11 @@ class _Own(NamedTuple):
     subscriptions: Held
 
 
-@command("MULTI", FAST | IMMEDIATE | NO_MULTI, group="transactions")
+@command("MULTI", FAST | NO_MULTI, group="transactions")
 def multi(call: Call) -> Reply:
     """Begin a block: what follows is queued, until EXEC runs it whole."""
-    client = call.client
-    if client.queued is not None:
-        raise _poisoned(client, "MULTI calls can not be nested")
-    client.queued = []
+    call.client.queued = []
     return OK
-
-
-def _poisoned(client: Client, text: str) -> InvalidRequest:
-    """The error for a request that has no place inside a block, which will not run now. As Valkey 9 has it."""
-    client.poisoned = True
-    return InvalidRequest(text)
 
 
 @command("EXEC", IMMEDIATE | WHOLE, group="transactions")
@@ -124,16 +114,10 @@ def discard(call: Call) -> Reply:
     return OK
 
 
-@command("WATCH", FAST | IMMEDIATE | NO_MULTI, group="transactions")
-def watch(call: Call, key: Key, *keys: Key) -> Reply:
+@command("WATCH", FAST | NO_MULTI, group="transactions")
+def watch(call: Call, key: Key, *keys: Key) -> Slices:
     """Have the next EXEC refused if one of the keys changes before it."""
-    if call.client.queued is not None:
-        raise _poisoned(call.client, "WATCH inside MULTI is not allowed")
-    return _watch(call, (key, *keys))
-
-
-def _watch(call: Call, keys: tuple[bytes, ...]) -> Slices:
-    yield from call.server.watches[call.client.database].watch(call.client, keys)
+    yield from call.server.watches[call.client.database].watch(call.client, (key, *keys))
     return OK
 
 

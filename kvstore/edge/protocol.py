@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import connectionDone
@@ -26,7 +27,7 @@ from zope.interface import implementer
 from kvstore.base.address import Address
 from kvstore.base.errors import StorageFault
 from kvstore.base.reply import Reply
-from kvstore.commands import RAW_TAILS
+from kvstore.commands import WORD_VERBS
 from kvstore.commands.client import Client, Traffic
 from kvstore.commands.context import Call
 from kvstore.edge.arrivals import FEW
@@ -69,7 +70,8 @@ class KVStoreProtocol(LineReceiver):
         server.connections_received += 1
         server.last_identity += 1
         client = Client(server.last_identity, _show(transport.getPeer()), _show(transport.getHost()), server.recent_ms)
-        parser = RequestParser(RAW_TAILS, self._settings.max_request_bytes)
+        client.through_file = isinstance(transport.getHost(), UNIXAddress)
+        parser = RequestParser(WORD_VERBS, self._settings.max_request_bytes)
         self.client = client
         self.session = Session(Call(server, client), parser, hooks, self._pause_bytes)
         self.outlet = Outlet(transport, turn, stuck=self._see, drained=self.pump)

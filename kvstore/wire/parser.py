@@ -28,7 +28,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from kvstore.base.errors import ProtocolError
 from kvstore.base.jsontext import loads
-from kvstore.base.limits import MAX_JSON_DEPTH, MAX_REQUEST_BYTES, QUEUED_WORD_BYTES
+from kvstore.base.limits import MAX_INLINE_BYTES, MAX_JSON_DEPTH, MAX_REQUEST_BYTES, QUEUED_WORD_BYTES
 from kvstore.wire import telnet
 from kvstore.wire.foreign import refuse_http, refuse_tls
 from kvstore.wire.multibulk import Multibulk, Uniform, split_pipeline, uniform_pipeline
@@ -42,13 +42,15 @@ _BLANKS = b" \t\r\v\f"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 #: A JSON line, whether the brace comes first or not.
 _IS_JSON = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\v\f]*\{").match
+#: How a line of words begins, if it may be with a verb of our own.
+_VERB = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\v\f]*+([A-Za-z]{1,16}+)[ \t\r]").match
 #: First bytes of lines that may have to be answered before they end.
 _TELLING = b"\xff\x04\x16"
 #: What a person means who hangs up with Ctrl-D.
 _QUIT = Words([b"QUIT"])
 #: Lines that are blank at sight: a client may send many, and `split_words` costs more than it is worth for them.
 _BLANK = (b"", b"\r")
-_NO_RAW_TAILS: Mapping[bytes, int] = MappingProxyType({})
+_NO_VERBS: Mapping[bytes, int] = MappingProxyType({})
 
 
 class JSONLine:
@@ -98,16 +100,15 @@ BOUNDARY = _State.BOUNDARY
 class RequestParser:
     """The requests of one connection, from its bytes.
 
-    `raw_tails`: see `words.split_words`. `max_request_bytes`: most bytes of a line without its line end, and of all
-    arguments of an array together (Redis: proto-max-bulk-len, for each argument).
+    `verbs`: the verbs of our own, see `raw_tails` of `words.split_words`. `max_request_bytes`: most bytes of all
+    arguments of an array together (Redis: proto-max-bulk-len, for each argument), and of a JSON line or one that begins
+    with one of the verbs, without its line end; other lines have at most MAX_INLINE_BYTES.
     """
 
-    __slots__ = ("_held", "_max_request_bytes", "_multibulk", "_raw_tails", "state")
+    __slots__ = ("_held", "_max_request_bytes", "_multibulk", "_verbs", "state")
 
-    def __init__(
-        self, raw_tails: Mapping[bytes, int] = _NO_RAW_TAILS, max_request_bytes: int = MAX_REQUEST_BYTES
-    ) -> None:
-        self._raw_tails = raw_tails
+    def __init__(self, verbs: Mapping[bytes, int] = _NO_VERBS, max_request_bytes: int = MAX_REQUEST_BYTES) -> None:
+        self._verbs = verbs
         self._max_request_bytes = max_request_bytes
         self._multibulk = Multibulk(max_request_bytes)
         #: The part of a line that came in earlier chunks.
@@ -207,8 +208,7 @@ class RequestParser:
             self._held = bytearray()
         self.state = BOUNDARY
         if line.startswith(b"{"):
-            bad = self._too_long(line) if len(line) > self._max_request_bytes else None
-            items.append(bad or self._json_line(line))
+            items.append(self._too_long(line) or self._json_line(line))
         elif line not in _BLANK:
             self._read_typed(line, items)
         return end + 1
@@ -241,7 +241,7 @@ class RequestParser:
         """Read a whole line that does not begin with a brace."""
         if line[0] in _TELLING:
             line = self._read_front(line, items)
-        bad = self._too_long(line) if len(line) > self._max_request_bytes else None
+        bad = self._too_long(line)
         if bad is None and telnet.IAC in line:
             refuse_http(line.lstrip(_BLANKS))
             line, answers = telnet.take(line)
@@ -256,7 +256,7 @@ class RequestParser:
     def _words(self, line: bytes) -> Words | BadLine:
         refuse_http(line)
         try:
-            return split_words(line, self._raw_tails)
+            return split_words(line, self._verbs)
         except UnbalancedQuotes:
             return BadLine("unbalanced quotes in request; the line was dropped", line.split(None, 1)[0])
 
@@ -268,9 +268,16 @@ class RequestParser:
 
     def _too_long(self, line: bytes | bytearray) -> BadLine | None:
         """What is said of a line, or a part of one, that is longer than allowed. Raises ProtocolError for words."""
-        most = self._max_request_bytes
-        if len(line) - line.endswith(b"\r") <= most:
+        length, most = len(line) - line.endswith(b"\r"), self._max_request_bytes
+        if length <= MAX_INLINE_BYTES and length <= most:
             return None
-        if not _IS_JSON(line, 0, most + 1):
+        if _IS_JSON(line, 0, most + 1):
+            return None if length <= most else _longer_than(most)
+        verb = _VERB(line, 0, MAX_INLINE_BYTES)
+        if length > most or verb is None or verb[1].upper() not in self._verbs:
             raise too_big()
-        return BadLine(f"the line is longer than {most} bytes, the most this server takes")
+        return None
+
+
+def _longer_than(most: int) -> BadLine:
+    return BadLine(f"the line is longer than {most} bytes, the most this server takes")

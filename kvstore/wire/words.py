@@ -5,8 +5,7 @@ The language is that of `sdssplitargs` in Redis's sds.c, which reads inline comm
 - `"..."`: escapes are \\n \\r \\t \\b \\a, \\xHH with two hexadecimal digits, and a backslash before anything else
   stands for that;
 - `'...'`: only \\' is an escape;
-- a quoted part may follow unquoted characters in a word, and ends the word: a space or the end of the line must
-  come next;
+- a word is quoted and unquoted parts, one behind the other, up to a space or the end of the line;
 - outside quotes a backslash is an ordinary character.
 
 Differences: a NUL is an ordinary character (it ends Redis's line); quotes that do not match cost the line, not the
@@ -14,17 +13,18 @@ connection. Extension: after a given number of words of a given verb the rest of
 so that JSON needs no second layer of quotes.
 
 A line is read in time linear in its length, mostly in C. What needs Python code for each occurrence (words of a
-line that has quotes, escapes) is limited to `MAX_HEADER_BYTES` occurrences, which is what a line of Redis's size
-could hold.
+line that has quotes, their parts, escapes) is limited to `MAX_INLINE_BYTES` occurrences, as many as a line of Redis's
+size could hold.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import islice
 
 from kvstore.base.errors import ProtocolError
-from kvstore.base.limits import MAX_HEADER_BYTES, MAX_REQUEST_ELEMENTS
+from kvstore.base.limits import MAX_INLINE_BYTES, MAX_REQUEST_ELEMENTS
 
 
 class UnbalancedQuotes(ValueError):
@@ -41,12 +41,11 @@ class Words(list[bytes]):
 _SPACE = b" \t\n\r\v\f"
 #: What makes a line unfit for bytes.split: quotes, and the two spaces that do not end a word.
 _SPECIAL = re.compile(rb"[\"'\v\f]").search
-#: One word: unquoted characters, then perhaps a quoted part. Possessive inside: it never goes far back, nor needs a
-#: stack.
-_WORD = re.compile(
-    rb"""([^ \t\r\n"']*+) (?: "((?:[^"\\]++|\\.)*+)" | '((?:[^'\\]++|\\'|\\)*+)' )? (?=[ \t\n\r\v\f]|\Z)""",
-    re.DOTALL | re.VERBOSE,
-).match
+#: Unquoted characters, and what may stand in quotes of either kind. Possessive: no going back, no stack.
+_PLAIN, _DOUBLE, _SINGLE = rb"""[^ \t\r\n"']++""", rb"""(?:[^"\\]++|\\.)*+""", rb"""(?:[^'\\]++|\\'|\\)*+"""
+#: A word is such parts. (No groups inside what is possessive: Python 3.11's `re` can lose count of them.)
+_WORD = re.compile(rb"""(?:%b|"%b"|'%b')*+(?=[ \t\n\r]|\Z)""" % (_PLAIN, _DOUBLE, _SINGLE), re.DOTALL).match
+_PARTS = re.compile(rb"""(%b)|"(%b)"|'(%b)'""" % (_PLAIN, _DOUBLE, _SINGLE), re.DOTALL).finditer
 _VERB = re.compile(rb"[^ \t\n\r]+").match
 _NEXT = re.compile(rb"[^ \t\n\r\v\f]").search
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
@@ -57,15 +56,15 @@ def split_words(line: bytes, raw_tails: Mapping[bytes, int]) -> Words:
     """The words of a line, none if it is blank.
 
     `line`: without its LF. `raw_tails`: verb in upper case to how many words (the verb counts) come before the rest
-    of the line is one argument as it stands, without the spaces around it. Raises UnbalancedQuotes, and ProtocolError
-    for too many words or escapes.
+    of the line is one argument as it stands, without the spaces around it; 0 if none does. Raises UnbalancedQuotes, and
+    ProtocolError for too many words or escapes.
     """
     line = line.lstrip(_SPACE).rstrip(b" \t\r\n")
     if _SPECIAL(line):
         return _split_quoted(line, raw_tails)
     verb = _VERB(line)
     raw_after = raw_tails.get(verb[0].upper()) if verb else None
-    words = Words(line.split(None, MAX_REQUEST_ELEMENTS if raw_after is None else raw_after))
+    words = Words(line.split(None, raw_after or MAX_REQUEST_ELEMENTS))
     if len(words) > MAX_REQUEST_ELEMENTS:
         raise too_big()
     return words
@@ -73,20 +72,21 @@ def split_words(line: bytes, raw_tails: Mapping[bytes, int]) -> Words:
 
 def _split_quoted(line: bytes, raw_tails: Mapping[bytes, int]) -> Words:
     words = Words()
-    raw_after: int | None = None
-    escapes_left = MAX_HEADER_BYTES
+    raw_after: int | None = 0
+    left = MAX_INLINE_BYTES
     position: int | None = 0 if line else None
     while position is not None:
-        if len(words) == raw_after:
+        if raw_after and len(words) == raw_after:
             words.append(line[position:])
             break
         found = _WORD(line, position)
         if found is None:
             raise UnbalancedQuotes
-        escapes_left -= line.count(b"\\", position, found.end())
-        if escapes_left < 0 or len(words) == MAX_HEADER_BYTES:
+        parts = list(islice(_PARTS(line, position, found.end()), left + 2))
+        left -= line.count(b"\\", position, found.end()) + len(parts) - 1
+        if left < 0 or len(words) == MAX_INLINE_BYTES:
             raise too_big()
-        words.append(_unquote(found))
+        words.append(b"".join(map(_unquote, parts)))
         if len(words) == 1:
             raw_after = raw_tails.get(words[0].upper())
         following = _NEXT(line, found.end())
@@ -95,11 +95,11 @@ def _split_quoted(line: bytes, raw_tails: Mapping[bytes, int]) -> Words:
 
 
 def _unquote(found: re.Match[bytes]) -> bytes:
-    """The word that a match of `_WORD` stands for."""
+    """What a part of a word stands for."""
     plain, double, single = found.groups()
     if double is not None:
-        return plain + (_ESCAPE.sub(_unescape, double) if b"\\" in double else double)
-    return plain + single.replace(b"\\'", b"'") if single is not None else plain
+        return _ESCAPE.sub(_unescape, double) if b"\\" in double else double
+    return plain if single is None else single.replace(b"\\'", b"'")
 
 
 def _unescape(found: re.Match[bytes]) -> bytes:

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 
 from kvstore.base.limits import MAX_REQUEST_BYTES
 from kvstore.base.reply import Reply
-from kvstore.commands import RAW_TAILS
+from kvstore.commands import WORD_VERBS
 from kvstore.commands.client import Client
 from kvstore.commands.context import Call, Server
 from kvstore.commands.dispatch import Unfinished
@@ -44,7 +44,7 @@ class Connection:
         server.clients[identity] = self.client
         self.client.peer = self
         self.woken = 0
-        parser = RequestParser(RAW_TAILS, serving.max_request_bytes)
+        parser = RequestParser(WORD_VERBS, serving.max_request_bytes)
         self.session = Session(Call(server, self.client), parser, serving.hooks, budget_bytes)
         self._budget_bytes = budget_bytes
 
