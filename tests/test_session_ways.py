@@ -83,9 +83,12 @@ _OF_LISTS: dict[bytes, list[bytes] | None] = {
 }  # fmt: skip
 #: The same of hashes.
 _OF_HASHES: dict[bytes, list[bytes]] = {b"HSET": [b"value"], b"HGET": [], b"HINCRBY": [b"5"]}
+#: The same of sets: of a set, mostly.
+_OF_SETS = (b"SADD", b"SISMEMBER")
 #: More often what others need to be there.
 _ALIKE = (
     b"GET SET SET GET SET SET MSET MSET INCR INCR get set HSET HSET HGET HINCRBY LPUSH RPUSH RPUSH LRANGE RPOP LPOP"
+    b" SADD SADD SISMEMBER"
 ).split()
 
 
@@ -96,6 +99,10 @@ def _pipeline(name: bytes, pairs: list[tuple[bytes, bytes]], options: list[bytes
         rest = _OF_LISTS[name]
         named = [(b"list" if key.startswith(b"key") else key, value) for key, value in pairs]
         return [[name, key, *([value] if rest is None else rest), *options] for key, value in named]
+    if name == b"SPOP":  # there is one, if any
+        return [[name, key] for key, _ in pairs]
+    if name in _OF_SETS:
+        return [[name, b"set" if key.startswith(b"key:") else key, value, *options] for key, value in pairs]
     if name in _OF_HASHES:  # of strings in some of them
         rest = _OF_HASHES[name] + options
         return [[name, key.replace(b"key", b"hash"), value[:1], *rest] for key, value in pairs]
@@ -296,6 +303,7 @@ class WaysTests(SynchronousTestCase):
         plan.append(("batch", 0, _pipeline(b"INCR", [(b"n", b"")] * 7, [])))
         plan += [("batch", 0, _pipeline(name, [(b"h", name[1:])] * 7, [])) for name in (b"HINCRBY", b"HSET", b"HGET")]
         plan += [("batch", 0, _pipeline(name, [(b"l", b"v")] * 7, [])) for name in _OF_LISTS]
+        plan += [("batch", 0, _pipeline(name, [(b"s", b"v")] * 7, [])) for name in (*_OF_SETS, b"SPOP", b"SPOP")]
         self.follow([*plan, ("commit",)], None)
         self.assertGreater(min(at_once), 0)
 

@@ -62,6 +62,8 @@ class Server:
         self.steady_ns: Callable[[], int] = perf_counter_ns
         #: Where RANDOMKEY takes its chance from.
         self.random = Random()
+        for table in store.databases:
+            table.chance = self.random
         #: Longest string that APPEND and SETRANGE may make.
         self.max_value_bytes = MAX_VALUE_BYTES
         #: Largest reply, in bytes: one that is larger is refused.

@@ -86,8 +86,7 @@ class CommandTable:
 
         It is given the table, the arguments in columns, and the requests as they came, or None if the name was not
         spelled as here. It does all of them or, returning None or raising RequestError, none; it must mean what the
-        command means. Returns one reply for all (Status), or strings and nulls, `Numbers` or `Arrays`, one for each; of
-        a command that writes only if each of them has changed something.
+        command means. Returns one reply for all (Status), or strings and nulls, `Numbers` or `Arrays`, one for each.
         """
 
         def add(function: Many) -> Many:

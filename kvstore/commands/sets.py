@@ -6,16 +6,18 @@ at random is in the log by name.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import filterfalse
 
+from kvstore.base.chance import Chance
 from kvstore.base.errors import syntax_error
-from kvstore.base.reply import Members, Reply, Strings
+from kvstore.base.limits import LONG_STRING_BYTES
+from kvstore.base.reply import Members, Numbers, Reply, Strings
 from kvstore.base.slices import Slices
 from kvstore.commands.arguments import Key, at_least, negatable, to_integer
 from kvstore.commands.context import Call
-from kvstore.commands.registry import command
+from kvstore.commands.registry import command, many
 from kvstore.commands.row import FAST, READ, WRITE
 from kvstore.commands.sampling import drawn, limited
 from kvstore.commands.scanning import scan_options, to_cursor, walk
@@ -26,6 +28,8 @@ from kvstore.values.sets import Set
 _AT_ONCE = 1000
 #: Members that one operation takes out.
 _REMOVED_AT_ONCE = 1024
+#: Classes of what is at a key that holds no value of another type.
+_SETS_OR_NONE = {Set, type(None)}
 #: If fewer than one of so many members stay, the set is made anew of those that do.
 _ONE_STAYS = 6
 
@@ -34,6 +38,43 @@ _ONE_STAYS = 6
 def sadd(call: Call, key: Key, member: bytes, *members: bytes) -> Reply:
     """Add members to a set; returns how many are new."""
     return _add(call.table, key, (member, *members))
+
+
+@many("SADD")
+def sadd_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Numbers | None:
+    """As many SADDs of one member. Their bytes, as they came, are the operations that the log keeps."""
+    if len(columns) != 2 or raw is None:
+        return None
+    keys, members = columns
+    values = _sets_at(table, keys)
+    if values is None:
+        return None
+    asked = list(zip(keys, members, strict=True))
+    there = {pair for pair, found in zip(asked, _found_each(values, members), strict=True) if found}
+    new = [pair for pair in dict.fromkeys(asked) if pair not in there]
+    if not new:
+        return Numbers([b"0"] * len(asked))
+    words = [(member,) for _, member in new]
+    if table.edit_each([key for key, _ in new], b"SADD", words, raw if len(new) == len(asked) else None) is None:
+        return None
+    added = dict.fromkeys(new, b"1")  # the first of several that are the same is the one that adds
+    return Numbers([added.pop(pair, b"0") for pair in asked])
+
+
+def _found_each(values: list[Set | None], members: list[bytes]) -> list[bool]:
+    """Whether each set has the member at its place."""
+    first = values[0]
+    if first is not None and values.count(first) == len(values):
+        return first.contains_each(members)
+    return [value is not None and member in value for value, member in zip(values, members, strict=True)]
+
+
+def _sets_at(table: Table, keys: list[bytes]) -> list[Set | None] | None:
+    """What is at each key; None if any holds something else, or has a deadline."""
+    if table.deadlines and not table.deadlines.keys().isdisjoint(keys):
+        return None
+    values = list(map(table.values.get, keys))
+    return values if _SETS_OR_NONE.issuperset(map(type, values)) else None
 
 
 def _add(table: Table, key: bytes, members: Sequence[bytes]) -> int:
@@ -89,6 +130,15 @@ def sismember(call: Call, key: Key, member: bytes) -> Reply:
     return int(value is not None and member in value)
 
 
+@many("SISMEMBER")
+def sismember_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Numbers | None:
+    """As many SISMEMBERs; none if a key holds what is no set."""
+    values = table.look_up_each(columns[0], Set) if len(columns) == 2 else None
+    if values is None:
+        return None
+    return Numbers(map((b"0", b"1").__getitem__, _found_each(values, columns[1])))
+
+
 @command("SMISMEMBER", READ | FAST, group="set")
 def smismember(call: Call, key: Key, member: bytes, *members: bytes) -> Reply:
     """Tell of each of several whether it is a member of a set."""
@@ -138,7 +188,7 @@ def _random_members(call: Call, key: bytes, count: int) -> Reply:
     reply = Strings()
 
     def steps(value: Set) -> Iterator[object]:
-        return map(reply.append, limited(_drawn(call, value, count), len, limit_bytes))
+        return map(reply.append, limited(_drawn(value, count, call.server.random), len, limit_bytes))
 
     value = call.table.look_up_typed(key, Set)
     if value is None or not count:
@@ -149,9 +199,8 @@ def _random_members(call: Call, key: bytes, count: int) -> Reply:
     return reply
 
 
-def _drawn(call: Call, value: Set, count: int) -> Iterator[bytes]:
+def _drawn(value: Set, count: int, chance: Chance) -> Iterator[bytes]:
     """So many members of a set, see SRANDMEMBER."""
-    chance = call.server.random
     return drawn(lambda: value.picks(chance), lambda: value, count, len(value), chance)
 
 
@@ -170,6 +219,28 @@ def spop(call: Call, key: Key, *options: bytes) -> Reply:
     return member
 
 
+@many("SPOP")
+def spop_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> list[bytes | None] | None:
+    """As many SPOPs of one member; none if some find none and others do, or members are long."""
+    keys = columns[0]
+    values = _sets_at(table, keys) if len(columns) == 1 else None
+    if values is None:
+        return None
+    if not any(values):
+        return [None] * len(keys)
+    sets, taken = dict(zip(keys, values, strict=True)), dict[bytes, list[bytes]]()
+    for key, count in Counter(keys).items():
+        value = sets[key]
+        if value is None or len(value) < count:
+            return None
+        taken[key] = members = list(_drawn(value, count, table.chance))
+        if len(members) < count or sum(map(len, members)) >= LONG_STRING_BYTES:
+            return None
+        table.chance.shuffle(members)  # they may be in the order of the set
+    popped = [taken[key].pop() for key in keys]
+    return None if table.edit_each(keys, b"SREM", list(zip(popped, strict=True))) is None else list(popped)
+
+
 def _pop_some(call: Call, key: bytes, count: int) -> Reply:
     table = call.table
     value = table.typed(key, Set)
@@ -181,7 +252,7 @@ def _pop_some(call: Call, key: bytes, count: int) -> Reply:
         return Members(value)
     if value.is_large and _ONE_STAYS * left <= len(value):
         return _pop_most(call, key, value, left)
-    popped = Members(_drawn(call, value, count))
+    popped = Members(_drawn(value, count, call.server.random))
     for place in range(0, len(popped), _REMOVED_AT_ONCE):
         table.edit(key, b"SREM", popped[place : place + _REMOVED_AT_ONCE])
     return popped
@@ -191,7 +262,7 @@ def _pop_most(call: Call, key: bytes, value: Set, left: int) -> Members:
     """Take all but `left` members out of the set at `key`: by making it anew of these."""
     table = call.table
     staying = Set(table.types.places)
-    staying.add(list(_drawn(call, value, left)))
+    staying.add(list(_drawn(value, left, call.server.random)))
     popped = Members(filterfalse(staying.__contains__, value))
     table.put(key, staying, table.deadline_ms(key))
     return popped

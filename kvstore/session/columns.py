@@ -48,7 +48,7 @@ def execute(
         return None
     statistics.calls += pipeline.length
     statistics.add_time(server.steady_ns() - began_ns, pipeline.length)
-    if row.writes:
+    if row.writes and table.pending.operations:
         table.pending.requests += pipeline.length
     return encoded
 

@@ -175,7 +175,7 @@ class Execution:
             return None
         client.last_command = statistics.row.name
         if statistics.row.writes:
-            self.needed = self._pending.sequence
+            self.needed = max(self.needed, self._store.commit_for_table())
             self._close_if_full()
         else:
             self.needed = max(self.needed, self._call.table.commit_for_keys(pipeline.columns[0]))

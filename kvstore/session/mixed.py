@@ -125,8 +125,9 @@ class _Mixture:
             reply = list(map(b":%b\r\n".__mod__, reply))
         self._replies.update(zip(alike.starts, reply, strict=True))
         if row.writes:
+            needed = self._call.store.commit_for_table()
             for number in set(map(self._sorted.chunk_of, alike.starts)):
-                self._needed[number] = self._call.table.pending.sequence
+                self._needed[number] = max(self._needed[number], needed)
         else:
             self._left_bytes -= sum(map(len, reply))
             self._note_what_is_read(alike)

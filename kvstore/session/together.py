@@ -72,7 +72,7 @@ class Together:
         if isinstance(reply, Status):
             return self._hold(sessions, [reply.wire * count for count in counts])
         if isinstance(reply, Numbers):
-            return self._hold(sessions, _of_each([b":%b\r\n" % digits for digits in reply], counts))
+            reply = [b":%b\r\n" % digits for digits in reply]
         if row.writes:
             return self._hold(sessions, _of_each(reply, counts))
         return self._deliver(sessions, counts, pipeline.columns[0], reply)
@@ -88,8 +88,10 @@ class Together:
         return taken
 
     def _hold(self, sessions: list[Session], replies: list[bytes]) -> list[bytes]:
-        """All requests have changed something: their replies wait for the open commit. Returns as `execute`."""
-        sequence = self._store.pending.sequence
+        """The requests write: their replies wait for the newest commit that changed anything. Returns as `execute`."""
+        sequence = self._store.commit_for_table()
+        if not sequence:  # they have changed nothing, and nothing is on its way
+            return replies
         for session, data in zip(sessions, replies, strict=True):
             session.hold(data, sequence)
         if self._store.pending.size_bytes > self._hooks.size_limit:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from kvstore.base.chance import Chance
 from kvstore.base.deadline_order import DeadlineOrder
 from kvstore.base.errors import StorageFull
 from kvstore.base.keyed_hash import KeyedHash
@@ -50,8 +51,10 @@ class Table(ReadTable):
 
     `number`: of the database. `now_ms`: the wall clock, in milliseconds since the epoch; it stands still while a
     request executes. `pending`: the open commit. `garbage`, `slicing`: all databases have them together. `hashed`:
-    where keys lie for SCAN.
+    where keys lie for SCAN. `chance`: where what is taken at random gets its chance from; the server sets it.
     """
+
+    chance: Chance
 
     def __init__(
         self,

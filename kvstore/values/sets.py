@@ -80,9 +80,9 @@ class Set:
         return _OVERHEAD_BYTES * len(self) + (len(held) if isinstance(held, bytes) else held.size_bytes())
 
     def parts(self) -> tuple[dict[Any, Any] | list[Any] | bytes, ...]:
-        """See `TypedValue`."""
+        """See `TypedValue`. A small one is freed at once."""
         held = self._held
-        return (held,) if isinstance(held, bytes) else held.parts()
+        return () if isinstance(held, bytes) else held.parts()
 
     def copy(self) -> Set:
         """Another one with the same members. Some 0.5 ms for 1 M of them."""
