@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from random import Random
+from typing import Any
+
 from kvstore.commands import table
 from kvstore.commands.registry import WRITE
 from tests.kit.harness import CommandTestCase, Rig
@@ -19,10 +22,24 @@ HPEXPIREAT h 4000000000000 FIELDS 1 f|HPERSIST h FIELDS 1 e|HGETEX h EX 5 FIELDS
 RENAME h n|COPY h n|MOVE h 1|DEL h l
 RPUSH l 9 9|LPUSH n 9|RPUSHX l 9|LPUSHX l 9|LPOP l|RPOP l 3|LSET l 0 9|LINSERT l BEFORE 2 9|LREM l 0 1|LTRIM l 1 1
 LMOVE l n LEFT RIGHT|LMOVE l l LEFT RIGHT|RPOPLPUSH l n|LMPOP 2 n l LEFT COUNT 2
+SADD s 9 8|SADD n 9|SREM s 1 2|SREM s 1 2 x|SMOVE s n x|SMOVE s t x|SMOVE t n y|SPOP s|SPOP s 2|SPOP s 9
+SINTERSTORE n s t|SINTERSTORE s s n|SUNIONSTORE s s t|SUNIONSTORE n s t|SDIFFSTORE t s t
 BLPOP n l 0|BRPOP l 0|BLMOVE l n LEFT LEFT 0|BRPOPLPUSH l n 0|BLMPOP 0 1 l RIGHT
 """
-_TYPED = ("HSET h f 1 g 2 e 3", "HPEXPIRE h 5000 FIELDS 1 e", "RPUSH l 1 2 3")
+_TYPED = ("HSET h f 1 g 2 e 3", "HPEXPIRE h 5000 FIELDS 1 e", "RPUSH l 1 2 3", "SADD s 1 2 x", "SADD t y x")
 _SAMPLES = [line.split(" ") for line in _REQUESTS.strip().replace("\n", "|").split("|")]
+
+
+class _First(Random):
+    """By chance always the first."""
+
+    def random(self) -> float:
+        """See `Random`."""
+        return 0.0
+
+    def choice(self, seq: Any) -> Any:
+        """See `Random`."""
+        return seq[0]
 
 
 class FullDiskTests(CommandTestCase):
@@ -31,6 +48,7 @@ class FullDiskTests(CommandTestCase):
     def prepared(self) -> Rig:
         """A rig with some keys, deadlines, an index and a scan order; its log is empty."""
         rig = Rig()
+        rig.server.random = _First()
         for request in (
             "SET a 1 EX 100",
             "SET b 2",
