@@ -26,7 +26,14 @@ from kvstore.commands.introspection import categories_of, flag_names
 from kvstore.wire import resp
 from kvstore.wire.resp import encode_error
 from tests.kit.harness import Rig
-from tests.kit.random_requests import hash_sequences, list_sequences, sequences, set_sequences
+from tests.kit.random_requests import (
+    hash_sequences,
+    lexical_sequences,
+    list_sequences,
+    sequences,
+    set_sequences,
+    sorted_set_sequences,
+)
 from tests.kit.valkey import Connection, Valkey, ValkeyTestCase
 
 _EXAMPLES = int(os.environ.get("KVSTORE_VALKEY_EXAMPLES", "0"))
@@ -204,6 +211,7 @@ class AgainstValkeyTests(ValkeyTestCase):
             state += [(0, [b"LRANGE", key, b"0", b"-1"]) for key in (b"a", b"b", b"c", b"")]
             state += [(0, [b"HGETALL", key]) for key in (b"a", b"b", b"c", b"")]
             state += [(0, [b"SMEMBERS", key]) for key in (b"a", b"b", b"c", b"")]
+            state += [(0, [b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"]) for key in (b"a", b"b", b"c", b"")]
             for number, words in [*requests, *state]:
                 done.append((number, words))
                 if words[0].isdigit():
@@ -231,6 +239,14 @@ class AgainstValkeyTests(ValkeyTestCase):
     def test_random_sets(self) -> None:
         """The same for sets."""
         self.compare_random(set_sequences, 300)
+
+    def test_random_sorted_sets(self) -> None:
+        """The same for sorted sets."""
+        self.compare_random(sorted_set_sequences, 300)
+
+    def test_random_lexical_ranges(self) -> None:
+        """The same for sorted sets whose members have one score."""
+        self.compare_random(lexical_sequences, 100)
 
     def compare_random(self, drawn: Any, examples: int) -> None:
         """Send random sequences of requests to both servers."""
@@ -349,4 +365,15 @@ class AgainstValkeyTests(ValkeyTestCase):
 
 
 _OUR_FLAGS = {b"readonly", b"write", b"fast", b"admin", b"no_multi", b"movablekeys", b"blocking", b"pubsub"}
-_OUR_CATEGORIES = {b"@read", b"@write", b"@fast", b"@slow", b"@blocking", b"@pubsub", b"@string", b"@hash", b"@list"}
+_OUR_CATEGORIES = {
+    b"@read",
+    b"@write",
+    b"@fast",
+    b"@slow",
+    b"@blocking",
+    b"@pubsub",
+    b"@string",
+    b"@hash",
+    b"@list",
+    b"@sortedset",
+}

@@ -45,7 +45,9 @@ class NewerVersion(Exception):
 
 @dataclass
 class Database:
-    """One database. A string is bytes, a list a list, a hash a dict of fields: each with its value and its deadline."""
+    """One database. A string is bytes, a list a list, a hash a dict of fields: each with its value and its deadline; a
+    sorted set a dict of members: each with its score.
+    """
 
     values: dict[bytes, Any] = field(default_factory=dict)
     deadlines_ms: dict[bytes, int] = field(default_factory=dict)
@@ -163,6 +165,8 @@ def apply_to_value(database: Database, name: bytes, key: bytes, *words: bytes) -
         database.values.setdefault(key, set()).update(words)
     elif name == b"SREM":
         database.values.setdefault(key, set()).difference_update(words)
+    elif name in (b"ZADD", b"ZREM", b"ZREMRANGEBYRANK"):
+        apply_to_sorted_set(database.values.setdefault(key, {}), name, *words)
     else:
         raise NewerVersion(f"unknown operation {name!r}")
     if not database.values[key]:
@@ -202,6 +206,19 @@ def apply_to_hash(fields: dict[bytes, tuple[bytes, int | None]], name: bytes, *w
     else:
         deadline_ms, named = (int(words[0]), words[3:]) if name == b"HPEXPIREAT" else (None, words[2:])
         fields.update((each, (fields[each][0], deadline_ms)) for each in named if each in fields)
+
+
+def apply_to_sorted_set(scores: dict[bytes, float], name: bytes, *words: bytes) -> None:
+    """Section "Sorted sets"."""
+    if name == b"ZADD":
+        scores.update((words[at + 1], float(words[at])) for at in range(0, len(words), 2))
+    elif name == b"ZREM":
+        for member in words:
+            scores.pop(member, None)
+    else:
+        in_order = sorted(scores, key=lambda member: (scores[member], member))
+        for member in in_order[int(words[0]) : int(words[1]) + 1]:
+            del scores[member]
 
 
 def same_store(state: State, header: dict[str, str]) -> None:

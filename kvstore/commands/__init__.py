@@ -19,6 +19,8 @@ from kvstore.commands import (
     server,
     set_algebra,
     sets,
+    sorted_ranges,
+    sorted_sets,
     strings,
     transactions,
 )
@@ -40,6 +42,8 @@ __all__ = [
     "server",
     "set_algebra",
     "sets",
+    "sorted_ranges",
+    "sorted_sets",
     "strings",
     "table",
     "transactions",

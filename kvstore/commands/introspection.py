@@ -40,6 +40,7 @@ _CATEGORIES = {
     "connection": "@connection",
     "document": "@document",
     "generic": "@keyspace",
+    "sorted-set": "@sortedset",
     "string": "@string",
     "transactions": "@transaction",
 } | {row.name: f"@{row.name}" for row in TYPES.others}

@@ -366,12 +366,14 @@ def lmpop(call: Call, numkeys: IntegerText, key: Key, where: bytes, *more: bytes
     return pop_first(call.table, keys, end, count) or NULL_ARRAY
 
 
-def mpop_arguments(numkeys: bytes, arguments: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], bytes, int]:
-    """The keys, the end and the count of an LMPOP."""
+def mpop_arguments(
+    numkeys: bytes, arguments: tuple[bytes, ...], ends: Sequence[bytes] = ENDS
+) -> tuple[tuple[bytes, ...], bytes, int]:
+    """The keys, the end and the count of an LMPOP, or of a ZMPOP with its own `ends`."""
     number = at_least(1, numkeys, "numkeys should be greater than 0")
     if number >= len(arguments):
         raise syntax_error()
-    end, count = one_of(ENDS, arguments[number]), None
+    end, count = one_of(ends, arguments[number]), None
     for name, text in pairs(arguments[number + 1 :]):
         if name != b"COUNT" or count is not None:
             raise syntax_error()

@@ -133,10 +133,11 @@ def parted(entries: list[bytes], goes: Iterator[object]) -> tuple[bytes, bytes]:
     go: list[bytes] = []
     for entry, mark in zip(entries, goes, strict=False):
         (go if mark else stay).append(entry)
-    return _joined(stay), _joined(go)
+    return joined(stay), joined(go)
 
 
-def _joined(entries: list[bytes]) -> bytes:
+def joined(entries: list[bytes]) -> bytes:
+    """What `split` gave, or others like that, as one again."""
     return b"\xff%b\xff" % _END.join(entries) if entries else EMPTY
 
 

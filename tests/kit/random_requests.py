@@ -301,6 +301,69 @@ _SETS = [
 ]  # fmt: skip
 
 
+_score = st.sampled_from(
+    b"0,-0,1,1,2,2.5,-1,1e3,3.0e3,inf,-inf,+inf,Infinity,nan,x,,1e400,1e-400,0e-400,5e-324,0x10, 1,1_0,.5,5.,+5".split(
+        b","
+    )
+)
+_member = st.sampled_from([b"a", b"a", b"b", b"c", b"d", b"", b"\xff", b"m" * 65])
+_score_pairs = st.lists(st.tuples(_score, _member), min_size=1, max_size=4).map(
+    lambda pairs: [word for pair in pairs for word in pair]
+)
+_zadd_option = st.sampled_from([(b"NX",), (b"XX",), (b"GT",), (b"LT",), (b"CH",), (b"INCR",), (b"incr",), (b"FOO",)])
+_zadd = st.tuples(_tail(_zadd_option, 2), _score_pairs).map(lambda parts: [*parts[0], *parts[1]])
+_score_end = st.one_of(_score, st.sampled_from(b"(1,(2,(,(-inf,(inf,((1,-inf,+inf,0,3".split(b",")))
+_lex_end = st.sampled_from(b"-,+,[a,(a,[b,(c,[,(,[\xff,a,,-x,+".split(b","))
+_limit = st.sampled_from(b"LIMIT 0 1,LIMIT 1 -1,limit -1 2,LIMIT 1 x,LIMIT 1,LIMIT 0 0,LIMIT 100 2".split(b",")).map(
+    lambda text: tuple(text.split())
+)
+_withscores = st.sampled_from([(b"WITHSCORES",), (b"withscores",), (b"FOO",)])
+_range_option = st.one_of(_limit, _withscores, st.sampled_from([(b"REV",), (b"BYSCORE",), (b"BYLEX",), (b"byscore",)]))
+_score_options = _tail(st.one_of(_limit, _withscores), 2)
+_scored_mpop = st.tuples(_numbered, st.sampled_from([b"MIN", b"MAX", b"max", b"UP"]), _count_option).map(
+    lambda parts: [*parts[0], parts[1], *parts[2]]
+)
+_SORTED_SETS = [
+    _request(b"ZADD", _key, tail=_score_pairs),
+    _request(b"ZADD", _key, tail=_score_pairs),
+    _request(b"ZADD", _key, tail=_zadd),
+    _request(b"ZADD", _key, tail=_zadd),
+    _request(b"ZINCRBY", _key, _score, _member),
+    _request(b"ZREM", _key, tail=st.lists(_member, min_size=1, max_size=3)),
+    _request(b"ZCARD", _key),
+    _request(b"ZSCORE", _key, _member),
+    _request(b"ZMSCORE", _key, tail=st.lists(_member, min_size=1, max_size=3)),
+    _request(b"ZRANK", _key, _member, tail=st.sampled_from([[], [b"WITHSCORE"], [b"x"]])),
+    _request(b"ZREVRANK", _key, _member, tail=st.sampled_from([[], [b"withscore"], [b"x"]])),
+    _request(b"ZPOPMIN", _key, tail=st.lists(_small, max_size=1)),
+    _request(b"ZPOPMAX", _key, tail=st.lists(_small, max_size=1)),
+    _request(b"ZMPOP", tail=_scored_mpop),
+    _request(b"ZCOUNT", _key, _score_end, _score_end),
+    _request(b"ZRANGE", _key, _small, _small, tail=_tail(_range_option, 3)),
+    _request(
+        b"ZRANGE", _key, _score_end, _score_end, tail=_tail(_range_option, 3).map(lambda tail: [b"BYSCORE", *tail])
+    ),
+    _request(b"ZREVRANGE", _key, _small, _small, tail=_score_options),
+    _request(b"ZRANGEBYSCORE", _key, _score_end, _score_end, tail=_score_options),
+    _request(b"ZREVRANGEBYSCORE", _key, _score_end, _score_end, tail=_score_options),
+    _request(b"ZRANGESTORE", _key, _key, _small, _small, tail=_tail(_range_option, 2)),
+    _request(b"ZREMRANGEBYRANK", _key, _small, _small),
+    _request(b"ZREMRANGEBYSCORE", _key, _score_end, _score_end),
+    _request(b"OBJECT", st.just(b"ENCODING"), _key),
+]
+#: Where all members have one score: what a range of members is, only then is it said.
+_LEXICAL = [
+    *([_request(b"ZADD", _key, tail=st.lists(_member, min_size=1, max_size=4).map(lambda each: [
+        word for member in each for word in (b"0", member)]))] * 3),
+    _request(b"ZLEXCOUNT", _key, _lex_end, _lex_end),
+    _request(b"ZRANGE", _key, _lex_end, _lex_end, tail=_tail(_range_option, 3).map(lambda tail: [b"BYLEX", *tail])),
+    _request(b"ZRANGEBYLEX", _key, _lex_end, _lex_end, tail=_score_options),
+    _request(b"ZREVRANGEBYLEX", _key, _lex_end, _lex_end, tail=_score_options),
+    _request(b"ZREMRANGEBYLEX", _key, _lex_end, _lex_end),
+    _request(b"ZRANGESTORE", _key, _key, _lex_end, _lex_end, tail=st.just([b"BYLEX"])),
+]  # fmt: skip
+
+
 def _sequences(*requests: Any) -> st.SearchStrategy[list[tuple[int, list[bytes]]]]:
     """(number of the client, words of its request), up to 25 of them. `requests`: kinds, each drawn as often."""
     kinds = st.one_of(*map(st.one_of, requests))
@@ -311,3 +374,5 @@ sequences = _sequences(_REQUESTS, _TRANSACTION)
 list_sequences = _sequences(_LISTS, _LISTS, _GENERIC, _TRANSACTION)
 set_sequences = _sequences(_SETS, _SETS, _GENERIC, _TRANSACTION)
 hash_sequences = _sequences(_HASHES, _HASHES, _GENERIC, _TRANSACTION)
+sorted_set_sequences = _sequences(_SORTED_SETS, _SORTED_SETS, _GENERIC, _TRANSACTION)
+lexical_sequences = _sequences(_LEXICAL, _LEXICAL, _GENERIC, _TRANSACTION)

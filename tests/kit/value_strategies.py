@@ -197,7 +197,35 @@ def set_edits(value: Any) -> st.SearchStrategy[Made]:
     return st.one_of(add, some.map(lambda gone: (b"SREM", gone)))
 
 
-STRATEGIES: dict[str, Strategy] = {"bag": bag_edits, "hash": hash_edits, "list": list_edits, "set": set_edits}
+def sorted_set_edits(value: Any) -> st.SearchStrategy[Made]:
+    """Edits of a sorted set: few members or hundreds, so many scores alike that names count."""
+    member = st.sampled_from([b"", b"abc", b"7", b"\xff\xfd\r\n", b"x" * 65, b"y" * 2000])
+    score = st.sampled_from([b"0", b"-0", b"1", b"-2.5", b"1e+100", b"inf", b"-inf", b"0.1"])
+    pairs = st.one_of(
+        st.lists(st.tuples(score, member), min_size=1, max_size=4),
+        st.tuples(st.integers(100, 900), st.integers(1, 900)).map(
+            lambda of: [(b"%d" % (number % of[1]), b"%d" % number) for number in range(of[0])]
+        ),
+    )
+    add = pairs.map(lambda made: (b"ZADD", [word for pair in made for word in pair]))
+    if not value:
+        return add
+    last = len(value) - 1
+    here = st.one_of(st.sampled_from(value.members(0, 6)), st.sampled_from(value.members(max(0, last - 6), last + 1)))
+    return st.one_of(
+        add,
+        st.lists(here, min_size=1, max_size=3, unique=True).map(lambda gone: (b"ZREM", gone)),
+        st.integers(0, last).map(lambda start: (b"ZREM", value.members(start, last + 1))),
+        st.tuples(st.integers(0, last), st.integers(0, last)).map(
+            lambda ends: (b"ZREMRANGEBYRANK", [b"%d" % min(ends), b"%d" % max(ends)])
+        ),
+        st.integers(0, min(last, 3)).map(lambda end: (b"ZREMRANGEBYRANK", [b"0", b"%d" % end])),
+    )
+
+
+STRATEGIES: dict[str, Strategy] = {
+    "bag": bag_edits, "hash": hash_edits, "list": list_edits, "set": set_edits, "zset": sorted_set_edits,
+}  # fmt: skip
 
 
 def edits(row: ValueType, value: Any) -> st.SearchStrategy[Made]:

@@ -15,6 +15,7 @@ from kvstore.store.state import State
 from kvstore.values.hashes import Hash
 from kvstore.values.lists import List
 from kvstore.values.sets import Set
+from kvstore.values.sorted_sets import SortedSet
 
 #: A hash: each field's value, and its deadline in ms since the epoch or None.
 Fields: TypeAlias = dict[bytes, tuple[bytes, int | None]]
@@ -22,9 +23,14 @@ Fields: TypeAlias = dict[bytes, tuple[bytes, int | None]]
 Elements: TypeAlias = tuple[bytes, ...]
 #: A set.
 Members: TypeAlias = frozenset[bytes]
-#: All keys: by number of the database and key, each with its value (bytes, Elements, Fields or Members) and its
-#: deadline or None. A key, or a field, past its deadline is there until it was removed.
+#: All keys: by number of the database and key, each with its value (bytes, Elements, Fields, Members or Scores) and
+#: its deadline or None. A key, or a field, past its deadline is there until it was removed.
 Content: TypeAlias = dict[tuple[int, bytes], tuple[Any, int | None]]
+
+
+class Scores(dict[bytes, float]):
+    """A sorted set: the score of each member."""
+
 
 _BEFORE_ALL_DEADLINES = -(1 << 64)
 
@@ -34,7 +40,15 @@ def _fields(value: Hash) -> Fields:
     return {field: (inside, value.deadline_ms(field)) for field, inside in entries}
 
 
-_READERS: dict[type, Callable[[Any], Any]] = {bytes: bytes, List: tuple, Hash: _fields, Set: frozenset}
+def _scores(value: SortedSet) -> Scores:
+    pairs = value.pairs(0, len(value))
+    assert pairs == sorted(pairs, key=lambda pair: (pair[1], pair[0])), "members are not in order"
+    return Scores(pairs)
+
+
+_READERS: dict[type, Callable[[Any], Any]] = {
+    bytes: bytes, List: tuple, Hash: _fields, Set: frozenset, SortedSet: _scores,
+}  # fmt: skip
 
 
 def content(databases: Iterable[tuple[int, State]]) -> Content:
@@ -77,7 +91,7 @@ class Change(NamedTuple):
 
     name: bytes
     words: list[bytes]
-    after: Elements | Fields | Members
+    after: Elements | Fields | Members | Scores
 
 
 def list_change(pick: random.Random, before: Elements) -> Change:
@@ -181,3 +195,24 @@ def set_change(pick: random.Random, before: Members) -> Change:
 
 #: Numbers, some as a small set holds them in other bytes than their own, some that make a set a large one.
 _MEMBERS = [b"1", b"-2", b"30", b"4" * 18, b"", b"m", b"\xff\xfd", b"\xc3\xa4" * 5, b"w" * 64, b"x" * 65, b"y" * 1030]
+
+
+def scores_change(pick: random.Random, before: Scores) -> Change:
+    """Some edit of a sorted set, which may be empty."""
+    kind = pick.choice((b"ZADD", b"ZADD", b"ZREM", b"ZREMRANGEBYRANK")) if before else b"ZADD"
+    if kind == b"ZREMRANGEBYRANK":
+        start = pick.randrange(len(before))
+        stop = pick.randrange(start, len(before))
+        in_order = sorted(before, key=lambda member: (before[member], member))
+        left = in_order[:start] + in_order[stop + 1 :]
+        return Change(kind, [b"%d" % start, b"%d" % stop], Scores((member, before[member]) for member in left))
+    named = pick.sample(_MEMBERS, pick.choice((1, 1, 2, 4, 9)))
+    if kind == b"ZREM":
+        return Change(kind, named, Scores(pair for pair in before.items() if pair[0] not in named))
+    given = {member: pick.choice(_SCORES) for member in named}
+    words = [word for member, score in given.items() for word in (score, member)]
+    return Change(kind, words, Scores(before | {member: float(score) for member, score in given.items()}))
+
+
+#: Some as they are not written again.
+_SCORES = (b"0", b"0", b"-0.0", b"1", b"1.5", b"1e3", b"-inf", b"inf", b"-2.5e-7", b"12345678901234567890")

@@ -14,7 +14,17 @@ from kvstore.store.store import Store
 from kvstore.store.table import Table
 from kvstore.values.strings import encode_set
 from tests.suites.crashes.history import Violation
-from tests.suites.crashes.model import Change, Content, content, difference, hash_change, list_change, set_change
+from tests.suites.crashes.model import (
+    Change,
+    Content,
+    Scores,
+    content,
+    difference,
+    hash_change,
+    list_change,
+    scores_change,
+    set_change,
+)
 
 #: How many databases the runs use: so few that operations meet.
 DATABASES = 3
@@ -27,7 +37,7 @@ _KINDS = (
     *("delete", "expire", "expire", "persist", "copy", "rename", "move", "rare"),
 )
 #: A list, a hash and a set.
-_EMPTY: tuple[Any, ...] = ((), {}, frozenset())
+_EMPTY: tuple[Any, ...] = ((), {}, frozenset(), Scores())
 _RARE = ("flush", "flush", "flush all", "swap", "swap")
 
 
@@ -179,6 +189,8 @@ class Requests:
             return list_change(self.random, value)
         if value.__class__ is frozenset:
             return set_change(self.random, value)
+        if value.__class__ is Scores:
+            return scores_change(self.random, value)
         return hash_change(self.random, value, self.table.now_ms())
 
     def _set_deadline(self, key: bytes, deadline: int | None) -> None:

@@ -83,12 +83,14 @@ class _Writer:
 
     def commit(self, *keys: bytes) -> None:
         """One durable commit that writes these keys; every third with a deadline far away, and changes two more in
-        another database: a list, a set and a hash, of which a field has a deadline.
+        another database: a list, a set, a sorted set and a hash, of which a field has a deadline.
         """
         for number, key in enumerate(keys):
             self.store.table.write(key, self.random.randbytes(20), None if number % 3 else _LATER_MS)
         other = self.store.databases[9]
         other.edit(b"list", self.random.choice((b"RPUSH", b"LPUSH")), [self.random.randbytes(5)])
+        score = b"%d" % self.random.randrange(3)
+        other.edit(b"scores", b"ZADD", [score, b"%d" % self.random.randrange(9), b"inf", b"m"])
         other.edit(b"set", self.random.choice((b"SADD", b"SADD", b"SREM")), [b"%d" % self.random.randrange(9), b"m"])
         field = b"f%d" % self.random.randrange(3)
         other.edit(b"hash", b"HSET", [field, self.random.randbytes(5)])

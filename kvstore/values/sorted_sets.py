@@ -1,0 +1,320 @@
+"""Sorted sets: members with a score each, in the order of their scores; among equal ones by their bytes.
+
+| operation | effect |
+|---|---|
+| `ZADD key score member ...` | the members have these scores; of a member named twice the last counts |
+| `ZREM key member ...` | the members are gone |
+| `ZREMRANGEBYRANK key start stop` | the members from rank `start` to `stop`, that one too, counted from 0, are gone |
+
+A small one is one bytes object (`packed`): each member in its order, with its score as text. At Valkey's thresholds it
+becomes a large one (`ranked`), and stays one; built again it is a small one if it could be, as in Valkey, too.
+
+The order is that of scores and bytes, whatever happened before. So what is undone is put back by name.
+
+The sign of 0 is not kept. (Valkey loses it in small ones alone.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from operator import itemgetter
+
+from kvstore.base.doubles import double_text
+from kvstore.base.limits import KIB
+from kvstore.base.value_type import OF_PROCESS, Edit, Places, Undo, ValueType, Words
+from kvstore.values import packed
+from kvstore.values.ranked import Pair, Ranked
+from kvstore.values.scan_order import ScanOrder
+
+#: A set of more members is large, and one with a longer member. Valkey: zset-max-listpack-entries and -value.
+MAX_SMALL_MEMBERS = 128
+MAX_SMALL_BYTES = 64
+
+#: Of one of the operations that `whole` gives, and members.
+_WHOLE_BYTES, _WHOLE_MEMBERS = 48 * KIB, 1024
+#: What a member takes in an operation besides its bytes: its head, and a score of a few digits.
+_OVERHEAD_BYTES = 20
+
+_in_order = itemgetter(1, 0)
+
+
+class SortedSet:
+    """A sorted set; see the module. Ranks count from 0 and are not negative; scores are never NaN."""
+
+    __slots__ = ("_held", "_places")
+
+    def __init__(self, places: Places = OF_PROCESS) -> None:
+        self._places = places
+        self._held: bytes | Ranked = packed.EMPTY
+
+    # What the store sees
+
+    def __len__(self) -> int:
+        held = self._held
+        return packed.count(held) if isinstance(held, bytes) else len(held)
+
+    def __bool__(self) -> bool:
+        """Whether there is any member: what `len` takes longer to tell."""
+        held = self._held
+        return len(held) > len(packed.EMPTY) if isinstance(held, bytes) else len(held) > 0
+
+    def size_bytes(self) -> int:
+        """See `TypedValue`."""
+        held = self._held
+        return _OVERHEAD_BYTES * len(self) + (len(held) if isinstance(held, bytes) else held.name_bytes)
+
+    def parts(self) -> tuple[dict[bytes, float] | list[object] | bytes, ...]:
+        """See `TypedValue`."""
+        held = self._held
+        return (held,) if isinstance(held, bytes) else held.parts()
+
+    def encoding(self) -> str:
+        """See `TypedValue`: it is `skiplist` once it was past the thresholds."""
+        return "listpack" if isinstance(self._held, bytes) else "skiplist"
+
+    def copy(self) -> SortedSet:
+        """Another one with the same content."""
+        other = SortedSet(self._places)
+        other._held = self._held if isinstance(self._held, bytes) else self._held.copy()
+        return other
+
+    # Reading
+
+    def score(self, member: bytes) -> float | None:
+        """The score of a member, None if it is not there."""
+        held = self._held
+        if not isinstance(held, bytes):
+            return held.scores.get(member)
+        text = packed.get(held, packed.escape(member))
+        return None if text is None else float(text)
+
+    def rank(self, member: bytes) -> int | None:
+        """The rank of a member, None if it is not there."""
+        held = self._held
+        if not isinstance(held, bytes):
+            return held.rank(member)
+        at = packed.find(held, packed.escape(member))
+        return None if at < 0 else packed.count(held[:at]) - 1
+
+    def members(self, start: int, stop: int) -> list[bytes]:
+        """The members of the ranks from `start` to before `stop`, which are there."""
+        held = self._held
+        return held.members(start, stop) if not isinstance(held, bytes) else _members(held)[start:stop]
+
+    def pairs(self, start: int, stop: int) -> list[Pair]:
+        """The same, each with its score."""
+        held = self._held
+        if isinstance(held, bytes):
+            return _pairs(held)[start:stop]
+        return list(zip(held.members(start, stop), held.scores_of(start, stop), strict=True))
+
+    def below(self, score: float, *, inclusive: bool) -> int:
+        """How many members have a lower score, or that one if `inclusive`."""
+        held = self._held
+        if not isinstance(held, bytes):
+            return held.below(score, inclusive=inclusive)
+        return sum(each < score or (inclusive and each == score) for each in _scores(held))
+
+    def before(self, member: bytes, *, inclusive: bool) -> int:
+        """How many members come before `member`, or are it if `inclusive`; where all have one score."""
+        held = self._held
+        if not isinstance(held, bytes):
+            return held.before(member, inclusive=inclusive)
+        return sum(each < member or (inclusive and each == member) for each in _members(held))
+
+    def scan_order(self) -> ScanOrder | None:
+        """The order in which it is to be scanned; None if it is small, and given at once."""
+        held = self._held
+        if isinstance(held, bytes):
+            return None
+        if held.order is None:
+            held.order = ScanOrder(self._places, list(held.scores))
+        return held.order
+
+    def scan_is_done(self, order: ScanOrder) -> None:
+        """A scan of it has come to its end: the order is not needed any more."""
+        held = self._held
+        if not isinstance(held, bytes) and held.order is order:
+            held.order = None
+
+    # Changing
+
+    def put(self, scores: dict[bytes, float]) -> Undo:
+        """Give each member its score. Returns the undo, as do those below."""
+        before = self._held
+        if isinstance(before, bytes) and self._put_small(before, scores):
+            return partial(setattr, self, "_held", before)
+        large = self._enlarge()
+        old = [(member, large.put(member, score)) for member, score in scores.items()]
+        return partial(setattr, self, "_held", before) if large is not before else partial(_restore, large, old)
+
+    def put_for_good(self, scores: dict[bytes, float]) -> None:
+        """The same for many, in less time, without an undo."""
+        held = self._held
+        if isinstance(held, bytes) and self._put_small(held, scores):
+            return
+        large = self._enlarge()
+        there = large.scores
+        new = [pair for pair in scores.items() if pair[0] not in there] if there else list(scores.items())
+        if len(new) < len(scores):
+            for member in scores.keys() & there.keys():
+                large.put(member, scores[member])
+        if new:
+            new.sort(key=_in_order)
+            large.put_sorted(new)
+
+    def _put_small(self, held: bytes, scores: dict[bytes, float]) -> bool:
+        """The same, if it is small and stays so; returns whether it does."""
+        if len(scores) > MAX_SMALL_MEMBERS or max(map(len, scores)) > MAX_SMALL_BYTES:
+            return False
+        merged = dict(_pairs(held))
+        for member, score in scores.items():
+            if merged.get(member) != score:
+                merged[member] = score
+        if len(merged) > MAX_SMALL_MEMBERS:
+            return False
+        self._held = _packed(sorted(merged.items(), key=_in_order))
+        return True
+
+    def remove(self, members: Words) -> Undo:
+        """Remove members, those that are there."""
+        before = self._held
+        if isinstance(before, bytes):
+            self._held = _without(before, members)
+            return partial(setattr, self, "_held", before)
+        taken = [(member, before.take(member)) for member in members]
+        return partial(_restore, before, [pair for pair in taken if pair[1] is not None])
+
+    def remove_range(self, start: int, stop: int) -> Undo:
+        """Remove the members of the ranks from `start` to before `stop`, which are there."""
+        before = self._held
+        if isinstance(before, bytes):
+            entries = packed.split(before)
+            del entries[start:stop]
+            self._held = packed.joined(entries)
+            return partial(setattr, self, "_held", before)
+        return partial(_restore, before, before.take_range(start, stop))
+
+    def _enlarge(self) -> Ranked:
+        """Make it a large one if it is not; returns what it holds."""
+        held = self._held
+        if isinstance(held, bytes):
+            large = Ranked()
+            if pairs := _pairs(held):
+                large.put_sorted(pairs)
+            self._held = held = large
+        return held
+
+    # Whole
+
+    def whole(self) -> Iterator[tuple[bytes, Words]]:
+        """See `ValueType`."""
+        words: list[bytes] = []
+        size_bytes = 0
+        for member, score in self.pairs(0, len(self)):
+            words += (double_text(score), member)
+            size_bytes += len(member) + _OVERHEAD_BYTES
+            if size_bytes > _WHOLE_BYTES or len(words) >= 2 * _WHOLE_MEMBERS:
+                yield b"ZADD", words
+                words, size_bytes = [], 0
+        if words:
+            yield b"ZADD", words
+
+
+def _restore(large: Ranked, before: Iterable[tuple[bytes, float | None]]) -> None:
+    """The members have again the scores that they had; those that had none are gone."""
+    for member, score in before:
+        if score is None:
+            large.take(member)
+        else:
+            large.put(member, score)
+
+
+# A small one
+
+
+def _members(held: bytes) -> list[bytes]:
+    return _unescaped(held, packed.flat(held)[::2])
+
+
+def _scores(held: bytes) -> list[float]:
+    return list(map(float, packed.flat(held)[1::2]))
+
+
+def _pairs(held: bytes) -> list[Pair]:
+    """The members with their scores, in order."""
+    flat = packed.flat(held)
+    return list(zip(_unescaped(held, flat[::2]), map(float, flat[1::2]), strict=True))
+
+
+def _unescaped(held: bytes, names: list[bytes]) -> list[bytes]:
+    return names if packed.ESCAPE not in held else list(map(packed.unescape, names))
+
+
+def _packed(pairs: Iterable[Pair]) -> bytes:
+    return packed.joined([b"%b\xfe%b" % (packed.escape(member), double_text(score)) for member, score in pairs])
+
+
+def _without(held: bytes, members: Words) -> bytes:
+    for member in members:
+        name = packed.escape(member)
+        at = packed.find(held, name)
+        if at >= 0:
+            held = packed.without_entry_at(held, at, name)
+    return held
+
+
+# The operations
+
+
+def _add(value: SortedSet, words: Words) -> Undo:
+    return value.put(_given(words))
+
+
+def _add_each(value: SortedSet, many: Sequence[Words]) -> list[int]:
+    given = list(map(_given, many))
+    if len(given) == 1:
+        before = len(value)
+        value.put_for_good(given[0])
+        return [len(value) - before]
+    longer = []
+    for scores in given:
+        longer.append(sum(value.score(member) is None for member in scores))
+        value.put(scores)
+    return longer
+
+
+def _given(words: Words) -> dict[bytes, float]:
+    """The scores of `score member ...`."""
+    if not words or len(words) % 2:
+        raise ValueError("ZADD without members, or of a score without a member")
+    scores = list(map(float, words[::2]))
+    if any(score != score for score in scores):
+        raise ValueError("a score that is no number")
+    return dict(zip(words[1::2], map((0.0).__add__, scores), strict=True))
+
+
+def _remove(value: SortedSet, members: Words) -> Undo:
+    return value.remove(members)
+
+
+def _remove_range(value: SortedSet, words: Words) -> Undo:
+    start, stop = map(int, words)
+    if not 0 <= start <= stop < len(value):
+        raise ValueError(f"no ranks from {start} to {stop}")
+    return value.remove_range(start, stop + 1)
+
+
+SORTED_SETS = ValueType(
+    name="zset",
+    holds=SortedSet,
+    edits=(
+        Edit(b"ZADD", _add, _add_each),
+        Edit(b"ZREM", _remove),
+        Edit(b"ZREMRANGEBYRANK", _remove_range),
+    ),
+    copy=SortedSet.copy,
+    whole=SortedSet.whole,
+    keyed=True,
+)
