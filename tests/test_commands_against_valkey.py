@@ -52,6 +52,10 @@ _UNORDERED += (b"SMEMBERS", b"SPOP", b"SRANDMEMBER", b"SSCAN", b"SINTER", b"SUNI
 #: What stands before, and what may follow it. An empty word is one of them where two commas meet.
 _ODD = {
     b"SET a v": b"EX,PX,NX,XX,GET,KEEPTTL,10,x,",
+    b"SET a 10": b"IFEQ,10,GET,NX,x",
+    b"DELIFEQ": b"a,10,x",
+    b"MSETEX": b"1,a,x,EX,10,NX",
+    b"MSETEX 1 a x": b"EX,PX,NX,XX,GET,KEEPTTL,10,x,",
     b"GETEX a": b"EX,PERSIST,PXAT,0,1000,x",
     b"COPY a b": b"REPLACE,DB,0,1,x",
     b"EXPIRE a": b"1000,x,NX,XX,GT,LT,FOO,",

@@ -170,6 +170,8 @@ class ServerTests(CommandTestCase):
             BGREWRITEAOF -> !ERR Background append only file rewriting already in progress
             BGSAVE FOO -> !ERR syntax error
             BGSAVE SCHEDULE SCHEDULE -> !ERR syntax error
+            BGSAVE CANCEL -> !ERR Background saving is currently not in progress or scheduled
+            SAVE x -> !ERR wrong number of arguments for 'save' command
         """)
 
     def test_monitor(self) -> None:
@@ -230,7 +232,7 @@ class CommandTests(CommandTestCase):
         self.assertEqual(key, {"name": "key", "type": "key", "display_text": "key", "key_spec_index": 0})
         self.assertEqual(value["type"], "string")
         self.assertEqual(options["flags"], [Status("optional"), Status("multiple")])
-        self.assertTrue(options["display_text"].startswith("[NX|XX] [GET] [EX seconds|"))
+        self.assertTrue(options["display_text"].startswith("[NX|XX|IFEQ comparison-value] [GET] [EX seconds|"))
         self.assertEqual(docs["client"]["subcommands"]["client|id"]["group"], "connection")
         self.assertEqual(len(self.do("COMMAND", "DOCS")), len(table.rows()))
         encode(self.do("COMMAND", "DOCS"), 3)

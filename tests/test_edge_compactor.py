@@ -155,13 +155,47 @@ class CompactorTests(SynchronousTestCase):
         self.assertEqual(len(self.children), 2)
 
     def test_asked_for_with_nothing_to_do(self) -> None:
-        """An empty store is not compacted."""
+        """An empty store is not compacted, and whoever asked is told that it is well as it is."""
         self.disk = SimulatedDisk()
         self.store = self.open_store()
         self.compactor = Compactor(self.store, self.start, self.faults.append)
+        told = self.told()
         self.assertTrue(self.compactor.ask())
+        self.assertIsNone(self.compactor.error())
         self.compactor.begin_if_due()
-        self.assertEqual(self.children, [])
+        self.assertEqual((self.children, told), ([], [""]))
+
+    def told(self) -> list[str | None]:
+        """How each compaction from now on ended, at the moment when that is told."""
+        told: list[str | None] = []
+        self.compactor.done = lambda: told.append(self.compactor.error())
+        return told
+
+    def test_whoever_waits_is_told_of_the_end(self) -> None:
+        """Once, when the child is gone, or could not be started: well, or what went wrong."""
+        told = self.told()
+        child = self.begun()
+        child.say(self.do_merge(child))
+        self.assertEqual((told, self.compactor.error()), ([], None))
+        child.end("ended with status 0")
+        self.assertEqual(told, [""])
+        self.change("d", "e", "f")
+        child = self.begun()
+        child.say(json.dumps({"error": "no room"}))
+        child.end("ended with status 1")
+        child = self.again()
+        child.end("was killed by signal 9")
+        self.start_error = OSError("no memory")
+        self.again()
+        self.assertEqual(
+            [(error or "")[:20] for error in told], ["", "no room", "the compaction proce", "the compaction proce"]
+        )
+
+    def again(self) -> FakeChild:
+        """Begin another one, after the pause that a failure brings."""
+        self.now_us += 3_600_000_000
+        self.compactor.ask()
+        return self.begun()
 
     def failed(self, why: str) -> None:
         """The compaction failed for this reason; a later one takes up where it was, and nothing is lost."""

@@ -100,6 +100,58 @@ class WaitingTests(WaitingTestCase):
         self.assertGreater(self.first.received().count(b"x" * 100), 30)
 
 
+class SavingTests(GatheringTestCase):
+    """SAVE: who asks for a checkpoint waits for it, and nobody else does."""
+
+    def setUp(self) -> None:
+        """Two clients, and a compaction that can be begun."""
+        super().setUp()
+        self.saving, self.other = self.connect(), self.connect()
+        self.error: str | None = None
+        self.server = self.factory.server
+        self.server.compact_now, self.server.save_error = lambda: not self.server.saving, lambda: self.error
+
+    def end(self, error: str) -> bytes:
+        """Begin a save, ask others, end it; returns the reply."""
+        self.saving.send(b"SAVE\r\n")
+        self.turn()
+        self.other.send(b"SAVE\r\nPING\r\nBGSAVE CANCEL\r\n")
+        self.turn()
+        self.assertEqual(self.saving.received(), b"")
+        replies = self.other.received().splitlines()
+        self.assertEqual(replies[:2], [b"-ERR Background save already in progress", b"+PONG"])
+        self.assertIn(b"is not cancelled", replies[2])
+        self.error = error
+        self.server.saved()
+        self.turn()
+        return self.saving.received()
+
+    def test_well(self) -> None:
+        """It is answered when the checkpoint is there; then a later request is."""
+        self.assertEqual(self.end(""), OK)
+        self.saving.send(b"PING\r\n")
+        self.turn()
+        self.assertEqual(self.saving.received(), b"+PONG\r\n")
+
+    def test_badly(self) -> None:
+        """It is told what went wrong."""
+        self.assertEqual(self.end("no room"), b"-ERR no checkpoint was made: no room\r\n")
+
+    def test_gone(self) -> None:
+        """Who has gone meanwhile, or waits for something else, is not answered."""
+        self.saving.send(b"SAVE\r\n")
+        self.turn()
+        self.other.send(b"CLIENT UNBLOCK 1\r\n")
+        self.turn()
+        self.assertEqual(self.saving.received(), b"-ERR the checkpoint is still being made\r\n")
+        self.saving.send(b"BLPOP k 0\r\n")
+        self.turn()
+        self.error = ""
+        self.server.saved()
+        self.turn()
+        self.assertEqual(self.saving.received(), b"")
+
+
 class TellingTests(WaitingTestCase):
     """Messages from one client to the others."""
 

@@ -76,12 +76,21 @@ class Server:
         self.network_bytes: Callable[[], tuple[int, int]] = lambda: (0, 0)
         #: Begin a compaction soon; returns False if one is under way.
         self.compact_now: Callable[[], bool] = lambda: False
+        #: Clients that wait for a compaction to end (SAVE), and how it does: None while it is under way, empty if well.
+        self.saving: list[Client] = []
+        self.save_error: Callable[[], str | None] = lambda: ""
         #: When the newest checkpoint was made, in milliseconds since the epoch.
         self.checkpoint_ms: Callable[[], int] = lambda: self.started_ms
         #: Log a bug: called inside the `except` of an unexpected error.
         self.report_bug: Callable[[str], None] = lambda text: None
         #: Stop the server, soon.
         self.shutdown: Callable[[], None] = lambda: None
+
+    def saved(self) -> None:
+        """A compaction has ended: so do those who wait for it."""
+        clients = self.saving[:]
+        self.saving.clear()
+        self.waiting.try_each(clients)
 
     def count_error(self, error: RequestError) -> None:
         """An error is about to be a reply."""

@@ -21,6 +21,8 @@ TIMES = {b"EX": (MS_PER_S, False), b"PX": (1, False), b"EXAT": (MS_PER_S, True),
 #: The same for people.
 TIMES_TEXT = "EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds"
 
+_WITH_WORD = {*TIMES, b"IFEQ"}
+
 #: Option name in upper case to the options that contradict it. Repeating an option is allowed: the last counts.
 OptionTable = Mapping[bytes, frozenset[bytes]]
 
@@ -31,9 +33,10 @@ def excluding_each_other(*names: bytes) -> dict[bytes, frozenset[bytes]]:
 
 
 def parse_options(words: Iterable[bytes], allowed: OptionTable) -> dict[bytes, bytes]:
-    """The options given, by name in upper case; those of `TIMES` with the word that follows, others with an empty one.
+    """The options given, by name in upper case; those of `TIMES`, and IFEQ, with the word that follows, others with an
+    empty one.
 
-    Raises InvalidRequest (syntax error) for unknown options, contradictions, and a missing time.
+    Raises InvalidRequest (syntax error) for unknown options, contradictions, and a missing word.
     """
     given: dict[bytes, bytes] = {}
     rest = iter(words)
@@ -42,7 +45,7 @@ def parse_options(words: Iterable[bytes], allowed: OptionTable) -> dict[bytes, b
         contradicting = allowed.get(name)
         if contradicting is None or not contradicting.isdisjoint(given):
             raise syntax_error()
-        argument = next(rest, None) if name in TIMES else b""
+        argument = next(rest, None) if name in _WITH_WORD else b""
         if argument is None:
             raise syntax_error()
         given[name] = argument

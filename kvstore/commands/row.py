@@ -58,8 +58,9 @@ Many: TypeAlias = Callable[[Any, list[list[bytes]], bytes | None], ManyReplies]
 KeyPlaces: TypeAlias = "tuple[int, int, int] | Callable[[list[bytes]], list[bytes]]"
 
 
-def numbered_keys(place: int, *others: int) -> Callable[[list[bytes]], list[bytes]]:
+def numbered_keys(place: int, *others: int, step: int = 1) -> Callable[[list[bytes]], list[bytes]]:
     """Keys behind their number, which is the word at `place` (LMPOP 1, BLMPOP 2); and before, at `others`.
+    `step`: how many words there are for each key (MSETEX 2).
 
     Of a number that makes no sense there are none behind it: the command says so.
     """
@@ -67,8 +68,8 @@ def numbered_keys(place: int, *others: int) -> Callable[[list[bytes]], list[byte
     def find(request: list[bytes]) -> list[bytes]:
         keys = [request[other] for other in others if other < len(request)]
         number = request[place] if place < len(request) else b""
-        end = place + 1 + int(number) if number.isdigit() and len(number) < 10 else 0
-        return keys + (request[place + 1 : end] if end <= len(request) else [])
+        end = place + 1 + step * int(number) if number.isdigit() and len(number) < 10 else 0
+        return keys + (request[place + 1 : end : step] if end <= len(request) else [])
 
     return find
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kvstore.base.errors import Failure, syntax_error
-from kvstore.base.reply import NO_REPLY, OK, Reply, Status
+from kvstore.base.reply import NO_REPLY, OK, Reply, Status, Wait
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import MS_PER_S, US_PER_S
 from kvstore.commands.registry import ADMIN, FAST, NO_MULTI, command, container
@@ -59,11 +59,34 @@ def lastsave(call: Call) -> Reply:
     return call.server.checkpoint_ms() // MS_PER_S
 
 
-@command("BGSAVE", ADMIN, group="server", options="[SCHEDULE]")
+@command("SAVE", ADMIN | NO_MULTI, group="server")
+def save(call: Call) -> Reply:
+    """Have the log merged into a new checkpoint by another process, and wait for it; others are served meanwhile."""
+    server = call.server
+    if not server.compact_now():
+        raise Failure("Background save already in progress")
+    server.saving.append(call.client)
+
+    def again() -> Reply | None:
+        error = server.save_error()
+        if error:
+            raise Failure(f"no checkpoint was made: {error}")
+        return OK if error is not None else None
+
+    return Wait((), type(None), None, again, OK, Failure("the checkpoint is still being made"))
+
+
+@command("BGSAVE", ADMIN, group="server", options="[SCHEDULE|CANCEL]")
 def bgsave(call: Call, *options: bytes) -> Reply:
     """Begin a compaction: the log is merged into a new checkpoint by another process."""
-    if options and (len(options) > 1 or options[0].upper() != b"SCHEDULE"):
+    if options and (len(options) > 1 or options[0].upper() not in (b"SCHEDULE", b"CANCEL")):
         raise syntax_error()
+    if options and options[0].upper() == b"CANCEL":
+        raise Failure(
+            "Background saving is currently not in progress or scheduled"
+            if call.server.save_error() is not None
+            else "a compaction is not cancelled: it holds nobody up, and the log is the shorter for it"
+        )
     if not call.server.compact_now():
         raise Failure("Background save already in progress")
     return Status("Background saving started")

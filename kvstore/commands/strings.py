@@ -6,9 +6,10 @@ first and changes last, so that an error leaves nothing half-done.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
-from kvstore.base.errors import NOT_AN_INTEGER, Failure, InvalidRequest, wrong_arity
+from kvstore.base.errors import NOT_AN_INTEGER, Failure, InvalidRequest, syntax_error, wrong_arity
 from kvstore.base.reply import OK, Numbers, Reply, Status
 from kvstore.commands.arguments import is_short_number
 from kvstore.commands.context import Call
@@ -34,10 +35,14 @@ from kvstore.commands.registry import (
     many,
     to_integer,
 )
+from kvstore.commands.row import numbered_keys
 from kvstore.store.table import Table
 from kvstore.wire.multibulk import join_requests
 
-_SET_OPTIONS = excluding_each_other(*TIMES, b"KEEPTTL") | excluding_each_other(b"NX", b"XX") | {b"GET": frozenset()}
+_KEEP_OPTIONS = excluding_each_other(*TIMES, b"KEEPTTL")
+_MSETEX_OPTIONS = _KEEP_OPTIONS | excluding_each_other(b"NX", b"XX")
+_SET_OPTIONS = _KEEP_OPTIONS | excluding_each_other(b"NX", b"XX", b"IFEQ") | {b"GET": frozenset()}
+_SET_OPTIONS[b"IFEQ"] |= {b"IFEQ"}  # that one may not even be repeated
 _GETEX_OPTIONS = excluding_each_other(*TIMES, b"PERSIST")
 
 
@@ -52,7 +57,7 @@ def get(call: Call, key: Key) -> Reply:
     return table.look_up_typed(key, bytes)
 
 
-@command("SET", WRITE, group="string", options=f"[NX|XX] [GET] [{TIMES_TEXT}|KEEPTTL]")
+@command("SET", WRITE, group="string", options=f"[NX|XX|IFEQ comparison-value] [GET] [{TIMES_TEXT}|KEEPTTL]")
 def set_(call: Call, key: Key, value: bytes, *options: bytes) -> Reply:
     """Give a key a string value, in place of what was there."""
     if options:
@@ -80,21 +85,27 @@ def _set_with_options(call: Call, key: bytes, value: bytes, options: tuple[bytes
     given = parse_options(options, _SET_OPTIONS)
     deadline_ms = deadline_given(given, table.now_ms(), "set")
     before = table.look_up_typed(key, bytes) if b"GET" in given else None
-    if (b"NX" in given and table.exists(key)) or (b"XX" in given and not table.exists(key)):
+    if not _may_write(table, [key], given) or (b"IFEQ" in given and table.typed(key, bytes) != given[b"IFEQ"]):
         return before
-    if b"KEEPTTL" in given:
-        table.update(key, value)
-    else:
-        _write(call, key, value, deadline_ms)
+    _write(table, key, value, deadline_ms, keep=b"KEEPTTL" in given)
     return before if b"GET" in given else OK
 
 
-def _write(call: Call, key: bytes, value: bytes, deadline_ms: int | None) -> None:
-    """Write, unless the deadline has passed: then the key is just gone."""
-    if deadline_ms is not None and deadline_ms <= call.table.now_ms():
-        call.table.expire(key)
+def _may_write(table: Table, keys: Sequence[bytes], given: Mapping[bytes, bytes]) -> bool:
+    """Whether NX and XX let these keys be written: none of them may exist, or all of them must."""
+    if b"NX" in given:
+        return not any(map(table.exists, keys))
+    return b"XX" not in given or all(map(table.exists, keys))
+
+
+def _write(table: Table, key: bytes, value: bytes, deadline_ms: int | None, *, keep: bool) -> None:
+    """Write, and `keep` the deadline there is or set one; if that has passed the key is just gone."""
+    if keep:
+        table.update(key, value)
+    elif deadline_ms is not None and deadline_ms <= table.now_ms():
+        table.expire(key)
     else:
-        call.table.write(key, value, deadline_ms)
+        table.write(key, value, deadline_ms)
 
 
 @command("SETNX", WRITE | FAST, group="string")
@@ -193,6 +204,45 @@ def msetnx(call: Call, key: Key, value: bytes, *pairs: bytes) -> Reply:
     if any(map(call.table.exists, (key, *pairs[::2]))):
         return 0
     mset(call, key, value, *pairs)
+    return 1
+
+
+@command(
+    "MSETEX", WRITE, group="string", keys=numbered_keys(1, step=2), least=4,
+    options=f"key value [key value ...] [NX|XX] [{TIMES_TEXT}|KEEPTTL]",
+)  # fmt: skip
+def msetex(call: Call, numkeys: bytes, *words: bytes) -> Reply:
+    """Give several keys a string value each, and one time to live, on a condition that all must meet; 1 if it did."""
+    number = _to_number_of_keys(numkeys)
+    if len(words) < 2 * number:
+        raise syntax_error()
+    given = parse_options(words[2 * number :], _MSETEX_OPTIONS)
+    table = call.table
+    deadline_ms = deadline_given(given, table.now_ms(), "msetex")
+    keys, values = words[: 2 * number : 2], words[1 : 2 * number : 2]
+    if not _may_write(table, keys, given):
+        return 0
+    for key, value in zip(keys, values, strict=True):
+        _write(table, key, value, deadline_ms, keep=b"KEEPTTL" in given)
+    return 1
+
+
+def _to_number_of_keys(text: bytes) -> int:
+    try:
+        number = to_integer(text)
+    except InvalidRequest:
+        number = 0
+    if not 0 < number < 2**31:
+        raise InvalidRequest("invalid numkeys value or out of range")
+    return number
+
+
+@command("DELIFEQ", WRITE | FAST, group="string")
+def delifeq(call: Call, key: Key, value: bytes) -> Reply:
+    """Remove a key if it holds this string; returns whether it did."""
+    if call.table.typed(key, bytes) != value:
+        return 0
+    call.table.delete(key)
     return 1
 
 

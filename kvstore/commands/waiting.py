@@ -27,7 +27,7 @@ RequestError, which is the reply then, and changes nothing. To wait for ever is 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -98,7 +98,7 @@ class WaitingRoom:
             if not lines:
                 del awaited[key]
         if not awaited:
-            del self._tables[place.table]
+            self._tables.pop(place.table, None)
         if place.timer is not None and place.timer.active():
             place.timer.cancel()
         return place.waiter
@@ -116,6 +116,12 @@ class WaitingRoom:
         if waiter is not None:
             waiter.give_up(error)
         return waiter is not None
+
+    def try_each(self, clients: Iterable[Client]) -> None:
+        """Try the requests of those of them who wait, whatever they wait for."""
+        for client in clients:
+            if client in self.places:
+                self._try(client)
 
     def serve(self) -> None:
         """A request is whole: serve those who wait for what it brought."""

@@ -122,8 +122,9 @@ class Compactor:
     """Begins compactions when the store's policy asks for one, and sees them through.
 
     `start`: begins a merge: called with the job, and the two callbacks of `MergeProcess`. `fault`: called with a
-    StorageFault. `last_error`, `last_seconds`, `last_seal_seconds`, `last_finish_seconds`, `last_finished_ms` (since
-    the epoch): of the last compaction; sealing and finishing are what the loop waits for.
+    StorageFault. `done`: called when one has ended, well or badly, or could not begin. `last_error`, `last_seconds`,
+    `last_seal_seconds`, `last_finish_seconds`, `last_finished_ms` (since the epoch): of the last compaction; sealing
+    and finishing are what the loop waits for.
     """
 
     def __init__(
@@ -140,6 +141,7 @@ class Compactor:
         self._stopping = False
         self._asked = False
         self._complaint = ""
+        self.done: Callable[[], None] = lambda: None
         self.last_error = ""
         self.last_seconds = 0.0
         self.last_seal_seconds = 0.0
@@ -158,12 +160,17 @@ class Compactor:
         self._asked = True
         return True
 
+    def error(self) -> str | None:
+        """How the last one ended: empty if well; None while one is under way, or asked for."""
+        return None if self.running or self._asked else self.last_error
+
     def begin_if_due(self) -> None:
         """To be called when no commit is in flight. Raises StorageFault if sealing the log fails half-way."""
         if self._child is not None or self._stopping or not (self._asked or self._store.compaction_is_due()):
             return
         self._asked = False
         if not self._store.can_compact():
+            self.done()
             return
         self._begun = time.monotonic()
         try:
@@ -210,6 +217,8 @@ class Compactor:
         self._child = None
         if self._store.compacting is not None and self._store.failed is None and not self._stopping:
             self._abandon(f"the compaction process {how} without a report; {self._complaint}")
+        elif not self._stopping:
+            self.done()
 
     def _abandon(self, why: str) -> None:
         self._note(why, self._store.abandon_compaction())
@@ -217,6 +226,8 @@ class Compactor:
     def _note(self, why: str, pause_ms: int) -> None:
         self.last_error = why
         _log.error("compaction failed, again in {pause} s; no file was changed: {why}", pause=pause_ms / 1000, why=why)
+        if not self.running:
+            self.done()
 
     def stop(self) -> None:
         """Kill the child, if any: what it wrote is garbage that the next start removes."""

@@ -37,7 +37,10 @@ _time_option = st.one_of(
     st.tuples(st.just(b"PXAT"), _unix_ms),
     st.sampled_from([(b"KEEPTTL",), (b"PERSIST",), (b"EX",)]),
 )
-_set_option = st.one_of(_time_option, st.sampled_from([(b"NX",), (b"XX",), (b"GET",), (b"nx",), (b"FOO",)]))
+_write_condition = st.sampled_from([(b"NX",), (b"XX",), (b"nx",), (b"FOO",)])
+_if_equal = st.tuples(st.sampled_from([b"IFEQ", b"ifeq"]), _value)
+_set_option = st.one_of(_time_option, _write_condition, _if_equal, st.sampled_from([(b"GET",), (b"IFEQ",)]))
+_msetex_option = st.one_of(_time_option, _write_condition)
 _condition = st.sampled_from([(b"NX",), (b"XX",), (b"GT",), (b"LT",), (b"gt",), (b"FOO",)])
 _copy_option = st.sampled_from([(b"REPLACE",), (b"DB", b"0"), (b"DB", b"1"), (b"DB",)])
 _scan_option = st.sampled_from(
@@ -72,6 +75,11 @@ def _with_fault(words: list[bytes], fault: int) -> list[bytes]:
 
 _keys = st.lists(_key, min_size=1, max_size=3)
 _pairs = st.lists(st.tuples(_key, _value), max_size=3).map(lambda pairs: [word for pair in pairs for word in pair])
+_many_pairs = st.lists(st.tuples(_key, _value), min_size=1, max_size=3)
+_msetex_number = st.sampled_from([0, 0, 0, 0, 0, 1, -1, 9])
+_msetex = st.tuples(_many_pairs, _msetex_number, _tail(_msetex_option, 2)).map(
+    lambda drawn: [b"%d" % (len(drawn[0]) + drawn[1]), *(word for pair in drawn[0] for word in pair), *drawn[2]]
+)
 #: Of HELLO only what fails: the rest tells of the server itself.
 _REQUESTS = [
     _request(b"GET", _key),
@@ -86,6 +94,8 @@ _REQUESTS = [
     _request(b"MGET", tail=_keys),
     _request(b"MSET", _key, _value, tail=_pairs),
     _request(b"MSETNX", _key, _value, tail=_pairs),
+    _request(b"MSETEX", tail=_msetex),
+    _request(b"DELIFEQ", _key, _value),
     _request(b"APPEND", _key, _value),
     _request(b"STRLEN", _key),
     _request(b"INCR", _key),
