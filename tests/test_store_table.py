@@ -147,6 +147,58 @@ class WriteStringsTests(SynchronousTestCase):
         self.assertEqual(self.seen(table), before)
 
 
+class LookUpEachTests(SynchronousTestCase):
+    """`Table.look_up_each`, beside as many times `Table.look_up_typed`."""
+
+    def table(self, count: int) -> Table:
+        """So many strings, at time 1000."""
+        table = a_table(lambda: 1000, Log().reserve)
+        for number in range(count):
+            table.write(b"%d" % number, b"v%d" % number)
+        return table
+
+    def assert_as_one_by_one(self, table: Table, keys: list[bytes]) -> None:
+        """The same strings, and as many hits and misses."""
+        before = table.hits, table.misses
+        each = [table.look_up_typed(key, bytes) for key in keys]
+        counted = table.hits - before[0], table.misses - before[1]
+        before = table.hits, table.misses
+        together = table.look_up_each(keys, bytes)
+        assert together is not None
+        self.assertEqual(list(together), each)
+        self.assertEqual((table.hits - before[0], table.misses - before[1]), counted)
+
+    def test_as_one_by_one(self) -> None:
+        """Few and many, all there or some, named twice, one of them expired, one of another type beside them."""
+        table = self.table(20)
+        names = [b"%d" % number for number in range(20)]
+        for few in ([b"3"], names[:7], names[:8], names, names * 2, [*names, b"none"], [b"none"] * 9):
+            self.assert_as_one_by_one(table, few)
+        table.write(b"3", b"gone", 999)
+        self.assert_as_one_by_one(table, names)
+        table.edit(b"list", b"RPUSH", (b"element",))
+        self.assert_as_one_by_one(table, names)
+
+    def test_another_type(self) -> None:
+        """None, nothing counted, however it came there: edited, or taken from another table."""
+        for move in (False, True):
+            table, source = self.table(20), self.table(0)
+            (source if move else table).edit(b"list", b"RPUSH", (b"element",))
+            if move:
+                table.put(b"list", *source.take(b"list"))
+            before = table.hits, table.misses
+            self.assertIsNone(table.look_up_each([*(b"%d" % number for number in range(20)), b"list"], bytes))
+            self.assertEqual((table.hits, table.misses), before)
+
+    def test_written_over(self) -> None:
+        """A value that was taken from another table is not written over with others: it has to be let go of."""
+        table, source = self.table(0), self.table(0)
+        source.edit(b"list", b"RPUSH", (b"element",))
+        table.put(b"list", *source.take(b"list"))
+        table.pending.room = 2**40
+        self.assertFalse(write_together(table, [(b"list", b"1")]))
+
+
 class RecoveryTests(SynchronousTestCase):
     """What was logged in one piece is recovered as if in many."""
 

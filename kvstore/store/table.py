@@ -376,6 +376,7 @@ class Table(ReadTable):
         if value.__class__ is bytes:
             self.inner.pop(key, None)
             return
+        self.has_typed = True
         for part in value.parts():
             self.garbage.give_back(part)
         row = self.types.by_class[value.__class__]
