@@ -252,6 +252,14 @@ class StringsTests(SynchronousTestCase):
         for some in ([b""], [b"a", b"b"], [b"", b"\r\n", b"x" * 300], []):
             self.assertEqual(encode_each(some), list(map(encode2, some)))
 
+    def test_each_joined(self) -> None:
+        """So many at a time; past the limit, of all together and not only by the longest, none."""
+        for some in ([b"a", b"b", b"c"], [b"", b"\r\n", b"x" * 300]):
+            joined = [encode2(some[0]), encode2(some[1]) + encode2(some[2])]
+            size = sum(map(len, some))
+            self.assertEqual(encode_each(some, size, [1, 2]), joined)
+            self.assertIsNone(encode_each(some, size - 1, [1, 2]))
+
     def test_limit(self) -> None:
         """As many bytes of strings as allowed, and never one more; when they differ in length, perhaps fewer."""
         for some in ([b"abc"] * 3, [b"abcdef", None, b"abc"]):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from kvstore.base.errors import InvalidRequest, wrong_arity
@@ -51,7 +51,7 @@ class Scope(enum.IntEnum):
 
 
 #: See `CommandTable.many`.
-ManyReplies: TypeAlias = "Status | list[bytes | None] | Numbers | Arrays | None"
+ManyReplies: TypeAlias = "Status | Sequence[bytes | None] | Numbers | Arrays | None"
 Many: TypeAlias = Callable[[Any, list[list[bytes]], bytes | None], ManyReplies]
 
 #: Where a command's keys are: (first, last, step), or a function of the request's words (the name first).

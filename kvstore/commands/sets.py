@@ -61,7 +61,7 @@ def sadd_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Nu
     return Numbers([added.pop(pair, b"0") for pair in asked])
 
 
-def _found_each(values: list[Set | None], members: list[bytes]) -> list[bool]:
+def _found_each(values: Sequence[Set | None], members: list[bytes]) -> list[bool]:
     """Whether each set has the member at its place."""
     first = values[0]
     if first is not None and values.count(first) == len(values):

@@ -67,7 +67,7 @@ def set_(call: Call, key: Key, value: bytes, *options: bytes) -> Reply:
 
 
 @many("GET")
-def get_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> list[bytes | None] | None:
+def get_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Sequence[bytes | None] | None:
     """As many GETs; none if a key holds what is no string."""
     return table.look_up_each(columns[0], bytes) if len(columns) == 1 else None
 
@@ -168,10 +168,10 @@ def getex(call: Call, key: Key, *options: bytes) -> Reply:
 def mget(call: Call, key: Key, *keys: Key) -> Reply:
     """Get the strings at several keys; null for a key that has none."""
     every = [key, *keys]
-    values = get_many(call.table, [every], None)
+    values = call.table.look_up_each(every, bytes)
     if values is None:
         return [value if value.__class__ is bytes else None for value in map(call.table.look_up, every)]
-    return values
+    return list(values)
 
 
 @command("MSET", WRITE, group="string", keys=(1, -1, 2), options="[key value ...]")

@@ -8,7 +8,7 @@ A copy for speed of what `dispatch.execute` does with each of them, for commands
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from kvstore.base.errors import RequestError
@@ -20,6 +20,7 @@ from kvstore.session.hooks import Hooks
 from kvstore.store.table import Table
 from kvstore.wire import resp
 from kvstore.wire.multibulk import Uniform
+from kvstore.wire.pieces import join_parts
 
 _Encoded = TypeVar("_Encoded")
 
@@ -29,7 +30,7 @@ def execute(
     statistics: CommandStatistics,
     pipeline: Uniform,
     hooks: Hooks,
-    encode: Callable[[list[bytes | None] | Arrays], _Encoded | None],
+    encode: Callable[[Sequence[bytes | None] | Arrays], _Encoded | None],
 ) -> Status | Numbers | _Encoded | None:
     """Execute a pipeline, and count it. `statistics`: of its command. `call`: of any client of those whose it is.
 
@@ -63,13 +64,21 @@ def _reply(row: Command, table: Table, pipeline: Uniform, hooks: Hooks) -> ManyR
 
 
 def encode_each(
-    replies: list[bytes | None] | Arrays, protocols: Callable[[], Iterable[int]], limit_bytes: int
+    replies: Sequence[bytes | None] | Arrays,
+    protocols: Callable[[], Iterable[int]],
+    limit_bytes: int,
+    counts: Sequence[int] | None = None,
 ) -> list[bytes] | None:
-    """The bytes of each reply; None if all are more than `limit_bytes`. `protocols`: tells those of their clients."""
+    """The bytes of each reply; None if all are more than `limit_bytes`. `protocols`: tells those of their clients.
+
+    `counts`: so many of them are of one client, and are to be joined.
+    """
     if isinstance(replies, Arrays):
-        return resp.encode_arrays(replies, limit_bytes)
-    if sum(map(len, filter(None, replies))) > limit_bytes:
-        return None
-    with contextlib.suppress(TypeError):  # there are nulls, which have no length
-        return resp.encode_each(replies)  # type: ignore[arg-type]
-    return [bytes(resp.encode(text, protocol)) for text, protocol in zip(replies, protocols(), strict=True)]
+        each = resp.encode_arrays(replies, limit_bytes)
+    else:
+        with contextlib.suppress(TypeError):  # there are nulls, which have no length
+            return resp.encode_each(replies, limit_bytes, counts)  # type: ignore[arg-type]
+        if sum(map(len, filter(None, replies))) > limit_bytes:
+            return None
+        each = [bytes(resp.encode(text, protocol)) for text, protocol in zip(replies, protocols(), strict=True)]
+    return each if each is None or counts is None else join_parts(each, counts)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from itertools import accumulate, chain, repeat
+from itertools import chain, repeat
 
 from kvstore.base.limits import MIB
 from kvstore.base.reply import Numbers, Status
@@ -22,7 +22,7 @@ from kvstore.session import columns, mixed
 from kvstore.session.hooks import Hooks
 from kvstore.session.session import Session
 from kvstore.wire.multibulk import CRLF, uniform_chunks
-from kvstore.wire.pieces import UNLIMITED_BYTES
+from kvstore.wire.pieces import UNLIMITED_BYTES, join_parts, parts
 
 #: Strings that are more than this together are read one client after the other, as far as each has room for replies.
 _MOST_BYTES = 1 * MIB
@@ -56,9 +56,10 @@ class Together:
         pipeline, counts = taken
         limit_bytes = UNLIMITED_BYTES if row.writes else min(_MOST_BYTES, self._server.max_reply_bytes)
         protocols = partial(_protocols, sessions, counts)
+        of_each = None if pipeline.length == len(counts) else counts
         reply = columns.execute(
             sessions[0].call, self._server.statistics[row], pipeline, self._hooks,
-            lambda replies: columns.encode_each(replies, protocols, limit_bytes),
+            lambda replies: columns.encode_each(replies, protocols, limit_bytes, of_each),
         )  # fmt: skip
         if reply is None:
             return None
@@ -72,9 +73,9 @@ class Together:
         if isinstance(reply, Status):
             return self._hold(sessions, [reply.wire * count for count in counts])
         if isinstance(reply, Numbers):
-            reply = [b":%b\r\n" % digits for digits in reply]
+            reply = join_parts([b":%b\r\n" % digits for digits in reply], counts)
         if row.writes:
-            return self._hold(sessions, _of_each(reply, counts))
+            return self._hold(sessions, reply)
         return self._deliver(sessions, counts, pipeline.columns[0], reply)
 
     def execute_mixed(self, sessions: list[Session], chunks: list[bytes]) -> set[int]:
@@ -106,10 +107,8 @@ class Together:
         needed: list[int] = []
         if unsettled and table.commit_for_keys(keys):
             needed = list(map(table.commit_for_key, keys))
-        if len(keys) > len(sessions):
-            replies = _of_each(replies, counts)
-            if needed:
-                needed = [max(needed[part]) for part in _parts(counts)]
+            if len(keys) > len(sessions):
+                needed = [max(needed[part]) for part in parts(counts)]
         if not unsettled or not (needed or any(session.waits_for for session in sessions)):
             return replies
         for session, data, commit in zip(sessions, replies, needed or repeat(0), strict=False):
@@ -122,13 +121,3 @@ def _protocols(sessions: list[Session], counts: list[int]) -> Iterator[int]:
     return chain.from_iterable(
         repeat(session.client.protocol, count) for session, count in zip(sessions, counts, strict=True)
     )
-
-
-def _parts(counts: list[int]) -> list[slice]:
-    """Which requests are of each client."""
-    return [slice(end - count, end) for end, count in zip(accumulate(counts), counts, strict=True)]
-
-
-def _of_each(replies: list[bytes], counts: list[int]) -> list[bytes]:
-    """The replies to each client."""
-    return replies if len(replies) == len(counts) else [b"".join(replies[part]) for part in _parts(counts)]

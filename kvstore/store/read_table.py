@@ -10,8 +10,9 @@ be removed. The clock is a parameter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
+from typing import Any, TypeVar
 
 from kvstore.base.deadline_order import DeadlineOrder
 from kvstore.base.errors import wrong_type
@@ -24,6 +25,10 @@ from kvstore.store.state import State
 _EXPIRED_COUNTED = 1000
 
 _NONE = type(None)
+_EMPTY = frozenset[bytes]()
+
+#: Keys from which on it pays to look them up all at once.
+_MANY = 8
 
 _Typed = TypeVar("_Typed")
 
@@ -81,11 +86,14 @@ class ReadTable(State):
             raise wrong_type()
         return value
 
-    def look_up_each(self, keys: list[bytes], holds: type[_Typed]) -> list[_Typed | None] | None:
+    def look_up_each(self, keys: list[bytes], holds: type[_Typed]) -> Sequence[_Typed | None] | None:
         """What `look_up_typed` gives of each of these keys, at C speed.
 
         None, having counted nothing, if each has to be looked up by itself: one holds another type.
         """
+        if holds is bytes and (strings := self._strings_at(keys)) is not None:
+            self.hits += len(strings)
+            return strings
         values = list(map(self.values.get, keys))
         if self.deadlines and not self.deadlines.keys().isdisjoint(keys):
             values = list(map(self.read, keys))
@@ -97,6 +105,20 @@ class ReadTable(State):
         self.hits += hits
         self.misses += misses
         return values
+
+    def _strings_at(self, keys: list[bytes]) -> Sequence[Any] | None:
+        """The strings at these keys, if the table holds nothing else, without deadlines, and all are there.
+
+        Hashes first: what is left of a look-up is so little then that the processor fetches what several of them need
+        from memory at the same time, and in a large table that is what it waits for.
+        """
+        if self.has_typed or self.deadlines or len(keys) < _MANY:
+            return None
+        _EMPTY.isdisjoint(keys)
+        try:
+            return itemgetter(*keys)(self.values)  # type: ignore[no-any-return]
+        except KeyError:
+            return None
 
     def copy_of(self, value: Value) -> Value:
         """A value of any type with the same content."""

@@ -12,8 +12,8 @@ same); an iterator of pieces (nobody could count what waits).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, islice
 from typing import Any, TypeAlias, final
 
 from kvstore.base.errors import ReplyTooLarge
@@ -90,6 +90,16 @@ def in_parts(elements: Iterable[Any]) -> Iterator[list[Any]]:
     remaining = iter(elements)
     while some := list(islice(remaining, AT_ONCE)):
         yield some
+
+
+def parts(counts: Sequence[int]) -> list[slice]:
+    """Where those many stand, one after the other."""
+    return [slice(end - count, end) for end, count in zip(accumulate(counts), counts, strict=True)]
+
+
+def join_parts(replies: list[bytes], counts: Sequence[int]) -> list[bytes]:
+    """Replies, so many of them joined at a time."""
+    return replies if len(replies) == len(counts) else [b"".join(replies[part]) for part in parts(counts)]
 
 
 def joined(replies: list[Encoded]) -> Encoded:

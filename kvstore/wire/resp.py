@@ -31,7 +31,7 @@ from kvstore.base.reply import (
     Strings,
     Verbatim,
 )
-from kvstore.wire.pieces import AT_ONCE, UNLIMITED_BYTES, Encoded, Writer, in_parts
+from kvstore.wire.pieces import AT_ONCE, UNLIMITED_BYTES, Encoded, Writer, in_parts, join_parts, parts
 
 NULL2 = b"$-1\r\n"
 NULL3 = b"_\r\n"
@@ -97,7 +97,7 @@ def encode_in_slices(
     return out.finish()
 
 
-def encode_strings(strings: list[bytes | None] | Arrays, protocol: int, limit_bytes: int) -> bytes | None:
+def encode_strings(strings: Sequence[bytes | None] | Arrays, protocol: int, limit_bytes: int) -> bytes | None:
     """The bytes of the replies that these strings, nulls or arrays are, one behind the other. `protocol`: 2 or 3.
 
     Returns None if they are, or might be, more than `limit_bytes` together.
@@ -117,13 +117,24 @@ def encode_strings(strings: list[bytes | None] | Arrays, protocol: int, limit_by
     return _joined(strings)  # type: ignore[arg-type]
 
 
-def encode_each(strings: list[bytes]) -> list[bytes]:
-    """The bytes of each of the replies that these strings are."""
+def encode_each(
+    strings: Sequence[bytes], limit_bytes: int = UNLIMITED_BYTES, counts: Sequence[int] | None = None
+) -> list[bytes] | None:
+    """The bytes of each of the replies that these strings are; given `counts`, of so many of them at a time.
+
+    Returns None if they are more than `limit_bytes` together. Raises TypeError if there is a null.
+    """
     lengths = set(map(len, strings))
-    if len(lengths) == 1:
-        header = b"$%d\r\n" % lengths.pop()
+    if max(lengths, default=0) * len(strings) > limit_bytes and sum(map(len, strings)) > limit_bytes:
+        return None
+    if len(lengths) != 1:
+        each = [b"$%d\r\n%b\r\n" % (len(text), text) for text in strings]
+        return each if counts is None else join_parts(each, counts)
+    header = b"$%d\r\n" % lengths.pop()
+    if counts is None:
         return [header + text + CRLF for text in strings]
-    return [b"$%d\r\n%b\r\n" % (len(text), text) for text in strings]
+    between = CRLF + header
+    return [b"%b%b\r\n" % (header, between.join(strings[part])) for part in parts(counts)]
 
 
 def encode_arrays(arrays: Arrays, limit_bytes: int) -> list[bytes] | None:
