@@ -22,8 +22,8 @@ from zope.interface import implementer
 from kvstore.base.address import Address
 from kvstore.client import DeadlineExceeded, RequestRefused, exchange
 from kvstore.client.deferred import ClientClosed, DeferredClient, State
-from tests.kit.fake_server import CLOSE, LOSE_REPLY, SILENCE, FakeServer
-from tests.test_client_target import ENTRY, FakeCatalog
+from tests.kit.fake_catalog import ENTRY, FakeCatalog
+from tests.kit.fake_server import CLOSE, LOSE_REPLY, SILENCE, FakeServer, reply
 
 
 class Wire(StringTransport):
@@ -82,11 +82,6 @@ class Attempts:
     def refuse(self) -> None:
         """Let the oldest attempt fail."""
         self.pending.pop(0)[1].errback(ConnectionRefusedError())
-
-
-def reply(serial: int, **members: Any) -> bytes:
-    """A success, or what `members` say, to the request with this id."""
-    return json.dumps({"result": "success", "id": serial} | members).encode() + b"\r\n"
 
 
 MISSING = {"result": "failure", "error": "no such key"}

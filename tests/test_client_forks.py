@@ -22,9 +22,9 @@ from kvstore.client import Client, DeadlineExceeded
 from kvstore.client.deferred import DeferredClient
 from kvstore.client.exchange import report_on_stderr
 from kvstore.testing.server_process import PATIENCE_S
+from tests.kit.certificate import make_certificate
 from tests.kit.fake_server import FakeServer
 from tests.kit.server_process import Serving, new_directory
-from tests.test_end_to_end_starting import make_certificate
 
 
 class Child:

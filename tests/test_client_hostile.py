@@ -24,9 +24,8 @@ from kvstore.client.raw import RawConnection
 from kvstore.client.stream import Stream
 from kvstore.client.target import answered, freshest
 from kvstore.testing.server_process import PATIENCE_S
-from tests.kit.fake_server import FakeServer, endless, trickle
-from tests.test_client_deferred import reply
-from tests.test_client_target import CATALOG, ENTRY
+from tests.kit.fake_catalog import CATALOG, ENTRY
+from tests.kit.fake_server import FakeServer, endless, reply, trickle
 
 _MIB = limits.MIB
 

@@ -17,8 +17,8 @@ import kvstore
 from kvstore.client import Client, DeadlineExceeded, RequestRefused
 from kvstore.client.deferred import DeferredClient
 from kvstore.client.patience import Patience
+from tests.kit.fake_catalog import ENTRY, FakeCatalog
 from tests.kit.fake_server import CLOSE, LOSE_REPLY, RESET_AT_ACCEPT, SILENCE, FakeServer, trickle
-from tests.test_client_target import ENTRY, FakeCatalog
 
 
 class EnoughPauses(Exception):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from hypothesis import given
@@ -17,60 +15,7 @@ from kvstore.base.address import Address
 from kvstore.client import deferred
 from kvstore.client.endpoint import Endpoint
 from kvstore.client.target import LookupFailed, find_server, freshest, resolve
-
-CATALOG = Address("catalog.example", 9097)
-
-#: As the real catalog_server words it (catalog_server 8.0.0).
-ENTRY = {
-    "name": "box.example",
-    "lastheardfrom": 1000,
-    "address": "192.0.2.7",
-    "type": "hashtable",
-    "owner": "me",
-    "port": 4444,
-    "project": "me-a5",
-}
-
-
-class FakeCatalog:
-    """An HTTP server on a loopback port. `status`, `body`: what it answers to everything. `paths`: what was asked
-    for.
-    """
-
-    def __init__(self, body: bytes | None = None, status: int = 200) -> None:
-        self.body = body
-        self.status = status
-        self.paths: list[str] = []
-        catalog = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                catalog.paths.append(self.path)
-                if catalog.body is None:
-                    self.close_connection = True
-                    return
-                self.send_response(catalog.status)
-                self.send_header("Connection", "close")
-                self.end_headers()
-                self.wfile.write(catalog.body)
-
-            def log_message(self, *arguments: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-        self._thread.start()
-
-    def list(self, *entries: dict[str, Any]) -> None:
-        """Answer with these entries from now on."""
-        self.body = json.dumps(entries).encode()
-
-    def stop(self) -> None:
-        """Stop and wait until it has."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+from tests.kit.fake_catalog import CATALOG, ENTRY, FakeCatalog
 
 
 def pick(*entries: Any, project: str = "me-a5") -> Address:

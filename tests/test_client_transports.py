@@ -13,9 +13,9 @@ from kvstore.client import Client
 from kvstore.client.deferred import ClientClosed, DeferredClient
 from kvstore.client.raw import RawConnection
 from kvstore.client.target import resolve
+from tests.kit.certificate import make_certificate
+from tests.kit.fake_catalog import ENTRY, FakeCatalog
 from tests.kit.server_process import Serving, new_directory
-from tests.test_client_target import ENTRY, FakeCatalog
-from tests.test_end_to_end_starting import make_certificate
 
 #: Larger than the buffers of any socket.
 LARGE = {"text": "x" * 5_000_000}

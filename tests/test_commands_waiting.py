@@ -9,15 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.errors import Failure
 from kvstore.commands.registry import table as commands
 from kvstore.session.session import Session
+from kvstore.wire.resp import pack
 from tests.kit import waiting_commands
-from tests.kit.serving import UNLIMITED_BYTES, Connection, Serving
-
-OK = b"+OK\r\n"
-
-
-def pair(key: bytes, value: bytes) -> bytes:
-    """The reply to who takes a value."""
-    return b"*2\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(key), key, len(value), value)
+from tests.kit.serving import OK, UNLIMITED_BYTES, Connection, Serving
 
 
 class WaitingTestCase(SynchronousTestCase):
@@ -49,7 +43,7 @@ class WaitTests(WaitingTestCase):
     def test_nothing_to_wait_for(self) -> None:
         """What is there is taken at once."""
         self.giver.ask("GIVE k 1", "TAKE k 0")
-        self.assertEqual(self.settled(self.giver), OK + pair(b"k", b"1"))
+        self.assertEqual(self.settled(self.giver), OK + pack(b"k", b"1"))
 
     def test_first_come_first_served(self) -> None:
         """One value for each, in the order in which they came; the reply leaves with the commit of the giver."""
@@ -60,10 +54,10 @@ class WaitTests(WaitingTestCase):
         self.assertEqual([taker.woken for taker in self.takers], [1, 1, 0])
         self.serving.commit()
         replies = [taker.released() for taker in self.takers]
-        self.assertEqual(replies, [pair(b"k", b"1"), pair(b"k", b"2"), b""])
+        self.assertEqual(replies, [pack(b"k", b"1"), pack(b"k", b"2"), b""])
         self.assertEqual(self.serving.table.values, {})
         self.giver.ask("GIVE k 3")
-        self.assertEqual(self.settled(self.takers[2]), pair(b"k", b"3"))
+        self.assertEqual(self.settled(self.takers[2]), pack(b"k", b"3"))
         self.assert_nobody_waits()
 
     def test_before_any_other_request(self) -> None:
@@ -74,15 +68,15 @@ class WaitTests(WaitingTestCase):
         self.takers[1].ask("TAKE k 0")
         self.giver.ask("MULTI", "GIVE k 1", "GIVE k 2", "GET k", "EXEC")
         self.assertTrue(self.settled(self.giver).endswith(OK + OK + b"$1\r\n2\r\n"))
-        self.assertEqual(self.settled(self.takers[1]), pair(b"k", b"2"))
+        self.assertEqual(self.settled(self.takers[1]), pack(b"k", b"2"))
 
     def test_several_keys(self) -> None:
         """Whichever comes first; the client then waits for none of them any more."""
         self.takers[0].ask("TAKEANY 0 3 a b a")
         self.takers[1].ask("TAKE b 0")
         self.giver.ask("GIVE b 1", "GIVE b 2", "GIVE a 3")
-        self.assertEqual(self.settled(self.takers[0]), pair(b"b", b"1"))
-        self.assertEqual(self.settled(self.takers[1]), pair(b"b", b"2"))
+        self.assertEqual(self.settled(self.takers[0]), pack(b"b", b"1"))
+        self.assertEqual(self.settled(self.takers[1]), pack(b"b", b"2"))
         self.assertEqual(self.serving.table.values, {b"a": b"3"})
         self.assert_nobody_waits()
 
@@ -102,7 +96,7 @@ class WaitTests(WaitingTestCase):
         self.assertEqual(asked, [taker.session for taker in (self.takers[1], self.takers[0])])
         self.giver.ask("GIVE k 4")
         replies = [self.settled(taker) for taker in self.takers]
-        self.assertEqual(replies, [pair(b"k", b"3"), pair(b"k", b"2"), pair(b"k", b"4")])
+        self.assertEqual(replies, [pack(b"k", b"3"), pack(b"k", b"2"), pack(b"k", b"4")])
         self.assert_nobody_waits()
 
     def test_a_chain(self) -> None:
@@ -111,8 +105,8 @@ class WaitTests(WaitingTestCase):
         self.takers[1].ask("MOVEOVER b c 0")
         self.takers[2].ask("MOVEOVER a b 0")
         self.giver.ask("GIVE a 1")
-        self.assertEqual(self.settled(self.takers[0]), pair(b"c", b"1"))
-        self.assertEqual([self.settled(taker) for taker in self.takers[1:]], [pair(b"b", b"1"), pair(b"a", b"1")])
+        self.assertEqual(self.settled(self.takers[0]), pack(b"c", b"1"))
+        self.assertEqual([self.settled(taker) for taker in self.takers[1:]], [pack(b"b", b"1"), pack(b"a", b"1")])
         self.assertEqual((self.serving.store.durable_sequence, self.serving.table.values), (1, {}))
 
     def test_a_circle_ends(self) -> None:
@@ -120,7 +114,7 @@ class WaitTests(WaitingTestCase):
         self.takers[0].ask("MOVEOVER a b 0")
         self.takers[1].ask("MOVEOVER b a 0")
         self.giver.ask("GIVE a 1")
-        self.assertEqual(self.settled(self.takers[1]), pair(b"b", b"1"))
+        self.assertEqual(self.settled(self.takers[1]), pack(b"b", b"1"))
         self.assertEqual(self.serving.table.values, {b"a": b"1"})
 
     def test_time_is_up(self) -> None:
@@ -132,7 +126,7 @@ class WaitTests(WaitingTestCase):
         self.serving.clock.advance(0.001)
         self.assertEqual(self.takers[0].released(), b"*-1\r\n")
         self.giver.ask("GIVE k 1")
-        self.assertEqual(self.settled(self.takers[1]), pair(b"k", b"1"))
+        self.assertEqual(self.settled(self.takers[1]), pack(b"k", b"1"))
         self.assert_nobody_waits()
 
     def test_served_in_time(self) -> None:
@@ -171,7 +165,7 @@ class WaitTests(WaitingTestCase):
         self.takers[0].close()
         self.takers[1].session.hang_up()
         self.giver.ask("GIVE k 1")
-        self.assertEqual(self.settled(self.takers[2]), pair(b"k", b"1"))
+        self.assertEqual(self.settled(self.takers[2]), pack(b"k", b"1"))
         self.assert_nobody_waits()
 
     def test_nobody_waits_in_a_block(self) -> None:
@@ -209,7 +203,7 @@ class WaitTests(WaitingTestCase):
         self.giver.ask("GIVE k 1")
         self.assertEqual((taker.woken, taker.session.has_more), (1, True))
         taker.session.run(UNLIMITED_BYTES)
-        self.assertEqual(self.settled(taker), pair(b"k", b"1") + b"+PONG\r\n$-1\r\n")
+        self.assertEqual(self.settled(taker), pack(b"k", b"1") + b"+PONG\r\n$-1\r\n")
 
     def test_flags(self) -> None:
         """CLIENT LIST shows who waits."""

@@ -27,6 +27,7 @@ from kvstore.store.store import Store
 from kvstore.testing.server_process import PATIENCE_S, environment
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
+from tests.kit.store_files import commit
 
 
 class FakeChild:
@@ -81,11 +82,7 @@ class CompactorTests(SynchronousTestCase):
         for key in keys:
             self.store.table.write(key.encode(), b"1")
         self.store.pending.undo.clear()
-        commit = self.store.close_commit()
-        assert commit is not None
-        self.store.write(commit)
-        self.store.sync()
-        self.store.settle(commit, durable=True)
+        commit(self.store)
 
     def begun(self) -> FakeChild:
         """Begin the compaction that is due; returns its child."""

@@ -8,7 +8,6 @@ from kvstore.edge.connection_state import State
 from kvstore.wire.resp import pack
 from tests.kit import waiting_commands
 from tests.kit.edge import OK, Connection, GatheringTestCase, LateWriter
-from tests.test_commands_waiting import pair
 
 TAKE = pack(b"TAKE", b"k", b"0")
 SHOUT = b"*2\r\n$5\r\nshout\r\n$2\r\nhi\r\n"
@@ -43,7 +42,7 @@ class WaitingTests(WaitingTestCase):
         self.give(b"1")
         self.assertEqual([client.received() for client in (self.first, self.giver)], [b"", b""])
         writer.finish()
-        self.assertEqual([client.received() for client in (self.first, self.giver)], [pair(b"k", b"1"), OK])
+        self.assertEqual([client.received() for client in (self.first, self.giver)], [pack(b"k", b"1"), OK])
         self.assertEqual(self.second.received(), b"")
 
     def test_goes_on(self) -> None:
@@ -53,8 +52,8 @@ class WaitingTests(WaitingTestCase):
         self.assertEqual(self.first.received(), b"")
         self.give(b"1", b"2")
         self.turn()
-        self.assertEqual(self.first.received(), pair(b"k", b"1") + b"$-1\r\n")
-        self.assertEqual(self.second.received(), pair(b"k", b"2"))
+        self.assertEqual(self.first.received(), pack(b"k", b"1") + b"$-1\r\n")
+        self.assertEqual(self.second.received(), pack(b"k", b"2"))
         self.assertEqual({client.protocol.state for client in (self.first, self.second)}, {State.OPEN})  # type: ignore[attr-defined]
 
     def test_time_is_up(self) -> None:

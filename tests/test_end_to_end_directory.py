@@ -18,7 +18,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from kvstore.testing.server_process import ServerProcess, StartFailed
 from tests.kit.refused.sitecustomize import MACHINES
 from tests.kit.server_process import Serving, Wire, eventually, new_directory
-from tests.test_end_to_end_faults import SmallDisk
+from tests.kit.small_disk import SmallDisk
 
 _REFUSED = Path(__file__).parent / "kit" / "refused"
 

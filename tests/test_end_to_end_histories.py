@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import re
 import shutil
@@ -15,19 +13,11 @@ from kvstore.base.disk import RealDisk
 from kvstore.store.archive import kept_segments
 from kvstore.store.examine import Examined, examine
 from kvstore.testing.server_process import ServerProcess
-from kvstore.tools.main import main
 from kvstore.values import TYPES
 from tests.kit.server_process import Serving, Wire, eventually
+from tests.kit.tools import run_tool
 
 State = dict[bytes, bytes]
-
-
-def run_tool(*words: str) -> tuple[int, str]:
-    """Exit status of a tool, and what it printed to both streams."""
-    output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-        status = main(words)
-    return status, output.buffer.getvalue().decode("utf-8")  # type: ignore[attr-defined]
 
 
 class Life:

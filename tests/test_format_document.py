@@ -30,6 +30,7 @@ from kvstore.store.store import Store
 from kvstore.store.table import Table
 from kvstore.values import TYPES
 from tests.kit import format_example
+from tests.kit.store_files import commit
 from tests.kit.value_strategies import edits
 
 # The reader. Nothing from here to the next line of this kind knows kvstore.
@@ -464,11 +465,7 @@ class Writer:
 
     def commit(self) -> None:
         """Write and sync what was changed."""
-        commit = self.store.close_commit()
-        if commit is not None:
-            self.store.write(commit)
-            self.store.sync()
-            self.store.settle(commit, durable=True)
+        commit(self.store)
 
     def mark(self) -> None:
         """What happens once a second."""

@@ -24,9 +24,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.client import Client
 from kvstore.testing.server_process import ServerProcess
+from tests.kit.fake_catalog import ENTRY, FakeCatalog
 from tests.kit.fake_server import FakeServer
 from tests.kit.real_catalog import MISSING, RealCatalog
-from tests.test_client_target import ENTRY, FakeCatalog
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 

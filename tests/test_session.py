@@ -7,8 +7,6 @@ import itertools
 from typing import Any
 from unittest import mock
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from kvstore.base.errors import StorageFault, StorageFull
 from kvstore.base.reply import Status
 from kvstore.commands.registry import table as commands
@@ -20,20 +18,7 @@ from kvstore.values import TYPES
 from kvstore.values.strings import encode_set
 from kvstore.wire.resp import pack
 from tests.kit.harness import keys_in, watched
-from tests.kit.serving import Serving, to_wire
-
-OK = b"+OK\r\n"
-NIL = b"$-1\r\n"
-
-
-class SessionTestCase(SynchronousTestCase):
-    """A server by hand, and two clients of it."""
-
-    def setUp(self) -> None:
-        """Make them."""
-        self.serving = Serving()
-        self.one = self.serving.connect()
-        self.two = self.serving.connect()
+from tests.kit.serving import NIL, OK, Serving, SessionTestCase, to_wire
 
 
 class HoldingTests(SessionTestCase):

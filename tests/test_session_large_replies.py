@@ -11,9 +11,8 @@ from kvstore.commands.registry import table as commands
 from kvstore.session.hooks import Executed
 from kvstore.wire.pieces import Pieces
 from kvstore.wire.resp import pack
-from tests.kit.serving import Serving
+from tests.kit.serving import OK, Serving
 
-OK = b"+OK\r\n"
 TOO_LARGE = b"-ERR the reply is larger than 102400 bytes, so nothing was done; "
 LIMIT = 100 * KIB
 VALUE = b"v" * LONG_STRING_BYTES

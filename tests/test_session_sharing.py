@@ -13,8 +13,7 @@ from kvstore.commands.registry import table as commands
 from kvstore.session.hooks import Executed
 from kvstore.wire import jsonlines, resp
 from kvstore.wire.resp import pack
-from tests.kit.serving import Connection
-from tests.test_session import NIL, OK, SessionTestCase
+from tests.kit.serving import NIL, OK, Connection, SessionTestCase
 
 MS = 1_000_000
 

@@ -8,6 +8,7 @@ from kvstore.store.compaction import CompactionPolicy
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
+from tests.kit.store_files import commit
 
 _DAY_US = 24 * 3600 * 1_000_000
 _START_US = 2_000_000_000 * 1_000_000
@@ -34,11 +35,7 @@ class ClockTests(SynchronousTestCase):
 
     def commit(self) -> None:
         """Put on disk what was changed."""
-        commit = self.store.close_commit()
-        assert commit is not None
-        self.store.write(commit)
-        self.store.sync()
-        self.store.settle(commit, durable=True)
+        commit(self.store)
 
     def set(self, key: bytes, after_us: int | None = None) -> None:
         """Set a key, which expires after so long, and commit."""

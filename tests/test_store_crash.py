@@ -36,6 +36,7 @@ from kvstore.testing.fates import AllKept, AllLost, Fate, RandomFates
 from kvstore.testing.simulated_disk import SimulatedDisk, SimulatedFile
 from kvstore.values import TYPES
 from kvstore.values.lists import LISTS
+from tests.kit.store_files import Clock
 from tests.suites.crashes.explore import (
     Counts,
     Effort,
@@ -49,7 +50,7 @@ from tests.suites.crashes.explore import (
 )
 from tests.suites.crashes.history import History, Violation
 from tests.suites.crashes.requests import DATABASES
-from tests.suites.crashes.run import POLICIES, Clock, Run, small_files
+from tests.suites.crashes.run import POLICIES, Run, small_files
 
 SEED = os.environ.get("KVSTORE_CRASH_SEED") or f"{random.SystemRandom().getrandbits(32):08x}"
 
@@ -74,9 +75,7 @@ class CrashTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Make the store's units small."""
-        small = small_files()
-        small.__enter__()
-        self.addCleanup(small.__exit__, None, None, None)
+        self.enterContext(small_files())
 
 
 class CrashTests(CrashTestCase):

@@ -38,9 +38,9 @@ from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
 from kvstore.values.strings import STRINGS, encode_set
 from tests.kit.harness import replay
+from tests.kit.store_files import STORE, commit, read_checkpoint, write_checkpoint, write_log
 from tests.kit.value_strategies import BAG, Bag
 from tests.suites.crashes.run import small_files
-from tests.test_store_properties import STORE, read_checkpoint, write_checkpoint, write_log
 
 FLUSH = encode(FLUSH_ALL)
 
@@ -119,9 +119,7 @@ class AlikeTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Small frames, of some dozens of operations, so that stretches end in the middle of them."""
-        small = small_files()
-        small.__enter__()
-        self.addCleanup(small.__exit__, None, None, None)
+        self.enterContext(small_files())
         self.patch(checkpoint, "_FRAME_BYTES", 1200)
 
     def check(self, state: Any, logs: list[list[bytes]], pass_bytes: int, database: int = 0) -> bytes | str:
@@ -366,11 +364,7 @@ class BaseTests(SynchronousTestCase):
     def sealed(self, key: bytes) -> MergeJob:
         """One commit that writes `key`, sealed."""
         self.store.table.write(key, b"x")
-        commit = self.store.close_commit()
-        assert commit is not None
-        self.store.write(commit)
-        self.store.sync()
-        self.store.settle(commit, durable=True)
+        commit(self.store)
         return self.store.seal()
 
     def compacted(self, key: bytes) -> bytes:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 from collections.abc import Callable
 
@@ -14,10 +12,10 @@ from kvstore.base.frame import BLOCK_BYTES, encode_block
 from kvstore.store import checkpoint
 from kvstore.store.examine import LIVE, examine, segment_name
 from kvstore.testing.simulated_disk import SimulatedDisk
-from kvstore.tools.main import main
 from kvstore.values import TYPES
 from kvstore.values.strings import encode_set
-from tests.test_store_properties import SALT, STORE, write_checkpoint, write_log
+from tests.kit.store_files import SALT, STORE, write_checkpoint, write_log
+from tests.kit.tools import read_files, run_tool, write_files
 
 _UNKNOWN = b"*3\r\n$9\r\nSOMETHING\r\n$3\r\nkey\r\n$1\r\n1\r\n"
 _NEWER_STATUS = 6
@@ -92,47 +90,23 @@ class NewerVersionTests(SynchronousTestCase):
 class ToolTests(SynchronousTestCase):
     """What the operator is told."""
 
-    def run_tool(self, *words: str) -> tuple[int, str]:
-        """Exit status, and what it printed."""
-        output = io.StringIO()
-        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-            return main(words), output.getvalue()
-
-    def place(self, disk: SimulatedDisk) -> str:
-        """The disk as a real directory; returns its path."""
-        path = os.path.abspath(self.mktemp())
-        os.makedirs(path)
-        for name, data in disk.contents().items():
-            with open(os.path.join(path, name), "wb") as file:
-                file.write(data)
-        return path
-
-    def contents(self, path: str) -> dict[str, bytes]:
-        """What is there, but for the lock."""
-        found = {}
-        for name in os.listdir(path):
-            with open(os.path.join(path, name), "rb") as file:
-                found[name] = file.read()
-        found.pop("lock", None)
-        return found
-
     def test_verify_and_repair(self) -> None:
         """The one says so with a status of its own; the other refuses, and changes nothing."""
         for what, (make, _, _) in _NEWER.items():
-            path = self.place(make())
-            before = self.contents(path)
+            path = write_files(self.mktemp(), make().contents())
+            before = read_files(path)
             for words in (("verify", path), ("repair", path), ("repair", path, "--yes")):
-                status, said = self.run_tool(*words)
+                status, said = run_tool(*words)
                 self.assertEqual(status, _NEWER_STATUS, (what, words, said))
                 self.assertIn("a newer version", said)
-            self.assertEqual(self.contents(path), before, what)
+            self.assertEqual(read_files(path), before, what)
             self.assertEqual(os.listdir(os.path.dirname(path)), [os.path.basename(path)], what)
 
     def test_show(self) -> None:
         """An operation that it does not know it can show all the same; of another format it can show nothing."""
         for what, (make, name, offset) in _NEWER.items():
-            path = os.path.join(self.place(make()), name)
-            status, said = self.run_tool("show", path)
+            path = os.path.join(write_files(self.mktemp(), make().contents()), name)
+            status, said = run_tool("show", path)
             if what.startswith("operation"):
                 self.assertEqual(status, 0, said)
                 self.assertIn("SOMETHING key 1", said)
@@ -143,7 +117,7 @@ class ToolTests(SynchronousTestCase):
         """Nor does it give up a log of a newer version for damage in the file before."""
         disk = with_block(LIVE, 0, "KVLOG2")
         disk.open(segment_name(2)).write_at(3 * BLOCK_BYTES + 90, b"\xff")
-        path = self.place(disk)
-        before = self.contents(path)
-        self.assertEqual(self.run_tool("repair", path, "--yes")[0], _NEWER_STATUS)
-        self.assertEqual(self.contents(path), before)
+        path = write_files(self.mktemp(), disk.contents())
+        before = read_files(path)
+        self.assertEqual(run_tool("repair", path, "--yes")[0], _NEWER_STATUS)
+        self.assertEqual(read_files(path), before)

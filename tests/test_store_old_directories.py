@@ -18,6 +18,7 @@ from kvstore.store.operations import decode
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
+from tests.kit.store_files import commit
 
 _HERE = os.path.join(os.path.dirname(__file__), "directories")
 _CHECKSUMS = {"before_types.tar.xz": "a559b7cb0c86ec8d07941806c7c86af208f8691e97dd5b82fdb504fd76dc2991"}
@@ -63,15 +64,6 @@ def started(disk: SimulatedDisk) -> Store:
 def compact(store: Store, disk: SimulatedDisk) -> None:
     """Merge all there is into a new checkpoint."""
     store.finish_compaction(merge(disk, TYPES, store.seal(), _NOW_US))
-
-
-def write(store: Store) -> None:
-    """Put the open commit on disk."""
-    commit = store.close_commit()
-    assert commit is not None
-    store.write(commit)
-    store.sync()
-    store.settle(commit, durable=True)
 
 
 class BeforeTypesTests(SynchronousTestCase):
@@ -139,7 +131,7 @@ class ForwardTests(SynchronousTestCase):
         disk = directory("before_types.tar.xz", "whole")
         store = started(disk)
         store.table.write(b"new", b"v", _2100_MS)
-        write(store)
+        commit(store)
         names = self.names(disk)
         self.assertLessEqual(names[LIVE] | names[checkpoint.NAME], _KNOWN_BEFORE_TYPES)
         compact(store, disk)
@@ -150,7 +142,7 @@ class ForwardTests(SynchronousTestCase):
         disk = directory("before_types.tar.xz", "whole")
         store = started(disk)
         store.databases[3].write(b"new", b"v")
-        write(store)
+        commit(store)
         self.assertTrue(self.names(disk)[LIVE] - _KNOWN_BEFORE_TYPES)
         compact(store, disk)
         self.assertTrue(self.names(disk)[checkpoint.NAME] - _KNOWN_BEFORE_TYPES)

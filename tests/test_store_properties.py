@@ -16,12 +16,10 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvstore.base.disk import Disk
 from kvstore.base.errors import DamagedStore
 from kvstore.base.frame import encode_frame
 from kvstore.base.limits import KIB, MIB
 from kvstore.store import checkpoint
-from kvstore.store.checkpoint import CheckpointHeader, CheckpointReader, CheckpointWriter
 from kvstore.store.examine import LIVE, examine, segment_name
 from kvstore.store.log import FRAMES_AT, LogHeader, create_log
 from kvstore.store.merge import MergeJob, merge
@@ -31,16 +29,10 @@ from kvstore.testing.fates import AllKept, AllLost, RandomFates
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
 from kvstore.values.strings import encode_set
-from tests.kit.harness import replay
+from tests.kit.store_files import SALT, STORE, Clock, State, read_checkpoint, write_checkpoint, write_log
 from tests.suites.crashes.history import History, checked
 from tests.suites.crashes.model import Content
-from tests.suites.crashes.run import Clock, small_files
-
-STORE = "0123456789abcdef" * 2
-SALT = 0x5A17
-
-#: Values and deadlines of one database.
-State = tuple[dict[bytes, bytes], dict[bytes, int]]
+from tests.suites.crashes.run import small_files
 
 keys = st.sampled_from([b"a", b"b", b"c", b"", b"\r\n*1\r\n+KV1 ", bytes(range(256))])
 contents = st.one_of(st.binary(max_size=12), st.binary(min_size=500, max_size=700))
@@ -99,53 +91,12 @@ class Model:
         return b"".join(operation for change in made if (operation := self.change(*change)) is not None)
 
 
-def write_log(disk: Disk, name: str, first: int, bodies: list[bytes]) -> None:
-    """A log that holds these frames, the first of them numbered `first`."""
-    log = create_log(disk, name, LogHeader(STORE, SALT, first, 0))
-    for sequence, body in enumerate(bodies, first):
-        log.reserve(len(body))
-        frame = encode_frame(sequence, sequence - 1, 0, body, SALT)
-        log.write(log.claim(len(frame)), frame)
-    log.sync()
-    if name != LIVE:
-        log.mark_sealed(first + len(bodies) - 1)
-    log.close()
-
-
-def write_checkpoint(disk: Disk, state: State, covers: int, database: int = 0) -> None:
-    """A checkpoint of a state of one database."""
-    writer = CheckpointWriter(disk, checkpoint.NAME, CheckpointHeader(STORE, SALT, covers, 0))
-    writer.select(database)
-    for key, value in state[0].items():
-        writer.add(encode_set(key, value, state[1].get(key)), 1)
-    writer.finish()
-
-
-def read_checkpoint(disk: Disk, name: str) -> State:
-    """The state in a checkpoint."""
-    values: dict[bytes, bytes] = {}
-    found: dict[bytes, int] = {}
-    file = disk.open_read(name)
-    reader = CheckpointReader(file, name)
-    for frame in reader.frames():
-        replay(frame.body, values, found)
-    reader.check_keys(len(values))
-    file.close()
-    return values, found
-
-
-class SmallFilesTestCase(SynchronousTestCase):
-    """With small files."""
+class FileTests(SynchronousTestCase):
+    """Each file holds what was put into it."""
 
     def setUp(self) -> None:
-        """Make the store's units small."""
-        small = small_files()
-        small.__enter__()
-        self.addCleanup(small.__exit__, None, None, None)
-
-
-class FileTests(SmallFilesTestCase):
-    """Each file holds what was put into it."""
+        """Make the store\'s units small."""
+        self.enterContext(small_files())
 
     @settings(max_examples=100, deadline=None)
     @given(st.lists(commits, max_size=12))
@@ -217,8 +168,12 @@ class FileTests(SmallFilesTestCase):
         self.assertEqual(read_checkpoint(disk, checkpoint.NAME), read_checkpoint(disk, "once.tmp"))
 
 
-class DamageTests(SmallFilesTestCase):
+class DamageTests(SynchronousTestCase):
     """Damaged files are refused, or hold what they held: never a third outcome."""
+
+    def setUp(self) -> None:
+        """Make the store\'s units small."""
+        self.enterContext(small_files())
 
     def make_directory(self, made: list[Any], durable: bool) -> tuple[SimulatedDisk, list[State]]:
         """A checkpoint, a segment, a live log; the state after each commit. `durable`: a mark says all is on disk."""
@@ -453,8 +408,12 @@ class StoreMachine(RuleBasedStateMachine):
             assert (self.store.table.values, self.store.table.deadlines) == self.model.state()
 
 
-class StoreTests(SmallFilesTestCase):
+class StoreTests(SynchronousTestCase):
     """The store as a whole."""
+
+    def setUp(self) -> None:
+        """Make the store\'s units small."""
+        self.enterContext(small_files())
 
     def test_any_order_of_steps(self) -> None:
         """Changes, commits, compactions, kills and power cuts in any order: recovery finds a promised state."""

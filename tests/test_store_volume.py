@@ -16,6 +16,7 @@ from kvstore.store.store import Store
 from kvstore.store.volume import Refusals, Volume
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
+from tests.kit.store_files import commit
 
 
 class VolumeTests(SynchronousTestCase):
@@ -76,11 +77,7 @@ class FullVolumeTests(SynchronousTestCase):
     def commit(self) -> None:
         """The end of a turn, and what the server looks after then."""
         self.table.pending.undo.clear()
-        commit = self.store.close_commit()
-        if commit is not None:
-            self.store.write(commit)
-            self.store.sync()
-            self.store.settle(commit, durable=True)
+        commit(self.store)
         if self.store.compaction_is_due() and self.store.can_compact():
             self.compact()
 

@@ -32,8 +32,10 @@ from kvstore.tools.timeline import Past, read_past
 from kvstore.tools.words import from_json, to_json
 from kvstore.values import TYPES
 from kvstore.wire.resp import pack
+from tests.kit.store_files import commit
+from tests.kit.tools import read_files, run_tool, write_files
 from tests.suites.crashes.model import Content, content
-from tests.suites.damage.run import Contents, directories
+from tests.suites.damage.run import directories
 
 _NO_TIMES = (
     "yesterday", "nan", "1e400", "20261128", "2026", "2026-11-28", "20260131T120000", "1e9", "1767225600",
@@ -53,52 +55,31 @@ class ToolTests(SynchronousTestCase):
     def setUp(self) -> None:
         """A real directory with such files."""
         self.directory = directories()[2]
-        self.path = self.place("data", self.directory.contents)
-
-    def place(self, name: str, contents: Contents) -> str:
-        """These files as a real directory; returns its path."""
-        path = os.path.join(os.path.abspath(self.mktemp()), name)
-        os.makedirs(path)
-        for file, data in contents.items():
-            with open(os.path.join(path, file), "wb") as out:
-                out.write(data)
-        return path
+        self.path = write_files(f"{self.mktemp()}/data", self.directory.contents)
 
     def new(self) -> str:
         """The path of a directory that is not there yet."""
         return os.path.abspath(self.mktemp())
-
-    def run_tool(self, *words: str) -> tuple[int, str]:
-        """Exit status, and what it printed to both streams."""
-        output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
-        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-            status = main(words)
-        output.flush()
-        return status, output.buffer.getvalue().decode("utf-8")  # type: ignore[attr-defined]
-
-    def contents(self, path: str) -> Contents:
-        """The files of a directory."""
-        return {entry.name: open(entry.path, "rb").read() for entry in os.scandir(path) if entry.name != "lock"}
 
     def damaged(self) -> str:
         """The same directory with one byte of the first segment's second commit changed."""
         name = LIVE + ".0000000000000007"
         data = bytearray(self.directory.contents[name])
         data[data.index(b"n1")] ^= 1
-        return self.place("damaged", {**self.directory.contents, name: bytes(data)})
+        return write_files(f"{self.mktemp()}/damaged", {**self.directory.contents, name: bytes(data)})
 
     def test_verify_sound(self) -> None:
         """It tells the state, and changes nothing."""
-        status, text = self.run_tool("verify", self.path)
+        status, text = run_tool("verify", self.path)
         self.assertEqual(status, 0)
         self.assertRegex(text, r"last commit: +15,")
         self.assertRegex(text, r"history: +[0-9a-f]{16}\n")
         self.assertRegex(text, f"keys: +{sum(number == 0 for number, _ in self.directory.state)},")
-        self.assertEqual(self.contents(self.path), self.directory.contents)
+        self.assertEqual(read_files(self.path), self.directory.contents)
 
     def test_verify_damaged(self) -> None:
         """Status 1, file, offset and what to run."""
-        status, text = self.run_tool("verify", self.damaged())
+        status, text = run_tool("verify", self.damaged())
         self.assertEqual(status, 1)
         for word in ("table.txn.0000000000000007", "byte", "checksum", "kvstore.tools repair"):
             self.assertIn(word, text)
@@ -107,7 +88,7 @@ class ToolTests(SynchronousTestCase):
         """One line, status 3, and it is not made."""
         path = self.new()
         for tool in (["verify", path], ["repair", path], ["export", path], ["backup", path, self.new()]):
-            status, text = self.run_tool(*tool)
+            status, text = run_tool(*tool)
             self.assertEqual((status, text.count("\n")), (3, 1), text)
         self.assertFalse(os.path.exists(path))
 
@@ -115,9 +96,9 @@ class ToolTests(SynchronousTestCase):
         """Log, segment and checkpoint; for a person and as JSON lines."""
         for name, commits in ((LIVE, 3), (LIVE + ".0000000000000007", 3), ("table.ckpt", None)):
             path = os.path.join(self.path, name)
-            status, text = self.run_tool("show", path)
+            status, text = run_tool("show", path)
             self.assertEqual((status, text.splitlines()[-1]), (0, "clean end"))
-            *shown, verdict = [json.loads(line) for line in self.run_tool("show", "--json", path)[1].splitlines()]
+            *shown, verdict = [json.loads(line) for line in run_tool("show", "--json", path)[1].splitlines()]
             self.assertEqual(verdict, {"verdict": "clean end"})
             self.assertIn(len(shown), (commits, len(shown) if commits is None else commits))
             self.assertEqual(shown[0]["operations"][0][0], "SET")
@@ -127,9 +108,9 @@ class ToolTests(SynchronousTestCase):
         """Its parts are no commits, and are not called so."""
         path = os.path.join(self.path, "table.ckpt")
         self.assertRegex(
-            self.run_tool("show", path)[1], r"^frame 1  of a checkpoint as of commit 6 of history [0-9a-f]{16}, "
+            run_tool("show", path)[1], r"^frame 1  of a checkpoint as of commit 6 of history [0-9a-f]{16}, "
         )
-        self.assertEqual(json.loads(self.run_tool("show", "--json", path)[1].splitlines()[0])["frame"], 1)
+        self.assertEqual(json.loads(run_tool("show", "--json", path)[1].splitlines()[0])["frame"], 1)
 
     def test_show_what_is_no_log(self) -> None:
         """A directory, a missing file, another file: one line that says so, status 3."""
@@ -137,13 +118,13 @@ class ToolTests(SynchronousTestCase):
         with open(other, "w", encoding="utf-8") as notes:
             notes.write("nothing")
         for path, said in ((self.path, "is no file"), (self.new(), "is no file"), (other, "this is no log")):
-            status, text = self.run_tool("show", path)
+            status, text = run_tool("show", path)
             self.assertEqual((status, text.count("\n")), (3, 1))
             self.assertIn(said, text)
 
     def test_show_damage(self) -> None:
         """The commits before it, then the verdict; status 1."""
-        status, text = self.run_tool("show", os.path.join(self.damaged(), LIVE + ".0000000000000007"))
+        status, text = run_tool("show", os.path.join(self.damaged(), LIVE + ".0000000000000007"))
         self.assertEqual(status, 1)
         self.assertIn("commit 7 ", text)
         self.assertRegex(text.splitlines()[-1], r"stops at byte \d+: the checksum")
@@ -151,36 +132,36 @@ class ToolTests(SynchronousTestCase):
     def test_repair_asks_first(self) -> None:
         """Without --yes it only says what would be given up."""
         path = self.damaged()
-        before = self.contents(path)
-        status, text = self.run_tool("repair", path)
+        before = read_files(path)
+        status, text = run_tool("repair", path)
         self.assertEqual(status, 1)
         self.assertIn("kept: commits up to 7", text)
         self.assertIn("given up: commits 8 to 15", text)
-        self.assertEqual(self.contents(path), before)
+        self.assertEqual(read_files(path), before)
 
     def test_repair(self) -> None:
         """The files are copied aside, the directory recovers, with the commits before the damage."""
         path = self.damaged()
-        before = self.contents(path)
-        status, text = self.run_tool("repair", "--yes", path)
+        before = read_files(path)
+        status, text = run_tool("repair", "--yes", path)
         self.assertEqual(status, 0, text)
         found = examine(RealDisk(path), TYPES)
         self.assertEqual((found.sequence, found.tail, found.segments, found.leftovers), (7, None, [], []))
         self.assertIn(b"k20", found.databases.at(0).values)
         self.assertNotIn(b"k21", found.databases.at(0).values)
-        self.assertEqual(self.contents(path + ".damaged-1"), before)
+        self.assertEqual(read_files(path + ".damaged-1"), before)
 
     def test_repair_of_a_sound_directory(self) -> None:
         """Changes nothing."""
-        self.assertEqual(self.run_tool("repair", "--yes", self.path)[0], 0)
-        self.assertEqual(self.contents(self.path), self.directory.contents)
+        self.assertEqual(run_tool("repair", "--yes", self.path)[0], 0)
+        self.assertEqual(read_files(self.path), self.directory.contents)
 
     def test_repair_takes_the_lock(self) -> None:
         """A directory that a server holds is left alone."""
         disk = RealDisk(self.path)
         disk.lock()
         self.addCleanup(disk.unlock)
-        status, text = self.run_tool("repair", "--yes", self.path)
+        status, text = run_tool("repair", "--yes", self.path)
         self.assertEqual(status, 1)
         self.assertIn("in use", text)
 
@@ -189,14 +170,14 @@ class ToolTests(SynchronousTestCase):
         disk = RealDisk(self.path)
         disk.lock()
         os.remove(disk.describe("lock"))
-        self.assertIn("by a running server", self.run_tool("verify", self.path)[1])
-        self.assertIn("in use", self.run_tool("repair", "--yes", self.path)[1])
+        self.assertIn("by a running server", run_tool("verify", self.path)[1])
+        self.assertIn("in use", run_tool("repair", "--yes", self.path)[1])
         disk.unlock()
-        self.assertNotIn("by a running server", self.run_tool("verify", self.path)[1])
+        self.assertNotIn("by a running server", run_tool("verify", self.path)[1])
         with open(disk.describe("lock"), "w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            self.assertIn("by a running server", self.run_tool("verify", self.path)[1])
-            self.assertIn("in use", self.run_tool("repair", "--yes", self.path)[1])
+            self.assertIn("by a running server", run_tool("verify", self.path)[1])
+            self.assertIn("in use", run_tool("repair", "--yes", self.path)[1])
 
     def test_nothing_is_imported_from_the_data(self) -> None:
         """A tool that is run in a data directory, or any other where somebody has left files of such names."""
@@ -218,13 +199,13 @@ class ToolTests(SynchronousTestCase):
         """From the checkpoint on, each commit can be gone back to; before it, the files do not reach."""
         for sequence in range(6, 16):
             out = self.new()
-            status, text = self.run_tool("restore", self.path, out, "--to-sequence", str(sequence))
+            status, text = run_tool("restore", self.path, out, "--to-sequence", str(sequence))
             self.assertEqual(status, 0, text)
             found = examine(RealDisk(out), TYPES)
             self.assertEqual((found.sequence, b"live0" in found.databases.at(0).values), (sequence, sequence >= 13))
         self.assertEqual(held(found.databases), self.directory.state)
-        self.assertEqual(self.run_tool("restore", self.path, self.new(), "--to-sequence", "5")[0], 1)
-        self.assertEqual(self.run_tool("restore", self.path, self.new(), "--to-sequence", "16")[0], 1)
+        self.assertEqual(run_tool("restore", self.path, self.new(), "--to-sequence", "5")[0], 1)
+        self.assertEqual(run_tool("restore", self.path, self.new(), "--to-sequence", "16")[0], 1)
 
     def test_restore_to_a_time(self) -> None:
         """In any of the ways to write it. All commits here are of one moment: it, or one before or after."""
@@ -232,13 +213,13 @@ class ToolTests(SynchronousTestCase):
         self.assertEqual(first, 1_700_000_000)
         times = "2023-11-14T22:13:20+00:00", "2023-11-14T22:13:20Z", "2023-11-14 23:13:20.000000+0100"
         for text in ("@1700000000", "@1700000000.5", "2026-11-01T00:00", *times):
-            status, said = self.run_tool("restore", self.path, self.new(), "--to-time", text)
+            status, said = run_tool("restore", self.path, self.new(), "--to-time", text)
             self.assertEqual(status, 0, said)
             self.assertRegex(said, "as of commit 15 of history [0-9a-f]{16}, of 2023-11-14 22:13:20.000")
         self.assertIn("no later commit is there", said)
         for text, words in (("@1699999999", "--keep-log reaches"), ("2999-01-01T00:00Z", "is in the future")):
             out = self.new()
-            status, said = self.run_tool("restore", self.path, out, "--to-time", text)
+            status, said = run_tool("restore", self.path, out, "--to-time", text)
             self.assertEqual((status, os.path.exists(out)), (1, False))
             self.assertIn(words, said)
 
@@ -255,8 +236,8 @@ class ToolTests(SynchronousTestCase):
                 self.assertRaises(SystemExit, main, ["restore", self.path, self.new(), "--to-time", text])
             self.assertIn("is there twice, or never, when clocks are changed", errors.getvalue())
         for text in ("2026-10-25T02:30+01:00", "2023-11-14T23:13:20", "2026-10-25T04:00"):
-            self.assertEqual(self.run_tool("restore", self.path, self.new(), "--to-time", text)[0], 0)
-        self.assertEqual(self.run_tool("restore", self.path, self.new(), "--to-time", "2023-11-14T23:13:19")[0], 1)
+            self.assertEqual(run_tool("restore", self.path, self.new(), "--to-time", text)[0], 0)
+        self.assertEqual(run_tool("restore", self.path, self.new(), "--to-time", "2023-11-14T23:13:19")[0], 1)
 
     def test_wrong_usage(self) -> None:
         """Status 2, and what was wrong; nothing is made."""
@@ -284,7 +265,7 @@ class ToolTests(SynchronousTestCase):
         self.patch(directory, "examine", None)
         self.patch(restore, "read_past", None)
         for words in (["restore", self.path, self.path], ["backup", self.path, self.path], ["import", self.path, "x"]):
-            status, text = self.run_tool(*words)
+            status, text = run_tool(*words)
             self.assertEqual(status, 1)
             self.assertIn("is there already", text)
 
@@ -302,39 +283,39 @@ class ToolTests(SynchronousTestCase):
             return past
 
         self.patch(restore, "read_past", replacing)
-        self.assertEqual(self.run_tool("restore", self.path, self.new())[0], 0)
+        self.assertEqual(run_tool("restore", self.path, self.new())[0], 0)
         self.assertEqual(read, [15, 15])
 
     def test_a_foreign_segment_in_the_archive(self) -> None:
         """Its commits have higher numbers; what is restored is DIR's own state."""
         other = directories("another")[2]
         name = max(other.contents)
-        archive = self.place("archive", {LIVE + ".00000000000000ff": other.contents[name]})
+        archive = write_files(f"{self.mktemp()}/archive", {LIVE + ".00000000000000ff": other.contents[name]})
         out = self.new()
-        self.assertEqual(self.run_tool("restore", self.path, out, "--archive", archive)[0], 0)
+        self.assertEqual(run_tool("restore", self.path, out, "--archive", archive)[0], 0)
         found = examine(RealDisk(out), TYPES)
         self.assertEqual(held(found.databases), self.directory.state)
 
     def test_interrupted(self) -> None:
         """Ctrl-C is no traceback."""
         self.patch(directory, "examine", mock.Mock(side_effect=KeyboardInterrupt))
-        self.assertEqual(self.run_tool("verify", self.path), (130, "\n"))
+        self.assertEqual(run_tool("verify", self.path), (130, "\n"))
 
     def test_restore_past_damage_is_refused(self) -> None:
         """It names the commits that cannot be read; up to them it works."""
         path = self.damaged()
-        status, text = self.run_tool("restore", path, self.new())
+        status, text = run_tool("restore", path, self.new())
         self.assertEqual(status, 1)
         self.assertIn("commits 8 to 15 cannot be read", text)
-        self.assertEqual(self.run_tool("restore", path, self.new(), "--to-sequence", "7")[0], 0)
+        self.assertEqual(run_tool("restore", path, self.new(), "--to-sequence", "7")[0], 0)
 
     def test_export_and_import(self) -> None:
         """All bytes come back."""
         out, file = self.new(), self.new()
-        status, text = self.run_tool("export", self.path)
+        status, text = run_tool("export", self.path)
         with open(file, "w", encoding="utf-8") as lines:
             lines.write(text)
-        self.assertEqual((status, self.run_tool("import", out, file)[0]), (0, 0))
+        self.assertEqual((status, run_tool("import", out, file)[0]), (0, 0))
         found = examine(RealDisk(out), TYPES)
         self.assertEqual(held(found.databases), self.directory.state)
 
@@ -347,7 +328,7 @@ class ToolTests(SynchronousTestCase):
                     out, file = self.new(), self.new()
                     with open(file, "wb") as written:
                         written.write(whole)
-                    self.assertEqual(self.run_tool("import", *options, out, file)[0], 0)
+                    self.assertEqual(run_tool("import", *options, out, file)[0], 0)
                     self.assertEqual(examine(RealDisk(out), TYPES).databases.at(0).values, {b"a": b"b"})
 
     def test_import_of_a_bad_line(self) -> None:
@@ -357,7 +338,7 @@ class ToolTests(SynchronousTestCase):
         for line in ("{}", "nonsense", '{"key":1,"value":"x"}', "[" * 100_000, *deadlines):
             with open(file, "w", encoding="utf-8") as lines:
                 lines.write('{"key":"a","value":"b"}\n' + line + "\n")
-            status, text = self.run_tool("import", out, file)
+            status, text = run_tool("import", out, file)
             self.assertEqual((status, os.path.exists(out)), (1, False))
             self.assertIn("line 2 ", text)
 
@@ -369,7 +350,7 @@ class ToolTests(SynchronousTestCase):
             self.assertEqual(main(["export", "--resp", self.path]), 0)
         with open(file, "wb") as commands:
             commands.write(output.buffer.getvalue())  # type: ignore[attr-defined]
-        self.assertEqual(self.run_tool("import", "--resp", out, file)[0], 0)
+        self.assertEqual(run_tool("import", "--resp", out, file)[0], 0)
         found = examine(RealDisk(out), TYPES)
         self.assertEqual(held(found.databases), self.directory.state)
 
@@ -383,17 +364,17 @@ class ToolTests(SynchronousTestCase):
         ):  # fmt: skip
             with open(file, "wb") as commands:
                 commands.write(pack(b"SET", b"a", b"b") + bad)
-            status, text = self.run_tool("import", "--resp", out, file)
+            status, text = run_tool("import", "--resp", out, file)
             self.assertEqual((status, os.path.exists(out)), (1, False))
             self.assertIn("command 2 is none that `export --resp` writes", text)
 
     def test_backup(self) -> None:
         """A directory of its own with the same state; a taken name is refused."""
         out = self.new()
-        self.assertEqual(self.run_tool("backup", self.path, out)[0], 0)
+        self.assertEqual(run_tool("backup", self.path, out)[0], 0)
         found = examine(RealDisk(out), TYPES)
         self.assertEqual((held(found.databases), found.sequence), (self.directory.state, 15))
-        self.assertEqual(self.run_tool("backup", self.path, out)[0], 1)
+        self.assertEqual(run_tool("backup", self.path, out)[0], 1)
 
     def test_words(self) -> None:
         """Any bytes become JSON and come back."""
@@ -438,10 +419,7 @@ class ArchiveTests(SynchronousTestCase):
         store = Store(disk, TYPES, lambda: next(clock), os.urandom)
         for number in range(6):
             store.table.write(b"key", b"%d" % number)
-            commit = store.close_commit()
-            store.write(commit)
-            store.sync()
-            store.settle(commit, durable=True)
+            commit(store)
             if number in (1, 3):
                 job = store.seal()
                 words, descriptors = command(disk, job, kept)

@@ -16,9 +16,9 @@ from kvstore.testing.server_process import ServerProcess, StartFailed
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.tools.directory import write_state
 from kvstore.values import TYPES
+from tests.kit.tools import run_tool, write_files
 from tests.suites.crashes.model import content
 from tests.suites.damage.run import directories
-from tests.test_end_to_end_histories import run_tool
 
 NOTHING, UNFINISHED, UNREACHABLE = 3, 4, 5
 
@@ -28,21 +28,12 @@ class PlaceTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """A sound directory, to compare with."""
-        self.sound = self.place(directories()[2].contents)
-
-    def place(self, contents: dict[str, bytes]) -> str:
-        """A directory with these files."""
-        path = os.path.abspath(self.mktemp())
-        os.makedirs(path)
-        for name, data in contents.items():
-            with open(os.path.join(path, name), "wb") as file:
-                file.write(data)
-        return path
+        self.sound = write_files(self.mktemp(), directories()[2].contents)
 
     def interrupted(self, *names: str) -> str:
         """A directory that only has files which were being written."""
         contents = directories()[2].contents
-        return self.place({name + ".tmp": contents[name][:5000] for name in names})
+        return write_files(self.mktemp(), {name + ".tmp": contents[name][:5000] for name in names})
 
     def told(self, path: str, status: int, said: str) -> None:
         """Every tool says it in one line, with that status, and neither changes the place nor makes another."""
@@ -67,13 +58,14 @@ class PlaceTests(SynchronousTestCase):
 
     def test_a_directory_that_no_server_has_used(self) -> None:
         """Empty, or somebody else's, or left by a first start that a crash ended before anything was in it."""
-        for path in (self.place({}), self.place({"passwd": b"root", "notes.tmp": b""}), self.interrupted(LIVE)):
+        others = {"passwd": b"root", "notes.tmp": b""}
+        for path in (write_files(self.mktemp(), {}), write_files(self.mktemp(), others), self.interrupted(LIVE)):
             self.told(path, NOTHING, "no server has used this directory yet")
 
     def test_an_archive_before_the_first_compaction(self) -> None:
         """Has nothing to add yet."""
         out = os.path.abspath(self.mktemp())
-        self.assertEqual(run_tool("restore", self.sound, out, "--archive", self.place({}))[0], 0)
+        self.assertEqual(run_tool("restore", self.sound, out, "--archive", write_files(self.mktemp(), {}))[0], 0)
 
     def test_no_directory(self) -> None:
         """A path that is not there, and a file."""
@@ -94,7 +86,7 @@ class PlaceTests(SynchronousTestCase):
 
     def test_what_else_clears_it_away(self) -> None:
         """Restore and import; but none of them touches a directory with anything else in it."""
-        lines = self.place({"in": b'{"key":"a","value":"b"}\n'})
+        lines = write_files(self.mktemp(), {"in": b'{"key":"a","value":"b"}\n'})
         for words in (["restore", self.sound], ["import"]):
             more = [os.path.join(lines, "in")] if words == ["import"] else []
             path = self.interrupted(checkpoint.NAME)
@@ -125,7 +117,7 @@ class PlaceTests(SynchronousTestCase):
     def test_links_to_a_disk_that_is_not_mounted(self) -> None:
         """Of a file, of the directory, of one above it: nothing takes that for an empty place."""
         away = os.path.abspath(self.mktemp())
-        files = self.place({})
+        files = write_files(self.mktemp(), {})
         for name in (LIVE, checkpoint.NAME):
             os.symlink(os.path.join(away, name), os.path.join(files, name))
         link = os.path.abspath(self.mktemp())
@@ -140,7 +132,7 @@ class PlaceTests(SynchronousTestCase):
     def test_one_file_of_several_is_a_link_that_leads_nowhere(self) -> None:
         """Also the checkpoint alone, and a sealed segment."""
         for name in sorted(directories()[2].contents):
-            path = self.place(directories()[2].contents)
+            path = write_files(self.mktemp(), directories()[2].contents)
             os.replace(os.path.join(path, name), path + "-away")
             os.symlink(path + "-elsewhere", os.path.join(path, name))
             self.assertEqual(run_tool("verify", path)[0], UNREACHABLE)
@@ -153,7 +145,7 @@ class PlaceTests(SynchronousTestCase):
         contents, kept = directories()[2].contents, SimulatedDisk()
         segments = sorted(name for name in contents if name.startswith(LIVE + "."))
         archive.keep(SimulatedDisk.holding(contents), segments, kept)
-        path = self.place(kept.contents())
+        path = write_files(self.mktemp(), kept.contents())
         for tool in ("verify", "export", "repair"):
             status, said = run_tool(tool, path)
             self.assertEqual(status, NOTHING)

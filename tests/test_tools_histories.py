@@ -21,7 +21,8 @@ from kvstore.store.store import Store
 from kvstore.tools.histories import Files
 from kvstore.tools.timeline import read_past
 from kvstore.values import TYPES
-from tests.test_end_to_end_histories import run_tool
+from tests.kit.store_files import commit
+from tests.kit.tools import run_tool
 
 _CLOCK = iter(range(1_700_000_000_000_000, 1 << 62))
 
@@ -44,11 +45,7 @@ class Life:
         for number in range(count):
             self.values.append(f"{name} {number}".encode())
             self.store.table.write(b"v", self.values[-1])
-            commit = self.store.close_commit()
-            assert commit is not None
-            self.store.write(commit)
-            self.store.sync()
-            self.store.settle(commit, durable=True)
+            commit(self.store)
         return self
 
     def compact(self) -> Life:

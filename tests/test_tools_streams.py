@@ -13,6 +13,7 @@ from kvstore.base.disk import RealDisk
 from kvstore.store.examine import examine
 from kvstore.testing.server_process import environment
 from kvstore.values import TYPES
+from tests.kit.tools import write_files
 from tests.suites.crashes.model import Content, content
 from tests.suites.damage.run import directories
 
@@ -27,10 +28,7 @@ class StreamTests(SynchronousTestCase):
     def setUp(self) -> None:
         """A directory of work, with a sound data directory D and a file to import."""
         self.path = os.path.abspath(self.mktemp())
-        os.makedirs(os.path.join(self.path, "D"))
-        for name, data in directories()[2].contents.items():
-            with open(os.path.join(self.path, "D", name), "wb") as file:
-                file.write(data)
+        write_files(os.path.join(self.path, "D"), directories()[2].contents)
         with open(os.path.join(self.path, "lines"), "w", encoding="ascii") as lines:
             lines.write('{"key":"a","value":"b"}\n')
 

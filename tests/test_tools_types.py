@@ -17,8 +17,10 @@ from kvstore.store.merge import merge
 from kvstore.store.operations import encode
 from kvstore.tools import directory, import_, repair, timeline
 from kvstore.tools.main import main
+from tests.kit.store_files import commit
+from tests.kit.tools import write_files
+from tests.kit.value_changes import Draw, all_seen, changes, check, grown, live, new_store
 from tests.kit.value_strategies import BAG, TYPES_AND_BAG
-from tests.test_values_properties import Draw, all_seen, changes, check, commit, grown, live, new_store
 
 
 def without_order(found: dict[int, Any]) -> dict[int, Any]:
@@ -49,15 +51,6 @@ class TypeTests(SynchronousTestCase):
         """The tools know the tests' own type, too."""
         for module in (directory, import_, repair, timeline):
             self.patch(module, "TYPES", TYPES_AND_BAG)
-
-    def place(self, contents: dict[str, bytes]) -> str:
-        """These files in a new directory; returns its path."""
-        path = self.new()
-        os.makedirs(path)
-        for name, data in contents.items():
-            with open(os.path.join(path, name), "wb") as file:
-                file.write(data)
-        return path
 
     def new(self) -> str:
         """A path where nothing is yet."""
@@ -99,7 +92,7 @@ class TypeTests(SynchronousTestCase):
         for _ in range(3):
             changes(draw, store)
             commit(store)
-        expected, path = live(store), self.place(disk.contents())
+        expected, path = live(store), write_files(self.mktemp(), disk.contents())
         for option in ([], ["--resp"]):
             made = self.held(self.imported(self.run_tool("export", *option, path), *option))
             self.assertEqual(without_order(made), without_order(expected))
@@ -122,7 +115,7 @@ class TypeTests(SynchronousTestCase):
         store.databases[2].edit(b"key", b"BAGEXPIREAT", [b"4000000000000", b"a"])
         store.databases[2].set_deadline(b"key", 5_000_000_000_000)
         commit(store)
-        return self.place(disk.contents())
+        return write_files(self.mktemp(), disk.contents())
 
     def test_lines(self) -> None:
         """A line says what makes the value."""

@@ -7,79 +7,37 @@ and segments. A new type has these tests once its strategy stands in `tests.kit.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.limits import KIB, MIB
-from kvstore.base.value_type import OF_PROCESS, Places, Types, Undo, ValueType, Words
+from kvstore.base.value_type import Types, Undo, ValueType, Words
 from kvstore.store import delta
 from kvstore.store.examine import examine
 from kvstore.store.merge import merge
 from kvstore.store.operations import BadOperation
-from kvstore.store.state import State
-from kvstore.store.store import Store
-from kvstore.store.table import Table
-from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
+from tests.kit import value_changes
+from tests.kit.store_files import commit
+from tests.kit.value_changes import Draw, all_seen, apply, change, changes, check, content, grown, live, new_store
 from tests.kit.value_strategies import (
     BAG,
     STRATEGIES,
     TYPES_AND_BAG,
     Bag,
-    deadlines_ms,
     edits,
     put,
     remembered,
     whole,
-    words_of,
 )
-from tests.suites.crashes.run import Clock, small_files
+from tests.suites.crashes.run import small_files
 
-#: Draws from a strategy.
-Draw: TypeAlias = Callable[[st.SearchStrategy[Any]], Any]
-_DATABASES = 3
 _LARGEST_EDIT_BYTES = 64 * KIB
-_KINDS = ["edit"] * 5 + ["write", "many", "delete", "deadline", "copy", "move", "flush", "swap"]
-
-_keys = st.sampled_from([b"", b"a", b"b", b"c\r\n"])
-
-
-def check(examples: int, proof: Callable[..., None], *arguments: Any, shrink: bool = True) -> None:
-    """Try `proof(draw, *arguments)` on so many examples."""
-
-    @settings(
-        max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate, *([Phase.shrink] if shrink else [])],
-    )  # fmt: skip
-    @given(st.data())
-    def tried(data: st.DataObject) -> None:
-        proof(data.draw, *arguments)
-
-    tried()
-
-
-def content(row: ValueType, value: Any) -> object:
-    """All that can be seen of a value, its elements in their order."""
-    return words_of(list(row.whole(value))), len(value), row.inner and row.inner.next_ms(value)
-
-
-def apply(row: ValueType, value: Any, name: bytes, words: Words) -> Undo:
-    """Do an edit."""
-    return next(edit for edit in row.edits if edit.name == name).apply(value, words)
-
-
-def grown(draw: Draw, row: ValueType, places: Places = OF_PROCESS) -> Any:
-    """A value after some edits."""
-    value = row.empty(places)
-    for _ in range(draw(st.integers(0, 8))):
-        apply(row, value, *draw(edits(row, value)))
-    return value
 
 
 def undo_is_the_identity(draw: Draw, row: ValueType) -> None:
@@ -139,85 +97,6 @@ def refuses(function: Callable[..., object], *arguments: Any) -> bool:
     except (ValueError, IndexError, TypeError):
         return True
     return False
-
-
-def seen(state: State) -> dict[bytes, object]:
-    """All that can be seen of a database."""
-    assert state.deadlines.keys() <= state.values.keys() and state.inner.keys() <= state.values.keys()
-    found: dict[bytes, object] = {}
-    for key, value in state.values.items():
-        row = state.types.by_class.get(value.__class__)
-        inner = row.inner.next_ms(value) if row is not None and row.inner is not None else None
-        assert state.inner.get(key) == inner, key
-        found[key] = (value if row is None else content(row, value)), state.deadlines.get(key)
-    return found
-
-
-def all_seen(states: Iterable[tuple[int, State]]) -> dict[int, object]:
-    """The same of all databases with any keys."""
-    return {number: seen(state) for number, state in states if state.values}
-
-
-def live(store: Store) -> dict[int, object]:
-    """The same of a running store."""
-    return all_seen(enumerate(store.databases))
-
-
-def new_store(types: Types) -> tuple[SimulatedDisk, Store]:
-    """A store on an empty disk."""
-    disk, clock = SimulatedDisk(record=False), Clock("values")
-    return disk, Store(disk, types, clock.now_us, clock.random_bytes, databases=_DATABASES)
-
-
-def change(draw: Draw, store: Store) -> None:
-    """A change of any kind, of any database."""
-    table: Table = store.databases[draw(st.integers(0, _DATABASES - 1))]
-    other: Table = store.databases[draw(st.integers(0, _DATABASES - 1))]
-    key, other_key = draw(_keys), draw(_keys)
-    kind = draw(st.sampled_from(_KINDS))
-    value = table.values.get(key)
-    if kind == "edit":
-        row = table.types.by_class.get(value.__class__)
-        if row is None:
-            row = draw(st.sampled_from(table.types.others))
-            table.delete(key)
-            value = row.empty(table.types.places)
-        table.edit(key, *draw(edits(row, value)))
-    elif kind == "write":
-        table.write(key, draw(st.binary(max_size=3)), draw(st.none() | deadlines_ms))
-    elif kind == "many":
-        keys = [b"key%02d" % number for number in range(draw(st.integers(0, 9)), 30)]
-        for each in keys:
-            table.write(each, b"v%d" % len(keys))
-    elif kind == "delete":
-        table.delete(draw(st.sampled_from([key, b"key12"])))
-    elif kind == "deadline":
-        table.exists(key) and table.set_deadline(key, draw(st.none() | deadlines_ms))
-    elif kind == "copy" and value is not None:
-        other.put(other_key, table.copy_of(value), table.deadline_ms(key))
-    elif kind == "move" and value is not None:
-        taken, deadline_ms = table.take(key)
-        other.put(other_key, taken, deadline_ms)
-    elif kind == "flush":
-        store.flush_all() if draw(st.booleans()) else table.flush()
-    elif kind == "swap" and table is not other:
-        store.swap(table, other)
-
-
-def changes(draw: Draw, store: Store, most: int = 4) -> None:
-    """A request that does several things, and is done."""
-    for _ in range(draw(st.integers(1, most))):
-        change(draw, store)
-    store.pending.undo.clear()
-
-
-def commit(store: Store) -> None:
-    """All changes so far are on disk."""
-    closed = store.close_commit()
-    if closed is not None:
-        store.write(closed)
-        store.sync()
-        store.settle(closed, durable=True)
 
 
 def requests_are_undone(draw: Draw, types: Types) -> None:
@@ -298,9 +177,7 @@ class StoreTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Small frames: keys and stretches run over several."""
-        small = small_files()
-        small.__enter__()
-        self.addCleanup(small.__exit__, None, None, None)
+        self.enterContext(small_files())
 
     def test_undo(self) -> None:
         """See `requests_are_undone`."""
@@ -369,9 +246,16 @@ class BrokenTests(SynchronousTestCase):
 
     def test_a_whole_that_is_not(self) -> None:
         """One that leaves out the fourth element, or deadlines."""
+
+        def counts_and_deadlines(row: ValueType, bag: Bag) -> object:
+            return bag.counts, bag.deadlines
+
         for wrong in (lambda bag: list(whole(bag))[:1], lambda bag: (e for e in whole(bag) if e[0] == b"BAGPUT")):
             row = BAG._replace(whole=wrong)
-            with mock.patch(f"{__name__}.content", lambda row, bag: (bag.counts, bag.deadlines)):
+            with (
+                mock.patch(f"{__name__}.content", counts_and_deadlines),
+                mock.patch.object(value_changes, "content", counts_and_deadlines),
+            ):
                 self.found(whole_is_all, row)
                 self.found(merge_is_replay, Types(TYPES.plain, (row,)))
 

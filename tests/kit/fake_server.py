@@ -152,3 +152,8 @@ class FakeServer:
             del self.table[key]
             return {"result": "success"}
         return {"result": "success", "value": self.table[key]}
+
+
+def reply(serial: int, **members: Any) -> bytes:
+    """A success, or what `members` say, to the request with this id."""
+    return json.dumps({"result": "success", "id": serial} | members).encode() + b"\r\n"

@@ -18,6 +18,7 @@ from kvstore.base.disk import RealDisk
 from kvstore.store.merge import merge
 from kvstore.store.store import Store
 from kvstore.values import TYPES
+from tests.kit.store_files import commit
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "FORMAT.md"
 BEGIN, END = "<!-- begin: python -m tests.kit.format_example -->\n", "<!-- end -->\n"
@@ -52,26 +53,18 @@ def make(directory: str) -> None:
     store = Store(disk, TYPES, clock, lambda count: bytes(next(numbers) * 37 & 0xFF for _ in range(count)))
     table = store.table
     table.write(b"zebra", b'{"weight":100,"name":"fred"}')
-    _commit(store)
+    commit(store)
     table.write(b"a", b"1")
     table.write(b"tmp", b"x\r\ny", 4_102_444_800_000)
-    _commit(store)
+    commit(store)
     store.finish_compaction(merge(disk, TYPES, store.seal(), clock()))
     table.delete(b"a")
-    _commit(store)
+    commit(store)
     table.set_deadline(b"tmp", None)
-    _commit(store)
+    commit(store)
     store.mark_and_sync()
     store.close()
     disk.unlock()
-
-
-def _commit(store: Store) -> None:
-    commit = store.close_commit()
-    assert commit is not None
-    store.write(commit)
-    store.sync()
-    store.settle(commit, durable=True)
 
 
 def hex_dump(data: bytes) -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.limits import MAX_REQUEST_BYTES
 from kvstore.base.reply import Reply
@@ -28,6 +29,9 @@ from kvstore.wire.resp import pack
 START_MS = 2_000_000_000_000
 
 UNLIMITED_BYTES = 2**40
+
+OK = b"+OK\r\n"
+NIL = b"$-1\r\n"
 
 
 class Connection:
@@ -135,3 +139,13 @@ class Serving:
             key: value if value.__class__ is bytes else list(table.whole(key)) for key, value in table.values.items()
         }
         return values, dict(table.deadlines), list(table.pending.operations)
+
+
+class SessionTestCase(SynchronousTestCase):
+    """A server by hand, and two clients of it."""
+
+    def setUp(self) -> None:
+        """Make them."""
+        self.serving = Serving()
+        self.one = self.serving.connect()
+        self.two = self.serving.connect()

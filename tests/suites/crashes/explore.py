@@ -15,8 +15,9 @@ from typing import NamedTuple
 from kvstore.base.errors import StorageFault
 from kvstore.testing.fates import RandomFates
 from kvstore.testing.simulated_disk import Moment, SimulatedDisk
+from tests.kit.store_files import Clock
 from tests.suites.crashes.history import History, Violation, checked
-from tests.suites.crashes.run import POLICIES, Clock, Run, open_store
+from tests.suites.crashes.run import POLICIES, Run, open_store
 
 
 def recover_checked(disk: SimulatedDisk, history: History, changes: int, where: str) -> None:

@@ -26,6 +26,7 @@ from kvstore.store.store import Commit, Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.testing.simulated_syncer import SimulatedSyncer
 from kvstore.values import TYPES, blocks, hashes, lists, sets
+from tests.kit.store_files import Clock
 from tests.suites.crashes.history import History, Violation, checked
 from tests.suites.crashes.model import Content
 from tests.suites.crashes.requests import DATABASES, KEYS, Requests
@@ -51,23 +52,6 @@ def small_files(zero_fill_bytes: int = 2048) -> Iterator[None]:
         mock.patch.object(sets, "_WHOLE_BYTES", 200),
     ):
         yield
-
-
-class Clock:
-    """A wall clock in microseconds that tests move, and a source of bytes that repeats."""
-
-    def __init__(self, seed: str) -> None:
-        self.us = 1_700_000_000_000_000
-        self._random = random.Random(seed)
-
-    def now_us(self) -> int:
-        """See `Store`."""
-        self.us += 7
-        return self.us
-
-    def random_bytes(self, count: int) -> bytes:
-        """See `Store`."""
-        return self._random.randbytes(count)
 
 
 def open_store(disk: SimulatedDisk, clock: Clock) -> Store:

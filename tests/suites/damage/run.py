@@ -24,6 +24,7 @@ from kvstore.store.merge import merge
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
+from tests.kit.store_files import commit
 from tests.suites.crashes.model import Content, content
 
 Contents = dict[str, bytes]
@@ -95,11 +96,7 @@ class _Writer:
         field = b"f%d" % self.random.randrange(3)
         other.edit(b"hash", b"HSET", [field, self.random.randbytes(5)])
         other.edit(b"hash", b"HPEXPIREAT", [b"%d" % _LATER_MS, b"FIELDS", b"1", field])
-        commit = self.store.close_commit()
-        assert commit is not None
-        self.store.write(commit)
-        self.store.sync()
-        self.store.settle(commit, durable=True)
+        commit(self.store)
 
     def mark(self) -> None:
         """What a server does within a second: note what is on disk."""
