@@ -95,24 +95,13 @@ def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", metavar="TARGET", help="[tls:]HOST:PORT, unix:PATH, or a project's name")
-    parser.add_argument("--count", type=positive, default=DEFAULT_COUNT, metavar="PAIRS", help="(default %(default)s)")
-    parser.add_argument(
-        "--compactions",
-        type=positive,
-        default=0,
-        metavar="N",
-        help="go on past --count until the server has compacted N times",
-    )
-    parser.add_argument(
-        "--value-bytes",
-        type=positive,
-        default=DEFAULT_VALUE_BYTES,
-        metavar="N",
-        help="document size (default %(default)s)",
-    )
-    parser.add_argument(
-        "--catalog", metavar="HOST:PORT", help="the catalog (default: $KVSTORE_CATALOG, or the public one)"
-    )
+    add = parser.add_argument
+    add("--count", type=positive, default=DEFAULT_COUNT, metavar="PAIRS", help="(default %(default)s)")
+    add("--compactions", type=positive, default=0, metavar="N",
+        help="go on past --count until the server has compacted N times")  # fmt: skip
+    add("--value-bytes", type=positive, default=DEFAULT_VALUE_BYTES, metavar="N",
+        help="document size (default %(default)s)")  # fmt: skip
+    add("--catalog", metavar="HOST:PORT", help="the catalog (default: $KVSTORE_CATALOG, or the public one)")
     arguments = parser.parse_args()
     try:
         arguments.client = Client(arguments.target, catalog=arguments.catalog)

@@ -9,10 +9,8 @@ For each client and stage there is a line: requests, the seconds they took, the 
 answered, throughput, mean latency, p50, p99 and the slowest request. Several clients begin each stage together; the
 line "N together" has what they did while all were running: from when the last had begun until the first had ended.
 
-Any number of instances may run at once; the first column says whose a line is. With --start-at they start together;
-with --duration as well, they also change stages together; with --warm-up, each stage begins with requests that are not
-timed. A server that is killed and comes back in the meantime makes some requests slow and the rest of the run is as
-before.
+Any number of instances may run at once; the first column says whose a line is. A server that is killed and comes back
+in the meantime makes some requests slow, and the rest of the run is as before.
 
 Exit status: 0, or 1 if an answer was wrong.
 """
@@ -57,9 +55,6 @@ DEFAULT_VALUE_BYTES = 100
 
 #: Documents that share the member which the query stage asks for.
 GROUP_SIZE = 10
-
-#: With --duration and --start-at: seconds from the end of one stage to the start of the next.
-STAGE_GAP_SECONDS = 1.0
 
 _PR_SET_PDEATHSIG = 1
 
@@ -121,47 +116,32 @@ class Workload:
             self.remove(i)
 
 
-def positive(text: str) -> int:
-    """A whole number from 1 on, for argparse."""
-    if (number := int(text)) < 1:
-        raise ValueError
+def positive(kind: type[int] | type[float]) -> Callable[[str], float]:
+    """For argparse: a number of that kind, over 0."""
+
+    def number(text: str) -> float:
+        if not (value := kind(text)) > 0:
+            raise argparse.ArgumentTypeError(f"{text!r} is not over 0")
+        return value
+
     return number
-
-
-def positive_seconds(text: str) -> float:
-    """A time over 0, for argparse."""
-    if not (seconds := float(text)) > 0:
-        raise ValueError
-    return seconds
 
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", metavar="TARGET", help="[tls:]HOST:PORT, unix:PATH, or a project's name")
-    parser.add_argument("--clients", type=positive, default=1, metavar="N", help="so many at once (default 1)")
-    parser.add_argument("--count", type=positive, metavar="N", help=f"requests in each stage (default {DEFAULT_COUNT})")
-    parser.add_argument(
-        "--duration", type=positive_seconds, metavar="SECONDS", help="run each stage for so long instead"
-    )
-    parser.add_argument(
-        "--value-bytes", type=positive, default=DEFAULT_VALUE_BYTES, metavar="N",
-        help="size of a document as JSON (default %(default)s; it has some 60 bytes at least)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--start-at", type=float, metavar="EPOCH", help="start the first stage at this time (seconds since the epoch)"
-    )
-    parser.add_argument(
-        "--warm-up", type=positive_seconds, default=0.0, metavar="SECONDS",
-        help="with --duration: begin each stage with requests for so long that are not timed",
-    )  # fmt: skip
-    parser.add_argument(
-        "--raw", type=argparse.FileType("w"), metavar="FILE",
-        help="write every timed request there, as CSV: client, stage, began_ns (monotonic clock), took_ns",
-    )  # fmt: skip
-    parser.add_argument(
-        "--catalog", metavar="HOST:PORT", help="the catalog (default: $KVSTORE_CATALOG, or the public one)"
-    )
+    add, whole, seconds = parser.add_argument, positive(int), positive(float)
+    add("--clients", type=whole, default=1, metavar="N", help="so many at once (default 1)")
+    add("--count", type=whole, metavar="N", help=f"requests in each stage (default {DEFAULT_COUNT})")
+    add("--duration", type=seconds, metavar="SECONDS", help="run each stage for so long instead")
+    add("--value-bytes", type=whole, default=DEFAULT_VALUE_BYTES, metavar="N",
+        help="size of a document as JSON (default %(default)s; it has some 60 bytes at least)")  # fmt: skip
+    add("--warm-up", type=seconds, default=0.0, metavar="SECONDS",
+        help="with --duration: begin each stage with requests for so long that are not timed")  # fmt: skip
+    add("--raw", type=argparse.FileType("w"), metavar="FILE",
+        help="write every timed request there, as CSV: client, stage, began_ns (monotonic clock), took_ns")  # fmt: skip
+    add("--catalog", metavar="HOST:PORT", help="the catalog (default: $KVSTORE_CATALOG, or the public one)")
     arguments = parser.parse_args()
     if arguments.count and arguments.duration:
         parser.error("give --count or --duration, not both")
@@ -174,12 +154,6 @@ def parse_arguments() -> argparse.Namespace:
     except ValueError as error:
         parser.error(str(error))
     return arguments
-
-
-def wait_until(epoch_seconds: float) -> None:
-    """Wait for a time of the wall clock; a time that is over needs no waiting."""
-    while (left := epoch_seconds - time.time()) > 0:
-        time.sleep(min(left, 0.1))
 
 
 def indices(available: float, duration: float | None, progress: Progress) -> Iterator[int]:
@@ -317,10 +291,7 @@ class Report:
 def conduct(arguments: argparse.Namespace, clients: Clients) -> None:
     """All stages, each told of as soon as it is over. Raises WrongAnswer, EOFError."""
     report = Report(clients.names, arguments.raw)
-    period = arguments.duration and arguments.warm_up + arguments.duration + STAGE_GAP_SECONDS
-    for number in range(len(STAGES)):
-        if arguments.start_at is not None and (number == 0 or period):
-            wait_until(arguments.start_at + number * (period or 0))
+    for _ in STAGES:
         clients.begin()
         report.add(clients.hear())
     if retries := sum(clients.hear()):

@@ -200,22 +200,11 @@ class FakeServerTests(SynchronousTestCase):
         self.assertEqual((len(keys), len(set(keys))), (80, 80))
         self.assertEqual(self.server.table, {})
 
-    def test_perf_duration_and_start(self) -> None:
-        """With --duration and --start-at the stages begin at the times that follow, warm-up included, which is
-        not timed; and all keys go in the end.
-        """
-        raw, start = Path(self.mktemp()).resolve(), time.time() + 1
-        start_ns = time.monotonic_ns() + 10**9
-        timing = ["--duration", "0.2", "--warm-up", "0.1", "--start-at", str(start)]
-        rows = self.table(*timing, "--raw", str(raw))
+    def test_perf_duration(self) -> None:
+        """With --duration stages end by themselves, after a warm-up that is not timed; and all keys go in the end."""
+        rows = self.table("--duration", "0.2", "--warm-up", "0.1")
         inserts = sum(request["method"] == "insert" for request in self.server.requests)
         self.assertTrue(0 < int(rows[0][2]) < inserts)
-        first = {}
-        for line in raw.read_text().splitlines()[1:]:
-            _, stage, began, _ = line.split(",")
-            first.setdefault(stage, int(began))
-        for number, stage in enumerate(("insert", "lookup", "query")):
-            self.assertGreaterEqual(first[stage], start_ns + int((1.3 * number + 0.1) * 1e9) - 10**7)
         self.assertEqual(self.server.table, {})
 
     def test_perf_client_dies(self) -> None:

@@ -24,7 +24,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 #: The checkout, or the site-packages directory, that holds kvstore and twisted/plugins/kvstore_plugin.py.
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -94,6 +94,7 @@ class ServerProcess:
 
     `options`: of `twistd kvstore`, besides `--data` and `--port`. `data`: the data directory. `port`: 0 for a free
     one, None to give no `--port`. `reactor`: epoll, select, ...; None for the default. `directory`: where to run it.
+    `start_patience_s`: how long it may take to listen. `popen`: more of subprocess.Popen's arguments, such as `env`.
 
     Afterwards `port` is the one listened on, 0 if there is none; `start` takes it again, if it was ours to choose.
     `options` may be changed before another `start`.
@@ -106,32 +107,38 @@ class ServerProcess:
         port: int | None = 0,
         reactor: str | None = None,
         directory: str | os.PathLike[str] | None = None,
+        start_patience_s: float = PATIENCE_S,
+        **popen: Any,
     ) -> None:
         self.data = os.fspath(data)
         self.port = port or 0
         self.options = options
         self._has_port = port is not None
         self._reactor = reactor
-        self._directory = directory
+        self._patience_s = start_patience_s
+        self._popen = {"cwd": directory, "env": environment(), **popen}
         self.start()
 
     def start(self) -> None:
-        """Start it (again) and return when it accepts connections. Raises StartFailed."""
+        """Start it (again) and return when it accepts connections. Raises StartFailed, TimeoutError."""
         port = ("--port", str(self.port)) if self._has_port else ()
         self._arrived = threading.Condition()
         self._process = subprocess.Popen(
             command("--data", self.data, *port, *self.options, reactor=self._reactor),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self._directory,
-            env=environment(), text=True, errors="replace",
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+            **self._popen,
         )  # fmt: skip
         assert self._process.stdout is not None and self._process.stderr is not None
         self._output = _Text(self._process.stdout, self._arrived)
         self._errors = _Text(self._process.stderr, self._arrived)
         try:
-            listening = _LISTENING.match(self.wait_for_line(_LISTENING.match))
+            listening = _LISTENING.match(self.wait_for_line(_LISTENING.match, self._patience_s))
         except EOFError:
             status = self.wait()
             raise StartFailed(status, self._output.join(), self._errors.join()) from None
+        except TimeoutError:
+            self.kill()
+            raise
         assert listening is not None
         self.port = int(listening[1] or 0)
 

@@ -67,11 +67,10 @@ def _responder(bench: Bench, side: str) -> MeasuredServer:
     program = compile_c(_RESPONDER, bench.directory / f"responder-{side.replace(' ', '-')}")
     enter = bench.setting.surroundings.enter
     process = subprocess.Popen([program], stdout=subprocess.PIPE, text=True, preexec_fn=enter)
-    server = MeasuredServer("responder", [str(program)], process, bench.directory / "log")
-    bench.callback(server.kill)
+    bench.callback(process.wait)
+    bench.callback(process.kill)
     assert process.stdout is not None
-    server.port = int(process.stdout.readline())
-    return server
+    return MeasuredServer("responder", process, int(process.stdout.readline()))
 
 
 def _generators(shape: Shape) -> Case:

@@ -28,7 +28,7 @@ _ENDED = pl.col("began_ns") + pl.col("took_ns")
 def measure(run: Run, effort: Effort, parent: Path) -> list[Row]:
     """The rows of one compaction: phases as variants, and for the first round its course. `parent`: see `running`.
 
-    Raises NoCompaction, WrongReply, NoCompiler, DidNotStart.
+    Raises NoCompaction, WrongReply, NoCompiler, StartFailed.
     """
     asked = [strings(kind, effort.keys, VALUE_BYTES, seed=run.round) for kind in ("GET", "SET")]
     groups = [Group(run.clients // 2, 1, requests) for requests in asked]

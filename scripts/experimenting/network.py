@@ -28,7 +28,7 @@ from pathlib import Path
 
 from kvstore.base.address import Address
 from scripts.measuring.generator import compile_c
-from scripts.measuring.servers import die_with_parent
+from scripts.measuring.processes import die_with_parent
 
 SERVER_ADDRESS, CLIENTS_ADDRESS = "192.0.2.1", "192.0.2.2"
 _PREFIX_BITS = 30

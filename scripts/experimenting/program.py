@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from kvstore.testing.server_process import ROOT
+from kvstore.testing.server_process import ROOT, StartFailed
 from scripts.experimenting import compaction, running
 from scripts.experimenting.facts import series_of
 from scripts.experimenting.network import NoNetwork
@@ -25,7 +25,6 @@ from scripts.measuring.compaction import NoCompaction
 from scripts.measuring.generator import NoCompiler
 from scripts.measuring.load import WrongReply
 from scripts.measuring.results import describe_machine, sync_microseconds
-from scripts.measuring.servers import DidNotStart
 from tests.kit.valkey import valkey_binary
 
 ALL, REPORT = "all", "report"
@@ -35,7 +34,7 @@ _QUIET_LOAD = 0.5
 
 #: What can go wrong without a bug in the program.
 _EXPECTED = (
-    running.RunFailed, NoNetwork, NoCompaction, NoCompiler, WrongReply, DidNotStart, OSError,
+    running.RunFailed, NoNetwork, NoCompaction, NoCompiler, WrongReply, StartFailed, OSError,
     subprocess.SubprocessError,
 )  # fmt: skip
 

@@ -6,18 +6,14 @@ in, and charged to, the process that sends it. Linux only.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from kvstore.client.raw import RawConnection, resp_request
 from scripts.experimenting.store import Row
-from scripts.measuring.servers import running_ns
-
-_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-_IDLE, _IOWAIT, _STEAL = 3, 4, 7  # columns of /proc/stat, after the name
+from scripts.measuring.processes import machine_ns, running_ns
+from scripts.measuring.servers import commits_of, parse_info
 
 
 class NotRead(Exception):
@@ -38,28 +34,12 @@ class Reading(NamedTuple):
     committing_us: float
 
 
-def children(pid: int) -> list[int]:
-    """The processes that a process has started."""
-    try:
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
-    except OSError:
-        return []
-
-
-def _machine_ns() -> tuple[int, int]:
-    with open("/proc/stat", encoding="ascii") as stat:
-        ticks = [int(word) * _TICK_NS for word in stat.readline().split()[1:]]
-    return ticks[_IDLE] + ticks[_IOWAIT], ticks[_STEAL]
-
-
 def read(connection: RawConnection, server: int, clients: Sequence[int], link: Sequence[int]) -> Reading:
     """Read everything now. `connection`: to the server; the others are numbers of processes. Raises OSError."""
     connection.send(resp_request("INFO", "group_commit"))  # Valkey has no such section, and says nothing
-    info = dict(line.split(":", 1) for line in connection.resp().decode().splitlines() if ":" in line)
-    commits, committed = int(info.get("commits", 0)), int(info.get("committed_requests", 0))
-    committing_us = commits * float(info.get("microseconds_per_commit", 0))
+    committed = commits_of(parse_info(connection.resp()))
     used = (running_ns(server), sum(map(running_ns, clients)), sum(map(running_ns, link)))
-    return Reading(time.monotonic_ns(), *used, *_machine_ns(), commits, committed, committing_us)
+    return Reading(time.monotonic_ns(), *used, *machine_ns(), *committed)
 
 
 def between(readings: Sequence[Reading], start_ns: int, end_ns: int) -> Row:

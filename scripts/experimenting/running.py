@@ -8,14 +8,13 @@ run, processors and INFO are read (`readings`), and the readings at both ends of
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import polars as pl
@@ -26,14 +25,13 @@ from kvstore.testing.server_process import ROOT, environment
 from scripts.experimenting import requests
 from scripts.experimenting.network import Place, place
 from scripts.experimenting.plan import OPERATIONS, Effort, Run
-from scripts.experimenting.readings import NotRead, Reading, between, children, read
+from scripts.experimenting.readings import NotRead, Reading, between, read
 from scripts.experimenting.store import Row
-from scripts.measuring.bench import NEVER_COMPACT
 from scripts.measuring.generator import Generator, Group
 from scripts.measuring.load import WrongReply
-from scripts.measuring.servers import MeasuredServer, die_with_parent, start_kvstore, start_valkey
+from scripts.measuring.processes import children, die_with_parent
+from scripts.measuring.servers import MeasuredServer, start_server
 
-_START_SECONDS = 30.0
 _READING_SECONDS = 0.04
 
 #: A run that is worth nothing (on a busy machine clients begin late) is made again, so often in all.
@@ -58,14 +56,9 @@ class RunFailed(Exception):
 
 @contextmanager
 def serving(run: Run, place: Place, directory: Path) -> Iterator[MeasuredServer]:
-    """The server of a run, on a new data directory in `directory`. Raises DidNotStart."""
+    """The server of a run, on a new data directory in `directory`. Raises StartFailed."""
     with place.at_server():
-        if run.variant.server == "Valkey":
-            never_compact = ("--auto-aof-rewrite-percentage", "0")
-            server = start_valkey(directory / "data", *never_compact, seconds=_START_SECONDS)
-        else:
-            options = [*run.variant.options, *NEVER_COMPACT, *place.server_options]
-            server = start_kvstore(directory / "data", *options, seconds=_START_SECONDS)
+        server = start_server(run.variant.server, directory / "data", *place.server_options, *run.variant.options)
     try:
         yield server
     finally:
@@ -73,27 +66,24 @@ def serving(run: Run, place: Place, directory: Path) -> Iterator[MeasuredServer]
 
 
 @contextmanager
-def directory_in(parent: Path) -> Iterator[Path]:
-    """A new directory, which goes with all that is in it."""
-    path = Path(tempfile.mkdtemp(prefix="kvstore-experiment-", dir=parent))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
+def directory_in(parent: Path | None) -> Iterator[Path]:
+    """A new directory, which goes with all that is in it. `parent`: None for that of temporary files."""
+    with TemporaryDirectory(prefix="kvstore-experiment-", dir=parent, ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 @contextmanager
 def scratch() -> Iterator[Path]:
     """A directory for what the clients need: in memory if there is such a place, away from the disk to be measured."""
     memory = Path("/dev/shm")
-    with directory_in(memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())) as directory:
+    with directory_in(memory if os.access(memory, os.W_OK) else None) as directory:
         yield directory
 
 
 def measure(run: Run, effort: Effort, parent: Path) -> list[Row]:
     """The rows of a run, one for each operation. `parent`: where data directories are made, on the disk to be measured.
 
-    Raises RunFailed, DidNotStart, NoCompiler, NoNetwork, OSError.
+    Raises RunFailed, StartFailed, NoCompiler, NoNetwork, OSError.
     """
     for left in reversed(range(_TRIES)):
         try:

@@ -16,18 +16,9 @@ from typing import TypeVar
 
 from kvstore.client.progress import Progress
 from scripts.measuring.metering import Measures
-from scripts.measuring.servers import ANYWHERE, MeasuredServer, Surroundings, start_kvstore, start_valkey
+from scripts.measuring.servers import ANYWHERE, KVSTORE, VALKEY, MeasuredServer, Surroundings, start_server
 
 T = TypeVar("T")
-
-KVSTORE, VALKEY = "kvstore", "Valkey"
-
-#: A number of log entries that no measurement reaches: compactions come only when they are asked for.
-NEVER_COMPACT = ("--compact-after", str(2**31 - 1))
-_VALKEY_NEVER_COMPACT = ("--auto-aof-rewrite-percentage", "0")
-
-#: Time for a server to start, in seconds, with a million keys to recover and another load on the machine.
-START_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -80,13 +71,8 @@ class Bench(ExitStack):
         """
         where, data = surroundings or self.setting.surroundings, self.directory / (name or side)
         checkout = self.setting.checkout if side == VALKEY else None
-        if side == VALKEY and checkout is None:
-            words = ("--appendfsync", sync, *_VALKEY_NEVER_COMPACT)
-            server = start_valkey(data, *words, seconds=START_SECONDS, surroundings=where)
-        else:
-            ours = self.setting.kvstore_options if checkout is None else ()  # an older one may not know them
-            options = ("--sync", sync, *NEVER_COMPACT, *options, *ours)
-            server = start_kvstore(data, *options, seconds=START_SECONDS, surroundings=where, checkout=checkout)
+        ours = self.setting.kvstore_options if checkout is None else ()  # an older one may not know them
+        server = start_server(side, data, *options, *ours, sync=sync, where=where, checkout=checkout)
         self.callback(server.kill)
         return server
 

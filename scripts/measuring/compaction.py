@@ -18,7 +18,8 @@ import polars as pl
 from scripts.measuring.generator import Generator, Running
 from scripts.measuring.load import WrongReply
 from scripts.measuring.metering import Measures, latencies
-from scripts.measuring.servers import MeasuredServer, command_line, resident_bytes, running_ns
+from scripts.measuring.processes import children, command_line, resident_bytes, running_ns
+from scripts.measuring.servers import MeasuredServer
 
 #: A compaction that takes longer, in seconds, has gone wrong.
 _LONGEST_SECONDS = 300.0
@@ -80,9 +81,9 @@ class Watch:
 
     def _is_over(self, before: int) -> bool:
         """INFO, which the server has to answer, is asked for only while there is no child."""
-        children = self._server.children()
-        self._weigh(children)
-        if children:
+        working = children(self._server.pid)
+        self._weigh(working)
+        if working:
             return False
         done, under_way = self._counted()
         return done > before and not under_way
@@ -97,11 +98,11 @@ class Watch:
             raise NoCompaction(f"{self._server.name}: the compaction failed: {error}")
         return int(info.get("compactions") or info["aof_rewrites"]), info["aof_rewrite_in_progress"] != "0"
 
-    def _weigh(self, children: list[int]) -> None:
+    def _weigh(self, working: list[int]) -> None:
         """Until a child has become another program it runs in its parent's memory (vfork(2))."""
         words = command_line(self._server.pid)
-        self._child_ns |= {child: running_ns(child) for child in children}
-        child = sum(resident_bytes(pid) for pid in children if command_line(pid) != words)
+        self._child_ns |= {child: running_ns(child) for child in working}
+        child = sum(resident_bytes(pid) for pid in working if command_line(pid) != words)
         grown = self._server.resident_bytes() - self._before_bytes
         self.server_grown_bytes = max(self.server_grown_bytes, grown)
         self.child_bytes = max(self.child_bytes, child)

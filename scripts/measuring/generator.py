@@ -27,7 +27,8 @@ import polars as pl
 from kvstore.base.address import Address
 from scripts.measuring.load import WrongReply
 from scripts.measuring.metering import Measures, latencies, metered, turn
-from scripts.measuring.servers import MeasuredServer, die_with_parent, keep_to
+from scripts.measuring.processes import die_with_parent, keep_to
+from scripts.measuring.servers import MeasuredServer
 
 _SOURCE = Path(__file__).with_name("generator.c")
 

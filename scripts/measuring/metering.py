@@ -10,12 +10,12 @@ import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
-from scripts.measuring.servers import MeasuredServer
+from scripts.measuring.processes import machine_ns
+from scripts.measuring.servers import KVSTORE, MeasuredServer, commits_of
 
 #: Numbers by name.
 Measures = dict[str, float]
@@ -83,18 +83,9 @@ def turn(requests: Measures, used: Measures) -> Measures:
 
 def _processors(server: MeasuredServer) -> tuple[float, float, float, float]:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.perf_counter(), server.cpu_seconds(), used.ru_utime + used.ru_stime, stolen_seconds()
+    return time.perf_counter(), server.cpu_seconds(), used.ru_utime + used.ru_stime, machine_ns()[1] / 1e9
 
 
-def _commits(server: MeasuredServer) -> tuple[float, float, float]:
-    """Commits, requests in them, and microseconds that they took, so far: Valkey does not tell."""
-    info = server.info() if server.name == "kvstore" else {}
-    names = ("commits", "committed_requests", "microseconds_per_commit")
-    commits, requests, us_each = (float(info.get(name, 0)) for name in names)
-    return commits, requests, commits * us_each
-
-
-def stolen_seconds() -> float:
-    """Processor time, summed over all processors, that a virtual machine wanted and did not get (proc(5), steal)."""
-    fields = Path("/proc/stat").read_text(encoding="ascii").split(maxsplit=10)
-    return int(fields[8]) / os.sysconf("SC_CLK_TCK")
+def _commits(server: MeasuredServer) -> tuple[int, int, float]:
+    """See `commits_of`. Only kvstore is asked: what does nothing has no INFO."""
+    return commits_of(server.info() if server.name == KVSTORE else {})

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from kvstore.testing.server_process import ROOT
+from kvstore.testing.server_process import ROOT, StartFailed
 from scripts.measuring.bench import VALKEY, Bench, Case, Effort, Setting
 from scripts.measuring.compaction import NoCompaction
 from scripts.measuring.generator import NoCompiler
@@ -25,10 +25,10 @@ from scripts.measuring.load import WrongReply
 from scripts.measuring.record import Entry, Record
 from scripts.measuring.redis_benchmark import UnreadableOutput
 from scripts.measuring.results import Table, describe_machine, replace_file, share
-from scripts.measuring.servers import DidNotStart, Surroundings
+from scripts.measuring.servers import Surroundings
 
 #: What can go wrong without a bug in the program: it is said, and the next case is measured.
-EXPECTED = (DidNotStart, WrongReply, NoCompaction, NoCompiler, UnreadableOutput, OSError,
+EXPECTED = (StartFailed, WrongReply, NoCompaction, NoCompiler, UnreadableOutput, OSError,
             subprocess.SubprocessError)  # fmt: skip
 
 #: What an ordinary case takes beside its turns, in seconds: starting servers, filling them, the first turn.

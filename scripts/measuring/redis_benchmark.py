@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from scripts.measuring.metering import Measures, Shape, metered, turn
-from scripts.measuring.servers import MeasuredServer, die_with_parent, keep_to
+from scripts.measuring.processes import die_with_parent, keep_to
+from scripts.measuring.servers import MeasuredServer
 
 #: The first turn, which only finds out how fast the server is: requests for each connection and place in the pipeline.
 _FIRST_REQUESTS = 60
