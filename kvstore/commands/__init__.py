@@ -5,6 +5,7 @@ Importing this package fills the table. What a command is made of: `registry` (t
 """
 
 from kvstore.commands import (
+    absent,
     blocking_lists,
     clients,
     connection,
@@ -15,7 +16,9 @@ from kvstore.commands import (
     introspection,
     keys,
     lists,
+    objects,
     pubsub,
+    replication,
     server,
     set_algebra,
     sets,
@@ -28,6 +31,7 @@ from kvstore.commands.registry import table
 
 __all__ = [
     "WORD_VERBS",
+    "absent",
     "blocking_lists",
     "clients",
     "connection",
@@ -38,7 +42,9 @@ __all__ = [
     "introspection",
     "keys",
     "lists",
+    "objects",
     "pubsub",
+    "replication",
     "server",
     "set_algebra",
     "sets",

@@ -78,7 +78,10 @@ class Server:
         self.compact_now: Callable[[], bool] = lambda: False
         #: Clients that wait for a compaction to end (SAVE), and how it does: None while it is under way, empty if well.
         self.saving: list[Client] = []
+        self._waits_for_disk: list[Client] = []
         self.save_error: Callable[[], str | None] = lambda: ""
+        #: Whether a commit is on disk, now or at the latest when a reply leaves that waits for it.
+        self.is_durable: Callable[[int], bool] = lambda sequence: True
         #: When the newest checkpoint was made, in milliseconds since the epoch.
         self.checkpoint_ms: Callable[[], int] = lambda: self.started_ms
         #: Log a bug: called inside the `except` of an unexpected error.
@@ -91,6 +94,16 @@ class Server:
         clients = self.saving[:]
         self.saving.clear()
         self.waiting.try_each(clients)
+
+    def wait_for_disk(self, client: Client) -> None:
+        """Try this client's request again whenever more has got to the disk."""
+        self._waits_for_disk.append(client)
+
+    def on_disk(self) -> None:
+        """More has got to the disk."""
+        clients, self._waits_for_disk = self._waits_for_disk, []
+        self.waiting.try_each(clients)
+        self._waits_for_disk += [client for client in clients if client.is_blocked]
 
     def count_error(self, error: RequestError) -> None:
         """An error is about to be a reply."""

@@ -20,7 +20,6 @@ from kvstore.commands.registry import (
     IntegerText,
     Key,
     command,
-    container,
     to_integer,
 )
 from kvstore.commands.scanning import Matcher, scan_options, to_cursor
@@ -60,25 +59,6 @@ def type_(call: Call, key: Key) -> Reply:
 
 #: What Valkey's object of 128 bytes has room for, besides its heads: a key and its value; and what a deadline takes.
 _EMBEDDED_BYTES, _DEADLINE_BYTES = 113, 8
-
-container("OBJECT", "Look into values.", group="generic")
-
-
-@command("OBJECT|ENCODING", READ, group="generic")
-def object_encoding(call: Call, key: Key) -> Reply:
-    """Tell how Redis would hold the value at a key; here all strings are bytes."""
-    value = call.table.look_up(key)
-    if value is None:
-        return None
-    if value.__class__ is not bytes:
-        return value.encoding()
-    try:
-        to_integer(value)
-    except InvalidRequest:
-        room = _EMBEDDED_BYTES - (_DEADLINE_BYTES if call.table.deadline_ms(key) is not None else 0)
-        return b"embstr" if len(key) + len(value) <= room else b"raw"
-    return b"int"
-
 
 # All keys
 

@@ -1,4 +1,4 @@
-"""The server as a whole: CONFIG, TIME, compaction under Redis's names, MONITOR, SHUTDOWN, ROLE."""
+"""The server as a whole: CONFIG, TIME, compaction under Redis's names, MONITOR, SHUTDOWN."""
 
 from __future__ import annotations
 
@@ -121,9 +121,3 @@ def shutdown(call: Call, *options: bytes) -> Reply:
     call.client.closing = True
     call.server.shutdown()
     return NO_REPLY
-
-
-@command("ROLE", FAST, group="server")
-def role(call: Call) -> Reply:
-    """Tell the place in replication: a master without replicas."""
-    return [b"master", 0, []]

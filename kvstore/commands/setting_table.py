@@ -60,7 +60,8 @@ _LIVE = (
     *_live(integer(-INT32_MAX - 1, INT32_MAX), list_max_listpack_size=-2),
     *_live(integer(0, INT32_MAX), list_compress_depth=0),
     *_live(memory(), hll_sparse_max_bytes=3000),
-    # Accesses are noted under some policies; nothing is ever evicted.
+    # Nothing is evicted, whatever is said of it.
+    *_live(memory(), maxmemory=0),
     *_live(one_of(*_POLICIES), maxmemory_policy="noeviction"),
     *_live(integer(0, INT32_MAX), lfu_decay_time=1, lfu_log_factor=10),
     *_live(integer(1, 64), maxmemory_samples=5),
@@ -82,7 +83,6 @@ _HELD = (
     *_held("every change is in the log before its reply; there is no server without", yes_or_no, appendonly="yes"),
     *_held(f"{_OPTION}sync", one_of("everysec", "always", "no"), appendfsync="always"),
     *_held("the log holds every change, and becomes a checkpoint when it is long: --compact-after", anything, save=""),
-    *_held("nothing is evicted", memory(), maxmemory=0),
     *_held("there are no passwords yet; listen where only those can connect who may", anything, requirepass=""),
     *_held("no events are sent yet", anything, notify_keyspace_events=""),
     *_held("the server listens where --listen says, by default on this machine only", yes_or_no, protected_mode="no"),

@@ -33,7 +33,7 @@ class Memory:
         peak = max(resident, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB)
         sizes = {
             "used_memory": resident, "used_memory_rss": resident, "used_memory_peak": peak,
-            "total_system_memory": self._of_machine, "maxmemory": 0,
+            "total_system_memory": self._of_machine, "maxmemory": self._server.configuration.number("maxmemory"),
         }  # fmt: skip
         pairs = [pair for name, count in sizes.items() for pair in ((name, count), (f"{name}_human", human(count)))]
         return [*pairs, *self._parts(resident, peak), *_SAME.items()]

@@ -158,6 +158,7 @@ class KVStoreService(MultiService):
         self.server = server
         server.configuration.checks["maxclients"] = self._check_clients
         server.save_error, self.compactor.done = self.compactor.error, server.saved
+        server.is_durable = lambda sequence: settings.sync == "always" or sequence <= store.durable_sequence
         server.compact_now = lambda: self.upkeep.compact_now()
         server.checkpoint_ms = lambda: self.compactor.last_finished_ms or server.started_ms
         server.max_value_bytes = settings.max_request_bytes

@@ -105,6 +105,7 @@ class Upkeep(MultiService):
             self._sync_in_background()
         else:
             store.mark_and_sync()
+        self._server.on_disk()
         for table in store.databases:
             table.scan_order.age()
         self._connections.drop_idle()

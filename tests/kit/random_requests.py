@@ -132,6 +132,7 @@ _REQUESTS = [
     _request(b"FLUSHDB", tail=st.sampled_from([[], [b"ASYNC"], [b"SYNC"], [b"FOO"]])),
     _request(b"FLUSHALL", tail=st.sampled_from([[], [b"ASYNC"], [b"SYNC"], [b"FOO"]])),
     _request(b"OBJECT", st.sampled_from([b"FOO", b"ENCODING"])),
+    _request(b"OBJECT", st.sampled_from([b"REFCOUNT", b"IDLETIME", b"FREQ"]), _key),
     _request(b"PING"),
     _request(b"ECHO", _value),
     _request(b"SELECT", st.sampled_from([b"0", b"1", b"-1", b"x"])),

@@ -1,0 +1,105 @@
+"""Commands about what there is none of: modules, a cluster, samples of latency. They say so, as a Redis without does.
+
+And LOLWUT, which is about nothing at all.
+"""
+
+from __future__ import annotations
+
+from kvstore import __version__
+from kvstore.base.errors import Failure, InvalidRequest, shorten
+from kvstore.base.reply import OK, Reply, Verbatim
+from kvstore.commands.context import Call
+from kvstore.commands.registry import ADMIN, FAST, READ, command, container, to_integer
+
+container("MODULE", "Look at modules, of which there are none.", group="server")
+container("LATENCY", "Look at samples of latency, of which there are none.", group="server")
+
+
+@command("MODULE|LIST", ADMIN, group="server")
+def module_list(call: Call) -> Reply:
+    """List the modules: none."""
+    return []
+
+
+@command("MODULE|LOAD", ADMIN, group="server")
+def module_load(call: Call, path: bytes, *arguments: bytes) -> Reply:
+    """Refused: modules are for Redis's own process."""
+    raise Failure("modules cannot be loaded into this server")
+
+
+command("MODULE|LOADEX", ADMIN, group="server")(module_load)
+
+
+@command("MODULE|UNLOAD", ADMIN, group="server")
+def module_unload(call: Call, name: bytes) -> Reply:
+    """Refused: there are no modules."""
+    raise Failure("modules cannot be loaded into this server")
+
+
+@command("LATENCY|LATEST", ADMIN, group="server")
+def latency_latest(call: Call) -> Reply:
+    """List the newest samples of each event: none."""
+    return []
+
+
+@command("LATENCY|HISTORY", ADMIN, group="server")
+def latency_history(call: Call, event: bytes) -> Reply:
+    """List the samples of an event: none."""
+    return []
+
+
+@command("LATENCY|RESET", ADMIN, group="server")
+def latency_reset(call: Call, *events: bytes) -> Reply:
+    """Forget samples; tells of how many events."""
+    return 0
+
+
+@command("LATENCY|GRAPH", ADMIN, group="server")
+def latency_graph(call: Call, event: bytes) -> Reply:
+    """Draw the samples of an event."""
+    raise Failure(f"No samples available for event '{shorten(event)}'")
+
+
+@command("LATENCY|DOCTOR", ADMIN, group="server")
+def latency_doctor(call: Call) -> Reply:
+    """Say what makes requests slow."""
+    return Verbatim(
+        "No samples of latency are kept. INFO commandstats has the times of commands, --trace those of all.\n"
+    )
+
+
+@command("LATENCY|HISTOGRAM", ADMIN, group="server")
+def latency_histogram(call: Call, *commands: bytes) -> Reply:
+    """Tell how the times of commands are distributed, which is not noted."""
+    return {}
+
+
+@command("READONLY", FAST, group="connection")
+def readonly(call: Call) -> Reply:
+    """Accepted for clients of a cluster."""
+    return OK
+
+
+command("READWRITE", FAST, group="connection")(readonly)
+
+
+@command("ASKING", FAST, group="connection")
+def asking(call: Call) -> Reply:
+    """Refused: there is no cluster."""
+    raise Failure("This instance has cluster support disabled")
+
+
+@command("CLUSTER", group="server")
+def cluster(call: Call, subcommand: bytes, *arguments: bytes) -> Reply:
+    """Refused: there is no cluster."""
+    return asking(call)
+
+
+@command("LOLWUT", READ | FAST, group="server", options="[VERSION version] [number ...]")
+def lolwut(call: Call, *options: bytes) -> Reply:
+    """Show what version this is, and a key-value store."""
+    if options and options[0].upper() == b"VERSION":
+        if len(options) < 2:
+            raise InvalidRequest("Syntax error. Use: LOLWUT [VERSION version] [number ...]")
+        to_integer(options[1])
+    return Verbatim(f"   ___\n  /o o\\   key -> value, on disk\n  \\___/\n\nkvstore ver. {__version__}\n")

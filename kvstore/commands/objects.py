@@ -1,0 +1,129 @@
+"""OBJECT and MEMORY: how a value is held, and what it takes.
+
+Nothing is evicted, so no access is noted: a key is never idle, and the counter of accesses that an LFU policy has stays
+at 0. Which of the two may be asked for depends on `maxmemory-policy`, as in Redis.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from kvstore.base.errors import Failure, InvalidRequest, syntax_error
+from kvstore.base.reply import OK, Reply, Verbatim
+from kvstore.commands.context import Call
+from kvstore.commands.registry import READ, Key, command, container, to_integer
+
+container("OBJECT", "Look into values.", group="generic")
+container("MEMORY", "Tell what takes memory.", group="server")
+
+_SWITCHING = (
+    "Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust."
+)
+
+#: What a key takes besides its own bytes and its value's: its places in the table and in the scan's order.
+_KEY_BYTES = 100
+#: INFO's fields, under the names that MEMORY STATS has for them.
+_STATS = {
+    "peak.allocated": "used_memory_peak",
+    "total.allocated": "used_memory",
+    "startup.allocated": "used_memory_startup",
+    "replication.backlog": "mem_replication_backlog",
+    "clients.normal": "mem_clients_normal",
+    "aof.buffer": "mem_aof_buffer",
+    "overhead.total": "used_memory_overhead",
+    "dataset.bytes": "used_memory_dataset",
+    "allocator.allocated": "allocator_allocated",
+    "allocator.active": "allocator_active",
+    "allocator.resident": "allocator_resident",
+}
+
+
+@command("OBJECT|ENCODING", READ, group="generic")
+def object_encoding(call: Call, key: Key) -> Reply:
+    """Tell how Redis would hold the value at a key; here all strings are bytes."""
+    value = call.table.look_up(key)
+    if value is None:
+        return None
+    if value.__class__ is not bytes:
+        return value.encoding()
+    try:
+        to_integer(value)
+    except InvalidRequest:
+        return b"embstr" if len(value) <= 44 else b"raw"  # OBJ_ENCODING_EMBSTR_SIZE_LIMIT
+    return b"int"
+
+
+@command("OBJECT|REFCOUNT", READ, group="generic")
+def object_refcount(call: Call, key: Key) -> Reply:
+    """Tell how often the value at a key is referred to, which is once."""
+    return None if call.table.look_up(key) is None else 1
+
+
+@command("OBJECT|IDLETIME", READ, group="generic")
+def object_idletime(call: Call, key: Key) -> Reply:
+    """Tell how many seconds nobody has asked for a key; here always 0."""
+    if call.table.look_up(key) is None:
+        return None
+    if _counts_accesses(call):
+        raise Failure(f"An LFU maxmemory policy is selected, idle time not tracked. {_SWITCHING}")
+    return 0
+
+
+@command("OBJECT|FREQ", READ, group="generic")
+def object_freq(call: Call, key: Key) -> Reply:
+    """Tell the logarithm of how often a key was asked for, under an LFU policy; here always 0."""
+    if call.table.look_up(key) is None:
+        return None
+    if not _counts_accesses(call):
+        raise Failure(f"An LFU maxmemory policy is not selected, access frequency not tracked. {_SWITCHING}")
+    return 0
+
+
+def _counts_accesses(call: Call) -> bool:
+    return call.server.configuration.text("maxmemory-policy").endswith("-lfu")
+
+
+@command("MEMORY|USAGE", READ, group="server", options="[SAMPLES count]")
+def memory_usage(call: Call, key: Key, *options: bytes) -> Reply:
+    """Estimate the bytes of memory that a key and its value take; of large values nothing needs to be sampled."""
+    _check_samples(options)
+    value = call.table.look_up(key)
+    if value is None:
+        return None
+    return _KEY_BYTES + sys.getsizeof(key) + (sys.getsizeof(value) if value.__class__ is bytes else value.size_bytes())
+
+
+def _check_samples(options: tuple[bytes, ...]) -> None:
+    for name, count in zip(options[::2], [*options[1::2], None], strict=False):
+        if name.upper() != b"SAMPLES" or count is None or to_integer(count) < 0:
+            raise syntax_error()
+
+
+@command("MEMORY|STATS", group="server")
+def memory_stats(call: Call) -> Reply:
+    """Tell what takes how many bytes."""
+    section = call.server.info.get("memory")
+    told = dict(section()) if section is not None else {}
+    keys = sum(table.count() for table in call.store.databases)
+    stats: dict[str, Any] = {name: told[field] for name, field in _STATS.items() if field in told}
+    data = stats.get("dataset.bytes", 0)
+    return stats | {"keys.count": keys, "keys.bytes-per-key": data // keys if keys else 0}
+
+
+@command("MEMORY|MALLOC-STATS", group="server")
+def memory_malloc_stats(call: Call) -> Reply:
+    """Tell the allocator's own figures, of which Python's has none."""
+    return Verbatim("Stats not supported for the current allocator")
+
+
+@command("MEMORY|DOCTOR", group="server")
+def memory_doctor(call: Call) -> Reply:
+    """Say what is wrong with how memory is used."""
+    return Verbatim("Nothing is known to be wrong. INFO memory tells what the process takes.\n")
+
+
+@command("MEMORY|PURGE", group="server")
+def memory_purge(call: Call) -> Reply:
+    """Give memory back to the system, which happens by itself."""
+    return OK

@@ -1,0 +1,92 @@
+"""What Redis has for replicas, on a server that has none: ROLE, WAIT, WAITAOF, and no REPLICAOF."""
+
+from __future__ import annotations
+
+from kvstore.base.errors import Failure, InvalidRequest
+from kvstore.base.reply import OK, Reply, Wait
+from kvstore.commands.arguments import INT64_MAX
+from kvstore.commands.context import Call
+from kvstore.commands.registry import ADMIN, FAST, WHOLE, Integer, command, to_integer
+from kvstore.commands.row import BLOCKING
+
+
+@command("ROLE", FAST, group="server")
+def role(call: Call) -> Reply:
+    """Tell the place in replication: a master without replicas."""
+    return [b"master", 0, []]
+
+
+@command("WAIT", BLOCKING, group="connection")
+def wait(call: Call, numreplicas: Integer, timeout: bytes) -> Reply:
+    """Wait until so many replicas have this client's writes, or for some milliseconds (0: for ever); tells how many."""
+    until_ms = _until(call, timeout)
+    return 0 if numreplicas <= 0 else Wait((), type(None), until_ms, _never, 0, 0)
+
+
+@command("WAITAOF", BLOCKING | WHOLE, group="connection")
+def waitaof(call: Call, numlocal: Integer, numreplicas: bytes, timeout: bytes) -> Reply:
+    """Wait until what is written is on disk (numlocal 1), and on that of so many replicas, or for some milliseconds
+    (0: for ever); tells on how many it is.
+    """
+    if numlocal not in (0, 1):
+        raise InvalidRequest("value is out of range, value must between 0 and 1")
+    replicas, until_ms = _positive(numreplicas), _until(call, timeout)
+    sequence = call.store.commit_for_table() or call.store.pending.sequence - 1
+
+    told = [0, 0]
+
+    def again() -> Reply | None:
+        told[0] = int(call.server.is_durable(sequence))
+        return told if told[0] >= numlocal and not replicas else None
+
+    if again() is None:
+        call.server.wait_for_disk(call.client)
+        return Wait((), type(None), until_ms, again, told, told)
+    return told
+
+
+def _positive(text: bytes) -> int:
+    try:
+        number = to_integer(text)
+    except InvalidRequest:
+        number = -1
+    if number < 0:
+        raise InvalidRequest("value is out of range, must be positive")
+    return number
+
+
+def _until(call: Call, timeout: bytes) -> int | None:
+    """When to wait no more, in milliseconds since the epoch, None for never. Raises InvalidRequest."""
+    try:
+        left_ms = to_integer(timeout)
+    except InvalidRequest:
+        raise InvalidRequest("timeout is not an integer or out of range") from None
+    if left_ms < 0:
+        raise InvalidRequest("timeout is negative")
+    now_ms = call.store.now_us() // 1000
+    if left_ms > INT64_MAX - now_ms:
+        raise InvalidRequest("timeout is out of range")
+    return now_ms + left_ms if left_ms else None
+
+
+def _never() -> Reply | None:
+    return None
+
+
+@command("REPLICAOF", ADMIN, group="server")
+def replicaof(call: Call, host: bytes, port: bytes) -> Reply:
+    """Refused, but for NO ONE: the server cannot follow another one."""
+    if (host.lower(), port.lower()) == (b"no", b"one"):
+        return OK
+    raise Failure("this server cannot be a replica; kvstore backup copies a directory while it is in use")
+
+
+command("SLAVEOF", ADMIN, group="server")(replicaof)
+
+
+@command("FAILOVER", ADMIN, group="server", options="[TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]")
+def failover(call: Call, *options: bytes) -> Reply:
+    """Refused: there are no replicas."""
+    if [option.upper() for option in options] == [b"ABORT"]:
+        raise Failure("No failover in progress.")
+    raise Failure("FAILOVER requires connected replicas.")
