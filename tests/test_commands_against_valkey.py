@@ -33,6 +33,7 @@ from tests.kit.random_requests import (
     sequences,
     set_sequences,
     sorted_set_sequences,
+    stream_sequences,
 )
 from tests.kit.valkey import Connection, Valkey, ValkeyTestCase
 
@@ -220,6 +221,7 @@ class AgainstValkeyTests(ValkeyTestCase):
             state += [(0, [b"HGETALL", key]) for key in (b"a", b"b", b"c", b"")]
             state += [(0, [b"SMEMBERS", key]) for key in (b"a", b"b", b"c", b"")]
             state += [(0, [b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"]) for key in (b"a", b"b", b"c", b"")]
+            state += [(0, [b"XRANGE", key, b"-", b"+"]) for key in (b"a", b"b", b"c", b"")]
             for number, words in [*requests, *state]:
                 done.append((number, words))
                 if words[0].isdigit():
@@ -255,6 +257,10 @@ class AgainstValkeyTests(ValkeyTestCase):
     def test_random_lexical_ranges(self) -> None:
         """The same for sorted sets whose members have one score."""
         self.compare_random(lexical_sequences, 100)
+
+    def test_random_streams(self) -> None:
+        """The same for streams."""
+        self.compare_random(stream_sequences, 300)
 
     def compare_random(self, drawn: Any, examples: int) -> None:
         """Send random sequences of requests to both servers."""
@@ -384,4 +390,5 @@ _OUR_CATEGORIES = {
     b"@hash",
     b"@list",
     b"@sortedset",
+    b"@stream",
 }

@@ -44,10 +44,32 @@ class NewerVersion(Exception):
     """A newer version wrote it."""
 
 
+Id = tuple[int, ...]
+
+
+@dataclass
+class StreamGroup:
+    """`read`: up to where, and how many. `consumers`: what is pending for each: when it was given out, how often."""
+
+    read: tuple[Id, int]
+    consumers: dict[bytes, dict[Id, tuple[int, int]]] = field(default_factory=dict)
+
+
+@dataclass
+class Stream:
+    """The words of each entry by its id; the rest as the page names it."""
+
+    entries: dict[Id, tuple[bytes, ...]] = field(default_factory=dict)
+    last_id: Id = (0, 0)
+    added: int = 0
+    largest_deleted: Id = (0, 0)
+    groups: dict[bytes, StreamGroup] = field(default_factory=dict)
+
+
 @dataclass
 class Database:
     """One database. A string is bytes, a list a list, a hash a dict of fields: each with its value and its deadline; a
-    sorted set a dict of members: each with its score.
+    sorted set a dict of members: each with its score; a stream a Stream.
     """
 
     values: dict[bytes, Any] = field(default_factory=dict)
@@ -168,9 +190,13 @@ def apply_to_value(database: Database, name: bytes, key: bytes, *words: bytes) -
         database.values.setdefault(key, set()).difference_update(words)
     elif name in (b"ZADD", b"ZREM", b"ZREMRANGEBYRANK"):
         apply_to_sorted_set(database.values.setdefault(key, {}), name, *words)
+    elif name.startswith((b"XGROUP|", b"XCLAIM", b"XACK")):
+        apply_to_group(database.values.setdefault(key, Stream()), name, *words)
+    elif name in (b"XADD", b"XDEL", b"XTRIM", b"XSETID"):
+        apply_to_stream(database.values.setdefault(key, Stream()), name, *words)
     else:
         raise NewerVersion(f"unknown operation {name!r}")
-    if not database.values[key]:
+    if not database.values[key] and not isinstance(database.values[key], Stream):
         del database.values[key]
         database.deadlines_ms.pop(key, None)
 
@@ -220,6 +246,48 @@ def apply_to_sorted_set(scores: dict[bytes, float], name: bytes, *words: bytes) 
         in_order = sorted(scores, key=lambda member: (scores[member], member))
         for member in in_order[int(words[0]) : int(words[1]) + 1]:
             del scores[member]
+
+
+def stream_id(text: bytes) -> Id:
+    """Section "Streams"."""
+    return tuple(map(int, text.split(b"-")))
+
+
+def apply_to_stream(stream: Stream, name: bytes, *words: bytes) -> None:
+    """Section "Streams"."""
+    if name == b"XADD":
+        stream.last_id = stream_id(words[0])
+        stream.entries[stream.last_id] = words[1:]
+        stream.added += 1
+    elif name == b"XDEL":
+        gone = [each for each in map(stream_id, words) if each in stream.entries]
+        stream.largest_deleted = max([stream.largest_deleted, *gone])
+        stream.entries = {each: entry for each, entry in stream.entries.items() if each not in gone}
+    elif name == b"XTRIM":
+        for each in sorted(stream.entries)[: len(stream.entries) - int(words[1])]:
+            del stream.entries[each]
+    else:
+        stream.last_id, stream.added, stream.largest_deleted = stream_id(words[0]), int(words[2]), stream_id(words[4])
+
+
+def apply_to_group(stream: Stream, name: bytes, group_name: bytes, *words: bytes) -> None:
+    """The rest of it."""
+    if name == b"XGROUP|DESTROY":
+        del stream.groups[group_name]
+    elif name == b"XGROUP|CREATE":
+        stream.groups[group_name] = StreamGroup((stream_id(words[0]), int(words[2])))
+    elif name == b"XGROUP|SETID":
+        stream.groups[group_name].read = stream_id(words[0]), int(words[2])
+    elif name == b"XGROUP|DELCONSUMER":
+        del stream.groups[group_name].consumers[words[0]]
+    else:
+        consumers = stream.groups[group_name].consumers
+        ids = words[2:-6] if name == b"XCLAIM" else words if name == b"XACK" else ()
+        for each, pending in [(each, pending) for each in map(stream_id, ids) for pending in consumers.values()]:
+            pending.pop(each, None)
+        if name != b"XACK":
+            given = {stream_id(each): (int(words[-5]), int(words[-3])) for each in ids}
+            consumers.setdefault(words[0], {}).update(given)
 
 
 def same_store(state: State, header: dict[str, str]) -> None:

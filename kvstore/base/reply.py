@@ -14,6 +14,7 @@ A command returns plain Python values; `wire` encodes them. The whole set:
 | `list`, `tuple`, `Strings` | array | array |
 | `dict` | flat array | map |
 | `set`, `frozenset`, `Members` | array | set |
+| `Pairs` | array of arrays of two | map |
 | `Status` | simple string | simple string |
 | `Verbatim` | bulk string | verbatim string `txt:` |
 | `JSONText` | bulk string | bulk string |
@@ -104,6 +105,10 @@ class Replies(list[Any]):
 
 class Numbers(list[bytes]):
     """Integers, by their digits: what many requests that execute as one answer, one each (`CommandTable.many`)."""
+
+
+class Pairs(list[tuple[Any, Any]]):
+    """Keys with a value each, in order; a key may come twice (XREAD)."""
 
 
 class Strings(list[bytes]):

@@ -24,6 +24,7 @@ from kvstore.commands import (
     sets,
     sorted_ranges,
     sorted_sets,
+    streams,
     strings,
     transactions,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "sets",
     "sorted_ranges",
     "sorted_sets",
+    "streams",
     "strings",
     "table",
     "transactions",

@@ -104,6 +104,8 @@ class Table(ReadTable):
         if before.__class__ is not bytes and before is not None:
             self.inner.pop(key, None)
             self._let_go(key, before)
+            if key in self.awaited:
+                self.ready.append(key)
         if self._observers:
             self._tell(key, before, value)
 
@@ -190,10 +192,11 @@ class Table(ReadTable):
         if deadline_ms is not None:
             self.pending.record_further(encode_deadline(key, deadline_ms))
 
-    def edit(self, key: bytes, name: bytes, words: Words) -> None:
+    def edit(self, key: bytes, name: bytes, words: Words, *, wakes: bool = True) -> None:
         """Apply an operation of a type, `name`, to the value at `key`, which is of that type or not there.
 
-        Without elements the value is gone, unless its type keeps it so. Raises StorageFull; then nothing changed.
+        Without elements the value is gone, unless its type keeps it so. `wakes`: whether it may be what somebody waits
+        for. Raises StorageFull; then nothing changed.
         """
         if self._is_expired(key):
             self.expire(key)
@@ -209,7 +212,7 @@ class Table(ReadTable):
         if after is None and before is not None:
             self.removed_bytes += len(key)
         if self._observers or self.awaited:
-            self._tell(key, before, after)
+            self._tell(key, before, after, wakes=wakes)
 
     def update(self, key: bytes, value: bytes) -> None:
         """Give `key` a new string and leave its deadline as it is. Raises StorageFull; then nothing changed."""
@@ -237,7 +240,7 @@ class Table(ReadTable):
     def _remove(self, key: bytes, before: Value) -> None:
         self.pending.record(self, key, encode_delete(key), before, self.deadlines.get(key), Purpose.REMOVE)
         self._drop(key)
-        if self._observers:
+        if self._observers or self.awaited:
             self._tell(key, before, None)
 
     def _let_go(self, key: bytes, value: Value) -> None:
@@ -395,8 +398,8 @@ class Table(ReadTable):
         if observer in self._observers:
             self._observers.remove(observer)
 
-    def _tell(self, key: bytes, before: Value | None, after: Value | None) -> None:
-        if key in self.awaited and after is not None:
+    def _tell(self, key: bytes, before: Value | None, after: Value | None, *, wakes: bool = True) -> None:
+        if wakes and key in self.awaited:
             self.ready.append(key)
         for observer in tuple(self._observers):
             observer.changed(key, before, after)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Iterator
 
 from kvstore.client.progress import Progress
@@ -43,7 +44,22 @@ def _commands(databases: Databases) -> Iterator[bytes]:
             selected = number
         if state.values[key].__class__ is not bytes:
             yield encode_delete(key)
-        yield from state.whole(key)
+        yield from map(_as_command, state.whole(key))
+
+
+#: An operation whose name is that of a subcommand: `XGROUP|CREATE key ...`.
+_SUBCOMMAND = re.compile(rb"\*([0-9]+)\r\n\$[0-9]+\r\n([A-Z]+)\|([A-Z]+)\r\n").match
+
+
+def _as_command(operation: bytes) -> bytes:
+    """An operation as the command that does the same."""
+    found = _SUBCOMMAND(operation)
+    if found is None:
+        return operation
+    head = b"*%d\r\n" % (int(found[1]) + 1)
+    return (
+        head + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in found.group(2, 3)) + operation[found.end() :]
+    )
 
 
 def _lines(databases: Databases) -> Iterator[bytes]:

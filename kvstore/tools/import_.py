@@ -116,6 +116,8 @@ def _read_commands(file: BinaryIO, databases: Databases) -> None:
     try:
         for words in _commands(file):
             words[0] = words[0].upper()
+            if len(words) > 2 and (subcommand := b"%b|%b" % (words[0], words[1].upper())) in TYPES.by_edit:
+                words[:2] = [subcommand]
             if words[0] == SELECT:
                 state = databases.at(_database(_number(words, 1, 2)))
             else:

@@ -9,7 +9,8 @@ from kvstore.values.hashes import HASHES
 from kvstore.values.lists import LISTS
 from kvstore.values.sets import SETS
 from kvstore.values.sorted_sets import SORTED_SETS
+from kvstore.values.streams import STREAMS
 from kvstore.values.strings import STRINGS
 
 #: Every type that there is; a new one is one more line here.
-TYPES = Types(STRINGS, (HASHES, LISTS, SETS, SORTED_SETS))
+TYPES = Types(STRINGS, (HASHES, LISTS, SETS, SORTED_SETS, STREAMS))

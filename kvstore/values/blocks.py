@@ -57,6 +57,11 @@ def pack(elements: Sequence[bytes]) -> list[Block]:
     return blocks
 
 
+def packed(elements: Sequence[bytes]) -> Block:
+    """The elements, at least one, in one block, however many they are."""
+    return _lengths(elements), b"".join(elements)
+
+
 def _offset(block: Block, index: int) -> int:
     """Where in a block's bytes its element `index` begins; the end for one past the last."""
     lengths, body = block

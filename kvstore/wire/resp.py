@@ -24,6 +24,7 @@ from kvstore.base.reply import (
     JSONText,
     Members,
     Numbers,
+    Pairs,
     Push,
     Replies,
     Reply,
@@ -277,6 +278,14 @@ def _append_map(out: Writer, reply: dict[Any, Any], protocol: int) -> None:
     _append_all(out, list(chain.from_iterable(reply.items())), protocol)
 
 
+def _append_pairs(out: Writer, reply: Pairs, protocol: int) -> None:
+    if protocol == 3:
+        out.append(b"%%%d\r\n" % len(reply))
+        _append_all(out, list(chain.from_iterable(reply)), protocol)
+    else:
+        _append_array(out, reply, protocol)
+
+
 def _append_all(out: Writer, replies: Collection[Reply], protocol: int) -> None:
     if len(replies) <= AT_ONCE:
         _append_some(out, replies, protocol)
@@ -312,6 +321,7 @@ _WRITERS: dict[type, Callable[[Writer, Any, int], None]] = {
     Push: _append_push,
     Strings: _append_strings,
     Members: _append_strings,
+    Pairs: _append_pairs,
     Replies: _append_all,
     list: _append_array,
     tuple: _append_array,

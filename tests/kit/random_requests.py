@@ -375,6 +375,62 @@ _LEXICAL = [
 ]  # fmt: skip
 
 
+#: Few enough to be the same at times. None is drawn by the server, since that hangs on its clock.
+_id = st.sampled_from(
+    b"1-1,1-2,2-1,2-5,3-0,3,2,5-1,5-7,9-9,0-1,0,0-0,1-*,2-*,5-*,0-*,x,1-x,-,+,$,>,01-1,18446744073709551615,,-1".split(
+        b","
+    )
+)
+_new_id = st.one_of(_id, st.sampled_from([b"%d-%d" % (ms, at) for ms in range(1, 10) for at in range(3)]))
+_bound = st.one_of(
+    st.sampled_from([b"-", b"+", b"-", b"+", b"(1-1", b"(2", b"(5-7", b"(0", b"(-", b"(18446744073709551615"]), _id
+)
+_trim_option = st.one_of(
+    st.tuples(st.just(b"MAXLEN"), st.sampled_from([b"0", b"1", b"2", b"5", b"-1", b"x"])),
+    st.tuples(st.just(b"maxlen"), st.sampled_from([b"=", b"~"]), st.sampled_from([b"0", b"1", b"3"])),
+    st.tuples(st.just(b"MINID"), st.sampled_from([b"=", b"~"]), _id),
+    st.tuples(st.just(b"MINID"), _id),
+    st.tuples(st.just(b"LIMIT"), st.sampled_from([b"0", b"1", b"5", b"-1", b"x"])),
+    st.sampled_from([(b"MAXLEN",), (b"FOO",), (b"~",)]),
+)
+_add_option = st.one_of(_trim_option, st.sampled_from([(b"NOMKSTREAM",), (b"nomkstream",)]))
+_maybe_trim = st.one_of(st.just([]), st.just([]), _tail(_add_option, 2))
+_entry = st.lists(st.tuples(_field, _value), min_size=1, max_size=3).map(lambda pairs: [w for p in pairs for w in p])
+_add = st.tuples(_maybe_trim, _new_id, _entry).map(lambda parts: [*parts[0], parts[1], *parts[2]])
+_ids = st.lists(_id, min_size=1, max_size=3)
+_stream_count = st.sampled_from(
+    [[], [], [b"COUNT", b"1"], [b"COUNT", b"2"], [b"COUNT", b"0"], [b"count", b"-1"], [b"X"]]
+)
+_setid_option = st.one_of(
+    st.tuples(st.just(b"ENTRIESADDED"), st.sampled_from([b"0", b"2", b"100", b"-1"])),
+    st.tuples(st.just(b"MAXDELETEDID"), _id),
+)
+_read_option = st.sampled_from(
+    [(b"COUNT", b"1"), (b"COUNT", b"0"), (b"COUNT", b"x"), (b"BLOCK", b"1"), (b"BLOCK", b"-1"), (b"BLOCK", b"x"),
+     (b"NOACK",), (b"FOO",), (b"GROUP", b"g", b"c")]
+)  # fmt: skip
+_reads = st.lists(st.tuples(_key, _id), min_size=1, max_size=3).map(
+    lambda pairs: [b"STREAMS", *(key for key, _ in pairs), *(each for _, each in pairs)]
+)
+_read_tail = st.tuples(st.one_of(st.just([]), _tail(_read_option, 2)), _reads).map(lambda parts: parts[0] + parts[1])
+_STREAMS = [
+    _request(b"XADD", _key, tail=_add),
+    _request(b"XADD", _key, tail=_add),
+    _request(b"XADD", _key, tail=_add),
+    _request(b"XADD", _key, _new_id, _field, _value),
+    _request(b"XADD", _key, _new_id, _field, _value),
+    _request(b"XADD", _key, _new_id, _field, st.just(b"w" * 3000)),
+    _request(b"XLEN", _key),
+    _request(b"XRANGE", _key, st.just(b"-"), st.just(b"+")),
+    _request(b"XRANGE", _key, _bound, _bound, tail=_stream_count),
+    _request(b"XREVRANGE", _key, _bound, _bound, tail=_stream_count),
+    _request(b"XREAD", tail=_read_tail),
+    _request(b"XDEL", _key, tail=_ids),
+    _request(b"XTRIM", _key, tail=_tail(_trim_option, 2)),
+    _request(b"XSETID", _key, _id, tail=_tail(_setid_option, 2)),
+]
+
+
 def _sequences(*requests: Any) -> st.SearchStrategy[list[tuple[int, list[bytes]]]]:
     """(number of the client, words of its request), up to 25 of them. `requests`: kinds, each drawn as often."""
     kinds = st.one_of(*map(st.one_of, requests))
@@ -387,3 +443,4 @@ set_sequences = _sequences(_SETS, _SETS, _GENERIC, _TRANSACTION)
 hash_sequences = _sequences(_HASHES, _HASHES, _GENERIC, _TRANSACTION)
 sorted_set_sequences = _sequences(_SORTED_SETS, _SORTED_SETS, _GENERIC, _TRANSACTION)
 lexical_sequences = _sequences(_LEXICAL, _LEXICAL, _GENERIC, _TRANSACTION)
+stream_sequences = _sequences(_STREAMS, _STREAMS, _GENERIC, _TRANSACTION)

@@ -18,6 +18,9 @@ from hypothesis import strategies as st
 
 from kvstore.base.value_type import Edit, Inner, Types, Undo, ValueType, Words
 from kvstore.values import TYPES
+from kvstore.values.groups import claim_edit
+from kvstore.values.stream_blocks import id_of, text_of
+from kvstore.values.streams import setting
 
 #: An edit: its name and its words.
 Made: TypeAlias = tuple[bytes, list[bytes]]
@@ -223,8 +226,48 @@ def sorted_set_edits(value: Any) -> st.SearchStrategy[Made]:
     )
 
 
+def stream_edits(value: Any) -> st.SearchStrategy[Made]:
+    """Edits of a stream: few entries, some as long as a block; ids with long and short steps."""
+    shape = st.sampled_from([[b"f"], [b"f"], [b"g"], [b"f", b"g"], [b"", b"\xff\r\n", b"f"]])
+    inside = st.sampled_from([b"", b"1", b"x" * 300, b"y" * 1500, b"z" * 5000])
+    words = shape.flatmap(lambda fields: st.tuples(*(st.tuples(st.just(field), inside) for field in fields)))
+    later = st.sampled_from([1, 1, 1, 1 << 64, 300 << 64, (1 << 33) + (1 << 97)]).map(value.last_id.__add__)
+    add = st.builds(
+        lambda at, pairs: (b"XADD", [text_of(at), *(word for pair in pairs for word in pair)]), later, words
+    )
+    name, consumer = st.sampled_from([b"g", b"h\xff"]), st.sampled_from([b"c", b"", b"d"])
+    there = [entry_id for block in value.blocks for entry_id in block.ids()]
+    some_ids = st.lists(st.sampled_from([*there, 5, value.last_id]), min_size=1, max_size=3).map(
+        lambda ids: list(map(text_of, ids))
+    )
+    setting_ = st.builds(
+        lambda at, count, gone: (b"XSETID", setting(at, count, gone)),
+        later, st.integers(0, 9), st.sampled_from([0, 3, value.last_id]),
+    )  # fmt: skip
+    trim = st.integers(0, len(value)).map(lambda count: (b"XTRIM", [b"MAXLEN", b"%d" % count]))
+    made = [add, add, add, setting_, trim, some_ids.map(lambda ids: (b"XDEL", ids))]
+    if len(value.groups) < 2:
+        new = name.filter(lambda each: each not in value.groups)
+        read = st.sampled_from([[b"0-0", b"ENTRIESREAD", b"-1"], [b"7-7", b"ENTRIESREAD", b"3"]])
+        made.append(st.builds(lambda each, so_far: (b"XGROUP|CREATE", [each, *so_far]), new, read))
+    for group_name, group in value.groups.items():
+        claimed = st.tuples(consumer, some_ids, st.sampled_from([5, 6]), st.sampled_from([0, 1]))
+        made += [
+            st.just((b"XGROUP|DESTROY", [group_name])),
+            st.just((b"XGROUP|SETID", [group_name, b"5-5", b"ENTRIESREAD", b"2"])),
+            consumer.map(lambda each, of=group_name: (b"XGROUP|CREATECONSUMER", [of, each])),
+            some_ids.map(lambda ids, of=group_name: (b"XACK", [of, *ids])),
+            *[claimed.map(lambda how, of=group_name: claim_edit(of, how[0], list(map(id_of, how[1])), *how[2:]))] * 3,
+        ]
+        if group.consumers:
+            known = st.sampled_from(sorted(group.consumers))
+            made.append(known.map(lambda each, of=group_name: (b"XGROUP|DELCONSUMER", [of, each])))
+    return st.one_of(made)
+
+
 STRATEGIES: dict[str, Strategy] = {
-    "bag": bag_edits, "hash": hash_edits, "list": list_edits, "set": set_edits, "zset": sorted_set_edits,
+    "bag": bag_edits, "hash": hash_edits, "list": list_edits, "set": set_edits, "stream": stream_edits,
+    "zset": sorted_set_edits,
 }  # fmt: skip
 
 
