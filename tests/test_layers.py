@@ -20,16 +20,20 @@ SOURCE = os.path.dirname(kvstore.__file__)
 #: From the top down: a layer may import itself and what stands below it.
 LAYERS = ["edge", "session", "commands", "wire", "values", "store", "base"]
 
-#: Rooms beside the layers, and all that they may import.
+#: Rooms beside the layers, and modules of theirs that stand apart, with all that they may import.
 BESIDE = {
     "__main__": {"kvstore.base.safe_path", "kvstore.tools"},
     "testing": {"kvstore.base"},
+    "kvstore.testing.memory_server": {f"kvstore.{layer}" for layer in LAYERS},
     "tools": {"kvstore.base", "kvstore.store", "kvstore.values", "kvstore.client.progress"},
     "client": {"kvstore.base.jsontext", "kvstore.base.limits", "kvstore.base.errors", "kvstore.base.address"},
 }
 
-#: Where Twisted may be imported: the edge, and the client that returns Deferreds.
-TWISTED = ("kvstore.edge", "kvstore.__main__", "kvstore.client.deferred", "kvstore.client.pipeline")
+#: Where Twisted may be imported: the edge, the client that returns Deferreds, and the server in memory.
+TWISTED = (
+    "kvstore.edge", "kvstore.__main__", "kvstore.client.deferred", "kvstore.client.pipeline",
+    "kvstore.testing.memory_server", "kvstore.testing.memory_transport",
+)  # fmt: skip
 
 #: Modules of the standard library that reach files or the process, and who may import them.
 FILES = ("os", "io", "pathlib", "shutil", "tempfile", "mmap", "fcntl", "glob", "fileinput")
@@ -105,7 +109,7 @@ def wrong_direction(name: str, imported: str) -> bool:
         return bool(there) and not here
     if here in LAYERS and there in LAYERS:
         return LAYERS.index(there) < LAYERS.index(here)
-    return here != there and not any(within(imported, allowed) for allowed in BESIDE.get(here, ()))
+    return here != there and not any(within(imported, allowed) for allowed in BESIDE.get(name) or BESIDE.get(here, ()))
 
 
 def allowed_twisted(name: str) -> bool:
@@ -292,12 +296,14 @@ class CheckTests(SynchronousTestCase):
             ("kvstore.store.store", "kvstore.testing.simulated_disk"), ("kvstore.testing.platter", "kvstore.store.log"),
             ("kvstore.client.sync", "kvstore.base.disk.RealDisk"), ("kvstore.session.session", "kvstore.edge.tap"),
             ("kvstore.store.log", "kvstore.client"), ("kvstore.commands", "kvstore.edge"),
+            ("kvstore.testing.memory_transport", "kvstore.edge.turn"),
         ]  # fmt: skip
         right = [
             ("kvstore.store.log", "kvstore.base.disk.Disk"), ("kvstore.edge.tap", "kvstore.store.store"),
             ("kvstore.commands.context", "kvstore.store.store.Store"), ("kvstore.base.disk", "kvstore.base.errors"),
             ("kvstore.client.sync", "kvstore.base.jsontext.loads"), ("kvstore.edge.tap", "kvstore"),
             ("kvstore.testing.platter", "kvstore.testing.fates"), ("kvstore.wire.resp", "kvstore.__version__"),
+            ("kvstore.testing.memory_server", "kvstore.edge.factory"),
         ]  # fmt: skip
         self.assertEqual([pair for pair in wrong if not wrong_direction(*pair)], [])
         self.assertEqual([pair for pair in right if wrong_direction(*pair)], [])

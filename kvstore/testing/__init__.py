@@ -1,3 +1,3 @@
-"""Doubles to test against: a disk in memory that loses, tears and refuses. Ships with kvstore; imports only
-`kvstore.base`.
+"""What tests need, those of programs that use kvstore too: a disk in memory that loses, tears and refuses
+(`simulated_disk`), a server in memory (`memory_server`), a real one in a process of its own (`server_process`).
 """

@@ -8,8 +8,8 @@
 The program is the `twistd` beside this Python, the code this checkout's, from whatever directory it is started. What
 the process writes is read by a thread as it comes: nobody waits by sleeping, and the process never waits for us.
 
-It knows nothing of kvstore but its command line and two lines of its output. Rejected: running the server inside the
-test's own process (one reactor, no kill -9, and an exit status that nobody sees).
+It knows nothing of kvstore but its command line and two lines of its output. A server inside the test's own process,
+which has no port, is in `memory_server`.
 """
 
 from __future__ import annotations
