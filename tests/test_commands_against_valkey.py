@@ -47,6 +47,7 @@ _TIME_TOLERANCE = {b"TTL": 2, b"PTTL": 2000, b"EXPIRETIME": 2, b"PEXPIRETIME": 2
 _TIME_TOLERANCE |= {b"H" + name: tolerance for name, tolerance in _TIME_TOLERANCE.items()}
 #: Replies in no promised order.
 _UNORDERED = (b"KEYS", b"SCAN", b"HKEYS", b"HVALS", b"HGETALL", b"HSCAN", b"HRANDFIELD")
+_UNORDERED += (b"ZRANDMEMBER", b"ZSCAN")
 _UNORDERED += (b"SMEMBERS", b"SPOP", b"SRANDMEMBER", b"SSCAN", b"SINTER", b"SUNION", b"SDIFF")
 
 
@@ -183,7 +184,7 @@ def _alike(words: list[bytes], block: list[list[bytes]], theirs: Any, ours: Any)
     if isinstance(ours, (dict, set)):
         return bool(theirs == ours)
     if name in _UNORDERED and isinstance(ours, list):
-        return sorted(_flat(theirs)) == sorted(_flat(ours))
+        return sorted(_flat(theirs), key=repr) == sorted(_flat(ours), key=repr)
     if name == b"EXEC" and isinstance(ours, list):
         elements = zip(block, theirs, ours, strict=True)
         return all(_same(a, b) or _alike(request, [], a, b) for request, a, b in elements)

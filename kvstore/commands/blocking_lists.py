@@ -38,14 +38,14 @@ def _pop(call: Call, words: tuple[bytes, ...], end: bytes) -> Reply:
         taken = pop_first(call.table, keys, end, 1)
         return None if taken is None else [taken[0], taken[1][0]]
 
-    return _or_wait(call, keys, timeout, take, NULL_ARRAY)
+    return or_wait(call, keys, List, timeout, take, NULL_ARRAY)
 
 
 @command("BLMPOP", WRITE | BLOCKING, group="list", keys=numbered_keys(2), options="... LEFT|RIGHT [COUNT count]")
 def blmpop(call: Call, timeout: bytes, numkeys: IntegerText, key: Key, where: bytes, *more: bytes) -> Reply:
     """Take elements out of the first list that exists, or wait for one; returns its key, and them."""
     keys, end, count = mpop_arguments(numkeys, (key, where, *more))
-    return _or_wait(call, keys, timeout, lambda: pop_first(call.table, keys, end, count), NULL_ARRAY)
+    return or_wait(call, keys, List, timeout, lambda: pop_first(call.table, keys, end, count), NULL_ARRAY)
 
 
 @command("BLMOVE", WRITE | BLOCKING, group="list")
@@ -61,16 +61,21 @@ def brpoplpush(call: Call, source: Key, destination: Key, timeout: bytes) -> Rep
 
 
 def _move(call: Call, source: bytes, destination: bytes, wherefrom: bytes, whereto: bytes, timeout: bytes) -> Reply:
-    return _or_wait(
-        call, (source,), timeout, lambda: move(call.table, source, destination, wherefrom, whereto), None
+    return or_wait(
+        call, (source,), List, timeout, lambda: move(call.table, source, destination, wherefrom, whereto), None
     )  # fmt: skip
 
 
-def _or_wait(
-    call: Call, keys: Sequence[bytes], timeout: bytes, take: Callable[[], Reply | None], in_block: Reply
+def or_wait(
+    call: Call,
+    keys: Sequence[bytes],
+    takes: type,
+    timeout: bytes,
+    take: Callable[[], Reply | None],
+    in_block: Reply,
 ) -> Reply:
-    """What `take` takes; if there is nothing, the client waits for a list at one of the keys."""
+    """What `take` takes; if there is nothing, the client waits for a value of the class `takes` at one of the keys."""
     table = call.table
     until_ms = timeout_ms(timeout, table.now_ms())
     reply = take()
-    return Wait(keys, List, until_ms, take, in_block) if reply is None else reply
+    return Wait(keys, takes, until_ms, take, in_block) if reply is None else reply

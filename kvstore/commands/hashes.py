@@ -12,15 +12,15 @@ from itertools import chain
 from typing import Any, TypeAlias
 
 from kvstore.base.chance import Chance
-from kvstore.base.errors import Failure, InvalidRequest, syntax_error, wrong_arity
+from kvstore.base.errors import Failure, InvalidRequest, wrong_arity
 from kvstore.base.reply import OK, Numbers, Reply
 from kvstore.base.slices import Slices
-from kvstore.commands.arguments import INT64_MAX, INT64_MIN, Integer, Key, is_short_number, negatable, to_integer
+from kvstore.commands.arguments import INT64_MAX, INT64_MIN, Integer, Key, is_short_number, to_integer
 from kvstore.commands.context import Call
 from kvstore.commands.long_double import LongDouble, add_as_long_doubles
 from kvstore.commands.registry import command, many
 from kvstore.commands.row import FAST, READ, WRITE
-from kvstore.commands.sampling import drawn, limited
+from kvstore.commands.sampling import drawn, limited, number_asked
 from kvstore.commands.scanning import scan_options, to_cursor, walk
 from kvstore.store.table import Table
 from kvstore.values.hashes import Hash
@@ -259,19 +259,10 @@ def _in_slices(call: Call, key: bytes, reply: Reply, steps: Callable[[Hash, int]
 def hrandfield(call: Call, key: Key, *options: bytes) -> Reply:
     """Get a random field; or some, all different or, if count is negative, each any of them, maybe with values."""
     if options:
-        return _random_fields(call, key, _number_of_fields(options), with_values=len(options) > 1)
+        return _random_fields(call, key, number_asked(options, b"WITHVALUES"), with_values=len(options) > 1)
     value = call.table.look_up_typed(key, Hash)
     entry = None if value is None else next(value.picks(call.server.random, call.table.now_ms()), None)
     return None if entry is None else entry[0]
-
-
-def _number_of_fields(options: tuple[bytes, ...]) -> int:
-    count = negatable(to_integer(options[0]))
-    if len(options) > 2 or (len(options) == 2 and options[1].upper() != b"WITHVALUES"):
-        raise syntax_error()
-    if len(options) == 2 and abs(count) > INT64_MAX // 2:
-        raise InvalidRequest("value is out of range")
-    return count
 
 
 def _random_fields(call: Call, key: bytes, count: int, with_values: bool) -> Reply:
@@ -309,7 +300,7 @@ def hscan(call: Call, key: Key, cursor: bytes, *options: bytes) -> Reply:
     value = call.table.look_up_typed(key, Hash)
     if value is None:
         return [b"0", []]
-    asked = scan_options(options, of_fields=True)
+    asked = scan_options(options, alone=b"NOVALUES")
     matches, now_ms = asked.matches, call.table.now_ms()
     kept: list[bytes] = []
 

@@ -58,20 +58,32 @@ Many: TypeAlias = Callable[[Any, list[list[bytes]], bytes | None], ManyReplies]
 KeyPlaces: TypeAlias = "tuple[int, int, int] | Callable[[list[bytes]], list[bytes]]"
 
 
-def numbered_keys(place: int, *others: int, step: int = 1) -> Callable[[list[bytes]], list[bytes]]:
-    """Keys behind their number, which is the word at `place` (LMPOP 1, BLMPOP 2); and before, at `others`.
-    `step`: how many words there are for each key (MSETEX 2).
+class NumberedKeys:
+    """See `numbered_keys`. `fixed`: (first, last, step) of those that are always at the same place."""
 
-    Of a number that makes no sense there are none behind it: the command says so.
-    """
+    def __init__(self, place: int, other: int, step: int) -> None:
+        self._place = place
+        self._step = step
+        self.fixed = (other, other, 1) if other else (0, 0, 0)
 
-    def find(request: list[bytes]) -> list[bytes]:
-        keys = [request[other] for other in others if other < len(request)]
+    def __call__(self, request: list[bytes]) -> list[bytes]:
+        """The keys that a request names."""
+        place, step, other = self._place, self._step, self.fixed[0]
         number = request[place] if place < len(request) else b""
         end = place + 1 + step * int(number) if number.isdigit() and len(number) < 10 else 0
-        return keys + (request[place + 1 : end : step] if end <= len(request) else [])
+        if not place < end <= len(request):
+            return []
+        return [*request[other : other + bool(other)], *request[place + 1 : end : step]]
 
-    return find
+
+def numbered_keys(place: int, other: int = 0, *, step: int = 1) -> NumberedKeys:
+    """Keys behind their number, which is the word at `place` (LMPOP 1, BLMPOP 2); and before, at `other` unless that
+    is 0.
+
+    `step`: how many words there are for each key (MSETEX 2). Of a number that makes no sense there are none: the
+    command says so.
+    """
+    return NumberedKeys(place, other, step)
 
 
 class Command:
@@ -116,7 +128,7 @@ class Command:
         self.least = max(least, self.words + required)
         self.most = 2**31 if variadic else self.words + len(self.parameters)
         self.find_keys = keys if callable(keys) else None
-        self.keys = (0, 0, 0) if callable(keys) else keys if keys is not None else self._keys_from_signature()
+        self.keys = self._key_places(keys)
         self.scope = self._scope()
         converters = [argument.convert for _, argument, _, _ in self.parameters]
         self.convert: list[Converter | None] | None = converters if any(converters) else None
@@ -136,6 +148,13 @@ class Command:
         """How many words stand before the one that is JSON to the end of the line, typed as words; 0 if none is."""
         ends_in_json = self.flags & VERB and self.parameters and self.parameters[-1][1].kind == "json"
         return self.words + len(self.parameters) - 1 if ends_in_json else 0
+
+    def _key_places(self, keys: KeyPlaces | None) -> tuple[int, int, int]:
+        if isinstance(keys, NumberedKeys):
+            return keys.fixed
+        if callable(keys):
+            return (0, 0, 0)
+        return self._keys_from_signature() if keys is None else keys
 
     def _keys_from_signature(self) -> tuple[int, int, int]:
         places = [i for i, (_, argument, _, _) in enumerate(self.parameters) if argument.kind == "key"]

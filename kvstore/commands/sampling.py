@@ -7,7 +7,8 @@ from itertools import islice
 from typing import TypeVar
 
 from kvstore.base.chance import Chance
-from kvstore.base.errors import ReplyTooLarge
+from kvstore.base.errors import InvalidRequest, ReplyTooLarge, syntax_error
+from kvstore.commands.arguments import INT64_MAX, negatable, to_integer
 
 _Element = TypeVar("_Element")
 
@@ -15,6 +16,16 @@ _Element = TypeVar("_Element")
 _ONE_IN = 3
 #: What an element takes in a reply at least: two line breaks, and two bytes of a header.
 _LEAST_BYTES = 6
+
+
+def number_asked(options: tuple[bytes, ...], with_word: bytes) -> int:
+    """How many elements are asked for by a number, maybe with `with_word` behind it. Raises InvalidRequest."""
+    count = negatable(to_integer(options[0]))
+    if len(options) > 2 or (len(options) == 2 and options[1].upper() != with_word):
+        raise syntax_error()
+    if len(options) == 2 and abs(count) > INT64_MAX // 2:
+        raise InvalidRequest("value is out of range")
+    return count
 
 
 def drawn(

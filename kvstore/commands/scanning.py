@@ -27,6 +27,8 @@ _MAX_CURSOR = 2**64 - 1
 _CURSOR = re.compile(rb"[ \t\n\v\f\r]*\+?0*([0-9]{1,20})").fullmatch
 #: Every name that TYPE takes: Redis's types, whether this server has such values or not, and our own.
 _KNOWN_TYPES = {b"string", b"list", b"set", b"zset", b"hash", b"stream"} | {row.name.encode() for row in TYPES.others}
+#: Options that leave out what elements have beside them, and whose each is.
+_ALONE = {b"NOVALUES": "HSCAN", b"NOSCORES": "ZSCAN"}
 
 
 class ScanOptions(NamedTuple):
@@ -67,10 +69,10 @@ def walk(scan: Callable[[int], tuple[int, list[_Element]]], place: int, number: 
     return place
 
 
-def scan_options(words: tuple[bytes, ...], of_keys: bool = False, of_fields: bool = False) -> ScanOptions:
+def scan_options(words: tuple[bytes, ...], of_keys: bool = False, alone: bytes = b"") -> ScanOptions:
     """What the options of a scan say; of repeated ones the last counts. Raises InvalidRequest.
 
-    `of_keys`: whether TYPE is one; `of_fields`: whether NOVALUES is, as of HSCAN alone.
+    `of_keys`: whether TYPE is one; `alone`: the name of the one that leaves values (NOVALUES) or scores (NOSCORES) out.
     """
     options = ScanOptions()
     for name, argument in _options(words):
@@ -80,10 +82,10 @@ def scan_options(words: tuple[bytes, ...], of_keys: bool = False, of_fields: boo
             options = options._replace(number=_positive(argument))
         elif name == b"TYPE" and of_keys:
             options = options._replace(type_name=_type_name(argument))
-        elif name == b"NOVALUES" and of_fields:
+        elif name == alone:
             options = options._replace(without_values=True)
-        elif name == b"NOVALUES":
-            raise InvalidRequest("NOVALUES option can only be used in HSCAN")
+        elif name in _ALONE:
+            raise InvalidRequest(f"{name.decode()} option can only be used in {_ALONE[name]}")
         else:
             raise syntax_error()
     return options
@@ -94,7 +96,7 @@ def _options(words: tuple[bytes, ...]) -> Iterator[tuple[bytes, bytes]]:
     rest = iter(words)
     for word in rest:
         name = word.upper()
-        argument = b"" if name == b"NOVALUES" else next(rest, None)
+        argument = b"" if name in _ALONE else next(rest, None)
         if argument is None:
             raise syntax_error()
         yield name, argument

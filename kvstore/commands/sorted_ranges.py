@@ -7,10 +7,11 @@ the key holds, as Valkey does.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from kvstore.base.errors import InvalidRequest, syntax_error
 from kvstore.base.reply import Reply, Strings
+from kvstore.base.slices import Slices
 from kvstore.commands.arguments import Key, to_integer
 from kvstore.commands.context import Call
 from kvstore.commands.registry import command
@@ -19,6 +20,11 @@ from kvstore.commands.scores import MemberRange, ScoreRange, Span, member_range,
 from kvstore.commands.sorted_sets import keep, remove_ranks, with_scores
 from kvstore.values.ranked import Pair
 from kvstore.values.sorted_sets import SortedSet
+
+_Element = TypeVar("_Element")
+
+#: Members that are read in one slice: some 0.2 ms.
+_AT_ONCE = 1000
 
 
 class RankRange(NamedTuple):
@@ -66,15 +72,9 @@ class _Asked(NamedTuple):
         start = span.stop - offset - length if backwards else span.start + offset
         return Span(start, start + length)
 
-    def pairs(self, value: SortedSet) -> list[Pair]:
-        """The members with their scores."""
-        pairs = value.pairs(*self.span(value))
-        return pairs[::-1] if self.options.backwards else pairs
-
-    def members(self, value: SortedSet) -> list[bytes]:
-        """The members."""
-        members = value.members(*self.span(value))
-        return members[::-1] if self.options.backwards else members
+    def in_order(self, elements: list[_Element]) -> list[_Element]:
+        """What is in the order of ranks, in the order that was asked for."""
+        return elements[::-1] if self.options.backwards else elements
 
 
 def _rank_range(start: bytes, stop: bytes) -> RankRange:
@@ -169,7 +169,26 @@ def _read(call: Call, key: bytes, asked: _Asked) -> Reply:
     value = call.table.look_up_typed(key, SortedSet)
     if value is None:
         return []
-    return with_scores(call, asked.pairs(value)) if asked.options.scores else Strings(asked.members(value))
+    span = asked.span(value)
+    if len(span) > _AT_ONCE:
+        return _long(call, value, asked, span)
+    if asked.options.scores:
+        return with_scores(call, asked.in_order(value.pairs(*span)))
+    return Strings(asked.in_order(value.members(*span)))
+
+
+def _long(call: Call, value: SortedSet, asked: _Asked, span: Span) -> Slices:
+    """The members that are there now."""
+    yield from call.table.slicing.room()
+    if not asked.options.scores:
+        return asked.in_order(value.members(*span))
+    members, scores = value.columns(*span)
+    reply: list[Any] = []
+    add: Callable[[Pair], object] = reply.append if call.client.protocol > 2 else reply.extend
+    yield from call.table.slicing.go_through(
+        map(add, zip(asked.in_order(members), asked.in_order(scores), strict=True))
+    )
+    return reply
 
 
 @command("ZCOUNT", READ | FAST, group="sorted-set")
@@ -197,7 +216,7 @@ def zrangestore(call: Call, destination: Key, source: Key, min: bytes, max: byte
     """Keep the members in a range of a sorted set, with their scores, at another key; returns how many they are."""
     asked = _asked(min, max, options, _ANY - _SCORES)
     value = call.table.look_up_typed(source, SortedSet)
-    return keep(call.table, destination, dict(asked.pairs(value)) if value is not None else {})
+    return keep(call.table, destination, {} if value is None else dict(value.pairs(*asked.span(value))))
 
 
 @command("ZREMRANGEBYRANK", WRITE, group="sorted-set")

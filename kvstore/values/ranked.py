@@ -121,6 +121,11 @@ class Ranked:
             return [blocks[first][within : end + 1]]
         return [blocks[first][within:], *blocks[first + 1 : last], blocks[last][: end + 1]]
 
+    def at(self, rank: int) -> bytes:
+        """The member of a rank, which is there."""
+        number, within = self._at(rank)
+        return self._members[number][within]
+
     def rank(self, member: bytes) -> int | None:
         """The rank of a member, None if it is not there."""
         score = self.scores.get(member)
@@ -292,11 +297,19 @@ class Ranked:
             self._drop_blocks(number, number + 1)
             return
         self._last_members[number], self._last_scores[number] = members[-1], self._scores[number][-1]
-        if len(members) < _FEW and number + 1 < len(self._members) and len(self._members[number + 1]) < _MOST // 2:
-            self._members[number] += self._members[number + 1]
-            self._scores[number] += self._scores[number + 1]
-            self._drop_blocks(number + 1, number + 2)
-            self._mend(number)
+        if len(members) < _FEW:
+            for first in (number, number - 1):
+                both = self._members[first : first + 2] if first >= 0 else []
+                if len(both) == 2 and sum(map(len, both)) <= _MOST // 2:
+                    self._join(first)
+                    return
+
+    def _join(self, number: int) -> None:
+        """Put the next block's members behind those of block `number`."""
+        self._members[number] += self._members[number + 1]
+        self._scores[number] += self._scores[number + 1]
+        self._drop_blocks(number + 1, number + 2)
+        self._mend(number)
 
 
 def _place(scores: array[float], members: list[bytes], score: float, member: bytes) -> int:

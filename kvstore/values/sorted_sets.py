@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from operator import itemgetter
 
+from kvstore.base.chance import Chance
 from kvstore.base.doubles import double_text
 from kvstore.base.limits import KIB
 from kvstore.base.value_type import OF_PROCESS, Edit, Places, Undo, ValueType, Words
@@ -102,12 +103,28 @@ class SortedSet:
         held = self._held
         return held.members(start, stop) if not isinstance(held, bytes) else _members(held)[start:stop]
 
-    def pairs(self, start: int, stop: int) -> list[Pair]:
-        """The same, each with its score."""
+    def columns(self, start: int, stop: int) -> tuple[list[bytes], list[float]]:
+        """The same, and beside them their scores."""
         held = self._held
         if isinstance(held, bytes):
-            return _pairs(held)[start:stop]
-        return list(zip(held.members(start, stop), held.scores_of(start, stop), strict=True))
+            return _members(held)[start:stop], _scores(held)[start:stop]
+        return held.members(start, stop), held.scores_of(start, stop)
+
+    def pairs(self, start: int, stop: int) -> list[Pair]:
+        """The same, each with its score."""
+        return list(zip(*self.columns(start, stop), strict=True))
+
+    def picks(self, chance: Chance) -> Iterator[Pair]:
+        """Members with their scores without end, each time any of them with the same chance; none if there is none."""
+        held = self._held
+        if isinstance(held, bytes):
+            pairs = _pairs(held)
+            while pairs:
+                yield chance.choice(pairs)
+            return
+        while len(held):
+            member = held.at(chance.randrange(len(held)))
+            yield member, held.scores[member]
 
     def below(self, score: float, *, inclusive: bool) -> int:
         """How many members have a lower score, or that one if `inclusive`."""

@@ -334,6 +334,18 @@ _score_options = _tail(st.one_of(_limit, _withscores), 2)
 _scored_mpop = st.tuples(_numbered, st.sampled_from([b"MIN", b"MAX", b"max", b"UP"]), _count_option).map(
     lambda parts: [*parts[0], parts[1], *parts[2]]
 )
+_zunion_option = st.one_of(
+    st.lists(_score, min_size=1, max_size=3).map(lambda weights: (b"WEIGHTS", *weights)),
+    st.sampled_from([b"SUM", b"MIN", b"max", b"FOO"]).map(lambda name: (b"AGGREGATE", name)),
+    st.sampled_from(
+        [(b"WITHSCORES",), (b"withscores",), (b"WITHSCORES",), (b"FOO",), (b"AGGREGATE",), (b"LIMIT", b"1")]
+    ),
+)
+_zunion = st.tuples(_numbered, _tail(_zunion_option, 2)).map(lambda parts: [*parts[0], *parts[1]])
+_zintercard = st.tuples(_numbered, _tail(st.tuples(st.just(b"LIMIT"), _small), 2)).map(
+    lambda parts: [*parts[0], *parts[1]]
+)
+_zscan_option = st.one_of(_scan_option, st.sampled_from([(b"NOSCORES",), (b"NOVALUES",)]))
 _SORTED_SETS = [
     _request(b"ZADD", _key, tail=_score_pairs),
     _request(b"ZADD", _key, tail=_score_pairs),
@@ -359,6 +371,22 @@ _SORTED_SETS = [
     _request(b"ZREVRANGEBYSCORE", _key, _score_end, _score_end, tail=_score_options),
     _request(b"ZRANGESTORE", _key, _key, _small, _small, tail=_tail(_range_option, 2)),
     _request(b"ZREMRANGEBYRANK", _key, _small, _small),
+    _request(b"SADD", _key, tail=st.lists(_member, min_size=1, max_size=3)),
+    _request(b"ZUNION", tail=_zunion),
+    _request(b"ZINTER", tail=_zunion),
+    _request(b"ZDIFF", tail=_zunion),
+    _request(b"ZUNIONSTORE", _key, tail=_zunion),
+    _request(b"ZINTERSTORE", _key, tail=_zunion),
+    _request(b"ZDIFFSTORE", _key, tail=_numbered),
+    _request(b"ZINTERCARD", tail=_zintercard),
+    _request(
+        b"ZRANDMEMBER", _key, tail=st.sampled_from([b"0", b"99", b"x", b"99 WITHSCORES", b"1 x"]).map(bytes.split)
+    ),
+    _request(b"ZSCAN", _key, st.sampled_from([b"0", b"+0", b"x"]), tail=_tail(_zscan_option, 2)),
+    _request(b"BZPOPMIN", tail=_blocking_keys),
+    _request(b"BZPOPMAX", tail=_blocking_keys),
+    _request(b"BZMPOP", _timeout, tail=_scored_mpop),
+    _request(b"COMMAND", st.just(b"GETKEYS"), st.just(b"ZUNIONSTORE"), _key, tail=_zunion),
     _request(b"ZREMRANGEBYSCORE", _key, _score_end, _score_end),
     _request(b"OBJECT", st.just(b"ENCODING"), _key),
 ]
