@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvstore.base.errors import Failure, InvalidRequest
+from kvstore.base.errors import Failure, InvalidRequest, syntax_error
 from kvstore.base.reply import OK, Reply, Wait
 from kvstore.commands.arguments import INT64_MAX
 from kvstore.commands.context import Call
@@ -87,6 +87,15 @@ command("SLAVEOF", ADMIN, group="server")(replicaof)
 @command("FAILOVER", ADMIN, group="server", options="[TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]")
 def failover(call: Call, *options: bytes) -> Reply:
     """Refused: there are no replicas."""
-    if [option.upper() for option in options] == [b"ABORT"]:
-        raise Failure("No failover in progress.")
-    raise Failure("FAILOVER requires connected replicas.")
+    left, given = list(options), set()
+    while left:
+        name = left[0].upper()
+        if name not in _FAILOVER_WORDS or name in given or len(left) <= _FAILOVER_WORDS[name]:
+            raise syntax_error()
+        given.add(name)
+        del left[: 1 + _FAILOVER_WORDS[name]]
+    raise Failure("No failover in progress." if given == {b"ABORT"} else "FAILOVER requires connected replicas.")
+
+
+#: How many words follow an option.
+_FAILOVER_WORDS = {b"TO": 2, b"FORCE": 0, b"ABORT": 0, b"TIMEOUT": 1}
