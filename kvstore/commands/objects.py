@@ -9,9 +9,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from kvstore.base.errors import Failure, InvalidRequest, syntax_error
+from kvstore.base.errors import Failure, syntax_error
 from kvstore.base.reply import OK, Reply, Verbatim
 from kvstore.commands.context import Call
+from kvstore.commands.encodings import encoding_of
 from kvstore.commands.registry import READ, Key, command, container, to_integer
 
 container("OBJECT", "Look into values.", group="generic")
@@ -43,15 +44,7 @@ _STATS = {
 def object_encoding(call: Call, key: Key) -> Reply:
     """Tell how Redis would hold the value at a key; here all strings are bytes."""
     value = call.table.look_up(key)
-    if value is None:
-        return None
-    if value.__class__ is not bytes:
-        return value.encoding()
-    try:
-        to_integer(value)
-    except InvalidRequest:
-        return b"embstr" if len(value) <= 44 else b"raw"  # OBJ_ENCODING_EMBSTR_SIZE_LIMIT
-    return b"int"
+    return None if value is None else encoding_of(value, call.server.configuration, call.table.now_ms())
 
 
 @command("OBJECT|REFCOUNT", READ, group="generic")

@@ -64,8 +64,11 @@ class List:
 
     def encoding(self) -> str:
         """How Redis would hold it: in one listpack while it has room there."""
-        listpack_bytes = self._body_bytes + 2 * self._count + _LISTPACK_HEAD_BYTES
-        return "quicklist" if listpack_bytes > _LISTPACK_BYTES else "listpack"
+        return "quicklist" if self.listpack_bytes() > _LISTPACK_BYTES else "listpack"
+
+    def listpack_bytes(self) -> int:
+        """About how many bytes Redis's listpack of the elements would have."""
+        return self._body_bytes + 2 * self._count + _LISTPACK_HEAD_BYTES
 
     def copy(self) -> List:
         """A list of its own with the same elements. Some 10 us for each megabyte."""
