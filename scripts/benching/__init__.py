@@ -7,7 +7,7 @@
 | `large` | a table of a million keys: compaction, recovery, memory; idle connections |
 | `probes` | what disk and generators can do |
 | `targets` | what is to be reached, and whether it is |
-| `report`, `program` | tables and plots; the program |
+| `program` | tables and a plot; the program |
 
 All else is `scripts.measuring`.
 """

@@ -15,7 +15,7 @@ import polars as pl
 from scripts.experimenting.facts import Part, Point, Series
 from scripts.experimenting.model import Model
 from scripts.experimenting.plan import OPERATIONS
-from scripts.measuring.drawing import COLORS, MARKERS, doubling, factors, make_axes, save, thousands
+from scripts.measuring.drawing import COLORS, doubling, factors, line, make_axes, save, thousands
 
 
 def _clients_axis(axis: Any, numbers: Sequence[int]) -> None:
@@ -30,15 +30,12 @@ def _thousands(axis: Any, label: str = "requests per second") -> None:
 def _rates(axis: Any, series: Series, number: int, label: str, **style: Any) -> None:
     """Medians with their spread. `number`: of colour and marker."""
     points = series.points
-    spread = [[p.rate - p.low for p in points], [p.high - p.rate for p in points]]
-    look = {"color": COLORS[number], "marker": MARKERS[number], "markersize": 4, "linewidth": 1.4, "capsize": 2}
-    axis.errorbar([p.clients for p in points], [p.rate for p in points], spread, label=label, **look | style)
+    ends = [(p.low, p.high) for p in points]
+    line(axis, number, [p.clients for p in points], [p.rate for p in points], label, ends, **style)
 
 
 def _line(axis: Any, series: Series, value: Callable[[Point], float], number: int, label: str, **style: Any) -> None:
-    points = series.points
-    look = {"color": COLORS[number], "marker": MARKERS[number], "markersize": 4, "linewidth": 1.4}
-    axis.plot([p.clients for p in points], [value(p) for p in points], label=label, **look | style)
+    line(axis, number, [p.clients for p in series.points], [value(p) for p in series.points], label, **style)
 
 
 def _numbers(part: Part) -> list[int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +19,7 @@ from kvstore.testing.server_process import ROOT
 from scripts.experimenting.facts import LEAST_GAIN, Part, Point, facts
 from scripts.experimenting.model import Model
 from scripts.experimenting.plan import OPERATIONS, PARTS
+from scripts.measuring.results import markdown_table
 
 TEMPLATE = Path(__file__).with_name("report.md")
 _WIDTH = 120
@@ -54,16 +55,10 @@ def _filled(block: str) -> str:
     return "\n".join(filled)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in markdown, numbers to the right."""
-    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def by_clients(columns: dict[str, tuple[Any, Callable[[Point], str]]], steps: Sequence[int]) -> str:
     """A table with a line for each number of clients. `columns`: heading to a series, and how its points are told."""
     rows = [[str(n), *(say(series.at[n]) if n in series.at else "" for series, say in columns.values())] for n in steps]
-    return table(["N", *columns], rows)
+    return markdown_table(["N", *columns], rows)
 
 
 def rate(point: Point) -> str:
@@ -117,7 +112,7 @@ def _values(known: dict[str, Any]) -> dict[str, Any]:
 
 def _runs(abouts: dict[str, dict[str, Any]]) -> str:
     columns = ["data", "date", "commit", "command", "took", "load before", "one fdatasync"]
-    return table(columns, [
+    return markdown_table(columns, [
         [f"[{name}](report/{name}.csv)", about["date"], f"`{about['commit']}`", f"`{about['command']}`",
          f"{about['took_seconds'] / 60:.0f} min", about["load before"].partition(" ")[0], f"{about['sync_us']:.0f} µs"]
         for name, about in abouts.items()
@@ -133,13 +128,13 @@ def _clients(known: dict[str, Any]) -> dict[str, Any]:
         "cause": causes, "stolen": max(p.stolen for by in part.values() for s in by.values() for p in s.points),
         "table_clients": by_clients({name: (always[name], rate) for name in OPERATIONS}, steps),
         "table_latency": by_clients({name: (always[name], latency) for name in OPERATIONS}, steps),
-        "table_causes": table(
+        "table_causes": markdown_table(
             ["", "one client", "levels out at", "most (at N)", "clients that cost little", "no syncs"],
             [[name, f"{always[name].one.rate:,.0f}", always[name].levels, most(always[name].best),
               f"{most(part['cheap clients'][name].best)} = {causes[name].clients:.1f} times",
               f"{most(part['no sync'][name].best)} = {causes[name].sync:.1f} times"] for name in OPERATIONS],
         ),
-        "table_model": table(
+        "table_model": markdown_table(
             ["", "T", "c", "s", "f", "1 / D at the most clients", "measured / predicted"],
             [[name, *(f"{number:.0f}" for number in (m.alone, m.client, m.server, m.sync)),
               f"{1e6 / m.demand(steps[-1]):,.0f}", f"{fits[name].low:.2f} to {fits[name].high:.2f}"]
@@ -182,7 +177,7 @@ def _cost(known: dict[str, Any]) -> dict[str, Any]:
         for name in OPERATIONS for variant, by in part.items() if (series := by.get(name))
     ]  # fmt: skip
     columns = ["", "most (at N)", "server µs", "client µs", "server's processor", "idle"]
-    return {"table_cost": table(columns, rows)}
+    return {"table_cost": markdown_table(columns, rows)}
 
 
 def _compaction(known: dict[str, Any]) -> dict[str, Any]:
@@ -193,7 +188,7 @@ def _compaction(known: dict[str, Any]) -> dict[str, Any]:
     rows = [[f"{o} {name}", rate(by[o]), f"{by[o].p50:.2f}", f"{by[o].p99:.2f}", f"{by[o].slowest:.1f}"]
             for o in ("GET", "SET") for name, by in phase.items()]  # fmt: skip
     return {
-        "table_compaction": table(["", "a second", "p50 ms", "p99 ms", "slowest ms"], rows),
+        "table_compaction": markdown_table(["", "a second", "p50 ms", "p99 ms", "slowest ms"], rows),
         "phase": phase, "phase_part": sums["during"] / sums["before"], "compacting": during.median().row(0, named=True),
     }  # fmt: skip
 
@@ -220,7 +215,11 @@ def _valkey(known: dict[str, Any]) -> dict[str, Any]:
     ]  # fmt: skip
     columns = ["N", *(f"{o} {who}" for o in ours for who in ("kvstore", "Valkey", "ratio"))]
     first_and_last = {o: (r[1], r[ours[o].last.clients]) for o, r in ratios.items()}
-    return {"table_valkey": table(columns, rows), "ratio": first_and_last, "valkey_last": ours["SET"].last.clients}
+    return {
+        "table_valkey": markdown_table(columns, rows),
+        "ratio": first_and_last,
+        "valkey_last": ours["SET"].last.clients,
+    }
 
 
 _VALUES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
@@ -237,7 +236,7 @@ def tables(directory: Path) -> str:
     for name, part in ((name, part) for name, part in facts(directory).items() if name in PARTS):
         for variant, operation, series in ((v, o, s) for v, by in part.items() for o, s in by.items() if v != "course"):
             rows = [[str(p.clients), rate(p), *(f"{number:.3g}" for number in p[4:])] for p in series.points]
-            lines += [f"## {name}: {operation}, {variant}", "", table(columns, rows), ""]
+            lines += [f"## {name}: {operation}, {variant}", "", markdown_table(columns, rows), ""]
     return "\n".join(lines)
 
 

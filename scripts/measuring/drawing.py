@@ -33,9 +33,15 @@ def make_axes(rows: int, columns: int, title: str, size: tuple[float, float], **
     return figure, axes
 
 
-def line(axis: Any, number: int, x: Sequence[Any], y: Sequence[float], label: str) -> None:
-    """The line of that number, in its colour."""
-    axis.plot(list(x), list(y), color=COLORS[number], marker=MARKERS[number], markersize=4, linewidth=1.5, label=label)
+def line(
+    axis: Any, number: int, x: Sequence[Any], y: Sequence[float], label: str,
+    ends: Sequence[tuple[float, float]] | None = None, **style: Any,
+) -> None:  # fmt: skip
+    """The line of that number, in its colour. `ends`: of a bar at each point. `style`: matplotlib's."""
+    look = {"color": COLORS[number], "marker": MARKERS[number], "markersize": 4, "linewidth": 1.4} | style
+    bars = ends and [[value - low for value, (low, _) in zip(y, ends, strict=True)],
+                     [high - value for value, (_, high) in zip(y, ends, strict=True)]]  # fmt: skip
+    axis.errorbar(list(x), list(y), bars, capsize=2, label=label, **look)
 
 
 def doubling(axis: Any, numbers: Sequence[int], label: str) -> None:

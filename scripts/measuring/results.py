@@ -5,15 +5,14 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import re
 import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Literal
 
 import polars as pl
 
@@ -36,24 +35,24 @@ class Table:
 
     def as_text(self) -> str:
         """For a terminal."""
-        return f"\n{self.caption}\n{self._drawn('NOTHING')}"
-
-    def as_markdown(self) -> str:
-        """The same for the report; numbers to the right."""
-        head, rule, *rows = self._drawn("ASCII_MARKDOWN").splitlines()
-        rule = re.sub(r"-\|", ":|", rule).replace(":|", "-|", 1)
-        return "\n".join([f"**{self.caption}**", "", head, rule, *rows, ""])
-
-    def _drawn(self, formatting: Literal["NOTHING", "ASCII_MARKDOWN"]) -> str:
-        """The first column filled up, so that it stays to the left."""
-        width = max(len(row[0]) for row in [self.columns, *self.rows])
+        width = max(len(row[0]) for row in [self.columns, *self.rows])  # the first column stays to the left
         rows = [[row[0].ljust(width), *row[1:]] for row in self.rows]
         frame = pl.DataFrame(rows, schema=[self.columns[0].ljust(width), *self.columns[1:]], orient="row")
         with pl.Config(
-            tbl_formatting=formatting, tbl_cell_alignment="RIGHT", tbl_rows=-1, tbl_cols=-1, tbl_width_chars=10_000,
+            tbl_formatting="NOTHING", tbl_cell_alignment="RIGHT", tbl_rows=-1, tbl_cols=-1, tbl_width_chars=10_000,
             fmt_str_lengths=1_000, tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True,
         ):  # fmt: skip
-            return str(frame)
+            return f"\n{self.caption}\n{frame}"
+
+    def as_markdown(self) -> str:
+        """The same for a report."""
+        return f"**{self.caption}**\n\n{markdown_table(self.columns, self.rows)}\n"
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in markdown, numbers to the right."""
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def share(part: float) -> str:
