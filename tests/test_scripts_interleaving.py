@@ -412,19 +412,6 @@ class ProgramTests(SynchronousTestCase):
                 self.assertEqual(status, 2)
                 self.assertIn("is not a number from 1 up", err)
 
-    def test_without_matplotlib_drawing_is_refused_and_checking_is_not(self) -> None:
-        """The error says how to install it, before any work is done."""
-        hidden = {name: None for name in list(sys.modules) if name.startswith(("matplotlib", "_interleaving.picture"))}
-        for name in {"matplotlib", "matplotlib.axes", "_interleaving.picture", *hidden}:
-            before = sys.modules.get(name)
-            sys.modules[name] = None  # type: ignore[assignment]
-            self.addCleanup(_put_back, name, before)
-        sys.modules.pop("_interleaving.picture")
-        status, out, err = self.run_on(GOOD, "--png", "x.png")
-        self.assertEqual((status, out), (2, ""))
-        self.assertIn("-m pip install matplotlib", err)
-        self.assertEqual(self.run_on(GOOD)[0], 0)
-
     def test_the_script_itself(self) -> None:
         """It runs from any directory, on a relative path, with any Python."""
         path = self.mktemp()
@@ -435,10 +422,3 @@ class ProgramTests(SynchronousTestCase):
         )  # fmt: skip
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertIn("ok      one at a time", done.stdout)
-
-
-def _put_back(name: str, module: Any) -> None:
-    if module is None:
-        sys.modules.pop(name, None)
-    else:
-        sys.modules[name] = module

@@ -13,7 +13,8 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 
 from .judging import Run
 from .reading import NotATrace, Request, Trace
@@ -26,7 +27,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The program. Returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        draw = _picture() if options.png or options.svg else None
         runs, cut_short = _judge(options.file)
         if not runs:
             raise NotATrace(f"{options.file} has no requests; start the server with --trace, and connect clients")
@@ -35,11 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             passed = _report(number, runs) and passed
         if cut_short:
             print(f"(line {cut_short[-1]} was cut short when its server ended)")
-        if draw is not None:
-            window = _window(options, runs)
-            for path in filter(None, (options.png, options.svg)):
-                draw(window, path)
-                print(f"{path}: requests {window[0].number:,} to {window[-1].number:,} of run {window[0].run}")
+        if paths := [path for path in (options.png, options.svg) if path]:
+            _draw(_window(options, runs), paths)
     except (NotATrace, OSError) as error:
         print(f"interleaving: {error}", file=sys.stderr)
         return 2
@@ -70,28 +67,13 @@ def _positive(text: str) -> int:
     return number
 
 
-def _picture() -> Callable[[Sequence[Request], str], None]:
-    """The function that draws. Raises NotATrace if matplotlib is not installed."""
-    try:
-        from .picture import draw
-    except ImportError as error:
-        raise NotATrace(
-            f"drawing needs matplotlib ({error}): {sys.executable} -m pip install matplotlib; or leave --png and "
-            "--svg out, the checks need nothing"
-        ) from None
-    return draw
-
-
 def _judge(path: str) -> tuple[dict[int, Run], list[int]]:
     """Every run of the trace, judged, and the lines that were cut short. Raises NotATrace, OSError."""
-    runs: dict[int, Run] = {}
+    runs: defaultdict[int, Run] = defaultdict(Run)
     with open(path, encoding="ascii", errors="backslashreplace") as lines:
         trace = Trace(lines)
         for request in trace:
-            run = runs.get(request.run)
-            if run is None:
-                run = runs[request.run] = Run()
-            run.add(request)
+            runs[request.run].add(request)
     return {number: run for number, run in runs.items() if run.count}, trace.cut_short
 
 
@@ -119,6 +101,14 @@ def _summary(run: Run) -> str:
         f"time of a request: median {run.duration_us(0.5):,.1f} us, p99 {run.duration_us(0.99):,.1f} us, "
         f"longest {run.duration_us(1):,.1f} us"
     )
+
+
+def _draw(window: list[Request], paths: Sequence[str]) -> None:
+    from .picture import draw  # matplotlib takes long to import, and checking does not need it
+
+    for path in paths:
+        draw(window, path)
+        print(f"{path}: requests {window[0].number:,} to {window[-1].number:,} of run {window[0].run}")
 
 
 def _window(options: argparse.Namespace, runs: dict[int, Run]) -> list[Request]:

@@ -19,7 +19,8 @@ Memory: a few numbers for each client and commit, eight bytes for each request a
 from __future__ import annotations
 
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from .reading import Request
@@ -33,14 +34,13 @@ class Verdict(NamedTuple):
     text: str
 
 
-class _Client:
+@dataclass
+class Client:
     """One client's requests so far: how many, and the places of the first and the last in the order."""
 
-    __slots__ = ("count", "first", "last")
-
-    def __init__(self, place: int) -> None:
-        self.count = 0
-        self.first = self.last = place
+    count: int
+    first: int
+    last: int
 
     @property
     def was_interrupted(self) -> bool:
@@ -52,34 +52,41 @@ class Run:
     """One run of a server, judged request by request: `add` each, then ask."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = self.failures = self.switches = self.broken = self.most_at_once = 0
         self.kinds: Counter[str] = Counter()
-        self.failures = 0
-        self.clients: dict[str, _Client] = {}
+        self.comings: Counter[str] = Counter()
+        self.clients: dict[str, Client] = {}
         self.writes_per_commit: Counter[int] = Counter()
-        self.switches = 0
         self.longest_stretch = (0, "")
-        self._stretch = 0
+        self._stretch = self._last_commit = 0
         self._durations_ns = array("q")
         self._writes = array("q")
         self._first: Request | None = None
         self._last: Request | None = None
-        self._last_commit = 0
-        self._wrong: dict[str, list[str]] = {
-            "no gaps": [], "one at a time": [], "commits in order": [], "come and go": [],
-        }  # fmt: skip
-        self.comings: Counter[str] = Counter()
-        self.broken = 0
-        self.most_at_once = 0
+        self._wrong: defaultdict[str, list[str]] = defaultdict(list)
         self._connected: set[str] = set()
         self._gone: set[str] = set()
 
-    def add(self, request: Request) -> None:
+    def add(self, line: Request) -> None:
         """Take in the next line of the run."""
-        if request.is_coming:
-            self._come_or_go(request)
-        else:
-            self._add_request(request)
+        if line.is_coming:
+            self._come_or_go(line)
+            return
+        previous = self._last
+        self._check_number(line, previous)
+        self._check_times(line, previous)
+        self._check_commit(line)
+        self._check_connected(line)
+        self._follow_client(line, previous)
+        self.count += 1
+        self.kinds[line.kind] += 1
+        self.failures += line.failed
+        self._durations_ns.append(line.end_ns - line.start_ns)
+        self._first = self._first or line
+        self._last = line
+
+    def _found(self, check: str, line: Request, text: str) -> None:
+        self._wrong[check].append(f"line {line.line}: {text}")
 
     def _come_or_go(self, line: Request) -> None:
         name, connected = line.client, self._connected
@@ -91,47 +98,34 @@ class Run:
             connected.add(name)
             self.most_at_once = max(self.most_at_once, len(connected))
             return
-        if name not in connected and (line.numbered_from_one or name in self._gone):
+        if not self._may_be_there(line):
             self._found("come and go", line, f"client {name} disconnects, but is not connected")
         connected.discard(name)
         self._gone.add(name)
 
-    def _check_connected(self, request: Request) -> None:
-        name = request.client
-        if name not in self._connected and (request.numbered_from_one or name in self._gone):
-            self._found("come and go", request, f"request {request.number} is from {name}, which is not connected")
+    def _may_be_there(self, line: Request) -> bool:
+        """Whether its client is connected; in a part of a trace it may have come before."""
+        return line.client in self._connected or not (line.numbered_from_one or line.client in self._gone)
 
-    def _add_request(self, request: Request) -> None:
-        previous = self._last
-        self._check_number(request, previous)
-        self._check_times(request, previous)
-        self._check_commit(request)
-        self._check_connected(request)
-        self._follow_client(request, previous)
-        self.count += 1
-        self.kinds[request.kind] += 1
-        self.failures += request.failed
-        self._durations_ns.append(request.end_ns - request.start_ns)
-        self._first = self._first or request
-        self._last = request
+    def _check_connected(self, request: Request) -> None:
+        if not self._may_be_there(request):
+            text = f"request {request.number} is from {request.client}, which is not connected"
+            self._found("come and go", request, text)
 
     def _check_number(self, request: Request, previous: Request | None) -> None:
-        expected = request.number if previous is None else previous.number + 1
-        if previous is None and request.numbered_from_one:
-            expected = 1
+        expected = previous.number + 1 if previous else 1 if request.numbered_from_one else request.number
         if request.number != expected:
             self._found("no gaps", request, f"number {request.number} stands where {expected} belongs")
 
     def _check_times(self, request: Request, previous: Request | None) -> None:
         if request.end_ns < request.start_ns:
             self._found("one at a time", request, f"request {request.number} ends before it starts")
-        if previous is not None and request.start_ns < previous.end_ns:
-            early = previous.end_ns - request.start_ns
+        if previous and (early := previous.end_ns - request.start_ns) > 0:
             text = f"request {request.number} starts {early:,} ns before request {previous.number} has ended"
             self._found("one at a time", request, text)
 
     def _check_commit(self, request: Request) -> None:
-        if request.kind not in ("write", "block") or request.failed or not request.commit:
+        if not request.is_write or not request.commit:
             return
         self.writes_per_commit[request.commit] += 1
         self._writes.append(request.number)
@@ -140,22 +134,15 @@ class Run:
             self._found("commits in order", request, text)
         self._last_commit = request.commit
 
-    def _found(self, check: str, request: Request, text: str) -> None:
-        self._wrong[check].append(f"line {request.line}: {text}")
-
     def _follow_client(self, request: Request, previous: Request | None) -> None:
-        name = request.client
-        client = self.clients.get(name)
-        if client is None:
-            client = self.clients[name] = _Client(self.count)
+        client = self.clients.setdefault(request.client, Client(0, self.count, self.count))
         client.count += 1
         client.last = self.count
-        if previous is not None and previous.client != name:
+        if previous and previous.client != request.client:
             self.switches += 1
             self._stretch = 0
         self._stretch += 1
-        if self._stretch > self.longest_stretch[0]:
-            self.longest_stretch = (self._stretch, name)
+        self.longest_stretch = max(self.longest_stretch, (self._stretch, request.client), key=lambda found: found[0])
 
     # What was found
 
@@ -190,21 +177,18 @@ class Run:
     def verdicts(self) -> list[Verdict]:
         """The five checks, of a run with at least one request; four, if it does not tell who comes and goes."""
         first, last = self.number_range
-        found = [
-            self._interleaved(),
-            self._verdict("no gaps", f"requests {first:,} to {last:,} are all there"),
-            self._verdict("one at a time", "each request starts after the one before it has ended"),
-            self._verdict("commits in order", f"{self.writes_per_commit.total():,} writes, none into an older commit"),
-        ]
-        return [*found, self._came_and_went()] if self.comings else found
-
-    def _came_and_went(self) -> Verdict:
-        came, went = self.comings["connect"], self.comings["disconnect"]
-        text = (
-            f"{came:,} connects, at most {self.most_at_once:,} clients at once; {went:,} disconnects, {self.broken:,} "
-            "broken off; each request stands between its client's connect and disconnect"
-        )
-        return self._verdict("come and go", text)
+        found = {
+            "no gaps": f"requests {first:,} to {last:,} are all there",
+            "one at a time": "each request starts after the one before it has ended",
+            "commits in order": f"{self.writes_per_commit.total():,} writes, none into an older commit",
+        }
+        if self.comings:
+            found["come and go"] = (
+                f"{self.comings['connect']:,} connects, at most {self.most_at_once:,} clients at once; "
+                f"{self.comings['disconnect']:,} disconnects, {self.broken:,} broken off; each request stands between "
+                "its client's connect and disconnect"
+            )
+        return [self._interleaved(), *(self._verdict(check, text) for check, text in found.items())]
 
     def _verdict(self, check: str, text: str) -> Verdict:
         wrong = self._wrong[check]

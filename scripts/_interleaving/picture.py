@@ -35,16 +35,12 @@ _NARROWEST = 0.0018
 _MOST_LABELS = 60
 
 
-def draw(window: Sequence[Request], path: str) -> None:
+def draw(lines: Sequence[Request], path: str) -> None:
     """Draw these lines of a trace, of them at least one request, into `path`; the name's end says the format. Raises
     OSError. Who comes or goes before the first request or after the last is left out.
     """
-    requests = [line for line in window if not line.is_coming]
-    comings = [line for line in window if line.is_coming and requests[0].end_ns <= line.start_ns < requests[-1].end_ns]
-    _draw(requests, comings, path)
-
-
-def _draw(window: list[Request], comings: list[Request], path: str) -> None:
+    window = [line for line in lines if not line.is_coming]
+    comings = [line for line in lines if line.is_coming and window[0].end_ns <= line.start_ns < window[-1].end_ns]
     lanes = sorted(
         {line.client for line in (*window, *comings)}, key=lambda client: (len(client.partition("@")[0]), client)
     )
@@ -82,7 +78,7 @@ def _draw_ticks(axes: Axes, window: Sequence[Request], lanes: list[str], span_ms
 def _draw_commits(axes: Axes, window: Sequence[Request], lanes: int, span_ms: float) -> None:
     """A line for each commit that requests of the window wait for, with its number if there is room."""
     ends = {request.commit: (request.end_ns - window[0].start_ns) / 1e6 for request in window if request.commit}
-    writes = Counter(r.commit for r in window if r.kind in ("write", "block") and not r.failed)
+    writes = Counter(request.commit for request in window if request.is_write)
     axes.vlines(list(ends.values()), -0.7, lanes + 1.1, colors="black", linewidths=0.8, alpha=0.55, zorder=2)
     free_from = -1.0
     for commit, at in ends.items():
@@ -99,14 +95,8 @@ def _draw_comings(axes: Axes, comings: list[Request], lanes: list[str], origin_n
     """A triangle for each client that comes or goes, in its lane."""
     places = {client: place for place, client in enumerate(lanes)}
     for line in comings:
-        at_ms = (line.start_ns - origin_ns) / 1e6
-        axes.plot(
-            at_ms, places[line.client], _MARKERS[line.kind], markersize=6, color=_coming_colour(line), zorder=4,
-        )  # fmt: skip
-
-
-def _coming_colour(line: Request) -> str:
-    return COLOURS["failed"] if line.failed else "black"
+        at_ms, colour = (line.start_ns - origin_ns) / 1e6, COLOURS["failed"] if line.failed else "black"
+        axes.plot(at_ms, places[line.client], _MARKERS[line.kind], markersize=6, color=colour, zorder=4)
 
 
 def _label(axes: Axes, window: Sequence[Request], lanes: list[str], span_ms: float) -> None:

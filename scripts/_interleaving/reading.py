@@ -54,6 +54,11 @@ class Request(NamedTuple):
         return self.outcome != "ok"
 
     @property
+    def is_write(self) -> bool:
+        """Whether it is one that changed something, or may have."""
+        return self.kind in ("write", "block") and not self.failed
+
+    @property
     def name(self) -> str:
         """The command, in upper case."""
         return self.words.partition(" ")[0].strip('"').upper()
