@@ -79,6 +79,15 @@ ensure_venv() {
     ) 9<"$root/requirements.txt"
 }
 
+# If the first argument asks for help: print the comment that the program begins with, and end.
+help() {
+    case ${1:-} in -h | --help)
+        sed -n '2,/^set/s/^# \{0,1\}//p' "$0"
+        exit
+        ;;
+    esac
+}
+
 # Become suite $1 of tests/suites, with the arguments that follow.
 run_suite() {
     ensure_venv requirements.txt requirements-dev.txt

@@ -267,9 +267,7 @@ class LatencyTests(SynchronousTestCase):
 
     def test_phases_of_a_compaction(self) -> None:
         """A request on the way at any time of it is in it; what follows at once is left out of what is compared."""
-        watch = mock.Mock(
-            asked_ns=1_000_000_000, ended_ns=3_000_000_000, server_grown_bytes=1, child_bytes=2, grown_bytes=3
-        )
+        watch = mock.Mock(asked_ns=1_000_000_000, ended_ns=3_000_000_000, server_grown_bytes=1, child_bytes=2)
         times = [(0, 10), (900, 200), (2_000, 5), (2_999, 2), (3_100, 7), (3_300, 4), (3_400, 1)]
         trace = polars.DataFrame([{"kind": "GET", "began_ns": b * 10**6, "took_ns": t * 10**6} for b, t in times])
         found = Compaction(compaction._with_phases(trace, watch), watch, [])

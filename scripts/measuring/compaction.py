@@ -1,8 +1,8 @@
 """What a compaction costs: the clients that are served meanwhile, memory, processors.
 
 It is asked for with BGREWRITEAOF, and lasts from then until INFO says that it is over. Every few milliseconds the
-memory of the server and of its child is read in /proc. Valkey is watched the same way; its child is a fork that shares
-its memory with the server, so that the sum of the two counts that twice.
+memory of the server and of its child is read in /proc. Valkey is watched the same way; its child is a fork, which
+shares its memory with the server.
 
 Under load, clients go on before, during and after: what they noticed is compared with a stretch that follows.
 """
@@ -32,8 +32,6 @@ _STEP_SECONDS = 0.005
 _PAUSE_SECONDS = 0.2
 _SHORTEST_AFTER_SECONDS, _LONGEST_AFTER_SECONDS = 0.5, 1.5
 
-PHASES = ("before", "during", "settling", "after")
-
 
 class NoCompaction(Exception):
     """The server did not compact, or not as it should."""
@@ -49,8 +47,8 @@ class Busy(NamedTuple):
 
 
 class Watch:
-    """One compaction of a server, made by `run`. `grown_bytes`: of server and child together, at the worst moment, over
-    what the server had before; `server_grown_bytes`, `child_bytes`: of each.
+    """One compaction of a server, made by `run`. `server_grown_bytes`: at the worst moment, over what it had before;
+    `child_bytes`: of its child at most.
     """
 
     def __init__(self, server: MeasuredServer) -> None:
@@ -58,7 +56,7 @@ class Watch:
         self._before_bytes = server.resident_bytes()
         self._child_ns: dict[int, int] = {}
         self.asked_ns = self.ended_ns = 0
-        self.grown_bytes = self.server_grown_bytes = self.child_bytes = 0
+        self.server_grown_bytes = self.child_bytes = 0
 
     @property
     def child_ns(self) -> int:
@@ -106,12 +104,11 @@ class Watch:
         grown = self._server.resident_bytes() - self._before_bytes
         self.server_grown_bytes = max(self.server_grown_bytes, grown)
         self.child_bytes = max(self.child_bytes, child)
-        self.grown_bytes = max(self.grown_bytes, grown + child)
 
 
 class Compaction(NamedTuple):
-    """One compaction under load. `trace`: as `generator.Found`'s, with a column `phase` of PHASES: a request on the way
-    at any time of the compaction is "during". `busy`: when the load began, the compaction was asked for, it was
+    """One compaction under load. `trace`: as `generator.Found`'s, with a column `phase`: before, during (on the way at
+    any time of the compaction), settling or after. `busy`: when the load began, the compaction was asked for, it was
     over, and the load was stopped.
     """
 
@@ -129,12 +126,7 @@ class Compaction(NamedTuple):
         during, after = self._latencies("during"), self._latencies("after")
         found = {"compaction_seconds": self.seconds, **during, **{f"normal.{n}": v for n, v in after.items()}}
         found["added_ms"] = during["slowest_ms"] - after["slowest_ms"]
-        watch = self.watch
-        return found | {
-            "server_grown_bytes": watch.server_grown_bytes,
-            "child_bytes": watch.child_bytes,
-            "grown_bytes": watch.grown_bytes,
-        }
+        return found | {"server_grown_bytes": self.watch.server_grown_bytes, "child_bytes": self.watch.child_bytes}
 
     def _latencies(self, phase: str) -> Measures:
         part = self.trace.filter(pl.col("phase") == phase)

@@ -7,6 +7,7 @@ import dataclasses
 import fnmatch
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -67,8 +68,6 @@ def parse_arguments(program: Program, description: str, words: list[str] | None 
     add("--resume", action="store_true", help="leave out cases that were measured so at this commit")
     add("--rounds", type=int, metavar="N", help=f"turns of each side (default {full.rounds})")
     add("--seconds", type=float, metavar="S", help=f"length of a turn (default {full.seconds})")
-    if full.keys:
-        add("--keys", type=int, metavar="N", help=f"of large tables (default {full.keys:,})")
     add("--out", type=Path, metavar="DIR", help="where the report goes (default: report)")
     add("--directory", type=Path, metavar="DIR", default=Path(tempfile.gettempdir()),
         help="where the servers' data go; must be on the disk to be measured (default %(default)s)")  # fmt: skip
@@ -99,19 +98,18 @@ def choose(program: Program, patterns: Sequence[str]) -> list[Case]:
     """The cases that are named: by name, by group, or by a pattern such as "set-*"; all if none are. Raises ValueError
     for one that names nothing.
     """
-
-    def is_named(case: Case, pattern: str) -> bool:
-        return case.group == pattern or fnmatch.fnmatchcase(case.name, pattern)
-
+    names = [(case.name, case.group) for case in program.cases]
     for pattern in patterns:
-        if not any(is_named(case, pattern) for case in program.cases):
+        if not any(pattern == group or fnmatch.fnmatchcase(name, pattern) for name, group in names):
             raise ValueError(f"{pattern!r} names no case; --list tells their names")
-    return [case for case in program.cases if not patterns or any(is_named(case, pattern) for pattern in patterns)]
+    return [
+        case for case in program.cases
+        if not patterns or any(pattern == case.group or fnmatch.fnmatchcase(case.name, pattern) for pattern in patterns)
+    ]  # fmt: skip
 
 
 def _effort(program: Program, arguments: argparse.Namespace) -> Effort:
-    names = ("rounds", "seconds", "keys")
-    given = {name: value for name in names if (value := getattr(arguments, name, None)) is not None}
+    given = {name: value for name in ("rounds", "seconds") if (value := getattr(arguments, name)) is not None}
     for name, value in given.items():
         if value <= 0:
             raise ValueError(f"--{name}: give a number over 0")
@@ -131,6 +129,7 @@ def setting(is_pinned: bool, kvstore_options: Sequence[str], checkout: Path | No
 
 def main(program: Program, description: str) -> int:
     """Measure the cases asked for. Returns the exit status."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and directories go, as at Ctrl-C
     arguments = parse_arguments(program, description)
     if arguments.list:
         print("\n".join(f"{case.group:14} {case.name:32} {case.title}" for case in program.cases))
