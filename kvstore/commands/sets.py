@@ -46,19 +46,8 @@ def sadd_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Nu
     if len(columns) != 2 or raw is None:
         return None
     keys, members = columns
-    values = _sets_at(table, keys)
-    if values is None:
-        return None
-    asked = list(zip(keys, members, strict=True))
-    there = {pair for pair, found in zip(asked, _found_each(values, members), strict=True) if found}
-    new = [pair for pair in dict.fromkeys(asked) if pair not in there]
-    if not new:
-        return Numbers([b"0"] * len(asked))
-    words = [(member,) for _, member in new]
-    if table.edit_each([key for key, _ in new], b"SADD", words, raw if len(new) == len(asked) else None) is None:
-        return None
-    added = dict.fromkeys(new, b"1")  # the first of several that are the same is the one that adds
-    return Numbers([added.pop(pair, b"0") for pair in asked])
+    new = table.edit_each(keys, b"SADD", list(zip(members, strict=True)), raw, only_longer=True)
+    return None if new is None else Numbers(map(b"%d".__mod__, new))
 
 
 def _found_each(values: Sequence[Set | None], members: list[bytes]) -> list[bool]:
@@ -79,7 +68,7 @@ def _sets_at(table: Table, keys: list[bytes]) -> list[Set | None] | None:
 
 def _add(table: Table, key: bytes, members: Sequence[bytes]) -> int:
     value = table.typed(key, Set)
-    if value is not None and all(value.contains_each(members)):
+    if value is not None and all(member in value for member in members):
         return 0
     count = 0 if value is None else len(value)
     table.edit(key, b"SADD", members)
@@ -94,7 +83,7 @@ def srem(call: Call, key: Key, member: bytes, *members: bytes) -> Reply:
 
 def _remove(table: Table, key: bytes, members: Sequence[bytes]) -> int:
     value = table.typed(key, Set)
-    if value is None or not any(value.contains_each(members)):
+    if value is None or not any(member in value for member in members):
         return 0
     count = len(value)
     table.edit(key, b"SREM", members)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import compress
 from typing import Any
 
 from kvstore.base.chance import Chance
@@ -127,13 +128,21 @@ class Table(ReadTable):
         return True
 
     def edit_each(
-        self, keys: list[bytes], name: bytes, words: Sequence[Words], operations: bytes | None = None
+        self,
+        keys: list[bytes],
+        name: bytes,
+        words: Sequence[Words],
+        operations: bytes | None = None,
+        *,
+        only_longer: bool = False,
     ) -> list[int] | None:
         """Apply an operation of a type to each key, with the words at its place, in order: what as many `edit`s do.
 
         `operations`: all of them, one behind the other, if they are encoded already. Returns by how many elements each
         made its value longer; None, having done nothing, if they have to be done one by one: as with `write_strings`,
         or a value has deadlines inside, or is awaited. A request of its own: nothing of it is to be undone.
+
+        `only_longer`: one that has made its value no longer has changed nothing, and is not recorded.
         """
         if self._observers or any(
             of and not of.keys().isdisjoint(keys) for of in (self.deadlines, self.inner, self.awaited)
@@ -146,7 +155,21 @@ class Table(ReadTable):
             operations = b"".join([encode(name, key, *each) for key, each in zip(keys, words, strict=True)])
         if not self.pending.has_room(len(operations)):
             return None
-        self.pending.record_whole(self, keys, operations)
+        if not only_longer:
+            self.pending.record_whole(self, keys, operations)
+            return self._edit_each_for_good(keys, edit, row, words)
+        longer = self._edit_each_for_good(keys, edit, row, words)
+        if not all(longer):
+            keys = list(compress(keys, longer))
+            operations = b"".join(
+                [encode(name, key, *each) for key, each in zip(keys, compress(words, longer), strict=True)]
+            )
+        if keys:
+            self.pending.record_whole(self, keys, operations)
+        return longer
+
+    def _edit_each_for_good(self, keys: list[bytes], edit: Edit, row: ValueType, words: Sequence[Words]) -> list[int]:
+        """See `edit_each`; the same for each key as `_edit_for_good` for one."""
         if keys.count(keys[0]) == len(keys):
             return self._edit_for_good(keys[0], edit, row, words)
         of_key: dict[bytes, list[Words]] = {}

@@ -49,6 +49,8 @@ _FILL = 4
 _AT_LEAST = 64
 #: Buckets that are read as one where all are: some 64 names.
 _TOGETHER = 16
+#: Buckets that are drawn at once to pick a name of one; a fifth of them is taken.
+_CANDIDATES = 8
 #: A name or a value of more bytes lies beside the buckets.
 LONG_BYTES = 1024
 #: In a bucket: the value, and the name if that is long, lie beside it. A long name is known by its digest.
@@ -134,13 +136,14 @@ class Buckets:
             bits -= 1
         return bucket_after(number, bits), _entries(self._buckets[number], self._aside)
 
-    def pick(self, chance: Chance) -> Entry:
-        """A name and its value, each with the same chance. There must be one."""
+    def picks(self, chance: Chance) -> Iterator[Entry]:
+        """Names with their values without end, each time any of them with the same chance. There must be one."""
         while True:
-            bucket = self._buckets[chance.randrange(len(self._buckets))]
-            place = chance.randrange(self._fullest)
-            if place < packed.count(bucket):
-                return _entries(bucket, self._aside)[place]
+            some = chance.choices(self._buckets, k=_CANDIDATES)
+            for bucket, count in zip(some, map(packed.count, some), strict=True):
+                place = int(chance.random() * self._fullest)
+                if place < count:
+                    yield _entry_at(bucket, place, self._aside)
 
     # Changing
 
@@ -205,6 +208,22 @@ class Buckets:
         if count - 1 <= _FILL * (len(self._buckets) - 1) and len(self._buckets) > 1:
             self._join(steps)
         return True
+
+    def take_out_all(self, names: Sequence[bytes]) -> list[bool]:
+        """What as many `take_out`s do, for good, in less time; returns of each of the names whether it was there."""
+        stored = list(map(_stored, names))
+        for name in self._aside.keys() & stored if self._aside else ():
+            self._set_aside(name, None)
+        there: list[bool] = []
+        for number, name in zip(self._numbers(self._places.places(stored)), stored, strict=True):
+            bucket = self._buckets[number]
+            at = packed.find(bucket, name)
+            there.append(at >= 0)
+            if at >= 0:
+                self._set(number, packed.without_entry_at(bucket, at, name), self._count - 1)
+        while self._count <= _FILL * (len(self._buckets) - 1) and len(self._buckets) > 1:
+            self._join([])
+        return there
 
     def copy(self) -> Self:
         """Another one with the same content."""
@@ -325,3 +344,9 @@ def _entries(bucket: bytes, aside: dict[bytes, Entry]) -> list[Entry]:
         aside[name] if value == _ASIDE else (packed.unescape(name), packed.unescape(value))
         for name, value in packed.entries(bucket)
     ]
+
+
+def _entry_at(bucket: bytes, place: int, aside: dict[bytes, Entry]) -> Entry:
+    if packed.ESCAPE not in bucket:
+        return packed.entry_at(bucket, place)
+    return _entries(bucket, aside)[place]

@@ -109,13 +109,12 @@ class _Large(Buckets):
 def _living_picks(large: _Large, chance: Chance, now_ms: int) -> Iterator[Entry]:
     """Fields with their values, picked by chance, until of _PICKED one after the other all have expired."""
     in_vain = 0
-    while len(large) and in_vain < _PICKED:
-        entry = large.pick(chance)
-        if large.has_expired(entry[0], now_ms):
-            in_vain += 1
-        else:
+    for entry in large.picks(chance) if len(large) else ():
+        if not large.has_expired(entry[0], now_ms):
             in_vain = 0
             yield entry
+        elif (in_vain := in_vain + 1) == _PICKED:
+            return
 
 
 class Hash:

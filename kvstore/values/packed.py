@@ -119,6 +119,12 @@ def split(packed: bytes) -> list[bytes]:
     return packed[1:-1].split(_END) if len(packed) > 1 else []
 
 
+def entry_at(packed: bytes, place: int) -> tuple[bytes, bytes]:
+    """The name at that place, counted from 0, with its value."""
+    name, _, value = split(packed)[place].partition(_BETWEEN)
+    return name, value
+
+
 def names_in(entries: list[bytes]) -> list[bytes]:
     """The names in what `split` gave."""
     return [entry[: entry.index(_BETWEEN)] for entry in entries]

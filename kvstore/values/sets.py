@@ -148,7 +148,7 @@ class Set:
     def pick(self, chance: Chance) -> bytes:
         """A member, each with the same chance. There must be one."""
         held = self._held
-        return chance.choice(_unpacked(held)) if isinstance(held, bytes) else held.pick(chance)[0]
+        return chance.choice(_unpacked(held)) if isinstance(held, bytes) else next(held.picks(chance))[0]
 
     def picks(self, chance: Chance) -> Iterator[bytes]:
         """Members without end, each time any of them with the same chance. There must be one."""
@@ -157,15 +157,15 @@ class Set:
             members = _unpacked(held)
             while True:
                 yield chance.choice(members)
-        while True:
-            yield held.pick(chance)[0]
+        for name, _ in held.picks(chance):
+            yield name
 
     # Changing
 
     def add(self, members: Words) -> Undo:
         """Make these members, at least one. Returns the undo, as does `remove`."""
         before = self._held
-        if self._add_small(members):
+        if self._add_small(members) is not None:
             return partial(setattr, self, "_held", before)
         large = self._enlarge()
         steps: Steps = []
@@ -177,10 +177,9 @@ class Set:
         """What as many `add`s do, for good; returns by how many members each made it longer."""
         longer: list[int] = []
         for members in many:
-            count = len(self)
-            if not self._add_small(members):
+            if (count := self._add_small(members)) is None:
                 break
-            longer.append(len(self) - count)
+            longer.append(count)
         many = many[len(longer) :]
         if not many:
             return longer
@@ -188,17 +187,17 @@ class Set:
         each = iter(new)
         return longer + (new if len(many) == len(new) else [sum(islice(each, len(some))) for some in many])
 
-    def _add_small(self, members: Words) -> bool:
-        """Make these members, if the set is small and stays so; returns whether it does."""
+    def _add_small(self, members: Words) -> int | None:
+        """Make these members, if the set is small and stays so; returns how many are new, or None."""
         held = self._held
         if not isinstance(held, bytes) or len(members) > MAX_SMALL_NUMBERS or max(map(len, members)) > MAX_SMALL_BYTES:
-            return False
-        after = _with_all(held, members)
+            return None
+        after, new = _with_all(held, members)
         is_short = len(after) <= 2 * MAX_SMALL_MEMBERS and len(members) <= MAX_SMALL_MEMBERS
         if not is_short and not _fits(after, held, members):
-            return False
+            return None
         self._held = _Listpack(after) if isinstance(held, _Listpack) and all(map(_is_number, members)) else after
-        return True
+        return new
 
     def make_large(self) -> None:
         """Hold it as one with many members, for good."""
@@ -214,6 +213,18 @@ class Set:
         for member in members:
             before.take_out(member, steps)
         return partial(take_back, steps)
+
+    def remove_each(self, many: Sequence[Words]) -> list[int]:
+        """What as many `remove`s do, for good; returns by how many members, 0 or below, each made it longer."""
+        if not isinstance(self._held, bytes):
+            there = iter(self._held.take_out_all(list(chain.from_iterable(many))))
+            return [-sum(islice(there, len(some))) for some in many]
+        longer: list[int] = []
+        for members in many:
+            before = len(self)
+            self.remove(members)
+            longer.append(len(self) - before)
+        return longer
 
     def _enlarge(self) -> Buckets:
         """Make it a large one if it is not; returns what it holds."""
@@ -295,12 +306,15 @@ def _unpacked(held: bytes) -> list[bytes]:
     return members if packed.ESCAPE not in held else list(map(packed.unescape, members))
 
 
-def _with_all(held: bytes, members: Words) -> bytes:
+def _with_all(held: bytes, members: Words) -> tuple[bytes, int]:
+    """A small set with these, and how many of them are new."""
+    new = 0
     for member in members:
         name = member if member.isascii() else packed.escape(member)
         if packed.find(held, name) < 0:
             held = packed.with_entry(held, name, b"")
-    return held
+            new += 1
+    return held, new
 
 
 def _without_all(held: bytes, members: Words) -> bytes:
@@ -334,10 +348,14 @@ def _remove(value: Set, words: Words) -> Undo:
     return value.remove(words)
 
 
+def _remove_each(value: Set, many: Sequence[Words]) -> list[int]:
+    return value.remove_each(many)
+
+
 SETS = ValueType(
     name="set",
     holds=Set,
-    edits=(Edit(b"SADD", _add, _add_each), Edit(b"SREM", _remove)),
+    edits=(Edit(b"SADD", _add, _add_each), Edit(b"SREM", _remove, _remove_each)),
     copy=Set.copy,
     whole=Set.whole,
     keyed=True,
