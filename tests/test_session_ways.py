@@ -15,7 +15,9 @@ is full and has room again, and a limit on the group.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator
+from itertools import groupby
 from typing import Any
 from unittest import mock
 
@@ -31,6 +33,7 @@ from kvstore.commands.registry import table as commands
 from kvstore.commands.statistics import CommandStatistics
 from kvstore.session.grammar import Resp
 from kvstore.store import index, log
+from kvstore.store.operations import decode
 from kvstore.wire import resp
 from tests.kit.serving import UNLIMITED_BYTES, Connection, Serving
 
@@ -220,7 +223,18 @@ class Way:
         values, deadlines, operations = self.serving.state()
         table = self.serving.store.table
         clients = [_client_state(connection) for connection in self.connections]
-        return values, deadlines, b"".join(operations), clients, table.hits, table.misses
+        return values, deadlines, _pops_together(operations), clients, table.hits, table.misses
+
+
+def _pops_together(operations: list[bytes]) -> list[Any]:
+    """What the log is told: of pops that stand together only how many there are of each list, in however many words."""
+    told: list[Any] = []
+    for are_pops, some in groupby(decode(b"".join(operations)), lambda operation: operation[0] in (b"LPOP", b"RPOP")):
+        if are_pops:
+            told.append(sum((Counter({(name, key): int(count)}) for name, key, count in some), Counter()))
+        else:
+            told += some
+    return told
 
 
 def any_of(counted: CommandStatistics) -> bool:

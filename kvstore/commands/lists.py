@@ -294,8 +294,8 @@ def _pop_each(table: Table, end: bytes, columns: list[list[bytes]]) -> list[byte
     if len(columns) != 1:
         return None
     taken: dict[bytes, Iterator[bytes]] = {}
-    size_bytes = 0
-    for key, count in Counter(keys).items():
+    size_bytes, counts = 0, Counter(keys)
+    for key, count in counts.items():
         value = table.values.get(key)
         if value.__class__ is not List or len(value) < count:
             return None
@@ -304,7 +304,7 @@ def _pop_each(table: Table, end: bytes, columns: list[list[bytes]]) -> list[byte
         if size_bytes > _POPPED_BYTES or max(map(len, elements)) >= LONG_STRING_BYTES:
             return None
         taken[key] = iter(elements)
-    if table.edit_each(keys, _POP[end], [(b"1",)] * len(keys)) is None:
+    if table.edit_each(list(counts), _POP[end], [(b"%d" % count,) for count in counts.values()]) is None:
         return None
     return [next(taken[key]) for key in keys]
 
