@@ -11,14 +11,15 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvstore.base.disk import File
 from kvstore.base.errors import StorageFault
 from kvstore.commands.context import Server
 from kvstore.edge.factory import KVStoreFactory
 from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.protocol import KVStoreProtocol
-from kvstore.edge.settings import Settings
+from kvstore.edge.settings import Settings, SyncPolicy
 from kvstore.edge.turn import Turn
-from kvstore.edge.writers import InLoopWriter
+from kvstore.edge.writers import InLoopWriter, Writer
 from kvstore.session.hooks import Hooks
 from kvstore.store.store import Commit, Store
 from kvstore.testing.simulated_disk import SimulatedDisk
@@ -177,3 +178,89 @@ class LateWriter:
             self._store.write(self.begun[-1])
             self._store.sync()
         done(fault)
+
+
+class FakeWaiter:
+    """Notes in `told`, shared by all, what it is told."""
+
+    clients = 1
+
+    def __init__(self, name: str, told: list[tuple[str, int]]) -> None:
+        self._name = name
+        self._told = told
+        self.when_told: Callable[[], None] = lambda: None
+
+    def settled(self, sequence: int) -> None:
+        """See `Waiter`."""
+        self._told.append((self._name, sequence))
+        self.when_told()
+
+
+class GroupCommitTestCase(SynchronousTestCase):
+    """A store on a simulated disk, and a clock."""
+
+    def setUp(self) -> None:
+        """Make them."""
+        self.clock = Clock()
+        self.turn = Turn(self.clock)
+        self.disk = SimulatedDisk()
+        self.store = Store(self.disk, TYPES, lambda: 1_000_000, lambda length: bytes(length))
+        self.faults: list[StorageFault] = []
+        self.between = 0
+        self.told: list[tuple[str, int]] = []
+        self.group: GroupCommit
+        self.now_ns = 0
+
+    def make(self, writer: Writer, policy: SyncPolicy = "always") -> GroupCommit:
+        """Group commit with this writer."""
+        group = GroupCommit(
+            self.turn, self.store, writer, policy, self.faults.append, self.count_between, steady_ns=lambda: self.now_ns
+        )
+        self.turn.drive(group)
+        return group
+
+    def wait(self, waiter: FakeWaiter, group: GroupCommit | None = None) -> None:
+        """Let it wait for the open commit."""
+        (group or self.group).wait(waiter, self.store.pending.sequence)
+
+    def count_between(self) -> None:
+        """What is called when no commit is in flight."""
+        self.assertIsNone(self.store.in_flight)
+        self.between += 1
+
+    def change(self, key: bytes, value: bytes = b"1") -> None:
+        """A write request."""
+        self.store.table.write(key, value)
+        self.store.pending.undo.clear()
+        self.store.pending.requests += 1
+
+
+class FakeSyncer:
+    """A syncer that is done when the test says so. `faults`: what `begin` and `finish` raise."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.done = False
+        self.faults: dict[str, OSError] = {}
+
+    def fileno(self) -> int:
+        """No descriptor that anybody looks at."""
+        return 99
+
+    def begin(self, file: File) -> None:
+        """See `Syncer`."""
+        if "begin" in self.faults:
+            raise self.faults["begin"]
+        self.begun += 1
+        self.file = file
+
+    def finish(self) -> bool:
+        """See `Syncer`."""
+        if "finish" in self.faults:
+            raise self.faults["finish"]
+        if self.done:
+            self.file.sync()
+        return self.done
+
+    def close(self) -> None:
+        """Nothing to do."""

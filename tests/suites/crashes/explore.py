@@ -1,6 +1,6 @@
 """Explorations: the states that crashes of a recorded run could leave, each recovered, used, crashed again and checked.
 
-See `crash_run` for the runs and for what is checked. Used by tests/test_store_crash.py on a sample, and by
+See `run` for the runs and for what is checked. Used by tests/test_store_crash.py on a sample, and by
 scripts/crashpoints on all moments.
 """
 
@@ -180,3 +180,18 @@ def _explore_left(disk: SimulatedDisk, history: History, where: str, effort: Eff
         past = history.fork(disk.changes)
         check_state(left, past, f"{where}, state {number}", effort.second, counts, settled=number > 0)
     counts.complete += number < effort.states
+
+
+def explore(run: Run, effort: Effort) -> Counts:
+    """Check the states of every moment of a run."""
+    counts = Counts()
+    seen: set[int] = set()
+    for moment in run.disk.moments():
+        explore_moment(moment, run, effort, counts, seen)
+    return counts
+
+
+def changing_request(run: Run) -> None:
+    """Requests, until one has changed something."""
+    while not run.store.has_changes():
+        run.request()

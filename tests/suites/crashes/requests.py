@@ -1,4 +1,4 @@
-"""Random requests of a store and of the model beside it: what the runs of the crash tests do (see `crash_run`).
+"""Random requests of a store and of the model beside it: what the runs of the crash tests do (see `run`).
 
 Of operations of every kind on values of every type, in several databases, alone and mixed. Some are undone: whole, as a
 request is that fails, or from the middle on, as a command is that fails in a block.

@@ -6,7 +6,7 @@ The merging process is part of it: commits go on while it merges, and while it f
 overlapped, all of that goes on between its beginning and its end. Its `History` (see `crash_history`) says what a crash
 may leave.
 
-What a crash leaves is explored by `crash_explore`.
+What a crash leaves is explored by `explore`.
 """
 
 from __future__ import annotations

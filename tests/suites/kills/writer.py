@@ -1,6 +1,6 @@
 """One writing client of a kill run: makes requests, knows what each must be answered, and what a crash may leave.
 
-It is a model and does no I/O: `kill_run` carries the bytes. Each client has keys of its own, in several databases, and
+It is a model and does no I/O: `run` carries the bytes. Each client has keys of its own, in several databases, and
 its requests execute in their order; so the state after a crash must be the one after the requests that were
 acknowledged and the first j of those that were in flight, for some j from 0 on.
 """
