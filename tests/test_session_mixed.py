@@ -22,7 +22,7 @@ _CLIENTS = 8
 _REQUESTS = """
 GET K|GET K|SET K V|SET K V|INCR K|HSET K f V|HGET K f|LPUSH K V|RPUSH K V|LPOP K|RPOP K 1|RPOP K|LRANGE K 0 -1|get K
 SET K V PX 5|GET|PING|MSET K V K V|DEL K|STRLEN K
-SADD K V|SADD K V|SISMEMBER K V
+SADD K V|SADD K V|SISMEMBER K V|ZADD K 1 V|ZADD K 2 V|ZPOPMIN K|ZPOPMAX K
 """.replace("\n", "|").strip("|").split("|")  # fmt: skip
 _PLACES = {
     "K": st.sampled_from([b"a", b"b", *(b"%d" % number for number in range(60))]),

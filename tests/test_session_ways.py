@@ -91,7 +91,7 @@ _OF_SETS = (b"SADD", b"SISMEMBER")
 #: More often what others need to be there.
 _ALIKE = (
     b"GET SET SET GET SET SET MSET MSET INCR INCR get set HSET HSET HGET HINCRBY LPUSH RPUSH RPUSH LRANGE RPOP LPOP"
-    b" SADD SADD SISMEMBER"
+    b" SADD SADD SISMEMBER ZADD ZADD ZPOPMIN ZPOPMAX"
 ).split()
 
 
@@ -104,6 +104,13 @@ def _pipeline(name: bytes, pairs: list[tuple[bytes, bytes]], options: list[bytes
         return [[name, key, *([value] if rest is None else rest), *options] for key, value in named]
     if name == b"SPOP":  # there is one, if any
         return [[name, key] for key, _ in pairs]
+    if name == b"ZADD":  # the length of the value is the score, which many have
+        return [
+            [name, b"zset" if key.startswith(b"key:") else key, b"%d" % len(value), value, *options]
+            for key, value in pairs
+        ]
+    if name.startswith(b"ZPOP"):
+        return [[name, b"zset" if key.startswith(b"key:") else key, *options] for key, value in pairs]
     if name in _OF_SETS:
         return [[name, b"set" if key.startswith(b"key:") else key, value, *options] for key, value in pairs]
     if name in _OF_HASHES:  # of strings in some of them
@@ -318,6 +325,8 @@ class WaysTests(SynchronousTestCase):
         plan += [("batch", 0, _pipeline(name, [(b"h", name[1:])] * 7, [])) for name in (b"HINCRBY", b"HSET", b"HGET")]
         plan += [("batch", 0, _pipeline(name, [(b"l", b"v")] * 7, [])) for name in _OF_LISTS]
         plan += [("batch", 0, _pipeline(name, [(b"s", b"v")] * 7, [])) for name in (*_OF_SETS, b"SPOP", b"SPOP")]
+        of_sorted_sets = (b"ZADD", b"ZPOPMIN", b"ZPOPMIN", b"ZPOPMAX")
+        plan += [("batch", 0, _pipeline(name, [(b"z", b"v")] * 7, [])) for name in of_sorted_sets]
         self.follow([*plan, ("commit",)], None)
         self.assertGreater(min(at_once), 0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+from itertools import repeat
 from typing import Any
 
 import hiredis
@@ -274,14 +275,14 @@ class StringsTests(SynchronousTestCase):
             self.assertEqual(encode2(Strings(strings)), encode2(strings))
             self.assertRaises(ReplyTooLarge, resp.encode, Strings(long), 2, len(encode2(long)) - 1)
         arrays = Arrays([short, [], short, [b"a", b"bc"]])
-        encoded = encode_arrays(arrays, 10**6)
+        encoded = encode_arrays(arrays, 10**6, repeat(2))
         assert encoded is not None
         self.assertEqual(encoded, list(map(encode2, arrays)))
         self.assertIs(encoded[0], encoded[2])
         self.assertEqual(encode_strings(arrays, 2, 10**6), b"".join(encoded))
         size = sum(map(len, encoded))
-        self.assertEqual((encode_arrays(arrays, size), encode_arrays(arrays, size - 1)), (encoded, None))
-        self.assertIsNone(encode_arrays(arrays, 17))
+        self.assertEqual((encode_arrays(arrays, size, []), encode_arrays(arrays, size - 1, [])), (encoded, None))
+        self.assertIsNone(encode_arrays(arrays, 17, []))
 
 
 def as_client(reply: Any) -> Any:

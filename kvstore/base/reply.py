@@ -123,6 +123,10 @@ class Arrays(list[Sequence[bytes]]):
     """The same of arrays of strings. Where several are one object, that is encoded once."""
 
 
+class Scored(Arrays):
+    """Arrays of a member and the digits of its score, a double in RESP3; or of nothing."""
+
+
 class _NullArray:
     def __repr__(self) -> str:
         return "NULL_ARRAY"

@@ -71,7 +71,7 @@ class NumberedKeys:
         place, step, other = self._place, self._step, self.fixed[0]
         number = request[place] if place < len(request) else b""
         end = place + 1 + step * int(number) if number.isdigit() and len(number) < 10 else 0
-        if not place < end <= len(request):
+        if not place + 1 < end <= len(request):
             return []
         return [*request[other : other + bool(other)], *request[place + 1 : end : step]]
 

@@ -37,7 +37,9 @@ class Span(NamedTuple):
     start: int
     stop: int
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """How many these are."""
         return max(0, self.stop - self.start)
 
 

@@ -28,8 +28,6 @@ from kvstore.values.sets import Set
 _AT_ONCE = 1000
 #: Members that one operation takes out.
 _REMOVED_AT_ONCE = 1024
-#: Classes of what is at a key that holds no value of another type.
-_SETS_OR_NONE = {Set, type(None)}
 #: If fewer than one of so many members stay, the set is made anew of those that do.
 _ONE_STAYS = 6
 
@@ -56,14 +54,6 @@ def _found_each(values: Sequence[Set | None], members: list[bytes]) -> list[bool
     if first is not None and values.count(first) == len(values):
         return first.contains_each(members)
     return [value is not None and member in value for value, member in zip(values, members, strict=True)]
-
-
-def _sets_at(table: Table, keys: list[bytes]) -> list[Set | None] | None:
-    """What is at each key; None if any holds something else, or has a deadline."""
-    if table.deadlines and not table.deadlines.keys().isdisjoint(keys):
-        return None
-    values = list(map(table.values.get, keys))
-    return values if _SETS_OR_NONE.issuperset(map(type, values)) else None
 
 
 def _add(table: Table, key: bytes, members: Sequence[bytes]) -> int:
@@ -212,7 +202,7 @@ def spop(call: Call, key: Key, *options: bytes) -> Reply:
 def spop_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> list[bytes | None] | None:
     """As many SPOPs of one member; none if some find none and others do, or members are long."""
     keys = columns[0]
-    values = _sets_at(table, keys) if len(columns) == 1 else None
+    values = table.held_each(keys, Set) if len(columns) == 1 else None
     if values is None:
         return None
     if not any(values):

@@ -13,7 +13,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import NamedTuple, TypeAlias
 
 from kvstore.base.errors import InvalidRequest, syntax_error, wrong_type
@@ -46,7 +46,9 @@ class _Weighed(NamedTuple):
     source: _Source | None
     weight: float
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """How many members there are."""
         return 0 if self.source is None else len(self.source)
 
     def parts(self) -> Iterator[list[Pair]]:
@@ -64,6 +66,18 @@ class _Weighed(NamedTuple):
         if isinstance(self.source, SortedSet):
             return self.source.score(member)
         return 1.0 if self.source is not None and member in self.source else None
+
+
+_size = attrgetter("size")
+
+
+def _is_long(sets: Sequence[_Weighed]) -> bool:
+    """Whether they are to be gone through in slices, if they are only read."""
+    return sum(each.size for each in sets) > _AT_ONCE
+
+
+def _copied(sets: Sequence[_Weighed]) -> list[_Weighed]:
+    return [_Weighed(source and source.copy(), weight) for source, weight in sets]
 
 
 def _sum(one: float, other: float) -> float:
@@ -90,7 +104,7 @@ _AGGREGATES: dict[bytes, _Aggregate] = {b"SUM": _sum, b"MIN": _least, b"MAX": _m
 
 
 def _unite(sets: Sequence[_Weighed], aggregate: _Aggregate, scores: _Scores) -> Iterator[None]:
-    for each in sorted(sets, key=len):
+    for each in sorted(sets, key=_size):
         for some in each.parts():
             for member, own in some:
                 score, before = _number(own * each.weight), scores.get(member)
@@ -99,7 +113,7 @@ def _unite(sets: Sequence[_Weighed], aggregate: _Aggregate, scores: _Scores) -> 
 
 
 def _intersect(sets: Sequence[_Weighed], aggregate: _Aggregate, scores: _Scores) -> Iterator[None]:
-    first, *others = sorted(sets, key=len)
+    first, *others = sorted(sets, key=_size)
     for some in first.parts():
         for member, own in some:
             score: float | None = _number(own * first.weight)
@@ -151,7 +165,7 @@ def zdiff(call: Call, numkeys: IntegerText, key: Key, *more: bytes) -> Reply:
 
 def _told(call: Call, combine: _Combine, name: str, numkeys: bytes, words: tuple[bytes, ...]) -> Reply:
     asked = _asked(call.table, combine, name, numkeys, words, told=True)
-    if sum(map(len, asked.sets)) > _AT_ONCE:
+    if _is_long(asked.sets):
         return _told_in_slices(call, combine, asked)
     return _shown(call, sorted(_combined(combine, asked).items(), key=_in_order), asked.with_scores)
 
@@ -163,8 +177,7 @@ def _shown(call: Call, pairs: Sequence[Pair], scores: bool) -> Reply:
 def _told_in_slices(call: Call, combine: _Combine, asked: _Asked) -> Slices:
     slicing, scores = call.table.slicing, _Scores()
     yield from slicing.room()
-    sets = [each._replace(source=each.source and each.source.copy()) for each in asked.sets]
-    yield from slicing.go_through(combine(sets, asked.aggregate, scores))
+    yield from slicing.go_through(combine(_copied(asked.sets), asked.aggregate, scores))
     items, pairs = iter(scores.items()), list[Pair]()
     runs = list(iter(lambda: list(islice(items, _SOME)), []))
     yield from slicing.go_through(run.sort(key=_in_order) for run in runs)
@@ -178,7 +191,7 @@ def zintercard(call: Call, numkeys: IntegerText, key: Key, *more: bytes) -> Repl
     keys, words = _counted("zintercard", numkeys, (key, *more))
     sets = [_Weighed(_look_up(call.table, each), 1.0) for each in keys]
     limit = _limit(words)
-    if sum(map(len, sets)) > _AT_ONCE:
+    if _is_long(sets):
         return _counted_in_slices(call.table, sets, limit)
     scores = _Scores()
     deque(_up_to(limit, sets, scores), maxlen=0)
@@ -195,8 +208,7 @@ def _up_to(limit: int, sets: Sequence[_Weighed], scores: _Scores) -> Iterator[No
 def _counted_in_slices(table: Table, sets: Sequence[_Weighed], limit: int) -> Slices:
     scores = _Scores()
     yield from table.slicing.room()
-    copies = [each._replace(source=each.source and each.source.copy()) for each in sets]
-    yield from table.slicing.go_through(_up_to(limit, copies, scores))
+    yield from table.slicing.go_through(_up_to(limit, _copied(sets), scores))
     return min(len(scores), limit or len(scores))
 
 

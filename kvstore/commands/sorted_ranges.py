@@ -67,7 +67,7 @@ class _Asked(NamedTuple):
         span = self.range.span(value)
         if backwards and self.range.__class__ is RankRange:
             span = Span(len(value) - span.stop, len(value) - span.start)
-        length = max(0, len(span) - offset) if offset >= 0 else 0
+        length = max(0, span.size - offset) if offset >= 0 else 0
         length = length if limit < 0 else min(length, limit)
         start = span.stop - offset - length if backwards else span.start + offset
         return Span(start, start + length)
@@ -170,7 +170,7 @@ def _read(call: Call, key: bytes, asked: _Asked) -> Reply:
     if value is None:
         return []
     span = asked.span(value)
-    if len(span) > _AT_ONCE:
+    if span.size > _AT_ONCE:
         return _long(call, value, asked, span)
     if asked.options.scores:
         return with_scores(call, asked.in_order(value.pairs(*span)))
@@ -205,7 +205,7 @@ def zlexcount(call: Call, key: Key, min: bytes, max: bytes) -> Reply:
 
 def _count(call: Call, key: bytes, range_: Range) -> int:
     value = call.table.look_up_typed(key, SortedSet)
-    return 0 if value is None else len(range_.span(value))
+    return 0 if value is None else range_.span(value).size
 
 
 # Kept, or removed
@@ -243,4 +243,4 @@ def _remove(call: Call, key: bytes, range_: Range) -> int:
         return 0
     span = range_.span(value)
     remove_ranks(call.table, key, value, *span)
-    return len(span)
+    return span.size

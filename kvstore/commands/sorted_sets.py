@@ -7,22 +7,24 @@ removal of the first ranks.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any, TypeAlias
 
 from kvstore.base.doubles import double_text
 from kvstore.base.errors import Failure, InvalidRequest, syntax_error
-from kvstore.base.reply import NULL_ARRAY, Reply
+from kvstore.base.limits import LONG_STRING_BYTES
+from kvstore.base.reply import NULL_ARRAY, Numbers, Reply, Scored
 from kvstore.base.slices import Slices, one_slice
 from kvstore.commands.arguments import IntegerText, Key, at_least
 from kvstore.commands.context import Call
 from kvstore.commands.lists import mpop_arguments
-from kvstore.commands.registry import command
+from kvstore.commands.registry import command, many
 from kvstore.commands.row import FAST, READ, WRITE, numbered_keys
 from kvstore.commands.sampling import drawn, limited, number_asked
 from kvstore.commands.scanning import scan_options, to_cursor, walk
-from kvstore.commands.scores import to_score
+from kvstore.commands.scores import is_plain_score, to_score
 from kvstore.store.table import Table
 from kvstore.values.ranked import Pair
 from kvstore.values.sorted_sets import SortedSet
@@ -61,6 +63,48 @@ def zadd(call: Call, key: Key, *words: bytes) -> Reply:
     if after:
         table.edit(key, b"ZADD", _words(after.items()))
     return added + changed if b"CH" in options else added
+
+
+@many("ZADD")
+def zadd_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Numbers | None:
+    """As many ZADDs of one member without options. Their bytes, as they came, are the operations that the log keeps."""
+    if len(columns) != 3 or raw is None or not all(map(is_plain_score, columns[1])):
+        return None
+    keys, texts, members = columns
+    values = table.held_each(keys, SortedSet)
+    if values is None:
+        return None
+    changed, added = _changes(keys, values, members, list(map(float, texts)))
+    if len(changed) < len(keys):
+        raw = None
+        keys, texts, members = (list(map(each.__getitem__, changed)) for each in columns)
+    if keys and table.edit_each(keys, b"ZADD", list(zip(texts, members, strict=True)), raw) is None:
+        return None
+    return Numbers(map((b"0", b"1").__getitem__, added))
+
+
+def _changes(
+    keys: list[bytes], values: list[SortedSet | None], members: list[bytes], scores: list[float]
+) -> tuple[list[int], list[bool]]:
+    """Which of these scores change something, one after the other, by their places; and of each whether it is of a new
+    member.
+    """
+    before = _scores_each(values, members)
+    if len(set(members)) < len(members):  # some are named twice, maybe at one key
+        now: dict[tuple[bytes, bytes], float] = {}
+        for place, at in enumerate(zip(keys, members, strict=True)):
+            before[place] = now.get(at, before[place])
+            now[at] = scores[place]
+    changed = [place for place, score in enumerate(scores) if before[place] != score]
+    return changed, [score is None for score in before]
+
+
+def _scores_each(values: list[SortedSet | None], members: list[bytes]) -> list[float | None]:
+    """The score that the member at its place has in each sorted set."""
+    first = values[0]
+    if first is not None and values.count(first) == len(values):
+        return first.scores_each(members)
+    return [None if value is None else value.score(member) for value, member in zip(values, members, strict=True)]
 
 
 def _add_arguments(words: tuple[bytes, ...]) -> tuple[Options, list[Pair]]:
@@ -206,6 +250,43 @@ def zpopmin(call: Call, key: Key, *count: bytes) -> Reply:
 def zpopmax(call: Call, key: Key, *count: bytes) -> Reply:
     """Take the member with the highest score, or some, out of a sorted set; returns them with their scores."""
     return _pop(call, key, b"MAX", count)
+
+
+@many("ZPOPMIN")
+def zpopmin_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Scored | None:
+    """As many ZPOPMINs of one member; none if some find none and others do, or members are long."""
+    return _pop_each(table, b"MIN", columns)
+
+
+@many("ZPOPMAX")
+def zpopmax_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Scored | None:
+    """As many ZPOPMAXes of one member; none if some find none and others do, or members are long."""
+    return _pop_each(table, b"MAX", columns)
+
+
+def _pop_each(table: Table, end: bytes, columns: list[list[bytes]]) -> Scored | None:
+    keys = columns[0]
+    values = table.held_each(keys, SortedSet) if len(columns) == 1 else None
+    if values is None:
+        return None
+    if not any(values):
+        return Scored([()] * len(keys))
+    held = dict(zip(keys, values, strict=True))
+    taken: dict[bytes, Iterator[Pair]] = {}
+    ranks: dict[bytes, Iterator[int]] = {}
+    for key, count in Counter(keys).items():
+        value, size = held[key], len(held[key] or ())
+        if value is None or size < count:
+            return None
+        pairs = value.pairs(0, count) if end == b"MIN" else value.pairs(size - count, size)[::-1]
+        if sum(len(member) for member, _ in pairs) >= LONG_STRING_BYTES:
+            return None
+        taken[key] = iter(pairs)
+        ranks[key] = repeat(0) if end == b"MIN" else iter(range(size - 1, -1, -1))
+    words = [(rank, rank) for rank in map(b"%d".__mod__, map(next, map(ranks.__getitem__, keys)))]
+    if table.edit_each(keys, b"ZREMRANGEBYRANK", words) is None:
+        return None
+    return Scored([(member, double_text(score)) for member, score in map(next, map(taken.__getitem__, keys))])
 
 
 def _pop(call: Call, key: bytes, end: bytes, counts: tuple[bytes, ...]) -> Reply:

@@ -74,7 +74,7 @@ def encode_each(
     `counts`: so many of them are of one client, and are to be joined.
     """
     if isinstance(replies, Arrays):
-        each = resp.encode_arrays(replies, limit_bytes)
+        each = resp.encode_arrays(replies, limit_bytes, protocols())
     else:
         with contextlib.suppress(TypeError):  # there are nulls, which have no length
             return resp.encode_each(replies, limit_bytes, counts)  # type: ignore[arg-type]

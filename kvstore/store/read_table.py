@@ -120,6 +120,13 @@ class ReadTable(State):
         except KeyError:
             return None
 
+    def held_each(self, keys: list[bytes], holds: type[_Typed]) -> list[_Typed | None] | None:
+        """What is at each of these keys, for requests that write; None if any holds another type, or has a deadline."""
+        if self.deadlines and not self.deadlines.keys().isdisjoint(keys):
+            return None
+        values = list(map(self.values.get, keys))
+        return values if {holds, _NONE}.issuperset(map(type, values)) else None
+
     def copy_of(self, value: Value) -> Value:
         """A value of any type with the same content."""
         return value if value.__class__ is bytes else self.types.by_class[value.__class__].copy(value)

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
+from math import isnan
 from operator import itemgetter
 
 from kvstore.base.chance import Chance
@@ -89,6 +91,11 @@ class SortedSet:
             return held.scores.get(member)
         text = packed.get(held, packed.escape(member))
         return None if text is None else float(text)
+
+    def scores_each(self, members: Sequence[bytes]) -> list[float | None]:
+        """The same of each of many."""
+        held = self._held
+        return list(map(held.scores.get if isinstance(held, Ranked) else self.score, members))
 
     def rank(self, member: bytes) -> int | None:
         """The rank of a member, None if it is not there."""
@@ -290,15 +297,16 @@ def _add(value: SortedSet, words: Words) -> Undo:
 
 
 def _add_each(value: SortedSet, many: Sequence[Words]) -> list[int]:
-    given = list(map(_given, many))
-    if len(given) == 1:
-        before = len(value)
-        value.put_for_good(given[0])
-        return [len(value) - before]
+    if any(not words or len(words) % 2 for words in many):
+        raise ValueError("ZADD without members, or of a score without a member")
+    given = _given(list(chain.from_iterable(many)))
+    new = {member for member, score in zip(given, value.scores_each(list(given)), strict=True) if score is None}
+    value.put_for_good(given)
     longer = []
-    for scores in given:
-        longer.append(sum(value.score(member) is None for member in scores))
-        value.put(scores)
+    for words in many:
+        come = new.intersection(words[1::2])
+        new -= come
+        longer.append(len(come))
     return longer
 
 
@@ -307,13 +315,25 @@ def _given(words: Words) -> dict[bytes, float]:
     if not words or len(words) % 2:
         raise ValueError("ZADD without members, or of a score without a member")
     scores = list(map(float, words[::2]))
-    if any(score != score for score in scores):
+    if any(map(isnan, scores)):
         raise ValueError("a score that is no number")
     return dict(zip(words[1::2], map((0.0).__add__, scores), strict=True))
 
 
 def _remove(value: SortedSet, members: Words) -> Undo:
     return value.remove(members)
+
+
+def _remove_range_each(value: SortedSet, many: Sequence[Words]) -> list[int]:
+    if len(many) <= len(value) and all(words[0] == words[1] == b"0" for words in many):  # ZPOPMIN, again and again
+        value.remove_range(0, len(many))
+        return [-1] * len(many)
+    longer = []
+    for words in many:
+        before = len(value)
+        _remove_range(value, words)
+        longer.append(len(value) - before)
+    return longer
 
 
 def _remove_range(value: SortedSet, words: Words) -> Undo:
@@ -329,7 +349,7 @@ SORTED_SETS = ValueType(
     edits=(
         Edit(b"ZADD", _add, _add_each),
         Edit(b"ZREM", _remove),
-        Edit(b"ZREMRANGEBYRANK", _remove_range),
+        Edit(b"ZREMRANGEBYRANK", _remove_range, _remove_range_each),
     ),
     copy=SortedSet.copy,
     whole=SortedSet.whole,

@@ -11,8 +11,8 @@ Source: the RESP specification (redis.io, "Redis serialization protocol specific
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Sequence
-from itertools import chain
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from itertools import chain, repeat
 from typing import Any
 
 from kvstore.base.doubles import double_text
@@ -28,6 +28,7 @@ from kvstore.base.reply import (
     Push,
     Replies,
     Reply,
+    Scored,
     Status,
     Strings,
     Verbatim,
@@ -104,7 +105,7 @@ def encode_strings(strings: Sequence[bytes | None] | Arrays, protocol: int, limi
     Returns None if they are, or might be, more than `limit_bytes` together.
     """
     if isinstance(strings, Arrays):
-        each = encode_arrays(strings, limit_bytes)
+        each = encode_arrays(strings, limit_bytes, repeat(protocol))
         return None if each is None else b"".join(each)
     try:
         lengths = set(map(len, strings))  # type: ignore[arg-type]
@@ -138,8 +139,13 @@ def encode_each(
     return [b"%b%b\r\n" % (header, between.join(strings[part])) for part in parts(counts)]
 
 
-def encode_arrays(arrays: Arrays, limit_bytes: int) -> list[bytes] | None:
-    """The bytes of each of the replies that these arrays are; None if all are, or might be, more than `limit_bytes`."""
+def encode_arrays(arrays: Arrays, limit_bytes: int, protocols: Iterable[int]) -> list[bytes] | None:
+    """The bytes of each of the replies that these arrays are; None if all are, or might be, more than `limit_bytes`.
+
+    `protocols`: in which each is to be encoded.
+    """
+    if isinstance(arrays, Scored):
+        return list(map(_scored, arrays, protocols))
     encoded: dict[int, bytes] = {}
     identities = list(map(id, arrays))
     for array, identity in zip(arrays, identities, strict=True):
@@ -150,6 +156,15 @@ def encode_arrays(arrays: Arrays, limit_bytes: int) -> list[bytes] | None:
             encoded[identity] = encode_array(array)
         limit_bytes -= len(encoded[identity])
     return None if limit_bytes < 0 else list(map(encoded.__getitem__, identities))
+
+
+def _scored(pair: Sequence[bytes], protocol: int) -> bytes:
+    if not pair:
+        return b"*0\r\n"
+    member, score = pair
+    if protocol == 3:
+        return b"*2\r\n$%d\r\n%b\r\n,%b\r\n" % (len(member), member, score)
+    return b"*2\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(member), member, len(score), score)
 
 
 def encode_array(strings: Sequence[bytes]) -> bytes:
