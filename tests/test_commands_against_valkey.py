@@ -27,6 +27,7 @@ from kvstore.wire import resp
 from kvstore.wire.resp import encode_error
 from tests.kit.harness import Rig
 from tests.kit.random_requests import (
+    group_sequences,
     hash_sequences,
     lexical_sequences,
     list_sequences,
@@ -223,6 +224,8 @@ class AgainstValkeyTests(ValkeyTestCase):
             state += [(0, [b"SMEMBERS", key]) for key in (b"a", b"b", b"c", b"")]
             state += [(0, [b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"]) for key in (b"a", b"b", b"c", b"")]
             state += [(0, [b"XRANGE", key, b"-", b"+"]) for key in (b"a", b"b", b"c", b"")]
+            state += [(0, [b"XINFO", b"GROUPS", key]) for key in (b"a", b"b", b"c", b"")]
+            state += [(0, [b"XPENDING", key, b"g"]) for key in (b"a", b"b", b"c", b"")]
             for number, words in [*requests, *state]:
                 done.append((number, words))
                 if words[0].isdigit():
@@ -262,6 +265,10 @@ class AgainstValkeyTests(ValkeyTestCase):
     def test_random_streams(self) -> None:
         """The same for streams."""
         self.compare_random(stream_sequences, 300)
+
+    def test_random_stream_groups(self) -> None:
+        """The same for their groups."""
+        self.compare_random(group_sequences, 300)
 
     def compare_random(self, drawn: Any, examples: int) -> None:
         """Send random sequences of requests to both servers."""

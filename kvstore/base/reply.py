@@ -141,7 +141,8 @@ class Wait(NamedTuple):
     `keys`: a change of one of them may bring it, after which it holds a value of the class `takes`. `until_ms`: when to
     wait no more, in milliseconds since the epoch; None: never. `again`: tries again; returns the reply, or None to wait
     on. `otherwise`: the reply where nobody may wait: in a block or a script; `timed_out`: when time is up, which is a
-    null array in all of Redis's commands.
+    null array in all of Redis's commands. `lost`: `again` is called, too, when one of the keys holds something else, or
+    nothing.
     """
 
     keys: Sequence[bytes]
@@ -150,6 +151,7 @@ class Wait(NamedTuple):
     again: Callable[[], Reply | None]
     otherwise: Reply
     timed_out: Reply = NULL_ARRAY
+    lost: bool = False
 
 
 OK = Status("OK")

@@ -132,6 +132,8 @@ def _conclude(
     try:
         reply = run(call, row, request, arguments, advance) if again is None else again()
         if reply.__class__ is Wait:
+            if call.store.pending.undo:  # of a consumer that came to be there, of a group
+                complete(call, row, request)
             return Outcome(Blocked(call, row, request, reply, encoder), 0)
         try:
             undoable = call.store.pending.undo or call.client.take_back

@@ -155,7 +155,8 @@ def categories_of(row: Command) -> list[str]:
     """The ACL categories, by which COMMAND LIST filters: how fast, what it does, its group."""
     speed = "@fast" if row.flags & FAST else "@slow"
     told = [name for flag, names in _CATEGORIES_OF_FLAG.items() if row.flags & flag for name in names]
-    return [speed, *told, *([_CATEGORIES[row.group]] if row.group in _CATEGORIES else [])]
+    has_group = row.group in _CATEGORIES and not row.subcommands
+    return [speed, *told, *([_CATEGORIES[row.group]] if has_group else [])]
 
 
 def _key_specification(row: Command) -> dict[str, Any]:

@@ -10,6 +10,8 @@ A command that finds nothing to answer returns a `Wait` (`base.reply`). In a blo
 | CLIENT UNBLOCK | it gets `timed_out`, or an error |
 | it is gone | nothing: it takes nothing |
 
+With `lost`, it is told, too, when a key holds another type, or nothing (XREADGROUP, which is an error then).
+
 A change of an awaited key is noted by the table (`Table.awaited`, `Table.ready`): no observer, since those have a price
 for every write. Those who wait for a key stand in one line for each class of value that they take, so that a change of
 another type costs nothing, however many they are. What `again` changes may make other keys ready (BLMOVE): a chain of
@@ -19,9 +21,10 @@ For whoever writes such a command: look first, and return the reply if there is 
 
     return Wait(keys, List, until_ms, again, NULL_ARRAY)
 
-having changed nothing. `again` is a function inside the command's, called when one of the keys holds a `List`: it looks
-at all keys in their order, changes what there is to change, and returns the reply, or None to wait on; it may raise
-RequestError, which is the reply then, and changes nothing. To wait for ever is an `until_ms` of None.
+having changed nothing that would have to be undone if the client were gone. `again` is a function inside the command's,
+called when one of the keys holds a `List`: it looks at all keys in their order, changes what there is to change, and
+returns the reply, or None to wait on; it may raise RequestError, which is the reply then, and changes nothing. To wait
+for ever is an `until_ms` of None.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 from kvstore.base.errors import RequestError
@@ -47,11 +51,15 @@ class Waiter(Protocol):
         """Answer with `error`, or with what the request answers when its time is up."""
 
 
+class _Lost:
+    """In place of a class of values: whatever a key holds that is not what somebody waits for."""
+
+
 class _Place(NamedTuple):
     waiter: Waiter
     table: Table
     keys: Sequence[bytes]
-    takes: type
+    takes: Sequence[type]
     timer: Any
 
 
@@ -77,10 +85,12 @@ class WaitingRoom:
             left_s = max(0, wait.until_ms - self._now_ms()) / 1000
             timer = self.call_later(left_s, partial(self.unblock, client))
         keys = list(dict.fromkeys(wait.keys))
-        self.places[client] = _Place(waiter, table, keys, wait.takes, timer)
+        takes = (wait.takes, _Lost) if wait.lost else (wait.takes,)
+        self.places[client] = _Place(waiter, table, keys, takes, timer)
         self._tables[table] = None
         for key in keys:
-            table.awaited.setdefault(key, {}).setdefault(wait.takes, OrderedDict())[client] = None
+            for kind in takes:
+                table.awaited.setdefault(key, {}).setdefault(kind, OrderedDict())[client] = None
         client.is_blocked = True
 
     def leave(self, client: Client) -> Waiter | None:
@@ -92,9 +102,10 @@ class WaitingRoom:
         awaited = place.table.awaited
         for key in place.keys:
             lines = awaited[key]
-            del lines[place.takes][client]
-            if not lines[place.takes]:
-                del lines[place.takes]
+            for kind in place.takes:
+                del lines[kind][client]
+                if not lines[kind]:
+                    del lines[kind]
             if not lines:
                 del awaited[key]
         if not awaited:
@@ -132,7 +143,7 @@ class WaitingRoom:
             while (table := next((table for table in self._tables if table.ready), None)) is not None:
                 ready, table.ready = table.ready, []
                 for key in dict.fromkeys(ready):
-                    for client in _served(table, key):
+                    for client in chain(_served(table, key), _losers(table, key)):
                         self._try(client)
         finally:
             self._serving = False
@@ -152,6 +163,15 @@ def _served(table: Table, key: bytes) -> Iterator[Client]:
             break
     for client in tuple(line)[1:]:
         if client in _line(table, key):
+            yield client
+
+
+def _losers(table: Table, key: bytes) -> Iterator[Client]:
+    """Who waited for what the key held, and is to be told that it holds it no more."""
+    lines: dict[type, OrderedDict[Client, None]] = table.awaited.get(key, {})
+    held = table.read(key).__class__
+    for client in tuple(lines.get(_Lost, ())):
+        if client in lines.get(_Lost, ()) and client not in lines.get(held, ()):
             yield client
 
 

@@ -129,6 +129,8 @@ class Upkeep(MultiService):
             return  # one is enough: the timer must not begin another row of hurried rounds
         self._server.recent_ms = self._server.started_ms + int(1000 * (self._reactor.seconds() - self._started_s))
         is_left = one_slice(iter(self._store.tidy, False))
+        if self._server.waiting.places:
+            self._server.waiting.serve()  # what expired, somebody may have waited for
         if self._store.has_changes():
             self._turn.ask_for_commit()
         if is_left:

@@ -21,7 +21,7 @@ from itertools import groupby
 from typing import Any
 
 from kvstore.base.value_type import Edit, Undo, ValueType, Words
-from kvstore.values.groups import ById, Group, Pending, claim_of
+from kvstore.values.groups import UNKNOWN, ById, Group, Pending, claim_of
 from kvstore.values.stream_blocks import (
     MAX_ID,
     Block,
@@ -131,6 +131,25 @@ class Stream:
         number = self._number(entry_id)
         whole = sum([block.size for block in self.blocks[:number]])
         return whole + (self.blocks[number].place(entry_id) if self.blocks else 0)
+
+    def has_gaps_after(self, entry_id: int) -> bool:
+        """Whether some entry after that was removed, not with all before it."""
+        return bool(self._count and self.max_deleted) and entry_id <= self.max_deleted
+
+    def added_up_to(self, entry_id: int) -> int:
+        """How many entries were added up to that one, as far as can be told without counting; UNKNOWN if it cannot.
+
+        Source: streamEstimateDistanceFromFirstEverEntry, t_stream.c of Redis.
+        """
+        if not self.entries_added:
+            return 0
+        if (not self._count and entry_id <= self.last_id) or entry_id == self.last_id:
+            return self.entries_added
+        if (entry_id and entry_id < self.max_deleted) or entry_id > min(self.first, self.last_id):
+            return UNKNOWN
+        if self.max_deleted and self.max_deleted >= self.first:
+            return UNKNOWN
+        return self.entries_added - self._count + (entry_id == self.first)
 
     # Changing
 

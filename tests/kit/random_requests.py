@@ -457,6 +457,64 @@ _STREAMS = [
     _request(b"XTRIM", _key, tail=_tail(_trim_option, 2)),
     _request(b"XSETID", _key, _id, tail=_tail(_setid_option, 2)),
 ]
+#: Errors name keys; what is not printable in them is escaped here.
+_named = st.sampled_from([b"a", b"a", b"b", b""])
+_group, _consumer = st.sampled_from([b"g", b"g", b"g", b"h", b""]), st.sampled_from([b"c", b"c", b"d", b""])
+_idle = st.sampled_from([b"0", b"0", b"100000", b"-1", b"x"])
+_create_option = st.sampled_from(
+    [(b"MKSTREAM",), (b"mkstream",), (b"ENTRIESREAD", b"1"), (b"ENTRIESREAD", b"-2"), (b"X",)]
+)
+_claim_option = st.sampled_from(
+    [(b"IDLE", b"100000000"), (b"TIME", b"1"), (b"TIME", b"x"), (b"RETRYCOUNT", b"3"), (b"RETRYCOUNT", b"-1"),
+     (b"FORCE",), (b"JUSTID",), (b"justid",), (b"LASTID", b"5-1"), (b"FOO",), (b"IDLE",)]
+)  # fmt: skip
+_claim_tail = st.tuples(_ids, _tail(_claim_option, 2)).map(lambda parts: parts[0] + parts[1])
+_auto_option = st.sampled_from(
+    [(b"COUNT", b"1"), (b"COUNT", b"2"), (b"COUNT", b"0"), (b"JUSTID",), (b"COUNT",), (b"FOO",)]
+)
+#: Without what is pending, and since when: that hangs on the clock.
+_pending_tail = st.sampled_from(
+    [
+        b"",
+        b"",
+        b"IDLE 0 - +",
+        b"- + 0",
+        b"IDLE 9999999 - + 9",
+        b"- + x",
+        b"x + 1",
+        b"IDLE x - + 1",
+        b"- + 1 nobody",
+        b"-",
+    ]
+).map(bytes.split)
+_read_new = st.lists(
+    st.tuples(_named, st.sampled_from([b">", b">", b">", b"0", b"1-1", b"$", b"x"])), min_size=1, max_size=2
+).map(lambda pairs: [b"STREAMS", *(key for key, _ in pairs), *(each for _, each in pairs)])
+_group_tail = st.tuples(st.one_of(st.just([]), _tail(_read_option, 2)), _read_new).map(
+    lambda parts: parts[0] + parts[1]
+)
+_STREAM_GROUPS = [
+    _request(b"XADD", _named, _new_id, _field, _value),
+    _request(b"XADD", _named, _new_id, _field, _value),
+    _request(b"XADD", _named, _new_id, _field, _value),
+    _request(b"XDEL", _named, tail=_ids),
+    _request(b"XTRIM", _named, tail=_tail(_trim_option, 1)),
+    _request(b"XSETID", _named, _id, tail=_tail(_setid_option, 2)),
+    *[_request(b"XGROUP", st.just(b"CREATE"), _named, _group, _id, tail=_tail(_create_option, 2))] * 3,
+    _request(b"XGROUP", st.just(b"SETID"), _named, _group, _id, tail=_tail(_create_option, 1)),
+    _request(b"XGROUP", st.just(b"DESTROY"), _named, _group),
+    _request(b"XGROUP", st.just(b"CREATECONSUMER"), _named, _group, _consumer),
+    _request(b"XGROUP", st.just(b"DELCONSUMER"), _named, _group, _consumer),
+    *[_request(b"XREADGROUP", st.just(b"GROUP"), _group, _consumer, tail=_group_tail)] * 4,
+    _request(b"XACK", _named, _group, tail=_ids),
+    _request(b"XPENDING", _named, _group, tail=_pending_tail),
+    _request(b"XPENDING", _named, _group),
+    *[_request(b"XCLAIM", _named, _group, _consumer, _idle, tail=_claim_tail)] * 2,
+    *[_request(b"XAUTOCLAIM", _named, _group, _consumer, _idle, _bound, tail=_tail(_auto_option, 2))] * 2,
+    _request(b"XINFO", st.just(b"STREAM"), _named, tail=st.sampled_from([[], [], [b"FOO"], [b"FULL", b"COUNT", b"x"]])),
+    *[_request(b"XINFO", st.just(b"GROUPS"), _key)] * 2,
+    _request(b"XINFO", st.just(b"CONSUMERS"), _named, st.just(b"nobody")),
+]
 
 
 def _sequences(*requests: Any) -> st.SearchStrategy[list[tuple[int, list[bytes]]]]:
@@ -472,3 +530,4 @@ hash_sequences = _sequences(_HASHES, _HASHES, _GENERIC, _TRANSACTION)
 sorted_set_sequences = _sequences(_SORTED_SETS, _SORTED_SETS, _GENERIC, _TRANSACTION)
 lexical_sequences = _sequences(_LEXICAL, _LEXICAL, _GENERIC, _TRANSACTION)
 stream_sequences = _sequences(_STREAMS, _STREAMS, _GENERIC, _TRANSACTION)
+group_sequences = _sequences(_STREAM_GROUPS, _STREAM_GROUPS, _STREAM_GROUPS, _GENERIC, _TRANSACTION)
