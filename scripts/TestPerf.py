@@ -63,27 +63,34 @@ class WrongAnswer(Exception):
     """The server answered, but not what was true."""
 
 
-class Workload:
-    """The documents of one client, and the four things done with them, each to the i-th. `name`: whose they are."""
+class Documents:
+    """The documents of one client. `prefix`: of their keys. `value_bytes`: the size of each as JSON, about."""
 
-    def __init__(self, client: Client, value_bytes: int) -> None:
-        self.name = f"{socket.gethostname()}-{os.getpid()}"
-        self.prefix = f"{self.name}-{secrets.token_hex(4)}"
-        self._client = client
-        self._padding = "x" * max(0, value_bytes - len(json.dumps(self._document(99999, ""), separators=(",", ":"))))
-        self.inserted = 0
-        self.removed = 0
+    def __init__(self, prefix: str, value_bytes: int) -> None:
+        self._prefix = prefix
+        self._padding = "x" * max(0, value_bytes - len(json.dumps(self._with(99999, ""), separators=(",", ":"))))
 
-    def _document(self, i: int, padding: str) -> dict[str, Any]:
-        return {"group": f"{self.prefix}-{i // GROUP_SIZE}", "number": i, "text": padding}
+    def _with(self, i: int, padding: str) -> dict[str, Any]:
+        return {"group": f"{self._prefix}-{i // GROUP_SIZE}", "number": i, "text": padding}
 
     def key(self, i: int) -> str:
         """The key of the i-th document."""
-        return f"{self.prefix}-{i}"
+        return f"{self._prefix}-{i}"
 
     def value(self, i: int) -> dict[str, Any]:
         """The i-th document."""
-        return self._document(i, self._padding)
+        return self._with(i, self._padding)
+
+
+class Workload(Documents):
+    """What one client does with its documents, each thing to the i-th. `name`: whose they are."""
+
+    def __init__(self, client: Client, value_bytes: int) -> None:
+        self.name = f"{socket.gethostname()}-{os.getpid()}"
+        super().__init__(f"{self.name}-{secrets.token_hex(4)}", value_bytes)
+        self._client = client
+        self.inserted = 0
+        self.removed = 0
 
     def insert(self, i: int) -> None:
         """Insert a new document."""

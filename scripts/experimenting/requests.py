@@ -14,30 +14,16 @@ from typing import Any
 from kvstore.client.exchange import encode_request
 from kvstore.client.raw import resp_request
 from scripts.measuring.load import load, load_keys, strings
+from scripts.TestPerf import DEFAULT_VALUE_BYTES, Documents
 
 DOCUMENTS = 80_000
-
-#: As in scripts/TestPerf.py: documents that share a member, and the size of one as JSON.
-GROUP_SIZE = 10
-VALUE_BYTES = 100
-
-_FRAME_BYTES = len('{"group":"documents-","number":,"text":""}')
-
-
-def _key(i: int) -> str:
-    return f"documents-{i}"
-
-
-def _value(i: int) -> dict[str, Any]:
-    padding = VALUE_BYTES - _FRAME_BYTES - len(f"{i // GROUP_SIZE}{i}")
-    return {"group": f"documents-{i // GROUP_SIZE}", "number": i, "text": "x" * padding}
-
+_ALL = Documents("documents", DEFAULT_VALUE_BYTES)
 
 _MEMBERS: dict[str, Callable[[int], dict[str, Any]]] = {
-    "insert": lambda i: {"key": _key(i), "value": _value(i)},
-    "lookup": lambda i: {"key": _key(i)},
-    "query": lambda i: {"subkey": "group", "subvalue": f"documents-{i // GROUP_SIZE}"},
-    "remove": lambda i: {"key": _key(i)},
+    "insert": lambda i: {"key": _ALL.key(i), "value": _ALL.value(i)},
+    "lookup": lambda i: {"key": _ALL.key(i)},
+    "query": lambda i: {"subkey": "group", "subvalue": _ALL.value(i)["group"]},
+    "remove": lambda i: {"key": _ALL.key(i)},
 }
 
 
@@ -50,13 +36,13 @@ def request(operation: str, i: int) -> bytes:
 def pool(operation: str) -> Sequence[tuple[str, bytes]]:
     """The requests of one operation, each with its name, as the generator takes them."""
     if operation not in _MEMBERS:
-        return strings(operation, DOCUMENTS, VALUE_BYTES)
+        return strings(operation, DOCUMENTS, DEFAULT_VALUE_BYTES)
     return [(operation, request(operation, i)) for i in range(DOCUMENTS)]
 
 
 def load_all(port: int, operation: str) -> None:
     """Write all that requests are about, by "insert" or "SET". Raises WrongReply, OSError."""
     if operation == "SET":
-        load_keys(port, DOCUMENTS, VALUE_BYTES)
+        load_keys(port, DOCUMENTS, DEFAULT_VALUE_BYTES)
     else:
-        load(port, (resp_request("insert", _key(i), json.dumps(_value(i))) for i in range(DOCUMENTS)))
+        load(port, (resp_request("insert", _ALL.key(i), json.dumps(_ALL.value(i))) for i in range(DOCUMENTS)))
