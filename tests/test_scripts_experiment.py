@@ -19,8 +19,7 @@ from scripts.experimenting import program, report, requests
 from scripts.experimenting.facts import facts, levelled_at, series_of
 from scripts.experimenting.model import Model
 from scripts.experimenting.plan import FULL, OPERATIONS, PARTS, QUICK, Run, Variant, runs
-from scripts.experimenting.readings import NotRead, Reading, between
-from scripts.experimenting.running import RunFailed, figures_of, summed
+from scripts.experimenting.running import Reading, RunFailed, between, figures_of, summed
 from scripts.experimenting.store import Record, Row
 
 ABOUT = ("date", "commit", "command", "load before", "processor", "memory", "system", "file system", "versions")
@@ -105,7 +104,7 @@ class WindowTests(SynchronousTestCase):
     def test_clients_that_never_ran_together(self) -> None:
         """Such a run is worth nothing, nor is one without readings."""
         self.assertRaises(RunFailed, summed, "insert", self.trace((0, 10), (20, 30)), [], FULL)
-        self.assertRaises(NotRead, between, [self.reading(1), self.reading(50)], 0, 10**7)
+        self.assertRaises(RunFailed, between, [self.reading(1), self.reading(50)], 0, 10**7)
 
     def test_quantiles_are_of_every_request(self) -> None:
         """By nearest rank."""

@@ -20,7 +20,7 @@ from kvstore.testing.server_process import ServerProcess
 from scripts.experimenting import compaction, running
 from scripts.experimenting.network import SERVER_ADDRESS, NoNetwork, place
 from scripts.experimenting.plan import PARTS, QUICK, Run
-from scripts.experimenting.readings import read
+from scripts.experimenting.running import read
 from scripts.measuring.processes import children
 
 NO_COMPILER = None if shutil.which(os.environ.get("CC", "cc")) else "there is no C compiler"

@@ -4,7 +4,7 @@
 |---|---|
 | `program` | the command line: which parts, what they lack, how long it will take |
 | `plan` | the parts: variants, numbers of clients, order, lengths |
-| `running`, `requests`, `readings` | one run: server and clients, what they ask for, who was busy meanwhile |
+| `running`, `requests` | one run: server and clients, who was busy meanwhile; what they ask for |
 | `network`, `wire.c` | one host, or two with a link between |
 | `compaction` | the part that is no series of runs |
 | `store` | the raw data |

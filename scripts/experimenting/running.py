@@ -2,7 +2,9 @@
 
 Every run has a server and a data directory of its own: no run inherits an index, a log or a cache from the one before.
 Compaction is switched off; it is measured by itself. Every request is kept until its quantiles are known. While clients
-run, processors and INFO are read (`readings`), and the readings at both ends of the time that counts are compared.
+run, processors and INFO are read several times a second, and the readings at both ends of the time that counts are
+compared. A loopback connection has a hazard for the reader: the kernel's work to receive a packet is done in, and
+charged to, the process that sends it.
 """
 
 from __future__ import annotations
@@ -20,17 +22,16 @@ from typing import NamedTuple
 import polars as pl
 
 from kvstore.base.address import Address
-from kvstore.client.raw import RawConnection
+from kvstore.client.raw import RawConnection, resp_request
 from kvstore.testing.server_process import ROOT, environment
 from scripts.experimenting import requests
 from scripts.experimenting.network import Place, place
 from scripts.experimenting.plan import OPERATIONS, Effort, Run
-from scripts.experimenting.readings import NotRead, Reading, between, read
 from scripts.experimenting.store import Row
 from scripts.measuring.generator import Generator, Group
 from scripts.measuring.load import WrongReply
-from scripts.measuring.processes import children, die_with_parent
-from scripts.measuring.servers import MeasuredServer, start_server
+from scripts.measuring.processes import children, die_with_parent, machine_ns, running_ns
+from scripts.measuring.servers import MeasuredServer, commits_of, parse_info, start_server
 
 _READING_SECONDS = 0.04
 
@@ -52,6 +53,39 @@ _TOOK_MS = pl.col("took_ns") / 1e6
 
 class RunFailed(Exception):
     """A run is worth nothing; the text says why."""
+
+
+class Reading(NamedTuple):
+    """Counters at one time of the monotonic clock. All but the last three are nanoseconds; the last are INFO's."""
+
+    at: int
+    server: int
+    clients: int
+    link: int
+    idle: int
+    stolen: int
+    commits: int
+    committed: int
+    committing_us: float
+
+
+def read(connection: RawConnection, server: int, clients: Sequence[int], link: Sequence[int]) -> Reading:
+    """Read everything now. `connection`: to the server; the others are numbers of processes. Raises OSError."""
+    connection.send(resp_request("INFO", "group_commit"))  # Valkey has no such section, and says nothing
+    committed = commits_of(parse_info(connection.resp()))
+    used = (running_ns(server), sum(map(running_ns, clients)), sum(map(running_ns, link)))
+    return Reading(time.monotonic_ns(), *used, *machine_ns(), *committed)
+
+
+def between(readings: Sequence[Reading], start_ns: int, end_ns: int) -> Row:
+    """The columns of a row that come from the readings in a stretch of time. Raises RunFailed if there are not two."""
+    inside = [reading for reading in readings if start_ns <= reading.at <= end_ns]
+    if len(inside) < 2:
+        raise RunFailed(f"only {len(inside)} readings in {(end_ns - start_ns) / 1e9:.2f} s")
+    at, *ns, commits, committed, committing_us = (b - a for a, b in zip(inside[0], inside[-1], strict=True))
+    names = ("server_cpu", "clients_cpu", "link_cpu", "idle_cpu", "stolen_cpu")
+    cpu: Row = {name: used / at for name, used in zip(names, ns, strict=True)}
+    return cpu | {"commits": commits, "committed": committed, "commit_us": committing_us / commits if commits else 0.0}
 
 
 @contextmanager
@@ -88,7 +122,7 @@ def measure(run: Run, effort: Effort, parent: Path) -> list[Row]:
     for left in reversed(range(_TRIES)):
         try:
             return _measure(run, effort, parent)
-        except (RunFailed, NotRead, WrongReply) as error:
+        except (RunFailed, WrongReply) as error:
             if not left:
                 raise RunFailed(str(error)) from error
             print(f"once more: {error}", file=sys.stderr)
@@ -134,9 +168,7 @@ class Site(NamedTuple):
 
 
 def testperf_rows(site: Site) -> list[Row]:
-    """The rows of scripts/TestPerf.py: what counts is the time in which all clients were running. Raises RunFailed,
-    NotRead.
-    """
+    """The rows of scripts/TestPerf.py: what counts is the time in which all clients were running. Raises RunFailed."""
     raw, effort = site.files / "raw.csv", site.effort
     words = [sys.executable, str(Path(ROOT, "scripts", "TestPerf.py")), str(site.target), "--raw", str(raw)]
     words += ["--clients", str(site.run.clients)]
@@ -160,7 +192,7 @@ def testperf_rows(site: Site) -> list[Row]:
 
 
 def summed(operation: str, trace: pl.DataFrame, readings: Sequence[Reading], effort: Effort) -> Row:
-    """The row of one operation. `trace`: client, began_ns, took_ns of each request. Raises RunFailed, NotRead."""
+    """The row of one operation. `trace`: client, began_ns, took_ns of each request. Raises RunFailed."""
     spans = trace.group_by("client").agg(pl.col("began_ns").min(), _ENDED.max().alias("ended_ns"))
     start, end = spans.select(pl.col("began_ns").max(), pl.col("ended_ns").min()).row(0)
     if end - start < 0.25e9 * effort.seconds:
@@ -169,7 +201,7 @@ def summed(operation: str, trace: pl.DataFrame, readings: Sequence[Reading], eff
 
 
 def row_of(operation: str, trace: pl.DataFrame, readings: Sequence[Reading], start: int, end: int) -> Row:
-    """The same, for a given stretch of time on the monotonic clock, in nanoseconds. Raises RunFailed, NotRead."""
+    """The same, for a given stretch of time on the monotonic clock, in nanoseconds. Raises RunFailed."""
     inside = trace.filter(_ENDED.is_between(start, end))
     if inside.is_empty():
         raise RunFailed(f"{operation}: no request in {(end - start) / 1e9:.2f} s")
@@ -186,7 +218,7 @@ def figures_of(trace: pl.DataFrame, seconds: float) -> Row:
 
 def generator_rows(site: Site) -> list[Row]:
     """The rows of the generator in C, for one operation after the other. Before the second all is written that requests
-    are about, before queries their index is made. Raises RunFailed, NotRead, WrongReply, NoCompiler.
+    are about, before queries their index is made. Raises RunFailed, WrongReply, NoCompiler.
     """
     rows = []
     for number, operation in enumerate(site.run.variant.operations):
