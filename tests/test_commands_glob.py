@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import InvalidRequest
-from kvstore.base.limits import MAX_PATTERN_BYTES, MAX_SET_PATTERN_BYTES
+from kvstore.base.limits import MAX_PATTERN_BYTES, MAX_SET_PATTERN_BYTES, MAX_STARS
 from kvstore.commands import glob
 from kvstore.commands.glob import matcher
 
@@ -140,6 +140,18 @@ class GlobTests(SynchronousTestCase):
             self.assertRaisesRegex(InvalidRequest, "512 bytes at most", matcher, longest + b"a")
         self.assertTrue(matcher(b"*" + b"\\?\\[" * 1000)(b"?[" * 1000))
         self.assertTrue(matcher(b"a" * 100_000)(b"a" * 100_000))
+
+    def test_most_stars(self) -> None:
+        """With more than so many before something else a pattern matches nothing, as in Redis, which gives up."""
+        for stars, fits in ((MAX_STARS, True), (MAX_STARS + 1, False)):
+            text = b"a" * stars
+            for pattern in (b"*a" * stars, b"**a" * stars + b"*", b"*a" * stars + b"**"):
+                if len(pattern) <= MAX_PATTERN_BYTES:
+                    self.assertEqual(bool(matcher(pattern)(text)), fits, pattern[-3:])
+        self.assertTrue(matcher(b"a" + b"*a" * MAX_STARS + b"*")(b"a" * (MAX_STARS + 1)))
+        self.assertFalse(matcher(b"*?" * 50_000)(b"a" * 50_000))  # so a test of Redis's own
+        for piece in (b"\\*", b"[*]"):
+            self.assertRaises(InvalidRequest, matcher, b"*" + piece * 50_000)
 
     def test_never_exponential(self) -> None:
         """Patterns made to go back and forth take time of length times length, not more."""

@@ -31,6 +31,12 @@ QUEUED_WORD_BYTES = 64
 MAX_PATTERN_BYTES = 4 * KIB
 MAX_SET_PATTERN_BYTES = 512
 
+#: Most stars of a pattern, but for one at its end, past which it matches nothing. Redis: stringmatchlen's nesting.
+MAX_STARS = 1000
+
+#: Longest pattern whose stars are counted, in bytes: that takes 10 ms. A longer one is refused.
+MAX_COUNTED_PATTERN_BYTES = 128 * KIB
+
 #: Most bytes that one client's subscriptions may take: SUBSCRIPTION_BYTES for each, and its name, that of a pattern
 #: COMPILED_BYTES times. Redis has no limit.
 MAX_SUBSCRIPTION_BYTES = 64 * MIB

@@ -27,13 +27,16 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from kvstore.base.errors import InvalidRequest
-from kvstore.base.limits import MAX_PATTERN_BYTES, MAX_SET_PATTERN_BYTES
+from kvstore.base.limits import MAX_COUNTED_PATTERN_BYTES, MAX_PATTERN_BYTES, MAX_SET_PATTERN_BYTES, MAX_STARS
 
 #: One piece of a pattern: stars, one byte, a set, an escaped byte, or plain bytes.
 _PIECE = re.compile(rb"\*+|\?|\[|\\.|[^*?\[\\]+|\\", re.DOTALL)
 #: One member of a set: an escaped byte, a range, or a byte.
 _MEMBER = re.compile(rb"\\(.)|(.)-(.)|(.)", re.DOTALL)
 _SPECIAL = re.compile(rb"[*?\[\\]")
+#: Pieces that hold stars which are none.
+_OTHERS = re.compile(rb"\\.|\[\^?(?:(?!\])(?:\\.|.-.|.))*+\]?", re.DOTALL)
+_STARS = re.compile(rb"\*++(?!\Z)").findall
 
 
 class _Expression(bytes):
@@ -44,13 +47,25 @@ def matcher(pattern: bytes, *, any_case: bool = False) -> Callable[[bytes], obje
     """A function that tells (by truth) whether a text matches `pattern`, at most MAX_PATTERN_BYTES if it has wildcards,
     MAX_SET_PATTERN_BYTES if they are not all stars.
 
-    `any_case`: letters match in either case. Raises InvalidRequest if the pattern is too long.
+    One with more stars than MAX_STARS matches nothing, as in Redis. `any_case`: letters match in either case. Raises
+    InvalidRequest if the pattern is too long.
     """
     if not _SPECIAL.search(pattern) and not any_case:
         return pattern.__eq__
+    if 2 * MAX_STARS <= len(pattern) <= MAX_COUNTED_PATTERN_BYTES and _stars(pattern) > MAX_STARS:
+        return _matches_nothing
     if len(pattern) > MAX_PATTERN_BYTES:
         raise InvalidRequest(f"a pattern with wildcards may have {MAX_PATTERN_BYTES} bytes at most")
     return _compiled(pattern, any_case)
+
+
+def _stars(pattern: bytes) -> int:
+    """How many stars, one behind the other counted once, stand before something else."""
+    return len(_STARS(_OTHERS.sub(b"x", pattern)))
+
+
+def _matches_nothing(text: bytes) -> object:
+    return False
 
 
 @lru_cache(maxsize=64)
