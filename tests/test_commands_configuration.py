@@ -90,6 +90,10 @@ class ConfigurationTests(SynchronousTestCase):
         def check(text: str) -> None:
             raise ValueError(f"not {text}")
 
+        applied: list[str] = []
+        self.configuration.applied["hz"] = applied.append
+        self.change("hz", "7", "timeout", "8")
+        self.assertEqual(applied, ["7"])
         self.configuration.checks["maxclients"] = check
         self.assertEqual(attempt(self.configuration, "maxclients", "5"), failed("maxclients", "not 5"))
         self.assertEqual(self.configuration.text("maxclients"), "10000")
@@ -124,7 +128,8 @@ class AgainstValkeyTests(ValkeyTestCase):
         for name, row in SETTINGS.items():
             if row.refusal or name in ("maxclients", "hz", "maxmemory"):  # these Valkey makes smaller
                 continue
-            self.assertEqual(self.ask("GET", name), [name.encode(), row.default.encode()])
+            if name != "commandlog-execution-slower-than":  # off here at first
+                self.assertEqual(self.ask("GET", name), [name.encode(), row.default.encode()])
             for text in _TEXTS:
                 ours, theirs = attempt(self.configuration, name, text), self.ask("SET", name, text)
                 if theirs == b"OK":

@@ -22,6 +22,7 @@ class Configuration:
     """See the module. `started_with`: what the server's options say, name to text; names of our own among them.
 
     `checks`: what else is asked of a new value of a setting, by its name: raises ValueError with what is wrong.
+    `applied`: called with a value that was set.
     """
 
     def __init__(self, started_with: Mapping[str, str]) -> None:
@@ -29,6 +30,7 @@ class Configuration:
         self._values = {name: row.default for name, row in SETTINGS.items()} | dict(started_with)
         self._names = sorted([*self._rows, *ALIASES])
         self.checks: dict[str, Callable[[str], None]] = {}
+        self.applied: dict[str, Callable[[str], None]] = {}
 
     def text(self, name: str) -> str:
         """The value of a setting, by one of its names in lower case. Raises KeyError if there is none."""
@@ -63,6 +65,8 @@ class Configuration:
             except ValueError as error:
                 raise _failed(name, str(error)) from None
         self._values |= changes
+        for name in changes.keys() & self.applied.keys():
+            self.applied[name](changes[name])
 
     def _changeable(self, pairs: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
         """The names, in lower case, and the new values; each name is one of a setting that may be changed."""

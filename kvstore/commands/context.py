@@ -17,6 +17,7 @@ from kvstore.base.reply import Reply
 from kvstore.commands.channels import Channels
 from kvstore.commands.client import Client
 from kvstore.commands.configuration import Configuration
+from kvstore.commands.slow_requests import SlowLog
 from kvstore.commands.statistics import Statistics
 from kvstore.commands.waiting import WaitingRoom
 from kvstore.commands.watches import Watches
@@ -46,6 +47,7 @@ class Server:
         self.connections_received = 0
         self.connections_refused = 0
         self.requests_executed = 0
+        self.slow_log = SlowLog(self.configuration)
         self.errors = 0
         #: How many error replies began with which code.
         self.errors_by_code: Counter[str] = Counter()

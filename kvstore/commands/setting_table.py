@@ -67,7 +67,7 @@ _LIVE = (
     *_live(integer(1, 64), maxmemory_samples=5),
     *_live(integer(0, 100), maxmemory_eviction_tenacity=10),
     # What is noted for people, and how much of it.
-    *_live(integer(-1), commandlog_execution_slower_than=10_000, commandlog_reply_larger_than=MIB),
+    *_live(integer(-1), commandlog_execution_slower_than=-1, commandlog_reply_larger_than=MIB),
     *_live(integer(-1), commandlog_request_larger_than=MIB),
     *_live(integer(), commandlog_slow_execution_max_len=128, commandlog_large_reply_max_len=128),
     *_live(integer(), commandlog_large_request_max_len=128, acllog_max_len=128),

@@ -43,7 +43,7 @@ from kvstore.edge.status import Pace, Sources, info_sections
 from kvstore.edge.steady import use_steady_clock
 from kvstore.edge.turn import Turn
 from kvstore.edge.upkeep import Upkeep
-from kvstore.edge.watching import ClientLog, Monitor, Trace
+from kvstore.edge.watching import ClientLog, Monitor, SlowRequests, Trace
 from kvstore.edge.writers import AdaptiveWriter, InLoopWriter, OverlappedWriter, Writer
 from kvstore.session.hooks import Hooks
 from kvstore.store.compaction import CompactionPolicy
@@ -173,6 +173,8 @@ class KVStoreService(MultiService):
             self.hooks.request_limit = settings.group_limit
         server.report_bug = lambda text: _log.failure("{text}", text=text)
         self.hooks.report_foreign = Foreigners(self._reactor.seconds).note
+        slow = SlowRequests(server.clients, self.hooks, server.slow_log.note)
+        server.configuration.applied["commandlog-execution-slower-than"] = slow.begin_or_end
         self.hooks.monitor = Monitor(server.clients, self.hooks).add
         if self._trace is not None:
             self.hooks.watchers.append(self._trace)

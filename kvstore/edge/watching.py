@@ -1,4 +1,4 @@
-r"""Who watches requests execute: the trace file, and clients in MONITOR. Nothing is gathered while nobody does.
+r"""Who watches requests execute: the trace file, clients in MONITOR, SLOWLOG. Nothing is gathered while nobody does.
 And who watches clients come and go: the trace, and the log (`ClientLog`).
 
 The trace is one line per request, in the order they executed, of fields between tabs:
@@ -36,7 +36,7 @@ import errno
 import os
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from time import perf_counter_ns
 
 from twisted.logger import Logger
@@ -45,6 +45,7 @@ from kvstore.base.errors import InvalidRequest
 from kvstore.base.limits import MAX_LOGGED_BYTES, MAX_MONITORED_BYTES
 from kvstore.base.reply import Status
 from kvstore.commands.client import Client
+from kvstore.commands.passwords import without_passwords
 from kvstore.commands.registry import READ, table
 from kvstore.session.hooks import Executed, Hooks
 
@@ -56,7 +57,6 @@ TRACE_HEADING = "# kvstore trace 2: number time_s start_ns end_ns client commit 
 #: Most characters of one word that the trace shows.
 _TRACED_WORD = 32
 
-_REDACTED = b"(redacted)"
 _PLAIN = re.compile(rb"[ !#-\[\]-~]*").fullmatch
 _ESCAPES = {byte: f"\\x{byte:02x}" for byte in (*range(0x20), *range(0x7F, 0x100))} | {
     ord(character): escape
@@ -184,7 +184,7 @@ def shown(words: list[bytes], most: int, most_of_a_word: int) -> str:
     of Redis's SLOWLOG.
     """
     pieces = []
-    for place, word in enumerate(_without_passwords(words)):
+    for place, word in enumerate(without_passwords(words)):
         if most <= 0:
             pieces.append(f"... ({len(words) - place} more arguments)")
             break
@@ -210,22 +210,6 @@ def _escaped(data: bytes) -> str:
     return data.decode("ascii") if _PLAIN(data) else data.decode("latin-1").translate(_ESCAPES)
 
 
-def _without_passwords(words: list[bytes]) -> Iterable[bytes]:
-    name = words[0].upper()
-    if name == b"AUTH":
-        return [words[0], *(_REDACTED for _ in words[1:])]
-    if name == b"HELLO":
-        return _hello_without_passwords(words)
-    return words
-
-
-def _hello_without_passwords(words: list[bytes]) -> Iterable[bytes]:
-    secret = 0
-    for word in words:
-        yield _REDACTED if secret else word
-        secret = secret - 1 if secret else 2 * (word.upper() == b"AUTH")
-
-
 class ClientLog:
     """Tells the log of each client that comes and goes (--log-clients)."""
 
@@ -239,6 +223,34 @@ class ClientLog:
             "client {number}@{address} disconnected ({how})",
             number=client.identity, address=client.address, how="closed" if how == "ok" else how,
         )  # fmt: skip
+
+
+class SlowRequests:
+    """Has slow requests noted for SLOWLOG. `note`: called with the client, the words, the microseconds that they took,
+    and the time in seconds since the epoch.
+    """
+
+    def __init__(
+        self, clients: dict[int, Client], hooks: Hooks, note: Callable[[Client, list[bytes], int, int], None]
+    ) -> None:
+        self._clients = clients
+        self._hooks = hooks
+        self._note = note
+
+    def begin_or_end(self, threshold_us: str) -> None:
+        """The setting `slowlog-log-slower-than` is this now: time requests, or do not if it is negative."""
+        watchers = self._hooks.watchers
+        if self in watchers:
+            watchers.remove(self)
+        if int(threshold_us) >= 0:
+            watchers.append(self)
+
+    def __call__(self, executed: Executed) -> None:
+        """A request was executed; one that was only queued is part of a later one."""
+        client = self._clients.get(executed.client)
+        if executed.started_ns and client is not None and client.queued is None:
+            took_us = (executed.ended_ns - executed.started_ns) // 1000
+            self._note(client, executed.words, took_us, executed.time_us // 1_000_000)
 
 
 class Monitor:

@@ -1,0 +1,48 @@
+"""SLOWLOG: the newest requests that took longer than `slowlog-log-slower-than` microseconds.
+
+It is off unless that setting is 0 or more (Redis: 10,000 at first): only then each request is timed by itself, which
+has the price of `--trace`. A block is one request, its EXEC.
+"""
+
+from __future__ import annotations
+
+from kvstore.base.errors import InvalidRequest
+from kvstore.base.reply import OK, Reply
+from kvstore.commands.context import Call
+from kvstore.commands.registry import ADMIN, command, container, to_integer
+
+container("SLOWLOG", "Look at requests that took long.", group="server")
+
+#: Shown unless told otherwise.
+_SHOWN = b"10"
+
+
+@command("SLOWLOG|GET", ADMIN, group="server", options="[count]")
+def slowlog_get(call: Call, *count: bytes) -> Reply:
+    """List the newest slow requests: number, time, microseconds, words, address and name of the client; -1: all."""
+    if len(count) > 1:
+        raise InvalidRequest("unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.")
+    return call.server.slow_log.newest(_to_count(*count or (_SHOWN,)))
+
+
+def _to_count(text: bytes) -> int:
+    try:
+        number = to_integer(text)
+    except InvalidRequest:
+        number = -2
+    if number < -1:
+        raise InvalidRequest("count should be greater than or equal to -1")
+    return number
+
+
+@command("SLOWLOG|LEN", ADMIN, group="server")
+def slowlog_len(call: Call) -> Reply:
+    """Count the slow requests that are kept."""
+    return len(call.server.slow_log)
+
+
+@command("SLOWLOG|RESET", ADMIN, group="server")
+def slowlog_reset(call: Call) -> Reply:
+    """Forget the slow requests."""
+    call.server.slow_log.clear()
+    return OK
