@@ -149,7 +149,10 @@ def _of_one_size(data: bytes, first: list[bytes], words: int) -> Uniform | None:
     is found between the line ends of all of them joined, if every string has the length that is expected of it. As
     there are as many of the one as of the other, they are the same: no string can hold a look-alike.
     """
-    bodies = data.split(CRLF.join([*first[:4], b""]))
+    head = CRLF.join([*first[:4], b""])
+    if words == 2:
+        return _of_one_string(data, first, head)
+    bodies = data.split(head)
     count = len(bodies) - 1
     if count < _MANY or bodies.pop(0) or len(set(map(len, bodies))) > 1:
         return None
@@ -169,6 +172,16 @@ def _of_one_size(data: bytes, first: list[bytes], words: int) -> Uniform | None:
     if first[3] != _HEADERS[len(columns[0][0])]:
         return None
     return Uniform(first[2], columns, count, data, b"", True)
+
+
+def _of_one_string(data: bytes, first: list[bytes], head: bytes) -> Uniform | None:
+    """The same of requests of one argument each: what stands between the heads is as long as they say, so it is it."""
+    column = data[len(head) : -len(CRLF)].split(CRLF + head)
+    if len(column) < _MANY or len(set(map(len, column))) > 1 or not data.endswith(CRLF):
+        return None
+    if first[3] != _HEADERS[len(column[0])]:
+        return None
+    return Uniform(first[2], [column], len(column), data, b"", True)
 
 
 def _of_records(data: bytes, first: list[bytes], words: int) -> Uniform | None:
