@@ -16,6 +16,8 @@ from kvstore.values.hashes import Hash
 from kvstore.values.lists import List
 from kvstore.values.sets import Set
 from kvstore.values.sorted_sets import SortedSet
+from kvstore.values.streams import Stream
+from tests.suites.crashes.streams import PlainStream, plain_stream
 
 #: A hash: each field's value, and its deadline in ms since the epoch or None.
 Fields: TypeAlias = dict[bytes, tuple[bytes, int | None]]
@@ -23,8 +25,8 @@ Fields: TypeAlias = dict[bytes, tuple[bytes, int | None]]
 Elements: TypeAlias = tuple[bytes, ...]
 #: A set.
 Members: TypeAlias = frozenset[bytes]
-#: All keys: by number of the database and key, each with its value (bytes, Elements, Fields, Members or Scores) and
-#: its deadline or None. A key, or a field, past its deadline is there until it was removed.
+#: All keys: by number of the database and key, each with its value (bytes, Elements, Fields, Members, Scores or
+#: PlainStream) and its deadline or None. A key, or a field, past its deadline is there until it was removed.
 Content: TypeAlias = dict[tuple[int, bytes], tuple[Any, int | None]]
 
 
@@ -48,6 +50,7 @@ def _scores(value: SortedSet) -> Scores:
 
 _READERS: dict[type, Callable[[Any], Any]] = {
     bytes: bytes, List: tuple, Hash: _fields, Set: frozenset, SortedSet: _scores,
+    Stream: plain_stream,
 }  # fmt: skip
 
 
@@ -91,7 +94,7 @@ class Change(NamedTuple):
 
     name: bytes
     words: list[bytes]
-    after: Elements | Fields | Members | Scores
+    after: Elements | Fields | Members | Scores | PlainStream
 
 
 def list_change(pick: random.Random, before: Elements) -> Change:

@@ -25,6 +25,7 @@ from tests.suites.crashes.model import (
     scores_change,
     set_change,
 )
+from tests.suites.crashes.streams import PlainStream, stream_change
 
 #: How many databases the runs use: so few that operations meet.
 DATABASES = 3
@@ -37,7 +38,7 @@ _KINDS = (
     *("delete", "expire", "expire", "persist", "copy", "rename", "move", "rare"),
 )
 #: A list, a hash and a set.
-_EMPTY: tuple[Any, ...] = ((), {}, frozenset(), Scores())
+_EMPTY: tuple[Any, ...] = ((), {}, frozenset(), Scores(), PlainStream())
 _RARE = ("flush", "flush", "flush all", "swap", "swap")
 
 
@@ -191,6 +192,8 @@ class Requests:
             return set_change(self.random, value)
         if value.__class__ is Scores:
             return scores_change(self.random, value)
+        if value.__class__ is PlainStream:
+            return Change(*stream_change(self.random, value))
         return hash_change(self.random, value, self.table.now_ms())
 
     def _set_deadline(self, key: bytes, deadline: int | None) -> None:

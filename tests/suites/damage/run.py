@@ -24,6 +24,8 @@ from kvstore.store.merge import merge
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
+from kvstore.values.groups import claim_edit
+from kvstore.values.stream_blocks import id_at, text_of
 from tests.kit.store_files import commit
 from tests.suites.crashes.model import Content, content
 
@@ -84,7 +86,7 @@ class _Writer:
 
     def commit(self, *keys: bytes) -> None:
         """One durable commit that writes these keys; every third with a deadline far away, and changes two more in
-        another database: a list, a set, a sorted set and a hash, of which a field has a deadline.
+        another database: a list, a set, a sorted set, a stream and a hash, of which a field has a deadline.
         """
         for number, key in enumerate(keys):
             self.store.table.write(key, self.random.randbytes(20), None if number % 3 else _LATER_MS)
@@ -93,6 +95,11 @@ class _Writer:
         score = b"%d" % self.random.randrange(3)
         other.edit(b"scores", b"ZADD", [score, b"%d" % self.random.randrange(9), b"inf", b"m"])
         other.edit(b"set", self.random.choice((b"SADD", b"SADD", b"SREM")), [b"%d" % self.random.randrange(9), b"m"])
+        entry_id = id_at(self.store.pending.sequence, 0)
+        if b"stream" not in other.values:
+            other.edit(b"stream", b"XGROUP|CREATE", [b"g", b"0-0", b"ENTRIESREAD", b"0"])
+        other.edit(b"stream", b"XADD", [text_of(entry_id), b"f", self.random.randbytes(5)])
+        other.edit(b"stream", *claim_edit(b"g", b"c", [entry_id], _NOW_US // 1000, 1))
         field = b"f%d" % self.random.randrange(3)
         other.edit(b"hash", b"HSET", [field, self.random.randbytes(5)])
         other.edit(b"hash", b"HPEXPIREAT", [b"%d" % _LATER_MS, b"FIELDS", b"1", field])
