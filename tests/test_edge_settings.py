@@ -1,4 +1,4 @@
-"""Settings: defaults, endpoints, and what CONFIG GET shows of them."""
+"""Settings: endpoints, and what CONFIG GET shows of them."""
 
 from __future__ import annotations
 
@@ -6,29 +6,12 @@ import dataclasses
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvstore.base import limits
-from kvstore.base.address import DEFAULT_CATALOG, Address
+from kvstore.base.address import Address
 from kvstore.edge.settings import Settings
 
 
 class SettingsTests(SynchronousTestCase):
     """One server's settings."""
-
-    def test_defaults_are_the_limits(self) -> None:
-        """What is not said is the default that the design and base/limits.py state."""
-        settings = Settings(data_path="/d")
-        self.assertEqual((settings.port, settings.sync, settings.group_limit), (6380, "always", 0))
-        self.assertEqual(settings.max_clients, limits.MAX_CLIENTS)
-        self.assertEqual(settings.max_request_bytes, limits.MAX_REQUEST_BYTES)
-        self.assertEqual(settings.pause_reading_bytes, limits.PAUSE_READING_BYTES)
-        self.assertEqual(settings.drop_client_bytes, limits.DROP_CLIENT_BYTES)
-        self.assertEqual(settings.client_share_ms, limits.CLIENT_SHARE_MS)
-        self.assertEqual(str(settings.catalog), DEFAULT_CATALOG)
-
-    def test_cannot_be_changed(self) -> None:
-        """Nobody changes settings under a running server."""
-        settings = Settings(data_path="/d")
-        self.assertRaises(dataclasses.FrozenInstanceError, setattr, settings, "port", 1)
 
     def test_endpoints(self) -> None:
         """The port, on the loopback address only, comes before the other endpoints, unless there is none."""

@@ -15,8 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.limits import MIB
 from kvstore.edge.memory import human
 from kvstore.edge.status import Pace
-from kvstore.testing.server_process import PATIENCE_S, ServerProcess
-from tests.kit.server_process import eventually
+from kvstore.testing.server_process import PATIENCE_S
+from tests.kit.server_process import Serving, eventually
 
 #: What redis_exporter and redis-cli --stat look for in INFO, of what has a meaning here.
 _READ_BY_MONITORS = {
@@ -69,13 +69,11 @@ class HumanTests(SynchronousTestCase):
         self.assertEqual([human(count) for count in counts], ["0B", "1023B", "1.00K", "1.50K", "1.00M", "3.00G"])
 
 
-class ServerTests(SynchronousTestCase):
+class ServerTests(Serving, SynchronousTestCase):
     """What Redis's clients and monitors make of a real server."""
 
     def setUp(self) -> None:
-        """A server and a client of it."""
-        self.server = ServerProcess(data=os.path.abspath(self.mktemp()))
-        self.addCleanup(self.server.kill)
+        """A client of it."""
         self.client = redis.Redis(port=self.server.port)
         self.addCleanup(self.client.close)
 

@@ -322,6 +322,8 @@ class SignalTests(Serving, SynchronousTestCase):
 
     def test_sighup(self) -> None:
         """The terminal is gone: the server ends as by kill -9; there is nothing that it would reload."""
+        before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, by children too
+        self.addCleanup(signal.signal, signal.SIGHUP, before)
         self.run_with(signal.SIGHUP)
 
     def test_stopped_and_continued(self) -> None:

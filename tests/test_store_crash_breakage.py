@@ -35,6 +35,7 @@ from tests.suites.crashes.explore import (
     explore_fault,
 )
 from tests.suites.crashes.history import Violation
+from tests.suites.crashes.model import READERS
 from tests.suites.crashes.run import Run, small_files
 
 
@@ -278,7 +279,7 @@ class BreakageTests(SynchronousTestCase):
 
     def test_a_whole_that_leaves_something_out(self) -> None:
         """The last operation that builds a list again: its end; of a hash those that give its fields deadlines."""
-        for row in TYPES.others:
+        for row in filter(lambda row: row.holds in READERS, TYPES.others):
             right = row.whole
 
             def wrong(value: Any, right: Callable[[Any], Iterator[Any]] = right) -> Iterator[Any]:

@@ -48,7 +48,8 @@ def _scores(value: SortedSet) -> Scores:
     return Scores(pairs)
 
 
-_READERS: dict[type, Callable[[Any], Any]] = {
+#: How a value of each type that the runs draw is told.
+READERS: dict[type, Callable[[Any], Any]] = {
     bytes: bytes, List: tuple, Hash: _fields, Set: frozenset, SortedSet: _scores,
     Stream: plain_stream,
 }  # fmt: skip
@@ -61,7 +62,7 @@ def content(databases: Iterable[tuple[int, State]]) -> Content:
     found: Content = {}
     for number, state in databases:
         for key, value in state.values.items():
-            plain = _READERS[value.__class__](value)
+            plain = READERS[value.__class__](value)
             found[number, key] = plain, state.deadlines.get(key)
             if plain.__class__ is dict:
                 _check_inner(state, key, plain)
