@@ -2,7 +2,7 @@
 
 | module | what it does |
 |---|---|
-| `servers` | a server process seen from outside: kvstore of any checkout, Valkey |
+| `servers`, `processes` | kvstore of any checkout, and Valkey, started; what the kernel knows of a process |
 | `generator` (in C), `redis_benchmark` | ask it, and say how long each request took |
 | `load` | what is asked, and filling a table |
 | `metering` | what a turn comes to, and who was busy meanwhile |
