@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import secrets
 import socket
 import sys
@@ -67,21 +68,13 @@ class Compactions:
                 text = connection.resp()
         except (OSError, ValueError):
             return
-        now = _field(text, b"compactions")
-        if now is None:
+        found = re.search(rb"^compactions:(\d+)\r?$", text, re.MULTILINE) if isinstance(text, bytes) else None
+        if found is None:
             return
+        now = int(found[1])
         new = now if self._before is None or now < self._before else now - self._before
         self.seen = 0 if self.seen is None else self.seen + new
         self._before = now
-
-
-def _field(text: object, name: bytes) -> int | None:
-    """The number in a line `name:NUMBER` of INFO's text."""
-    for line in text.splitlines() if isinstance(text, bytes) else ():
-        field, _, value = line.partition(b":")
-        if field == name and value.isdigit():
-            return int(value)
-    return None
 
 
 def positive(text: str) -> int:
