@@ -39,6 +39,9 @@ _WHOLE_BYTES, _WHOLE_MEMBERS = 48 * KIB, 1024
 #: What a member takes in an operation besides its bytes: its head, and a score of a few digits.
 _OVERHEAD_BYTES = 20
 
+#: Whole numbers below it are written at once.
+_WHOLE_SCORES = 1e15
+
 _in_order = itemgetter(1, 0)
 
 
@@ -192,13 +195,11 @@ class SortedSet:
         """The same, if it is small and stays so; returns whether it does."""
         if len(scores) > MAX_SMALL_MEMBERS or max(map(len, scores)) > MAX_SMALL_BYTES:
             return False
-        merged = dict(_pairs(held))
-        for member, score in scores.items():
-            if merged.get(member) != score:
-                merged[member] = score
-        if len(merged) > MAX_SMALL_MEMBERS:
+        if len(held) > len(packed.EMPTY):
+            scores = dict(_pairs(held)) | scores
+        if len(scores) > MAX_SMALL_MEMBERS:
             return False
-        self._held = _packed(sorted(merged.items(), key=_in_order))
+        self._held = _packed(sorted(scores.items(), key=_in_order))
         return True
 
     def remove(self, members: Words) -> Undo:
@@ -277,7 +278,16 @@ def _unescaped(held: bytes, names: list[bytes]) -> list[bytes]:
 
 
 def _packed(pairs: Iterable[Pair]) -> bytes:
-    return packed.joined([b"%b\xfe%b" % (packed.escape(member), double_text(score)) for member, score in pairs])
+    return packed.joined(
+        [
+            b"%b\xfe%b"
+            % (
+                member if member.isascii() else packed.escape(member),
+                b"%d" % score if score.is_integer() and -_WHOLE_SCORES < score < _WHOLE_SCORES else double_text(score),
+            )
+            for member, score in pairs
+        ]
+    )
 
 
 def _without(held: bytes, members: Words) -> bytes:
@@ -299,7 +309,10 @@ def _add(value: SortedSet, words: Words) -> Undo:
 def _add_each(value: SortedSet, many: Sequence[Words]) -> list[int]:
     if any(not words or len(words) % 2 for words in many):
         raise ValueError("ZADD without members, or of a score without a member")
-    given = _given(list(chain.from_iterable(many)))
+    given = _given(many[0] if len(many) == 1 else list(chain.from_iterable(many)))
+    if len(many) == 1 and not value:  # a small one that is built again
+        value.put_for_good(given)
+        return [len(given)]
     new = {member for member, score in zip(given, value.scores_each(list(given)), strict=True) if score is None}
     value.put_for_good(given)
     longer = []
@@ -315,9 +328,11 @@ def _given(words: Words) -> dict[bytes, float]:
     if not words or len(words) % 2:
         raise ValueError("ZADD without members, or of a score without a member")
     scores = list(map(float, words[::2]))
-    if any(map(isnan, scores)):
+    if isnan(sum(scores)) and any(map(isnan, scores)):  # the sum of infinities is none, too
         raise ValueError("a score that is no number")
-    return dict(zip(words[1::2], map((0.0).__add__, scores), strict=True))
+    if 0.0 in scores:
+        scores = [score + 0.0 for score in scores]  # no sign
+    return dict(zip(words[1::2], scores, strict=True))
 
 
 def _remove(value: SortedSet, members: Words) -> Undo:

@@ -313,7 +313,7 @@ _SETS = [
 
 
 _score = st.sampled_from(
-    b"0,-0,1,1,2,2.5,-1,1e3,3.0e3,inf,-inf,+inf,Infinity,nan,x,,1e400,1e-400,0e-400,5e-324,0x10, 1,1_0,.5,5.,+5".split(
+    b"0,0,1,1,2,2.5,-1,1e3,3.0e3,inf,-inf,+inf,Infinity,nan,x,,1e400,1e-400,0e-400,5e-324,0x10, 1,1_0,.5,5.,+5".split(
         b","
     )
 )
