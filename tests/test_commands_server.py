@@ -221,7 +221,7 @@ class CommandTests(CommandTestCase):
         """The places of keys are given in the newer form, too: the last counted from the first."""
         places = {entry[0]: entry[8] for entry in self.do("COMMAND")}
         self.assertEqual(places["ping"], [])
-        self.assertEqual(places["copy"][0]["find_keys"]["spec"], {"lastkey": 1, "keystep": 1, "limit": 0})
+        self.assertEqual([each["begin_search"]["spec"]["index"] for each in places["copy"]], [1, 2])
         self.assertEqual(places["mset"][0]["find_keys"]["spec"], {"lastkey": -1, "keystep": 2, "limit": 0})
 
     def test_docs(self) -> None:
@@ -250,6 +250,20 @@ class CommandTests(CommandTestCase):
             COMMAND LIST FILTERBY FOO x -> !ERR syntax error
             COMMAND LIST FILTERBY PATTERN -> !ERR syntax error
         """)
+
+    def test_keys_and_flags(self) -> None:
+        """COMMAND GETKEYSANDFLAGS tells for each key what becomes of it, which may hang on an option."""
+        for request, expected in {
+            "MSET a 1 b 2": [(b"a", "OW update"), (b"b", "OW update")],
+            "LMOVE a b LEFT RIGHT": [(b"a", "RW access delete"), (b"b", "RW insert")],
+            "SUNIONSTORE a b c": [(b"a", "OW update"), (b"b", "RO access"), (b"c", "RO access")],
+            "SET a 1": [(b"a", "OW update")],
+            "SET a GET": [(b"a", "OW update")],
+            "SET a 1 get": [(b"a", "RW access update")],
+        }.items():
+            told = self.do("COMMAND", "GETKEYSANDFLAGS", *request.split())
+            self.assertEqual(told, [[key, {Status(flag) for flag in flags.split()}] for key, flags in expected])
+        self.assertEqual(self.error("COMMAND", "GETKEYSANDFLAGS", "PING"), "ERR The command has no key arguments")
 
     def test_getkeys(self) -> None:
         """COMMAND GETKEYS picks the keys out of a request, or says why it cannot."""

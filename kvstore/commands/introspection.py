@@ -14,6 +14,7 @@ from kvstore.base.reply import Reply, Status
 from kvstore.commands.arguments import Parameter
 from kvstore.commands.context import Call
 from kvstore.commands.glob import matcher
+from kvstore.commands.key_flags import key_flags, key_flags_of
 from kvstore.commands.registry import ADMIN, FAST, NO_MULTI, READ, WRITE, Command, command, table
 from kvstore.commands.row import BLOCKING, NOT_KEYS, PUBSUB
 from kvstore.values import TYPES
@@ -104,7 +105,20 @@ def _list_filter(options: tuple[bytes, ...]) -> Callable[[Command], object]:
 @command("COMMAND|GETKEYS", group="server")
 def command_getkeys(call: Call, command: bytes, *arguments: bytes) -> Reply:
     """List the keys in a request."""
+    return _keys_in([command, *arguments])[1]
+
+
+@command("COMMAND|GETKEYSANDFLAGS", group="server")
+def command_getkeysandflags(call: Call, command: bytes, *arguments: bytes) -> Reply:
+    """List the keys in a request, each with what becomes of it."""
     request = [command, *arguments]
+    row, keys = _keys_in(request)
+    told = key_flags_of(row, request, keys)
+    return [[key, {Status(flag) for flag in flags}] for key, flags in zip(keys, told, strict=True)]
+
+
+def _keys_in(request: list[bytes]) -> tuple[Command, list[bytes]]:
+    """The row of a request, and its keys. Raises InvalidRequest, in Redis's words, if there are none."""
     try:
         row = table.find(request)
     except InvalidRequest:
@@ -118,7 +132,7 @@ def command_getkeys(call: Call, command: bytes, *arguments: bytes) -> Reply:
     keys = row.keys_of(request)
     if not keys:
         raise InvalidRequest("Invalid arguments specified for command")
-    return keys
+    return row, keys
 
 
 def _find(name: bytes) -> Command | None:
@@ -140,7 +154,7 @@ def _entry(row: Command) -> list[Any]:
         step,
         {Status(name) for name in categories_of(row)},
         [],  # tips
-        [_key_specification(row)] if first else [],
+        key_specifications(row) if first else [],
         [_entry(sub) for sub in table.subcommands(row)],
     ]
 
@@ -159,11 +173,22 @@ def categories_of(row: Command) -> list[str]:
     return [speed, *told, *([_CATEGORIES[row.group]] if has_group else [])]
 
 
-def _key_specification(row: Command) -> dict[str, Any]:
-    """Where the keys are, in the form that Redis 7 has for it."""
+def key_specifications(row: Command) -> list[dict[str, Any]]:
+    """Where the keys are, and what becomes of them, in the form that Redis 7 has for it; those behind their number are
+    left out.
+    """
     first, last, step = row.keys
+    told = key_flags(row)
+    if len(told) == 1 or row.find_keys is not None:
+        return [_key_specification(told[0], first, last, step)]
+    rest = [(flags, first + place, first + place) for place, flags in enumerate(told)]
+    rest[-1] = (told[-1], first + len(told) - 1, last)
+    return [_key_specification(*each, step) for each in rest]
+
+
+def _key_specification(flags: list[str], first: int, last: int, step: int) -> dict[str, Any]:
     return {
-        "flags": {Status("not_key" if row.flags & NOT_KEYS else "RW" if row.writes else "RO")},
+        "flags": {Status(flag) for flag in flags},
         "begin_search": {"type": "index", "spec": {"index": first}},
         "find_keys": {
             "type": "range",

@@ -82,7 +82,7 @@ def scan_options(words: tuple[bytes, ...], of_keys: bool = False, alone: bytes =
             options = options._replace(number=_positive(argument))
         elif name == b"TYPE" and of_keys:
             options = options._replace(type_name=_type_name(argument))
-        elif name == alone:
+        elif alone and name == alone:
             options = options._replace(without_values=True)
         elif name in _ALONE:
             raise InvalidRequest(f"{name.decode()} option can only be used in {_ALONE[name]}")
