@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from unittest import mock
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.value_type import Edit, Undo, ValueType, Words
@@ -37,6 +38,9 @@ from tests.suites.crashes.explore import (
 from tests.suites.crashes.history import Violation
 from tests.suites.crashes.model import READERS
 from tests.suites.crashes.run import Run, small_files
+
+#: The types that the runs have requests of.
+DRAWN = [row for row in TYPES.others if row.holds in READERS]
 
 
 class Early(Run):
@@ -131,6 +135,7 @@ class BreakageTests(SynchronousTestCase):
         with mock.patch.object(SimulatedDisk, "sync_directory", forgetful):
             return self.assert_caught(run_class)
 
+    @pytest.mark.long
     def test_no_sync_of_the_directory_in_the_middle_of_sealing(self) -> None:
         """The sealed segment's name is not saved before the live one is replaced."""
         self.assert_caught_without_directory_sync_after("rename table.txn")
@@ -246,6 +251,7 @@ class BreakageTests(SynchronousTestCase):
         with mock.patch.object(OpenCommit, "record_whole", lambda commit, table, keys, operations: None):
             self.assert_caught(sync="overlapped")
 
+    @pytest.mark.long
     def test_pipelines_that_readers_do_not_wait_for(self) -> None:
         """SETs as columns are in the log, and their keys are not noted."""
         record = OpenCommit.record_whole
@@ -273,13 +279,13 @@ class BreakageTests(SynchronousTestCase):
 
             return edit._replace(apply=apply)
 
-        for row in TYPES.others:
+        for row in DRAWN:
             violation = self.assert_caught_with(row, edits=tuple(map(without_undo, row.edits)))
             self.assertIn("differ from the model", violation)
 
     def test_a_whole_that_leaves_something_out(self) -> None:
         """The last operation that builds a list again: its end; of a hash those that give its fields deadlines."""
-        for row in filter(lambda row: row.holds in READERS, TYPES.others):
+        for row in DRAWN:
             right = row.whole
 
             def wrong(value: Any, right: Callable[[Any], Iterator[Any]] = right) -> Iterator[Any]:
@@ -338,6 +344,7 @@ class BreakageTests(SynchronousTestCase):
         with mock.patch.object(OpenCommit, "_drop_last", hasty):
             self.assert_caught()
 
+    @pytest.mark.long
     def test_swapped_databases_in_the_merge(self) -> None:
         """The merge takes SWAPDB for an operation that changes nothing."""
         add = Delta.add_each

@@ -141,17 +141,17 @@ class RowTests(SynchronousTestCase):
     def test_undo(self) -> None:
         """See `undo_is_the_identity`."""
         for row in TYPES_AND_BAG.others:
-            check(40, undo_is_the_identity, row)
+            check(20, undo_is_the_identity, row)
 
     def test_whole(self) -> None:
         """See `whole_is_all`."""
         for row in TYPES_AND_BAG.others:
-            check(40, whole_is_all, row)
+            check(20, whole_is_all, row)
 
     def test_many_at_once(self) -> None:
         """See `many_are_one_by_one`."""
         for row in TYPES.others:
-            check(25, many_are_one_by_one, row)
+            check(15, many_are_one_by_one, row)
 
     def test_words_that_are_no_edit(self) -> None:
         """Raise what replay takes for a bad operation, and change nothing."""
