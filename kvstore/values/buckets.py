@@ -172,11 +172,19 @@ class Buckets:
         """
         if max(map(len, chain(names, values)), default=0) > LONG_BYTES:
             return [int(self.put(name, value, [])) for name, value in zip(names, values, strict=True)]
+        if not self._count and len(names) > _AT_LEAST:
+            self._spread(len(names))
         new: list[int] = []
         while (start := len(new)) < len(names):  # not many more than are there: a bucket is copied for each
-            stop = start + max(_AT_LEAST, self._count)
+            stop = start + max(_AT_LEAST, self._count, _FILL * len(self._buckets) - self._count)
             new += self._put_some(names[start:stop], values[start:stop])
+        self._shrink()  # some may have been named twice
         return new
+
+    def _spread(self, number: int) -> None:
+        """Have as many buckets, with nothing in them, as so many names need."""
+        self._buckets = [packed.EMPTY] * -(-number // _FILL)
+        self._size_bytes = len(self._buckets) - 1
 
     def _put_some(self, names: Sequence[bytes], values: Sequence[bytes]) -> list[int]:
         """The same into the buckets that there are; more of them only then."""
@@ -221,8 +229,7 @@ class Buckets:
             there.append(at >= 0)
             if at >= 0:
                 self._set(number, packed.without_entry_at(bucket, at, name), self._count - 1)
-        while self._count <= _FILL * (len(self._buckets) - 1) and len(self._buckets) > 1:
-            self._join([])
+        self._shrink()
         return there
 
     def copy(self) -> Self:
@@ -312,6 +319,11 @@ class Buckets:
         names = packed.names_in(list(chain.from_iterable(entries)))
         goes = iter([place & bit for place in self._places.places(names)])
         return [packed.parted(each, goes) for each in entries]
+
+    def _shrink(self) -> None:
+        """Have no more buckets than there should be, for good."""
+        while self._count <= _FILL * (len(self._buckets) - 1) and len(self._buckets) > 1:
+            self._join([])
 
     def _join(self, steps: Steps) -> None:
         """Put the names of the last bucket behind those of the one that it was split from."""

@@ -167,11 +167,13 @@ class Set:
         before = self._held
         if self._add_small(members) is not None:
             return partial(setattr, self, "_held", before)
-        large = self._enlarge()
+        if isinstance(before, bytes):
+            self._enlarge().put_all(members, [b""] * len(members))
+            return partial(setattr, self, "_held", before)
         steps: Steps = []
         for member in members:
-            large.put(member, b"", steps)
-        return partial(setattr, self, "_held", before) if isinstance(before, bytes) else partial(take_back, steps)
+            before.put(member, b"", steps)
+        return partial(take_back, steps)
 
     def add_each(self, many: Sequence[Words]) -> list[int]:
         """What as many `add`s do, for good; returns by how many members each made it longer."""
