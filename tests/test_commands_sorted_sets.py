@@ -153,6 +153,7 @@ class RangeTests(SortedSetTestCase):
         self.script("""
             ZADD z 1 a 1 b 2 c 3 d -> 4
             ZRANGE z 1 2 -> [b'b', b'c']
+            ZRANGE z 1 2 LIMIT 1 -1 -> [b'b', b'c']
             ZRANGE z -2 99 REV -> [b'b', b'a']
             ZREVRANGE z 0 1 WITHSCORES -> [b'd', 3.0, b'c', 2.0]
             ZRANGE z (1 +inf BYSCORE -> [b'c', b'd']

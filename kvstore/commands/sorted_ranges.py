@@ -111,14 +111,16 @@ def _asked(
         else:
             allowed -= {b"BYSCORE", b"BYLEX"}
             options = options._replace(kind=name)
-    _check(options, b"LIMIT" in map(bytes.upper, words))
+    _check(options)
+    if not options.kind:
+        options = options._replace(offset=0)  # as Valkey, which overlooks a LIMIT without a limit
     ends = (last, first) if options.backwards and options.kind else (first, last)
     return _Asked(_RANGES[options.kind](*ends), options)
 
 
-def _check(options: _Options, limited: bool) -> None:
+def _check(options: _Options) -> None:
     """Raise InvalidRequest for options that do not go together."""
-    if limited and not options.kind:
+    if options.limit != -1 and not options.kind:
         raise InvalidRequest("syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX")
     if options.scores and options.kind == b"BYLEX":
         raise InvalidRequest("syntax error, WITHSCORES not supported in combination with BYLEX")
