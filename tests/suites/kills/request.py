@@ -26,7 +26,7 @@ class Unknown(enum.Enum):
     READ = b""
 
 
-#: A list.
+#: A list; a sorted set, too: each member and its score, in order.
 Elements: TypeAlias = tuple[bytes, ...]
 #: A hash: each field's value, and its deadline in ms since the epoch, -1 for none.
 Fields: TypeAlias = dict[bytes, tuple[bytes, int]]

@@ -362,5 +362,10 @@ def _reading(key: bytes, kind: str) -> tuple[str | bytes, ...]:
 
 
 #: By what TYPE tells.
-_READINGS = {"+list": ("LRANGE", "0", "-1"), "+hash": ("HGETALL",), "+set": ("SMEMBERS",)}
-_HELD: dict[str, Callable[[Any], Held]] = {"+list": tuple, "+set": frozenset}
+_READINGS = {
+    "+list": ("LRANGE", "0", "-1"),
+    "+hash": ("HGETALL",),
+    "+set": ("SMEMBERS",),
+    "+zset": ("ZRANGE", "0", "-1", "WITHSCORES"),
+}
+_HELD: dict[str, Callable[[Any], Held]] = {"+list": tuple, "+set": frozenset, "+zset": tuple}

@@ -34,7 +34,7 @@ from tests.suites.kills.request import (
 SHARED = b"shared"
 
 _OWN_KEYS = 40
-_OWN_LISTS = _OWN_HASHES = _OWN_SETS = 6
+_OWN_LISTS = _OWN_HASHES = _OWN_SETS = _OWN_RANKINGS = 6
 _FIELDS = 5
 _LONGEST_PADDING = 300
 
@@ -106,6 +106,7 @@ class Writer:
         """DEL of a key of each kind, of which any may be there."""
         keys = [self._key(kind) for kind in ("string", "counter", "document")]
         keys += [self._key("list", _OWN_LISTS), self._key("hash", _OWN_HASHES), self._key("set", _OWN_SETS)]
+        keys.append(self._key("ranking", _OWN_RANKINGS))
         at = list(map(self._at, keys))
         there = sum(one in self._planned for one in at)
         return Request(resp_request("DEL", *keys), [b":%d" % there], dict.fromkeys(at))
@@ -238,9 +239,41 @@ class Writer:
         data = resp_request("SUNIONSTORE", target, one, other)
         return Request(data, [b":%d" % len(after)], {self._at(target): after or None})
 
+    def zadd(self) -> Request:
+        """ZADD of one to three members, some of which have these scores already."""
+        key, before = self._scores()
+        given = {self._field(): self._chance.randrange(9) for _ in range(self._chance.randint(1, 3))}
+        words = [word for member, score in given.items() for word in (b"%d" % score, member)]
+        added = b":%d" % len(given.keys() - before.keys())
+        return Request(resp_request("ZADD", key, *words), [added], {self._at(key): _ranking(before | given)})
+
+    def zincrby(self) -> Request:
+        """ZINCRBY of a member."""
+        key, before = self._scores()
+        member = self._field()
+        score = before.get(member, 0) - 3
+        changes: dict[bytes, Held | None] = {self._at(key): _ranking(before | {member: score})}
+        return Request(resp_request("ZINCRBY", key, "-3", member), bulk(b"%d" % score), changes)
+
+    def zpop(self) -> Request:
+        """ZPOPMIN or ZPOPMAX of one."""
+        key, before = self._scores()
+        held, end = _ranking(before) or (), self._chance.choice((b"MIN", b"MAX"))
+        data = resp_request(b"ZPOP" + end, key)
+        if not held:
+            return Request(data, [b"*0"], {})
+        taken, left = (held[:2], held[2:]) if end == b"MIN" else (held[-2:], held[:-2])
+        return Request(data, [b"*2", *bulk(taken[0]), *bulk(taken[1])], {self._at(key): left or None})
+
+    def _scores(self) -> tuple[bytes, dict[bytes, int]]:
+        """A sorted set's key, and the scores of its members."""
+        key = self._key("ranking", _OWN_RANKINGS)
+        held = self._list(key)
+        return key, dict(zip(held[::2], map(int, held[1::2]), strict=True))
+
     def rename(self) -> Request:
-        """RENAME of a list, a hash or a set, maybe over another one."""
-        kind = self._chance.choice(("list", "hash", "set"))
+        """RENAME of a list, a hash, a set or a sorted set, maybe over another one."""
+        kind = self._chance.choice(("list", "hash", "set", "ranking"))
         key, newkey = self._key(kind, _OWN_LISTS), self._key(kind, _OWN_LISTS)
         data, held = resp_request("RENAME", key, newkey), self._planned.get(self._at(key))
         if held is None:
@@ -396,8 +429,14 @@ _MAKERS: Sequence[Callable[[Writer], Request | list[Request]]] = (
     Writer.insert, Writer.remove, Writer.block, Writer.block, Writer.get, Writer.get_shared, Writer.select,
     Writer.select, Writer.push, Writer.push, Writer.pop, Writer.move_element, Writer.trim, Writer.hset, Writer.hset,
     Writer.hincrby, Writer.hdel, Writer.hpexpireat, Writer.hpexpireat, Writer.sadd, Writer.sadd, Writer.srem,
-    Writer.smove, Writer.sunionstore, Writer.rename, Writer.move,
+    Writer.smove, Writer.sunionstore, Writer.zadd, Writer.zadd, Writer.zincrby, Writer.zpop, Writer.rename, Writer.move,
 )  # fmt: skip
+
+
+def _ranking(scores: dict[bytes, int]) -> Elements | None:
+    """A sorted set with these members: each and its score, in order."""
+    in_order = sorted(scores.items(), key=lambda pair: (pair[1], pair[0]))
+    return tuple(word for member, score in in_order for word in (member, b"%d" % score)) or None
 
 
 def _apply(state: dict[bytes, Held], request: Request) -> None:
