@@ -91,7 +91,7 @@ _OF_SETS = (b"SADD", b"SISMEMBER")
 #: More often what others need to be there.
 _ALIKE = (
     b"GET SET SET GET SET SET MSET MSET INCR INCR get set HSET HSET HGET HINCRBY LPUSH RPUSH RPUSH LRANGE RPOP LPOP"
-    b" SADD SADD SISMEMBER ZADD ZADD ZPOPMIN ZPOPMAX"
+    b" SADD SADD SISMEMBER ZADD ZADD ZPOPMIN ZPOPMAX XADD XADD"
 ).split()
 
 
@@ -104,6 +104,9 @@ def _pipeline(name: bytes, pairs: list[tuple[bytes, bytes]], options: list[bytes
         return [[name, key, *([value] if rest is None else rest), *options] for key, value in named]
     if name == b"SPOP":  # there is one, if any
         return [[name, key] for key, _ in pairs]
+    if name == b"XADD":
+        named = [(b"stream" if key.startswith(b"key:") else key, value) for key, value in pairs]
+        return [[name, key, b"*", value[:1], value, *options] for key, value in named]
     if name == b"ZADD":  # the length of the value is the score, which many have
         return [
             [name, b"zset" if key.startswith(b"key:") else key, b"%d" % len(value), value, *options]
@@ -327,6 +330,7 @@ class WaysTests(SynchronousTestCase):
         plan += [("batch", 0, _pipeline(name, [(b"s", b"v")] * 7, [])) for name in (*_OF_SETS, b"SPOP", b"SPOP")]
         of_sorted_sets = (b"ZADD", b"ZPOPMIN", b"ZPOPMIN", b"ZPOPMAX")
         plan += [("batch", 0, _pipeline(name, [(b"z", b"v")] * 7, [])) for name in of_sorted_sets]
+        plan.append(("batch", 0, _pipeline(b"XADD", [(b"x", b"v")] * 7, [])))
         self.follow([*plan, ("commit",)], None)
         self.assertGreater(min(at_once), 0)
 

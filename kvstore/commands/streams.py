@@ -13,7 +13,7 @@ from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest, syntax_err
 from kvstore.base.reply import NULL_ARRAY, OK, Pairs, Reply, Wait
 from kvstore.base.slices import Slices
 from kvstore.commands.context import Call
-from kvstore.commands.registry import FAST, INT64_MAX, READ, WRITE, Key, command, to_integer
+from kvstore.commands.registry import FAST, INT64_MAX, READ, WRITE, Key, command, many, to_integer
 from kvstore.commands.row import BLOCKING
 from kvstore.commands.stream_arguments import (
     Trim,
@@ -58,6 +58,29 @@ def xadd(call: Call, key: Key, *words: bytes) -> Reply:
     if trim is not None:
         _trim(call.table, key, trim)
     return text
+
+
+@many("XADD")
+def xadd_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> list[bytes | None] | None:
+    """As many XADDs of new ids, without options."""
+    keys = columns[0]
+    if len(columns) < 4 or len(columns) % 2 or columns[1].count(b"*") < len(keys):
+        return None
+    last_ids: dict[bytes, int] = {}
+    for key in set(keys):
+        value = table.values.get(key)
+        if value is not None and value.__class__ is not Stream:
+            return None
+        last_ids[key] = 0 if value is None else value.last_id
+    now_ms = table.now_ms()
+    texts: list[bytes | None] = []
+    for key in keys:
+        last_ids[key] = entry_id = next_id(last_ids[key], now_ms)
+        if entry_id > MAX_ID:
+            return None
+        texts.append(text_of(entry_id))
+    words = list(zip(texts, *columns[2:], strict=True))
+    return None if table.edit_each(keys, b"XADD", words) is None else texts
 
 
 def _new_id(last_id: int, given: tuple[int, bool] | None, table: Table) -> int:

@@ -86,9 +86,10 @@ class _Numbers(NamedTuple):
 
     def plus(self, number: int) -> _Numbers:
         """These, and another one."""
-        if number >> 8 * self.width:
+        width = self.width
+        if number >> 8 * width:
             return _numbers([*self.all(), number])
-        return _Numbers(self.width, self.packed + number.to_bytes(self.width, "little"))
+        return tuple.__new__(_Numbers, (width, self.packed + number.to_bytes(width, "little")))  # 0.4 us less
 
 
 def _numbers(numbers: Sequence[int]) -> _Numbers:
@@ -147,11 +148,10 @@ class Block(NamedTuple):
         shared = 0 if self.fields is None else sum(map(len, self.fields)) * self.size
         return len(self.words[1]) + shared
 
-    def has_room(self, words: Sequence[bytes]) -> bool:
-        """Whether one more entry fits in, as Valkey reckons."""
-        size = self.size
-        body_bytes = len(self.words[1]) + _ENTRY_BYTES * size + sum(map(len, words))
-        return size < MAX_ENTRIES and body_bytes < _MAX_BYTES
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether one more entry with so many bytes of words fits in, as Valkey reckons."""
+        size = len(self.times.packed) // self.times.width
+        return size < MAX_ENTRIES and len(self.words[1]) + _ENTRY_BYTES * size + size_bytes < _MAX_BYTES
 
     def entries(self, start: int, stop: int) -> list[Entry]:
         """The entries from `start` to before `stop`."""
@@ -206,13 +206,13 @@ class Block(NamedTuple):
         fields = self.fields
         if fields is not None and tuple(words[::2]) != fields:
             return block_of([*self.entries(0, self.size), (entry_id, words)])
-        ms, sequence = parts_of(entry_id)
-        times, sequences = self.times.plus(ms - self.base_ms), self.sequences.plus(sequence)
+        times = self.times.plus((entry_id >> _BITS) - self.base_ms)
+        sequences = self.sequences.plus(entry_id & _LARGEST)
         counts = self.counts
         if fields is None:
             counts = join((counts, b""), packed_counts([len(words)]))[0]
-        added = packed(words if fields is None else words[1::2])
-        return Block(self.first, self.base_ms, times, sequences, fields, counts, join(self.words, added))
+        added = join(self.words, packed(words if fields is None else words[1::2]))
+        return tuple.__new__(Block, (self.first, self.base_ms, times, sequences, fields, counts, added))  # 0.9 us less
 
     def without(self, places: Sequence[int]) -> list[Block]:
         """The entries but those at some places: one block, or none."""

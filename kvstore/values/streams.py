@@ -9,8 +9,8 @@
 
 and those of `groups`. Ids are whole, times absolute. A stream without entries stays, as in Redis.
 
-Entries lie in `stream_blocks`, which are never changed, only replaced by others: so every edit of entries comes to one
-step, `Stream._replace`, whose undo puts the old ones back, and a long XRANGE notes a list of them.
+Entries lie in `stream_blocks`, which are never changed, only replaced by others: so an edit's undo puts the old ones
+back, and a long XRANGE notes a list of them.
 """
 
 from __future__ import annotations
@@ -156,17 +156,26 @@ class Stream:
     def add(self, entry_id: int, words: Sequence[bytes]) -> Undo:
         """Put an entry, of at least one field with its value, at the end. Raises ValueError if it may not be there."""
         self._check(entry_id, words)
-        before, number = self.last_id, len(self.blocks)
-        if number and self.blocks[-1].has_room(words):
-            undo_entry = self._replace(number - 1, number, [self.blocks[-1].plus(entry_id, words)])
+        blocks, before, size_bytes = self.blocks, self.last_id, sum(map(len, words))
+        old = blocks[-1] if blocks else None
+        if old is not None and old.has_room(size_bytes):
+            blocks[-1] = old.plus(entry_id, words)
         else:
-            undo_entry = self._replace(number, number, [block_of([(entry_id, words)])])
+            old = None
+            blocks.append(block_of([(entry_id, words)]))
         self.last_id = entry_id
+        self._count += 1
+        self._body_bytes += size_bytes
         self.entries_added += 1
 
         def undo() -> None:
-            undo_entry()
+            if old is None:
+                blocks.pop()
+            else:
+                blocks[-1] = old
             self.last_id = before
+            self._count -= 1
+            self._body_bytes -= size_bytes
             self.entries_added -= 1
 
         return undo
@@ -226,7 +235,7 @@ class Stream:
         return undo
 
     def _replace(self, start: int, stop: int, new: list[Block]) -> Undo:
-        """Put `new` in place of the blocks from `start` to before `stop`: the one way in which entries change."""
+        """Put `new` in place of the blocks from `start` to before `stop`."""
         blocks, count, body_bytes = self.blocks, self._count, self._body_bytes
         old = blocks[start:stop]
         blocks[start:stop] = new
