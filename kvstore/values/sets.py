@@ -310,6 +310,8 @@ def _unpacked(held: bytes) -> list[bytes]:
 
 def _with_all(held: bytes, members: Words) -> tuple[bytes, int]:
     """A small set with these, and how many of them are new."""
+    if held == packed.EMPTY and len(set(members)) == len(members):
+        return b"\xff%b\xfe\xff" % b"\xfe\xff".join(packed.escape_all(members)), len(members)
     new = 0
     for member in members:
         name = member if member.isascii() else packed.escape(member)
