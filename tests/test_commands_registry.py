@@ -23,6 +23,7 @@ NOT_COMPARED = {
     "connection": "compared one by one, in test_commands_connection.py",
     "server": "tells of the server itself",
     "pubsub": "compared by scripts of several clients, in test_commands_pubsub.py",
+    "scripting": "compared by scripts, in test_scripting.py",
     "RANDOMKEY": "its answer is chance",
 }
 

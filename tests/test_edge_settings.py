@@ -58,6 +58,7 @@ class SettingsTests(SynchronousTestCase):
             "pause_reading_bytes": 1,
             "drop_client_bytes": 1,
             "client_share_ms": 1,
+            "script_ms": 1,
             "idle_timeout_s": 1,
         }
         missing = {field.name for field in dataclasses.fields(Settings)} ^ set(changes)

@@ -75,6 +75,7 @@ class ValueTests(OptionsTestCase):
         self.assert_range("--max-clients", "max_clients", 1, limits.MOST_CLIENTS)
         self.assert_range("--idle-timeout", "idle_timeout_s", 0, MOST)
         self.assert_range("--client-share-ms", "client_share_ms", 1, limits.MOST_CLIENT_SHARE_MS)
+        self.assert_range("--script-ms", "script_ms", 1, limits.MOST_SCRIPT_MS)
 
     def test_byte_ranges(self) -> None:
         """Every option that takes a number of bytes is right at both ends of its range."""

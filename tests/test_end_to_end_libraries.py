@@ -70,6 +70,36 @@ class RedisPyChecks(Serving):
         client.set("schlüssel", "wört")
         self.assertEqual((client.get("schlüssel"), client.keys("schl*")), ("wört", ["schlüssel"]))
 
+    def test_locks(self) -> None:
+        """Lock acquires, extends and releases by scripts; only its owner does."""
+        client = self.client()
+        mine, other = client.lock("lock", timeout=50), client.lock("lock", timeout=50)
+        self.assertTrue(mine.acquire(blocking=False))
+        self.assertFalse(other.acquire(blocking=False))
+        self.assertTrue(mine.extend(20) and mine.reacquire())
+        other.local.token = b"not mine"
+        self.assertRaises(redis.exceptions.LockError, other.release)
+        mine.release()
+        self.assertTrue(other.acquire(blocking=False))
+
+    def test_scripts(self) -> None:
+        """A registered script is loaded when it is missing, in a pipeline too; an error undoes it."""
+        client = self.client()
+        script = client.register_script(
+            "redis.call('SET', KEYS[1], ARGV[1]) return {KEYS[1], redis.call('GET', KEYS[1])}"
+        )
+        self.assertEqual(script(keys=["k"], args=[7]), [b"k", b"7"])
+        client.script_flush()
+        self.assertEqual(script(keys=["k"], args=[8]), [b"k", b"8"])
+        client.script_flush()
+        pipeline = client.pipeline()
+        script(keys=["k"], args=[9], client=pipeline)
+        pipeline.get("k")
+        self.assertEqual(pipeline.execute(), [[b"k", b"9"], b"9"])
+        failing = "redis.call('SET', KEYS[1], 'x') error('no')"
+        self.assertRaisesRegex(redis.ResponseError, "no", client.eval, failing, 1, "k")
+        self.assertEqual(client.get("k"), b"9")
+
     def test_pipeline(self) -> None:
         """Many requests in one go, with an error among them that hurts no other."""
         client = self.client()

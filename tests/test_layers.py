@@ -18,7 +18,7 @@ from kvstore.values import TYPES
 SOURCE = os.path.dirname(kvstore.__file__)
 
 #: From the top down: a layer may import itself and what stands below it.
-LAYERS = ["edge", "session", "commands", "wire", "values", "store", "base"]
+LAYERS = ["edge", "session", "commands", "scripting", "wire", "values", "store", "base"]
 
 #: Rooms beside the layers, and modules of theirs that stand apart, with all that they may import.
 BESIDE = {
@@ -56,7 +56,7 @@ OUTSIDE_ALLOWED = {
     "kvstore.base.chance": "the type of generators",
 }
 
-BELOW_THE_EDGE = ("session", "commands", "wire", "values", "store", "base")
+BELOW_THE_EDGE = ("session", "commands", "scripting", "wire", "values", "store", "base")
 
 
 def module_name(path: str) -> str:

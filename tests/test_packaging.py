@@ -72,8 +72,9 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(ours, {"twisted/plugins/kvstore_plugin.py"})
 
     def test_has_every_module(self) -> None:
-        """Each file of the package is there, with the mark that it is typed."""
-        there = {path.relative_to(ROOT).as_posix() for path in (ROOT / "kvstore").rglob("*.py")}
+        """Each file of the package is there, with the mark that it is typed, and Lua's."""
+        paths = [*(ROOT / "kvstore").rglob("*.py"), *(ROOT / "kvstore").rglob("*.lua")]
+        there = {path.relative_to(ROOT).as_posix() for path in paths}
         self.assertEqual({name for name in self.names if name.startswith("kvstore/")}, there | {"kvstore/py.typed"})
 
     def test_leaves_the_rest_behind(self) -> None:
@@ -82,10 +83,10 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual({top for top in tops if not top.endswith(".dist-info")}, {"kvstore", "twisted"})
 
     def test_requires_what_it_imports(self) -> None:
-        """Four libraries, and nothing else, come with a plain install."""
+        """Five libraries, and nothing else, come with a plain install."""
         required = [text for text in self.metadata.get_all("Requires-Dist", []) if "extra ==" not in text]
         advice = "a new one is named here, told in pyproject.toml, and pinned as CONTRIBUTING.md tells"
-        self.assertEqual({_name(text) for text in required}, {"twisted", "hiredis", "orjson", "caio"}, advice)
+        self.assertEqual({_name(text) for text in required}, {"twisted", "hiredis", "orjson", "caio", "lupa"}, advice)
         self.assertEqual(self.metadata["Requires-Python"], ">=3.11")
 
     def test_says_whose_it_is(self) -> None:

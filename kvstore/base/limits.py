@@ -140,3 +140,23 @@ LEAST_BYTES_PER_SECOND = 4 * KIB
 #: Longest answer of a catalog that is read, in bytes. The entry of a server takes some 200 bytes, one of other
 #: programs' up to 2 KiB.
 MAX_CATALOG_BYTES = 8 * MIB
+
+#: Milliseconds that a script may take (`--script-ms`). Redis: busy-reply-threshold 5000, past which SCRIPT KILL works.
+SCRIPT_MS = 200
+
+#: What it may be set to at most: past that a script would hold all clients for longer than anybody's patience.
+MOST_SCRIPT_MS = 10_000
+
+#: Memory that a script may take while it runs, in bytes. Redis has no limit.
+MAX_SCRIPT_MEMORY_BYTES = 64 * MIB
+
+#: Longest source of a script, in bytes: what Lua compiles takes a time that can be the square of its length.
+MAX_SCRIPT_SOURCE_BYTES = 256 * KIB
+
+#: Most words `and`, `or`, `elseif` and `break` of a source together: each is a jump, and the compiler goes along all of
+#: a chain to add one.
+MAX_SCRIPT_JUMPS = 4000
+
+#: Most bytes of sources that SCRIPT LOAD keeps; and most scripts kept that came with EVAL (Valkey: 500).
+MAX_SCRIPTS_BYTES = 16 * MIB
+MAX_EVAL_SCRIPTS = 500

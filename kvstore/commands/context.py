@@ -12,7 +12,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from kvstore.base.errors import InvalidRequest, RequestError
-from kvstore.base.limits import DROP_CLIENT_BYTES, MAX_VALUE_BYTES
+from kvstore.base.limits import DROP_CLIENT_BYTES, MAX_VALUE_BYTES, SCRIPT_MS
 from kvstore.base.reply import Reply
 from kvstore.commands.channels import Channels
 from kvstore.commands.client import Client
@@ -73,6 +73,9 @@ class Server:
         #: Extra INFO fields that other rooms supply: section name in lower case to a function that gives (field,
         #: value) pairs.
         self.info: dict[str, Callable[[], list[tuple[str, Any]]]] = {}
+        #: How long a script may take, in milliseconds; and what `scripts` keeps of them, once there is one.
+        self.script_ms = SCRIPT_MS
+        self.scripts: Any = None
         # What only the rooms above can do; they set these.
         #: Bytes received from all clients since the start, and sent to them.
         self.network_bytes: Callable[[], tuple[int, int]] = lambda: (0, 0)

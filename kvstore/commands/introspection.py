@@ -169,6 +169,8 @@ def categories_of(row: Command) -> list[str]:
     """The ACL categories, by which COMMAND LIST filters: how fast, what it does, its group."""
     speed = "@fast" if row.flags & FAST else "@slow"
     told = [name for flag, names in _CATEGORIES_OF_FLAG.items() if row.flags & flag for name in names]
+    if row.group == "scripting":  # what a script does is its commands' business
+        return [speed] if row.subcommands else [speed, "@scripting"]
     has_group = row.group in _CATEGORIES and not row.subcommands
     return [speed, *told, *([_CATEGORIES[row.group]] if has_group else [])]
 

@@ -162,6 +162,7 @@ class KVStoreService(MultiService):
         server.compact_now = lambda: self.upkeep.compact_now()
         server.checkpoint_ms = lambda: self.compactor.last_finished_ms or server.started_ms
         server.max_value_bytes = settings.max_request_bytes
+        server.script_ms = settings.script_ms
         server.max_reply_bytes = max(settings.drop_client_bytes, LONG_STRING_BYTES)
         server.waiting.call_later = self._reactor.callLater
         server.shutdown = lambda: self._reactor.callLater(0, self._reactor.stop)

@@ -22,6 +22,7 @@ from kvstore.base.limits import (
     MAX_INPUT_BYTES,
     MAX_REQUEST_BYTES,
     PAUSE_READING_BYTES,
+    SCRIPT_MS,
 )
 
 #: When the log is synced. always: before any reply that tells of a change; everysec: once a second; no: when the system
@@ -51,9 +52,8 @@ class Settings:
     and UDP port announced to. `keep_log_path`: the directory that merged segments are kept in, absolute, or None to
     remove them. `trace_path`: the trace file, absolute, or None. `log_clients`: whether the log has a line for each
     client that comes or goes. `databases`: how many there are. `max_clients`, `max_request_bytes`,
-    `max_input_bytes`, `pause_reading_bytes`, `drop_client_bytes`, `client_share_ms`: see the
-    limits of these names. `idle_timeout_s`: a client that sent nothing for so many seconds is disconnected; 0 for
-    never.
+    `max_input_bytes`, `pause_reading_bytes`, `drop_client_bytes`, `client_share_ms`, `script_ms`: see the limits of
+    these names. `idle_timeout_s`: a client that sent nothing for so many seconds is disconnected; 0 for never.
     """
 
     data_path: str
@@ -76,6 +76,7 @@ class Settings:
     pause_reading_bytes: int = PAUSE_READING_BYTES
     drop_client_bytes: int = DROP_CLIENT_BYTES
     client_share_ms: int = CLIENT_SHARE_MS
+    script_ms: int = SCRIPT_MS
     idle_timeout_s: int = 0
 
     @property
@@ -104,6 +105,7 @@ class Settings:
             "owner": self.owner,
             "pause-reading-bytes": str(self.pause_reading_bytes),
             "project": self.project or "",
+            "script-ms": str(self.script_ms),
             "trace": self.trace_path or "",
         }
 

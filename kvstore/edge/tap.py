@@ -43,7 +43,9 @@ from kvstore.base.limits import (
     MOST_CLIENTS,
     MOST_DATABASES,
     MOST_REQUEST_BYTES,
+    MOST_SCRIPT_MS,
     PAUSE_READING_BYTES,
+    SCRIPT_MS,
 )
 from kvstore.edge.option_text import (
     MAX_PORT,
@@ -169,6 +171,12 @@ _ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
         "Milliseconds that one client's requests may take before the others have their turn.",
     ),
     (
+        "script-ms",
+        str(SCRIPT_MS),
+        partial(whole_number, least=1, most=MOST_SCRIPT_MS),
+        "Milliseconds that a script (EVAL) may take; past that it is stopped, and all that it did undone.",
+    ),
+    (
         "idle-timeout",
         "0",
         partial(whole_number, least=0, most=_MOST),
@@ -257,6 +265,7 @@ class Options(usage.Options):
             pause_reading_bytes=value["pause-reading-bytes"],
             drop_client_bytes=value["drop-client-bytes"],
             client_share_ms=value["client-share-ms"],
+            script_ms=value["script-ms"],
             idle_timeout_s=value["idle-timeout"],
         )
 

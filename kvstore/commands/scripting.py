@@ -1,0 +1,107 @@
+"""EVAL and its kin, and SCRIPT: Lua scripts. What runs them: `scripts`, and `kvstore.scripting`.
+
+A script is one request: in one commit, at one time, and whole. One that raises, or takes too long or too much memory,
+is undone (in Redis what it did stands); an error that it *returns* is an answer, and what it did stands.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kvstore.base.errors import Failure, InvalidRequest
+from kvstore.base.reply import OK, Reply
+from kvstore.commands.context import Call, Server
+from kvstore.commands.registry import READ, WHOLE, IntegerText, command, container, to_integer
+from kvstore.commands.row import numbered_keys
+
+_KEYS = numbered_keys(2)
+
+
+def kept_scripts(server: Server) -> Any:
+    """The server's `Scripts`, with a Lua state that the first who asks makes; until then Lua is not even loaded."""
+    if server.scripts is None:
+        from kvstore.commands.scripts import Scripts
+
+        server.scripts = Scripts(server)
+    return server.scripts
+
+
+def _run(call: Call, kept: Any, numkeys: bytes, words: tuple[bytes, ...], read_only: bool) -> Reply:
+    count = to_integer(numkeys)
+    if count > len(words):
+        raise InvalidRequest("Number of keys can't be greater than number of args")
+    if count < 0:
+        raise InvalidRequest("Number of keys can't be negative")
+    return kept_scripts(call.server).run(call, kept, words[:count], words[count:], read_only)
+
+
+def _of_source(call: Call, source: bytes) -> Any:
+    return kept_scripts(call.server).add(source)[1]
+
+
+def _of_sha(call: Call, sha1: bytes) -> Any:
+    kept = kept_scripts(call.server).find(sha1)
+    if kept is None:
+        raise Failure("No matching script.", "NOSCRIPT")
+    return kept
+
+
+@command("EVAL", WHOLE, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
+def eval_(call: Call, script: bytes, numkeys: IntegerText, *words: bytes) -> Reply:
+    """Run a Lua script."""
+    return _run(call, _of_source(call, script), numkeys, words, read_only=False)
+
+
+@command("EVALSHA", WHOLE, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
+def evalsha(call: Call, sha1: bytes, numkeys: IntegerText, *words: bytes) -> Reply:
+    """Run a Lua script that is kept."""
+    return _run(call, _of_sha(call, sha1), numkeys, words, read_only=False)
+
+
+@command("EVAL_RO", READ | WHOLE, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
+def eval_ro(call: Call, script: bytes, numkeys: IntegerText, *words: bytes) -> Reply:
+    """Run a Lua script that only reads."""
+    return _run(call, _of_source(call, script), numkeys, words, read_only=True)
+
+
+@command("EVALSHA_RO", READ | WHOLE, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
+def evalsha_ro(call: Call, sha1: bytes, numkeys: IntegerText, *words: bytes) -> Reply:
+    """Run a Lua script that is kept and only reads."""
+    return _run(call, _of_sha(call, sha1), numkeys, words, read_only=True)
+
+
+container("SCRIPT", "Keep Lua scripts, and forget them.", group="scripting")
+
+
+@command("SCRIPT|LOAD", group="scripting")
+def script_load(call: Call, script: bytes) -> Reply:
+    """Keep a script; returns the SHA-1 to run it by."""
+    return kept_scripts(call.server).load(script)
+
+
+@command("SCRIPT|EXISTS", group="scripting")
+def script_exists(call: Call, sha1: bytes, *more: bytes) -> Reply:
+    """Tell of each SHA-1 whether its script is kept."""
+    scripts = kept_scripts(call.server)
+    return [int(scripts.find(each) is not None) for each in (sha1, *more)]
+
+
+@command("SCRIPT|FLUSH", group="scripting", options="[ASYNC|SYNC]")
+def script_flush(call: Call, *how: bytes) -> Reply:
+    """Forget all scripts."""
+    if how and (len(how) > 1 or how[0].upper() not in (b"ASYNC", b"SYNC")):
+        raise InvalidRequest("SCRIPT FLUSH only support SYNC|ASYNC option")
+    kept_scripts(call.server).flush()
+    return OK
+
+
+@command("SCRIPT|KILL", group="scripting")
+def script_kill(call: Call) -> Reply:
+    """Always an error: while a script runs nobody is served, and past its limit it is stopped."""
+    raise Failure("No scripts in execution right now.", "NOTBUSY")
+
+
+@command("SCRIPT|SHOW", group="scripting")
+def script_show(call: Call, sha1: bytes) -> Reply:
+    """Tell the source of a script that is kept."""
+    return _of_sha(call, sha1).source

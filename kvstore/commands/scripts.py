@@ -1,0 +1,200 @@
+"""The scripts that a server keeps, and how one runs: as one request, inside the commit that is open.
+
+A script's commands execute as those of a MULTI block do (`transactions`): each that fails is undone by itself, and
+answers the script an error. When the script raises, or passes a limit, its request raises, and so all of it is undone.
+Other errors than of one command (a full disk, a bug) end the script, too.
+
+Commands of a script are asked for by a client of its own: it begins in the caller's database, speaks RESP2 unless the
+script says otherwise, and what it chooses is forgotten with the script.
+
+Scripts are kept by the SHA-1 of their source and nothing of them is in the log: a client that gets NOSCRIPT sends the
+source again. What came by SCRIPT LOAD stays; of what came with EVAL the newest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
+from types import GeneratorType
+
+from kvstore.base.errors import Failure, RequestError, StorageFull
+from kvstore.base.limits import MAX_EVAL_SCRIPTS, MAX_SCRIPT_MEMORY_BYTES, MAX_SCRIPTS_BYTES, MIB
+from kvstore.base.reply import NotNow, Reply, Wait, advance
+from kvstore.commands import dispatch
+from kvstore.commands.client import Client
+from kvstore.commands.context import Call, Server
+from kvstore.commands.info import REDIS_VERSION, VALKEY_VERSION
+from kvstore.commands.registry import WRITE, Command, table
+from kvstore.commands.row import ALONE, TELLS
+from kvstore.scripting.engine import Chunk, Engine, Stopped
+from kvstore.scripting.shebang import Script, parse
+
+#: What a script cannot ask for: Valkey's flag `noscript`; a container stands for all that it holds.
+NOT_FROM_SCRIPTS = frozenset({
+    "AUTH", "BGREWRITEAOF", "BGSAVE", "CLIENT", "CONFIG", "DEBUG", "DISCARD", "EVAL", "EVALSHA", "EVALSHA_RO",
+    "EVAL_RO", "EXEC", "FAILOVER", "HELLO", "LATENCY", "MODULE", "MONITOR", "MULTI", "PSUBSCRIBE", "PUNSUBSCRIBE",
+    "QUIT", "REPLICAOF", "RESET", "ROLE", "SAVE", "SCRIPT", "SHUTDOWN", "SLAVEOF", "SSUBSCRIBE", "SUBSCRIBE",
+    "SUNSUBSCRIBE", "UNSUBSCRIBE", "UNWATCH", "WATCH",
+})  # fmt: skip
+_READ_ONLY = Failure("Write commands are not allowed from read-only scripts.")
+
+
+class Kept:
+    """A script that is kept. `loaded`: by SCRIPT LOAD, so it stays."""
+
+    __slots__ = ("chunk", "loaded", "script", "source")
+
+    def __init__(self, source: bytes, script: Script, chunk: Chunk) -> None:
+        self.source = source
+        self.script = script
+        self.chunk = chunk
+        self.loaded = False
+
+
+class Scripts:
+    """All that a server keeps. See the module."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._engine = Engine(server.steady_ns, server.script_ms, _constants())
+        #: By SHA-1, in hexadecimal digits; those that stay apart from those of EVAL, oldest first.
+        self._kept: dict[bytes, Kept] = {}
+        self._passing: OrderedDict[bytes, None] = OrderedDict()
+        self._loaded_bytes = 0
+        self._client = Client(0, "script", "", server.started_ms)
+        self._call = Call(server, self._client)
+
+    def find(self, sha: bytes) -> Kept | None:
+        """The script of that SHA-1, in letters of any case."""
+        return self._kept.get(sha) or self._kept.get(sha.lower())
+
+    def add(self, source: bytes) -> tuple[bytes, Kept]:
+        """Keep a script for now; returns its SHA-1, too. Raises RequestError if it does not compile."""
+        sha = hashlib.sha1(source, usedforsecurity=False).hexdigest().encode()
+        kept = self._kept.get(sha)
+        if kept is None:
+            script = parse(source)
+            kept = self._kept[sha] = Kept(source, script, self._engine.compile(script.body))
+            self._passing[sha] = None
+            if len(self._passing) > MAX_EVAL_SCRIPTS:
+                del self._kept[self._passing.popitem(last=False)[0]]
+        return sha, kept
+
+    def load(self, source: bytes) -> bytes:
+        """Keep a script for good; returns its SHA-1. Raises RequestError: it does not compile, or they are too many."""
+        sha, kept = self.add(source)
+        if not kept.loaded:
+            if self._loaded_bytes + len(source) > MAX_SCRIPTS_BYTES:
+                raise Failure(f"the scripts that are loaded are {MAX_SCRIPTS_BYTES} bytes; SCRIPT FLUSH forgets them")
+            self._loaded_bytes += len(source)
+            kept.loaded = True
+            del self._passing[sha]
+        return sha
+
+    def flush(self) -> None:
+        """Forget all."""
+        self._kept.clear()
+        self._passing.clear()
+        self._loaded_bytes = 0
+
+    def run(self, call: Call, kept: Kept, keys: Sequence[bytes], arguments: Sequence[bytes], read_only: bool) -> Reply:
+        """Run a script for a client's request. Raises RequestError: all that it did is to be undone."""
+        flags = kept.script.flags
+        if read_only and flags is not None and b"no-writes" not in flags:
+            raise Failure("Can not execute a script with write flag using *_ro command.")
+        if not self._engine.is_current(kept.chunk):
+            kept.chunk = self._engine.compile(kept.script.body)
+        self._call.select(call.client.database)
+        self._client.protocol = 2
+        host = _Host(self._call, self._engine, read_only or (flags is not None and b"no-writes" in flags))
+        try:
+            reply = self._engine.run(kept.chunk, keys, arguments, host)
+        except Stopped as end:
+            raise self._explained(end) from None
+        except _Ends as end:
+            raise end.error from None
+        if isinstance(reply, RequestError):
+            self._server.count_error(reply)
+        return reply
+
+    def _explained(self, end: Stopped) -> Failure:
+        undone = "nothing of what it did stands"
+        if end.reason == "late":
+            return Failure(f"the script took longer than {self._server.script_ms} ms (--script-ms): {undone}")
+        if end.reason == "memory":
+            return Failure(f"the script took more than {MAX_SCRIPT_MEMORY_BYTES // MIB} MiB of memory: {undone}")
+        return Failure(f"the script could not be executed: {undone}")
+
+
+class _Host:
+    """What the calls of one script do: a `kvstore.scripting.engine.Host`."""
+
+    __slots__ = ("_call", "_engine", "_read_only")
+
+    def __init__(self, call: Call, engine: Engine, read_only: bool) -> None:
+        self._call = call
+        self._engine = engine
+        self._read_only = read_only
+
+    def perform(self, words: list[bytes]) -> Reply:
+        """See `Host`."""
+        row = self._find(words)
+        self._call.client.protocol = self._engine.protocol
+        try:
+            return dispatch.run(self._call, row, words, step=self._finish)
+        except StorageFull as error:
+            raise _Ends(error) from None
+
+    def _find(self, words: list[bytes]) -> Command:
+        row = table.by_name.get(words[0]) or table.by_name.get(words[0].upper())
+        if row is None:
+            raise Failure("Unknown command called from script")
+        if row.subcommands and len(words) > 1:
+            row = table.find(words)
+        if row.name.partition("|")[0] in NOT_FROM_SCRIPTS:
+            raise Failure("This Valkey command is not allowed from script")
+        if not row.accepts(len(words)):
+            raise Failure("Wrong number of args calling command from script")
+        if self._read_only and row.flags & (WRITE | TELLS):
+            raise _READ_ONLY
+        if row.flags & ALONE:
+            raise Failure(f"{row.name} isn't allowed for a DENY BLOCKING client")
+        return row
+
+    def _finish(self, reply: Reply) -> Reply:
+        """As `base.reply.finish`, as long as there is time."""
+        while reply.__class__ is GeneratorType:
+            with suppress(NotNow):
+                reply = advance(reply)
+            self._engine.check_time()
+        return reply.otherwise if reply.__class__ is Wait else reply
+
+    def is_command(self, name: bytes) -> bool:
+        """See `Host`."""
+        return name.upper() in table.by_name
+
+    def log(self, level: int, text: bytes) -> None:
+        """See `Host`. The log is the operator's; clients do not write into it."""
+
+
+class _Ends(Exception):
+    """An error that ends the script, and is the answer. `error`: it."""
+
+    def __init__(self, error: RequestError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def _constants() -> dict[str, int | str]:
+    versions = {"REDIS_VERSION": REDIS_VERSION, "VALKEY_VERSION": VALKEY_VERSION}
+    numbers = {f"{name}_NUM": _version_number(version) for name, version in versions.items()}
+    levels = {"LOG_DEBUG": 0, "LOG_VERBOSE": 1, "LOG_NOTICE": 2, "LOG_WARNING": 3}
+    targets = {"REPL_NONE": 0, "REPL_AOF": 1, "REPL_REPLICA": 2, "REPL_SLAVE": 2, "REPL_ALL": 3}
+    return {**versions, **numbers, **levels, **targets, "SERVER_NAME": "valkey"}
+
+
+def _version_number(version: str) -> int:
+    major, minor, patch = map(int, version.split("."))
+    return major << 16 | minor << 8 | patch

@@ -1,0 +1,168 @@
+"""Replies as Lua's values, and Lua's values as replies: the two tables of Redis's documentation.
+
+Which a script gets depends on what it has told by `server.setresp`: in version 2 (as at first) a null is false, and
+maps, sets and doubles are what they are in RESP2; in version 3 each has a table with one field.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from kvstore.base.errors import Failure, RequestError
+from kvstore.base.reply import NULL_ARRAY, JSONText, Reply, Status, Verbatim
+
+#: What `flatten` of sandbox.lua puts before each value.
+_SCALAR, _ARRAY, _MAP, _SET, _DOUBLE, _STATUS, _ERROR, _BIG, _VERBATIM, _DEEP, _NULL = range(11)
+
+
+class Conversion:
+    """Converts for the script that runs. `make_table`: a Lua table of a list or a dict."""
+
+    def __init__(self, make_table: Callable[[Any], Any]) -> None:
+        self._make_table = make_table
+        self._protocol = 2
+
+    def set_protocol(self, version: Any) -> None:
+        """What `server.setresp` asks for, 2 or 3."""
+        self._protocol = int(version)
+
+    @property
+    def protocol(self) -> int:
+        """The version of RESP in which commands answer the script."""
+        return self._protocol
+
+    def to_lua(self, reply: Reply) -> Any:
+        """What a script gets for a reply: bytes, a number, a boolean, None or a Lua table."""
+        kind = reply.__class__
+        if kind is bytes or kind is int:
+            return reply
+        if reply is None or reply is NULL_ARRAY:
+            return False if self._protocol == 2 else None
+        if kind is Status:
+            return self._make_table({b"ok": reply.text.encode()})
+        if kind is bool:
+            return int(reply) if self._protocol == 2 else reply
+        if isinstance(reply, RequestError):
+            return self._make_table({b"err": str(reply).encode()})
+        if isinstance(reply, JSONText):
+            return reply.text
+        if isinstance(reply, str):
+            return self._text(reply)
+        if kind is float:
+            return self._make_table({b"double": reply}) if self._protocol == 3 else number_text(reply)
+        return self._container(reply)
+
+    def _text(self, reply: str) -> Any:
+        text = reply.encode("utf-8", "surrogatepass")
+        if self._protocol == 2 or not isinstance(reply, Verbatim):
+            return text
+        return self._make_table({b"verbatim_string": self._make_table({b"string": text, b"format": b"txt"})})
+
+    def _container(self, reply: Any) -> Any:
+        if isinstance(reply, dict):
+            if self._protocol == 3:
+                table = self._make_table({self._key(key): self.to_lua(value) for key, value in reply.items()})
+                return self._make_table({b"map": table})
+            reply = [each for pair in reply.items() for each in pair]
+        elif isinstance(reply, (set, frozenset)) and self._protocol == 3:
+            return self._make_table({b"set": self._make_table({self._key(each): True for each in reply})})
+        return self._make_table([self.to_lua(each) for each in reply])
+
+    def _key(self, key: Any) -> Any:
+        return key if key.__class__ is bytes else self.to_lua(key)
+
+    def scalar(self, value: Any) -> Reply:
+        """The reply that a string, a number, a boolean or nil is."""
+        kind = value.__class__
+        if kind is bytes or kind is int:
+            return value
+        if kind is float:
+            return truncated(value)
+        if kind is bool and self._protocol == 2:
+            return 1 if value else None
+        return value
+
+    def to_reply(self, parts: Iterator[Any]) -> Reply:
+        """The reply that a table is, which `sandbox.lua` has made into codes and values. Raises Failure if it is too
+        deep.
+        """
+        code, value = next(parts), next(parts)
+        if code == _SCALAR:
+            return self.scalar(value)
+        if code == _ARRAY:
+            return [self.to_reply(parts) for _ in range(value)]
+        if code == _MAP:
+            return {_hashable(self.to_reply(parts)): self.to_reply(parts) for _ in range(value)}
+        if code == _SET:
+            return {_hashable(self.to_reply(parts)) for _ in range(value)}
+        return _special(code, value)
+
+
+def truncated(number: float) -> int:
+    """A number as an integer reply, as C casts it on x86: what has no integer is the smallest one."""
+    return int(number) if -(2.0**63) <= number < 2.0**63 else -(2**63)
+
+
+def number_text(number: float) -> bytes:
+    """A number as a word of a request: the shortest digits that read back as it (Valkey's fpconv_dtoa)."""
+    if not math.isfinite(number):
+        return b"-nan" if math.isnan(number) else b"inf" if number > 0 else b"-inf"
+    mantissa, _, exponent = repr(abs(number)).partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    power = int(exponent or 0) - len(fraction)
+    digits = (whole + fraction).lstrip("0")
+    trailing = len(digits) - len(digits.rstrip("0"))
+    digits, power = digits.rstrip("0"), power + trailing
+    return (("-" if number < 0 else "") + _placed(digits or "0", power)).encode()
+
+
+def _placed(digits: str, power: int) -> str:
+    """Digits times ten to `power`, written as fpconv's emit_digits does."""
+    exponent = power + len(digits) - 1
+    if power >= 0 and exponent < len(digits) + 7:
+        return digits + "0" * power
+    if power < 0 and (power > -7 or abs(exponent) < 4):
+        if exponent >= 0:
+            return f"{digits[: exponent + 1]}.{digits[exponent + 1 :]}"
+        return "0." + "0" * (-exponent - 1) + digits
+    mantissa = digits[0] + ("." + digits[1:] if len(digits) > 1 else "")
+    return f"{mantissa}e{'+' if exponent >= 0 else '-'}{abs(exponent)}"
+
+
+def _special(code: int, value: Any) -> Reply:
+    if code == _DOUBLE:
+        return float(value)
+    if code == _NULL:
+        return None
+    if code == _STATUS:
+        return Status(_line(value))
+    if code == _ERROR:
+        return ScriptError(_line(value))
+    if code == _BIG:
+        return _line(value)
+    if code == _VERBATIM:
+        return Verbatim(value[4:].decode("utf-8", "surrogateescape"))
+    assert code == _DEEP
+    raise Failure("reached lua stack limit")
+
+
+def _line(text: bytes) -> str:
+    return text.decode("ascii", "replace").replace("\r", " ").replace("\n", " ")
+
+
+def _hashable(reply: Reply) -> Reply:
+    """A key of a map, or a member of a set: what cannot be one is a rarity that nobody can name."""
+    return reply if reply.__class__ in (bytes, int, bool, float) else repr(reply)
+
+
+class ScriptError(RequestError):
+    """What a script has raised, or answers, as an error: its text as it is."""
+
+    def __init__(self, line: str) -> None:
+        code, _, text = line.partition(" ")
+        super().__init__(text, code)
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.text}".rstrip()

@@ -1,0 +1,323 @@
+"""One Lua 5.1 state, in which scripts run one after the other, each inside its limits.
+
+**What a script can reach** stands in `sandbox.lua`: Lua's libraries without what reaches files, bytecode or other
+functions' environments, in tables that cannot be changed, and closures that call the Python functions made here. No
+Python object reaches a script: filters on attributes, which are set all the same, have been escaped before.
+
+**Time.** A hook is called each 200 instructions, in every coroutine; past the limit it raises an error that nothing
+catches. What goes on in C, where no hook is called, is bounded before it begins (searches, long strings, sorting) or
+looks at the clock itself (calls of the server).
+
+**Memory.** Lua's allocator refuses what is past the limit, which ends the script. While Python makes Lua's objects
+there is no limit: an error there would leave Python's frames by a long jump. So what a reply takes is looked at before.
+
+**The C stack**: nested coroutines and replacements of gsub are counted, patterns are short, and functions that would
+meet a fault of Lua 5.1.5 are refused (`bytecode`).
+
+Rejected: a process of its own (a call would cost two switches, 20 us and more); Lua 5.2 or LuaJIT (other language,
+other texts of errors); counting instructions alone (one can take 50 ms).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pkgutil
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from lupa import lua51
+
+from kvstore.base.errors import Failure, InvalidRequest, RequestError
+from kvstore.base.limits import (
+    MAX_SCRIPT_JUMPS,
+    MAX_SCRIPT_MEMORY_BYTES,
+    MAX_SCRIPT_SOURCE_BYTES,
+    MAX_SCRIPTS_BYTES,
+    MIB,
+)
+from kvstore.base.reply import Reply, Status, size_bytes
+from kvstore.scripting.bytecode import TooManyParameters, patched
+from kvstore.scripting.conversion import Conversion, ScriptError, number_text
+
+#: More words than that are not passed one by one: Lua has 8,000 places for what a call takes.
+_MANY_WORDS = 200
+#: What one element of a table takes in Lua, more or less, besides its characters.
+_ELEMENT_BYTES = 64
+#: A state that holds more than that when no script runs is cleaned, or made anew.
+_LITTLE_BYTES = 16 * MIB
+#: What a byte of a source may come to once it is compiled.
+_COMPILED_BYTES = 20
+
+
+class Host(Protocol):
+    """What a script's calls of the server do."""
+
+    def perform(self, words: list[bytes]) -> Reply:
+        """Execute one command. Raises RequestError if it fails; what else it raises ends the script."""
+
+    def is_command(self, name: bytes) -> bool:
+        """Whether there is a command of that name."""
+
+    def log(self, level: int, text: bytes) -> None:
+        """A script has something for the log. `level`: 0, debug, to 3, a warning."""
+
+
+class Stopped(Exception):
+    """A script did not come to its end. `reason`: `late`, `memory` or `fault`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Chunk(NamedTuple):
+    """A compiled script: Lua's function, in the state of that number."""
+
+    function: Any
+    state: int
+
+
+class Engine:
+    """See the module. `steady_ns`: a steady clock, in nanoseconds. `limit_ms`: how long a script may take.
+
+    `constants`: what scripts find in the table `server` besides functions.
+    """
+
+    def __init__(self, steady_ns: Callable[[], int], limit_ms: int, constants: dict[str, int | str]) -> None:
+        self._steady_ns = steady_ns
+        self.limit_ms = limit_ms
+        self._constants = {name.encode(): _to_lua_constant(value) for name, value in constants.items()}
+        self._host: Any = None
+        self._until_ns = 0
+        self._allowed_bytes = 0
+        self._failure: BaseException | None = None
+        self._conversion = Conversion(self._table_from)
+        self._states = 0
+        self._make_state()
+
+    def _make_state(self) -> None:
+        """Begin with a fresh state: what was compiled before is of no use."""
+        self._states += 1
+        self._compiled_bytes = 0
+        self._lua = lua51.LuaRuntime(
+            encoding=None,
+            register_eval=False,
+            register_builtins=False,
+            unpack_returned_tuples=True,
+            attribute_filter=_refuse_attribute,
+            max_memory=0,
+        )
+        self._set_limit = self._lua.set_max_memory
+        functions = {
+            b"call": self._call,
+            b"find": _find,
+            b"is_command": self._is_command,
+            b"is_late": self._is_late,
+            b"is_running": self._is_running,
+            b"limit_memory": self._set_limit,
+            b"log": self._log,
+            b"set_protocol": self._conversion.set_protocol,
+            b"sha1": _sha1,
+            b"stopped": self._note_stop,
+            b"most_jumps": MAX_SCRIPT_JUMPS,
+            b"most_source": MAX_SCRIPT_SOURCE_BYTES,
+            b"patched": self._patched,
+            b"constants": self._lua.table_from(self._constants),
+        }
+        libraries = self._lua.execute(_source("libraries.lua"), name="=libraries")
+        made = self._lua.execute(_source("sandbox.lua"), self._lua.table_from(functions), libraries, name="=sandbox")
+        self._run, self._run_many, self._part, self._forget, self._compile = made
+
+    def compile(self, source: bytes) -> Chunk:
+        """Compile a script. Raises RequestError, in Valkey's words, if it is none."""
+        if len(source) > MAX_SCRIPT_SOURCE_BYTES:
+            raise InvalidRequest(f"the script is longer than {MAX_SCRIPT_SOURCE_BYTES} bytes")
+        self._begin()
+        compiled = self._compile(source, b"@user_script")
+        if isinstance(compiled, tuple):
+            raise Failure(f"Error compiling script (new function): {compiled[1].decode('utf-8', 'replace')}")
+        self._compiled_bytes = min(self._compiled_bytes + len(source), MAX_SCRIPTS_BYTES)
+        return Chunk(compiled, self._states)
+
+    def is_current(self, chunk: Chunk) -> bool:
+        """Whether it can run: its state was not replaced."""
+        return chunk.state == self._states
+
+    def run(self, chunk: Chunk, keys: Sequence[bytes], arguments: Sequence[bytes], host: Host) -> Reply:
+        """Run a script to its end; returns its reply, which may be an error that it answers.
+
+        Raises ScriptError for one that has raised, Stopped for one that has passed a limit, and what `Host.perform`
+        raised that was no RequestError.
+        """
+        self._host = host
+        self._begin()
+        self._allowed_bytes = self._lua.get_memory_used() + MAX_SCRIPT_MEMORY_BYTES
+        well = False
+        try:
+            outcome = self._start(chunk, keys, arguments)
+            if self._failure is not None:
+                raise self._failure
+            well = True
+            return self._conclude(outcome)
+        except lua51.LuaMemoryError:
+            raise self._failure or Stopped("memory") from None
+        except lua51.LuaError:
+            raise self._failure or Stopped("fault") from None
+        finally:
+            self._host = None
+            self._set_limit(0)
+            if not well or self._holds_much():
+                self._clean()
+
+    def _begin(self) -> None:
+        self._failure = None
+        self._conversion.set_protocol(2)
+        self._until_ns = self._steady_ns() + self.limit_ms * 1_000_000
+
+    def _start(self, chunk: Chunk, keys: Sequence[bytes], arguments: Sequence[bytes]) -> Any:
+        if len(keys) + len(arguments) <= _MANY_WORDS:
+            return self._run(chunk.function, self._allowed_bytes, len(keys), *keys, *arguments)
+        tables = self._lua.table_from(keys), self._lua.table_from(arguments)
+        return self._run_many(chunk.function, self._allowed_bytes, *tables)
+
+    def _conclude(self, outcome: Any) -> Reply:
+        """What came of a script: (whether it went well, then its value, or an error and its line, or a table)."""
+        if outcome.__class__ is not tuple:  # true alone: nothing was returned
+            return self._conversion.scalar(None)
+        well, value = outcome[:2]
+        if not well:
+            line = outcome[2] if len(outcome) > 2 else 0
+            place = f" script: on @user_script:{line}." if line else ""
+            raise ScriptError(_one_line(value) + place)
+        if len(outcome) == 2:
+            return self._conversion.scalar(value)
+        self._set_limit(0)
+        return self._conversion.to_reply(self._parts(outcome[2:]))
+
+    def _parts(self, part: tuple[Any, ...]) -> Iterator[Any]:
+        """The list of codes and values that `sandbox.lua` has made of a table, piece by piece."""
+        length, *values = part
+        given = 0
+        while True:
+            yield from values
+            given += len(values)
+            if given >= length:
+                return
+            if self._is_late():
+                raise Stopped("late")
+            _, *values = self._part(given + 1)
+
+    def _clean(self) -> None:
+        """No script runs: let go of what the last one has left."""
+        self._forget()
+        if self._holds_much():
+            self._lua.gccollect()
+        if self._holds_much():
+            self._make_state()
+
+    def _holds_much(self) -> bool:
+        """Whether the state holds more than the scripts that are kept explain."""
+        used: int = self._lua.get_memory_used()
+        return used > _LITTLE_BYTES + _COMPILED_BYTES * self._compiled_bytes
+
+    # What Lua calls. None of these raises: the exception itself would be in a script's hands.
+
+    def _call(self, *words: Any) -> Any:
+        try:
+            self._set_limit(0)
+            if self._is_late():
+                raise Stopped("late")
+            return self._to_lua(self._host.perform([_to_word(word) for word in words]))
+        except RequestError as error:
+            return str(error).encode("utf-8", "replace"), b"error"
+        except BaseException as failure:
+            self._failure = self._failure or failure
+            return None, b"stop"
+
+    def _to_lua(self, reply: Reply) -> Any:
+        kind = reply.__class__
+        if kind is Status:
+            return reply.text.encode(), b"status"
+        if kind is not int and size_bytes(reply) * 2 > self._allowed_bytes - self._lua.get_memory_used():
+            raise Stopped("memory")
+        if isinstance(reply, (list, tuple, dict, set)):
+            elements = len(reply) * (2 if isinstance(reply, dict) else 1)
+            if elements * _ELEMENT_BYTES > self._allowed_bytes - self._lua.get_memory_used():
+                raise Stopped("memory")
+        return self._conversion.to_lua(reply)
+
+    @property
+    def protocol(self) -> int:
+        """The version of RESP in which commands answer the script that runs."""
+        return self._conversion.protocol
+
+    def check_time(self) -> None:
+        """For a command that takes long. Raises Stopped."""
+        if self._is_late():
+            raise Stopped("late")
+
+    def _is_late(self) -> bool:
+        try:
+            return self._host is not None and self._steady_ns() > self._until_ns
+        except BaseException as failure:
+            self._failure = self._failure or failure
+            return True
+
+    def _is_running(self) -> bool:
+        return self._host is not None
+
+    def _note_stop(self, reason: Any) -> None:
+        self._failure = self._failure or Stopped(reason.decode())
+
+    def _patched(self, code: Any) -> bytes | None:
+        try:
+            return patched(code)
+        except TooManyParameters:
+            return None
+        except BaseException as failure:
+            self._failure = self._failure or failure
+            return None
+
+    def _is_command(self, name: Any) -> bool:
+        return bool(self._host.is_command(name))
+
+    def _log(self, level: Any, text: Any) -> None:
+        self._host.log(int(level), text)
+
+    def _table_from(self, content: Any) -> Any:
+        return self._lua.table_from(content)
+
+
+def _source(name: str) -> bytes:
+    source = pkgutil.get_data(__package__, name)
+    assert source is not None
+    return source
+
+
+def _to_lua_constant(value: int | str) -> int | bytes:
+    return value if isinstance(value, int) else value.encode()
+
+
+def _to_word(word: Any) -> bytes:
+    if word.__class__ is bytes:
+        return word
+    return b"%d" % word if word.__class__ is int else number_text(word)
+
+
+def _one_line(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape").replace("\r", " ").replace("\n", " ")
+
+
+def _find(text: Any, wanted: Any, first: Any) -> Any:
+    """string.find without a pattern, in linear time: the first and last place, from 1; None if there is none."""
+    start = max(int(first) - 1 if first > 0 else len(text) + int(first) if first < 0 else 0, 0)
+    place = text.find(wanted, start)
+    return None if place < 0 else (place + 1, place + len(wanted))
+
+
+def _sha1(text: Any) -> bytes:
+    return hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()
+
+
+def _refuse_attribute(obj: object, name: object, is_setting: bool) -> object:
+    raise AttributeError("nothing of Python is for scripts")
