@@ -163,7 +163,7 @@ class TypedChecks(Serving):
         terminal.type(b"FLUSHALL\x03")
         terminal.type(b"SET a 1\n")
         terminal.see(b"+OK\r\n")
-        for typed, seen in ((b"ECHO 'a\n", b"-ERR unbalanced quotes"), (b"help set\n", b"SET key value [NX|XX]")):
+        for typed, seen in ((b"ECHO 'a\n", b"-ERR unbalanced quotes"), (b"help set\n", b"SET key value [NX|XX|IFEQ")):
             terminal.type(typed)
             terminal.see(seen)
         terminal.type(b"\x04")
