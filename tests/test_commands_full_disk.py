@@ -12,6 +12,7 @@ from tests.kit.harness import CommandTestCase, Rig
 _REQUESTS = """
 SET a 9|SET a 9 EX 5|SET a 9 KEEPTTL GET|SET a 9 EXAT 1|SETNX n 9|SETEX a 5 9|PSETEX a 5 9|GETSET a 9|GETDEL a
 GETEX a EX 5|GETEX a EXAT 1|GETEX a PERSIST|MSET a 9 n 9 b 9|MSETNX m 9 n 9|APPEND a 9|APPEND n 9
+MSETEX 3 a 9 n 9 h 9 EX 5|DELIFEQ a 1
 SETRANGE a 3 9|INCR a|DECR a|INCRBY a 2|DECRBY a 2|INCRBYFLOAT a 0.5|DEL a b c|UNLINK a b|FLUSHALL|FLUSHDB
 EXPIRE a 5|EXPIRE a 0|PEXPIRE a 5|EXPIREAT a 4000000000|PEXPIREAT a 4000000000000|PERSIST a
 RENAME a b|RENAME b n|RENAMENX a n|COPY a b REPLACE|COPY b n|MOVE a 1|SWAPDB 0 1
@@ -25,8 +26,35 @@ LMOVE l n LEFT RIGHT|LMOVE l l LEFT RIGHT|RPOPLPUSH l n|LMPOP 2 n l LEFT COUNT 2
 SADD s 9 8|SADD n 9|SREM s 1 2|SREM s 1 2 x|SMOVE s n x|SMOVE s t x|SMOVE t n y|SPOP s|SPOP s 2|SPOP s 9
 SINTERSTORE n s t|SINTERSTORE s s n|SUNIONSTORE s s t|SUNIONSTORE n s t|SDIFFSTORE t s t
 BLPOP n l 0|BRPOP l 0|BLMOVE l n LEFT LEFT 0|BRPOPLPUSH l n 0|BLMPOP 0 1 l RIGHT
+ZADD z 9 p 9 s|ZADD n 9 p|ZINCRBY z 2 p|ZINCRBY n 2 p|ZREM z p q|ZREM z p q r|RENAME z n|COPY z n
+ZPOPMIN z|ZPOPMAX z 2|ZPOPMIN z 9|ZMPOP 2 n z MIN COUNT 2|BZPOPMIN n z 0|BZPOPMAX z 0|BZMPOP 0 2 n z MAX COUNT 9
+ZREMRANGEBYRANK z 0 1|ZREMRANGEBYSCORE z 2 3|ZREMRANGEBYLEX z [p [q|ZREMRANGEBYLEX z - +
+ZRANGESTORE n z 0 1|ZRANGESTORE z y 0 -1|ZRANGESTORE z n 0 -1|ZUNIONSTORE z 2 z y|ZINTERSTORE n 2 z y
+ZINTERSTORE z 2 z n|ZDIFFSTORE y 2 z y|ZDIFFSTORE a 2 z y
+XADD e 5-1 f 9|XADD e MAXLEN 1 5-1 f 9|XADD n 1-1 f 9|XDEL e 1-1 4-1|XDEL e 1-1 3-1 4-1|XTRIM e MAXLEN 1|XTRIM e MINID 9
+XSETID e 9-1|XSETID e 9-1 ENTRIESADDED 9 MAXDELETEDID 2-1|RENAME e n|COPY e n
+XGROUP CREATE e k $|XGROUP CREATE n k 0 MKSTREAM|XGROUP SETID e g 1-1|XGROUP DESTROY e g
+XGROUP CREATECONSUMER e g new|XGROUP DELCONSUMER e g one
+XREADGROUP GROUP g one STREAMS e >|XREADGROUP GROUP g new STREAMS e >|XREADGROUP GROUP g new NOACK BLOCK 0 STREAMS e >
+XREADGROUP GROUP g one STREAMS e 0|XACK e g 1-1|XACK e g 1-1 2-1 3-1
+XCLAIM e g one 0 1-1 2-1|XCLAIM e g new 0 1-1 4-1 FORCE LASTID 4-1|XAUTOCLAIM e g new 0 0|XAUTOCLAIM e g one 0 0 COUNT 1
 """
-_TYPED = ("HSET h f 1 g 2 e 3", "HPEXPIRE h 5000 FIELDS 1 e", "RPUSH l 1 2 3", "SADD s 1 2 x", "SADD t y x")
+_TYPED = (
+    "HSET h f 1 g 2 e 3",
+    "HPEXPIRE h 5000 FIELDS 1 e",
+    "RPUSH l 1 2 3",
+    "SADD s 1 2 x",
+    "SADD t y x",
+    "ZADD z 1 p 2 q 3 r",
+    "ZADD y 5 q 7 s",
+    "XADD e 1-1 f 1",
+    "XADD e 2-1 f 2",
+    "XADD e 3-1 f 3",
+    "XADD e 4-1 f 4",
+    "XGROUP CREATE e g 0",
+    "XREADGROUP GROUP g one COUNT 3 STREAMS e >",
+    "XDEL e 2-1",
+)
 _SAMPLES = [line.split(" ") for line in _REQUESTS.strip().replace("\n", "|").split("|")]
 
 
@@ -73,7 +101,8 @@ class FullDiskTests(CommandTestCase):
         """Every command that writes is among the samples."""
         writes = {row.name for row in table.all_rows() if row.flags & WRITE}
         advice = "each command that writes needs a request in _REQUESTS of tests/test_commands_full_disk.py"
-        self.assertEqual({words[0] for words in _SAMPLES}, writes, advice)
+        samples = {table.find([word.encode() for word in words]).name for words in _SAMPLES}
+        self.assertEqual(samples, writes, advice)
 
     def check(self, *requests: list[str]) -> None:
         """Run requests with room for 0, 1, 2, ... operations, the last request being the one that fails."""

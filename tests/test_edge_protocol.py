@@ -176,7 +176,7 @@ class ReplyTests(ProtocolTestCase):
         """It is not cut off before it has its last byte."""
         client = self.connect()
         client.transport.takes = False
-        client.send(b"ECHO %b\r\nQUIT\r\n" % (b"x" * 500 * KIB))
+        client.send(pack(b"ECHO", b"x" * 500 * KIB) + pack(b"QUIT"))
         self.assertFalse(client.transport.disconnecting)
         client.transport.take()
         self.assertTrue(client.transport.disconnecting)
@@ -301,7 +301,7 @@ class UnreadTests(ProtocolTestCase):
     def test_at_the_first_limit(self) -> None:
         """A client may have as many bytes to take as the limit says."""
         client = self.lazy()
-        client.send(b"ECHO %b\r\n" % (b"x" * (100 * KIB - len(b"$102389\r\n\r\n"))))
+        client.send(pack(b"ECHO", b"x" * (100 * KIB - len(b"$102389\r\n\r\n"))))
         self.assertEqual(client.protocol.client.traffic().unsent_bytes, 100 * KIB)
         self.assertEqual(client.transport.producerState, "producing")
         client.send(b"PING\r\n")
@@ -344,7 +344,7 @@ class UnreadTests(ProtocolTestCase):
     def test_a_large_reply_alone(self) -> None:
         """One reply larger than the second limit drops a client that does not take it as fast as it is made."""
         client = self.lazy()
-        client.send(b"ECHO %b\r\n" % (b"x" * 400 * KIB))
+        client.send(pack(b"ECHO", b"x" * 400 * KIB))
         self.assertTrue(client.transport.aborted)
 
 
@@ -355,7 +355,7 @@ class FaultTests(ProtocolTestCase):
         """The fault is handed on; no reply leaves, not even those that were ready."""
         self.disk.fail("write_at", errno.EIO, times=None)
         client = self.connect()
-        self.assertEqual(client.ask(b"PING\r\nSET a %b\r\n" % (b"x" * 2**20)), b"")
+        self.assertEqual(client.ask(pack(b"PING") + pack(b"SET", b"a", b"x" * 2**20)), b"")
         self.assertEqual(len(self.faults), 1)
 
     def test_at_the_commit(self) -> None:
@@ -372,7 +372,7 @@ class FaultTests(ProtocolTestCase):
         """In the middle of telling others: the fault is handed on, not raised at them."""
         self.factory.settings = Settings(data_path="/nowhere", pause_reading_bytes=10)
         client = self.connect()
-        client.send(b"SET a 1\r\nGET a\r\nGET a\r\nSET a %b\r\n" % (b"x" * 2**20))
+        client.send(b"SET a 1\r\nGET a\r\nGET a\r\n" + pack(b"SET", b"a", b"x" * 2**20))
         real = self.store.sync
 
         def sync_and_break() -> None:
