@@ -48,11 +48,19 @@ class PresenceTests(CommandTestCase):
             SET a 12 -> OK
             TYPE a -> string
             TYPE nosuch -> none
-            OBJECT ENCODING a -> b'int'
-            SET a {"x" * 44} -> OK
-            OBJECT ENCODING a -> b'embstr'
-            SET a {"x" * 45} -> OK
-            OBJECT ENCODING a -> b'raw'
+            OBJECT ENCODING a -> 'int'
+            SET a {"x" * 112} -> OK
+            OBJECT ENCODING a -> 'embstr'
+            SET a {"x" * 113} -> OK
+            OBJECT ENCODING a -> 'raw'
+            SET a {"x" * 104} EX 100 -> OK
+            OBJECT ENCODING a -> 'embstr'
+            SET a {"x" * 105} EX 100 -> OK
+            OBJECT ENCODING a -> 'raw'
+            SET {"k" * 60} {"x" * 51} -> OK
+            OBJECT ENCODING {"k" * 60} -> 'embstr'
+            SET {"k" * 60} {"x" * 52} -> OK
+            OBJECT ENCODING {"k" * 60} -> 'raw'
             OBJECT ENCODING nosuch -> None
             OBJECT -> !ERR wrong number of arguments for 'object' command
             OBJECT FOO a -> !ERR unknown subcommand 'FOO'. Try OBJECT HELP.

@@ -16,33 +16,40 @@ from kvstore.base.limits import KIB
 from kvstore.commands.arguments import to_integer
 from kvstore.commands.configuration import Configuration
 from kvstore.commands.setting_table import SETTINGS
+from kvstore.store.table import Table
 from kvstore.values.hashes import Hash
 from kvstore.values.lists import List
 from kvstore.values.sets import Set
 from kvstore.values.sorted_sets import SortedSet
 
-#: Strings up to so many bytes lie beside their head. Redis: OBJ_ENCODING_EMBSTR_SIZE_LIMIT.
-_EMBEDDED_BYTES = 44
+#: Strings lie beside their head if they and their key have so many bytes at most; less what a deadline and the head of
+#: a key that is not short take. Valkey: shouldEmbedStringObject, for two cache lines.
+_EMBEDDED_BYTES, _DEADLINE_BYTES = 113, 8
+_SHORT_KEY_BYTES, _HEAD_BYTES = 31, 2
 #: What `list-max-listpack-size` means if it is negative, by its amount; and the most bytes if it counts elements.
 _LIST_BYTES = {1: 4 * KIB, 2: 8 * KIB, 3: 16 * KIB, 4: 32 * KIB, 5: 64 * KIB}
 _SAFE_LIST_BYTES = 8 * KIB
 
 
-def encoding_of(value: Any, configuration: Configuration, now_ms: int) -> str:
-    """The name of the encoding. `now_ms`: for fields that have expired."""
+def encoding_of(table: Table, key: bytes, configuration: Configuration) -> str | None:
+    """The name of the encoding of what is at a key, None if there is nothing."""
+    value = table.look_up(key)
+    if value is None:
+        return None
     if value.__class__ is bytes:
-        return _of_string(value)
+        return _of_string(key, value, table.deadline_ms(key) is not None)
     settings, tell = _BY_CONTENT.get(value.__class__, ((), None))
     limits = [configuration.number(name) for name in settings]
     if tell is None or limits == [int(SETTINGS[name].default) for name in settings]:
         return str(value.encoding())
-    return tell(value, limits, now_ms)
+    return tell(value, limits, table.now_ms())
 
 
-def _of_string(value: bytes) -> str:
+def _of_string(key: bytes, value: bytes, expires: bool) -> str:
     if len(value) <= 20 and _is_integer(value):
         return "int"
-    return "embstr" if len(value) <= _EMBEDDED_BYTES else "raw"
+    heads = _DEADLINE_BYTES * expires + _HEAD_BYTES * (len(key) > _SHORT_KEY_BYTES)
+    return "embstr" if len(key) + len(value) + heads <= _EMBEDDED_BYTES else "raw"
 
 
 def _of_list(value: List, limits: list[int], now_ms: int) -> str:

@@ -43,8 +43,7 @@ _STATS = {
 @command("OBJECT|ENCODING", READ, group="generic")
 def object_encoding(call: Call, key: Key) -> Reply:
     """Tell how Redis would hold the value at a key; here all strings are bytes."""
-    value = call.table.look_up(key)
-    return None if value is None else encoding_of(value, call.server.configuration, call.table.now_ms())
+    return encoding_of(call.table, key, call.server.configuration)
 
 
 @command("OBJECT|REFCOUNT", READ, group="generic")

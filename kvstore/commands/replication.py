@@ -25,8 +25,9 @@ def wait(call: Call, numreplicas: Integer, timeout: bytes) -> Reply:
 
 @command("WAITAOF", BLOCKING | WHOLE, group="connection")
 def waitaof(call: Call, numlocal: Integer, numreplicas: bytes, timeout: bytes) -> Reply:
-    """Wait until what is written is on disk (numlocal 1), and on that of so many replicas, or for some milliseconds
-    (0: for ever); tells on how many it is.
+    """Wait until what is written is on disk (numlocal 1) and on that of so many replicas; tells on how many it is.
+
+    `timeout`: for so many milliseconds, 0 for ever.
     """
     if numlocal not in (0, 1):
         raise InvalidRequest("value is out of range, value must between 0 and 1")

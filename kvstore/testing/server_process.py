@@ -94,7 +94,8 @@ class ServerProcess:
 
     `options`: of `twistd kvstore`, besides `--data` and `--port`. `data`: the data directory. `port`: 0 for a free
     one, None to give no `--port`. `reactor`: epoll, select, ...; None for the default. `directory`: where to run it.
-    `start_patience_s`: how long it may take to listen. `popen`: more of subprocess.Popen's arguments, such as `env`.
+    `start_patience_s`: how long it may take to listen. `popen`: more of subprocess.Popen's arguments. Unless it
+    has `env`, that is this process's, at each start.
 
     Afterwards `port` is the one listened on, 0 if there is none; `start` takes it again, if it was ours to choose.
     `options` may be changed before another `start`.
@@ -116,7 +117,7 @@ class ServerProcess:
         self._has_port = port is not None
         self._reactor = reactor
         self._patience_s = start_patience_s
-        self._popen = {"cwd": directory, "env": environment(), **popen}
+        self._popen = {"cwd": directory, **popen}
         self.start()
 
     def start(self) -> None:
@@ -126,7 +127,7 @@ class ServerProcess:
         self._process = subprocess.Popen(
             command("--data", self.data, *port, *self.options, reactor=self._reactor),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
-            **self._popen,
+            **{"env": environment(), **self._popen},
         )  # fmt: skip
         assert self._process.stdout is not None and self._process.stderr is not None
         self._output = _Text(self._process.stdout, self._arrived)
