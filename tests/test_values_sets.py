@@ -94,6 +94,15 @@ class ModelTests(SynchronousTestCase):
             steps.pop()()
         self.assertEqual(_content(value), _content(Set()))
 
+    def test_many_at_once(self) -> None:
+        """SADDs done at once leave the order that they leave one by one, even if they name the same members."""
+        many = [_numbers(600), _numbers(600), [b"0", b"0"], _numbers(700)]
+        one_by_one, at_once = Set(), Set()
+        for members in many:
+            one_by_one.add(members)
+        self.assertEqual(at_once.add_each(many), [600, 0, 0, 100])
+        self.assertEqual(_content(at_once), _content(one_by_one))
+
     def test_whole_in_pieces(self) -> None:
         """No operation that builds it is much longer than 64 KiB, unless one member is."""
         value = _of([*_numbers(8_000, b"member %d"), b"x" * 100_000])

@@ -173,12 +173,11 @@ class Buckets:
         if max(map(len, chain(names, values)), default=0) > LONG_BYTES:
             return [int(self.put(name, value, [])) for name, value in zip(names, values, strict=True)]
         if not self._count and len(names) > _AT_LEAST:
-            self._spread(len(names))
+            self._spread(len(set(names)))  # some may be named twice
         new: list[int] = []
         while (start := len(new)) < len(names):  # not many more than are there: a bucket is copied for each
             stop = start + max(_AT_LEAST, self._count, _FILL * len(self._buckets) - self._count)
             new += self._put_some(names[start:stop], values[start:stop])
-        self._shrink()  # some may have been named twice
         return new
 
     def _spread(self, number: int) -> None:
