@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.limits import MAX_INTEGER_DIGITS, MAX_JSON_DEPTH
@@ -56,11 +57,25 @@ class NastyNumberTests(SynchronousTestCase):
         return reply
 
     def test_every_command(self) -> None:
-        """A number in each place of its arguments, and as the value at the key."""
+        """Each number in one of the places of its arguments, in turns, and as the value at the key."""
         for row in table.all_rows():
+            self.setUp()  # no connections that wait since the commands before
+            for turn, number in enumerate(NUMBERS):
+                places = arguments_around(row, number)
+                self.ask_of(row, number, places[turn % len(places)])
+
+    @pytest.mark.long
+    def test_every_place(self) -> None:
+        """Each number in each place."""
+        for row in table.all_rows():
+            self.setUp()
             for number in NUMBERS:
                 for arguments in arguments_around(row, number):
-                    self.ask(pack(b"SET", b"k", number) + pack(*row.name.encode().split(b"|"), *arguments))
+                    self.ask_of(row, number, arguments)
+
+    def ask_of(self, row: Command, number: bytes, arguments: list[bytes]) -> None:
+        """Execute a command, the number being the value at the key."""
+        self.ask(pack(b"SET", b"k", number) + pack(*row.name.encode().split(b"|"), *arguments))
 
     def test_what_was_stored(self) -> None:
         """A value that is next to no number, read as one by every command that does."""
