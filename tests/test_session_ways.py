@@ -32,6 +32,7 @@ from kvstore.commands.context import Call
 from kvstore.commands.registry import table as commands
 from kvstore.commands.statistics import CommandStatistics
 from kvstore.session.grammar import Resp
+from kvstore.session.hooks import Hooks
 from kvstore.store import index, log
 from kvstore.store.operations import decode
 from kvstore.wire import resp
@@ -193,6 +194,7 @@ class Way:
         if cut < len(data):
             connection.session.receive(data[cut:])
         while connection.session.backlog:
+            connection.session.until_ns = Hooks.NO_LIMIT  # its turn, with time for all of it; see `Waiting.go_on`
             connection.session.run(self.budget_bytes)
 
     def close(self) -> None:
@@ -307,6 +309,10 @@ class WaysTests(SynchronousTestCase):
         find = [b"QUERY", b"name", b"1"]
         sets = [[b"SET", key, document] for key in (b"b", b"a", b"b")]
         self.follow([("batch", 0, [find, *sets, find]), ("commit",)], None)
+
+    def test_slices_of_a_request_that_came_alone(self) -> None:
+        """A new client's first request goes on in slices, and what came behind it leaves with it by every way."""
+        self.follow([("batch", 1, [[b"KEYS", b"*"], [b"APPEND", b"a", b"text"]]), ("commit",)], None)
 
     def test_pipelines_of_one_command(self) -> None:
         """The same for pipelines of what is to execute all at once in most of the plans."""
