@@ -16,6 +16,7 @@ import time
 from typing import Any
 
 import hiredis
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -240,35 +241,42 @@ class AgainstValkeyTests(ValkeyTestCase):
 
     def test_random_sequences(self) -> None:
         """Random requests of two clients get the same replies, byte for byte, and leave the same state and log."""
-        self.compare_random(sequences, 500)
+        self.compare_random(sequences, 120)
 
     def test_random_lists(self) -> None:
         """The same for lists."""
-        self.compare_random(list_sequences, 300)
+        self.compare_random(list_sequences, 60)
 
     def test_random_hashes(self) -> None:
         """The same for hashes."""
-        self.compare_random(hash_sequences, 300)
+        self.compare_random(hash_sequences, 60)
 
     def test_random_sets(self) -> None:
         """The same for sets."""
-        self.compare_random(set_sequences, 300)
+        self.compare_random(set_sequences, 60)
 
     def test_random_sorted_sets(self) -> None:
         """The same for sorted sets."""
-        self.compare_random(sorted_set_sequences, 300)
+        self.compare_random(sorted_set_sequences, 60)
 
     def test_random_lexical_ranges(self) -> None:
         """The same for sorted sets whose members have one score."""
-        self.compare_random(lexical_sequences, 100)
+        self.compare_random(lexical_sequences, 30)
 
     def test_random_streams(self) -> None:
         """The same for streams."""
-        self.compare_random(stream_sequences, 300)
+        self.compare_random(stream_sequences, 60)
 
     def test_random_stream_groups(self) -> None:
         """The same for their groups."""
-        self.compare_random(group_sequences, 300)
+        self.compare_random(group_sequences, 60)
+
+    @pytest.mark.long
+    def test_more_random_requests(self) -> None:
+        """More of each of these."""
+        drawn = (sequences, list_sequences, hash_sequences, set_sequences, sorted_set_sequences)
+        for each in (*drawn, lexical_sequences, stream_sequences, group_sequences):
+            self.compare_random(each, 400)
 
     def compare_random(self, drawn: Any, examples: int) -> None:
         """Send random sequences of requests to both servers."""
