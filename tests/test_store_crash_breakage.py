@@ -98,7 +98,7 @@ class BreakageTests(SynchronousTestCase):
     def test_nothing_broken(self) -> None:
         """The same runs of the store as it is: no violation."""
         for number, sync in enumerate(("always", "overlapped")):
-            explore(Run(SimulatedDisk(), f"breakage/{number}", sync).steps(45), Effort(4, 16, 1))
+            explore(Run(SimulatedDisk(), f"breakage/{number}", sync).steps(30), Effort(4, 16, 1))
 
     def test_no_sync(self) -> None:
         """The sync of files does nothing."""
