@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import StorageFull
 from kvstore.store.log import Purpose
-from tests.kit.serving import Connection, Serving
+from tests.kit.serving import Serving
 
 WRONG = b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"
 NULL_ARRAY = b"*-1\r\n"
@@ -42,19 +42,12 @@ class BlockingTestCase(SynchronousTestCase):
 
     def push(self, *requests: str) -> bytes:
         """What the pusher is told."""
-        return self.told(self.pusher, *requests)
-
-    def told(self, connection: Connection, *requests: str) -> bytes:
-        """What a client is told when all that its requests changed is on disk."""
-        answered = connection.ask(*requests)
-        if self.serving.store.has_changes():
-            self.serving.commit()
-        return answered + connection.released()
+        return self.pusher.told(*requests)
 
     def wait(self, *requests: str) -> None:
         """Let the first client wait, the second, and so on."""
         for waiter, request in zip(self.waiters, requests, strict=False):
-            self.assertEqual(self.told(waiter, request), b"", request)
+            self.assertEqual(waiter.told(request), b"", request)
 
     def served(self) -> list[bytes]:
         """What each of those who waited has got since."""
@@ -75,7 +68,7 @@ class ServedTests(BlockingTestCase):
             ("BRPOPLPUSH a c 0", string(b"6")),
             ("LRANGE c 0 -1", array(b"6", b"4")),
         ):
-            self.assertEqual(self.told(self.waiters[0], request), reply, request)
+            self.assertEqual(self.waiters[0].told(request), reply, request)
 
     def test_first_come_first_served(self) -> None:
         """One element each, in the order in which they came, of one push or of several."""
@@ -140,7 +133,7 @@ class ServedTests(BlockingTestCase):
         self.assertEqual(self.served()[:2], [WRONG, WRONG])
         self.assertEqual(self.push("LLEN b", "LLEN c"), b":1\r\n:1\r\n")
         refused = WRONG + _error("timeout is not a float or out of range")
-        self.assertEqual(self.told(self.waiters[0], "BLPOP a 0", "BLPOP a x"), refused)
+        self.assertEqual(self.waiters[0].told("BLPOP a 0", "BLPOP a x"), refused)
 
     def test_a_key_of_another_type_lets_nobody_jump_a_queue(self) -> None:
         """A block that makes a hash at one key and a list at another: the list is for whoever waited for it first."""

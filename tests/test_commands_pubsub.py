@@ -320,8 +320,7 @@ class AgainstValkeyTests(ValkeyTestCase):
             gone |= {number} if b"QUIT" in requests[0] else set()
             if ours[number].client.closing:
                 ours[number].session.disconnected()
-            if serving.store.has_changes():
-                serving.commit()
+            serving.commit_if_changed()
             got[0] += ours[number].released()
             self.assertEqual(got[0], got[1], (protocol, steps, step))
             for other in {0, 1, 2} - gone - {number}:

@@ -14,7 +14,7 @@ from kvstore.base.reply import advance
 from kvstore.commands.registry import table as commands
 from kvstore.wire.resp import encode
 from tests.kit.harness import CommandTestCase
-from tests.kit.serving import Connection, Serving
+from tests.kit.serving import Serving
 
 _WRONG_TYPE = "!WRONGTYPE Operation against a key holding the wrong kind of value"
 _MANY = 3000
@@ -340,36 +340,29 @@ class BlockingTests(SynchronousTestCase):
         self.serving = Serving()
         self.adder, *self.waiters = (self.serving.connect() for _ in range(3))
 
-    def told(self, connection: Connection, *requests: str) -> bytes:
-        """What a client is told when all that its requests changed is on disk."""
-        answered = connection.ask(*requests)
-        if self.serving.store.has_changes():
-            self.serving.commit()
-        return answered + connection.released()
-
     def test_first_come_first_served(self) -> None:
         """Who waits gets the lowest, or the highest, when it comes: the first to come first; what is left stays."""
         one, two = self.waiters
-        self.assertEqual(self.told(one, "BZPOPMAX y z 0"), b"")
-        self.assertEqual(self.told(two, "BZMPOP 0 1 z MIN COUNT 2"), b"")
-        self.assertEqual(self.told(self.adder, "ZADD z 1 a 2 b 3 c 4 d"), b":4\r\n")
+        self.assertEqual(one.told("BZPOPMAX y z 0"), b"")
+        self.assertEqual(two.told("BZMPOP 0 1 z MIN COUNT 2"), b"")
+        self.assertEqual(self.adder.told("ZADD z 1 a 2 b 3 c 4 d"), b":4\r\n")
         self.assertEqual(one.released(), b"*3\r\n$1\r\nz\r\n$1\r\nd\r\n$1\r\n4\r\n")
         self.assertEqual(
             two.released(), b"*2\r\n$1\r\nz\r\n*2\r\n*2\r\n$1\r\na\r\n$1\r\n1\r\n*2\r\n$1\r\nb\r\n$1\r\n2\r\n"
         )
-        self.assertEqual(self.told(self.adder, "ZCARD z"), b":1\r\n")
-        self.assertEqual(self.told(one, "BZPOPMIN z 0"), b"*3\r\n$1\r\nz\r\n$1\r\nc\r\n$1\r\n3\r\n")
+        self.assertEqual(self.adder.told("ZCARD z"), b":1\r\n")
+        self.assertEqual(one.told("BZPOPMIN z 0"), b"*3\r\n$1\r\nz\r\n$1\r\nc\r\n$1\r\n3\r\n")
 
     def test_other_types(self) -> None:
         """What is no sorted set is waited past; time that is up, and a block, mean nothing came."""
         one, two = self.waiters
-        self.assertEqual(self.told(one, "BZPOPMIN z 1"), b"")
-        self.assertEqual(self.told(self.adder, "RPUSH z x", "DEL z"), b":1\r\n:1\r\n")
+        self.assertEqual(one.told("BZPOPMIN z 1"), b"")
+        self.assertEqual(self.adder.told("RPUSH z x", "DEL z"), b":1\r\n:1\r\n")
         self.assertEqual(one.released(), b"")
         self.serving.clock.advance(2)
         self.assertEqual(one.released(), b"*-1\r\n")
-        self.assertEqual(self.told(two, "MULTI", "BZPOPMIN z 0", "EXEC")[-9:], b"*1\r\n*-1\r\n")
-        self.assertEqual(self.told(two, "BZPOPMIN z -1"), b"-ERR timeout is negative\r\n")
+        self.assertEqual(two.told("MULTI", "BZPOPMIN z 0", "EXEC")[-9:], b"*1\r\n*-1\r\n")
+        self.assertEqual(two.told("BZPOPMIN z -1"), b"-ERR timeout is negative\r\n")
         self.assertEqual(self.serving.bugs, [])
 
 

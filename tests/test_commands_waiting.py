@@ -26,8 +26,7 @@ class WaitingTestCase(SynchronousTestCase):
 
     def settled(self, connection: Connection) -> bytes:
         """What a client has got when all that changed is on disk."""
-        if self.serving.store.has_changes():
-            self.serving.commit()
+        self.serving.commit_if_changed()
         return connection.released()
 
     def assert_nobody_waits(self) -> None:

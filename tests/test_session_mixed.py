@@ -49,8 +49,7 @@ class MixedTestCase(SynchronousTestCase):
     def ask(self, *pipelines: list[str]) -> list[bytes]:
         """Each client sends one of these pipelines of words. Returns their replies when all is on disk."""
         self.taken = self.execute([b"".join(pack(*text.encode().split()) for text in each) for each in pipelines])
-        if self.serving.store.has_changes():
-            self.serving.commit()
+        self.serving.commit_if_changed()
         return [client.released() for client in self.clients[: len(pipelines)]]
 
     def execute(self, chunks: list[bytes]) -> set[int]:
@@ -160,23 +159,18 @@ class SameTests(MixedTestCase):
             for pipelines, later_ms in turns:
                 self.serving.now_ms += later_ms
                 orders.append(self.execute([b"".join(pack(*request) for request in each) for each in pipelines]))
-                self.settle()
+                self.serving.commit_if_changed()
                 taken[0] += len(orders[-1])
             self.setUp()
             for (pipelines, later_ms), first in zip(turns, orders, strict=True):
                 self.serving.now_ms += later_ms
                 for place in sorted(range(_CLIENTS), key=lambda place: (place not in first, place)):
                     self.clients[place].session.receive(b"".join(pack(*request) for request in pipelines[place]))
-                self.settle()
+                self.serving.commit_if_changed()
             self.assertEqual(self.told(*one), self.told(self.serving, self.clients))
 
         try_out()
         self.assertGreater(taken[0], 0)
-
-    def settle(self) -> None:
-        """What changed is on disk."""
-        if self.serving.store.has_changes():
-            self.serving.commit()
 
     def told(self, serving: Serving, clients: list[Connection]) -> Any:
         """Replies, what is in the table and what the log makes of it, and what was counted."""

@@ -44,6 +44,7 @@ class Connection:
 
     def __init__(self, serving: Serving, identity: int, budget_bytes: int) -> None:
         server = serving.server
+        self._serving = serving
         self.client = Client(identity, f"127.0.0.1:{50_000 + identity}", "127.0.0.1:6380", serving.now_ms)
         server.clients[identity] = self.client
         self.client.peer = self
@@ -62,6 +63,12 @@ class Connection:
         while self.finishes and session.backlog and session.backlog[0].__class__ is Unfinished:
             session.run(self._budget_bytes)
         return bytes(self.session.take_ready())
+
+    def told(self, *requests: bytes | str) -> bytes:
+        """Execute requests, and put what changed on disk; returns all that may leave then."""
+        answered = self.ask(*requests)
+        self._serving.commit_if_changed()
+        return answered + self.released()
 
     def send(self, message: Reply, needed: int) -> None:
         """See `Peer`."""
@@ -131,6 +138,11 @@ class Serving:
         """Put what changed on disk, and release what waited for it."""
         self.close()
         self.settle()
+
+    def commit_if_changed(self) -> None:
+        """The same, when there may be nothing."""
+        if self.store.has_changes():
+            self.commit()
 
     def state(self) -> Any:
         """What all requests so far have made: values, deadlines, and what the open commit holds of it."""
