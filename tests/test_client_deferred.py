@@ -10,13 +10,12 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
-from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import TestCase
 
 from kvstore.base.address import Address
 from kvstore.client import DeadlineExceeded, RequestRefused, exchange
 from kvstore.client.deferred import ClientClosed, DeferredClient, State
-from tests.kit.attempts import LOST, SimulatedTestCase, Wire
+from tests.kit.attempts import LOST, SimulatedTestCase
 from tests.kit.fake_catalog import ENTRY, FakeCatalog
 from tests.kit.fake_server import CLOSE, LOSE_REPLY, SILENCE, FakeServer, reply
 
@@ -112,7 +111,7 @@ class PipelineTests(SimulatedTestCase):
         self.assertEqual(len(wire.requests()), 2)
         protocol.dataReceived(reply(1) + reply(2, value=1))
         wire.clear()
-        wire.write = lambda data: (StringTransport.write(wire, data), wire.outgoing.pauseProducing())
+        wire.fills = True
         self.client.insert("zebra", "x" * 200_000)
         self.client.size()
         for pieces in range(1, 4):
@@ -124,11 +123,7 @@ class PipelineTests(SimulatedTestCase):
     def test_reply_before_the_request_has_left(self) -> None:
         """A server may refuse a request that is too large before it has all of it; the next request is not harmed."""
         refused, size = self.client.insert("zebra", "x" * 100_000), self.client.size()
-        factory, attempt = self.attempts.pending.pop()
-        protocol, wire = factory.buildProtocol(None), Wire()
-        wire.write = lambda data: (StringTransport.write(wire, data), wire.outgoing.pauseProducing())
-        protocol.makeConnection(wire)
-        attempt.callback(protocol)
+        protocol, wire = self.attempts.accept(fills=True)
         protocol.dataReceived(b'{"result":"invalid","error":"too large"}\r\n')
         self.failureResultOf(refused, ValueError)
         wire.outgoing.resumeProducing()

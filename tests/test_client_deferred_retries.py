@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from twisted.internet.testing import StringTransport
-
 from kvstore.client.deferred import State
 from tests.kit.attempts import LOST, MISSING, SimulatedTestCase, Wire
 from tests.kit.fake_server import reply
@@ -165,11 +163,7 @@ class RepeatedRemoveTests(SimulatedTestCase):
         protocol, _ = self.attempts.accept()
         protocol.connectionLost(LOST)
         self.clock.advance(1)
-        factory, attempt = self.attempts.pending.pop()
-        protocol, wire = factory.buildProtocol(None), Wire()
-        wire.write = lambda data: (StringTransport.write(wire, data), wire.outgoing.pauseProducing())
-        protocol.makeConnection(wire)
-        attempt.callback(protocol)
+        protocol, _ = self.attempts.accept(fills=True)
         protocol.connectionLost(LOST)
         self.clock.advance(2)
         protocol, _ = self.attempts.accept()

@@ -24,9 +24,18 @@ LOST = Failure(ConnectionLost())
 
 
 class Wire(StringTransport):
-    """A transport that keeps what is written, and can be full. `dropped`: it was ended from our side."""
+    """A transport that keeps what is written. `fills`: it is full after each write, until the producer is resumed.
+    `dropped`: it was ended from our side.
+    """
 
+    fills = False
     dropped = False
+
+    def write(self, data: bytes) -> None:
+        """Keep it."""
+        super().write(data)
+        if self.fills:
+            self.outgoing.pauseProducing()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """Keep the producer; StringTransport would not let it be exchanged for its own pausing."""
@@ -68,10 +77,11 @@ class Attempts:
         self.pending.append((factory, attempt))
         return attempt
 
-    def accept(self) -> tuple[Any, Wire]:
-        """Let the oldest attempt connect. Returns the protocol and its transport."""
+    def accept(self, *, fills: bool = False) -> tuple[Any, Wire]:
+        """Let the oldest attempt connect. Returns the protocol and its transport, see `Wire`."""
         factory, attempt = self.pending.pop(0)
         protocol, wire = factory.buildProtocol(None), Wire()
+        wire.fills = fills
         protocol.makeConnection(wire)
         attempt.callback(protocol)
         return protocol, wire
