@@ -53,11 +53,6 @@ class Operation(NamedTuple):
     words: tuple[Any, ...]
     result: Any
 
-    @property
-    def latest(self) -> float:
-        """The last moment that it can have happened at."""
-        return math.inf if self.result is UNKNOWN else self.returned
-
     def keys(self) -> set[bytes]:
         """The keys it touches."""
         return set(_keys(self.words))
