@@ -24,6 +24,7 @@ from kvstore.session.hooks import Hooks
 from kvstore.store.store import Commit, Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
+from tests.kit.harness import START_MS
 from tests.kit.transports import SocketTransport, StringClient
 
 OK = b"+OK\r\n"
@@ -69,7 +70,7 @@ class ProtocolTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Make it."""
-        self.now_ms = 2_000_000_000_000
+        self.now_ms = START_MS
         self.clock = Clock()
         self.disk = SimulatedDisk(record=False)
         self.store = Store(self.disk, TYPES, lambda: self.now_ms * 1000, lambda length: bytes(length))

@@ -24,9 +24,7 @@ from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
 from kvstore.wire.parser import RequestParser
 from kvstore.wire.resp import pack
-
-#: The time at which every test begins: milliseconds since the epoch, some day in 2033.
-START_MS = 2_000_000_000_000
+from tests.kit.harness import START_MS
 
 UNLIMITED_BYTES = 2**40
 
