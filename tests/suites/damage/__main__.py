@@ -18,7 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from kvstore.client.progress import Progress
 from tests.kit.valkey import valkey_binary
 from tests.suites import program
-from tests.suites.damage.run import RARE, damages, directories, try_all
+from tests.suites.damage.run import RARE, Damage, damages, directories, try_all
 from tests.suites.damage.valkey import ValkeyDamage
 
 Counts = Counter[tuple[str, str]]
@@ -62,7 +62,7 @@ def theirs(tries: int, seed: str) -> Counts:
     progress = Progress("Valkey")
     try:
         directory = valkey.directory()
-        by_kind: dict[str, list[object]] = {}
+        by_kind: dict[str, list[Damage]] = {}
         for damage in damages(directory, directory):
             by_kind.setdefault(damage.kind, []).append(damage)
         by_kind.pop("file from another directory", None)
@@ -70,7 +70,7 @@ def theirs(tries: int, seed: str) -> Counts:
         each = max(1, tries // len(by_kind))
         chosen = [one for some in by_kind.values() for one in chosen_from.sample(some, min(each, len(some)))]
         for number, damage in enumerate(chosen):
-            counts[(damage.kind, valkey.judge(damage))] += 1  # type: ignore[attr-defined, arg-type]
+            counts[(damage.kind, valkey.judge(damage))] += 1
             progress.show(number / len(chosen))
     finally:
         progress.clear()
