@@ -57,9 +57,6 @@ def type_(call: Call, key: Key) -> Reply:
     return Status("none" if value is None else call.table.types.name_of(value))
 
 
-#: What Valkey's object of 128 bytes has room for, besides its heads: a key and its value; and what a deadline takes.
-_EMBEDDED_BYTES, _DEADLINE_BYTES = 113, 8
-
 # All keys
 
 
