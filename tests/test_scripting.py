@@ -78,6 +78,9 @@ return redis.call('client', 'id')
 return redis.call('config', 'get', 'port')
 return redis.call('subscribe', 'a')
 return redis.pcall('exec')
+return {redis.call('zscore', 'z', 'a'), redis.call('zscore', 'z', 'b'), redis.call('zscore', 'z', 'c')}
+return redis.call('zrange', 'z', 0, -1, 'withscores')
+redis.setresp(3) return redis.call('zscore', 'z', 'a')
 return redis.call('echo', 1.5)
 return redis.call('echo', 1e20)
 return redis.call('echo', 2^63)
@@ -309,7 +312,7 @@ class AgainstValkeyTests(ValkeyTestCase):
             pair = Pair(self.valkey, protocol)
             pair.rig.server.script_ms = 10_000
             self.addCleanup(pair.close)
-            for words in (b"SET a 1", b"RPUSH l x y", b"HSET h f v"):
+            for words in (b"SET a 1", b"RPUSH l x y", b"HSET h f v", b"ZADD z 0 a 1e17 b 1.5 c"):
                 self.assertEqual(pair.differs(0, words.split()), "")
             differences = []
             for script in SCRIPTS:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from kvstore.base.doubles import double_text
 from kvstore.base.errors import Failure, RequestError
 from kvstore.base.reply import NULL_ARRAY, JSONText, Reply, Status, Verbatim
 
@@ -51,7 +52,7 @@ class Conversion:
         if isinstance(reply, str):
             return self._text(reply)
         if kind is float:
-            return self._make_table({b"double": reply}) if self._protocol == 3 else number_text(reply)
+            return self._make_table({b"double": reply}) if self._protocol == 3 else double_text(reply)
         return self._container(reply)
 
     def _text(self, reply: str) -> Any:
@@ -106,29 +107,8 @@ def truncated(number: float) -> int:
 
 
 def number_text(number: float) -> bytes:
-    """A number as a word of a request: the shortest digits that read back as it (Valkey's fpconv_dtoa)."""
-    if not math.isfinite(number):
-        return b"-nan" if math.isnan(number) else b"inf" if number > 0 else b"-inf"
-    mantissa, _, exponent = repr(abs(number)).partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    power = int(exponent or 0) - len(fraction)
-    digits = (whole + fraction).lstrip("0")
-    trailing = len(digits) - len(digits.rstrip("0"))
-    digits, power = digits.rstrip("0"), power + trailing
-    return (("-" if number < 0 else "") + _placed(digits or "0", power)).encode()
-
-
-def _placed(digits: str, power: int) -> str:
-    """Digits times ten to `power`, written as fpconv's emit_digits does."""
-    exponent = power + len(digits) - 1
-    if power >= 0 and exponent < len(digits) + 7:
-        return digits + "0" * power
-    if power < 0 and (power > -7 or abs(exponent) < 4):
-        if exponent >= 0:
-            return f"{digits[: exponent + 1]}.{digits[exponent + 1 :]}"
-        return "0." + "0" * (-exponent - 1) + digits
-    mantissa = digits[0] + ("." + digits[1:] if len(digits) > 1 else "")
-    return f"{mantissa}e{'+' if exponent >= 0 else '-'}{abs(exponent)}"
+    """A number of a script as a word of a request. What is no number has a sign there, as the processor makes it."""
+    return b"-nan" if math.isnan(number) else double_text(number)
 
 
 def _special(code: int, value: Any) -> Reply:
