@@ -24,15 +24,27 @@ INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 is_short_number = re.compile(rb"(?:0|-?[1-9][0-9]{0,16})").fullmatch
 
 
-def to_integer(text: bytes) -> int:
-    """A signed 64-bit integer in Redis's strict form (no spaces, plus sign, leading zeros). Raises InvalidRequest."""
+def to_integer(text: bytes, otherwise: str = NOT_AN_INTEGER) -> int:
+    """A signed 64-bit integer in Redis's strict form (no spaces, plus sign, leading zeros).
+
+    Raises InvalidRequest, with the text `otherwise`, for anything else.
+    """
     try:
         number = int(text)
     except ValueError:
-        raise InvalidRequest(NOT_AN_INTEGER) from None
+        raise InvalidRequest(otherwise) from None
     if not INT64_MIN <= number <= INT64_MAX or b"%d" % number != text:
-        raise InvalidRequest(NOT_AN_INTEGER)
+        raise InvalidRequest(otherwise)
     return number
+
+
+def is_integer(text: bytes) -> bool:
+    """Whether that is what `to_integer` takes."""
+    try:
+        to_integer(text)
+    except InvalidRequest:
+        return False
+    return True
 
 
 def negatable(number: int) -> int:
@@ -44,10 +56,7 @@ def negatable(number: int) -> int:
 
 def at_least(least: int, text: bytes, otherwise: str) -> int:
     """A number that is not below `least`. Raises InvalidRequest, with the text `otherwise`, for anything else."""
-    try:
-        number = to_integer(text)
-    except InvalidRequest:
-        raise InvalidRequest(otherwise) from None
+    number = to_integer(text, otherwise)
     if number < least:
         raise InvalidRequest(otherwise)
     return number

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from kvstore.base.reply import NULL_ARRAY, Reply, Wait
 from kvstore.commands.arguments import IntegerText, Key
 from kvstore.commands.context import Call
-from kvstore.commands.deadlines import timeout_ms
+from kvstore.commands.deadlines import end_after_seconds
 from kvstore.commands.lists import ENDS, move, mpop_arguments, one_of, pop_first
 from kvstore.commands.registry import command
 from kvstore.commands.row import BLOCKING, WRITE, numbered_keys
@@ -76,6 +76,6 @@ def or_wait(
 ) -> Reply:
     """What `take` takes; if there is nothing, the client waits for a value of the class `takes` at one of the keys."""
     table = call.table
-    until_ms = timeout_ms(timeout, table.now_ms())
+    until_ms = end_after_seconds(timeout, table.now_ms())
     reply = take()
     return Wait(keys, takes, until_ms, take, in_block) if reply is None else reply

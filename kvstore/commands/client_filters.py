@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from kvstore.base.errors import Failure, InvalidRequest, shorten, syntax_error
+from kvstore.commands.arguments import is_integer, to_integer
 from kvstore.commands.client import Client
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import MS_PER_S
-from kvstore.commands.registry import to_integer
 
 _TYPES = (b"normal", b"master", b"primary", b"replica", b"slave", b"pubsub")
 #: The letters that Valkey knows; those of `Client.flags` are among them.
@@ -55,7 +55,7 @@ def select(call: Call, words: Iterable[bytes], *, skip_me: bool) -> list[Client]
 def _take_identities(left: deque[bytes]) -> set[int]:
     """The numbers that come next, at least one."""
     identities = set()
-    while left and _is_integer(left[0]):
+    while left and is_integer(left[0]):
         identities.add(to_identity(left.popleft()))
     if not identities:
         raise syntax_error()
@@ -80,9 +80,10 @@ def _test(call: Call, option: bytes, value: bytes) -> _Test:
 
 
 def _at_least(call: Call, option: bytes, value: bytes) -> _Test:
-    seconds, since_ms = _number(option.decode().lower(), value), _AT_LEAST[option]
+    name, since_ms = option.decode().lower(), _AT_LEAST[option]
+    seconds = _number(name, value)
     if seconds < 1:
-        raise InvalidRequest(f"{option.decode().lower()} should be greater than 0")
+        raise InvalidRequest(f"{name} should be greater than 0")
     now_ms = call.server.recent_ms
     return lambda client: (now_ms - since_ms(client)) // MS_PER_S >= seconds
 
@@ -127,17 +128,7 @@ def _letters(what: str, option: str, value: bytes, known: frozenset[str]) -> set
 
 
 def _number(what: str, value: bytes) -> int:
-    if not _is_integer(value):
-        raise InvalidRequest(f"{what} is not an integer or out of range")
-    return int(value)
-
-
-def _is_integer(text: bytes) -> bool:
-    try:
-        to_integer(text)
-    except InvalidRequest:
-        return False
-    return True
+    return to_integer(value, f"{what} is not an integer or out of range")
 
 
 def to_identity(text: bytes) -> int:

@@ -18,10 +18,7 @@ _RESET = Status("RESET")
 
 def to_protocol(text: bytes) -> int:
     """A RESP version. Raises InvalidRequest unless it is 2 or 3."""
-    try:
-        version = to_integer(text)
-    except InvalidRequest:
-        raise InvalidRequest("Protocol version is not an integer or out of range") from None
+    version = to_integer(text, "Protocol version is not an integer or out of range")
     if version not in (2, 3):
         raise InvalidRequest("unsupported protocol version", "NOPROTO")
     return version

@@ -116,7 +116,7 @@ def in_seconds(milliseconds: int) -> int:
     return milliseconds if milliseconds < 0 else (milliseconds + MS_PER_S // 2) // MS_PER_S
 
 
-def timeout_ms(text: bytes, now_ms: int) -> int | None:
+def end_after_seconds(text: bytes, now_ms: int) -> int | None:
     """When a client waits no more that waits for so many seconds (BLPOP), in ms since the epoch; None: never.
 
     Raises InvalidRequest.
@@ -127,7 +127,15 @@ def timeout_ms(text: bytes, now_ms: int) -> int | None:
         raise InvalidRequest("timeout is not a float or out of range") from None
     if seconds is None:  # an infinity
         raise InvalidRequest("timeout is negative" if text.startswith(b"-") else "timeout is out of range")
-    left_ms = math.ceil(seconds * MS_PER_S)
+    return _end(math.ceil(seconds * MS_PER_S), now_ms)
+
+
+def end_after_ms(text: bytes, now_ms: int) -> int | None:
+    """The same of milliseconds (XREAD)."""
+    return _end(to_integer(text, "timeout is not an integer or out of range"), now_ms)
+
+
+def _end(left_ms: int, now_ms: int) -> int | None:
     if left_ms < 0:
         raise InvalidRequest("timeout is negative")
     if left_ms > INT64_MAX - now_ms:

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Any
 
-from kvstore.base.errors import InvalidRequest
 from kvstore.base.limits import KIB
-from kvstore.commands.arguments import to_integer
+from kvstore.commands.arguments import is_integer
 from kvstore.commands.configuration import Configuration
 from kvstore.commands.setting_table import SETTINGS
 from kvstore.store.table import Table
@@ -46,7 +45,7 @@ def encoding_of(table: Table, key: bytes, configuration: Configuration) -> str |
 
 
 def _of_string(key: bytes, value: bytes, expires: bool) -> str:
-    if len(value) <= 20 and _is_integer(value):
+    if len(value) <= 20 and is_integer(value):
         return "int"
     heads = _DEADLINE_BYTES * expires + _HEAD_BYTES * (len(key) > _SHORT_KEY_BYTES)
     return "embstr" if len(key) + len(value) + heads <= _EMBEDDED_BYTES else "raw"
@@ -68,7 +67,7 @@ def _of_hash(value: Hash, limits: list[int], now_ms: int) -> str:
 
 def _of_set(value: Set, limits: list[int], now_ms: int) -> str:
     numbers, entries, most_bytes = limits
-    if len(value) <= numbers and all(map(_is_integer, value)):
+    if len(value) <= numbers and all(map(is_integer, value)):
         return "intset"
     return "listpack" if len(value) <= entries and _are_short(value, most_bytes) else "hashtable"
 
@@ -81,14 +80,6 @@ def _of_sorted_set(value: SortedSet, limits: list[int], now_ms: int) -> str:
 
 def _are_short(words: Iterable[bytes], most_bytes: int) -> bool:
     return all(len(word) <= most_bytes for word in words)
-
-
-def _is_integer(text: bytes) -> bool:
-    try:
-        to_integer(text)
-    except InvalidRequest:
-        return False
-    return True
 
 
 _Tell = Callable[[Any, list[int], int], str]

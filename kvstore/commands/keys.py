@@ -164,18 +164,11 @@ def _check_flush(options: tuple[bytes, ...]) -> None:
 @command("SWAPDB", WRITE | FAST, group="server")
 def swapdb(call: Call, index1: IntegerText, index2: IntegerText) -> Reply:
     """Have two databases swap what is in them: clients that have chosen one see at once what was in the other."""
-    numbers = _index(index1, "invalid first DB index"), _index(index2, "invalid second DB index")
+    numbers = to_integer(index1, "invalid first DB index"), to_integer(index2, "invalid second DB index")
     one, other = map(call.table_of, numbers)
     if one is not other:
         call.store.swap(one, other)
     return OK
-
-
-def _index(text: bytes, not_a_number: str) -> int:
-    try:
-        return to_integer(text)
-    except InvalidRequest:
-        raise InvalidRequest(not_a_number) from None
 
 
 # Deadlines

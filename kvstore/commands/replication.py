@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from kvstore.base.errors import Failure, InvalidRequest, syntax_error
 from kvstore.base.reply import OK, Reply, Wait
-from kvstore.commands.arguments import INT64_MAX
+from kvstore.commands.arguments import at_least
 from kvstore.commands.context import Call
-from kvstore.commands.registry import ADMIN, FAST, WHOLE, Integer, command, to_integer
+from kvstore.commands.deadlines import end_after_ms
+from kvstore.commands.registry import ADMIN, FAST, WHOLE, Integer, command
 from kvstore.commands.row import BLOCKING
 
 
@@ -19,7 +20,7 @@ def role(call: Call) -> Reply:
 @command("WAIT", BLOCKING, group="connection")
 def wait(call: Call, numreplicas: Integer, timeout: bytes) -> Reply:
     """Wait until so many replicas have this client's writes, or for some milliseconds (0: for ever); tells how many."""
-    until_ms = _until(call, timeout)
+    until_ms = _until_ms(call, timeout)
     return 0 if numreplicas <= 0 else Wait((), type(None), until_ms, _never, 0, 0)
 
 
@@ -31,7 +32,8 @@ def waitaof(call: Call, numlocal: Integer, numreplicas: bytes, timeout: bytes) -
     """
     if numlocal not in (0, 1):
         raise InvalidRequest("value is out of range, value must between 0 and 1")
-    replicas, until_ms = _positive(numreplicas), _until(call, timeout)
+    replicas = at_least(0, numreplicas, "value is out of range, must be positive")
+    until_ms = _until_ms(call, timeout)
     sequence = call.store.commit_for_table() or call.store.pending.sequence - 1
 
     told = [0, 0]
@@ -46,28 +48,8 @@ def waitaof(call: Call, numlocal: Integer, numreplicas: bytes, timeout: bytes) -
     return told
 
 
-def _positive(text: bytes) -> int:
-    try:
-        number = to_integer(text)
-    except InvalidRequest:
-        number = -1
-    if number < 0:
-        raise InvalidRequest("value is out of range, must be positive")
-    return number
-
-
-def _until(call: Call, timeout: bytes) -> int | None:
-    """When to wait no more, in milliseconds since the epoch, None for never. Raises InvalidRequest."""
-    try:
-        left_ms = to_integer(timeout)
-    except InvalidRequest:
-        raise InvalidRequest("timeout is not an integer or out of range") from None
-    if left_ms < 0:
-        raise InvalidRequest("timeout is negative")
-    now_ms = call.store.now_us() // 1000
-    if left_ms > INT64_MAX - now_ms:
-        raise InvalidRequest("timeout is out of range")
-    return now_ms + left_ms if left_ms else None
+def _until_ms(call: Call, timeout: bytes) -> int | None:
+    return end_after_ms(timeout, call.store.now_us() // 1000)
 
 
 def _never() -> Reply | None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from kvstore.base.errors import InvalidRequest
 from kvstore.base.reply import OK, Reply
+from kvstore.commands.arguments import at_least
 from kvstore.commands.context import Call
-from kvstore.commands.registry import ADMIN, command, container, to_integer
+from kvstore.commands.registry import ADMIN, command, container
 
 container("SLOWLOG", "Look at requests that took long.", group="server")
 
@@ -22,17 +23,8 @@ def slowlog_get(call: Call, *count: bytes) -> Reply:
     """List the newest slow requests: number, time, microseconds, words, address and name of the client; -1: all."""
     if len(count) > 1:
         raise InvalidRequest("unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.")
-    return call.server.slow_log.newest(_to_count(*count or (_SHOWN,)))
-
-
-def _to_count(text: bytes) -> int:
-    try:
-        number = to_integer(text)
-    except InvalidRequest:
-        number = -2
-    if number < -1:
-        raise InvalidRequest("count should be greater than or equal to -1")
-    return number
+    number = at_least(-1, count[0] if count else _SHOWN, "count should be greater than or equal to -1")
+    return call.server.slow_log.newest(number)
 
 
 @command("SLOWLOG|LEN", ADMIN, group="server")

@@ -137,15 +137,7 @@ class _Claiming:
 
 
 def _idle(text: bytes, name: str) -> int:
-    return max(_number(text, f"Invalid min-idle-time argument for {name}"), 0)
-
-
-def _number(text: bytes, otherwise: str) -> int:
-    """A number. Raises InvalidRequest, with the text `otherwise`, for anything else."""
-    try:
-        return to_integer(text)
-    except InvalidRequest:
-        raise InvalidRequest(otherwise) from None
+    return max(to_integer(text, f"Invalid min-idle-time argument for {name}"), 0)
 
 
 def _leading_ids(words: Sequence[bytes]) -> list[int]:
@@ -173,7 +165,7 @@ def _options(words: Sequence[bytes], now_ms: int) -> _Options:
             if name == b"LASTID":
                 last_id = to_id(text)
                 continue
-            number = _number(text, f"Invalid {name.decode()} option argument for XCLAIM")
+            number = to_integer(text, f"Invalid {name.decode()} option argument for XCLAIM")
             if name == b"RETRYCOUNT":
                 times = number
             else:
@@ -197,7 +189,7 @@ def _auto_options(words: Sequence[bytes]) -> tuple[int, bool]:
         if name == b"JUSTID":
             just_id = True
         elif name == b"COUNT" and (text := next(rest, None)) is not None:
-            count = _number(text, "COUNT must be > 0")
+            count = to_integer(text, "COUNT must be > 0")
             if not 0 < count <= _MOST:
                 raise InvalidRequest("COUNT must be > 0")
         else:

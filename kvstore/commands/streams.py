@@ -13,7 +13,8 @@ from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest, syntax_err
 from kvstore.base.reply import NULL_ARRAY, OK, Pairs, Reply, Wait
 from kvstore.base.slices import Slices
 from kvstore.commands.context import Call
-from kvstore.commands.registry import FAST, INT64_MAX, READ, WRITE, Key, command, many, to_integer
+from kvstore.commands.deadlines import end_after_ms
+from kvstore.commands.registry import FAST, READ, WRITE, Key, command, many, to_integer
 from kvstore.commands.row import BLOCKING
 from kvstore.commands.stream_arguments import (
     Trim,
@@ -246,7 +247,7 @@ def read_options(name: str, words: Sequence[bytes], now_ms: int) -> ReadOptions:
     while at < len(words):
         option, more = words[at].upper(), len(words) - at - 1
         if option == b"BLOCK" and more:
-            wait, until_ms = True, _until_ms(words[at + 1], now_ms)
+            wait, until_ms = True, end_after_ms(words[at + 1], now_ms)
             at += 1
         elif option == b"COUNT" and more:
             count = max(to_integer(words[at + 1]), 0)
@@ -280,19 +281,6 @@ def read_options(name: str, words: Sequence[bytes], now_ms: int) -> ReadOptions:
 def _only_in_groups(option: str, grouped: bool) -> None:
     if not grouped:
         raise InvalidRequest(f"The {option} option is only supported by XREADGROUP. You called XREAD instead.")
-
-
-def _until_ms(text: bytes, now_ms: int) -> int | None:
-    """Until when a client waits that waits for so many milliseconds; None for ever. Raises InvalidRequest."""
-    try:
-        left_ms = to_integer(text)
-    except InvalidRequest:
-        raise InvalidRequest("timeout is not an integer or out of range") from None
-    if left_ms < 0:
-        raise InvalidRequest("timeout is negative")
-    if left_ms > INT64_MAX - now_ms:
-        raise InvalidRequest("timeout is out of range")
-    return now_ms + left_ms if left_ms else None
 
 
 def read_keys(first: int) -> Callable[[list[bytes]], list[bytes]]:

@@ -11,7 +11,7 @@ from itertools import chain
 
 from kvstore.base.errors import NOT_AN_INTEGER, Failure, InvalidRequest, syntax_error, wrong_arity
 from kvstore.base.reply import OK, Numbers, Reply, Status
-from kvstore.commands.arguments import is_short_number
+from kvstore.commands.arguments import at_least, is_short_number
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import (
     MS_PER_S,
@@ -228,12 +228,10 @@ def msetex(call: Call, numkeys: bytes, *words: bytes) -> Reply:
 
 
 def _to_number_of_keys(text: bytes) -> int:
-    try:
-        number = to_integer(text)
-    except InvalidRequest:
-        number = 0
-    if not 0 < number < 2**31:
-        raise InvalidRequest("invalid numkeys value or out of range")
+    otherwise = "invalid numkeys value or out of range"
+    number = at_least(1, text, otherwise)
+    if number >= 2**31:
+        raise InvalidRequest(otherwise)
     return number
 
 
