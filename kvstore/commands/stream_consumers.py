@@ -18,6 +18,14 @@ def found_group(value: Stream | None, key: bytes, name: bytes, where: str = "") 
     return group
 
 
+def existing_group(value: Stream, key: bytes, name: bytes) -> Group:
+    """The group, for XGROUP and XINFO, which word the error in another way. Raises Failure if it is not there."""
+    group = value.groups.get(name)
+    if group is None:
+        raise Failure(f"No such consumer group '{shorten(name)}' for key name '{shorten(key)}'", "NOGROUP")
+    return group
+
+
 def consumer_of(table: Table, key: bytes, group: bytes, name: bytes) -> Consumer:
     """A consumer of a group that is there, which is made if it is not; it was heard of now."""
     found: Group = table.values[key].groups[group]

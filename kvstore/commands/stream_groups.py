@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from kvstore.base.errors import Failure, InvalidRequest, shorten, syntax_error
+from kvstore.base.errors import Failure, InvalidRequest, syntax_error
 from kvstore.base.reply import NULL_ARRAY, OK, Pairs, Reply, Wait
 from kvstore.commands.context import Call
 from kvstore.commands.registry import FAST, READ, WRITE, Key, command, container, to_integer
@@ -22,7 +22,7 @@ from kvstore.commands.stream_arguments import (
     to_start,
     to_stop,
 )
-from kvstore.commands.stream_consumers import claim, consumer_of, found_group
+from kvstore.commands.stream_consumers import claim, consumer_of, existing_group, found_group
 from kvstore.commands.streams import ReadOptions, read_keys, read_options
 from kvstore.store.table import Table
 from kvstore.values.groups import UNKNOWN, Consumer, Group
@@ -129,10 +129,7 @@ def _existing(table: Table, key: bytes, name: bytes) -> tuple[Stream, Group]:
     value = table.typed(key, Stream)
     if value is None:
         raise Failure(_NO_KEY)
-    group = value.groups.get(name)
-    if group is None:
-        raise Failure(f"No such consumer group '{shorten(name)}' for key name '{shorten(key)}'", "NOGROUP")
-    return value, group
+    return value, existing_group(value, key, name)
 
 
 def _read_so_far(group: bytes, last_id: int, entries_read: int) -> list[bytes]:

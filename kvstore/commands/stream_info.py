@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest, shorten
+from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest
 from kvstore.base.reply import Reply
 from kvstore.commands.context import Call
 from kvstore.commands.registry import READ, Key, command, container, to_integer
 from kvstore.commands.stream_arguments import shown
+from kvstore.commands.stream_consumers import existing_group
 from kvstore.values.groups import UNKNOWN, Consumer, Group
 from kvstore.values.stream_blocks import MAX_ID, text_of
 from kvstore.values.streams import Stream
@@ -139,9 +140,7 @@ def xinfo_groups(call: Call, key: Key) -> Reply:
 @command("XINFO|CONSUMERS", READ, group="stream")
 def xinfo_consumers(call: Call, key: Key, group: bytes) -> Reply:
     """Tell of each consumer of a group how much is pending for it, and when it was last heard of."""
-    found = _stream(call, key).groups.get(group)
-    if found is None:
-        raise Failure(f"No such consumer group '{shorten(group)}' for key name '{shorten(key)}'", "NOGROUP")
+    found = existing_group(_stream(call, key), key, group)
     now_ms = call.table.now_ms()
     return [
         {
