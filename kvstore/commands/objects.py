@@ -11,6 +11,7 @@ from typing import Any
 
 from kvstore.base.errors import Failure, syntax_error
 from kvstore.base.reply import OK, Reply, Verbatim
+from kvstore.commands.arguments import pairs
 from kvstore.commands.context import Call
 from kvstore.commands.encodings import encoding_of
 from kvstore.commands.registry import READ, Key, command, container, to_integer
@@ -87,8 +88,8 @@ def memory_usage(call: Call, key: Key, *options: bytes) -> Reply:
 
 
 def _check_samples(options: tuple[bytes, ...]) -> None:
-    for name, count in zip(options[::2], [*options[1::2], None], strict=False):
-        if name.upper() != b"SAMPLES" or count is None or to_integer(count) < 0:
+    for name, count in pairs(options):
+        if name != b"SAMPLES" or to_integer(count) < 0:
             raise syntax_error()
 
 

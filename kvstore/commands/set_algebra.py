@@ -116,12 +116,17 @@ def _card_arguments(numkeys: bytes, arguments: tuple[bytes, ...]) -> tuple[tuple
     number = at_least(1, numkeys, "numkeys should be greater than 0")
     if number > len(arguments):
         raise InvalidRequest("Number of keys can't be greater than number of args")
+    return arguments[:number], limit_of(arguments[number:])
+
+
+def limit_of(options: tuple[bytes, ...]) -> int:
+    """The LIMIT of a SINTERCARD or ZINTERCARD, 0 for none. Raises InvalidRequest."""
     limit = 0
-    for name, text in pairs(arguments[number:]):
+    for name, text in pairs(options):
         if name != b"LIMIT":
             raise syntax_error()
         limit = at_least(0, text, "LIMIT can't be negative")
-    return arguments[:number], limit
+    return limit
 
 
 # Kept

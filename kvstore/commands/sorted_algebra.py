@@ -19,11 +19,12 @@ from typing import NamedTuple, TypeAlias
 from kvstore.base.errors import InvalidRequest, syntax_error, wrong_type
 from kvstore.base.reply import Reply, Strings
 from kvstore.base.slices import Slices
-from kvstore.commands.arguments import IntegerText, Key, at_least, to_integer
+from kvstore.commands.arguments import IntegerText, Key, to_integer
 from kvstore.commands.context import Call
 from kvstore.commands.registry import command
 from kvstore.commands.row import READ, WRITE, numbered_keys
 from kvstore.commands.scores import to_score
+from kvstore.commands.set_algebra import limit_of
 from kvstore.commands.sorted_sets import keep, with_scores
 from kvstore.store.table import Table
 from kvstore.values.ranked import Pair
@@ -190,7 +191,7 @@ def zintercard(call: Call, numkeys: IntegerText, key: Key, *more: bytes) -> Repl
     """Count the members that all sets have; up to a limit, unless that is 0."""
     keys, words = _counted("zintercard", numkeys, (key, *more))
     sets = [_Weighed(_look_up(call.table, each), 1.0) for each in keys]
-    limit = _limit(words)
+    limit = limit_of(words)
     if _is_long(sets):
         return _counted_in_slices(call.table, sets, limit)
     scores = _Scores()
@@ -210,15 +211,6 @@ def _counted_in_slices(table: Table, sets: Sequence[_Weighed], limit: int) -> Sl
     yield from table.slicing.room()
     yield from table.slicing.go_through(_up_to(limit, _copied(sets), scores))
     return min(len(scores), limit or len(scores))
-
-
-def _limit(words: tuple[bytes, ...]) -> int:
-    limit = 0
-    for place in range(0, len(words), 2):
-        if words[place].upper() != b"LIMIT" or place + 1 == len(words):
-            raise syntax_error()
-        limit = at_least(0, words[place + 1], "LIMIT can't be negative")
-    return limit
 
 
 # Kept

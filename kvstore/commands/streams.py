@@ -12,6 +12,7 @@ from typing import NamedTuple
 from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest, syntax_error, wrong_arity
 from kvstore.base.reply import NULL_ARRAY, OK, Pairs, Reply, Wait
 from kvstore.base.slices import Slices
+from kvstore.commands.arguments import pairs
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import end_after_ms
 from kvstore.commands.registry import FAST, READ, WRITE, Key, command, many, to_integer
@@ -151,14 +152,13 @@ def xsetid(call: Call, key: Key, last_id: bytes, *options: bytes) -> Reply:
 def _setid_options(last_id: int, options: Sequence[bytes]) -> tuple[int | None, int]:
     """ENTRIESADDED, None without it, and MAXDELETEDID, 0 without it."""
     added, max_deleted = None, 0
-    for at in range(0, len(options), 2):
-        name, more = options[at].upper(), at + 1 < len(options)
-        if name == b"ENTRIESADDED" and more:
-            added = to_integer(options[at + 1])
+    for name, text in pairs(options):
+        if name == b"ENTRIESADDED":
+            added = to_integer(text)
             if added < 0:
                 raise InvalidRequest("entries_added must be positive")
-        elif name == b"MAXDELETEDID" and more:
-            max_deleted = to_id(options[at + 1])
+        elif name == b"MAXDELETEDID":
+            max_deleted = to_id(text)
             if last_id < max_deleted:
                 raise InvalidRequest(
                     "The ID specified in XSETID is smaller than the provided max_deleted_entry_id"
@@ -207,10 +207,10 @@ def _range(table: Table, key: bytes, start: int, stop: int, options: Sequence[by
 def _count(options: Sequence[bytes]) -> int:
     """COUNT of an XRANGE, -1 without it."""
     count = -1
-    for at in range(0, len(options), 2):
-        if options[at].upper() != b"COUNT" or at + 1 == len(options):
+    for name, text in pairs(options):
+        if name != b"COUNT":
             raise syntax_error()
-        count = max(to_integer(options[at + 1]), 0)
+        count = max(to_integer(text), 0)
     return count
 
 
