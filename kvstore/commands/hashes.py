@@ -20,7 +20,7 @@ from kvstore.commands.context import Call
 from kvstore.commands.long_double import LongDouble, add_as_long_doubles
 from kvstore.commands.registry import command, many
 from kvstore.commands.row import FAST, READ, WRITE
-from kvstore.commands.sampling import drawn, limited, number_asked
+from kvstore.commands.sampling import drawn, limited, number_asked, takes_long
 from kvstore.commands.scanning import scan_options, to_cursor, walk
 from kvstore.store.table import Table
 from kvstore.values.hashes import Hash
@@ -279,7 +279,7 @@ def _random_fields(call: Call, key: bytes, count: int, with_values: bool) -> Rep
     value = call.table.look_up_typed(key, Hash)
     if value is None or not count:
         return reply
-    if abs(count) > _AT_ONCE or (count * 3 > _AT_ONCE and len(value) > _AT_ONCE):
+    if takes_long(count, len(value), _AT_ONCE):
         return _in_slices(call, key, reply, lambda value, now_ms: steps(value.copy(), now_ms))
     deque(steps(value, call.table.now_ms()), maxlen=0)
     return reply

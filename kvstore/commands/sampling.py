@@ -46,6 +46,11 @@ def drawn(
     return _selected(everything(), min(count, number), number, chance)
 
 
+def takes_long(count: int, number: int, at_once: int) -> bool:
+    """Whether `drawn` may look at more than `at_once` elements."""
+    return abs(count) > at_once or (_ONE_IN * count > at_once and number > at_once)
+
+
 def _different(picks: Iterator[_Element], count: int) -> Iterator[_Element]:
     """So many different ones of the picks. Fewer only if most are what has expired."""
     seen: set[_Element] = set()

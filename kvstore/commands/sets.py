@@ -19,7 +19,7 @@ from kvstore.commands.arguments import Key, at_least, negatable, to_integer
 from kvstore.commands.context import Call
 from kvstore.commands.registry import command, many
 from kvstore.commands.row import FAST, READ, WRITE
-from kvstore.commands.sampling import drawn, limited
+from kvstore.commands.sampling import drawn, limited, takes_long
 from kvstore.commands.scanning import scan_options, to_cursor, walk
 from kvstore.store.table import Table
 from kvstore.values.sets import Set
@@ -172,7 +172,7 @@ def _random_members(call: Call, key: bytes, count: int) -> Reply:
     value = call.table.look_up_typed(key, Set)
     if value is None or not count:
         return reply
-    if abs(count) > _AT_ONCE or (count * 3 > _AT_ONCE and len(value) > _AT_ONCE):
+    if takes_long(count, len(value), _AT_ONCE):
         return _in_slices(call.table, key, reply, lambda value: steps(value.copy()))
     deque(steps(value), maxlen=0)
     return reply

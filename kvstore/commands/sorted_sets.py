@@ -22,7 +22,7 @@ from kvstore.commands.context import Call
 from kvstore.commands.lists import mpop_arguments
 from kvstore.commands.registry import command, many
 from kvstore.commands.row import FAST, READ, WRITE, numbered_keys
-from kvstore.commands.sampling import drawn, limited, number_asked
+from kvstore.commands.sampling import drawn, limited, number_asked, takes_long
 from kvstore.commands.scanning import scan_options, to_cursor, walk
 from kvstore.commands.scores import is_plain_score, to_score
 from kvstore.store.table import Table
@@ -350,7 +350,7 @@ def _random_members(call: Call, key: bytes, count: int, *, scores: bool) -> Repl
     if value is None or not count:
         return []
     chance, size = call.server.random, len(value)
-    if abs(count) > _AT_ONCE or (count * 3 > _AT_ONCE and size > _AT_ONCE):
+    if takes_long(count, size, _AT_ONCE):
         return _many_random_members(call, value, count, scores)
     pairs = drawn(lambda: value.picks(chance), lambda: value.pairs(0, size), count, size, chance)
     return _picked(call, list(_limited(call, pairs)), scores)
