@@ -1,4 +1,5 @@
-"""Sorted sets: members with a score each. Ranges of them are in `sorted_ranges`, unions and such in `sorted_algebra`.
+"""Sorted sets: members with a score each. Ranges of them are in `sorted_ranges`, unions and such in `sorted_algebra`,
+what reads some by chance or one part after the other in `sorted_parts`.
 
 What a sorted set is, and its operations, is told in `kvstore.values.sorted_sets`. Every command finds out first what
 there is to change, then changes it by operations that say just that: ZINCRBY by a ZADD of the sum, ZPOPMIN by the
@@ -16,14 +17,11 @@ from kvstore.base.doubles import double_text
 from kvstore.base.errors import Failure, InvalidRequest, syntax_error
 from kvstore.base.limits import LONG_STRING_BYTES
 from kvstore.base.reply import NULL_ARRAY, Numbers, Reply, Scored
-from kvstore.base.slices import Slices, one_slice
 from kvstore.commands.arguments import IntegerText, Key, at_least
 from kvstore.commands.context import Call
 from kvstore.commands.lists import mpop_arguments
 from kvstore.commands.registry import command, many
 from kvstore.commands.row import FAST, READ, WRITE, numbered_keys
-from kvstore.commands.sampling import drawn, limited, number_asked, takes_long
-from kvstore.commands.scanning import scan_options, to_cursor, walk
 from kvstore.commands.scores import is_plain_score, to_score
 from kvstore.store.table import Table
 from kvstore.values.ranked import Pair
@@ -32,8 +30,6 @@ from kvstore.values.sorted_sets import SortedSet
 Options: TypeAlias = set[bytes]
 
 ENDS = (b"MIN", b"MAX")
-#: Members that are picked at once: more of them in slices.
-_AT_ONCE = 1000
 _ADD_OPTIONS = {b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"}
 
 
@@ -330,82 +326,3 @@ def pop_first(table: Table, keys: Sequence[bytes], end: bytes, count: int) -> li
         if value is not None:
             return [key, _take(table, key, value, end, count)]
     return None
-
-
-# By chance, and all
-
-
-@command("ZRANDMEMBER", READ, group="sorted-set", options="[count [WITHSCORES]]")
-def zrandmember(call: Call, key: Key, *options: bytes) -> Reply:
-    """Get a random member; or some, all different or, if count is negative, each any of them, maybe with scores."""
-    if options:
-        return _random_members(call, key, number_asked(options, b"WITHSCORES"), scores=len(options) > 1)
-    value = call.table.look_up_typed(key, SortedSet)
-    pair = None if value is None else next(value.picks(call.server.random), None)
-    return None if pair is None else pair[0]
-
-
-def _random_members(call: Call, key: bytes, count: int, *, scores: bool) -> Reply:
-    value = call.table.look_up_typed(key, SortedSet)
-    if value is None or not count:
-        return []
-    chance, size = call.server.random, len(value)
-    if takes_long(count, size, _AT_ONCE):
-        return _many_random_members(call, value, count, scores)
-    pairs = drawn(lambda: value.picks(chance), lambda: value.pairs(0, size), count, size, chance)
-    return _picked(call, list(_limited(call, pairs)), scores)
-
-
-def _many_random_members(call: Call, value: SortedSet, count: int, scores: bool) -> Slices:
-    """Of those that are there now."""
-    yield from call.table.slicing.room()
-    members, beside = value.columns(0, len(value))
-    chance, size = call.server.random, len(members)
-
-    def picks() -> Iterator[Pair]:
-        while True:
-            rank = chance.randrange(size)
-            yield members[rank], beside[rank]
-
-    pairs: list[Pair] = []
-    drawn_pairs = drawn(picks, lambda: zip(members, beside, strict=True), count, size, chance)
-    yield from call.table.slicing.go_through(map(pairs.append, _limited(call, drawn_pairs)))
-    return _picked(call, pairs, scores)
-
-
-def _limited(call: Call, pairs: Iterator[Pair]) -> Iterator[Pair]:
-    return limited(pairs, lambda pair: len(pair[0]), call.server.max_reply_bytes)
-
-
-def _picked(call: Call, pairs: list[Pair], scores: bool) -> Reply:
-    return with_scores(call, pairs) if scores else [member for member, _ in pairs]
-
-
-@command("ZSCAN", READ, group="sorted-set", options="[MATCH pattern] [COUNT count] [NOSCORES]")
-def zscan(call: Call, key: Key, cursor: bytes, *options: bytes) -> Reply:
-    """Walk through the members, some at a time; returns the next cursor, 0 at the end, and members with scores."""
-    place = to_cursor(cursor)
-    value = call.table.look_up_typed(key, SortedSet)
-    if value is None:
-        return [b"0", []]
-    asked = scan_options(options, alone=b"NOSCORES")
-    kept: list[bytes] = []
-
-    def take(members: Iterable[bytes]) -> None:
-        for member in members if asked.matches is None else filter(asked.matches, members):
-            score = value.score(member)
-            if score is not None:
-                kept.extend((member,) if asked.without_values else (member, double_text(score)))
-
-    order = value.scan_order()
-    if order is None:
-        take(value.members(0, len(value)))
-        return [b"0", kept]
-    if not place:
-        order.begin()
-    if one_slice(order.sort()):  # to come back with; any cursor below the first one is the beginning, but no new one
-        return [b"%d" % (place or 1), []]
-    place = walk(order.scan, place, asked.number, take)
-    if not place:
-        value.scan_is_done(order)
-    return [b"%d" % place, kept]
