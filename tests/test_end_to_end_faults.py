@@ -21,6 +21,7 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.testing.server_process import ServerProcess, StartFailed
+from scripts.measuring.processes import children
 from tests.kit.server_process import Serving, Wire, eventually, new_directory
 from tests.kit.small_disk import SmallDisk, fill
 from tests.suites.histories.checker import check
@@ -28,11 +29,6 @@ from tests.suites.histories.run import ConcurrentRun
 
 _MIB = 1024 * 1024
 _DAY_S = 24 * 3600
-
-
-def children(server: ServerProcess) -> list[int]:
-    """The processes that the server has started and that run."""
-    return [int(word) for word in Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()]
 
 
 class FullDiskTests(SmallDisk, SynchronousTestCase):
@@ -352,7 +348,7 @@ class CompactionChildTests(Serving, SynchronousTestCase):
         while not killed:
             self.assertEqual(wire.ask("SET", f"k{number}", str(number)), b"OK")
             number += 1
-            for child in children(server):
+            for child in children(server.pid):
                 os.kill(child, signal.SIGKILL)
                 killed += 1
         line = server.wait_for_line(lambda line: "compaction failed, again in" in line)

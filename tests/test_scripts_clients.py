@@ -24,6 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.client import Client
 from kvstore.testing.server_process import ServerProcess
+from scripts.measuring.processes import children
 from tests.kit.fake_catalog import ENTRY, FakeCatalog
 from tests.kit.fake_server import FakeServer
 from tests.kit.real_catalog import MISSING, RealCatalog
@@ -212,8 +213,7 @@ class FakeServerTests(SynchronousTestCase):
         program = Program("TestPerf", self.server.target, "--clients", "2", "--duration", "600")
         while not self.server.requests:
             time.sleep(0.01)
-        children = Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text().split()
-        os.kill(int(children[0]), signal.SIGKILL)
+        os.kill(children(program.pid)[0], signal.SIGKILL)
         status, _, err = program.finish()
         self.assertEqual((status, "a client has died" in err), (1, True), err)
 

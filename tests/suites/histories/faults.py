@@ -29,6 +29,7 @@ from collections import Counter
 from pathlib import Path
 
 from kvstore.client.progress import Progress
+from scripts.measuring.processes import children
 from tests.suites import program
 from tests.suites.histories.checker import NotLinearizable
 from tests.suites.histories.run import ConcurrentRun
@@ -68,9 +69,8 @@ class Troubles:
         self._counts["pauses"] += 1
 
     def _kill_child(self) -> None:
-        pid = self._run.server.pid
-        for word in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split():
-            os.kill(int(word), signal.SIGKILL)
+        for child in children(self._run.server.pid):
+            os.kill(child, signal.SIGKILL)
             self._counts["compaction processes killed"] += 1
 
     def _fill(self) -> None:

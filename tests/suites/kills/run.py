@@ -51,6 +51,7 @@ from kvstore.edge.settings import OverlapPolicy
 from kvstore.store import checkpoint
 from kvstore.store.examine import segments_of
 from kvstore.testing.server_process import ServerProcess, command, environment
+from scripts.measuring.processes import children
 from tests.suites.kills.queues import QUEUES, QueueClient, Queues
 from tests.suites.kills.request import DATABASES, Fields, Held, Unknown, Violation, as_text, place
 from tests.suites.kills.writer import SHARED, Writer
@@ -272,13 +273,10 @@ class KillRun:
 
     def _kill_child(self) -> None:
         """Kill the compaction process, if there is one."""
-        try:
-            text = Path(f"/proc/{self.server.pid}/task/{self.server.pid}/children").read_text(encoding="ascii")
-            for word in text.split():
-                os.kill(int(word), signal.SIGKILL)
+        with contextlib.suppress(OSError):  # the child was faster
+            for child in children(self.server.pid):
+                os.kill(child, signal.SIGKILL)
                 self.counts.children_killed += 1
-        except OSError:
-            pass  # the server, or the child, was faster
 
     # Looking at what is left
 
