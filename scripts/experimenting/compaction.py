@@ -19,10 +19,10 @@ from scripts.experimenting.store import Row
 from scripts.measuring.compaction import Compaction, under_load
 from scripts.measuring.generator import Generator, Group
 from scripts.measuring.load import load_keys, strings
+from scripts.measuring.metering import ENDED_NS
 
 VALUE_BYTES = 100
 TENTH_NS = 100_000_000
-_ENDED = pl.col("began_ns") + pl.col("took_ns")
 
 
 def measure(run: Run, effort: Effort, parent: Path) -> list[Row]:
@@ -45,7 +45,7 @@ def _phases(found: Compaction) -> list[Row]:
         seconds = (after.at_ns - before.at_ns) / 1e9
         used = {name: (getattr(after, name) - getattr(before, name)) / 1e9 / seconds
                 for name in ("server", "child", "generator")}  # fmt: skip
-        inside = found.trace.filter(_ENDED.is_between(before.at_ns, after.at_ns))
+        inside = found.trace.filter(ENDED_NS.is_between(before.at_ns, after.at_ns))
         for operation in ("GET", "SET"):
             row = figures_of(inside.filter(pl.col("kind") == operation), seconds)
             cpu = {"server_cpu": used["server"], "clients_cpu": used["generator"], "child_cpu": used["child"]}
@@ -59,7 +59,7 @@ def _course(found: Compaction) -> list[Row]:
     """A row for each tenth and operation; a request counts in the tenth in which its reply came. `at`: seconds since
     the compaction was asked for.
     """
-    tenth = (_ENDED.cast(pl.Int64) - found.watch.asked_ns).floordiv(TENTH_NS).alias("tenth")
+    tenth = (ENDED_NS.cast(pl.Int64) - found.watch.asked_ns).floordiv(TENTH_NS).alias("tenth")
     parts = found.trace.with_columns(tenth).partition_by("tenth", "kind", as_dict=True)
     times = sorted({time for time, _ in parts})[1:-1]  # the first and the last are not whole
     return [

@@ -30,6 +30,7 @@ from scripts.experimenting.plan import OPERATIONS, Effort, Run
 from scripts.experimenting.store import Row
 from scripts.measuring.generator import Generator, Group
 from scripts.measuring.load import WrongReply
+from scripts.measuring.metering import ENDED_NS, TOOK_MS
 from scripts.measuring.processes import children, die_with_parent, machine_ns, running_ns
 from scripts.measuring.servers import MeasuredServer, commits_of, parse_info, start_server
 
@@ -46,9 +47,6 @@ _REMOVE_PART = 0.6
 
 #: For TestPerf beyond its stages: to start, and to remove what they left.
 _ENDING_SECONDS = 120.0
-
-_ENDED = pl.col("began_ns") + pl.col("took_ns")
-_TOOK_MS = pl.col("took_ns") / 1e6
 
 
 class RunFailed(Exception):
@@ -193,7 +191,7 @@ def testperf_rows(site: Site) -> list[Row]:
 
 def summed(operation: str, trace: pl.DataFrame, readings: Sequence[Reading], effort: Effort) -> Row:
     """The row of one operation. `trace`: client, began_ns, took_ns of each request. Raises RunFailed."""
-    spans = trace.group_by("client").agg(pl.col("began_ns").min(), _ENDED.max().alias("ended_ns"))
+    spans = trace.group_by("client").agg(pl.col("began_ns").min(), ENDED_NS.max().alias("ended_ns"))
     start, end = spans.select(pl.col("began_ns").max(), pl.col("ended_ns").min()).row(0)
     if end - start < 0.25e9 * effort.seconds:
         raise RunFailed(f"{operation}: all {spans.height} clients ran for {(end - start) / 1e9:.2f} s only")
@@ -202,7 +200,7 @@ def summed(operation: str, trace: pl.DataFrame, readings: Sequence[Reading], eff
 
 def row_of(operation: str, trace: pl.DataFrame, readings: Sequence[Reading], start: int, end: int) -> Row:
     """The same, for a given stretch of time on the monotonic clock, in nanoseconds. Raises RunFailed."""
-    inside = trace.filter(_ENDED.is_between(start, end))
+    inside = trace.filter(ENDED_NS.is_between(start, end))
     if inside.is_empty():
         raise RunFailed(f"{operation}: no request in {(end - start) / 1e9:.2f} s")
     return {"operation": operation} | figures_of(inside, (end - start) / 1e9) | between(readings, start, end)
@@ -212,8 +210,8 @@ def figures_of(trace: pl.DataFrame, seconds: float) -> Row:
     """The columns that come from the requests of a stretch of time."""
     row: Row = {"seconds": seconds, "requests": trace.height, "per_second": trace.height / seconds}
     quantiles = {"p50_ms": 0.5, "p99_ms": 0.99, "slowest_ms": 1.0}
-    found = [_TOOK_MS.quantile(part, "nearest").alias(name) for name, part in quantiles.items()]
-    return row | trace.select(_TOOK_MS.mean().alias("mean_ms"), *found).row(0, named=True)
+    found = [TOOK_MS.quantile(part, "nearest").alias(name) for name, part in quantiles.items()]
+    return row | trace.select(TOOK_MS.mean().alias("mean_ms"), *found).row(0, named=True)
 
 
 def generator_rows(site: Site) -> list[Row]:

@@ -17,7 +17,7 @@ import polars as pl
 
 from scripts.measuring.generator import Generator, Running
 from scripts.measuring.load import WrongReply
-from scripts.measuring.metering import Measures, latencies
+from scripts.measuring.metering import ENDED_NS, Measures, latencies
 from scripts.measuring.processes import children, command_line, resident_bytes, running_ns
 from scripts.measuring.servers import MeasuredServer
 
@@ -132,7 +132,7 @@ class Compaction(NamedTuple):
         part = self.trace.filter(pl.col("phase") == phase)
         if part.is_empty():
             raise WrongReply(f"no request was measured {phase} the compaction: use more keys")
-        ends = part.select((pl.col("began_ns") + pl.col("took_ns")).max() - pl.col("began_ns").min())
+        ends = part.select(ENDED_NS.max() - pl.col("began_ns").min())
         return latencies(part, ends.item() / 1e9)
 
 
@@ -167,7 +167,7 @@ def _busy(watch: Watch, server: MeasuredServer, running: Running) -> Busy:
 def _with_phases(trace: pl.DataFrame, watch: Watch) -> pl.DataFrame:
     began = pl.col("began_ns")
     phase = (
-        pl.when(began + pl.col("took_ns") < watch.asked_ns).then(pl.lit("before"))
+        pl.when(ENDED_NS.lt(watch.asked_ns)).then(pl.lit("before"))
         .when(began <= watch.ended_ns).then(pl.lit("during"))
         .when(began <= watch.ended_ns + int(_PAUSE_SECONDS * 1e9)).then(pl.lit("settling"))
         .otherwise(pl.lit("after"))

@@ -36,11 +36,13 @@ class Shape(NamedTuple):
         return f"{self.clients}-p{self.pipeline}" if self.pipeline > 1 else str(self.clients)
 
 
-_TOOK_MS = pl.col("took_ns") / 1e6
+#: Of a request in a trace (`generator.Found`).
+TOOK_MS = pl.col("took_ns") / 1e6
+ENDED_NS = pl.col("began_ns") + pl.col("took_ns")
 
 #: Of a trace: how many requests, and their percentiles (nearest rank).
 QUANTILES = {"p50_ms": 0.5, "p99_ms": 0.99, "p999_ms": 0.999, "slowest_ms": 1.0}
-_FACTS = [pl.len().alias("per_second"), *(_TOOK_MS.quantile(q, "nearest").alias(n) for n, q in QUANTILES.items())]
+_FACTS = [pl.len().alias("per_second"), *(TOOK_MS.quantile(q, "nearest").alias(n) for n, q in QUANTILES.items())]
 
 
 def latencies(trace: pl.DataFrame, seconds: float) -> Measures:
