@@ -19,26 +19,22 @@ the table asks for one (`Hash.expired`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain, groupby, islice
 from typing import Any, Self
 
 from kvstore.base.chance import Chance
 from kvstore.base.deadline_order import DeadlineOrder
-from kvstore.base.limits import KIB
-from kvstore.base.value_type import OF_PROCESS, Edit, Inner, Places, Undo, ValueType, Words
-from kvstore.values import packed
-from kvstore.values.buckets import Buckets, Entry, Steps, take_back
+from kvstore.base.value_type import Edit, Inner, Places, Undo, ValueType, Words
+from kvstore.values import packed, two_forms
+from kvstore.values.buckets import Buckets, Entry, Steps
+from kvstore.values.two_forms import TwoForms
 
 #: A hash of more fields is large, and one with a longer field or value. Valkey: hash-max-listpack-entries and -value.
 MAX_SMALL_FIELDS = 512
 MAX_SMALL_BYTES = 64
 
-#: Of one of the operations that `whole` gives.
-_WHOLE_BYTES = 48 * KIB
-#: What a field takes in an operation besides its bytes and its value's.
-_OVERHEAD_BYTES = 12
 #: Fields past their deadlines that are told from the others when all are counted, and when one is picked.
 _EXPIRED_COUNTED = 1000
 _PICKED = 100
@@ -72,6 +68,10 @@ class _Large(Buckets):
         other.deadlines = self.deadlines.copy()
         other.order = DeadlineOrder(other.deadlines, _FREED_AT_ONCE)
         return other
+
+    def parts(self) -> tuple[dict[Any, Any] | list[Any], ...]:
+        """See `TypedValue`."""
+        return *super().parts(), self.deadlines
 
     def put_deadline(self, field: bytes, deadline_ms: int | None, steps: Steps) -> None:
         """Give `field` that deadline, or none."""
@@ -117,44 +117,16 @@ def _living_picks(large: _Large, chance: Chance, now_ms: int) -> Iterator[Entry]
             return
 
 
-class Hash:
-    """A hash; see the module. `places`: how a large one finds its fields, see `Buckets`; kept from the beginning.
+class Hash(TwoForms[_Large]):
+    """A hash; see the module. `places`: see `Buckets`.
 
     `now_ms`, of those that read: fields whose deadlines have passed by then are not seen.
     """
 
-    __slots__ = ("_held", "_places")
+    __slots__ = ()
 
-    def __init__(self, places: Places = OF_PROCESS) -> None:
-        self._places = places
-        self._held: bytes | _Large = packed.EMPTY
-
-    # What the store sees
-
-    def __len__(self) -> int:
-        held = self._held
-        return packed.count(held) if isinstance(held, bytes) else len(held)
-
-    def __bool__(self) -> bool:
-        """Whether there is any field: what `len` takes longer to tell."""
-        held = self._held
-        return len(held) > len(packed.EMPTY) if isinstance(held, bytes) else len(held) > 0
-
-    def size_bytes(self) -> int:
-        """See `TypedValue`."""
-        held = self._held
-        return _OVERHEAD_BYTES * len(self) + (len(held) if isinstance(held, bytes) else held.size_bytes())
-
-    def parts(self) -> tuple[dict[Any, Any] | list[Any] | bytes, ...]:
-        """See `TypedValue`."""
-        held = self._held
-        return (held,) if isinstance(held, bytes) else (*held.parts(), held.deadlines)
-
-    def copy(self) -> Hash:
-        """Another one with the same content."""
-        other = Hash(self._places)
-        other._held = self._held if isinstance(self._held, bytes) else self._held.copy()
-        return other
+    #: With its value's bytes besides.
+    OVERHEAD_BYTES = 12
 
     # Reading
 
@@ -268,7 +240,7 @@ class Hash:
         before = self._held
         steps: Steps = []
         if isinstance(before, bytes):
-            self._held = _without_all(before, fields)
+            self._held = packed.without_all(before, fields)
         else:
             for field in fields:
                 if before.take_out(field, steps) and before.deadlines:
@@ -285,10 +257,6 @@ class Hash:
             for field in present:
                 large.put_deadline(field, deadline_ms, steps)
         return self._undo(before, steps)
-
-    def _undo(self, before: bytes | _Large, steps: Steps) -> Undo:
-        """What takes the steps back that were done since this was what is held."""
-        return partial(setattr, self, "_held", before) if isinstance(before, bytes) else partial(take_back, steps)
 
     def _enlarge(self) -> _Large:
         """Make it a large one if it is not; returns what it holds."""
@@ -323,8 +291,8 @@ class Hash:
         size_bytes = 0
         for field, value in self._all():
             words += (field, value)
-            size_bytes += len(field) + len(value) + _OVERHEAD_BYTES
-            if size_bytes > _WHOLE_BYTES:
+            size_bytes += len(field) + len(value) + self.OVERHEAD_BYTES
+            if size_bytes > two_forms.WHOLE_BYTES:
                 yield b"HSET", words
                 words, size_bytes = [], 0
         if words:
@@ -348,28 +316,13 @@ class Hash:
         """In the fields' order, not in that in which they got them, which an undo may change."""
         fields = (field for field, _ in self._all() if field in deadlines)
         for deadline_ms, alike in groupby(fields, deadlines.__getitem__):
-            for some in _some_bytes(alike):
+            for some in self._batches(alike):
                 yield b"HPEXPIREAT", (b"%d" % deadline_ms, b"FIELDS", b"%d" % len(some), *some)
-
-
-def _some_bytes(fields: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """The fields, as many at once as fit into one operation."""
-    some: list[bytes] = []
-    size_bytes = 0
-    for field in fields:
-        some.append(field)
-        size_bytes += len(field) + _OVERHEAD_BYTES
-        if size_bytes > _WHOLE_BYTES:
-            yield some
-            some, size_bytes = [], 0
-    if some:
-        yield some
 
 
 def _flat(held: bytes) -> list[bytes]:
     """The fields of a small hash with their values, one behind the other."""
-    flat = packed.flat(held)
-    return flat if packed.ESCAPE not in held else list(map(packed.unescape, flat))
+    return packed.unescape_all(held, packed.flat(held))
 
 
 def _unpacked(held: bytes) -> list[Entry]:
@@ -396,15 +349,6 @@ def _with_all(held: bytes, words: Words) -> tuple[bytes, int]:
         else:
             held = packed.with_value_at(held, at, inside)
     return held, new
-
-
-def _without_all(held: bytes, fields: Words) -> bytes:
-    for field in fields:
-        name = packed.escape(field)
-        at = packed.find(held, name)
-        if at >= 0:
-            held = packed.without_entry_at(held, at, name)
-    return held
 
 
 def _pairs(words: Words) -> Iterator[Entry]:

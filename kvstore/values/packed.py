@@ -45,6 +45,11 @@ def unescape(escaped: bytes) -> bytes:
     return escaped.replace(b"\xfd2", b"\xff").replace(b"\xfd1", b"\xfe").replace(b"\xfd0", b"\xfd")
 
 
+def unescape_all(packed: bytes, words: list[bytes]) -> list[bytes]:
+    """The same of each of the words, which were taken from `packed`."""
+    return words if ESCAPE not in packed else list(map(unescape, words))
+
+
 def find(packed: bytes, name: bytes) -> int:
     """Where the value of `name` begins; -1 if it is not there."""
     at = packed.find(b"\xff%b\xfe" % name)
@@ -112,6 +117,15 @@ def put_each(
 def without_entry_at(packed: bytes, at: int, name: bytes) -> bytes:
     """The same without `name`, whose value begins there."""
     return packed[: at - len(name) - 2] + packed[packed.index(_END, at) :]
+
+
+def without_all(packed: bytes, names: Sequence[bytes]) -> bytes:
+    """The same without these names, escaped here; some may not be there."""
+    for name in map(escape, names):
+        at = find(packed, name)
+        if at >= 0:
+            packed = without_entry_at(packed, at, name)
+    return packed
 
 
 def split(packed: bytes) -> list[bytes]:

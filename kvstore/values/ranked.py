@@ -70,7 +70,7 @@ class Sizes:
 class Ranked:
     """See the module. Ranks count from 0. Scores are never NaN, and 0 has no sign."""
 
-    __slots__ = ("_last_members", "_last_scores", "_members", "_scores", "_sizes", "name_bytes", "order", "scores")
+    __slots__ = ("_last_members", "_last_scores", "_members", "_name_bytes", "_scores", "_sizes", "order", "scores")
 
     def __init__(self) -> None:
         #: Of each member.
@@ -81,13 +81,16 @@ class Ranked:
         self._last_members: list[bytes] = []
         self._last_scores: array[float] = array("d")
         self._sizes: Sizes | None = None
-        #: Of all members together.
-        self.name_bytes = 0
+        self._name_bytes = 0
         #: Of a scan that is under way.
         self.order: ScanOrder | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def size_bytes(self) -> int:
+        """Of all members together."""
+        return self._name_bytes
 
     def parts(self) -> tuple[dict[Any, Any] | list[Any], ...]:
         """See `TypedValue`."""
@@ -100,7 +103,7 @@ class Ranked:
         other._members = [block[:] for block in self._members]
         other._scores = [block[:] for block in self._scores]
         other._last_members, other._last_scores = self._last_members[:], self._last_scores[:]
-        other.name_bytes = self.name_bytes
+        other._name_bytes = self._name_bytes
         return other
 
     # Reading
@@ -176,7 +179,7 @@ class Ranked:
         """Give a member that score; returns the one that it had, None if it was not there."""
         before = self.scores.get(member)
         if before is None:
-            self.name_bytes += len(member)
+            self._name_bytes += len(member)
             if self.order is not None:
                 self.order = self.order.joined_by(member, len(self))
         elif before == score:
@@ -195,7 +198,7 @@ class Ranked:
             return
         self.scores.update(pairs)
         names = [member for member, _ in pairs]
-        self.name_bytes += sum(map(len, names))
+        self._name_bytes += sum(map(len, names))
         if self.order is not None:
             for member in names:
                 self.order = self.order and self.order.joined_by(member, len(self))
@@ -265,7 +268,7 @@ class Ranked:
         return taken
 
     def _gone(self, member: bytes) -> None:
-        self.name_bytes -= len(member)
+        self._name_bytes -= len(member)
         if self.order is not None:
             self.order = self.order.left_by(len(self))
 

@@ -18,16 +18,14 @@ it was when it is built again, its operations begin, where needed, with a member
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
-from typing import Any
 
 from kvstore.base.chance import Chance
-from kvstore.base.limits import KIB
-from kvstore.base.value_type import OF_PROCESS, Edit, Places, Undo, ValueType, Words
+from kvstore.base.value_type import Edit, Undo, ValueType, Words
 from kvstore.values import packed
-from kvstore.values.buckets import Buckets, Steps, take_back
+from kvstore.values.buckets import Buckets, Steps
+from kvstore.values.two_forms import TwoForms
 
 #: A set of more members is large, and one with a longer member that is no number. Valkey: set-max-listpack-entries and
 #: -value; of whole numbers alone: set-max-intset-entries.
@@ -35,10 +33,6 @@ MAX_SMALL_MEMBERS = 128
 MAX_SMALL_BYTES = 64
 MAX_SMALL_NUMBERS = 512
 
-#: Of one of the operations that `whole` gives.
-_WHOLE_BYTES = 48 * KIB
-#: What a member takes in an operation besides its bytes.
-_OVERHEAD_BYTES = 6
 #: Members that make a small set a listpack, and a large one.
 _LISTPACK_MARK, _LARGE_MARK = b"", bytes(MAX_SMALL_BYTES + 1)
 
@@ -54,41 +48,12 @@ class _Listpack(bytes):
     __slots__ = ()
 
 
-class Set:
-    """A set; see the module. `places`: how a large one finds its members, see `Buckets`; kept from the beginning."""
+class Set(TwoForms[Buckets]):
+    """A set; see the module. `places`: see `Buckets`."""
 
-    __slots__ = ("_held", "_places")
+    __slots__ = ()
 
-    def __init__(self, places: Places = OF_PROCESS) -> None:
-        self._places = places
-        self._held: bytes | Buckets = packed.EMPTY
-
-    # What the store sees
-
-    def __len__(self) -> int:
-        held = self._held
-        return packed.count(held) if isinstance(held, bytes) else len(held)
-
-    def __bool__(self) -> bool:
-        """Whether there is any member: what `len` takes longer to tell."""
-        held = self._held
-        return len(held) > len(packed.EMPTY) if isinstance(held, bytes) else len(held) > 0
-
-    def size_bytes(self) -> int:
-        """See `TypedValue`."""
-        held = self._held
-        return _OVERHEAD_BYTES * len(self) + (len(held) if isinstance(held, bytes) else held.size_bytes())
-
-    def parts(self) -> tuple[dict[Any, Any] | list[Any] | bytes, ...]:
-        """See `TypedValue`. A small one is freed at once."""
-        held = self._held
-        return () if isinstance(held, bytes) else held.parts()
-
-    def copy(self) -> Set:
-        """Another one with the same members. Some 0.5 ms for 1 M of them."""
-        other = Set(self._places)
-        other._held = self._held if isinstance(self._held, bytes) else self._held.copy()
-        return other
+    OVERHEAD_BYTES = 6
 
     def encoding(self) -> str:
         """See `TypedValue`."""
@@ -165,15 +130,13 @@ class Set:
     def add(self, members: Words) -> Undo:
         """Make these members, at least one. Returns the undo, as does `remove`."""
         before = self._held
-        if self._add_small(members) is not None:
-            return partial(setattr, self, "_held", before)
-        if isinstance(before, bytes):
-            self._enlarge().put_all(members, [b""] * len(members))
-            return partial(setattr, self, "_held", before)
         steps: Steps = []
-        for member in members:
-            before.put(member, b"", steps)
-        return partial(take_back, steps)
+        if not isinstance(before, bytes):
+            for member in members:
+                before.put(member, b"", steps)
+        elif self._add_small(members) is None:
+            self._enlarge().put_all(members, [b""] * len(members))
+        return self._undo(before, steps)
 
     def add_each(self, many: Sequence[Words]) -> list[int]:
         """What as many `add`s do, for good; returns by how many members each made it longer."""
@@ -208,13 +171,13 @@ class Set:
     def remove(self, members: Words) -> Undo:
         """Make these no members, those that are."""
         before = self._held
+        steps: Steps = []
         if isinstance(before, bytes):
             self._held = _without_all(before, members)
-            return partial(setattr, self, "_held", before)
-        steps: Steps = []
-        for member in members:
-            before.take_out(member, steps)
-        return partial(take_back, steps)
+        else:
+            for member in members:
+                before.take_out(member, steps)
+        return self._undo(before, steps)
 
     def remove_each(self, many: Sequence[Words]) -> list[int]:
         """What as many `remove`s do, for good; returns by how many members, 0 or below, each made it longer."""
@@ -247,7 +210,7 @@ class Set:
         if mark is not None:
             yield b"SADD", [mark, next(each)]
             yield b"SREM", [mark]
-        for some in _some_bytes(each):
+        for some in self._batches(each):
             yield b"SADD", some
 
     def _mark(self) -> bytes | None:
@@ -258,20 +221,6 @@ class Set:
         if not 0 < len(held) <= MAX_SMALL_NUMBERS:
             return None
         return _LARGE_MARK if _could_be_small(list(self)) else None
-
-
-def _some_bytes(members: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """The members, as many at once as fit into one operation."""
-    some: list[bytes] = []
-    size_bytes = 0
-    for member in members:
-        some.append(member)
-        size_bytes += len(member) + _OVERHEAD_BYTES
-        if size_bytes > _WHOLE_BYTES:
-            yield some
-            some, size_bytes = [], 0
-    if some:
-        yield some
 
 
 def _is_number(member: bytes) -> bool:
@@ -305,7 +254,7 @@ def _could_be_small(members: Sequence[bytes]) -> bool:
 def _unpacked(held: bytes) -> list[bytes]:
     """The members of a small set, in order."""
     members = held[1:-2].split(b"\xfe\xff") if len(held) > 1 else []
-    return members if packed.ESCAPE not in held else list(map(packed.unescape, members))
+    return packed.unescape_all(held, members)
 
 
 def _with_all(held: bytes, members: Words) -> tuple[bytes, int]:

@@ -24,20 +24,18 @@ from operator import itemgetter
 
 from kvstore.base.chance import Chance
 from kvstore.base.doubles import double_text
-from kvstore.base.limits import KIB
-from kvstore.base.value_type import OF_PROCESS, Edit, Places, Undo, ValueType, Words
-from kvstore.values import packed
+from kvstore.base.value_type import Edit, Undo, ValueType, Words
+from kvstore.values import packed, two_forms
 from kvstore.values.ranked import Pair, Ranked
 from kvstore.values.scan_order import ScanOrder
+from kvstore.values.two_forms import TwoForms
 
 #: A set of more members is large, and one with a longer member. Valkey: zset-max-listpack-entries and -value.
 MAX_SMALL_MEMBERS = 128
 MAX_SMALL_BYTES = 64
 
-#: Of one of the operations that `whole` gives, and members.
-_WHOLE_BYTES, _WHOLE_MEMBERS = 48 * KIB, 1024
-#: What a member takes in an operation besides its bytes: its head, and a score of a few digits.
-_OVERHEAD_BYTES = 20
+#: Members of one of the operations that `whole` gives.
+_WHOLE_MEMBERS = 1024
 
 #: Whole numbers below it are written at once.
 _WHOLE_SCORES = 1e15
@@ -45,45 +43,17 @@ _WHOLE_SCORES = 1e15
 _in_order = itemgetter(1, 0)
 
 
-class SortedSet:
+class SortedSet(TwoForms[Ranked]):
     """A sorted set; see the module. Ranks count from 0 and are not negative; scores are never NaN."""
 
-    __slots__ = ("_held", "_places")
+    __slots__ = ()
 
-    def __init__(self, places: Places = OF_PROCESS) -> None:
-        self._places = places
-        self._held: bytes | Ranked = packed.EMPTY
-
-    # What the store sees
-
-    def __len__(self) -> int:
-        held = self._held
-        return packed.count(held) if isinstance(held, bytes) else len(held)
-
-    def __bool__(self) -> bool:
-        """Whether there is any member: what `len` takes longer to tell."""
-        held = self._held
-        return len(held) > len(packed.EMPTY) if isinstance(held, bytes) else len(held) > 0
-
-    def size_bytes(self) -> int:
-        """See `TypedValue`."""
-        held = self._held
-        return _OVERHEAD_BYTES * len(self) + (len(held) if isinstance(held, bytes) else held.name_bytes)
-
-    def parts(self) -> tuple[dict[bytes, float] | list[object] | bytes, ...]:
-        """See `TypedValue`."""
-        held = self._held
-        return (held,) if isinstance(held, bytes) else held.parts()
+    #: Its head, and a score of a few digits.
+    OVERHEAD_BYTES = 20
 
     def encoding(self) -> str:
         """See `TypedValue`: it is `skiplist` once it was past the thresholds."""
         return "listpack" if isinstance(self._held, bytes) else "skiplist"
-
-    def copy(self) -> SortedSet:
-        """Another one with the same content."""
-        other = SortedSet(self._places)
-        other._held = self._held if isinstance(self._held, bytes) else self._held.copy()
-        return other
 
     # Reading
 
@@ -206,7 +176,7 @@ class SortedSet:
         """Remove members, those that are there."""
         before = self._held
         if isinstance(before, bytes):
-            self._held = _without(before, members)
+            self._held = packed.without_all(before, members)
             return partial(setattr, self, "_held", before)
         taken = [(member, before.take(member)) for member in members]
         return partial(_restore, before, [pair for pair in taken if pair[1] is not None])
@@ -239,8 +209,8 @@ class SortedSet:
         size_bytes = 0
         for member, score in self.pairs(0, len(self)):
             words += (double_text(score), member)
-            size_bytes += len(member) + _OVERHEAD_BYTES
-            if size_bytes > _WHOLE_BYTES or len(words) >= 2 * _WHOLE_MEMBERS:
+            size_bytes += len(member) + self.OVERHEAD_BYTES
+            if size_bytes > two_forms.WHOLE_BYTES or len(words) >= 2 * _WHOLE_MEMBERS:
                 yield b"ZADD", words
                 words, size_bytes = [], 0
         if words:
@@ -260,7 +230,7 @@ def _restore(large: Ranked, before: Iterable[tuple[bytes, float | None]]) -> Non
 
 
 def _members(held: bytes) -> list[bytes]:
-    return _unescaped(held, packed.flat(held)[::2])
+    return packed.unescape_all(held, packed.flat(held)[::2])
 
 
 def _scores(held: bytes) -> list[float]:
@@ -270,11 +240,7 @@ def _scores(held: bytes) -> list[float]:
 def _pairs(held: bytes) -> list[Pair]:
     """The members with their scores, in order."""
     flat = packed.flat(held)
-    return list(zip(_unescaped(held, flat[::2]), map(float, flat[1::2]), strict=True))
-
-
-def _unescaped(held: bytes, names: list[bytes]) -> list[bytes]:
-    return names if packed.ESCAPE not in held else list(map(packed.unescape, names))
+    return list(zip(packed.unescape_all(held, flat[::2]), map(float, flat[1::2]), strict=True))
 
 
 def _packed(pairs: Iterable[Pair]) -> bytes:
@@ -288,15 +254,6 @@ def _packed(pairs: Iterable[Pair]) -> bytes:
             for member, score in pairs
         ]
     )
-
-
-def _without(held: bytes, members: Words) -> bytes:
-    for member in members:
-        name = packed.escape(member)
-        at = packed.find(held, name)
-        if at >= 0:
-            held = packed.without_entry_at(held, at, name)
-    return held
 
 
 # The operations

@@ -25,7 +25,7 @@ from kvstore.store.merge import MergeJob, free, merge
 from kvstore.store.store import Commit, Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.testing.simulated_syncer import SimulatedSyncer
-from kvstore.values import TYPES, blocks, hashes, lists, sets, sorted_sets
+from kvstore.values import TYPES, blocks, lists, two_forms
 from tests.kit.store_files import Clock
 from tests.suites.crashes.history import History, Violation, checked
 from tests.suites.crashes.model import Content
@@ -48,9 +48,7 @@ def small_files(zero_fill_bytes: int = 2048) -> Iterator[None]:
         mock.patch.object(garbage, "_SMALL_ELEMENTS", 3),
         mock.patch.object(blocks, "_BLOCK_BYTES", 300),
         mock.patch.object(lists, "_WHOLE_BYTES", 200),
-        mock.patch.object(hashes, "_WHOLE_BYTES", 200),
-        mock.patch.object(sets, "_WHOLE_BYTES", 200),
-        mock.patch.object(sorted_sets, "_WHOLE_BYTES", 200),
+        mock.patch.object(two_forms, "WHOLE_BYTES", 200),
     ):
         yield
 
