@@ -91,7 +91,7 @@ def encode_in_slices(
 ) -> Generator[None, None, Encoded]:
     """As `encode`, for an array, or a set, of many elements: yields after some of them, and returns the bytes."""
     out = Writer(limit_bytes)
-    out.append((b"~%d\r\n" if protocol == 3 and reply.__class__ is Members else b"*%d\r\n") % len(reply))
+    out.append(_begin(reply, protocol))
     for some in in_parts(reply):
         _append_some(out, some, protocol)
         out.gather()
@@ -268,8 +268,12 @@ def _append_array(out: Writer, reply: list[Any] | tuple[Any, ...], protocol: int
     _append_all(out, reply, protocol)
 
 
+def _begin(reply: Strings | Members | list[Any], protocol: int) -> bytes:
+    return (b"~%d\r\n" if protocol == 3 and reply.__class__ is Members else b"*%d\r\n") % len(reply)
+
+
 def _append_strings(out: Writer, reply: Strings | Members, protocol: int) -> None:
-    out.append((b"~%d\r\n" if protocol == 3 and reply.__class__ is Members else b"*%d\r\n") % len(reply))
+    out.append(_begin(reply, protocol))
     for some in in_parts(reply) if len(reply) > AT_ONCE else (reply,):
         if max(map(len, some), default=0) < LONG_STRING_BYTES:
             out.append(_joined(some))
