@@ -64,6 +64,12 @@ class EncodeTests(SynchronousTestCase):
                 words = [*KEYS[: count - 1], b"\r" * length]
                 self.assertEqual(decode(encode(*words)), [words])
 
+    def test_each(self) -> None:
+        """Many of one name, by their words in columns, are what they are one by one, of one length or of any."""
+        for columns in ([KEYS, VALUES], [KEYS, KEYS[::-1], [b"%d" % 7**count for count in range(40)]], [[b"%b\r\n"]]):
+            each = b"".join(encode(b"X%", *words) for words in zip(*columns, strict=True))
+            self.assertEqual(operations.encode_each(b"X%", columns), each)
+
 
 class DecodeTests(SynchronousTestCase):
     """Bodies taken apart."""

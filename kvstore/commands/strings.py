@@ -36,8 +36,8 @@ from kvstore.commands.registry import (
     to_integer,
 )
 from kvstore.commands.row import numbered_keys
+from kvstore.store.operations import encode_each
 from kvstore.store.table import Table
-from kvstore.wire.multibulk import join_requests
 
 _KEEP_OPTIONS = excluding_each_other(*TIMES, b"KEEPTTL")
 _MSETEX_OPTIONS = _KEEP_OPTIONS | excluding_each_other(b"NX", b"XX")
@@ -193,7 +193,7 @@ def mset_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> St
         return None
     keys = list(chain.from_iterable(zip(*columns[0::2], strict=True)))
     values = list(chain.from_iterable(zip(*columns[1::2], strict=True)))
-    return OK if table.write_strings(keys, values, join_requests(b"SET", [keys, values])) else None
+    return OK if table.write_strings(keys, values, encode_each(b"SET", [keys, values])) else None
 
 
 @command("MSETNX", WRITE, group="string", keys=(1, -1, 2), options="[key value ...]")
@@ -316,7 +316,7 @@ def incr_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Nu
         numbers[key] = number = number + 1
         after.append(number)
     digits = Numbers(map(b"%d".__mod__, after))
-    return digits if table.write_strings(keys, digits, join_requests(b"SET", [keys, digits])) else None
+    return digits if table.write_strings(keys, digits, encode_each(b"SET", [keys, digits])) else None
 
 
 @command("DECR", WRITE | FAST, group="string")

@@ -22,7 +22,8 @@ from kvstore.commands.statistics import CommandStatistics
 from kvstore.session import columns
 from kvstore.session.hooks import Hooks
 from kvstore.session.session import Session
-from kvstore.wire.multibulk import Uniform, join_requests
+from kvstore.store.operations import encode_each
+from kvstore.wire.multibulk import Uniform
 from kvstore.wire.pieces import UNLIMITED_BYTES, Encoded, joined
 from kvstore.wire.sorting import Alike, Sorted
 
@@ -109,7 +110,7 @@ class _Mixture:
     def _as_columns(self, statistics: CommandStatistics, alike: Alike) -> bool:
         """Execute requests of one command; False if each has to be executed alone: nothing was done."""
         row, count = statistics.row, len(alike.starts)
-        raw = join_requests(row.wire_name, alike.columns) if row.writes else b""
+        raw = encode_each(row.wire_name, alike.columns) if row.writes else b""
         pipeline = Uniform(row.wire_name, alike.columns, count, raw, b"", False)
         limit_bytes = UNLIMITED_BYTES if row.writes else self._left_bytes
         protocols = partial(self._protocols, alike.starts)

@@ -32,7 +32,7 @@ from kvstore.store.garbage import Garbage
 from kvstore.store.index import DocumentIndexes
 from kvstore.store.log import Purpose
 from kvstore.store.observing import Observer
-from kvstore.store.operations import FLUSH_DATABASE, encode, encode_deadline, encode_delete
+from kvstore.store.operations import FLUSH_DATABASE, encode, encode_deadline, encode_delete, encode_each
 from kvstore.store.read_table import ReadTable
 from kvstore.store.scan import ScanOrder
 from kvstore.store.state import State
@@ -138,9 +138,10 @@ class Table(ReadTable):
     ) -> list[int] | None:
         """Apply an operation of a type to each key, with the words at its place, in order: what as many `edit`s do.
 
-        `operations`: all of them, one behind the other, if they are encoded already. Returns by how many elements each
-        made its value longer; None, having done nothing, if they have to be done one by one: as with `write_strings`,
-        or a value has deadlines inside, or is awaited. A request of its own: nothing of it is to be undone.
+        `words`: as many for each key. `operations`: all of them, one behind the other, if they are encoded already.
+        Returns by how many elements each made its value longer; None, having done nothing, if they have to be done one
+        by one: as with `write_strings`, or a value has deadlines inside, or is awaited. A request of its own: nothing
+        of it is to be undone.
 
         `only_longer`: one that has made its value no longer has changed nothing, and is not recorded.
         """
@@ -152,7 +153,7 @@ class Table(ReadTable):
         if not {row.holds, type(None)}.issuperset(map(type, map(self.values.get, keys))):
             return None
         if operations is None:
-            operations = b"".join([encode(name, key, *each) for key, each in zip(keys, words, strict=True)])
+            operations = encode_each(name, [keys, *zip(*words, strict=True)])
         if not self.pending.has_room(len(operations)):
             return None
         if not only_longer:
@@ -160,10 +161,8 @@ class Table(ReadTable):
             return self._edit_each_for_good(keys, edit, row, words)
         longer = self._edit_each_for_good(keys, edit, row, words)
         if not all(longer):
-            keys = list(compress(keys, longer))
-            operations = b"".join(
-                [encode(name, key, *each) for key, each in zip(keys, compress(words, longer), strict=True)]
-            )
+            keys, words = list(compress(keys, longer)), list(compress(words, longer))
+            operations = encode_each(name, [keys, *zip(*words, strict=True)]) if keys else b""
         if keys:
             self.pending.record_whole(self, keys, operations)
         return longer

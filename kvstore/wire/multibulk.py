@@ -30,7 +30,7 @@ where this takes 0.6.
 from __future__ import annotations
 
 import re
-from itertools import chain, repeat
+from itertools import chain
 from operator import methodcaller
 from struct import iter_unpack
 from typing import NamedTuple
@@ -129,17 +129,6 @@ def uniform_chunks(chunks: list[bytes]) -> tuple[Uniform, list[int]] | None:
     if any(size % step for size in sizes):
         return None
     return pipeline, [size // step for size in sizes]
-
-
-def join_requests(name: bytes, columns: list[list[bytes]]) -> bytes:
-    """The bytes of requests of one command, from their arguments in columns; at least one."""
-    head = b"*%d\r\n$%d\r\n%b\r\n" % (len(columns) + 1, len(name), name)
-    sizes = [set(map(len, column)) for column in columns]
-    if all(len(size) == 1 for size in sizes):  # at C speed
-        each = head.replace(b"%", b"%%") + b"".join([b"$%d\r\n%%b\r\n" % size.pop() for size in sizes])
-        return each * len(columns[0]) % tuple(chain.from_iterable(zip(*columns, strict=True)))
-    words = [list(map(b"$%d\r\n%b\r\n".__mod__, zip(map(len, column), column, strict=True))) for column in columns]
-    return b"".join(chain.from_iterable(zip(repeat(head), *words)))
 
 
 def _of_one_size(data: bytes, first: list[bytes], words: int) -> Uniform | None:
