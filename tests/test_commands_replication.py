@@ -93,11 +93,11 @@ class WaitingForTheDiskTests(GatheringTestCase):
         self.client.send(b"WAITAOF 0 0 0\r\nWAITAOF 1 0 0\r\nPING\r\n")
         self.turn()
         self.assertEqual(self.client.received(), b"*2\r\n:0\r\n:0\r\n")
-        self.factory.server.on_disk()
+        self.factory.server.syncing.try_all()
         self.turn()
         self.assertEqual(self.client.received(), b"")
         self.durable = True
-        self.factory.server.on_disk()
+        self.factory.server.syncing.try_all()
         self.turn()
         self.assertEqual(self.client.received(), b"*2\r\n:1\r\n:0\r\n+PONG\r\n")
 
@@ -106,7 +106,7 @@ class WaitingForTheDiskTests(GatheringTestCase):
         self.client.send(b"WAITAOF 1 1 500\r\n")
         self.turn()
         self.durable = True
-        self.factory.server.on_disk()
+        self.factory.server.syncing.try_all()
         self.assertEqual(self.client.received(), b"")
         self.clock.advance(1)
         self.turn()

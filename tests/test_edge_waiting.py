@@ -121,7 +121,7 @@ class SavingTests(GatheringTestCase):
         self.assertEqual(replies[:2], [b"-ERR Background save already in progress", b"+PONG"])
         self.assertIn(b"is not cancelled", replies[2])
         self.error = error
-        self.server.saved()
+        self.server.saving.try_all()
         self.turn()
         return self.saving.received()
 
@@ -146,7 +146,7 @@ class SavingTests(GatheringTestCase):
         self.saving.send(b"BLPOP k 0\r\n")
         self.turn()
         self.error = ""
-        self.server.saved()
+        self.server.saving.try_all()
         self.turn()
         self.assertEqual(self.saving.received(), b"")
 

@@ -19,7 +19,7 @@ from kvstore.commands.client import Client
 from kvstore.commands.configuration import Configuration
 from kvstore.commands.slow_requests import SlowLog
 from kvstore.commands.statistics import Statistics
-from kvstore.commands.waiting import WaitingRoom
+from kvstore.commands.waiting import Line, WaitingRoom
 from kvstore.commands.watches import Watches
 from kvstore.store.store import Store
 from kvstore.store.table import Table
@@ -55,6 +55,8 @@ class Server:
         self.network_bytes_before = (0, 0)
         self.statistics = Statistics()
         self.waiting = WaitingRoom(now_ms)
+        #: Who waits for a compaction to end, and for more to get to the disk.
+        self.saving, self.syncing = Line(self.waiting), Line(self.waiting)
         self.channels = Channels()
         #: What the request that executes tells other clients, see `peer`; one list for good.
         self.messages: list[tuple[Collection[Client], Reply]] = []
@@ -81,9 +83,7 @@ class Server:
         self.network_bytes: Callable[[], tuple[int, int]] = lambda: (0, 0)
         #: Begin a compaction soon; returns False if one is under way.
         self.compact_now: Callable[[], bool] = lambda: False
-        #: Clients that wait for a compaction to end (SAVE), and how it does: None while it is under way, empty if well.
-        self.saving: list[Client] = []
-        self._waits_for_disk: list[Client] = []
+        #: How a compaction ends: None while it is under way, empty if well.
         self.save_error: Callable[[], str | None] = lambda: ""
         #: Whether a commit is on disk, now or at the latest when a reply leaves that waits for it.
         self.is_durable: Callable[[int], bool] = lambda sequence: True
@@ -93,22 +93,6 @@ class Server:
         self.report_bug: Callable[[str], None] = lambda text: None
         #: Stop the server, soon.
         self.shutdown: Callable[[], None] = lambda: None
-
-    def saved(self) -> None:
-        """A compaction has ended: so do those who wait for it."""
-        clients = self.saving[:]
-        self.saving.clear()
-        self.waiting.try_each(clients)
-
-    def wait_for_disk(self, client: Client) -> None:
-        """Try this client's request again whenever more has got to the disk."""
-        self._waits_for_disk.append(client)
-
-    def on_disk(self) -> None:
-        """More has got to the disk."""
-        clients, self._waits_for_disk = self._waits_for_disk, []
-        self.waiting.try_each(clients)
-        self._waits_for_disk += [client for client in clients if client.is_blocked]
 
     def count_error(self, error: RequestError) -> None:
         """An error is about to be a reply."""

@@ -43,7 +43,7 @@ def waitaof(call: Call, numlocal: Integer, numreplicas: bytes, timeout: bytes) -
         return told if told[0] >= numlocal and not replicas else None
 
     if again() is None:
-        call.server.wait_for_disk(call.client)
+        call.server.syncing.add(call.client)
         return Wait((), type(None), until_ms, again, told, told)
     return told
 

@@ -65,7 +65,7 @@ def save(call: Call) -> Reply:
     server = call.server
     if not server.compact_now():
         raise Failure("Background save already in progress")
-    server.saving.append(call.client)
+    server.saving.add(call.client)
 
     def again() -> Reply | None:
         error = server.save_error()

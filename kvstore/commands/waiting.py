@@ -6,6 +6,7 @@ A command that finds nothing to answer returns a `Wait` (`base.reply`). In a blo
 | when | what happens |
 |---|---|
 | a request (or block, or script) has changed one of the keys | `again` is called after it, before any other request |
+| what is no change of a key may have come (SAVE, WAITAOF: `Line`) | `again` is called |
 | its time is up | it gets `timed_out` |
 | CLIENT UNBLOCK | it gets `timed_out`, or an error |
 | it is gone | nothing: it takes nothing |
@@ -30,7 +31,7 @@ for ever is an `until_ms` of None.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
@@ -128,12 +129,6 @@ class WaitingRoom:
             waiter.give_up(error)
         return waiter is not None
 
-    def try_each(self, clients: Iterable[Client]) -> None:
-        """Try the requests of those of them who wait, whatever they wait for."""
-        for client in clients:
-            if client in self.places:
-                self._try(client)
-
     def serve(self) -> None:
         """A request is whole: serve those who wait for what it brought."""
         if self._serving:  # what this request has brought is looked at where that is done already
@@ -144,14 +139,39 @@ class WaitingRoom:
                 ready, table.ready = table.ready, []
                 for key in dict.fromkeys(ready):
                     for client in chain(_served(table, key), _losers(table, key)):
-                        self._try(client)
+                        self.try_again(client)
         finally:
             self._serving = False
 
-    def _try(self, client: Client) -> None:
-        waiter = self.places[client].waiter
-        if waiter.try_again():
+    def try_again(self, client: Client) -> None:
+        """Try the request of a client that waits."""
+        if self.places[client].waiter.try_again():
             self.leave(client)
+
+
+class Line:
+    """Clients that wait for something that is no change of a key, in `room` (SAVE, WAITAOF)."""
+
+    def __init__(self, room: WaitingRoom) -> None:
+        self._room = room
+        self._clients: dict[Client, None] = {}
+
+    def __len__(self) -> int:
+        """How many are tried."""
+        return len(self._clients)
+
+    def add(self, client: Client) -> None:
+        """The request of this client, which is about to wait, is to be tried again by `try_all`."""
+        self._clients[client] = None
+
+    def try_all(self) -> None:
+        """It may have come; who does not find it waits on."""
+        clients, self._clients = self._clients, {}
+        for client in clients:
+            if client.is_blocked:
+                self._room.try_again(client)
+            if client.is_blocked:
+                self._clients[client] = None
 
 
 def _served(table: Table, key: bytes) -> Iterator[Client]:

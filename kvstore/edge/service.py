@@ -157,7 +157,7 @@ class KVStoreService(MultiService):
         server = Server(store, lambda: time.time_ns() // 1_000_000, settings.as_config(), os.urandom(20).hex())
         self.server = server
         server.configuration.checks["maxclients"] = self._check_clients
-        server.save_error, self.compactor.done = self.compactor.error, server.saved
+        server.save_error, self.compactor.done = self.compactor.error, server.saving.try_all
         server.is_durable = lambda sequence: settings.sync == "always" or sequence <= store.durable_sequence
         server.compact_now = lambda: self.upkeep.compact_now()
         server.checkpoint_ms = lambda: self.compactor.last_finished_ms or server.started_ms

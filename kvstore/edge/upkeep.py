@@ -105,7 +105,7 @@ class Upkeep(MultiService):
             self._sync_in_background()
         else:
             store.mark_and_sync()
-        self._server.on_disk()
+        self._server.syncing.try_all()
         for table in store.databases:
             table.scan_order.age()
         self._connections.drop_idle()
