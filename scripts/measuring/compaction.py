@@ -99,7 +99,8 @@ class Watch:
     def _weigh(self, working: list[int]) -> None:
         """Until a child has become another program it runs in its parent's memory (vfork(2))."""
         words = command_line(self._server.pid)
-        self._child_ns |= {child: running_ns(child) for child in working}
+        for child in working:  # one that is gone by now has used what was seen of it before
+            self._child_ns[child] = max(self._child_ns.get(child, 0), running_ns(child))
         child = sum(resident_bytes(pid) for pid in working if command_line(pid) != words)
         grown = self._server.resident_bytes() - self._before_bytes
         self.server_grown_bytes = max(self.server_grown_bytes, grown)
