@@ -69,11 +69,14 @@ class Edit(NamedTuple):
     ValueError, having changed nothing, if the words are no such operation; never for words that a command made.
 
     `at_once(value, words of each)`: `apply_each`, where that can be done better than one by one.
+
+    `wakes`: whether it may bring what somebody waits for.
     """
 
     name: bytes
     apply: Callable[[Any, Words], Undo]
     at_once: Callable[[Any, Sequence[Words]], list[int]] | None = None
+    wakes: bool = True
 
     def apply_each(self, value: Value, words: Sequence[Words]) -> list[int]:
         """What as many `apply`s do, at least one, for good; returns by how many elements each made the value longer.

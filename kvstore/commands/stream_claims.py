@@ -52,7 +52,7 @@ def xclaim(call: Call, key: Key, group: bytes, consumer: bytes, min_idle_time: I
     options = _options(words[len(ids) :], table.now_ms())
     if options.last_id > found.last_id:
         read = [group, text_of(options.last_id), b"ENTRIESREAD", b"%d" % found.entries_read]
-        table.edit(key, b"XGROUP|SETID", read, wakes=False)
+        table.edit(key, b"XGROUP|SETID", read)
     claiming = _Claiming(table, value, found, consumer_of(table, key, group, consumer).name, options)
     for entry_id in ids:
         claiming.take(entry_id, least_ms)
@@ -130,7 +130,7 @@ class _Claiming:
     def conclude(self, key: bytes, group: bytes) -> None:
         """Change what there is to change."""
         if self.gone:
-            self._table.edit(key, b"XACK", (group, *map(text_of, self.gone)), wakes=False)
+            self._table.edit(key, b"XACK", (group, *map(text_of, self.gone)))
         if self._given:
             claim(self._table, key, group, self._consumer.name, self._given)
             self._consumer.active_ms = self._table.now_ms()

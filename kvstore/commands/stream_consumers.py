@@ -30,7 +30,7 @@ def consumer_of(table: Table, key: bytes, group: bytes, name: bytes) -> Consumer
     """A consumer of a group that is there, which is made if it is not; it was heard of now."""
     found: Group = table.values[key].groups[group]
     if name not in found.consumers:
-        table.edit(key, b"XGROUP|CREATECONSUMER", (group, name), wakes=False)
+        table.edit(key, b"XGROUP|CREATECONSUMER", (group, name))
     consumer = found.consumers[name]
     consumer.seen_ms = table.now_ms()
     return consumer
@@ -42,4 +42,4 @@ def claim(table: Table, key: bytes, group: bytes, consumer: bytes, given: Mappin
     for entry_id, how in given.items():
         alike.setdefault(how, []).append(entry_id)
     for (delivered_ms, times), ids in alike.items():
-        table.edit(key, *claim_edit(group, consumer, ids, delivered_ms, times), wakes=False)
+        table.edit(key, *claim_edit(group, consumer, ids, delivered_ms, times))

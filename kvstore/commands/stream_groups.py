@@ -54,7 +54,7 @@ def xgroup_create(call: Call, key: Key, group: bytes, id: bytes, *options: bytes
     last_id = (0 if value is None else value.last_id) if id == b"$" else to_id(id)
     if value is not None and group in value.groups:
         raise Failure("Consumer Group name already exists", "BUSYGROUP")
-    call.table.edit(key, b"XGROUP|CREATE", _read_so_far(group, last_id, entries_read), wakes=False)
+    call.table.edit(key, b"XGROUP|CREATE", _read_so_far(group, last_id, entries_read))
     return OK
 
 
@@ -64,7 +64,7 @@ def xgroup_setid(call: Call, key: Key, group: bytes, id: bytes, *options: bytes)
     _, entries_read = _group_options(options, "SETID", 2, make=False)
     value, _ = _existing(call.table, key, group)
     last_id = value.last_id if id == b"$" else to_any_id(id)
-    call.table.edit(key, b"XGROUP|SETID", _read_so_far(group, last_id, entries_read), wakes=False)
+    call.table.edit(key, b"XGROUP|SETID", _read_so_far(group, last_id, entries_read))
     return OK
 
 
@@ -97,7 +97,7 @@ def xgroup_delconsumer(call: Call, key: Key, group: bytes, consumer: bytes) -> R
     if consumer not in found.consumers:
         return 0
     pending = len(found.consumers[consumer].ids)
-    call.table.edit(key, b"XGROUP|DELCONSUMER", (group, consumer), wakes=False)
+    call.table.edit(key, b"XGROUP|DELCONSUMER", (group, consumer))
     return pending
 
 
@@ -218,7 +218,7 @@ def _give_out(table: Table, key: bytes, group: bytes, consumer: Consumer, option
     entries = entries_after(value, found.last_id, options.most)
     ids = [id_of(entry[0]) for entry in entries]  # type: ignore[arg-type]
     read = _read_so_far(group, ids[-1], _entries_read(value, found, ids))
-    table.edit(key, b"XGROUP|SETID", read, wakes=False)
+    table.edit(key, b"XGROUP|SETID", read)
     if not options.no_ack:
         claim(table, key, group, consumer.name, dict.fromkeys(ids, (table.now_ms(), 1)))
         consumer.active_ms = table.now_ms()
@@ -246,7 +246,7 @@ def xack(call: Call, key: Key, group: bytes, id: bytes, *ids: bytes) -> Reply:
         return 0
     pending = [each for each in dict.fromkeys(to_ids((id, *ids))) if each in found.pending]
     if pending:
-        call.table.edit(key, b"XACK", (group, *map(text_of, pending)), wakes=False)
+        call.table.edit(key, b"XACK", (group, *map(text_of, pending)))
     return len(pending)
 
 

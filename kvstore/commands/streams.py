@@ -114,7 +114,7 @@ def _trim(table: Table, key: bytes, trim: Trim) -> int:
     value = table.values[key]
     before, left = len(value), trim.left(value)
     if left < before:
-        table.edit(key, b"XTRIM", (b"MAXLEN", b"%d" % left), wakes=False)
+        table.edit(key, b"XTRIM", (b"MAXLEN", b"%d" % left))
     return before - left
 
 
@@ -126,7 +126,7 @@ def xdel(call: Call, key: Key, id: bytes, *ids: bytes) -> Reply:
         return 0
     there = [entry_id for entry_id in dict.fromkeys(to_ids((id, *ids))) if value.holds(entry_id)]
     if there:
-        call.table.edit(key, b"XDEL", list(map(text_of, there)), wakes=False)
+        call.table.edit(key, b"XDEL", list(map(text_of, there)))
     return len(there)
 
 
@@ -145,7 +145,7 @@ def xsetid(call: Call, key: Key, last_id: bytes, *options: bytes) -> Reply:
     if len(value) and added is not None and added < len(value):
         raise Failure("The entries_added specified in XSETID is smaller than the target stream length")
     words = setting(new_last, value.entries_added if added is None else added, max_deleted or value.max_deleted)
-    call.table.edit(key, b"XSETID", words, wakes=False)
+    call.table.edit(key, b"XSETID", words)
     return OK
 
 

@@ -214,11 +214,10 @@ class Table(ReadTable):
         if deadline_ms is not None:
             self.pending.record_further(encode_deadline(key, deadline_ms))
 
-    def edit(self, key: bytes, name: bytes, words: Words, *, wakes: bool = True) -> None:
+    def edit(self, key: bytes, name: bytes, words: Words) -> None:
         """Apply an operation of a type, `name`, to the value at `key`, which is of that type or not there.
 
-        Without elements the value is gone, unless its type keeps it so. `wakes`: whether it may be what somebody waits
-        for. Raises StorageFull; then nothing changed.
+        Without elements the value is gone, unless its type keeps it so. Raises StorageFull; then nothing changed.
         """
         if self._is_expired(key):
             self.expire(key)
@@ -234,7 +233,7 @@ class Table(ReadTable):
         if after is None and before is not None:
             self.removed_bytes += len(key)
         if self._observers or self.awaited:
-            self._tell(key, before, after, wakes=wakes)
+            self._tell(key, before, after, wakes=self.types.by_edit[name][0].wakes)
 
     def update(self, key: bytes, value: bytes) -> None:
         """Give `key` a new string and leave its deadline as it is. Raises StorageFull; then nothing changed."""

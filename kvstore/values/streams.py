@@ -359,16 +359,20 @@ def setting(last_id: int, entries_added: int, max_deleted: int) -> list[bytes]:
     return [text_of(last_id), b"ENTRIESADDED", b"%d" % entries_added, b"MAXDELETEDID", text_of(max_deleted)]
 
 
+_WAKING_EDITS = (
+    Edit(b"XADD", _xadd, _xadd_each),
+    Edit(b"XGROUP|DESTROY", _destroy),  # who waits in it gets an error
+)
 _EDITS: dict[bytes, Callable[[Any, Words], Undo]] = {
     b"XDEL": _xdel, b"XTRIM": _xtrim, b"XSETID": _xsetid, b"XGROUP|CREATE": _create, b"XGROUP|SETID": _setid,
-    b"XGROUP|DESTROY": _destroy, b"XGROUP|CREATECONSUMER": _create_consumer,
+    b"XGROUP|CREATECONSUMER": _create_consumer,
     b"XGROUP|DELCONSUMER": _delete_consumer, b"XCLAIM": _xclaim, b"XACK": _xack,
 }  # fmt: skip
 
 STREAMS = ValueType(
     "stream",
     Stream,
-    (Edit(b"XADD", _xadd, _xadd_each), *(Edit(name, apply) for name, apply in _EDITS.items())),
+    (*_WAKING_EDITS, *(Edit(name, apply, wakes=False) for name, apply in _EDITS.items())),
     Stream.copy,
     _whole,
     keeps_empty=True,
