@@ -68,10 +68,7 @@ def factors(axis: Any, label: str) -> None:
     axis.set_ylabel(label)
 
 
-def save(figure: Any, path: Path, shared_legend: Any = None) -> None:
-    """Write the file. `shared_legend`: an axis whose lines are named below all, where that covers nothing."""
-    if shared_legend is not None:
-        handles, labels = shared_legend.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+def save(figure: Any, path: Path) -> None:
+    """Write the file."""
     figure.savefig(path, dpi=_DPI, metadata={"Software": None})  # without the version, equal data make equal files
     pyplot.close(figure)

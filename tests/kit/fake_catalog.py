@@ -25,13 +25,12 @@ ENTRY = {
 
 
 class FakeCatalog:
-    """An HTTP server on a loopback port. `status`, `body`: what it answers to everything. `paths`: what was asked
-    for.
+    """An HTTP server on a loopback port. `body`: what it answers to everything; None: it hangs up. `paths`: what
+    was asked for.
     """
 
-    def __init__(self, body: bytes | None = None, status: int = 200) -> None:
-        self.body = body
-        self.status = status
+    def __init__(self) -> None:
+        self.body: bytes | None = None
         self.paths: list[str] = []
         catalog = self
 
@@ -41,7 +40,7 @@ class FakeCatalog:
                 if catalog.body is None:
                     self.close_connection = True
                     return
-                self.send_response(catalog.status)
+                self.send_response(200)
                 self.send_header("Connection", "close")
                 self.end_headers()
                 self.wfile.write(catalog.body)

@@ -11,7 +11,6 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvstore.base.limits import MAX_REQUEST_BYTES
 from kvstore.base.reply import Reply
 from kvstore.commands import WORD_VERBS
 from kvstore.commands.client import Client
@@ -47,7 +46,7 @@ class Connection:
         server.clients[identity] = self.client
         self.client.peer = self
         self.woken = 0
-        parser = RequestParser(WORD_VERBS, serving.max_request_bytes)
+        parser = RequestParser(WORD_VERBS)
         self.session = Session(Call(server, self.client), parser, serving.hooks, budget_bytes)
         self._budget_bytes = budget_bytes
 
@@ -96,9 +95,8 @@ def to_wire(request: bytes | str) -> bytes:
 class Serving:
     """See the module. `now_ms`: the clock, for tests to set."""
 
-    def __init__(self, *, max_request_bytes: int = MAX_REQUEST_BYTES) -> None:
+    def __init__(self) -> None:
         self.now_ms = START_MS
-        self.max_request_bytes = max_request_bytes
         self.disk = SimulatedDisk(record=False)
         self.store = Store(self.disk, TYPES, lambda: self.now_ms * 1000, lambda length: bytes(length))
         self.table = self.store.table

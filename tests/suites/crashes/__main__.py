@@ -129,7 +129,7 @@ def _violations_of_faults(task: Task, fault: Fault, counts: Counts) -> Iterator[
             yield str(violation)
 
 
-def options(arguments: list[str] | None = None) -> argparse.Namespace:
+def options() -> argparse.Namespace:
     """The options of the command line."""
     parser = argparse.ArgumentParser(prog="crashpoints", description="Crash the store in every way, and count.")
     parser.add_argument("--runs", type=int, default=6, metavar="N", help="seeds of a section (default %(default)s)")
@@ -138,12 +138,12 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
         "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: one a CPU)"
     )
     parser.add_argument("--section", default=None, help="only this section, such as 'every moment'")
-    return parser.parse_args(arguments)
+    return parser.parse_args()
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main() -> int:
     """The program. Returns the exit status."""
-    chosen = options(arguments)
+    chosen = options()
     seed = chosen.seed or f"{random.SystemRandom().getrandbits(32):08x}"
     todo = [task for task in tasks(seed, chosen.runs) if chosen.section in (None, task.section)]
     if not todo:

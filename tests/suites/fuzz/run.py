@@ -218,16 +218,16 @@ _HOSTILE: Sequence[bytes] = (
 class FuzzRun:
     """A server, a witness and connections full of hostile input. Ends with `stop`.
 
-    `data`: its data directory. `seed`: of what is sent. `options`: of the server.
+    `data`: its data directory. `seed`: of what is sent.
     """
 
-    def __init__(self, data: Path, seed: int, options: Sequence[str] = OPTIONS) -> None:
+    def __init__(self, data: Path, seed: int) -> None:
         self.counts: Counter[str] = Counter()
         self.seed = seed
         self.slowest_witness_s = 0.0
         self.most_growth_bytes = 0
         self._random = random.Random(seed)
-        self.server = ServerProcess(*options, data=data)
+        self.server = ServerProcess(*OPTIONS, data=data)
         self._began_bytes = self.server.resident_bytes()
         self._hoarders: list[socket.socket] = []
         self._failure: BaseException | None = None
