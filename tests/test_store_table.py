@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import StorageFull
-from kvstore.store.commit import _SELECT_BYTES
+from kvstore.store.commit import _SELECT_BYTES, NO_ROOM_AT_ALL
 from kvstore.store.log import Purpose
 from kvstore.store.operations import decode
 from kvstore.store.store import Store
@@ -98,20 +98,35 @@ class WriteStringsTests(SynchronousTestCase):
         self.assertEqual(many.pending.count, len(decode(b"".join(many.pending.operations))))
 
     def test_room(self) -> None:
-        """With a byte too little it is left to be written one by one: the log is asked then; nothing has changed."""
+        """With a byte too little the log is asked for all of it at once, and they are written together all the same."""
         made = [(b"a", b"1"), (b"b", b"2")]
         size = len(encoded(made))
-        for room, fits in ((size - 1, False), (size, True), (size + 1, True)):
-            log = Log()
-            table = self.table(log)
-            table.write(b"a", b"0")
-            pending = table.pending
-            pending.undo.clear()
-            pending.room = pending.size_bytes + _SELECT_BYTES + room
+        for short, times in ((1, 1), (0, 0), (-1, 0)):
+            table, log = self.with_one_write()
+            needed = table.pending.size_bytes + size + _SELECT_BYTES
+            table.pending.room = needed - short
+            self.assertTrue(write_together(table, made))
+            self.assertEqual((log.asked, dict(table.values)), ([needed] * times, dict(made)))
+
+    def test_no_room(self) -> None:
+        """Where it is refused nothing is done: each asks for itself, and some may be small enough. While writes are
+        refused the log is not asked for all of them.
+        """
+        for room, times in ((0, 1), (NO_ROOM_AT_ALL, 0)):
+            table, log = self.with_one_write(limit_bytes=100)
+            table.pending.room = room
             before = self.seen(table)
-            self.assertEqual(write_together(table, made), fits)
-            self.assertEqual(self.seen(table) == before, not fits)
-            self.assertEqual(len(log.asked), 1)
+            self.assertFalse(write_together(table, [(b"a", b"1"), (b"b", bytes(100))]))
+            self.assertEqual((self.seen(table), len(log.asked)), (before, times))
+
+    def with_one_write(self, limit_bytes: int = 2**40) -> tuple[Table, Log]:
+        """A table with an open commit, and its log, which was not asked for anything since."""
+        log = Log(limit_bytes)
+        table = self.table(log)
+        table.write(b"a", b"0")
+        table.pending.undo.clear()
+        log.asked.clear()
+        return table, log
 
     def test_refused_while_somebody_observes(self) -> None:
         """Nothing is done then; whoever asked has to write one by one, and the observer hears of each."""

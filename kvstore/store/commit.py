@@ -14,13 +14,17 @@ There is one such object for good: when its frame is made, the next commit begin
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from kvstore.base.errors import StorageFull
 from kvstore.base.value_type import Undo, Value
 from kvstore.store.log import Purpose
 from kvstore.store.operations import encode_select
 
+#: The `room` of an open commit where the log is to be asked, whatever is to be recorded next.
+NO_ROOM_AT_ALL = -1
 #: At least what one SELECT takes.
 _SELECT_BYTES = 40
 
@@ -138,9 +142,16 @@ class OpenCommit:
         self.undo.pop()
         self._drop_last()
 
-    def has_room(self, size_bytes: int) -> bool:
-        """Whether operations of so many bytes can be recorded without asking for more room."""
-        return self.size_bytes + size_bytes + _SELECT_BYTES <= self.room
+    def make_room(self, size_bytes: int) -> bool:
+        """Whether operations of so many bytes can be recorded whole; the log is asked for more room if need be.
+
+        Not while writes are refused: then each has to ask for itself.
+        """
+        size = self.size_bytes + size_bytes + _SELECT_BYTES
+        if size > self.room != NO_ROOM_AT_ALL:
+            with contextlib.suppress(StorageFull):
+                self.room = self.reserve(size, Purpose.GROW)
+        return size <= self.room
 
     def record_whole(self, table: Changing, keys: list[bytes], operations: bytes) -> None:
         """Record one operation on each of `keys`, encoded one behind the other, that will not be undone.

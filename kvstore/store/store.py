@@ -25,7 +25,7 @@ from kvstore.base.limits import DATABASES, MAX_COMMIT_BYTES
 from kvstore.base.syncing import Syncer
 from kvstore.base.value_type import Types
 from kvstore.store import checkpoint
-from kvstore.store.commit import Changing
+from kvstore.store.commit import NO_ROOM_AT_ALL, Changing
 from kvstore.store.compaction import CompactionPolicy
 from kvstore.store.examine import Examined, segment_name
 from kvstore.store.history import History
@@ -40,8 +40,6 @@ from kvstore.store.state import Databases
 from kvstore.store.table import EVERYTHING
 from kvstore.store.volume import Refusals, Volume
 
-#: Of an open commit: whatever is to be recorded next, the log is to be asked.
-NO_ROOM_AT_ALL = -1
 #: After a failed compaction: if this part of the checkpoint was removed since, the next one need not wait.
 _WORTH_ANOTHER_ATTEMPT = 8
 

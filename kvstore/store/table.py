@@ -114,14 +114,14 @@ class Table(ReadTable):
         """Give each key the value at its place, and no deadline, in order: what as many `write`s do, at C speed.
 
         `operations`: the same as the type encodes them, one behind the other. Returns False, having done nothing, if
-        they have to be written one by one: somebody observes, a key has a deadline or holds another type, or the log
-        has to be asked for more room. It is a request of its own: nothing of it is to be undone.
+        they have to be written one by one: somebody observes, a key has a deadline or holds another type, or the disk
+        is full. It is a request of its own: nothing of it is to be undone.
         """
         if self._observers or (self.deadlines and not self.deadlines.keys().isdisjoint(keys)):
             return False
         if self.has_typed and not _STRINGS_OR_NONE.issuperset(map(type, map(self.values.get, keys))):
             return False
-        if not self.pending.has_room(len(operations)):
+        if not self.pending.make_room(len(operations)):
             return False
         self.pending.record_whole(self, keys, operations)
         self.values.update(zip(keys, values, strict=True))
@@ -154,7 +154,7 @@ class Table(ReadTable):
             return None
         if operations is None:
             operations = encode_each(name, [keys, *zip(*words, strict=True)])
-        if not self.pending.has_room(len(operations)):
+        if not self.pending.make_room(len(operations)):
             return None
         if not only_longer:
             self.pending.record_whole(self, keys, operations)
