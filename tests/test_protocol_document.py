@@ -1,11 +1,9 @@
-"""docs/PROTOCOL.md is true: its sessions go as they are written, its table is the command table, its limits ours."""
+"""docs/PROTOCOL.md is true: its sessions go as they are written, its verbs and limits are ours."""
 
 from __future__ import annotations
 
 import random
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +14,7 @@ from kvstore.base.limits import KIB, MIB
 from kvstore.commands import WORD_VERBS, table
 from kvstore.commands.client import Client
 from kvstore.commands.context import Call, Server
-from kvstore.commands.registry import VERB, CommandTable
-from kvstore.commands.table_document import markdown, replace_section
+from kvstore.commands.registry import VERB
 from kvstore.session.hooks import Hooks
 from kvstore.session.session import Session
 from kvstore.store.store import Store
@@ -137,45 +134,8 @@ class SessionTests(SynchronousTestCase):
         self.play("> QUIT\n< +OK\n< (closed)\n")
 
 
-class TableTests(SynchronousTestCase):
-    """The table of all commands in the page."""
-
-    def test_it_is_up_to_date(self) -> None:
-        """Otherwise run scripts/command_table."""
-        self.assertEqual(PAGE, replace_section(PAGE, table), "run scripts/command_table, which edits docs/PROTOCOL.md")
-
-    def test_every_command_is_in_it(self) -> None:
-        """Once, and every subcommand, with its summary."""
-        lines = markdown(table).replace("\\|", "|").splitlines()
-        for row in table.all_rows():
-            if not row.subcommands or row.least == 1:
-                beginning = f"| `{row.usage()}` | {row.summary} |"
-                self.assertEqual(sum(line.startswith(beginning) for line in lines), 1, row.name)
-
-    def test_every_row_has_its_cells(self) -> None:
-        """A bar in the usage of a command does not end its cell."""
-        for line in markdown(table).splitlines():
-            if line.startswith("|"):
-                self.assertEqual(len(re.findall(r"(?<!\\)\|", line)), 4, line)
-
-    def test_groups_that_are_not_known_come_last(self) -> None:
-        """A new family has its place without a change here."""
-        made = CommandTable()
-        for name, group in (("B", "zset"), ("A", "bitmap"), ("C", "server")):
-            made.command(name, group=group)(lambda call: None)
-        headings = [line for line in markdown(made).splitlines() if line.startswith("### ")]
-        self.assertEqual(headings, ["### Server", "### Bitmap", "### Zset"])
-
-    def test_a_page_without_markers_is_refused(self) -> None:
-        """Nothing is lost by writing it."""
-        self.assertRaises(ValueError, replace_section, "# The protocol\n", table)
-
-    def test_the_script_agrees(self) -> None:
-        """`scripts/command_table --check` says that the page is up to date."""
-        done = subprocess.run(
-            [sys.executable, ROOT / "scripts" / "command_table", "--check"], capture_output=True, text=True, timeout=60
-        )
-        self.assertEqual((done.returncode, done.stderr), (0, ""))
+class VerbTests(SynchronousTestCase):
+    """The document verbs in the page."""
 
     def test_the_verbs_have_a_table_of_their_own(self) -> None:
         """With the members of their JSON lines."""

@@ -7,7 +7,7 @@
 The function's signature is the declaration: its parameters after `call` give the arity, which arguments are keys
 (annotated `Key`), and how each is converted (`Integer`, `Number`, `Json`; plain `bytes` is passed as it came; see
 `arguments`). The first line of the docstring is the summary. Arity, types and flags are the row's (see `row`), once; a
-command body never repeats them. COMMAND, HELP and docs/PROTOCOL.md are made from the table.
+command body never repeats them. COMMAND, HELP and docs/COMMANDS.md are made from the table.
 
 A subcommand is a row of its own, named `CLIENT|SETNAME`; its function does not see the subcommand's name. What
 follows the fixed arguments is one variadic parameter, `*options: bytes`, that the body reads; the row's `options`

@@ -1,4 +1,4 @@
-"""The command table as docs/PROTOCOL.md shows it, made from the rows: Markdown, one table for each group.
+"""The command table as docs/COMMANDS.md shows it, made from the rows: Markdown, one table for each group.
 
 It makes the text and writes no file: `scripts/command_table` puts it into the page, and a test holds that the page
 is up to date.
@@ -33,11 +33,10 @@ def replace_section(page: str, table: CommandTable) -> str:
 
 
 def markdown(table: CommandTable) -> str:
-    """The whole section: a line that counts the commands, then each group under its heading."""
+    """The whole section: each group under its heading."""
     rows = list(_shown_rows(table))
     groups = sorted({row.group for row in rows}, key=_place)
-    parts = [f"{len(table.rows())} commands; with subcommands, {len(rows)} forms.\n"]
-    parts += [_group(group, [row for row in rows if row.group == group]) for group in groups]
+    parts = [_group(group, [row for row in rows if row.group == group]) for group in groups]
     return "\n".join(parts)
 
 
