@@ -34,6 +34,7 @@ from tests.kit.random_requests import (
     list_sequences,
     sequences,
     set_sequences,
+    sort_sequences,
     sorted_set_sequences,
     stream_sequences,
 )
@@ -254,6 +255,10 @@ class AgainstValkeyTests(ValkeyTestCase):
         """The same for sorted sets whose members have one score."""
         self.compare_random(lexical_sequences, 30)
 
+    def test_random_sorts(self) -> None:
+        """The same for what SORT takes."""
+        self.compare_random(sort_sequences, 60)
+
     def test_random_streams(self) -> None:
         """The same for streams."""
         self.compare_random(stream_sequences, 60)
@@ -266,7 +271,7 @@ class AgainstValkeyTests(ValkeyTestCase):
     def test_more_random_requests(self) -> None:
         """More of each of these."""
         drawn = (sequences, list_sequences, hash_sequences, set_sequences, sorted_set_sequences)
-        for each in (*drawn, lexical_sequences, stream_sequences, group_sequences):
+        for each in (*drawn, lexical_sequences, sort_sequences, stream_sequences, group_sequences):
             self.compare_random(each, 400)
 
     def compare_random(self, drawn: Any, examples: int) -> None:

@@ -45,6 +45,8 @@ _CATEGORIES = {
     "string": "@string",
     "transactions": "@transaction",
 } | {row.name: f"@{row.name}" for row in TYPES.others}
+#: Those of commands that take several types, in place of their group's.
+_CATEGORIES_OF_COMMAND = dict.fromkeys(("SORT", "SORT_RO"), ("@set", "@sortedset", "@list", "@dangerous"))
 #: How COMMAND DOCS calls our argument types; the others have the same name.
 _DOC_TYPES = {"json": "string"}
 
@@ -172,7 +174,8 @@ def categories_of(row: Command) -> list[str]:
     if row.group == "scripting":  # what a script does is its commands' business
         return [speed] if row.subcommands else [speed, "@scripting"]
     has_group = row.group in _CATEGORIES and not row.subcommands
-    return [speed, *told, *([_CATEGORIES[row.group]] if has_group else [])]
+    own = _CATEGORIES_OF_COMMAND.get(row.name, (_CATEGORIES[row.group],) if has_group else ())
+    return [speed, *told, *own]
 
 
 def key_specifications(row: Command) -> list[dict[str, Any]]:

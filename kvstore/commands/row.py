@@ -58,6 +58,21 @@ Many: TypeAlias = Callable[[Any, list[list[bytes]], bytes | None], ManyReplies]
 KeyPlaces: TypeAlias = "tuple[int, int, int] | Callable[[list[bytes]], list[bytes]]"
 
 
+class FoundKeys:
+    """Keys that a function tells of a request's words, the name first.
+
+    `fixed`: (first, last, step) of those that are always at the same place.
+    """
+
+    def __init__(self, find: Callable[[list[bytes]], list[bytes]], fixed: tuple[int, int, int]) -> None:
+        self._find = find
+        self.fixed = fixed
+
+    def __call__(self, request: list[bytes]) -> list[bytes]:
+        """The keys that a request names."""
+        return self._find(request)
+
+
 class NumberedKeys:
     """See `numbered_keys`. `fixed`: (first, last, step) of those that are always at the same place."""
 
@@ -150,7 +165,7 @@ class Command:
         return self.words + len(self.parameters) - 1 if ends_in_json else 0
 
     def _key_places(self, keys: KeyPlaces | None) -> tuple[int, int, int]:
-        if isinstance(keys, NumberedKeys):
+        if isinstance(keys, FoundKeys | NumberedKeys):
             return keys.fixed
         if callable(keys):
             return (0, 0, 0)

@@ -403,6 +403,33 @@ _LEXICAL = [
 ]  # fmt: skip
 
 
+#: Elements that are numbers, some of them the same, and keys and fields that they lead to.
+_number = st.sampled_from(b"1,2,3,10,1,2,1.0,-1,+1,1e1,.5,inf".split(b","))
+_sorted_element = st.one_of(_number, _number, _number, _member)
+_pattern_to = st.sampled_from(b"w*,w*,w*,h*->f,h*->f,h*->g,*,#,nosort,w*->,w,*->f,w**,h1->f".split(b","))
+_sort_option = st.one_of(
+    st.sampled_from([(b"ASC",), (b"DESC",), (b"desc",), (b"ALPHA",), (b"alpha",), (b"FOO",), (b"BY",), (b"GET",)]),
+    st.tuples(st.just(b"LIMIT"), _small, _small),
+    st.tuples(st.sampled_from([b"BY", b"GET", b"get"]), _pattern_to),
+    st.tuples(st.just(b"STORE"), _key),
+)
+_sort_tail = _tail(_sort_option, 4)
+_weight = st.sampled_from([b"w1", b"w2", b"w3", b"w10", b"w-1", b"h1", b"h2", b"h3", b"1", b"2"])
+_SORTING = [
+    *[_request(b"RPUSH", _key, tail=st.lists(_sorted_element, min_size=1, max_size=8))] * 2,
+    _request(b"RPUSH", _key, tail=st.lists(_number, min_size=1, max_size=8)),
+    _request(b"SADD", _key, tail=st.lists(_sorted_element, min_size=1, max_size=8)),
+    _request(b"ZADD", _key, tail=st.lists(st.tuples(_number, _number), min_size=1, max_size=5).map(
+        lambda pairs: [word for pair in pairs for word in pair])),
+    *[_request(b"SET", _weight, st.one_of(_number, _number, _value))] * 2,
+    *[_request(b"HSET", _weight, st.sampled_from([b"f", b"g"]), _number)] * 2,
+    *[_request(b"SORT", _key, tail=_sort_tail)] * 6,
+    *[_request(b"SORT_RO", _key, tail=_sort_tail)] * 2,
+    _request(b"COMMAND", st.just(b"GETKEYS"), st.just(b"SORT"), _key, tail=_sort_tail),
+    _request(b"COMMAND", st.just(b"GETKEYS"), st.just(b"SORT_RO"), _key, tail=_sort_tail),
+]  # fmt: skip
+
+
 #: Few enough to be the same at times. None is drawn by the server, since that hangs on its clock.
 _id = st.sampled_from(
     b"1-1,1-2,2-1,2-5,3-0,3,2,5-1,5-7,9-9,0-1,0,0-0,1-*,2-*,5-*,0-*,x,1-x,-,+,$,>,01-1,18446744073709551615,,-1".split(
@@ -529,5 +556,6 @@ set_sequences = _sequences(_SETS, _SETS, _GENERIC, _TRANSACTION)
 hash_sequences = _sequences(_HASHES, _HASHES, _GENERIC, _TRANSACTION)
 sorted_set_sequences = _sequences(_SORTED_SETS, _SORTED_SETS, _GENERIC, _TRANSACTION)
 lexical_sequences = _sequences(_LEXICAL, _LEXICAL, _GENERIC, _TRANSACTION)
+sort_sequences = _sequences(_SORTING, _SORTING, _SORTING, _GENERIC, _TRANSACTION)
 stream_sequences = _sequences(_STREAMS, _STREAMS, _GENERIC, _TRANSACTION)
 group_sequences = _sequences(_STREAM_GROUPS, _STREAM_GROUPS, _STREAM_GROUPS, _GENERIC, _TRANSACTION)
