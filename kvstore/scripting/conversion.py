@@ -14,7 +14,7 @@ from kvstore.base.doubles import double_text
 from kvstore.base.errors import Failure, RequestError
 from kvstore.base.reply import NULL_ARRAY, JSONText, Reply, Status, Verbatim
 
-#: What `flatten` of sandbox.lua puts before each value.
+#: What `lua/flattening.lua` puts before each value.
 _SCALAR, _ARRAY, _MAP, _SET, _DOUBLE, _STATUS, _ERROR, _BIG, _VERBATIM, _DEEP, _NULL = range(11)
 
 
@@ -86,8 +86,8 @@ class Conversion:
         return value
 
     def to_reply(self, parts: Iterator[Any]) -> Reply:
-        """The reply that a table is, which `sandbox.lua` has made into codes and values. Raises Failure if it is too
-        deep.
+        """The reply that a table is, which `lua/flattening.lua` has made into codes and values. Raises Failure if it is
+        too deep.
         """
         code, value = next(parts), next(parts)
         if code == _SCALAR:

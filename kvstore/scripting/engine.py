@@ -1,8 +1,8 @@
 """One Lua 5.1 state, in which scripts run one after the other, each inside its limits.
 
-**What a script can reach** stands in `sandbox.lua`: Lua's libraries without what reaches files, bytecode or other
-functions' environments, in tables that cannot be changed, and closures that call the Python functions made here. No
-Python object reaches a script: filters on attributes, which are set all the same, have been escaped before.
+**What a script can reach** is put together in `lua/sandbox.lua`: Lua's libraries without what reaches files, bytecode
+or other functions' environments, in tables that cannot be changed, and closures that call the Python functions made
+here. No Python object reaches a script: filters on attributes, which are set all the same, have been escaped before.
 
 **Time.** A hook is called each 200 instructions, in every coroutine; past the limit it raises an error that nothing
 catches. What goes on in C, where no hook is called, is bounded before it begins (searches, long strings, sorting) or
@@ -118,14 +118,14 @@ class Engine:
             b"log": self._log,
             b"set_protocol": self._conversion.set_protocol,
             b"sha1": _sha1,
+            b"source": _source,
             b"stopped": self._note_stop,
             b"most_jumps": MAX_SCRIPT_JUMPS,
             b"most_source": MAX_SCRIPT_SOURCE_BYTES,
             b"patched": self._patched,
             b"constants": self._lua.table_from(self._constants),
         }
-        libraries = self._lua.execute(_source("libraries.lua"), name="=libraries")
-        made = self._lua.execute(_source("sandbox.lua"), self._lua.table_from(functions), libraries, name="=sandbox")
+        made = self._lua.execute(_source(b"sandbox"), self._lua.table_from(functions), name="=sandbox")
         self._run, self._run_many, self._part, self._forget, self._compile = made
 
     def compile(self, source: bytes) -> Chunk:
@@ -195,7 +195,7 @@ class Engine:
         return self._conversion.to_reply(self._parts(outcome[2:]))
 
     def _parts(self, part: tuple[Any, ...]) -> Iterator[Any]:
-        """The list of codes and values that `sandbox.lua` has made of a table, piece by piece."""
+        """The list of codes and values that `lua/flattening.lua` has made of a table, piece by piece."""
         length, *values = part
         given = 0
         while True:
@@ -288,8 +288,8 @@ class Engine:
         return self._lua.table_from(content)
 
 
-def _source(name: str) -> bytes:
-    source = pkgutil.get_data(__package__, name)
+def _source(name: Any) -> bytes:
+    source = pkgutil.get_data(__package__, f"lua/{name.decode()}.lua")
     assert source is not None
     return source
 

@@ -1,0 +1,54 @@
+-- What a script sees, put together of its parts. Executed once in each Lua state; see `engine` for what holds, and why.
+--
+-- host: the Python functions, by name. None of them ever reaches a script: each is called by a closure of these files,
+-- with strings, numbers and booleans only, and answers with such, or with a table made for the purpose.
+
+local host = ...
+local getmetatable, newproxy, pairs, setmetatable = getmetatable, newproxy, pairs, setmetatable
+local error, format, tostring, clock = error, string.format, tostring, os.clock
+
+-- Execute the file of that name; returns what it gives.
+local function part(name, ...)
+  return assert(loadstring(host.source(name), "=" .. name))(...)
+end
+
+-- JSON's null, the only userdata that scripts are given.
+local null = newproxy()
+
+local guard = part("guard", host, null)
+local readonly = part("readonly")
+local arguments = part("arguments")
+local compiling = part("compiling", host, guard, arguments)
+local strings = part("strings", host, guard, arguments, part("patterns", guard))
+local protect = readonly.protect
+
+local globals = part("base", guard, readonly, arguments)
+globals._VERSION = _VERSION
+globals.load, globals.loadstring = compiling.load, compiling.loadstring
+globals.string = protect(strings)
+globals.table = protect(part("tables", globals, guard, readonly))
+globals.math = protect(part("numbers", guard, arguments))
+globals.coroutine = protect(part("coroutines", guard))
+globals.os = protect { clock = clock }
+globals.cjson = protect(part("json", guard, null))
+globals.redis = protect(part("server", host, guard))
+globals.server = globals.redis
+
+setmetatable(globals, {
+  __index = function(_, name)
+    error(format("Script attempted to access nonexistent global variable '%s'", tostring(name)), 2)
+  end,
+})
+compiling.environment = protect(globals)
+globals._G = compiling.environment
+
+local metatable = getmetatable("")
+metatable.__index = strings
+metatable.__metatable = protect { __index = globals.string }
+
+local running = part("running", host, guard, compiling, part("flattening"), globals)
+
+local everything = _G
+for name in pairs(everything) do everything[name] = nil end
+
+return running.run, running.run_many, running.part, running.forget, running.compile
