@@ -9,13 +9,15 @@ and imports included; the files are in the page cache.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 
+from kvstore.client.raw import resp_request
 from scripts.measuring.bench import Bench, Case
 from scripts.measuring.compaction import Watch, under_load
 from scripts.measuring.generator import Generator, Group
 from scripts.measuring.idle import beside_idle
-from scripts.measuring.load import WrongReply, load_keys, strings
+from scripts.measuring.load import WrongReply, load, load_keys, strings
 from scripts.measuring.metering import Measures
 from scripts.measuring.servers import ANYWHERE, MeasuredServer
 
@@ -23,7 +25,17 @@ VALUE_BYTES = 100
 CLIENTS = 16
 _IDLE_KEYS = 10_000
 
-GROUP_TITLES = {"large": "A large table of values of 100 bytes, and idle connections"}
+GROUP_TITLES = {"large": "A large table of values of 100 bytes, or of small values of one type; idle connections"}
+
+#: By type: the command that fills a value, and the words of an element, by its number.
+OF_TYPE: dict[str, tuple[str, Callable[[int], tuple[str, ...]]]] = {
+    "hash": ("HSET", lambda number: (f"field:{number}", f"value:{number}")),
+    "set": ("SADD", lambda number: (f"member:{number}",)),
+    "sorted-set": ("ZADD", lambda number: (f"{number}", f"member:{number}")),
+    "list": ("RPUSH", lambda number: (f"element:{number}",)),
+}
+_ELEMENTS_OF_SMALL = 5
+_ADDED_AT_ONCE = 100
 
 #: What is told of each case: measure to label, in the order of the report.
 LABELS = {
@@ -55,6 +67,14 @@ LABELS = {
         "without.p50_ms": f"p50 of {CLIENTS} clients without them",
         "p99_ms": "p99 beside them",
         "without.p99_ms": "p99 without them",
+    },
+    **{
+        f"{name}-memory": {
+            "small_bytes": f"memory, as many of {_ELEMENTS_OF_SMALL} elements",
+            "large_bytes": "memory, one of as many elements",
+            "log_seconds": "start with the small ones in the log",
+        }
+        for name in OF_TYPE
     },
 }
 
@@ -107,6 +127,31 @@ def _recovery(bench: Bench, side: str) -> Callable[[], Measures]:
     return take_turn
 
 
+def _of_type(name: str, bench: Bench, side: str) -> Callable[[], Measures]:
+    """Many small values, and a start on them; and one large value."""
+    command, words = OF_TYPE[name]
+    count = bench.effort.keys
+
+    def fill(what: str, requests: Iterable[bytes]) -> int:
+        server = bench.start(side, name=f"{side}-{what}", surroundings=ANYWHERE)
+        empty = server.resident_bytes()
+        load(server.port, requests)
+        grown = server.resident_bytes() - empty
+        server.kill()
+        return grown
+
+    def elements(key: str, first: int, many: int) -> bytes:
+        return resp_request(command, key, *(word for n in range(first, first + many) for word in words(n)))
+
+    def take_turn() -> Measures:
+        small = fill("small", (elements(f"{name}:{n}", n, _ELEMENTS_OF_SMALL) for n in range(count)))
+        large = fill("large", (elements(name, n, _ADDED_AT_ONCE) for n in range(0, count, _ADDED_AT_ONCE)))
+        seconds, _ = start_once(lambda: bench.start(side, name=f"{side}-small", surroundings=ANYWHERE), count)
+        return {"small_bytes": small, "large_bytes": large, "log_seconds": seconds}
+
+    return take_turn
+
+
 def start_once(start: Callable[[], MeasuredServer], keys: int) -> tuple[float, int]:
     """Start, weigh, count the keys, kill. Returns seconds and bytes. Raises WrongReply if it does not have them all."""
     server = start()
@@ -126,9 +171,11 @@ def idle(bench: Bench, side: str, count: int, *options: str) -> Callable[[], Mea
 
 
 def cases() -> list[Case]:
-    """All three."""
+    """All of them."""
     return [
         Case("compaction", "large", "compaction", _compaction, most_rounds=3, weight=9),
         Case("recovery", "large", "recovery", _recovery, weight=6),
+        *(Case(f"{name}-memory", "large", f"{name}-memory", partial(_of_type, name), most_rounds=1, weight=5)
+          for name in OF_TYPE),
         Case("idle", "large", "idle", lambda bench, side: idle(bench, side, bench.effort.idle), weight=3),
-    ]
+    ]  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from scripts.benching import large, loops, probes, rates, targets
+from scripts.benching import large, loops, probes, rates, targets, together
 from scripts.measuring.bench import KVSTORE, VALKEY, Effort
 from scripts.measuring.drawing import COLORS, make_axes, save
 from scripts.measuring.program import Program
@@ -17,6 +17,7 @@ GROUP_TITLES: dict[str, str] = {
     **probes.GROUP_TITLES,
     **rates.GROUP_TITLES,
     **loops.GROUP_TITLES,
+    **together.GROUP_TITLES,
     **large.GROUP_TITLES,
 }
 
@@ -161,7 +162,7 @@ def _draw_ranges(axis: Any, label: str, rows: list[tuple[str, Figure]]) -> None:
 
 BENCH = Program(
     name="bench",
-    cases=[*probes.cases(), *rates.cases(), *loops.cases(), *large.cases()],
+    cases=[*probes.cases(), *rates.cases(), *loops.cases(), *together.cases(), *large.cases()],
     full=Effort(rounds=5, seconds=0.6, keys=1_000_000, idle=5_000),
     quick=(Effort(rounds=2, seconds=0.15, keys=30_000, idle=1_000), []),
     how=HOW,

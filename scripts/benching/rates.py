@@ -31,10 +31,13 @@ GROUP_TITLES = {
     "plain": f"As it is typed: redis-benchmark -d {PLAIN_BYTES} -r {PLAIN_KEYS:,}, no process kept to a processor",
     "commands": "Single commands, one request on the way on each connection",
     "pipelined": "Several requests on the way on each connection",
-    "types": "Hashes, lists and counters",
+    "types": f"Other types, as redis-benchmark -d {PLAIN_BYTES} asks, no process kept to a processor",
     "values": "Values of different sizes, 50 connections",
     "sync": "What a sync before every reply costs",
 }
+
+#: Groups in which no process is kept to a processor.
+_PLAIN_GROUPS = ("plain", "types")
 
 #: What has to be there before a turn of so many requests.
 Fill = Callable[[MeasuredServer, int], None]
@@ -64,55 +67,91 @@ def _case(
 ) -> Case:  # fmt: skip
     asked = Load(tuple(words), shape, value_bytes, min(keys, _VALUES_BYTES // value_bytes))
     weight = _LONGER_TURN if shape.clients > _MANY_CLIENTS else 1
-    set_up = _set_up(asked, sync, fill or _keys(asked), group == "plain", each_turn)
+    set_up = _set_up(asked, sync, fill or _keys(asked), group in _PLAIN_GROUPS, each_turn)
     return Case(name, group, title, set_up, weight=weight)
 
 
 def _tests() -> list[Case]:
     """Of redis-benchmark's own tests."""
-    title = {"set": "SET", "get": "GET", "mset": "MSET of 10"}
-    shapes = [*map(Shape, CLIENTS), *DEEP]
+    tests = ("set", "get")
     cases = [
-        _case(f"plain-{test}-{s.name}", "plain", f"{title[test]} {s}", ("-t", test), s, PLAIN_BYTES, PLAIN_KEYS)
-        for test in ("set", "get")
+        _case(f"plain-{test}-{s.name}", "plain", f"{test.upper()} {s}", ("-t", test), s, PLAIN_BYTES, PLAIN_KEYS)
+        for test in tests
         for s in (Shape(1), Shape(50), Shape(200), DEEP[0])
     ]
-    for group, chosen in (("commands", shapes[: len(CLIENTS)]), ("pipelined", shapes[len(CLIENTS) :])):
-        tests = [test for test in title if group == "commands" or test != "mset"]
-        cases += [_case(f"{t}-{s.name}", group, f"{title[t]} {s}", ("-t", t), s) for t in tests for s in chosen]
+    for group, shapes in (("commands", [*map(Shape, CLIENTS)]), ("pipelined", DEEP)):
+        cases += [_case(f"{t}-{s.name}", group, f"{t.upper()} {s}", ("-t", t), s) for t in tests for s in shapes]
     return cases
 
 
 # Types
 
+#: So many members and fields are drawn from, and so many elements are there at least; a command adds so many at once.
+_ELEMENTS = 10_000
+_AT_ONCE = 100
 
-def _hash(server: MeasuredServer, requests: int) -> None:
-    load(server.port, (resp_request("HSET", "myhash", f"element:{n:012}", "xxx") for n in range(_KEYS)))
+#: What is asked, as redis-benchmark's own tests of that name ask it, with values of PLAIN_BYTES.
+TYPES: dict[str, str] = {
+    "incr": "INCR counter:__rand_int__",
+    "lpush": "LPUSH mylist __data__",
+    "rpush": "RPUSH mylist __data__",
+    "lpop": "LPOP mylist",
+    "rpop": "RPOP mylist",
+    "lrange-100": "LRANGE mylist 0 99",
+    "lrange-600": "LRANGE mylist 0 599",
+    "sadd": "SADD myset element:__rand_int__",
+    "spop": "SPOP myset",
+    "hset": "HSET myhash element:__rand_int__ __data__",
+    "hget": "HGET myhash element:__rand_int__",
+    "zadd": "ZADD myzset __rand_int__ element:__rand_int__",
+    "zpopmin": "ZPOPMIN myzset",
+    "mset": "MSET" + " key:__rand_int__ __data__" * 10,
+    "xadd": "XADD mystream * myfield __data__",
+}
 
 
-def _list(server: MeasuredServer, elements: int) -> None:
-    load(server.port, (resp_request("RPUSH", "mylist", *["xxx"] * 100) for _ in range(elements // 100 + 1)))
+def _elements(name: str, key: str, *of_each: Callable[[int], bytes]) -> Fill:
+    """Fills one value, by the command `name`; `of_each`: the words of an element, by its number."""
+
+    def fill(server: MeasuredServer, requests: int) -> None:
+        parts = (range(first, first + _AT_ONCE) for first in range(0, max(requests, _ELEMENTS), _AT_ONCE))
+        load(server.port, (resp_request(name, key, *(word(n) for n in part for word in of_each)) for part in parts))
+
+    return fill
+
+
+def _element(number: int) -> bytes:
+    return b"element:%012d" % number
+
+
+def _value(number: int) -> bytes:
+    return b"x" * PLAIN_BYTES
+
+
+_FULL_LIST = _elements("RPUSH", "mylist", _value)
+
+#: What has to be there; before each turn, where the turn takes it away.
+_TYPE_FILLS: dict[str, Fill] = {
+    "lrange-100": _FULL_LIST,
+    "lrange-600": _FULL_LIST,
+    "lpop": _FULL_LIST,
+    "rpop": _FULL_LIST,
+    "spop": _elements("SADD", "myset", _element),
+    "hget": _elements("HSET", "myhash", _element, _value),
+    "zpopmin": _elements("ZADD", "myzset", b"%d".__mod__, _element),
+}
 
 
 def _types() -> list[Case]:
-    """Commands of other types than strings, and INCR."""
-    asked: dict[str, tuple[str, ...]] = {
-        "hset": ("-t", "hset"),
-        "hget": ("HGET", "myhash", "element:__rand_int__"),
-        "lpush": ("-t", "lpush"),
-        "rpop": ("-t", "rpop"),
-        "lrange-100": ("LRANGE", "mylist", "0", "99"),
-        "incr": ("-t", "incr"),
-    }
-    fills: dict[str, Fill] = {"hset": _hash, "hget": _hash, "rpop": _list, "lrange-100": _list}
-    shapes = {"incr": [*map(Shape, CLIENTS), DEEP[0]]}
+    """redis-benchmark's tests of other types than strings, and INCR and MSET, as a plain user sees them."""
     return [
         _case(
-            f"{test}-{shape.name}", "types", f"{test.upper().replace('-', '_')} {shape}", words, shape,
-            fill=fills.get(test, lambda server, requests: None), each_turn=test == "rpop",
+            f"{test}-{shape.name}", "types", f"{test.upper().replace('-', '_')} {shape}", words.split(), shape,
+            PLAIN_BYTES, _ELEMENTS, fill=_TYPE_FILLS.get(test, lambda server, requests: None),
+            each_turn="pop" in test,
         )
-        for test, words in asked.items()
-        for shape in shapes.get(test, [Shape(50)])
+        for shape in (Shape(50), DEEP[0])
+        for test, words in TYPES.items()
     ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from scripts.benching import large, rates
 from scripts.measuring.record import Figure
 from scripts.measuring.results import Table
 
@@ -41,6 +42,13 @@ def _rate(what: str, case: str, must: float, aim: float) -> Target:
     return Target(what, case, "per_second", must, aim, is_rate=True)
 
 
+#: By measure of a case of `large.OF_TYPE`: what, and the bounds.
+_OF_VALUES = {
+    "small_bytes": ("memory, 1 M values of 5 short elements", 3.0, 1.5),
+    "large_bytes": ("memory, a value of 1 M short elements", 2.5, 1.5),
+    "log_seconds": ("start with 1 M values of 5 elements in the log", 3.0, 1.2),
+}
+
 TARGETS = [
     _rate("SET, plain, 200 connections", "plain-set-200", 0.9, 1.0),
     _rate("GET, plain, 50 connections, -P 16", "plain-get-50-p16", 0.8, 0.9),
@@ -49,10 +57,12 @@ TARGETS = [
     _rate("SET, `always`, 50 connections, -P 16", "set-50-p16", 1.0, 1.3),
     _rate("GET, 50 connections", "get-50", 0.8, 1.0),
     _rate("GET, 50 connections, -P 16", "get-50-p16", 0.6, 0.9),
-    *(_rate(f"{case[:-3].upper().replace('-', '_')}, 50 connections", case, 0.7, 1.0)
-      for case in ("hset-50", "hget-50", "lpush-50", "rpop-50", "lrange-100-50")),
-    _rate("INCR, 50 connections", "incr-50", 0.8, 1.0),
-    _rate("INCR, 50 connections, -P 16", "incr-50-p16", 0.45, 0.6),
+    *(_rate(f"{test.upper().replace('-', '_')}, 50 connections", f"{test}-50", 0.7, 1.0) for test in rates.TYPES),
+    *(_rate(f"{test.upper().replace('-', '_')}, 50, -P 16", f"{test}-50-p16", 0.45, 0.8) for test in rates.TYPES),
+    _rate("EVALSHA, redis-py's release of a lock", "release-50", 0.5, 1.0),
+    _rate("EVALSHA, Flask-Limiter's fixed window", "limiter-50", 0.5, 1.0),
+    _rate("BLPOP, elements handed over, 50 pairs", "hand-over-50", 0.6, 1.0),
+    _rate("PUBLISH to 100 subscribers", "publish-100", 0.5, 1.0),
     _rate("80 % GET, 20 % SET, 50 connections, -P 16", "mixed-50-p16", 0.6, 0.8),
     _rate("seven commands, 50 connections, -P 16", "varied-50-p16", 0.6, 0.8),
     Target("p99.9 of GET while as many write durably", "gets-beside-16-writers", "GET.p999_ms", 1.0, 0.5),
@@ -64,6 +74,8 @@ TARGETS = [
     Target("resident memory, 1 M keys of 100 bytes, loaded", "recovery", "loaded_bytes", 1.6, 1.3),
     Target("the same, recovered", "recovery", "recovered_bytes", 1.6, 1.3),
     Target("bytes of memory for a key of 16 and a value of 100 bytes", "recovery", "bytes_each", 350, 250, is_own=True),
+    *(Target(f"{what}: {name}", f"{name}-memory", measure, must, aim)
+      for measure, (what, must, aim) in _OF_VALUES.items() for name in large.OF_TYPE),
     Target("bytes of memory for an idle connection", "idle", "bytes_each", 20_480, 10_240, is_own=True),
 ]  # fmt: skip
 
