@@ -21,9 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kvstore.base.errors import RequestError
-from kvstore.commands import table
 from kvstore.commands.context import Call
-from kvstore.commands.introspection import categories_of, flag_names, key_specifications
 from kvstore.wire import resp
 from kvstore.wire.resp import encode_error
 from tests.kit.harness import Rig
@@ -372,44 +370,3 @@ class AgainstValkeyTests(ValkeyTestCase):
         )
         for script in scripts:
             self.compare(3, [(0, line.encode().split()) for line in script.split("|")])
-
-    def test_rows(self) -> None:
-        """COMMAND INFO has the same arity, flags, categories and places of keys for every command that Valkey has."""
-        theirs = self.valkey.connect()
-        self.addCleanup(theirs.close)
-        compared = 0
-        for row in table.all_rows():
-            entry = theirs.ask([b"COMMAND", b"INFO", row.name.lower().encode()])[1][0]
-            if entry is not None:
-                compared += 1
-                flags = {flag.encode() for flag in flag_names(row)}
-                self.assertEqual([row.arity, *row.keys], [entry[1], *entry[3:6]], row.name)
-                self.assertEqual(flags, set(entry[2]) & _OUR_FLAGS, row.name)
-                categories = {category.encode() for category in categories_of(row)}
-                self.assertEqual(categories & _OUR_CATEGORIES, set(entry[6]) & _OUR_CATEGORIES, row.name)
-                if row.keys[0] and row.find_keys is None:
-                    specifications = _decoded(bytes(resp.encode(key_specifications(row), 2)))
-                    self.assertEqual(*map(_comparable, (specifications, entry[8])), row.name)
-        self.assertGreater(compared, 80)
-
-
-def _comparable(specifications: list[Any]) -> list[Any]:
-    """Key specifications without notes for people, and flags in no order."""
-    told = [dict(zip(each[::2], each[1::2], strict=True)) for each in specifications]
-    return [(set(each[b"flags"]) - {b"variable_flags"}, each[b"begin_search"], each[b"find_keys"]) for each in told]
-
-
-_OUR_FLAGS = {b"readonly", b"write", b"fast", b"admin", b"no_multi", b"movablekeys", b"blocking", b"pubsub"}
-_OUR_CATEGORIES = {
-    b"@read",
-    b"@write",
-    b"@fast",
-    b"@slow",
-    b"@blocking",
-    b"@pubsub",
-    b"@string",
-    b"@hash",
-    b"@list",
-    b"@sortedset",
-    b"@stream",
-}

@@ -24,7 +24,10 @@ NOT_COMPARED = {
     "server": "tells of the server itself",
     "pubsub": "compared by scripts of several clients, in test_commands_pubsub.py",
     "scripting": "compared by scripts, in test_scripting.py",
+    "cluster": "there is none",
     "RANDOMKEY": "its answer is chance",
+    "WAIT": "compared one by one, in test_commands_replication.py",
+    "WAITAOF": "there is always a log",
 }
 
 

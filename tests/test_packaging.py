@@ -72,8 +72,8 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(ours, {"twisted/plugins/kvstore_plugin.py"})
 
     def test_has_every_module(self) -> None:
-        """Each file of the package is there, with the mark that it is typed, and Lua's."""
-        paths = [*(ROOT / "kvstore").rglob("*.py"), *(ROOT / "kvstore").rglob("*.lua")]
+        """Each file of the package is there, with the mark that it is typed, Lua's, and data."""
+        paths = [path for kind in ("py", "lua", "json") for path in (ROOT / "kvstore").rglob(f"*.{kind}")]
         there = {path.relative_to(ROOT).as_posix() for path in paths}
         self.assertEqual({name for name in self.names if name.startswith("kvstore/")}, there | {"kvstore/py.typed"})
 

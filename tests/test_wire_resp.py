@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import Failure, InvalidRequest, ProtocolError, ReplyTooLarge, RequestError, StorageFull
 from kvstore.base.limits import LONG_STRING_BYTES
-from kvstore.base.reply import NULL_ARRAY, OK, PONG, Arrays, JSONText, Push, Status, Strings, Verbatim
+from kvstore.base.reply import NULL_ARRAY, OK, PONG, Arrays, Distinct, JSONText, Push, Status, Strings, Verbatim
 from kvstore.wire import resp
 from kvstore.wire.resp import double_text, encode_arrays, encode_each, encode_error, encode_strings, pack
 
@@ -54,6 +54,7 @@ TABLE: list[tuple[Any, bytes, bytes]] = [
     ("\ud800", b"$3\r\n\xed\xa0\x80\r\n", b"$3\r\n\xed\xa0\x80\r\n"),
     (0, b":0\r\n", b":0\r\n"),
     (-(2**63), b":-9223372036854775808\r\n", b":-9223372036854775808\r\n"),
+    (Distinct([OK, {"a": 1}]), b"*2\r\n+OK\r\n*2\r\n$1\r\na\r\n:1\r\n", b"~2\r\n+OK\r\n%1\r\n$1\r\na\r\n:1\r\n"),
     (None, b"$-1\r\n", b"_\r\n"),
     (NULL_ARRAY, b"*-1\r\n", b"_\r\n"),
     (True, b":1\r\n", b"#t\r\n"),

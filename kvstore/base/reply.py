@@ -13,7 +13,7 @@ A command returns plain Python values; `wire` encodes them. The whole set:
 | `float` | bulk string | double |
 | `list`, `tuple`, `Strings` | array | array |
 | `dict` | flat array | map |
-| `set`, `frozenset`, `Members` | array | set |
+| `set`, `frozenset`, `Distinct`, `Members` | array | set |
 | `Pairs` | array of arrays of two | map |
 | `Status` | simple string | simple string |
 | `Verbatim` | bulk string | verbatim string `txt:` |
@@ -117,6 +117,10 @@ class Strings(list[bytes]):
 
 class Members(list[bytes]):
     """A set of nothing but strings, each once: encoded without a look at each, in their order."""
+
+
+class Distinct(list[Any]):
+    """A set of any values, each once, in their order."""
 
 
 class Arrays(list[Sequence[bytes]]):

@@ -74,22 +74,22 @@ def latency_histogram(call: Call, *commands: bytes) -> Reply:
     return {}
 
 
-@command("READONLY", FAST, group="connection")
+@command("READONLY", FAST, group="cluster")
 def readonly(call: Call) -> Reply:
     """Accepted for clients of a cluster."""
     return OK
 
 
-command("READWRITE", FAST, group="connection")(readonly)
+command("READWRITE", FAST, group="cluster")(readonly)
 
 
-@command("ASKING", FAST, group="connection")
+@command("ASKING", FAST, group="cluster")
 def asking(call: Call) -> Reply:
     """Refused: there is no cluster."""
     raise Failure("This instance has cluster support disabled")
 
 
-@command("CLUSTER", group="server")
+@command("CLUSTER", group="cluster")
 def cluster(call: Call, subcommand: bytes, *arguments: bytes) -> Reply:
     """Refused: there is no cluster."""
     return asking(call)

@@ -129,7 +129,7 @@ def reset(call: Call) -> Reply:
 
 
 @command("QUIT", FAST | IMMEDIATE | SUBSCRIBED, group="connection")
-def quit_(call: Call, *ignored: bytes) -> Reply:
+def quit_(call: Call, *_ignored: bytes) -> Reply:
     """Close the connection when the replies so far have left."""
     call.client.closing = True
     return OK

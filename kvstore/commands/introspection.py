@@ -1,4 +1,4 @@
-"""COMMAND: the command table, told to clients. All of it is made from the rows.
+"""COMMAND: the command table, told to clients. What it says of each row: `description`.
 
 redis-cli completes and hints from COMMAND DOCS; cluster-aware clients and proxies take the places of keys from
 COMMAND INFO.
@@ -7,54 +7,21 @@ COMMAND INFO.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from kvstore.base.errors import InvalidRequest, syntax_error
-from kvstore.base.reply import Reply, Status
-from kvstore.commands.arguments import Parameter
+from kvstore.base.reply import Distinct, Reply, Status
 from kvstore.commands.context import Call
+from kvstore.commands.description import categories_of, documentation, information
 from kvstore.commands.glob import matcher
-from kvstore.commands.key_flags import key_flags, key_flags_of
-from kvstore.commands.registry import ADMIN, FAST, NO_MULTI, READ, WRITE, Command, command, table
-from kvstore.commands.row import BLOCKING, NOT_KEYS, PUBSUB
-from kvstore.values import TYPES
-
-#: The flags that Redis has, under its names.
-_FLAG_NAMES = {
-    READ: "readonly",
-    WRITE: "write",
-    FAST: "fast",
-    ADMIN: "admin",
-    NO_MULTI: "no_multi",
-    BLOCKING: "blocking",
-    PUBSUB: "pubsub",
-}
-#: The ACL categories of a flag, and that of a group.
-_CATEGORIES_OF_FLAG = {
-    READ: ["@read"],
-    WRITE: ["@write"],
-    ADMIN: ["@admin", "@dangerous"],
-    BLOCKING: ["@blocking"],
-    PUBSUB: ["@pubsub"],
-}
-_CATEGORIES = {
-    "connection": "@connection",
-    "document": "@document",
-    "generic": "@keyspace",
-    "sorted-set": "@sortedset",
-    "string": "@string",
-    "transactions": "@transaction",
-} | {row.name: f"@{row.name}" for row in TYPES.others}
-#: Those of commands that take several types, in place of their group's.
-_CATEGORIES_OF_COMMAND = dict.fromkeys(("SORT", "SORT_RO"), ("@set", "@sortedset", "@list", "@dangerous"))
-#: How COMMAND DOCS calls our argument types; the others have the same name.
-_DOC_TYPES = {"json": "string"}
+from kvstore.commands.key_flags import key_flags_of
+from kvstore.commands.registry import Command, command, table
+from kvstore.commands.row import NOT_KEYS
 
 
 @command("COMMAND", group="server")
-def command_(call: Call, *ignored: bytes) -> Reply:
+def command_(call: Call, *_ignored: bytes) -> Reply:
     """Describe every command, for programs."""
-    return [_entry(row) for row in table.rows()]
+    return [information(row) for row in table.rows()]
 
 
 table.add_help("COMMAND", group="server")
@@ -67,18 +34,18 @@ def command_count(call: Call) -> Reply:
 
 
 @command("COMMAND|INFO", group="server")
-def command_info(call: Call, *commands: bytes) -> Reply:
+def command_info(call: Call, *command_names: bytes) -> Reply:
     """Describe some commands, or all, for programs."""
-    if not commands:
+    if not command_names:
         return command_(call)
-    return [None if (row := _find(name)) is None else _entry(row) for name in commands]
+    return [None if (row := _find(name)) is None else information(row) for name in command_names]
 
 
 @command("COMMAND|DOCS", group="server")
-def command_docs(call: Call, *commands: bytes) -> Reply:
+def command_docs(call: Call, *command_names: bytes) -> Reply:
     """Describe some commands, or all, for people."""
-    rows = [row for name in commands if (row := _find(name))] if commands else table.rows()
-    return {row.name.lower(): _docs(row) for row in rows}
+    rows = [row for name in command_names if (row := _find(name))] if command_names else table.rows()
+    return {row.name.lower(): documentation(row) for row in rows}
 
 
 @command("COMMAND|LIST", group="server", options="[FILTERBY MODULE name|ACLCAT category|PATTERN pattern]")
@@ -105,18 +72,18 @@ def _list_filter(options: tuple[bytes, ...]) -> Callable[[Command], object]:
 
 
 @command("COMMAND|GETKEYS", group="server")
-def command_getkeys(call: Call, command: bytes, *arguments: bytes) -> Reply:
+def command_getkeys(call: Call, command: bytes, *args: bytes) -> Reply:
     """List the keys in a request."""
-    return _keys_in([command, *arguments])[1]
+    return _keys_in([command, *args])[1]
 
 
 @command("COMMAND|GETKEYSANDFLAGS", group="server")
-def command_getkeysandflags(call: Call, command: bytes, *arguments: bytes) -> Reply:
+def command_getkeysandflags(call: Call, command: bytes, *args: bytes) -> Reply:
     """List the keys in a request, each with what becomes of it."""
-    request = [command, *arguments]
+    request = [command, *args]
     row, keys = _keys_in(request)
     told = key_flags_of(row, request, keys)
-    return [[key, {Status(flag) for flag in flags}] for key, flags in zip(keys, told, strict=True)]
+    return [[key, Distinct(map(Status, flags))] for key, flags in zip(keys, told, strict=True)]
 
 
 def _keys_in(request: list[bytes]) -> tuple[Command, list[bytes]]:
@@ -142,84 +109,3 @@ def _find(name: bytes) -> Command | None:
     container, _, sub = name.upper().partition(b"|")
     row = table.by_name.get(container)
     return row.subcommands.get(sub) if row is not None and sub else row
-
-
-def _entry(row: Command) -> list[Any]:
-    """One command as COMMAND INFO has it: the ten fields of Redis 7."""
-    first, last, step = row.keys
-    return [
-        row.name.lower(),
-        row.arity,
-        {Status(name) for name in flag_names(row)},
-        first,
-        last,
-        step,
-        {Status(name) for name in categories_of(row)},
-        [],  # tips
-        key_specifications(row) if first else [],
-        [_entry(sub) for sub in table.subcommands(row)],
-    ]
-
-
-def flag_names(row: Command) -> list[str]:
-    """The flags of a command that Redis has, too."""
-    names = [name for flag, name in _FLAG_NAMES.items() if row.flags & flag]
-    return names if row.find_keys is None else [*names, "movablekeys"]
-
-
-def categories_of(row: Command) -> list[str]:
-    """The ACL categories, by which COMMAND LIST filters: how fast, what it does, its group."""
-    speed = "@fast" if row.flags & FAST else "@slow"
-    told = [name for flag, names in _CATEGORIES_OF_FLAG.items() if row.flags & flag for name in names]
-    if row.group == "scripting":  # what a script does is its commands' business
-        return [speed] if row.subcommands else [speed, "@scripting"]
-    has_group = row.group in _CATEGORIES and not row.subcommands
-    own = _CATEGORIES_OF_COMMAND.get(row.name, (_CATEGORIES[row.group],) if has_group else ())
-    return [speed, *told, *own]
-
-
-def key_specifications(row: Command) -> list[dict[str, Any]]:
-    """Where the keys are, and what becomes of them, in the form that Redis 7 has for it; those behind their number are
-    left out.
-    """
-    first, last, step = row.keys
-    told = key_flags(row)
-    if len(told) == 1 or row.find_keys is not None:
-        return [_key_specification(told[0], first, last, step)]
-    rest = [(flags, first + place, first + place) for place, flags in enumerate(told)]
-    rest[-1] = (told[-1], first + len(told) - 1, last)
-    return [_key_specification(*each, step) for each in rest]
-
-
-def _key_specification(flags: list[str], first: int, last: int, step: int) -> dict[str, Any]:
-    return {
-        "flags": {Status(flag) for flag in flags},
-        "begin_search": {"type": "index", "spec": {"index": first}},
-        "find_keys": {
-            "type": "range",
-            "spec": {"lastkey": last if last < 0 else last - first, "keystep": step, "limit": 0},
-        },
-    }
-
-
-def _docs(row: Command) -> dict[str, Any]:
-    docs: dict[str, Any] = {"summary": row.summary, "group": row.group}
-    if row.parameters:
-        docs["arguments"] = [_argument_docs(row, parameter) for parameter in row.parameters]
-    if row.subcommands:
-        docs["subcommands"] = {sub.name.lower(): _docs(sub) for sub in table.subcommands(row)}
-    return docs
-
-
-def _argument_docs(row: Command, parameter: Parameter) -> dict[str, Any]:
-    name, argument, optional, variadic = parameter
-    shown = row.options if variadic and row.options else name
-    docs: dict[str, Any] = {
-        "name": name,
-        "type": _DOC_TYPES.get(argument.kind, argument.kind),
-        "display_text": shown,
-    }
-    if argument.kind == "key":
-        docs["key_spec_index"] = 0
-    flags = [Status(flag) for flag, holds in (("optional", optional or variadic), ("multiple", variadic)) if holds]
-    return docs | {"flags": flags} if flags else docs

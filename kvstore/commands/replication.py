@@ -17,14 +17,14 @@ def role(call: Call) -> Reply:
     return [b"master", 0, []]
 
 
-@command("WAIT", BLOCKING, group="connection")
+@command("WAIT", BLOCKING, group="generic")
 def wait(call: Call, numreplicas: Integer, timeout: bytes) -> Reply:
     """Wait until so many replicas have this client's writes, or for some milliseconds (0: for ever); tells how many."""
     until_ms = _until_ms(call, timeout)
     return 0 if numreplicas <= 0 else Wait((), type(None), until_ms, _never, 0, 0)
 
 
-@command("WAITAOF", BLOCKING | WHOLE, group="connection")
+@command("WAITAOF", BLOCKING | WHOLE, group="generic")
 def waitaof(call: Call, numlocal: Integer, numreplicas: bytes, timeout: bytes) -> Reply:
     """Wait until what is written is on disk (numlocal 1) and on that of so many replicas; tells on how many it is.
 

@@ -74,16 +74,18 @@ class FoundKeys:
 
 
 class NumberedKeys:
-    """See `numbered_keys`. `fixed`: (first, last, step) of those that are always at the same place."""
+    """See `numbered_keys`. `place`, `step`: as there. `fixed`: (first, last, step) of those that are always at the same
+    place.
+    """
 
     def __init__(self, place: int, other: int, step: int) -> None:
-        self._place = place
-        self._step = step
+        self.place = place
+        self.step = step
         self.fixed = (other, other, 1) if other else (0, 0, 0)
 
     def __call__(self, request: list[bytes]) -> list[bytes]:
         """The keys that a request names."""
-        place, step, other = self._place, self._step, self.fixed[0]
+        place, step, other = self.place, self.step, self.fixed[0]
         number = request[place] if place < len(request) else b""
         end = place + 1 + step * int(number) if number.isdigit() and len(number) < 10 else 0
         if not place + 1 < end <= len(request):
@@ -99,6 +101,19 @@ def numbered_keys(place: int, other: int = 0, *, step: int = 1) -> NumberedKeys:
     command says so.
     """
     return NumberedKeys(place, other, step)
+
+
+class StreamKeys:
+    """Keys behind the word STREAMS, each with an id behind all keys. `first`: the word where options begin."""
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+
+    def __call__(self, request: list[bytes]) -> list[bytes]:
+        """The keys that a request names."""
+        at = next((at for at in range(self.first, len(request)) if request[at].upper() == b"STREAMS"), len(request))
+        rest = request[at + 1 :]
+        return rest[: len(rest) // 2]
 
 
 class Command:
@@ -241,11 +256,31 @@ class Command:
     def usage(self) -> str:
         """The command as one types it: `INCRBY key increment`; verbs in lower case."""
         name = self.name.replace("|", " ")
-        return " ".join([name.lower() if self.flags & VERB else name, *map(self._shown, self.parameters)])
+        return " ".join([name.lower() if self.flags & VERB else name, *map(self._shown, self.told_parameters)])
+
+    @property
+    def told_parameters(self) -> list[Parameter]:
+        """The parameters but those that are taken and ignored, whose names begin with `_`."""
+        return [parameter for parameter in self.parameters if not parameter[0].startswith("_")]
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the last parameter takes more of what the one before takes: `key, *keys`."""
+        names = [name for name, _, _, _ in self.parameters[-2:]]
+        return len(names) == 2 and self.parameters[-1][3] and names[0] == singular(names[1])
 
     def _shown(self, parameter: Parameter) -> str:
         name, _, optional, variadic = parameter
-        name = name.replace("_", "-")
         if variadic:
-            return self.options or f"[{name.removesuffix('s')} ...]"
-        return f"[{name}]" if optional else name
+            return self.options or f"[{shown_name(singular(name))} ...]"
+        return f"[{shown_name(name)}]" if optional else shown_name(name)
+
+
+def singular(name: str) -> str:
+    """Of the name of a parameter that takes several, what one is called."""
+    return f"{name.removesuffix('ies')}y" if name.endswith("ies") else name.removesuffix("s")
+
+
+def shown_name(name: str) -> str:
+    """The name of a parameter, as people read it."""
+    return name.replace("_", "-")

@@ -80,10 +80,10 @@ def script_load(call: Call, script: bytes) -> Reply:
 
 
 @command("SCRIPT|EXISTS", group="scripting")
-def script_exists(call: Call, sha1: bytes, *more: bytes) -> Reply:
+def script_exists(call: Call, sha1: bytes, *sha1s: bytes) -> Reply:
     """Tell of each SHA-1 whether its script is kept."""
     scripts = kept_scripts(call.server)
-    return [int(scripts.find(each) is not None) for each in (sha1, *more)]
+    return [int(scripts.find(each) is not None) for each in (sha1, *sha1s)]
 
 
 @command("SCRIPT|FLUSH", group="scripting", options="[ASYNC|SYNC]")

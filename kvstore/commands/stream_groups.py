@@ -13,7 +13,7 @@ from kvstore.base.errors import Failure, InvalidRequest, syntax_error
 from kvstore.base.reply import NULL_ARRAY, OK, Pairs, Reply, Wait
 from kvstore.commands.context import Call
 from kvstore.commands.registry import FAST, READ, WRITE, Key, command, container, to_integer
-from kvstore.commands.row import BLOCKING
+from kvstore.commands.row import BLOCKING, StreamKeys
 from kvstore.commands.stream_arguments import (
     entries_after,
     to_any_id,
@@ -23,7 +23,7 @@ from kvstore.commands.stream_arguments import (
     to_stop,
 )
 from kvstore.commands.stream_consumers import claim, consumer_of, existing_group, found_group
-from kvstore.commands.streams import ReadOptions, read_keys, read_options
+from kvstore.commands.streams import ReadOptions, read_options
 from kvstore.store.table import Table
 from kvstore.values.groups import UNKNOWN, Consumer, Group
 from kvstore.values.stream_blocks import MAX_ID, id_of, text_of
@@ -140,7 +140,7 @@ def _read_so_far(group: bytes, last_id: int, entries_read: int) -> list[bytes]:
 
 
 @command(
-    "XREADGROUP", WRITE | BLOCKING, group="stream", keys=read_keys(4), least=7,
+    "XREADGROUP", WRITE | BLOCKING, group="stream", keys=StreamKeys(4), least=7,
     options="GROUP group consumer [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key [key ...] id [id ...]",
 )  # fmt: skip
 def xreadgroup(call: Call, *words: bytes) -> Reply:

@@ -16,7 +16,7 @@ from kvstore.commands.arguments import pairs
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import end_after_ms
 from kvstore.commands.registry import FAST, READ, WRITE, Key, command, many, to_integer
-from kvstore.commands.row import BLOCKING
+from kvstore.commands.row import BLOCKING, StreamKeys
 from kvstore.commands.stream_arguments import (
     Trim,
     add_options,
@@ -283,19 +283,8 @@ def _only_in_groups(option: str, grouped: bool) -> None:
         raise InvalidRequest(f"The {option} option is only supported by XREADGROUP. You called XREAD instead.")
 
 
-def read_keys(first: int) -> Callable[[list[bytes]], list[bytes]]:
-    """Tells the keys of an XREAD or XREADGROUP, whose options begin with the word number `first`."""
-
-    def find(request: list[bytes]) -> list[bytes]:
-        at = next((at for at in range(first, len(request)) if request[at].upper() == b"STREAMS"), len(request))
-        rest = request[at + 1 :]
-        return rest[: len(rest) // 2]
-
-    return find
-
-
 @command(
-    "XREAD", READ | BLOCKING, group="stream", keys=read_keys(1), least=4,
+    "XREAD", READ | BLOCKING, group="stream", keys=StreamKeys(1), least=4,
     options="[COUNT count] [BLOCK milliseconds] STREAMS key [key ...] id [id ...]",
 )  # fmt: skip
 def xread(call: Call, *words: bytes) -> Reply:

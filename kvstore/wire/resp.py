@@ -21,6 +21,7 @@ from kvstore.base.limits import LONG_STRING_BYTES
 from kvstore.base.reply import (
     NULL_ARRAY,
     Arrays,
+    Distinct,
     JSONText,
     Members,
     Numbers,
@@ -282,7 +283,7 @@ def _append_strings(out: Writer, reply: Strings | Members, protocol: int) -> Non
         out.gather()
 
 
-def _append_set(out: Writer, reply: set[Any] | frozenset[Any], protocol: int) -> None:
+def _append_set(out: Writer, reply: set[Any] | frozenset[Any] | Distinct, protocol: int) -> None:
     out.append((b"~%d\r\n" if protocol == 3 else b"*%d\r\n") % len(reply))
     _append_all(out, reply, protocol)
 
@@ -340,6 +341,7 @@ _WRITERS: dict[type, Callable[[Writer, Any, int], None]] = {
     Push: _append_push,
     Strings: _append_strings,
     Members: _append_strings,
+    Distinct: _append_set,
     Pairs: _append_pairs,
     Replies: _append_all,
     list: _append_array,
