@@ -282,7 +282,7 @@ class AgainstValkeyTests(ValkeyTestCase):
             database=None,
             suppress_health_check=list(HealthCheck),
         )
-        @given(st.sampled_from([2, 3]), drawn)
+        @given(st.sampled_from([2, 3]), drawn.strategy)
         def run(protocol: int, requests: list[tuple[int, list[bytes]]]) -> None:
             self.compare(protocol, requests)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import strategies as st
+from tests.kit import drawing as st
 
 _FUTURE_S = 4_000_000_000
 
@@ -53,11 +53,11 @@ _pattern = st.one_of(
 ).filter(lambda pattern: pattern == b"*" or pattern.strip(b"*"))  # `**` and the empty key: see test_commands_glob
 
 
-def _tail(option: st.SearchStrategy[tuple[bytes, ...]], most: int) -> st.SearchStrategy[list[bytes]]:
+def _tail(option: st.Draw[tuple[bytes, ...]], most: int) -> st.Draw[list[bytes]]:
     return st.lists(option, max_size=most).map(lambda options: [word for words in options for word in words])
 
 
-def _request(name: bytes, *arguments: Any, tail: st.SearchStrategy[list[bytes]] | None = None) -> Any:
+def _request(name: bytes, *arguments: Any, tail: st.Draw[list[bytes]] | None = None) -> Any:
     """Requests of one command; now and then in lower case, with a word too many or too few."""
     fixed = st.tuples(*arguments).map(list)
     words = st.tuples(fixed, st.just([]) if tail is None else tail).map(lambda parts: [name, *parts[0], *parts[1]])
@@ -544,9 +544,9 @@ _STREAM_GROUPS = [
 ]
 
 
-def _sequences(*requests: Any) -> st.SearchStrategy[list[tuple[int, list[bytes]]]]:
+def _sequences(*requests: Any) -> st.Draw[list[tuple[int, list[bytes]]]]:
     """(number of the client, words of its request), up to 25 of them. `requests`: kinds, each drawn as often."""
-    kinds = st.one_of(*map(st.one_of, requests))
+    kinds = st.one_of(*(st.one_of(*kind) for kind in requests))
     return st.lists(st.tuples(st.integers(0, 1), kinds), min_size=1, max_size=25)
 
 
