@@ -6,6 +6,7 @@ is undone (in Redis what it did stands); an error that it *returns* is an answer
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from kvstore.base.errors import Failure, InvalidRequest
@@ -26,13 +27,17 @@ def kept_scripts(server: Server) -> Any:
     return server.scripts
 
 
-def _run(call: Call, kept: Any, numkeys: bytes, words: tuple[bytes, ...], read_only: bool) -> Reply:
+def _run(
+    call: Call, find: Callable[[Call, bytes], Any], what: bytes, numkeys: bytes, words: tuple[bytes, ...],
+    *, read_only: bool,
+) -> Reply:  # fmt: skip
+    """Find `what` and run it, if the number of keys makes sense."""
     count = to_integer(numkeys)
     if count > len(words):
         raise InvalidRequest("Number of keys can't be greater than number of args")
     if count < 0:
         raise InvalidRequest("Number of keys can't be negative")
-    return kept_scripts(call.server).run(call, kept, words[:count], words[count:], read_only)
+    return kept_scripts(call.server).run(call, find(call, what), words[:count], words[count:], read_only)
 
 
 def _of_source(call: Call, source: bytes) -> Any:
@@ -49,25 +54,25 @@ def _of_sha(call: Call, sha1: bytes) -> Any:
 @command("EVAL", WHOLE, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
 def eval_(call: Call, script: bytes, numkeys: IntegerText, *words: bytes) -> Reply:
     """Run a Lua script."""
-    return _run(call, _of_source(call, script), numkeys, words, read_only=False)
+    return _run(call, _of_source, script, numkeys, words, read_only=False)
 
 
 @command("EVALSHA", WHOLE, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
 def evalsha(call: Call, sha1: bytes, numkeys: IntegerText, *words: bytes) -> Reply:
     """Run a Lua script that is kept."""
-    return _run(call, _of_sha(call, sha1), numkeys, words, read_only=False)
+    return _run(call, _of_sha, sha1, numkeys, words, read_only=False)
 
 
 @command("EVAL_RO", READ | WHOLE, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
 def eval_ro(call: Call, script: bytes, numkeys: IntegerText, *words: bytes) -> Reply:
     """Run a Lua script that only reads."""
-    return _run(call, _of_source(call, script), numkeys, words, read_only=True)
+    return _run(call, _of_source, script, numkeys, words, read_only=True)
 
 
 @command("EVALSHA_RO", READ | WHOLE, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
 def evalsha_ro(call: Call, sha1: bytes, numkeys: IntegerText, *words: bytes) -> Reply:
     """Run a Lua script that is kept and only reads."""
-    return _run(call, _of_sha(call, sha1), numkeys, words, read_only=True)
+    return _run(call, _of_sha, sha1, numkeys, words, read_only=True)
 
 
 container("SCRIPT", "Keep Lua scripts, and forget them.", group="scripting")

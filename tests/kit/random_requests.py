@@ -53,7 +53,7 @@ _pattern = st.one_of(
 ).filter(lambda pattern: pattern == b"*" or pattern.strip(b"*"))  # `**` and the empty key: see test_commands_glob
 
 
-def _tail(option: st.Draw[tuple[bytes, ...]], most: int) -> st.Draw[list[bytes]]:
+def _tail(option: st.Draw[Any], most: int) -> st.Draw[list[bytes]]:
     return st.lists(option, max_size=most).map(lambda options: [word for words in options for word in words])
 
 

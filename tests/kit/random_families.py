@@ -1,0 +1,245 @@
+"""Sequences of requests over all families, for several clients: those of `random_requests`, and what only makes sense
+between clients: channels, waiting without a limit, scripts, settings, databases.
+
+A sequence draws from a few families at once, on a few keys, so that keys hold other types than commands expect, and the
+right ones often enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from hashlib import sha1
+from random import Random
+
+from tests.kit import drawing as st
+from tests.kit import random_requests as kit
+
+_key, _keys, _value, _request, _tail = kit._key, kit._keys, kit._value, kit._request, kit._tail
+
+#: Settings that sequences change, and their defaults.
+DEFAULTS = {
+    "hash-max-listpack-entries": "512", "hash-max-listpack-value": "64", "list-max-listpack-size": "-2",
+    "set-max-intset-entries": "512", "set-max-listpack-entries": "128", "set-max-listpack-value": "64",
+    "zset-max-listpack-entries": "128", "zset-max-listpack-value": "64",
+}  # fmt: skip
+
+
+def _maybe(word: bytes) -> st.Draw[list[bytes]]:
+    return st.sampled_from([[], [word]])
+
+
+_channel = st.sampled_from([b"a", b"b", b"news", b"", b"\x00\xff\r\n"])
+_channels = st.lists(_channel, min_size=1, max_size=3)
+_patterns = st.lists(st.sampled_from([b"*", b"a*", b"[ab]", b"n?ws", b"", b"\\a", b"a"]), min_size=1, max_size=3)
+_PUBSUB = [
+    _request(b"SUBSCRIBE", tail=_channels),
+    _request(b"PSUBSCRIBE", tail=_patterns),
+    _request(b"SSUBSCRIBE", tail=_channels),
+    _request(b"UNSUBSCRIBE", tail=st.lists(_channel, max_size=2)),
+    _request(b"PUNSUBSCRIBE", tail=st.one_of(st.just([]), _patterns)),
+    _request(b"SUNSUBSCRIBE", tail=st.lists(_channel, max_size=2)),
+    *[_request(b"PUBLISH", _channel, _value)] * 5,
+    *[_request(b"SPUBLISH", _channel, _value)] * 2,
+    _request(b"PUBSUB", st.sampled_from([b"CHANNELS", b"SHARDCHANNELS"]), tail=st.lists(kit._pattern, max_size=1)),
+    _request(b"PUBSUB", st.sampled_from([b"NUMSUB", b"SHARDNUMSUB", b"numsub"]), tail=_channels),
+    _request(b"PUBSUB", st.sampled_from([b"NUMPAT", b"FOO", b"CHANNELS"])),
+    _request(b"PING", tail=st.lists(_value, max_size=1)),
+    _request(b"RESET"),
+    _request(b"GET", _key),
+]  # fmt: skip
+
+_long = st.sampled_from([b"0", b"1000", b"1000000", b"0.001", b"-1", b"x"])
+_stream_ids = st.sampled_from([b"$", b"0", b">", b"1-1", b"+", b"5-1"])
+_streams = st.lists(st.tuples(_key, _stream_ids), min_size=1, max_size=2).map(
+    lambda pairs: [b"STREAMS", *(key for key, _ in pairs), *(each for _, each in pairs)]
+)
+_block = st.one_of(
+    st.sampled_from([[b"BLOCK", b"0"], [b"BLOCK", b"1000000"], [b"BLOCK", b"1"], [b"block", b"1000000"]]),
+    st.just([b"COUNT", b"1", b"BLOCK", b"1000000"]), st.just([b"NOACK", b"BLOCK", b"1000000"]),
+)  # fmt: skip
+_blocking_read = st.tuples(_block, _streams).map(lambda parts: [*parts[0], *parts[1]])
+_waits = st.tuples(_keys, _long).map(lambda parts: [*parts[0], parts[1]])
+_WAITING = [
+    *[_request(name, tail=_waits) for name in (b"BLPOP", b"BRPOP", b"BZPOPMIN", b"BZPOPMAX")],
+    _request(b"BLMPOP", _long, tail=kit._mpop),
+    _request(b"BZMPOP", _long, tail=kit._scored_mpop),
+    _request(b"BLMOVE", _key, _key, kit._end, kit._end, _long),
+    _request(b"BRPOPLPUSH", _key, _key, _long),
+    *[_request(b"XREAD", tail=_blocking_read)] * 2,
+    *[_request(b"XREADGROUP", st.just(b"GROUP"), kit._group, kit._consumer, tail=_blocking_read)] * 2,
+    *[_request(b"XGROUP", st.just(b"CREATE"), _key, kit._group, kit._id, tail=_maybe(b"MKSTREAM"))] * 2,
+    _request(b"XGROUP", st.just(b"DESTROY"), _key, kit._group),
+    _request(
+        b"CLIENT", st.just(b"UNBLOCK"), st.sampled_from([b"@id0", b"@id1", b"@id2", b"0", b"x"]),
+        tail=st.sampled_from([[], [], [b"ERROR"], [b"timeout"], [b"FOO"]]),
+    ),
+    *[_request(b"RPUSH", _key, tail=kit._elements)] * 3,
+    *[_request(b"ZADD", _key, tail=kit._score_pairs)] * 3,
+    *[_request(b"XADD", _key, kit._new_id, kit._field, _value)] * 3,
+    _request(b"LPUSHX", _key, tail=kit._elements),
+    _request(b"LMOVE", _key, _key, kit._end, kit._end),
+    _request(b"RENAME", _key, _key),
+    _request(b"COPY", _key, _key, tail=_maybe(b"REPLACE")),
+    _request(b"DEL", tail=_keys),
+    _request(b"SET", _key, _value),
+    _request(b"MOVE", _key, kit._database),
+    _request(b"SELECT", st.sampled_from([b"0", b"1"])),
+    _request(b"SWAPDB", st.just(b"0"), st.just(b"1")),
+    _request(b"FLUSHALL"),
+    _request(b"FLUSHDB"),
+    _request(b"ZUNIONSTORE", _key, tail=kit._numbered),
+    _request(b"XDEL", _key, tail=kit._ids),
+    _request(b"PERSIST", _key),
+    _request(b"EXPIRE", _key, kit._seconds),
+]  # fmt: skip
+
+_SETTINGS = [
+    _request(
+        b"CONFIG", st.just(b"SET"), st.sampled_from([name.encode() for name in DEFAULTS]),
+        st.sampled_from([b"0", b"1", b"2", b"3", b"5", b"-1", b"-2", b"-5", b"64", b"512", b"x", b"1kb"]),
+    ),
+    _request(b"CONFIG", st.just(b"GET"), tail=st.sampled_from([[b"hash-max*"], [b"*-intset-*", b"LIST-max*size"]])),
+]  # fmt: skip
+
+_DATABASES = [
+    _request(b"SELECT", kit._database),
+    _request(b"MOVE", _key, kit._database),
+    _request(b"SWAPDB", kit._database, kit._database),
+    _request(b"COPY", _key, _key, tail=_tail(kit._copy_option, 2)),
+    _request(b"DBSIZE"),
+    _request(b"KEYS", st.just(b"*")),
+    _request(b"FLUSHDB"),
+]  # fmt: skip
+
+FAMILIES: dict[str, list[st.Draw[list[bytes]]]] = {
+    "strings and keys": kit._REQUESTS, "lists": kit._LISTS, "hashes": kit._HASHES, "sets": kit._SETS,
+    "sorted sets": kit._SORTED_SETS + kit._LEXICAL, "streams": kit._STREAMS, "stream groups": kit._STREAM_GROUPS,
+    "channels": _PUBSUB, "waiting": _WAITING, "databases": _DATABASES,
+}  # fmt: skip
+
+_any_request = st.one_of(*(st.one_of(*kinds) for kinds in FAMILIES.values()))
+
+#: Scripts of which a raised error has nothing to undo, and what they are given: (source, number of keys, arguments).
+_SOURCES = [
+    b"return redis.call(unpack(ARGV))",
+    b"return redis.pcall(unpack(ARGV))",
+    b"redis.setresp(3); return redis.call(unpack(ARGV))",
+    b"#!lua flags=no-writes\nreturn redis.call(unpack(ARGV))",
+    b"return {redis.pcall(unpack(ARGV)), redis.pcall('TYPE', KEYS[1])}",
+    b"local said = redis.pcall(unpack(ARGV)); return type(said) == 'table' and said.err or type(said)",
+]
+#: What scripts return, or raise, by themselves.
+_LITERAL = rb"""
+return {1, 2.9, 'x', false, 'unseen', nil, 3}
+return {ok='fine'}
+return {err='My error'}
+return {err='CODE text'}
+return {KEYS[1], ARGV[1], #KEYS, #ARGV}
+return true
+return false
+return nil
+return 3.99
+return -3.99
+return tostring(1e15)
+return {double=3.5}
+return {map={a=1}}
+return {set={a=true}}
+return {big_number='12'}
+redis.setresp(3); return {double=3.5}
+redis.setresp(3); return {true, false}
+return redis.sha1hex(ARGV[1] or '')
+return redis.error_reply('no')
+return redis.status_reply('yes')
+error('raised')
+error({err='X raised'})
+return foo
+foo = 1
+return redis.call()
+return redis.call('nosuch')
+return redis.call('get')
+return (
+return redis.call('get', {})
+return cjson.encode({1, 'x', {}, 2.5})
+return cjson.decode('[1,2.5,"x",null]')
+return {string.format('%5.1f|%s', 3.14159, 'x')}
+return tonumber('0x10')
+return #redis.call('KEYS', '*')
+return redis.call('INCRBYFLOAT', KEYS[1] or 'a', '0.1')
+return math.floor(2.7)
+return 2^53
+return {{{{1}}}}
+return redis.REDIS_VERSION and 1
+return redis.log and 1
+return string.rep('x', 5)
+return type(redis.call('ping'))
+""".strip().splitlines()
+_evaluation = st.sampled_from([b"EVAL", b"EVAL", b"EVAL", b"EVAL_RO", b"eval"])
+_wrapped = st.tuples(_evaluation, st.sampled_from(_SOURCES), _key, _any_request).map(
+    lambda drawn: [drawn[0], drawn[1], b"1", drawn[2], *drawn[3]]
+)
+_literal = st.tuples(_evaluation, st.sampled_from(_LITERAL), kit._numbered).map(lambda drawn: [*drawn[:2], *drawn[2]])
+_sha = st.sampled_from([*(sha1(source).hexdigest().encode() for source in _LITERAL[:4]), b"0" * 40, b"x", b""])
+_SCRIPTS = [
+    *[_wrapped] * 8,
+    *[_literal] * 4,
+    _request(b"SCRIPT", st.just(b"LOAD"), st.sampled_from(_LITERAL + _SOURCES)),
+    _request(b"SCRIPT", st.just(b"EXISTS"), tail=st.lists(_sha, min_size=1, max_size=2)),
+    _request(b"SCRIPT", st.sampled_from([b"FLUSH", b"FOO", b"KILL"]), tail=st.sampled_from([[], [b"SYNC"], [b"x"]])),
+    _request(b"SCRIPT", st.just(b"SHOW"), _sha),
+    _request(b"EVALSHA", _sha, tail=kit._numbered),
+    _request(b"EVALSHA_RO", _sha, tail=kit._numbered),
+]  # fmt: skip
+FAMILIES["scripts"] = _SCRIPTS
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Requests of several clients: (number of the client, words) each. `protocols`: of each client. `pipelined`:
+    whether neighbours of one client are sent together. `@id1` in one stands for the CLIENT ID of client 1.
+    """
+
+    protocols: tuple[int, ...]
+    requests: list[tuple[int, list[bytes]]]
+    pipelined: bool
+
+    def without(self, start: int, end: int) -> Sequence:
+        """The sequence without these requests."""
+        return replace(self, requests=self.requests[:start] + self.requests[end:])
+
+    def bursts(self, alone: frozenset[bytes]) -> Iterator[tuple[int, list[list[bytes]]]]:
+        """(number of the client, requests to be sent at once). `alone`: names of commands that go by themselves."""
+        number = 0
+        burst: list[list[bytes]] = []
+        for client, words in self.requests:
+            joins = self.pipelined and client == number and words[0].upper() not in alone
+            if burst and not (joins and burst[-1][0].upper() not in alone):
+                yield number, burst
+                burst = []
+            number = client
+            burst.append(words)
+        if burst:
+            yield number, burst
+
+
+#: Of requests that go with every family, one in so many.
+_OFTEN = 3
+_SETTINGS_CHANCE, _PIPELINED_CHANCE, _OTHER_CLIENT_CHANCE = 0.1, 0.3, 0.5
+
+
+def random_sequence(random: Random) -> Sequence:
+    """A sequence of up to three families, and what goes with all of them."""
+    families = [FAMILIES[name] for name in random.sample(sorted(FAMILIES), random.choice((1, 1, 2, 3)))]
+    pools = families * _OFTEN + [kit._GENERIC, kit._TRANSACTION]
+    if random.random() < _SETTINGS_CHANCE:
+        pools.append(_SETTINGS)
+    protocols = tuple(random.choice((2, 3)) for _ in range(random.choice((2, 3))))
+    requests: list[tuple[int, list[bytes]]] = []
+    number = 0
+    for _ in range(random.randint(5, 40)):
+        if random.random() < _OTHER_CLIENT_CHANCE:
+            number = random.randrange(len(protocols))
+        words = random.choice(random.choice(pools)).by(random)
+        if _SETTINGS not in pools or b"ENCODING" not in words:  # see `listed`
+            requests.append((number, words))
+    return Sequence(protocols, requests, random.random() < _PIPELINED_CHANCE)

@@ -1,0 +1,60 @@
+"""The differences from Valkey that are meant: what a run passes over, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Reply(NamedTuple):
+    """One reply. `kind`: its first byte. `value`: bytes, or a tuple of replies (a map's names and values in turn)."""
+
+    kind: bytes
+    value: Any
+
+
+class Listed(NamedTuple):
+    """A difference. `command`: whose. `difference`, `reason`: for people. `matches`: of the words of a request (in
+    upper case), Valkey's reply and kvstore's, whether it is this one; None if no run meets it, by what it sends.
+    """
+
+    command: str
+    difference: str
+    reason: str
+    matches: Callable[[list[bytes], Reply, Reply], bool] | None = None
+
+
+def _is_raw_for_us(words: list[bytes], theirs: Reply, ours: Reply) -> bool:
+    return words[:2] == [b"OBJECT", b"ENCODING"] and theirs.value == b"raw" and ours.value in (b"int", b"embstr")
+
+
+LISTED: tuple[Listed, ...] = (
+    Listed(
+        "OBJECT ENCODING",
+        "a short string that APPEND, SETRANGE or INCRBYFLOAT made is `embstr`, or `int`; in Valkey `raw`",
+        "it is told by what the string is; Valkey, too, says so after a restart",
+        _is_raw_for_us,
+    ),
+    Listed(
+        "OBJECT ENCODING",
+        "after CONFIG SET of a threshold (`hash-max-listpack-entries`, ...) it tells how a value would be held that was"
+        " made now; in Valkey a value changes only when it is written, and never back",
+        "how a value really is held depends on no setting",
+    ),
+    Listed(
+        "EVAL, FCALL and their kin",
+        "a script that raises is undone whole; in Valkey what it did stands",
+        "an error means that nothing changed (promise 9)",
+    ),
+    Listed(
+        "UNSUBSCRIBE, PUNSUBSCRIBE, SUNSUBSCRIBE",
+        "without arguments: told in the order in which the client subscribed; in Valkey in none",
+        "an order that can be relied on",
+    ),
+)  # fmt: skip
+
+
+def is_listed(words: list[bytes], theirs: Reply, ours: Reply) -> bool:
+    """Whether a difference in a reply is meant."""
+    upper = [word.upper() for word in words]
+    return any(each.matches is not None and each.matches(upper, theirs, ours) for each in LISTED)

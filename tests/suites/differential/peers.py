@@ -1,0 +1,120 @@
+"""Both servers, and the connections of one sequence to them: what each is sent, and what has come back."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import hiredis
+
+from kvstore.testing.server_process import ServerProcess
+from kvstore.wire.resp import pack
+from tests.kit.valkey import Valkey
+from tests.suites.differential.replies import cut
+
+_PATIENCE_S = 30.0
+
+
+class Peer:
+    """One connection to one of them. `identity`: its CLIENT ID."""
+
+    def __init__(self, address: str | tuple[str, int]) -> None:
+        self._socket = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+        if not isinstance(address, str):
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.connect(address)
+        self._rest = b""
+        self._came: list[bytes] = []
+        self.identity = b"%d" % self.ask([b"CLIENT", b"ID"])
+
+    def send(self, data: bytes) -> None:
+        """Send requests."""
+        self._socket.sendall(data)
+
+    def take(self, count: int = 0, patience_s: float = _PATIENCE_S) -> list[bytes]:
+        """All replies that have come, once there are so many of them or none came for that long. Raises EOFError."""
+        while len(self._came) < count:
+            if not select.select([self._socket], [], [], patience_s)[0]:
+                break
+            self._receive()
+        while select.select([self._socket], [], [], 0)[0]:
+            self._receive()
+        came, self._came = self._came, []
+        return came
+
+    def _receive(self) -> None:
+        data = self._socket.recv(1 << 20)
+        if not data:
+            raise EOFError("the server closed the connection")
+        replies, self._rest = cut(self._rest + data)
+        self._came += replies
+
+    def ask(self, words: list[bytes]) -> Any:
+        """The reply to one request, as hiredis reads it. Raises its errors."""
+        (reply,) = self.ask_each([words])
+        if isinstance(reply, hiredis.ReplyError):
+            raise reply
+        return reply
+
+    def ask_each(self, requests: Iterable[list[bytes]]) -> list[Any]:
+        """The replies to many requests, as hiredis reads them; errors are among them."""
+        requests = list(requests)
+        self.send(b"".join(pack(*words) for words in requests))
+        replies: list[bytes] = []
+        while len(replies) < len(requests):
+            came = self.take(len(requests) - len(replies))
+            if not came:
+                raise EOFError(f"no reply to {requests[len(replies)]}")
+            replies += came
+        reader = hiredis.Reader()
+        reader.feed(b"".join(replies))
+        return [reader.gets() for _ in requests]
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._socket.close()
+
+
+class Servers:
+    """A Valkey and a kvstore with its data in `directory`, until `stop`. `controls`: a connection of ours to each."""
+
+    def __init__(self, binary: Path, directory: Path) -> None:
+        self.valkey = Valkey(binary)
+        self.kvstore = ServerProcess("--sync", "everysec", data=directory / "data")
+        self.controls = self.connect()
+
+    def connect(self) -> tuple[Peer, Peer]:
+        """A new client of each: Valkey's, kvstore's."""
+        return Peer(self.valkey.path), Peer(("127.0.0.1", self.kvstore.port))
+
+    def restart(self) -> None:
+        """End kvstore with kill -9, and start it again."""
+        self.controls[1].close()
+        self.kvstore.kill()
+        self.kvstore.start()
+        self.controls = self.controls[0], Peer(("127.0.0.1", self.kvstore.port))
+
+    def on_both(self, *requests: str) -> None:
+        """Send these to both. Raises what is an error."""
+        for control in self.controls:
+            for request in requests:
+                control.ask(request.encode().split())
+
+    def settle(self, which: int) -> None:
+        """Return when one of them has done all that it was sent before: it is asked twice, since within one round of
+        its loop it may answer us first.
+        """
+        for _ in range(2):
+            self.controls[which].ask([b"PING"])
+
+    def stop(self) -> None:
+        """End both."""
+        for control in self.controls:
+            control.close()
+        with contextlib.suppress(ProcessLookupError):
+            self.kvstore.kill()
+        self.valkey.stop()
