@@ -52,6 +52,9 @@ redis.setresp(3) return redis.call('get', 'nokey')
 redis.setresp(3) return tostring(redis.call('get', 'nokey'))
 return tostring(redis.call('get', 'nokey'))
 redis.setresp(3) return redis.call('hgetall', 'h')
+redis.setresp(3) return redis.call('smembers', 'nokey')
+redis.setresp(3) return redis.call('sinter', 's').set.m
+redis.setresp(3) return redis.call('xread', 'streams', 'x', '0').map.x
 redis.setresp(3) return redis.call('hgetall', 'h').map.f
 return redis.call('hgetall', 'h')
 return redis.call('lrange', 'l', 0, -1)
@@ -254,6 +257,17 @@ class ScriptTests(CommandTestCase):
         sha = self.do("SCRIPT", "LOAD", "return redis.call('GET', KEYS[1])")
         self.assertIsNone(self.do("EVALSHA_RO", sha, 1, "a"))
 
+    def test_which_error_is_first(self) -> None:
+        """What cannot be a SHA-1; the number of keys; the source, or that it is not kept."""
+        unknown = "0" * 40
+        for name in ("EVALSHA", "EVALSHA_RO"):
+            self.assertIn("NOSCRIPT", self.error(name, "x", "y"))
+            self.assertIn("NOSCRIPT", self.error(name, unknown, 0))
+        for name, what in (("EVALSHA", unknown), ("EVAL", "return ("), ("EVAL_RO", "return (")):
+            self.assertIn("not an integer", self.error(name, what, "x"))
+            self.assertIn("can't be greater", self.error(name, what, 2, "a"))
+            self.assertIn("can't be negative", self.error(name, what, -1))
+
     def test_kept(self) -> None:
         """EVAL keeps the newest scripts, SCRIPT LOAD all; SCRIPT FLUSH forgets both."""
         loaded = self.do("SCRIPT", "LOAD", "return 'loaded'")
@@ -312,7 +326,14 @@ class AgainstValkeyTests(ValkeyTestCase):
             pair = Pair(self.valkey, protocol)
             pair.rig.server.script_ms = 10_000
             self.addCleanup(pair.close)
-            for words in (b"SET a 1", b"RPUSH l x y", b"HSET h f v", b"ZADD z 0 a 1e17 b 1.5 c"):
+            for words in (
+                b"SET a 1",
+                b"RPUSH l x y",
+                b"HSET h f v",
+                b"ZADD z 0 a 1e17 b 1.5 c",
+                b"SADD s m",
+                b"XADD x 1-1 f v",
+            ):
                 self.assertEqual(pair.differs(0, words.split()), "")
             differences = []
             for script in SCRIPTS:

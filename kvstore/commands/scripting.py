@@ -16,6 +16,7 @@ from kvstore.commands.registry import READ, WHOLE, IntegerText, command, contain
 from kvstore.commands.row import numbered_keys
 
 _KEYS = numbered_keys(2)
+_SHA1_DIGITS = 40
 
 
 def kept_scripts(server: Server) -> Any:
@@ -32,6 +33,8 @@ def _run(
     *, read_only: bool,
 ) -> Reply:  # fmt: skip
     """Find `what` and run it, if the number of keys makes sense."""
+    if find is _of_sha and len(what) != _SHA1_DIGITS:
+        raise _no_script()  # whatever else is wrong with the request
     count = to_integer(numkeys)
     if count > len(words):
         raise InvalidRequest("Number of keys can't be greater than number of args")
@@ -47,8 +50,12 @@ def _of_source(call: Call, source: bytes) -> Any:
 def _of_sha(call: Call, sha1: bytes) -> Any:
     kept = kept_scripts(call.server).find(sha1)
     if kept is None:
-        raise Failure("No matching script.", "NOSCRIPT")
+        raise _no_script()
     return kept
+
+
+def _no_script() -> Failure:
+    return Failure("No matching script.", "NOSCRIPT")
 
 
 @command("EVAL", WHOLE, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")

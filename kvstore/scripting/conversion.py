@@ -12,7 +12,7 @@ from typing import Any
 
 from kvstore.base.doubles import double_text
 from kvstore.base.errors import Failure, RequestError
-from kvstore.base.reply import NULL_ARRAY, JSONText, Reply, Status, Verbatim
+from kvstore.base.reply import NULL_ARRAY, JSONText, Members, Pairs, Reply, Status, Verbatim
 
 #: What `lua/flattening.lua` puts before each value.
 _SCALAR, _ARRAY, _MAP, _SET, _DOUBLE, _STATUS, _ERROR, _BIG, _VERBATIM, _DEEP, _NULL = range(11)
@@ -62,13 +62,14 @@ class Conversion:
         return self._make_table({b"verbatim_string": self._make_table({b"string": text, b"format": b"txt"})})
 
     def _container(self, reply: Any) -> Any:
-        if isinstance(reply, dict):
-            if self._protocol == 3:
-                table = self._make_table({self._key(key): self.to_lua(value) for key, value in reply.items()})
-                return self._make_table({b"map": table})
-            reply = [each for pair in reply.items() for each in pair]
-        elif isinstance(reply, (set, frozenset)) and self._protocol == 3:
+        if self._protocol == 3 and isinstance(reply, (dict, Pairs)):
+            pairs = reply.items() if isinstance(reply, dict) else reply
+            table = self._make_table({self._key(key): self.to_lua(value) for key, value in pairs})
+            return self._make_table({b"map": table})
+        if self._protocol == 3 and isinstance(reply, (set, frozenset, Members)):
             return self._make_table({b"set": self._make_table({self._key(each): True for each in reply})})
+        if isinstance(reply, dict):
+            reply = [each for pair in reply.items() for each in pair]
         return self._make_table([self.to_lua(each) for each in reply])
 
     def _key(self, key: Any) -> Any:

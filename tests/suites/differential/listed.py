@@ -24,16 +24,35 @@ class Listed(NamedTuple):
     matches: Callable[[list[bytes], Reply, Reply], bool] | None = None
 
 
-def _is_raw_for_us(words: list[bytes], theirs: Reply, ours: Reply) -> bool:
-    return words[:2] == [b"OBJECT", b"ENCODING"] and theirs.value == b"raw" and ours.value in (b"int", b"embstr")
+def _is_told_by_content(words: list[bytes], theirs: Reply, ours: Reply) -> bool:
+    kinds = [b"int", b"embstr", b"raw"]
+    if words[:2] != [b"OBJECT", b"ENCODING"] or not {theirs.value, ours.value}.issubset(kinds):
+        return False
+    return kinds.index(ours.value) < kinds.index(theirs.value)
+
+
+def _is_no_group(words: list[bytes], theirs: Reply, ours: Reply) -> bool:
+    return (
+        theirs.kind == ours.kind == b"-"
+        and theirs.value.startswith(b"NOGROUP")
+        and ours.value.startswith(b"NOGROUP")
+        and b"\\x" in ours.value
+    )
 
 
 LISTED: tuple[Listed, ...] = (
     Listed(
         "OBJECT ENCODING",
-        "a short string that APPEND, SETRANGE or INCRBYFLOAT made is `embstr`, or `int`; in Valkey `raw`",
-        "it is told by what the string is; Valkey, too, says so after a restart",
-        _is_raw_for_us,
+        "a short string that APPEND, SETRANGE or INCRBYFLOAT made is `int` or `embstr`, by what it is; in Valkey `raw`,"
+        " or `embstr` for `int`",
+        "no write has to note it; Valkey, too, tells it so after a restart",
+        _is_told_by_content,
+    ),
+    Listed(
+        "XREADGROUP, XPENDING, ...",
+        "names in NOGROUP are escaped where they are not printable; in Valkey they end at a zero byte",
+        "nothing a client sent is shown raw",
+        _is_no_group,
     ),
     Listed(
         "OBJECT ENCODING",

@@ -87,7 +87,7 @@ _PARTS = {b"hash": _of_hash, b"set": _of_set, b"stream": _of_stream}
 
 
 def differences(
-    theirs: dict[Any, dict[str, Any]], ours: dict[Any, dict[str, Any]], tolerated: tuple[str, ...]
+    theirs: dict[Any, dict[str, Any]], ours: dict[Any, dict[str, Any]], tolerated: tuple[str, ...] = ()
 ) -> list[str]:
     """What is not the same, a line each. `tolerated`: parts of what is told of a key that are not compared."""
     lines = [f"{key}: only {'Valkey' if key in theirs else 'kvstore'} has it" for key in theirs.keys() ^ ours.keys()]
