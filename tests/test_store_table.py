@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.errors import StorageFull
 from kvstore.store.commit import _SELECT_BYTES, NO_ROOM_AT_ALL
 from kvstore.store.log import Purpose
+from kvstore.store.observing import Observer
 from kvstore.store.operations import decode
 from kvstore.store.store import Store
 from kvstore.store.table import Table
@@ -50,13 +51,13 @@ class Log:
         return room
 
 
-class Change:
+class Change(Observer):
     """An observer that notes."""
 
     def __init__(self) -> None:
         self.seen: list[bytes] = []
 
-    def changed(self, key: bytes, before: bytes | None, after: bytes | None) -> None:
+    def changed(self, key: bytes, before: bytes | None, after: bytes | None, event: bytes | None) -> None:
         """Note the key."""
         self.seen.append(key)
 

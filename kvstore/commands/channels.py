@@ -11,11 +11,12 @@ no more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TypeAlias
 
 from kvstore.base.errors import Failure
 from kvstore.base.limits import COMPILED_BYTES, MAX_SUBSCRIPTION_BYTES, SUBSCRIPTION_BYTES
+from kvstore.base.reply import Push
 from kvstore.commands.client import Client
 from kvstore.commands.glob import matcher
 
@@ -115,6 +116,14 @@ class Channels:
         self.channels.counted = self.patterns.counted = (self.channels, self.patterns)
         self.shard_channels = Subscriptions()
         self._kinds = (self.channels, self.patterns, self.shard_channels)
+
+    def messages(self, channel: bytes, text: bytes) -> Iterator[tuple[Collection[Client], Push]]:
+        """What is to be sent, and to whom, if `text` is published on `channel`."""
+        if subscribers := self.channels.subscribers.get(channel):
+            yield subscribers, Push((b"message", channel, text))
+        for pattern, matches in self.patterns.matchers.items():
+            if matches(channel) and (subscribers := self.patterns.subscribers.get(pattern)):
+                yield subscribers, Push((b"pmessage", pattern, channel, text))
 
     def clients(self) -> int:
         """How many clients subscribe to anything."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from random import Random
 from time import perf_counter_ns
 from typing import Any
@@ -17,12 +18,19 @@ from kvstore.base.reply import Reply
 from kvstore.commands.channels import Channels
 from kvstore.commands.client import Client
 from kvstore.commands.configuration import Configuration
+from kvstore.commands.events import Events
+from kvstore.commands.peer import Message
 from kvstore.commands.slow_requests import SlowLog
 from kvstore.commands.statistics import Statistics
 from kvstore.commands.waiting import Line, WaitingRoom
 from kvstore.commands.watches import Watches
 from kvstore.store.store import Store
 from kvstore.store.table import Table
+
+
+def _send(clients: Collection[Client], message: Reply, needed: int, origin: Client | None) -> None:
+    for client in clients:
+        client.peer.send(message, needed)
 
 
 class Server:
@@ -59,9 +67,12 @@ class Server:
         self.saving, self.syncing = Line(self.waiting), Line(self.waiting)
         self.channels = Channels()
         #: What the request that executes tells other clients, see `peer`; one list for good.
-        self.messages: list[tuple[Collection[Client], Reply]] = []
+        self.messages: list[Message] = []
         #: Of each database.
         self.watches = [Watches(table) for table in store.databases]
+        #: Who is told of changes of keys: subscribers.
+        self.events = Events(store.databases, self.channels, self.tell, self.statistics.let_all_be_plain)
+        self.configuration.applied["notify-keyspace-events"] = self.events.choose
         #: A steady clock, in nanoseconds: for how long requests take, and how long they may.
         self.steady_ns: Callable[[], int] = perf_counter_ns
         #: Where RANDOMKEY takes its chance from.
@@ -94,6 +105,10 @@ class Server:
         #: Stop the server, soon.
         self.shutdown: Callable[[], None] = lambda: None
 
+    def tell(self, clients: Iterable[Client], message: Reply) -> None:
+        """Send `message` to some clients when the request that executes is whole: see `peer`."""
+        self.messages.append(partial(_send, tuple(clients), message))
+
     def count_error(self, error: RequestError) -> None:
         """An error is about to be a reply."""
         self.errors += 1
@@ -113,11 +128,11 @@ class Call:
 
     def tell(self, client: Client, message: Reply) -> None:
         """Send `message` to another client, or this one, when this request is whole: see `peer`."""
-        self.server.messages.append(((client,), message))
+        self.server.tell((client,), message)
 
     def tell_all(self, clients: Iterable[Client], message: Reply) -> None:
         """The same, to many."""
-        self.server.messages.append((tuple(clients), message))
+        self.server.tell(clients, message)
 
     def table_of(self, number: int) -> Table:
         """The database of that number. Raises InvalidRequest if there is none."""

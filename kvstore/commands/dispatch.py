@@ -34,6 +34,7 @@ from typing import Any, NamedTuple, Protocol
 from kvstore.base.errors import Failure, InvalidRequest, ReplyTooLarge, RequestError, StorageFault, shorten
 from kvstore.base.limits import MAX_TRANSACTION_BYTES, QUEUED_WORD_BYTES
 from kvstore.base.reply import QUEUED, NotNow, Reply, Wait, advance, finish
+from kvstore.commands.client import Client
 from kvstore.commands.context import Call, Server
 from kvstore.commands.registry import IMMEDIATE, NO_MULTI, Command, table
 from kvstore.commands.row import SUBSCRIBED, Scope
@@ -203,13 +204,12 @@ def give_up(blocked: Blocked, error: RequestError | None) -> Outcome:
     return Outcome(encoder.refusal(error), needed, str(error))
 
 
-def send_messages(server: Server, needed: int) -> None:
-    """What the request that is whole now tells others leaves when commit `needed` is settled."""
+def send_messages(server: Server, needed: int, origin: Client | None) -> None:
+    """What the request of `origin` (see `Message`) tells others leaves when commit `needed` is settled."""
     messages = server.messages[:]
     server.messages.clear()
-    for clients, message in messages:
-        for client in clients:
-            client.peer.send(message, needed)
+    for message in messages:
+        message(needed, origin)
 
 
 def run(
@@ -255,7 +255,7 @@ def complete(call: Call, row: Command, request: list[bytes]) -> int:
     pending.requests += 1
     if call.server.waiting.places:
         if call.server.messages:  # they were there before those who are served now
-            send_messages(call.server, pending.sequence)
+            send_messages(call.server, pending.sequence, call.client)
         call.server.waiting.serve()
     return pending.sequence
 

@@ -131,14 +131,16 @@ def _verdict(
     return _PASSED if has_passed else _CHANGED
 
 
-def _expire_fields(call: Call, key: bytes, fields: Iterable[bytes], deadline_ms: int) -> None:
+def _expire_fields(
+    call: Call, key: bytes, fields: Iterable[bytes], deadline_ms: int, event: bytes = b"hexpire"
+) -> None:
     """Give fields, which are there, a deadline; one that has passed removes them."""
     if not fields:
         return
     if deadline_ms <= call.table.now_ms():
-        call.table.edit(key, b"HDEL", tuple(fields))
+        call.table.edit(key, b"HDEL", tuple(fields), b"hexpired")
     else:
-        call.table.edit(key, b"HPEXPIREAT", (b"%d" % deadline_ms, *_with_count(fields)))
+        call.table.edit(key, b"HPEXPIREAT", (b"%d" % deadline_ms, *_with_count(fields)), event)
 
 
 @command("HPERSIST", WRITE | FAST, group="hash", least=5, options=_FIELDS)
@@ -265,7 +267,11 @@ def hsetex(call: Call, key: Key, *words: bytes) -> Reply:
     if not _holds(given, value is not None, len(present), len(fields)):
         return 0
     if deadline_ms is not None and deadline_ms <= now_ms:
-        _expire_fields(call, key, present, deadline_ms)
+        _pass_by(call, key, is_new=value is None)
+        if present:
+            _expire_fields(call, key, present, deadline_ms)
+        else:
+            table.say(key, b"hexpired")
         return 1
     kept = {field: value.deadline_ms(field) for field in present} if value is not None and b"KEEPTTL" in given else {}
     table.edit(key, b"HSET", pairs)
@@ -273,6 +279,12 @@ def hsetex(call: Call, key: Key, *words: bytes) -> Reply:
         if each_ms is not None:
             _expire_fields(call, key, [f for f in fields if kept.get(f, deadline_ms) == each_ms], each_ms)
     return 1
+
+
+def _pass_by(call: Call, key: bytes, *, is_new: bool) -> None:
+    """Fields are given a deadline that has passed: what is said of that, before they are gone."""
+    for event in (b"new", b"hset", b"hexpire")[not is_new :]:
+        call.table.say(key, event)
 
 
 def _holds(given: dict[bytes, bytes], exists: bool, present: int, asked: int) -> bool:

@@ -22,6 +22,7 @@ from kvstore.commands.registry import command, many
 from kvstore.commands.row import FAST, READ, WRITE
 from kvstore.commands.sampling import drawn, limited, number_asked, takes_long
 from kvstore.commands.scanning import scan_options, to_cursor, walk
+from kvstore.store.observing import NOTHING_SAID
 from kvstore.store.table import Table
 from kvstore.values.hashes import Hash
 
@@ -155,7 +156,7 @@ def hincrby(call: Call, key: Key, field: bytes, increment: Integer) -> Reply:
         raise Failure("hash value is not an integer") from None
     if not INT64_MIN <= number <= INT64_MAX:
         raise Failure("increment or decrement would overflow")
-    _replace(call, key, field, b"%d" % number)
+    _replace(call, key, field, b"%d" % number, b"hincrby")
     return number
 
 
@@ -189,7 +190,7 @@ def hincrbyfloat(call: Call, key: Key, field: bytes, increment: LongDouble) -> R
     if increment is None:
         raise InvalidRequest("value is NaN or Infinity")
     after = add_as_long_doubles(_number_text(call, key, field), increment, "hash value is not a float")
-    _replace(call, key, field, after)
+    _replace(call, key, field, after, b"hincrbyfloat")
     return after
 
 
@@ -200,13 +201,13 @@ def _number_text(call: Call, key: bytes, field: bytes) -> bytes:
     return b"0" if text is None else text
 
 
-def _replace(call: Call, key: bytes, field: bytes, after: bytes) -> None:
+def _replace(call: Call, key: bytes, field: bytes, after: bytes, event: bytes) -> None:
     """Give a field a value; its deadline stays as it is."""
     value = call.table.typed(key, Hash)
     deadline_ms = None if value is None else value.deadline_ms(field)
-    call.table.edit(key, b"HSET", (field, after))
+    call.table.edit(key, b"HSET", (field, after), event)
     if deadline_ms is not None and deadline_ms > call.table.now_ms():
-        call.table.edit(key, b"HPEXPIREAT", (b"%d" % deadline_ms, b"FIELDS", b"1", field))
+        call.table.edit(key, b"HPEXPIREAT", (b"%d" % deadline_ms, b"FIELDS", b"1", field), NOTHING_SAID)
 
 
 # All of them, or some by chance

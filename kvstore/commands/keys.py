@@ -285,6 +285,9 @@ def _rename(call: Call, key: bytes, newkey: bytes) -> None:
         raise Failure(NO_SUCH_KEY)
     if key != newkey:
         table.put(newkey, *table.take(key))
+        table.say(newkey, b"new")
+        table.say(key, b"rename_from")
+        table.say(newkey, b"rename_to")
 
 
 @command("MOVE", WRITE | FAST, group="generic")
@@ -296,6 +299,9 @@ def move(call: Call, key: Key, db: Integer) -> Reply:
     if not table.exists(key) or other.exists(key):
         return 0
     other.put(key, *table.take(key))
+    other.say(key, b"new")
+    table.say(key, b"move_from")
+    other.say(key, b"move_to")
     return 1
 
 
@@ -310,6 +316,8 @@ def copy(call: Call, source: Key, destination: Key, *options: bytes) -> Reply:
     if value is None or (other.exists(destination) and not replace):
         return 0
     other.put(destination, table.copy_of(value), table.deadline_ms(source))
+    other.say(destination, b"new")
+    other.say(destination, b"copy_to")
     return 1
 
 

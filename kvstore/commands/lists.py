@@ -355,7 +355,7 @@ def ltrim(call: Call, key: Key, start: Integer, stop: Integer) -> Reply:
     if first < end:
         call.table.edit(key, b"LTRIM", (b"%d" % first, b"%d" % (end - 1)))
     else:
-        call.table.delete(key)
+        call.table.delete(key, b"ltrim")
     return OK
 
 

@@ -8,9 +8,14 @@ command of a block that fails, are forgotten.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
 
 from kvstore.base.reply import Reply
+
+#: Sends something that a request tells others. Given the commit that it waits for, 0 for none, and the client whose
+#: request it is, None if the server's own work brings it.
+Message: TypeAlias = Callable[[int, Any], object]
 
 
 class Peer(Protocol):

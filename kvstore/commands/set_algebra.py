@@ -135,22 +135,22 @@ def limit_of(options: tuple[bytes, ...]) -> int:
 @command("SINTERSTORE", WRITE, group="set")
 def sinterstore(call: Call, destination: Key, key: Key, *keys: Key) -> Reply:
     """Keep the members that all sets have, as a set at another key; returns how many there are."""
-    return _keep(call.table, destination, (key, *keys), _common)
+    return _keep(call.table, destination, (key, *keys), _common, b"sinterstore")
 
 
 @command("SUNIONSTORE", WRITE, group="set")
 def sunionstore(call: Call, destination: Key, key: Key, *keys: Key) -> Reply:
     """Keep the members that any of the sets has, as a set at another key; returns how many there are."""
-    return _keep(call.table, destination, (key, *keys), _all)
+    return _keep(call.table, destination, (key, *keys), _all, b"sunionstore")
 
 
 @command("SDIFFSTORE", WRITE, group="set")
 def sdiffstore(call: Call, destination: Key, key: Key, *keys: Key) -> Reply:
     """Keep the members that only the first set has, as a set at another key; returns how many there are."""
-    return _keep(call.table, destination, (key, *keys), _left)
+    return _keep(call.table, destination, (key, *keys), _left, b"sdiffstore")
 
 
-def _keep(table: Table, destination: bytes, keys: Sequence[bytes], combine: _Combine) -> int:
+def _keep(table: Table, destination: bytes, keys: Sequence[bytes], combine: _Combine, event: bytes) -> int:
     sets = [table.look_up_typed(key, Set) for key in keys]
     members = list(chain.from_iterable(combine(sets)))
     if not members:
@@ -160,7 +160,7 @@ def _keep(table: Table, destination: bytes, keys: Sequence[bytes], combine: _Com
     if combine is _left and sets[0] is not None and _takes_away(sets):
         _begin_as(kept, sets[0], members)
     kept.add_each([members])
-    table.put(destination, kept)
+    table.put(destination, kept, None, event)
     return len(members)
 
 

@@ -21,6 +21,7 @@ from kvstore.commands.registry import command, many
 from kvstore.commands.row import FAST, READ, WRITE
 from kvstore.commands.sampling import drawn, limited, takes_long
 from kvstore.commands.scanning import scan_options, to_cursor, walk
+from kvstore.store.observing import NOTHING_SAID
 from kvstore.store.table import Table
 from kvstore.values.sets import Set
 
@@ -194,7 +195,7 @@ def spop(call: Call, key: Key, *options: bytes) -> Reply:
     if value is None:
         return None
     member = value.pick(call.server.random)
-    call.table.edit(key, b"SREM", (member,))
+    call.table.edit(key, b"SREM", (member,), b"spop")
     return member
 
 
@@ -227,13 +228,13 @@ def _pop_some(call: Call, key: bytes, count: int) -> Reply:
         return Members()
     left = len(value) - count
     if left <= 0:
-        table.delete(key)
+        table.delete(key, b"spop")
         return Members(value)
     if value.is_large and _ONE_STAYS * left <= len(value):
         return _pop_most(call, key, value, left)
     popped = Members(_drawn(value, count, call.server.random))
     for place in range(0, len(popped), _REMOVED_AT_ONCE):
-        table.edit(key, b"SREM", popped[place : place + _REMOVED_AT_ONCE])
+        table.edit(key, b"SREM", popped[place : place + _REMOVED_AT_ONCE], NOTHING_SAID if place else b"spop")
     return popped
 
 
@@ -243,7 +244,7 @@ def _pop_most(call: Call, key: bytes, value: Set, left: int) -> Members:
     staying = Set(table.types.places)
     staying.add(list(_drawn(value, left, call.server.random)))
     popped = Members(filterfalse(staying.__contains__, value))
-    table.put(key, staying, table.deadline_ms(key))
+    table.put(key, staying, table.deadline_ms(key), b"spop")
     return popped
 
 

@@ -3,7 +3,7 @@
 - live: CONFIG SET sets it. What is obeyed; and what tunes something that works otherwise here, which is remembered, so
   that suites and clients which set it go on.
 - held: CONFIG SET takes the value that it has, and says why it can be no other. What a promise hangs on, and what would
-  be a lie: nobody may think that a password is asked for, or that events are sent.
+  be a lie: nobody may think that a password is asked for.
 - fixed: CONFIG SET refuses it, in Valkey's words. What is chosen at the start; and what belongs to a feature that is
   not there, and is what it is without it.
 
@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from kvstore.base.limits import DROP_CLIENT_BYTES, MAX_CLIENTS, MAX_REQUEST_BYTES, MIB
+from kvstore.commands.event_classes import shown_classes
 from kvstore.commands.setting_kinds import INT32_MAX, Kind, anything, integer, memory, one_of, yes_or_no
 
 #: Why a fixed setting is not changed.
@@ -53,6 +54,7 @@ _LIVE = (
     # Obeyed.
     *_live(integer(0, INT32_MAX), timeout=0),
     *_live(integer(1, 2**32 - 1), maxclients=MAX_CLIENTS),
+    *_live(shown_classes, notify_keyspace_events=""),
     # Thresholds past which OBJECT ENCODING names another encoding.
     *_live(integer(), hash_max_listpack_entries=512, set_max_intset_entries=512, set_max_listpack_entries=128),
     *_live(integer(), set_max_listpack_value=64, zset_max_listpack_entries=128, stream_node_max_entries=100),
@@ -84,7 +86,6 @@ _HELD = (
     *_held(f"{_OPTION}sync", one_of("everysec", "always", "no"), appendfsync="always"),
     *_held("the log holds every change, and becomes a checkpoint when it is long: --compact-after", anything, save=""),
     *_held("there are no passwords yet; listen where only those can connect who may", anything, requirepass=""),
-    *_held("no events are sent yet", anything, notify_keyspace_events=""),
     *_held("the server listens where --listen says, by default on this machine only", yes_or_no, protected_mode="no"),
     *_held(f"{_OPTION}max-request-bytes", memory(), proto_max_bulk_len=MAX_REQUEST_BYTES),
     *_held(f"{_OPTION}drop-client-bytes", anything, client_output_buffer_limit=_OUTPUT_LIMITS),

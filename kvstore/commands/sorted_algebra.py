@@ -242,7 +242,7 @@ def _kept(
     call: Call, combine: _Combine, name: str, destination: bytes, numkeys: bytes, words: tuple[bytes, ...]
 ) -> int:
     asked = _asked(call.table, combine, name, numkeys, words, told=False)
-    return keep(call.table, destination, _combined(combine, asked))
+    return keep(call.table, destination, _combined(combine, asked), name.encode())
 
 
 # Arguments

@@ -218,31 +218,32 @@ def zrangestore(call: Call, destination: Key, source: Key, min: bytes, max: byte
     """Keep the members in a range of a sorted set, with their scores, at another key; returns how many they are."""
     asked = _asked(min, max, options, _ANY - _SCORES)
     value = call.table.look_up_typed(source, SortedSet)
-    return keep(call.table, destination, {} if value is None else dict(value.pairs(*asked.span(value))))
+    scores = {} if value is None else dict(value.pairs(*asked.span(value)))
+    return keep(call.table, destination, scores, b"zrangestore")
 
 
 @command("ZREMRANGEBYRANK", WRITE, group="sorted-set")
 def zremrangebyrank(call: Call, key: Key, start: bytes, stop: bytes) -> Reply:
     """Remove the members in a range of ranks; returns how many they were."""
-    return _remove(call, key, _rank_range(start, stop))
+    return _remove(call, key, _rank_range(start, stop), b"zremrangebyrank")
 
 
 @command("ZREMRANGEBYSCORE", WRITE, group="sorted-set")
 def zremrangebyscore(call: Call, key: Key, min: bytes, max: bytes) -> Reply:
     """Remove the members in a range of scores; returns how many they were."""
-    return _remove(call, key, score_range(min, max))
+    return _remove(call, key, score_range(min, max), b"zremrangebyscore")
 
 
 @command("ZREMRANGEBYLEX", WRITE, group="sorted-set")
 def zremrangebylex(call: Call, key: Key, min: bytes, max: bytes) -> Reply:
     """Remove the members in a range of members, where all have one score; returns how many they were."""
-    return _remove(call, key, member_range(min, max))
+    return _remove(call, key, member_range(min, max), b"zremrangebylex")
 
 
-def _remove(call: Call, key: bytes, range_: Range) -> int:
+def _remove(call: Call, key: bytes, range_: Range, event: bytes) -> int:
     value = call.table.typed(key, SortedSet)
     if value is None:
         return 0
     span = range_.span(value)
-    remove_ranks(call.table, key, value, *span)
+    remove_ranks(call.table, key, value, *span, event)
     return span.size

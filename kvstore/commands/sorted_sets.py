@@ -140,7 +140,7 @@ def _increase(
     if _stays(options, before, score):
         return None
     if score != before:
-        table.edit(key, b"ZADD", _words([(member, score)]))
+        table.edit(key, b"ZADD", _words([(member, score)]), b"zincr")
     return score
 
 
@@ -149,12 +149,12 @@ def _words(pairs: Iterable[Pair]) -> list[bytes]:
     return [word for member, score in pairs for word in (double_text(score), member)]
 
 
-def keep(table: Table, key: bytes, scores: dict[bytes, float]) -> int:
+def keep(table: Table, key: bytes, scores: dict[bytes, float], event: bytes) -> int:
     """The key holds a sorted set with these members, and nothing else; without any it is gone. Returns how many."""
     if scores:
         value = SortedSet(table.types.places)
         value.put_for_good(scores)
-        table.put(key, value)
+        table.put(key, value, None, event)
     else:
         table.delete(key)
     return len(scores)
@@ -300,16 +300,16 @@ def _take(table: Table, key: bytes, value: SortedSet, end: bytes, count: int) ->
     count = min(count, size)
     start = 0 if end == b"MIN" else size - count
     pairs = value.pairs(start, start + count)
-    remove_ranks(table, key, value, start, start + count)
+    remove_ranks(table, key, value, start, start + count, b"zpopmin" if end == b"MIN" else b"zpopmax")
     return pairs if end == b"MIN" else pairs[::-1]
 
 
-def remove_ranks(table: Table, key: bytes, value: SortedSet, start: int, stop: int) -> None:
+def remove_ranks(table: Table, key: bytes, value: SortedSet, start: int, stop: int, event: bytes) -> None:
     """Remove the members of the ranks from `start` to before `stop` of the sorted set at `key`; maybe none."""
     if start < stop and stop - start == len(value):
-        table.delete(key)
+        table.delete(key, event)
     elif start < stop:
-        table.edit(key, b"ZREMRANGEBYRANK", (b"%d" % start, b"%d" % (stop - 1)))
+        table.edit(key, b"ZREMRANGEBYRANK", (b"%d" % start, b"%d" % (stop - 1)), event)
 
 
 @command("ZMPOP", WRITE, group="sorted-set", keys=numbered_keys(1), options="... MIN|MAX [COUNT count]")

@@ -105,7 +105,13 @@ def _write(table: Table, key: bytes, value: bytes, deadline_ms: int | None, *, k
     elif deadline_ms is not None and deadline_ms <= table.now_ms():
         table.expire(key)
     else:
-        table.write(key, value, deadline_ms)
+        _write_until(table, key, value, deadline_ms)
+
+
+def _write_until(table: Table, key: bytes, value: bytes, deadline_ms: int | None) -> None:
+    table.write(key, value, deadline_ms)
+    if deadline_ms is not None:
+        table.say(key, b"expire")
 
 
 @command("SETNX", WRITE | FAST, group="string")
@@ -120,14 +126,14 @@ def setnx(call: Call, key: Key, value: bytes) -> Reply:
 @command("SETEX", WRITE, group="string")
 def setex(call: Call, key: Key, seconds: Integer, value: bytes) -> Reply:
     """Give a key a string value and a time to live in seconds."""
-    call.table.write(key, value, future_deadline(seconds, MS_PER_S, call.table.now_ms(), "setex"))
+    _write_until(call.table, key, value, future_deadline(seconds, MS_PER_S, call.table.now_ms(), "setex"))
     return OK
 
 
 @command("PSETEX", WRITE, group="string")
 def psetex(call: Call, key: Key, milliseconds: Integer, value: bytes) -> Reply:
     """Give a key a string value and a time to live in milliseconds."""
-    call.table.write(key, value, future_deadline(milliseconds, 1, call.table.now_ms(), "psetex"))
+    _write_until(call.table, key, value, future_deadline(milliseconds, 1, call.table.now_ms(), "psetex"))
     return OK
 
 
@@ -249,7 +255,7 @@ def append(call: Call, key: Key, value: bytes) -> Reply:
     """Add bytes at the end of the string at a key; returns its new length."""
     before = call.table.typed(key, bytes) or b""
     _check_length(call, len(before) + len(value))
-    call.table.update(key, before + value)
+    call.table.update(key, before + value, b"append")
     return len(before) + len(value)
 
 
@@ -283,7 +289,7 @@ def setrange(call: Call, key: Key, offset: Integer, value: bytes) -> Reply:
         return len(before)
     _check_length(call, offset + len(value))
     after = before[:offset].ljust(offset, b"\0") + value + before[offset + len(value) :]
-    call.table.update(key, after)
+    call.table.update(key, after, b"setrange")
     return len(after)
 
 
@@ -316,7 +322,7 @@ def incr_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Nu
         numbers[key] = number = number + 1
         after.append(number)
     digits = Numbers(map(b"%d".__mod__, after))
-    return digits if table.write_strings(keys, digits, encode_each(b"SET", [keys, digits])) else None
+    return digits if table.write_strings(keys, digits, encode_each(b"SET", [keys, digits]), b"incrby") else None
 
 
 @command("DECR", WRITE | FAST, group="string")
@@ -347,7 +353,7 @@ def _add(call: Call, key: bytes, increment: int) -> int:
         raise Failure(NOT_AN_INTEGER) from None
     if not INT64_MIN <= number <= INT64_MAX:
         raise Failure("increment or decrement would overflow")
-    call.table.update(key, b"%d" % number)
+    call.table.update(key, b"%d" % number, b"incrby")
     return number
 
 
@@ -356,5 +362,5 @@ def incrbyfloat(call: Call, key: Key, increment: LongDouble) -> Reply:
     """Add a number to the number at a key; returns the sum as text, as it is stored."""
     before = call.table.typed(key, bytes)
     after = add_as_long_doubles(b"0" if before is None else before, increment)
-    call.table.update(key, after)
+    call.table.update(key, after, b"incrbyfloat")
     return after

@@ -19,13 +19,14 @@ from typing import Any
 
 from kvstore.base.slices import Slices
 from kvstore.commands.client import Client
+from kvstore.store.observing import Observer
 from kvstore.store.table import Table
 
 #: Keys of a WATCH that are taken in one step: some 0.2 ms.
 _AT_ONCE = 200
 
 
-class Watches:
+class Watches(Observer):
     """The watched keys of all clients in one database. `table`: that."""
 
     def __init__(self, table: Table) -> None:
@@ -105,7 +106,7 @@ class Watches:
         """How many keys are watched."""
         return len(self._by_key)
 
-    def changed(self, key: bytes, before: Any, after: Any) -> None:
+    def changed(self, key: bytes, before: Any, after: Any, event: bytes | None) -> None:
         """See `Observer`."""
         for changed in self._arriving.values():
             changed.add(key)

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from kvstore.base.errors import StorageFault
 from kvstore.base.slices import one_slice
+from kvstore.commands import dispatch
 from kvstore.commands.context import Server
 from kvstore.edge.compactor import Compactor
 from kvstore.edge.connections import Connections
@@ -129,6 +130,8 @@ class Upkeep(MultiService):
             return  # one is enough: the timer must not begin another row of hurried rounds
         self._server.recent_ms = self._server.started_ms + int(1000 * (self._reactor.seconds() - self._started_s))
         is_left = one_slice(iter(self._store.tidy, False))
+        if self._server.messages:
+            dispatch.send_messages(self._server, self._store.pending.sequence, None)
         if self._server.waiting.places:
             self._server.waiting.serve()  # what expired, somebody may have waited for
         if self._store.has_changes():

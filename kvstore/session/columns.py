@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from kvstore.base.errors import RequestError
 from kvstore.base.reply import Arrays, Numbers, Status
+from kvstore.commands import dispatch
 from kvstore.commands.context import Call
 from kvstore.commands.row import Command, ManyReplies
 from kvstore.commands.statistics import CommandStatistics
@@ -51,6 +52,8 @@ def execute(
     statistics.add_time(server.steady_ns() - began_ns, pipeline.length)
     if row.writes and table.pending.operations:
         table.pending.requests += pipeline.length
+        if server.messages:
+            dispatch.send_messages(server, table.pending.sequence, None)
     return encoded
 
 

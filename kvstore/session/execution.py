@@ -113,7 +113,7 @@ class Execution:
             elif reply.__class__ is int:
                 encoded = b":%d\r\n" % reply
                 if self._messages and not pending.undo:  # PUBLISH
-                    dispatch.send_messages(self._call.server, self.needed)
+                    dispatch.send_messages(self._call.server, self.needed, self._client)
             else:
                 reply = advance(reply)
                 if reply.__class__ is Wait:
@@ -121,7 +121,7 @@ class Execution:
                 else:
                     encoded = self._resp.begin(reply, in_slices=not pending.undo)
                     if self._messages and not pending.undo:
-                        dispatch.send_messages(self._call.server, self.needed)
+                        dispatch.send_messages(self._call.server, self.needed, self._client)
             statistics.calls += 1
             if pending.undo:
                 pending.undo.clear()
@@ -217,7 +217,7 @@ class Execution:
         """Returns as `respond`."""
         self.needed = max(self.needed, outcome.needed)
         if self._messages:
-            dispatch.send_messages(self._call.server, self.needed)
+            dispatch.send_messages(self._call.server, self.needed, self._client)
         if outcome.reply.__class__ in _LATER:
             self.unfinished = outcome.reply
             return None
@@ -227,7 +227,7 @@ class Execution:
         """What a request has brought is for those who wait for it; what it tells others leaves."""
         self._call.server.waiting.serve()
         if self._messages:
-            dispatch.send_messages(self._call.server, self.needed)
+            dispatch.send_messages(self._call.server, self.needed, self._client)
 
     def _show(self, database: int, words: list[bytes], started_ns: int, outcome: Outcome) -> None:
         """Show a request that was executed to whoever watches."""

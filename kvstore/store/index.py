@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 from kvstore.base.jsontext import atoms_named, loads
 from kvstore.base.limits import KIB, MAX_INDEXES
 from kvstore.store.garbage import Garbage
-from kvstore.store.observing import Observed
+from kvstore.store.observing import Observed, Observer
 
 #: An atomic JSON value as text; two have the same if and only if they are equal in JSON.
 Atom = str
@@ -72,7 +72,7 @@ def members_of(value: bytes | None) -> dict[str, Any]:
 Found = tuple[bytes, bytes]
 
 
-class DocumentIndexes:
+class DocumentIndexes(Observer):
     """The indexes of one table. An observer of it while there are any."""
 
     def __init__(self, table: Observed) -> None:
@@ -99,7 +99,7 @@ class DocumentIndexes:
                 self._abandon(build)
         return search.found
 
-    def changed(self, key: bytes, before: bytes | None, after: bytes | None) -> None:
+    def changed(self, key: bytes, before: bytes | None, after: bytes | None, event: bytes | None) -> None:
         """See `Observer`."""
         if before is after:
             return

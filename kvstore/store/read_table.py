@@ -51,8 +51,9 @@ class ReadTable(State):
         self.open_whole = self.flight_whole = False
         self._order = DeadlineOrder(self.deadlines, garbage)
         self._inner_order = DeadlineOrder(self.inner, garbage)
-        #: Look-ups of keys by requests that read: how many found one, and how many did not.
+        #: Look-ups of keys by requests that read: how many found one, and how many did not; and who is told of these.
         self.hits = self.misses = 0
+        self.missed: Callable[[bytes], None] | None = None
 
     def read(self, key: bytes) -> Value | None:
         """The value of `key`, or None if there is no such key or its deadline has passed."""
@@ -65,6 +66,8 @@ class ReadTable(State):
         value = self.read(key)
         if value is None:
             self.misses += 1
+            if self.missed is not None:
+                self.missed(key)
         else:
             self.hits += 1
         return value
@@ -89,7 +92,8 @@ class ReadTable(State):
     def look_up_each(self, keys: list[bytes], holds: type[_Typed]) -> Sequence[_Typed | None] | None:
         """What `look_up_typed` gives of each of these keys, at C speed.
 
-        None, having counted nothing, if each has to be looked up by itself: one holds another type.
+        None, having counted nothing, if each has to be looked up by itself: one holds another type, or is not there and
+        that is to be told.
         """
         if holds is bytes and (strings := self._strings_at(keys)) is not None:
             self.hits += len(strings)
@@ -100,7 +104,7 @@ class ReadTable(State):
         types = list(map(type, values))
         hits = types.count(holds)
         misses = len(types) - hits
-        if misses and types.count(_NONE) != misses:
+        if misses and (types.count(_NONE) != misses or self.missed is not None):
             return None
         self.hits += hits
         self.misses += misses

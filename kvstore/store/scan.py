@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from kvstore.base.chance import Chance
 from kvstore.base.keyed_hash import KeyedHash, bucket_after
-from kvstore.store.observing import Observed
+from kvstore.store.observing import Observed, Observer
 
 #: Aim of keys in a bucket; twice or a quarter of it on average changes the number of buckets.
 _FILL = 8
@@ -38,7 +38,7 @@ _SORTED_AT_ONCE = 1500
 _BEGINNING = 1 << 62
 
 
-class ScanOrder:
+class ScanOrder(Observer):
     """Buckets of the table's keys. An observer of the table while it is built. `hashed`: where keys lie."""
 
     def __init__(self, table: Observed, hashed: KeyedHash) -> None:
@@ -99,7 +99,7 @@ class ScanOrder:
         self._let_go()
         self._buckets, self._unsorted, self._settled = [], [], set()
 
-    def changed(self, key: bytes, before: bytes | None, after: bytes | None) -> None:
+    def changed(self, key: bytes, before: bytes | None, after: bytes | None, event: bytes | None) -> None:
         """See `Observer`."""
         if before is None and after is not None:
             self._put(key, self._hashed.place(key))

@@ -31,7 +31,7 @@ from kvstore.store.commit import OpenCommit
 from kvstore.store.garbage import Garbage
 from kvstore.store.index import DocumentIndexes
 from kvstore.store.log import Purpose
-from kvstore.store.observing import Observer
+from kvstore.store.observing import DELETED, EXPIRED, NOTHING_SAID, Observer
 from kvstore.store.operations import FLUSH_DATABASE, encode, encode_deadline, encode_delete, encode_each
 from kvstore.store.read_table import ReadTable
 from kvstore.store.scan import ScanOrder
@@ -91,12 +91,15 @@ class Table(ReadTable):
 
     # Changing
 
-    def write(self, key: bytes, value: bytes, deadline_ms: int | None = None) -> None:
+    # `event`: what those are told who listen (see `kvstore.commands.events`), NOTHING_SAID if that is nothing.
+
+    def write(self, key: bytes, value: bytes, deadline_ms: int | None = None, event: bytes = b"set") -> None:
         """Give `key` a string and a deadline (ms since the epoch) or none. Raises StorageFull; then nothing changed."""
         before = self.values.get(key)
         deadlines = self.deadlines
         operation = self._encode_string(key, value, deadline_ms)
-        self.pending.record(self, key, operation, before, deadlines.get(key) if deadlines else None)
+        deadline_before = deadlines.get(key) if deadlines else None
+        self.pending.record(self, key, operation, before, deadline_before)
         self.values[key] = value
         if deadline_ms is not None:
             self._set_deadline(key, deadline_ms)
@@ -108,24 +111,35 @@ class Table(ReadTable):
             if key in self.awaited:
                 self.ready.append(key)
         if self._observers:
-            self._tell(key, before, value)
+            if deadline_before is not None and deadline_before <= self.now_ms():
+                self._tell(key, before, None, EXPIRED)
+                before = None
+            self._tell(key, before, value, event)
 
-    def write_strings(self, keys: list[bytes], values: list[bytes], operations: bytes) -> bool:
+    def write_strings(self, keys: list[bytes], values: list[bytes], operations: bytes, event: bytes = b"set") -> bool:
         """Give each key the value at its place, and no deadline, in order: what as many `write`s do, at C speed.
 
         `operations`: the same as the type encodes them, one behind the other. Returns False, having done nothing, if
-        they have to be written one by one: somebody observes, a key has a deadline or holds another type, or the disk
-        is full. It is a request of its own: nothing of it is to be undone.
+        they have to be written one by one: somebody observes each, a key has a deadline or holds another type, or the
+        disk is full. It is a request of its own: nothing of it is to be undone.
         """
-        if self._observers or (self.deadlines and not self.deadlines.keys().isdisjoint(keys)):
+        if self.deadlines and not self.deadlines.keys().isdisjoint(keys):
+            return False
+        if self._observers and not self._take_many():
             return False
         if self.has_typed and not _STRINGS_OR_NONE.issuperset(map(type, map(self.values.get, keys))):
             return False
         if not self.pending.make_room(len(operations)):
             return False
         self.pending.record_whole(self, keys, operations)
+        for observer in self._observers:
+            observer.writes_strings(keys, self.values, event)
         self.values.update(zip(keys, values, strict=True))
         return True
+
+    def _take_many(self) -> bool:
+        """Whether all who observe may be told of many changes at once."""
+        return all(observer.takes_many for observer in self._observers)
 
     def edit_each(
         self,
@@ -189,11 +203,13 @@ class Table(ReadTable):
             self.removed_bytes += len(key)
         return longer
 
-    def put(self, key: bytes, value: Value, deadline_ms: int | None = None) -> None:
+    def put(self, key: bytes, value: Value, deadline_ms: int | None = None, event: bytes = NOTHING_SAID) -> None:
         """Give `key` a value of any type, the table's from now on. Raises StorageFull; then nothing changed."""
         if value.__class__ is bytes:
-            self.write(key, value, deadline_ms)
+            self.write(key, value, deadline_ms, event)
             return
+        if self._is_expired(key):
+            self.expire(key)
         before, deadline_before = self.values.get(key), self.deadlines.get(key)
         # What is there is removed first, though it may not be there: operations build a value from nothing.
         self.pending.record(self, key, encode_delete(key), before, deadline_before)
@@ -206,7 +222,7 @@ class Table(ReadTable):
         self._bind(key, value, deadline_ms)
         if before is not None:
             self._let_go(key, before)
-        self._tell(key, before, value)
+        self._tell(key, before, value, event)
 
     def _record_whole(self, key: bytes, value: Value, deadline_ms: int | None) -> None:
         for name, words in self.types.by_class[value.__class__].whole(value):
@@ -214,10 +230,11 @@ class Table(ReadTable):
         if deadline_ms is not None:
             self.pending.record_further(encode_deadline(key, deadline_ms))
 
-    def edit(self, key: bytes, name: bytes, words: Words) -> None:
+    def edit(self, key: bytes, name: bytes, words: Words, event: bytes | None = None) -> None:
         """Apply an operation of a type, `name`, to the value at `key`, which is of that type or not there.
 
-        Without elements the value is gone, unless its type keeps it so. Raises StorageFull; then nothing changed.
+        `event`: if it is not called as the operation is. Without elements the value is gone, unless its type keeps it
+        so. Raises StorageFull; then nothing changed.
         """
         if self._is_expired(key):
             self.expire(key)
@@ -233,36 +250,37 @@ class Table(ReadTable):
         if after is None and before is not None:
             self.removed_bytes += len(key)
         if self._observers or self.awaited:
-            self._tell(key, before, after, wakes=self.types.by_edit[name][0].wakes)
+            said = name.lower().replace(b"|", b"-") if event is None else event
+            self._tell(key, before, after, said, wakes=self.types.by_edit[name][0].wakes)
 
-    def update(self, key: bytes, value: bytes) -> None:
+    def update(self, key: bytes, value: bytes, event: bytes = b"set") -> None:
         """Give `key` a new string and leave its deadline as it is. Raises StorageFull; then nothing changed."""
-        self.write(key, value, None if self._is_expired(key) else self.deadlines.get(key))
+        self.write(key, value, None if self._is_expired(key) else self.deadlines.get(key), event)
 
-    def delete(self, key: bytes) -> bool:
+    def delete(self, key: bytes, event: bytes = DELETED) -> bool:
         """Remove `key`; returns whether there was such a key. Raises StorageFull; then nothing changed."""
         before = self.values.get(key)
         if before is None:
             return False
         existed = not self._is_expired(key)
-        self._remove(key, before)
+        self._remove(key, before, event if existed else EXPIRED)
         self._let_go(key, before)
         return existed
 
     def take(self, key: bytes) -> tuple[Value, int | None]:
         """Remove `key`, which exists, and return its value, the caller's from now on, and its deadline.
 
-        Raises StorageFull; then nothing changed.
+        What happened to it is the caller's to `say`. Raises StorageFull; then nothing changed.
         """
         value, deadline_ms = self.values[key], self.deadlines.get(key)
-        self._remove(key, value)
+        self._remove(key, value, NOTHING_SAID)
         return value, deadline_ms
 
-    def _remove(self, key: bytes, before: Value) -> None:
+    def _remove(self, key: bytes, before: Value, event: bytes) -> None:
         self.pending.record(self, key, encode_delete(key), before, self.deadlines.get(key), Purpose.REMOVE)
         self._drop(key)
         if self._observers or self.awaited:
-            self._tell(key, before, None)
+            self._tell(key, before, None, event)
 
     def _let_go(self, key: bytes, value: Value) -> None:
         """`value`, which was at `key`, is not needed any more, unless this is undone."""
@@ -276,9 +294,9 @@ class Table(ReadTable):
 
     def expire(self, key: bytes) -> None:
         """Remove `key`, if there is such a key, because a request gave it a deadline that has passed."""
-        self.expired_count += self.delete(key)
+        self.expired_count += self.delete(key, EXPIRED)
 
-    def set_deadline(self, key: bytes, deadline_ms: int | None) -> None:
+    def set_deadline(self, key: bytes, deadline_ms: int | None, event: bytes | None = None) -> None:
         """Set the deadline of an existing key (ms since the epoch), or take it away (None). Raises StorageFull."""
         value = self.values[key]
         self.pending.record(self, key, encode_deadline(key, deadline_ms), value, self.deadlines.get(key))
@@ -287,7 +305,7 @@ class Table(ReadTable):
         else:
             self._set_deadline(key, deadline_ms)
         if self._observers:
-            self._tell(key, value, value)
+            self._tell(key, value, value, event or (b"persist" if deadline_ms is None else b"expire"))
 
     def flush(self) -> None:
         """Remove every key. Raises StorageFull; then nothing changed."""
@@ -328,7 +346,7 @@ class Table(ReadTable):
         """Do a little of what is left to be done: less than 0.2 ms, unless values are large. Returns whether there is
         more.
         """
-        few = 1 if self._observers else _TIDIED  # an index parses what it is told of, however long it is
+        few = _TIDIED if self._take_many() else 1  # an index parses what it is told of, however long it is
         more = self._order.enter_some(_TIDIED)
         more |= self._inner_order.enter_some(_TIDIED)
         more |= self.remove_expired(few) == few
@@ -342,7 +360,7 @@ class Table(ReadTable):
         A request of its own. Returns how many were looked at: if it is `limit`, there may be more. Stops early when the
         disk is full.
         """
-        return self._look_at_passed(self._order, limit, self._remove_if_expired)
+        return self._look_at_passed(self._order, limit, self.remove_if_expired)
 
     def remove_expired_elements(self, limit: int) -> int:
         """The same for elements of values: looks at up to `limit` keys, and removes so many elements of each."""
@@ -361,7 +379,8 @@ class Table(ReadTable):
         self.pending.undo.clear()
         return looked_at
 
-    def _remove_if_expired(self, key: bytes, now_ms: int) -> None:
+    def remove_if_expired(self, key: bytes, now_ms: int) -> None:
+        """Remove `key` if its deadline has passed at that time. Raises StorageFull; then nothing changed."""
         if self.deadlines.get(key, now_ms + 1) <= now_ms:
             self.delete(key)
             self.expired_count += 1
@@ -372,7 +391,7 @@ class Table(ReadTable):
         expired = None if inner is None else inner.expired(value, now_ms, limit)
         if expired is not None:
             before = len(value)
-            self.edit(key, *expired)
+            self.edit(key, *expired, event=b"hexpired")
             self.expired_inside += before - len(value)
         elif inner is not None:
             self._note_inner(key, inner.next_ms(value))
@@ -388,7 +407,7 @@ class Table(ReadTable):
             self._drop(key)
         else:
             self._bind(key, value, deadline_ms)
-        self._tell(key, now, value)
+        self._tell(key, now, value, None)
 
     def _bind(self, key: bytes, value: Value, deadline_ms: int | None) -> None:
         """`key` has this value, this deadline and those inside the value."""
@@ -419,11 +438,18 @@ class Table(ReadTable):
         if observer in self._observers:
             self._observers.remove(observer)
 
-    def _tell(self, key: bytes, before: Value | None, after: Value | None, *, wakes: bool = True) -> None:
+    def say(self, key: bytes, event: bytes) -> None:
+        """Tell those who observe what else there is to be said of what a request has just done to `key`."""
+        for observer in self._observers:
+            observer.said(key, event)
+
+    def _tell(
+        self, key: bytes, before: Value | None, after: Value | None, event: bytes | None, *, wakes: bool = True
+    ) -> None:
         if wakes and key in self.awaited:
             self.ready.append(key)
         for observer in tuple(self._observers):
-            observer.changed(key, before, after)
+            observer.changed(key, before, after, event)
 
 
 class Replaced:
