@@ -22,6 +22,8 @@ from hypothesis import strategies as st
 
 from kvstore.base.errors import RequestError
 from kvstore.commands.context import Call
+from kvstore.commands.dispatch import send_messages
+from kvstore.commands.peer import Nobody
 from kvstore.wire import resp
 from kvstore.wire.resp import encode_error
 from tests.kit.harness import Rig
@@ -120,8 +122,19 @@ _floats = st.one_of(
 )
 
 
+class Listener(Nobody):
+    """A client of ours that only notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def send(self, message: Any, needed: int) -> None:
+        """See `Peer`."""
+        self.told.append(list(message))
+
+
 class Pair:
-    """One Valkey and one of ours, with two clients each."""
+    """One Valkey and one of ours, with two clients each, and one that hears of keyspace events."""
 
     def __init__(self, valkey: Valkey, protocol: int) -> None:
         self.rig = Rig()
@@ -129,6 +142,13 @@ class Pair:
         self.theirs: list[Connection] = [valkey.connect(), valkey.connect()]
         self.theirs[0].ask([b"FLUSHALL"])
         self.theirs[0].ask([b"CONFIG", b"RESETSTAT"])
+        self.listener, self.subscriber = Listener(), valkey.connect()
+        self.subscriber.ask([b"PSUBSCRIBE", b"__keyevent*"])
+        listening = self.rig.connect().client
+        listening.peer = self.listener
+        self.rig.server.channels.patterns.add(listening, b"__keyevent*")
+        self.rig.server.configuration.set([(b"notify-keyspace-events", b"EAn")])
+        self.theirs[0].ask([b"CONFIG", b"SET", b"notify-keyspace-events", b"EAn"])
         #: The requests that each client has in its block.
         self.blocks: list[list[list[bytes]]] = [[], []]
         for number in (0, 1):
@@ -141,6 +161,7 @@ class Pair:
         theirs, _ = self.theirs[number].ask(words)
         call = self.calls[number]
         reply = self.rig.do(*words, by=call)
+        send_messages(self.rig.server, 0, call.client)
         return theirs, encode_error(reply) if isinstance(reply, RequestError) else bytes(
             resp.encode(reply, call.client.protocol)
         )
@@ -169,8 +190,12 @@ class Pair:
 
     def close(self) -> None:
         """Disconnect from Valkey."""
-        for connection in self.theirs:
+        for connection in (*self.theirs, self.subscriber):
             connection.close()
+
+    def events(self) -> tuple[list[Any], list[Any]]:
+        """The keyspace events that were told of the requests so far: theirs and ours."""
+        return self.subscriber.told(), self.listener.told
 
 
 def _decoded(data: bytes) -> Any:
@@ -226,6 +251,7 @@ class AgainstValkeyTests(ValkeyTestCase):
                     self.fail(f"after\n{shown}\n{difference}")
             self.assertEqual(pair.rig.replayed(), pair.rig.state())
             self.assertEqual(*pair.look_ups(), done)
+            self.assertEqual(*pair.events(), done)
         finally:
             pair.close()
 

@@ -22,7 +22,7 @@ class Configuration:
     """See the module. `started_with`: what the server's options say, name to text; names of our own among them.
 
     `checks`: what else is asked of a new value of a setting, by its name: raises ValueError with what is wrong.
-    `applied`: called with a value that was set.
+    `applied`: called with a value that was set, as it was given.
     """
 
     def __init__(self, started_with: Mapping[str, str]) -> None:
@@ -59,14 +59,16 @@ class Configuration:
     def set(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         """Change settings, all of them or, raising InvalidRequest, none."""
         changes: dict[str, str] = {}
-        for name, text in self._changeable(pairs):
+        given = self._changeable(pairs)
+        for name, text in given:
             try:
                 changes[ALIASES.get(name, name)] = self._checked(name, text)
             except ValueError as error:
                 raise _failed(name, str(error)) from None
         self._values |= changes
-        for name in changes.keys() & self.applied.keys():
-            self.applied[name](changes[name])
+        for name, text in given:
+            if (apply := self.applied.get(ALIASES.get(name, name))) is not None:
+                apply(text)
 
     def _changeable(self, pairs: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
         """The names, in lower case, and the new values; each name is one of a setting that may be changed."""

@@ -49,7 +49,7 @@ class Events:
         self._classes: set[str] = set()
 
     def choose(self, text: str) -> None:
-        """Tell the events of these classes from now on: the value of the setting."""
+        """Tell the events of these classes from now on: what the setting was set to."""
         self._classes = classes_of(text)
         tells = bool(self._classes & {"K", "E"}) and len(self._classes) > 1
         for observer in self._observers:

@@ -150,7 +150,7 @@ def _keep(table: Table, destination: bytes, elements: list[bytes]) -> int:
     if elements:
         kept = List()
         kept.push_right(elements)
-        table.put(destination, kept)
+        table.put(destination, kept, None, b"sortstore")
     else:
         table.delete(destination)
     return len(elements)

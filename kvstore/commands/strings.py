@@ -229,7 +229,10 @@ def msetex(call: Call, numkeys: bytes, *words: bytes) -> Reply:
     if not _may_write(table, keys, given):
         return 0
     for key, value in zip(keys, values, strict=True):
-        _write(table, key, value, deadline_ms, keep=b"KEEPTTL" in given)
+        if b"KEEPTTL" in given:
+            table.update(key, value)
+        else:
+            _write_until(table, key, value, deadline_ms)  # even if that has passed: as Valkey, which tells of the key
     return 1
 
 

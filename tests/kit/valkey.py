@@ -47,6 +47,19 @@ class Connection:
             if reply is not False:
                 return received, reply
 
+    def told(self) -> list[Any]:
+        """What it was sent unasked since it subscribed to something, or was asked so last."""
+        self._socket.sendall(b"PING\r\n")
+        told: list[Any] = []
+        while True:
+            reply = self._reader.gets()
+            if reply is False:
+                self._reader.feed(self._socket.recv(1 << 20))
+            elif reply in ([b"pong", b""], b"PONG"):
+                return told
+            else:
+                told.append(reply)
+
     def close(self) -> None:
         """Disconnect."""
         self._socket.close()
