@@ -67,7 +67,11 @@ def client_info(call: Call) -> Reply:
 
 @command("CLIENT|LIST", ADMIN, group="connection", options=_FILTERS)
 def client_list(call: Call, *filters: bytes) -> Reply:
-    """Describe the connections that every filter lets through, one a line."""
+    """Describe the connections that every filter lets through, one a line.
+
+    Unlike Valkey, nothing is set aside for a client, so `qbuf-free`, `argv-mem`, `rbs` and `rbp` are 0, and there
+    is no `tot-cmds`; `obl` is what waits for a commit or the end of the turn, `omem` what the socket has not taken.
+    """
     return _listing(call, select(call, filters, skip_me=False))
 
 

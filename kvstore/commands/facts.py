@@ -29,6 +29,11 @@ def _all() -> dict[str, dict[str, Any]]:
     return commands
 
 
+def names() -> list[str]:
+    """The commands that Valkey has, in lower case, in order."""
+    return sorted(_all())
+
+
 def facts_of(name: str) -> dict[str, Any]:
     """What is known of a command, by its name in lower case (`client|list`); empty for one that Valkey has not."""
     return _all().get(name, {})

@@ -113,7 +113,11 @@ def hmget(call: Call, key: Key, field: bytes, *fields: bytes) -> Reply:
 
 @command("HLEN", READ | FAST, group="hash")
 def hlen(call: Call, key: Key) -> Reply:
-    """Count the fields of a hash."""
+    """Count the fields of a hash.
+
+    Unlike Valkey, fields whose deadlines have passed are counted only while more than 1,000 of them wait to be
+    removed; there they always are.
+    """
     value = call.table.look_up_typed(key, Hash)
     return 0 if value is None else value.count(call.table.now_ms())
 

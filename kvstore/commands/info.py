@@ -35,7 +35,12 @@ Fields = list[tuple[str, Any]]
 
 @command("INFO", WHOLE, group="server")
 def info(call: Call, *sections: bytes) -> Reply:
-    """Tell what the server is, how it does and what it holds."""
+    """Tell what the server is, how it does and what it holds.
+
+    Unlike Valkey, fields of what there is none of have the value that is true without it; there is a section
+    `group_commit`; `used_memory` is what the process has in memory, as `used_memory_rss`; a compaction counts as a
+    background save and as a rewrite of the log; times of running go by a steady clock.
+    """
     asked = {section.decode("latin-1").lower() for section in sections} or {"default"}
     names = [name for name in _names(call) if name in asked or asked & _groups_of(name)]
     return Verbatim("\r\n".join(_section(call, name) for name in names))

@@ -43,7 +43,10 @@ def command_info(call: Call, *command_names: bytes) -> Reply:
 
 @command("COMMAND|DOCS", group="server")
 def command_docs(call: Call, *command_names: bytes) -> Reply:
-    """Describe some commands, or all, for people."""
+    """Describe some commands, or all, for people.
+
+    Unlike Valkey, summaries are in words of our own.
+    """
     rows = [row for name in command_names if (row := _find(name))] if command_names else table.rows()
     return {row.name.lower(): documentation(row) for row in rows}
 

@@ -90,7 +90,12 @@ def _matched(matches: Matcher | None, keys: list[bytes]) -> Iterable[bytes]:
 
 @command("SCAN", READ | WHOLE, group="generic", options="[MATCH pattern] [COUNT count] [TYPE type]")
 def scan(call: Call, cursor: bytes, *options: bytes) -> Reply:
-    """Walk through the keys, some at a time; returns the next cursor, 0 at the end, and keys."""
+    """Walk through the keys, some at a time; returns the next cursor, 0 at the end, and keys.
+
+    Unlike Valkey, it gives fewer keys than COUNT asks for when it has looked for 2 ms, and none while the first
+    scan of a large table sorts the keys, some seconds for a million. A cursor is never below 0 (`-01` is 2^64-1
+    there).
+    """
     place = to_cursor(cursor)
     asked = scan_options(options, of_keys=True)
     matches, count, type_name = asked.matches, asked.number, asked.type_name
@@ -134,7 +139,11 @@ def _any_of(table: Table, chance: Chance) -> Slices:
 
 @command("DBSIZE", READ | FAST | WHOLE, group="server")
 def dbsize(call: Call) -> Reply:
-    """Count the keys."""
+    """Count the keys.
+
+    Unlike Valkey, keys that have expired are counted only while more than 1,000 of them wait to be removed, which
+    is after a mass expiry, and for some seconds; there they always are.
+    """
     return call.table.count()
 
 

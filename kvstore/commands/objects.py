@@ -55,7 +55,10 @@ def object_refcount(call: Call, key: Key) -> Reply:
 
 @command("OBJECT|IDLETIME", READ, group="generic")
 def object_idletime(call: Call, key: Key) -> Reply:
-    """Tell how many seconds nobody has asked for a key; here always 0."""
+    """Tell how many seconds nobody has asked for a key; here always 0.
+
+    Unlike Valkey, it is 0 where it can be asked for: accesses are not noted, since nothing is evicted.
+    """
     if call.table.look_up(key) is None:
         return None
     if _counts_accesses(call):
@@ -65,7 +68,10 @@ def object_idletime(call: Call, key: Key) -> Reply:
 
 @command("OBJECT|FREQ", READ, group="generic")
 def object_freq(call: Call, key: Key) -> Reply:
-    """Tell the logarithm of how often a key was asked for, under an LFU policy; here always 0."""
+    """Tell the logarithm of how often a key was asked for, under an LFU policy; here always 0.
+
+    Unlike Valkey, it is 0 where it can be asked for: accesses are not noted, since nothing is evicted.
+    """
     if call.table.look_up(key) is None:
         return None
     if not _counts_accesses(call):

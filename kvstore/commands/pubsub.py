@@ -31,13 +31,19 @@ _CONFIRMATION_BYTES = 64
 
 @command("SUBSCRIBE", PUBSUB | SUBSCRIBED, group="pubsub")
 def subscribe(call: Call, channel: bytes, *channels: bytes) -> Reply:
-    """Get the messages of some channels."""
+    """Get the messages of some channels.
+
+    Unlike Valkey, what a client subscribes to has a limit.
+    """
     return _subscribe(call, call.server.channels.channels, b"subscribe", (channel, *channels))
 
 
 @command("PSUBSCRIBE", PUBSUB | SUBSCRIBED, group="pubsub")
 def psubscribe(call: Call, pattern: bytes, *patterns: bytes) -> Reply:
-    """Get the messages of all channels whose names match a pattern."""
+    """Get the messages of all channels whose names match a pattern.
+
+    Unlike Valkey, what a client subscribes to has a limit, and so has a pattern.
+    """
     return _psubscribe(call, (pattern, *patterns))
 
 
@@ -53,7 +59,10 @@ def _psubscribe(call: Call, names: tuple[bytes, ...]) -> Slices:
 
 @command("SSUBSCRIBE", PUBSUB | SUBSCRIBED | NOT_KEYS | ALONE, group="pubsub", keys=(1, -1, 1))
 def ssubscribe(call: Call, shardchannel: bytes, *shardchannels: bytes) -> Reply:
-    """Get the messages of some shard channels."""
+    """Get the messages of some shard channels.
+
+    Unlike Valkey, what a client subscribes to has a limit.
+    """
     return _subscribe(call, call.server.channels.shard_channels, b"ssubscribe", (shardchannel, *shardchannels))
 
 
@@ -82,13 +91,21 @@ def _check_reply(call: Call, names: Collection[bytes]) -> None:
 
 @command("UNSUBSCRIBE", PUBSUB | SUBSCRIBED, group="pubsub")
 def unsubscribe(call: Call, *channels: bytes) -> Reply:
-    """Get the messages of some channels, or all, no more."""
+    """Get the messages of some channels, or all, no more.
+
+    Unlike Valkey, a client that leaves all is told of them in the order in which it subscribed; there they are in
+    none.
+    """
     return _unsubscribe(call, call.server.channels.channels, b"unsubscribe", channels)
 
 
 @command("PUNSUBSCRIBE", PUBSUB | SUBSCRIBED, group="pubsub")
 def punsubscribe(call: Call, *patterns: bytes) -> Reply:
-    """Get the messages that match some patterns, or all, no more."""
+    """Get the messages that match some patterns, or all, no more.
+
+    Unlike Valkey, a client that leaves all is told of them in the order in which it subscribed; there they are in
+    none.
+    """
     return _unsubscribe(call, call.server.channels.patterns, b"punsubscribe", patterns)
 
 
@@ -148,7 +165,10 @@ container("PUBSUB", "Look at who subscribes to what.", group="pubsub")
 
 @command("PUBSUB|CHANNELS", PUBSUB, group="pubsub", options="[pattern]")
 def pubsub_channels(call: Call, *pattern: bytes) -> Reply:
-    """List the channels that somebody subscribes to, all or those that match a pattern."""
+    """List the channels that somebody subscribes to, all or those that match a pattern.
+
+    Unlike Valkey, channels keep an order.
+    """
     return _list(call.server.channels.channels, "CHANNELS", pattern)
 
 

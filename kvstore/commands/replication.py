@@ -29,6 +29,8 @@ def waitaof(call: Call, numlocal: Integer, numreplicas: bytes, timeout: bytes) -
     """Wait until what is written is on disk (numlocal 1) and on that of so many replicas; tells on how many it is.
 
     `timeout`: for so many milliseconds, 0 for ever.
+
+    Unlike Valkey, there is always a log: the first number is 1 when what was written before is on disk.
     """
     if numlocal not in (0, 1):
         raise InvalidRequest("value is out of range, value must between 0 and 1")

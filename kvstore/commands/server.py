@@ -14,13 +14,21 @@ container("CONFIG", "Look at the settings, and change them.", group="server")
 
 @command("CONFIG|GET", ADMIN, group="server")
 def config_get(call: Call, parameter: bytes, *parameters: bytes) -> Reply:
-    """List the settings whose names match one of the glob patterns."""
+    """List the settings whose names match one of the glob patterns.
+
+    Unlike Valkey, the server's own options are settings, too.
+    """
     return call.server.configuration.matching((parameter, *parameters))
 
 
 @command("CONFIG|SET", ADMIN, group="server", options="[parameter value ...]")
 def config_set(call: Call, parameter: bytes, value: bytes, *pairs: bytes) -> Reply:
-    """Change settings, all of them or none, until the server stops."""
+    """Change settings, all of them or none, until the server stops.
+
+    Unlike Valkey, of what a promise hangs on, or what there is none of (`appendfsync`, `requirepass`), it takes the
+    value that it has, and says why it can be no other. `maxmemory` and its kin are remembered, and nothing is
+    evicted.
+    """
     if len(pairs) % 2:
         raise syntax_error()
     call.server.configuration.set([(parameter, value), *zip(pairs[::2], pairs[1::2], strict=True)])
@@ -61,7 +69,10 @@ def lastsave(call: Call) -> Reply:
 
 @command("SAVE", ADMIN | NO_MULTI, group="server")
 def save(call: Call) -> Reply:
-    """Have the log merged into a new checkpoint by another process, and wait for it; others are served meanwhile."""
+    """Have the log merged into a new checkpoint by another process, and wait for it; others are served meanwhile.
+
+    Unlike Valkey, it waits for a compaction: what is written is on disk without it.
+    """
     server = call.server
     if not server.compact_now():
         raise Failure("Background save already in progress")
@@ -78,7 +89,10 @@ def save(call: Call) -> Reply:
 
 @command("BGSAVE", ADMIN, group="server", options="[SCHEDULE|CANCEL]")
 def bgsave(call: Call, *options: bytes) -> Reply:
-    """Begin a compaction: the log is merged into a new checkpoint by another process."""
+    """Begin a compaction: the log is merged into a new checkpoint by another process.
+
+    Unlike Valkey, it starts a compaction: what is written is on disk without it. `CANCEL` ends none.
+    """
     if options and (len(options) > 1 or options[0].upper() not in (b"SCHEDULE", b"CANCEL")):
         raise syntax_error()
     if options and options[0].upper() == b"CANCEL":
@@ -94,7 +108,10 @@ def bgsave(call: Call, *options: bytes) -> Reply:
 
 @command("BGREWRITEAOF", ADMIN, group="server")
 def bgrewriteaof(call: Call) -> Reply:
-    """Begin a compaction: the log is merged into a new checkpoint by another process."""
+    """Begin a compaction: the log is merged into a new checkpoint by another process.
+
+    Unlike Valkey, it starts a compaction, as BGSAVE does.
+    """
     if not call.server.compact_now():
         raise Failure("Background append only file rewriting already in progress")
     return Status("Background append only file rewriting started")
@@ -102,7 +119,11 @@ def bgrewriteaof(call: Call) -> Reply:
 
 @command("MONITOR", ADMIN | ALONE, group="server")
 def monitor(call: Call) -> Reply:
-    """Show every request of every client, as it executes, until the connection ends."""
+    """Show every request of every client, as it executes, until the connection ends.
+
+    Unlike Valkey, it also shows requests that are refused and those for administrators, a request inside MULTI when
+    it is queued, and not the client's own.
+    """
     call.client.monitoring = True
     return OK
 
@@ -112,6 +133,8 @@ def shutdown(call: Call, *options: bytes) -> Reply:
     """Stop the server; every acknowledged write is on disk already, whatever the options.
 
     No reply but the closed connection.
+
+    Unlike Valkey, it saves nothing: there is nothing that is not on disk.
     """
     given = {option.upper() for option in options}
     if given == {b"ABORT"}:

@@ -20,7 +20,11 @@ _SHOWN = b"10"
 
 @command("SLOWLOG|GET", ADMIN, group="server", options="[count]")
 def slowlog_get(call: Call, *count: bytes) -> Reply:
-    """List the newest slow requests: number, time, microseconds, words, address and name of the client; -1: all."""
+    """List the newest slow requests: number, time, microseconds, words, address and name of the client; -1: all.
+
+    Unlike Valkey, nothing is noted at first (`slowlog-log-slower-than` is -1): while it is, each request is timed
+    by itself. A block is one entry, its EXEC.
+    """
     if len(count) > 1:
         raise InvalidRequest("unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.")
     number = at_least(-1, count[0] if count else _SHOWN, "count should be greater than or equal to -1")

@@ -41,7 +41,11 @@ _ADD_OPTIONS = {b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"}
     options="[NX|XX] [GT|LT] [CH] [INCR] score member [score member ...]", least=4,
 )  # fmt: skip
 def zadd(call: Call, key: Key, *words: bytes) -> Reply:
-    """Give members scores; returns how many are new, or with CH were changed, or with INCR the score it then has."""
+    """Give members scores; returns how many are new, or with CH were changed, or with INCR the score it then has.
+
+    Unlike Valkey, a score of `-0` is `0`, which there it is while a sorted set is small. Digits of a score are the
+    fewest that read back as the same double; there one in some 700 has another last digit.
+    """
     options, given = _add_arguments(words)
     table = call.table
     value = table.typed(key, SortedSet)

@@ -144,7 +144,11 @@ def _read_so_far(group: bytes, last_id: int, entries_read: int) -> list[bytes]:
     options="GROUP group consumer [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key [key ...] id [id ...]",
 )  # fmt: skip
 def xreadgroup(call: Call, *words: bytes) -> Reply:
-    """Get, for a consumer, what nobody of its group has got, or wait for it; or what is pending for it after an id."""
+    """Get, for a consumer, what nobody of its group has got, or wait for it; or what is pending for it after an id.
+
+    Unlike Valkey, what is given out again from a consumer's history, its time and its count, is in the log; and
+    names of keys and groups in `NOGROUP` are escaped where they are not printable.
+    """
     options = read_options("xreadgroup", words, call.table.now_ms())
 
     def read() -> Reply | None:

@@ -23,7 +23,11 @@ container("XINFO", "Tell of a stream, its groups and their consumers.", group="s
 
 @command("XINFO|STREAM", READ, group="stream", options="[FULL [COUNT count]]")
 def xinfo_stream(call: Call, key: Key, *options: bytes) -> Reply:
-    """Tell how long a stream is, what it counts, and its ends; or, with FULL, some of all that it holds."""
+    """Tell how long a stream is, what it counts, and its ends; or, with FULL, some of all that it holds.
+
+    Unlike Valkey, the radix tree is one of blocks of up to a hundred entries: `radix-tree-nodes` is one more than
+    `radix-tree-keys`.
+    """
     value = _stream(call, key)
     count = _full_count(options)
     about = {
@@ -139,7 +143,11 @@ def xinfo_groups(call: Call, key: Key) -> Reply:
 
 @command("XINFO|CONSUMERS", READ, group="stream")
 def xinfo_consumers(call: Call, key: Key, group: bytes) -> Reply:
-    """Tell of each consumer of a group how much is pending for it, and when it was last heard of."""
+    """Tell of each consumer of a group how much is pending for it, and when it was last heard of.
+
+    Unlike Valkey, `idle` and `inactive` of a consumer that was not heard of since the server's start count from
+    there, or are unknown; Valkey does so with its log.
+    """
     found = existing_group(_stream(call, key), key, group)
     now_ms = call.table.now_ms()
     return [

@@ -45,7 +45,10 @@ _TOO_SMALL = "The ID specified in XADD is equal or smaller than the target strea
     options="[NOMKSTREAM] [MAXLEN|MINID [=|~] threshold [LIMIT count]] *|id field value [field value ...]",
 )  # fmt: skip
 def xadd(call: Call, key: Key, *words: bytes) -> Reply:
-    """Put an entry at the end of a stream; returns its id."""
+    """Put an entry at the end of a stream; returns its id.
+
+    Unlike Valkey, `~` removes whole blocks of the stream as it is here; see XTRIM.
+    """
     trim, no_stream, at, given = add_options(words, adds=True)
     pairs = words[at + 1 :]
     if len(pairs) < 2 or len(pairs) % 2:
@@ -103,7 +106,12 @@ def _new_id(last_id: int, given: tuple[int, bool] | None, table: Table) -> int:
 
 @command("XTRIM", WRITE, group="stream", least=4, options="MAXLEN|MINID [=|~] threshold [LIMIT count]")
 def xtrim(call: Call, key: Key, *words: bytes) -> Reply:
-    """Remove the first entries of a stream, so that it is no longer than that; returns how many."""
+    """Remove the first entries of a stream, so that it is no longer than that; returns how many.
+
+    Unlike Valkey, `~` removes whole blocks of the stream as it is here: as many as Valkey removes of entries that
+    were added one behind the other, up to a block more or less of long ones, of some removed in the middle, and
+    after a restart.
+    """
     trim = add_options(words, adds=False).trim
     assert trim is not None
     return 0 if call.table.typed(key, Stream) is None else _trim(call.table, key, trim)

@@ -1,14 +1,20 @@
-"""The command table as docs/COMMANDS.md shows it, made from the rows: Markdown, one table for each group.
+"""The command table as docs/COMMANDS.md shows it, made from the rows and from what is known of Valkey's: Markdown, a
+list for each group.
 
-It makes the text and writes no file: `scripts/command_table` puts it into the page, and a test holds that the page
-is up to date.
+Each command has its lines and nothing is counted, so that two branches that add commands can be merged. It makes the
+text and writes no file: `scripts/command_table` puts it into the page, and a test holds that the page is up to date.
+
+What differs from Valkey stands in the docstring of the command, in a paragraph that begins with `Unlike Valkey`.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 
-from kvstore.commands.registry import FAST, IMMEDIATE, NO_FLAGS, NO_MULTI, READ, WHOLE, WRITE, Command, CommandTable
+from kvstore.commands.description import flags_of
+from kvstore.commands.facts import facts_of, names
+from kvstore.commands.registry import IMMEDIATE, WHOLE, Command, CommandTable
 
 #: The lines around the section.
 _BEGIN, _END = "<!-- begin: scripts/command_table -->\n", "<!-- end -->\n"
@@ -16,11 +22,9 @@ _BEGIN, _END = "<!-- begin: scripts/command_table -->\n", "<!-- end -->\n"
 #: The groups in the order of the page: ours first, then as Redis's own documentation goes; others follow by name.
 _ORDER = ("document", "generic", "string", "transactions", "connection", "server")
 
-#: What a flag means to who sends the request; the others show themselves in the summary.
-_NOTES = {
-    WRITE: "writes", READ: "reads", WHOLE: "whole table", FAST: "fast", NO_MULTI: "not in MULTI",
-    IMMEDIATE: "at once in MULTI",
-}  # fmt: skip
+#: Flags of our own, as they are shown.
+_NOTES = {WHOLE: "whole table", IMMEDIATE: "at once in MULTI"}
+_UNLIKE = "Unlike Valkey"
 
 
 def replace_section(page: str, table: CommandTable) -> str:
@@ -33,35 +37,41 @@ def replace_section(page: str, table: CommandTable) -> str:
 
 
 def markdown(table: CommandTable) -> str:
-    """The whole section: each group under its heading."""
-    rows = list(_shown_rows(table))
-    groups = sorted({row.group for row in rows}, key=_place)
-    parts = [_group(group, [row for row in rows if row.group == group]) for group in groups]
-    return "\n".join(parts)
-
-
-def _shown_rows(table: CommandTable) -> Iterator[Command]:
-    """Every row that can be called: a container that is nothing by itself is told by its subcommands."""
-    for row in table.all_rows():
-        if not row.subcommands or row.least == 1:
-            yield row
+    """The whole section: each group under its heading, then what Valkey has and we have not."""
+    rows = list(table.all_rows())
+    parts = [
+        _list(f"{group.capitalize()} commands", (_item(row) for row in rows if row.group == group))
+        for group in sorted({row.group for row in rows}, key=_place)
+    ]
+    return "\n".join([*parts, _list("Not here", (f"- `{name}`" for name in _absent(rows)))])
 
 
 def _place(group: str) -> tuple[int, str]:
     return (_ORDER.index(group) if group in _ORDER else len(_ORDER), group)
 
 
-def _group(group: str, rows: list[Command]) -> str:
-    lines = [f"### {group.capitalize()}", "", "| request | what it does | |", "|---|---|---|"]
-    return "\n".join(lines + [_line(row) for row in rows]) + "\n"
+def _list(heading: str, items: Iterator[str]) -> str:
+    return "\n".join([f"## {heading}", "", *items, ""])
 
 
-def _line(row: Command) -> str:
-    hidden = READ if row.flags & WHOLE else NO_FLAGS
-    notes = [text for flag, text in _NOTES.items() if row.flags & ~hidden & flag]
-    return f"| `{_cell(row.usage())}` | {_cell(row.summary)} | {', '.join(notes)} |"
+def _item(row: Command) -> str:
+    """One command: how it is written, what it does, since when and how fast; then what is another thing in Valkey."""
+    facts = facts_of(row.name.lower())
+    since = f"Since {facts['since']}" if "since" in facts else "Not in Valkey"
+    told = [f"{since}; arity {row.arity}", *flags_of(row), *(text for flag, text in _NOTES.items() if row.flags & flag)]
+    lines = [f"- **`{row.usage()}`**: {row.summary}", f"  {', '.join(told)}. {facts.get('complexity', '')}".rstrip()]
+    return "\n".join([*lines, *(f"  *{_UNLIKE}*{text}" for text in differences(row))])
 
 
-def _cell(text: str) -> str:
-    """Text for a cell of a Markdown table, where a bar ends the cell even in code."""
-    return text.replace("|", "\\|")
+def differences(row: Command) -> list[str]:
+    """What its docstring says that differs from Valkey: each paragraph that begins so, on one line, without that."""
+    paragraphs = (inspect.getdoc(row.function) or "").split("\n\n")
+    return [" ".join(each.split()).removeprefix(_UNLIKE) for each in paragraphs if each.startswith(_UNLIKE)]
+
+
+def _absent(rows: list[Command]) -> list[str]:
+    """What Valkey has and we have not, in upper case; a container that is not here stands for all that it holds."""
+    here = {row.name.lower() for row in rows}
+    holds = {row.name.lower() for row in rows if row.subcommands}
+    missing = [name for name in names() if name not in here and ("|" not in name or name.partition("|")[0] in holds)]
+    return [name.upper().replace("|", " ") for name in missing]
