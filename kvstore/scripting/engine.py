@@ -36,6 +36,7 @@ from kvstore.base.limits import (
     MIB,
 )
 from kvstore.base.reply import Reply, Status, size_bytes
+from kvstore.scripting.binary import FUNCTIONS
 from kvstore.scripting.bytecode import TooManyParameters, patched
 from kvstore.scripting.conversion import Conversion, ScriptError, number_text
 
@@ -124,6 +125,7 @@ class Engine:
             b"most_source": MAX_SCRIPT_SOURCE_BYTES,
             b"patched": self._patched,
             b"constants": self._lua.table_from(self._constants),
+            **FUNCTIONS,
         }
         made = self._lua.execute(_source(b"sandbox"), self._lua.table_from(functions), name="=sandbox")
         self._run, self._run_many, self._part, self._forget, self._compile = made

@@ -8,20 +8,16 @@ local error, getmetatable, ipairs, next, pairs, rawget, rawset, select =
 local setmetatable, tonumber, type, unpack = setmetatable, tonumber, type, unpack
 local floor, collect = math.floor, collectgarbage
 
--- What unpack gives at most: Lua has 8,000 places for what a call takes.
-local MOST_VALUES = 7990
-
 local base = {}
 for _, name in ipairs { "assert", "error", "ipairs", "rawequal", "select", "tonumber", "tostring", "type" } do
   base[name] = _G[name]
 end
 
-local function caught(ok, fault, ...)
-  if not ok and type(fault) == "table" then
-    local err = rawget(fault, "err")
-    if type(err) == "string" then fault = err end
-  end
-  return ok, fault, ...
+local function caught(ok, ...)
+  if ok then return true, ... end
+  local fault = ...
+  local err = type(fault) == "table" and rawget(fault, "err")
+  return false, type(err) == "string" and err or fault
 end
 
 function base.pcall(f, ...)
@@ -43,7 +39,7 @@ function base.unpack(t, first, last)
   first = first == nil and 1 or tonumber(first) or wrong(2, "unpack", "number", type(first))
   last = last == nil and #t or tonumber(last) or wrong(3, "unpack", "number", type(last))
   if first > last then return end
-  if not (first > -2147483648 and last < 2147483647 and last - first < MOST_VALUES) then
+  if not (first > -2147483648 and last < 2147483647 and last - first < arguments.MOST_VALUES) then
     error("too many results to unpack", 2)
   end
   return unpack(t, first, last)

@@ -76,13 +76,13 @@ function guard.spend(cost)
 end
 
 -- An error that Lua or a script has raised is passed on, unless it is the end of the script.
-local function settle(ok, fault, ...)
+local function settle(ok, ...)
   if stopped then error(STOPPED, 0) end
-  if not ok then
-    if fault == "not enough memory" then stop("memory") end
-    if type(fault) == "userdata" and fault ~= null then stop("fault") end
-  end
-  return ok, fault, ...
+  if ok then return true, ... end
+  local fault = ...
+  if fault == "not enough memory" then stop("memory") end
+  if type(fault) == "userdata" and fault ~= null then stop("fault") end
+  return false, ...
 end
 
 guard.settle = settle

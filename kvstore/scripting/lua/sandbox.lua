@@ -17,7 +17,7 @@ local null = newproxy()
 
 local guard = part("guard", host, null)
 local readonly = part("readonly")
-local arguments = part("arguments")
+local arguments = part("arguments", guard)
 local compiling = part("compiling", host, guard, arguments)
 local strings = part("strings", host, guard, arguments, part("patterns", guard))
 local protect = readonly.protect
@@ -31,6 +31,9 @@ globals.math = protect(part("numbers", guard, arguments))
 globals.coroutine = protect(part("coroutines", guard))
 globals.os = protect { clock = clock }
 globals.cjson = protect(part("json", guard, null))
+globals.cmsgpack = protect(part("msgpack", host, guard, arguments))
+globals.struct = protect(part("struct", host, guard, arguments))
+globals.bit = protect(part("bit", host, arguments))
 globals.redis = protect(part("server", host, guard))
 globals.server = globals.redis
 
