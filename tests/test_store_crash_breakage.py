@@ -12,6 +12,7 @@ import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.value_type import Edit, Undo, ValueType, Words
+from kvstore.commands import scripts
 from kvstore.store import examine as examination
 from kvstore.store import recovery
 from kvstore.store import table as table_module
@@ -263,7 +264,12 @@ class BreakageTests(SynchronousTestCase):
     def assert_caught_with(self, row: ValueType, **wrong: Any) -> str:
         """A type's row is wrong: without any crash but kills that is seen. Returns the violation."""
         rows = [each._replace(**wrong) if each is row else each for each in TYPES.others]
-        with mock.patch.object(TYPES, "others", tuple(rows)), self.assertRaises(Violation) as caught:
+        with mock.patch.object(TYPES, "others", tuple(rows)):
+            return self.assert_caught_without_crashes()
+
+    def assert_caught_without_crashes(self) -> str:
+        """Runs that end in nothing worse than kill -9 end in a Violation. Returns it."""
+        with self.assertRaises(Violation) as caught:
             for number in range(60):
                 with errors_as_violations("a run"):
                     Run(SimulatedDisk(), f"breakage/{number}").steps(60)
@@ -310,6 +316,31 @@ class BreakageTests(SynchronousTestCase):
         edit = Table.edit
         with mock.patch.object(Table, "edit", unrecorded):
             self.assert_caught()
+
+    def test_a_script_that_is_half_done(self) -> None:
+        """Each of its calls is a request of its own: one that raises, or is late, leaves what it did."""
+        perform = scripts._Host.perform
+
+        def settled(host: scripts._Host, words: list[bytes]) -> Any:
+            reply = perform(host, words)
+            host._call.store.pending.undo.clear()
+            return reply
+
+        with mock.patch.object(scripts._Host, "perform", settled):
+            self.assertIn("differ from the model", self.assert_caught_without_crashes())
+
+    def test_who_waited_takes_unrecorded(self) -> None:
+        """What somebody waited for is given to him, and the log does not hear that it is gone."""
+
+        def unrecorded(table: Table, key: bytes, name: bytes, words: Words) -> None:
+            if table.awaited and name in (b"LPOP", b"RPOP", b"ZREM", b"ZREMRANGEBYRANK", b"XCLAIM"):
+                table._edit(key, name, words)
+            else:
+                edit(table, key, name, words)
+
+        edit = Table.edit
+        with mock.patch.object(Table, "edit", unrecorded):
+            self.assert_caught_without_crashes()
 
     def test_a_patch_dropped(self) -> None:
         """The merge forgets the last of a key's patches."""

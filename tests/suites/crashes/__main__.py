@@ -22,7 +22,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import NamedTuple
 
 from kvstore.client.progress import Progress
@@ -137,6 +137,9 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: one a CPU)"
     )
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), metavar="N", help="begin no task after so long (default: all)"
+    )
     parser.add_argument("--section", default=None, help="only this section, such as 'every moment'")
     return parser.parse_args()
 
@@ -151,20 +154,25 @@ def main() -> int:
         return 2
     print(f"crashpoints: {len(todo)} tasks, --seed {seed} --runs {chosen.runs}, {chosen.jobs} processes", flush=True)
     began = time.monotonic()
-    outcomes = _perform_all(todo, chosen.jobs)
+    outcomes = _perform_all(todo, chosen.jobs, began + 60 * chosen.minutes)
     return report(outcomes, time.monotonic() - began)
 
 
-def _perform_all(todo: list[Task], jobs: int) -> list[Outcome]:
+def _perform_all(todo: list[Task], jobs: int, until: float) -> list[Outcome]:
+    """Do the tasks that can be begun in time. `until`: by the steady clock, in seconds."""
     progress = Progress("crashpoints")
     outcomes: list[Outcome] = []
     with ProcessPoolExecutor(jobs) as pool:
-        for outcome in pool.map(perform, todo):
-            outcomes.append(outcome)
+        for future in as_completed([pool.submit(perform, task) for task in todo]):
+            if future.cancelled():
+                continue
+            outcomes.append(outcome := future.result())
             progress.show(len(outcomes) / len(todo))
             if outcome.violated:
                 progress.clear()
                 print(*outcome.violations, sep="\n", flush=True)
+            if time.monotonic() > until:
+                pool.shutdown(wait=False, cancel_futures=True)
     progress.clear()
     return outcomes
 

@@ -1,7 +1,8 @@
 """Random requests of a store and of the model beside it: what the runs of the crash tests do (see `run`).
 
 Of operations of every kind on values of every type, in several databases, alone and mixed. Some are undone: whole, as a
-request is that fails, or from the middle on, as a command is that fails in a block.
+request is that fails, or from the middle on, as a command is that fails in a block. Some are asked as clients ask them
+(see `commands`): scripts, and clients that wait.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from kvstore.base.errors import StorageFull
+from kvstore.base.errors import RequestError, StorageFull
 from kvstore.store.store import Store
 from kvstore.store.table import Table
 from kvstore.values.strings import encode_set
+from tests.suites.crashes.commands import ROWS, Commands, Step
 from tests.suites.crashes.history import Violation
 from tests.suites.crashes.model import (
     Change,
@@ -51,7 +53,8 @@ class Requests:
         self.random = pick
         self.seed = seed
         self.number = 0
-        self.refused = self.undone = self.expired = 0
+        self.refused = self.undone = self.expired = self.served = 0
+        self._commands: Commands | None = None
 
     @property
     def table(self) -> Table:
@@ -72,8 +75,11 @@ class Requests:
     def request(self) -> None:
         """One request, of one to five operations, all or (on a full disk, say) none; or a pipeline of requests."""
         self.number = self.random.choice((0, 0, 0, 1, 2))
-        if self.random.random() < 0.1:
+        chance = self.random.random()
+        if chance < 0.1:
             self._pipeline()
+        elif chance < 0.18:
+            self._ask()
         else:
             self._request()
         self.store.clock.go_on()
@@ -126,6 +132,37 @@ class Requests:
         table.pending.requests += written
         for key, value in zip(keys[:written], values, strict=False):
             self.content[self.number, key] = value, None
+
+    def _ask(self) -> None:
+        """Requests as clients send them; on a full disk one is refused, and those after it are not sent."""
+        keys = [b"key-%d" % number for number in self.random.sample(range(KEYS), KEYS)]
+        steps = self.random.choice(ROWS)(self.random, keys, self._living)
+        if not all(map(self._step, steps)):
+            self.refused += 1
+
+    def _step(self, step: Step) -> bool:
+        """One of them; returns whether there was room for it. Raises Violation."""
+        if self._commands is None or self._commands.store is not self.store:
+            self._commands = Commands(self.store)
+        waiter = None if step.waits is None else self._commands.wait(self.number, step.waits)
+        reply = self._commands.ask(self.number, step.words)
+        self._commands.give_up()
+        if isinstance(reply, StorageFull):
+            return False
+        if isinstance(reply, RequestError) != step.fails:
+            raise Violation(f"{self.seed}: {step.words} was answered {reply!r}")
+        if step.fails:
+            self.undone += 1
+            return True
+        after = step.after
+        if waiter is not None and waiter.reply is not None and not isinstance(waiter.reply, RequestError):
+            self.served += 1
+            after = step.served or after
+        for key, held in after(self.table.now_ms()).items():
+            self.content[self.number, key] = held  # type: ignore[assignment]
+            if held is None:
+                del self.content[self.number, key]
+        return True
 
     # Operations
 
