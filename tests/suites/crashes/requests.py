@@ -214,14 +214,14 @@ class Requests:
             self.table.delete(key)
             del self.content[self.number, key]
             return
-        change = self._change(self.random.choice(_EMPTY) if value is None else value)
+        change = self.change(self.random.choice(_EMPTY) if value is None else value)
         self.table.edit(key, change.name, change.words)
         if change.after:
             self.content[self.number, key] = change.after, deadline
         else:
             self.content.pop((self.number, key), None)
 
-    def _change(self, value: Any) -> Change:
+    def change(self, value: Any) -> Change:
         """Some edit of a value of any type but a string."""
         if value.__class__ is tuple:
             return list_change(self.random, value)

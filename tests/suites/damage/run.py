@@ -24,10 +24,9 @@ from kvstore.store.merge import merge
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
-from kvstore.values.groups import claim_edit
-from kvstore.values.stream_blocks import id_at, text_of
 from tests.kit.store_files import commit
-from tests.suites.crashes.model import Content, content
+from tests.suites.crashes.model import READERS, Content, content
+from tests.suites.crashes.requests import Requests
 
 Contents = dict[str, bytes]
 
@@ -35,6 +34,8 @@ _NOW_US = 1_700_000_000_000_000
 _LATER_MS = _NOW_US // 1000 * 2
 _BLOCK = 512  # the sector: the unit in which disks lose, swap and repeat
 _FILL_BYTES = 16 * 1024
+#: Of the crash tests, in one commit.
+_REQUESTS = 4
 
 
 class ThirdOutcome(Exception):
@@ -76,6 +77,7 @@ class _Writer:
         self.random = random.Random(seed)
         self.disk = SimulatedDisk(record=False)
         self.store = self._open()
+        self.requests = Requests(self.store, {}, self.random, seed)
         self.older: list[Contents] = []
 
     def _open(self) -> Store:
@@ -85,24 +87,33 @@ class _Writer:
         return _NOW_US
 
     def commit(self, *keys: bytes) -> None:
-        """One durable commit that writes these keys; every third with a deadline far away, and changes two more in
-        another database: a list, a set, a sorted set, a stream and a hash, of which a field has a deadline.
+        """One durable commit that writes these keys, every third with a deadline far away, and of some requests of the
+        crash tests': on all types, in several databases, scripts too.
         """
         for number, key in enumerate(keys):
             self.store.table.write(key, self.random.randbytes(20), None if number % 3 else _LATER_MS)
-        other = self.store.databases[9]
-        other.edit(b"list", self.random.choice((b"RPUSH", b"LPUSH")), [self.random.randbytes(5)])
-        score = b"%d" % self.random.randrange(3)
-        other.edit(b"scores", b"ZADD", [score, b"%d" % self.random.randrange(9), b"inf", b"m"])
-        other.edit(b"set", self.random.choice((b"SADD", b"SADD", b"SREM")), [b"%d" % self.random.randrange(9), b"m"])
-        entry_id = id_at(self.store.pending.sequence, 0)
-        if b"stream" not in other.values:
-            other.edit(b"stream", b"XGROUP|CREATE", [b"g", b"0-0", b"ENTRIESREAD", b"0"])
-        other.edit(b"stream", b"XADD", [text_of(entry_id), b"f", self.random.randbytes(5)])
-        other.edit(b"stream", *claim_edit(b"g", b"c", [entry_id], _NOW_US // 1000, 1))
-        field = b"f%d" % self.random.randrange(3)
-        other.edit(b"hash", b"HSET", [field, self.random.randbytes(5)])
-        other.edit(b"hash", b"HPEXPIREAT", [b"%d" % _LATER_MS, b"FIELDS", b"1", field])
+        self.store.pending.undo.clear()
+        self.requests.content = content(enumerate(self.store.databases))
+        for _ in range(_REQUESTS):
+            self.requests.request()
+        commit(self.store)
+
+    def every_operation(self) -> None:
+        """A durable commit of all that there are: those about databases, then every edit of every type in one."""
+        table, other = self.store.databases[9], self.store.databases[8]
+        if not table.values:
+            self.store.flush_all()
+        table.write(b"gone", b"soon")
+        self.store.swap(table, other)
+        other.flush()
+        for row in TYPES.others:
+            key, missing = row.name.encode(), {edit.name for edit in row.edits}
+            value = READERS[row.holds](table.values.get(key, row.empty(TYPES.places)))
+            while missing:
+                change = self.requests.change(value)
+                table.edit(key, change.name, change.words)
+                missing.discard(change.name)
+                value = change.after
         commit(self.store)
 
     def mark(self) -> None:
@@ -133,7 +144,8 @@ def directories(seed: str = "damage") -> list[Directory]:
 
 def _log_alone(seed: str) -> Directory:
     writer = _Writer(seed + "1")
-    for number in range(4):
+    writer.every_operation()
+    for number in range(3):
         writer.commit(b"a%d" % number, b"shared")
         if number == 1:
             writer.mark()
@@ -153,6 +165,9 @@ def _everything(seed: str) -> Directory:
     for turn, merged in ((0, True), (1, True), (2, False), (3, False)):
         for number in range(3):
             writer.commit(b"t%d" % turn, b"n%d" % number, b"k%d%d" % (turn, number))
+            writer.mark()
+        if turn in (1, 2):  # into the checkpoint, and into a segment
+            writer.every_operation()
             writer.mark()
         writer.seal(and_merge=merged)
     for number in range(3):
