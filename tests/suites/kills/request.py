@@ -32,8 +32,38 @@ Elements: TypeAlias = tuple[bytes, ...]
 Fields: TypeAlias = dict[bytes, tuple[bytes, int]]
 #: The members of a set.
 Members: TypeAlias = frozenset[bytes]
+
+
+class Entry(NamedTuple):
+    """One of a stream, which has one field. `number`: its id, milliseconds in the upper 64 bits."""
+
+    number: int
+    value: bytes
+
+
+class Pending(NamedTuple):
+    """An entry that `consumer` was given, the `times`-th time, and nobody has acknowledged."""
+
+    number: int
+    consumer: bytes
+    times: int
+
+
+class Stream(NamedTuple):
+    """A stream, and its group: `read` so far; `pending` in order, None if there is no group. `last`: newest ever."""
+
+    entries: tuple[Entry, ...] = ()
+    last: int = 0
+    read: int = 0
+    pending: tuple[Pending, ...] | None = None
+
+
+class Beginning(bytes):
+    """How a line of a reply begins."""
+
+
 #: What a key holds.
-Held: TypeAlias = bytes | Elements | Fields | Members
+Held: TypeAlias = bytes | Elements | Fields | Members | Stream
 
 WRONG_TYPE = b"-WRONGTYPE Operation against a key holding the wrong kind of value"
 
@@ -41,6 +71,10 @@ WRONG_TYPE = b"-WRONGTYPE Operation against a key holding the wrong kind of valu
 def place(database: int, key: bytes) -> bytes:
     """How a key of a database is named in states."""
     return b"%d/%b" % (database, key) if database else key
+
+
+#: A line of a reply that is expected.
+Line: TypeAlias = bytes | Unknown
 
 
 class Request(NamedTuple):
@@ -51,7 +85,7 @@ class Request(NamedTuple):
     """
 
     data: bytes
-    lines: list[bytes | Unknown]
+    lines: list[Line]
     changes: dict[bytes, Held | None]
 
 
@@ -66,7 +100,7 @@ def as_text(document: object) -> bytes:
     return json.dumps(document, sort_keys=True).encode()
 
 
-def bulk(value: Held | None) -> list[bytes | Unknown]:
+def bulk(value: Held | None) -> list[Line]:
     """The lines of a string in a reply."""
     if value is None:
         return [b"$-1"]

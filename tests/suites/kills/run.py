@@ -13,15 +13,14 @@ Across clients: every MULTI block increments a counter of its client's and one t
 the shared one is the sum of the others, after any crash; no two blocks are answered the same number; and once anybody
 has read a number there, no crash leads back behind it.
 
-Some more clients share lists as queues, wait for elements, and may vanish meanwhile: `kill_queues` tells what holds of
-those.
+Some more clients share queues, wait for elements, and may vanish meanwhile: `queues` tells what holds of those.
 
 What is sent is a mix of RESP and JSON lines on the same connection, a number of requests at a time, pipelines of SET
-and of GET among them, on strings, lists, hashes and sets in several databases, with every reply checked against the
-model.
-Each start has another `--overlap` than the one before. Rejected: a client library (its retries and its buffers would be
-tested too, and it sends one request at a time); keys that clients share freely (then what was in flight may have been
-done in any order, and nearly every state found is some possible one).
+and of GET among them, on values of all types in several databases, and scripts that write several at once, raise, or
+are late; with every reply checked against the model. Each start has another `--overlap` than the one before.
+Rejected: a client library (its retries and its buffers would be tested too, and it sends one request at a time); keys
+that clients share freely (then what was in flight may have been done in any order, and nearly every state found is
+some possible one).
 
 Used by tests/test_end_to_end_kill.py for a few rounds, and by scripts/kill_rounds for many.
 """
@@ -52,8 +51,19 @@ from kvstore.store import checkpoint
 from kvstore.store.examine import segments_of
 from kvstore.testing.server_process import ServerProcess, command, environment
 from scripts.measuring.processes import children
-from tests.suites.kills.queues import QUEUES, QueueClient, Queues
-from tests.suites.kills.request import DATABASES, Fields, Held, Unknown, Violation, as_text, place
+from tests.suites.kills.queues import QUEUES, STREAM, QueueClient, Queues
+from tests.suites.kills.request import (
+    DATABASES,
+    Entry,
+    Fields,
+    Held,
+    Pending,
+    Stream,
+    Unknown,
+    Violation,
+    as_text,
+    place,
+)
 from tests.suites.kills.writer import SHARED, Writer
 
 #: Log entries after which to compact, one drawn for each start: nearly always, now and then, by the default policy.
@@ -160,8 +170,8 @@ class KillRun:
         self._checkpoint: tuple[int, int] | None = None
         self.server = self._start()
         with RawConnection(Address("127.0.0.1", self.server.port)) as connection:
-            connection.send(resp_request("SET", SHARED, "0", "NX"))  # so that it can be read from the beginning
-            connection.resp()
+            _ask(connection, ("SET", SHARED, "0", "NX"))  # so that it can be read from the beginning
+            _ask(connection, ("XGROUP", "CREATE", STREAM, "g", "0", "MKSTREAM"))
 
     def round(self) -> None:
         """Load, kill, start, compare. Raises Violation."""
@@ -336,6 +346,8 @@ def _read_database(connection: RawConnection) -> Iterator[tuple[bytes, Held]]:
         for key, kind, held in zip(some, types, _ask(connection, *map(_reading, some, types)), strict=True):
             if kind == "+hash":
                 yield key, _fields(connection, key, held)
+            elif kind == "+stream":
+                yield key, _stream(held)
             else:
                 yield key, _HELD.get(kind, bytes)(held)
 
@@ -347,6 +359,33 @@ def _fields(connection: RawConnection, key: bytes, words: list[bytes]) -> Fields
     return dict(zip(fields, zip(values, deadlines, strict=True), strict=True))
 
 
+def _stream(words: list[Any]) -> Stream:
+    """A stream. `words`: what XINFO STREAM FULL gave. Raises Violation."""
+    told = _pairs(words)
+    entries = tuple(Entry(_number_of(entry_id), inside[1]) for entry_id, inside in told[b"entries"])
+    stream = Stream(entries, _number_of(told[b"last-generated-id"]))
+    if told[b"length"] != len(entries):
+        raise Violation(f"a stream of {len(entries)} entries says that it has {told[b'length']}")
+    for group in map(_pairs, told[b"groups"]):
+        pending = tuple(Pending(_number_of(each), consumer, times) for each, consumer, _, times in group[b"pending"])
+        owners = {each[0]: held[b"name"] for held in map(_pairs, group[b"consumers"]) for each in held[b"pending"]}
+        if {_number_of(each): name for each, name in owners.items()} != {
+            each.number: each.consumer for each in pending
+        }:
+            raise Violation(f"a group holds {pending} pending, and its consumers {owners}")
+        stream = stream._replace(read=_number_of(group[b"last-delivered-id"]), pending=pending)
+    return stream
+
+
+def _pairs(words: list[Any]) -> dict[bytes, Any]:
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def _number_of(entry_id: bytes) -> int:
+    ms, _, serial = entry_id.partition(b"-")
+    return int(ms) << 64 | int(serial)
+
+
 def _ask(connection: RawConnection, *requests: tuple[str | bytes, ...]) -> list[Any]:
     """The replies to requests that are sent together."""
     connection.send(b"".join(resp_request(*words) for words in requests))
@@ -355,6 +394,8 @@ def _ask(connection: RawConnection, *requests: tuple[str | bytes, ...]) -> list[
 
 def _reading(key: bytes, kind: str) -> tuple[str | bytes, ...]:
     """The request that reads a key."""
+    if kind == "+stream":
+        return ("XINFO", "STREAM", key, "FULL", "COUNT", "0")
     name, *words = _READINGS.get(kind, ("GET",))
     return (name, key, *words)
 
