@@ -175,6 +175,10 @@ class NotNow(Exception):
     """A request has not begun: as if it had not come yet, it is to be executed later."""
 
 
+class Paused(NotNow):
+    """It is to be executed when a pause ends."""
+
+
 def advance(reply: Reply) -> Reply:
     """Run the next slice of a reply that comes in slices; any other reply is returned as it is.
 

@@ -48,10 +48,10 @@ class Client:
     """
 
     __slots__ = (
-        "address", "capabilities", "closing", "connected_ms", "database", "identity", "is_blocked", "last_command",
-        "last_request_ms", "library_name", "library_version", "local_address", "monitoring", "name", "peer", "poisoned",
-        "protocol", "queued", "queued_bytes", "subscription_bytes", "switches", "take_back", "through_file", "traffic",
-        "watched_changed", "watching",
+        "address", "capabilities", "closing", "connected_ms", "database", "identity", "is_blocked", "is_postponed",
+        "last_command", "last_request_ms", "library_name", "library_version", "local_address", "monitoring", "name",
+        "peer", "poisoned", "protocol", "queued", "queued_bytes", "subscription_bytes", "switches", "take_back",
+        "through_file", "traffic", "unanswered", "watched_changed", "watching",
     )  # fmt: skip
 
     def __init__(self, identity: int, address: str, local_address: str, connected_ms: int) -> None:
@@ -74,6 +74,9 @@ class Client:
         self.closing = False  # close once the replies so far have left (QUIT)
         self.monitoring = False
         self.is_blocked = False  # waits, see `waiting`
+        self.is_postponed = False  # waits for the end of a pause, see `pause`
+        #: How many replies, from that to the request that executes on, are not to be sent: CLIENT REPLY.
+        self.unanswered: float = 0
         self.subscription_bytes = 0  # what its subscriptions take, 0 if it has none; see `channels`
         # MULTI: requests queued so far, or None outside a block; a request refused while queueing poisons the block.
         self.queued: list[tuple[Command, list[bytes]]] | None = None
@@ -95,7 +98,7 @@ class Client:
             "O": self.monitoring,
             "P": self.subscription_bytes > 0,
             "x": self.queued is not None,
-            "b": self.is_blocked,
+            "b": self.is_blocked or self.is_postponed,
             "d": self.watched_changed,
             "c": self.closing,
             "U": self.through_file,
@@ -107,7 +110,7 @@ class Client:
     @property
     def listens(self) -> bool:
         """Whether it waits for what others do: it may be silent for as long as it likes."""
-        return self.monitoring or self.is_blocked or self.subscription_bytes > 0
+        return self.monitoring or self.is_blocked or self.is_postponed or self.subscription_bytes > 0
 
     @property
     def only_listens(self) -> bool:

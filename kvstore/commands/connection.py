@@ -122,6 +122,7 @@ def reset(call: Call) -> Reply:
     call.server.channels.leave_all(client)
     client.name = b""
     client.switches.clear()
+    client.unanswered = 0
     client.protocol = 2
     client.monitoring = False
     call.select(0)

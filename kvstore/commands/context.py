@@ -19,6 +19,7 @@ from kvstore.commands.channels import Channels
 from kvstore.commands.client import Client
 from kvstore.commands.configuration import Configuration
 from kvstore.commands.events import Events
+from kvstore.commands.pause import Pause
 from kvstore.commands.peer import Message
 from kvstore.commands.slow_requests import SlowLog
 from kvstore.commands.statistics import Statistics
@@ -63,6 +64,7 @@ class Server:
         self.network_bytes_before = (0, 0)
         self.statistics = Statistics()
         self.waiting = WaitingRoom(now_ms)
+        self.pause = Pause(self.statistics, now_ms, self.waiting)
         #: Who waits for a compaction to end, and for more to get to the disk.
         self.saving, self.syncing = Line(self.waiting), Line(self.waiting)
         self.channels = Channels()

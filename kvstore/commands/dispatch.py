@@ -33,7 +33,7 @@ from typing import Any, NamedTuple, Protocol
 
 from kvstore.base.errors import Failure, InvalidRequest, ReplyTooLarge, RequestError, StorageFault, shorten
 from kvstore.base.limits import MAX_TRANSACTION_BYTES, QUEUED_WORD_BYTES
-from kvstore.base.reply import QUEUED, NotNow, Reply, Wait, advance, finish
+from kvstore.base.reply import QUEUED, NotNow, Paused, Reply, Wait, advance, finish
 from kvstore.commands.client import Client
 from kvstore.commands.context import Call, Server
 from kvstore.commands.registry import IMMEDIATE, NO_MULTI, Command, table
@@ -78,6 +78,12 @@ class Unfinished(NamedTuple):
     encoder: Encoder
 
 
+class Postponed(NamedTuple):
+    """A request, of any grammar, that has not begun, and waits for the end of a pause."""
+
+    request: Any
+
+
 class Blocked(NamedTuple):
     """A request that waits for what others do."""
 
@@ -91,8 +97,8 @@ class Blocked(NamedTuple):
 def answer(call: Call, request: list[bytes], encoder: Encoder, *, typed: bool = False) -> Outcome:
     """Execute or queue one request. `request`: its words, the command's name first; at least one.
 
-    `typed`: by a person. Raises StorageFault, and NotNow for a request that would rather not begin. Durability: none
-    until commit `needed` of the outcome is settled.
+    `typed`: by a person. Raises StorageFault, NotNow for a request that would rather not begin, and Paused. Durability:
+    none until commit `needed` of the outcome is settled.
     """
     client = call.client
     row = None
@@ -103,6 +109,7 @@ def answer(call: Call, request: list[bytes], encoder: Encoder, *, typed: bool = 
         if client.subscription_bytes:
             check_subscribed(call, row)
         if client.queued is not None and not row.flags & IMMEDIATE:
+            check_pause(call, row, request)
             return Outcome(encoder.begin(_queue(call, row, request), in_slices=False), 0)
     except RequestError as error:
         return refuse(call, row, error, encoder)
@@ -116,6 +123,7 @@ def execute(
 
     `arguments`: converted, if they are no words of the request. Raises as `answer`.
     """
+    check_pause(call, row, request)
     call.store.clock.go_on()
     return _conclude(call, row, request, encoder, arguments)
 
@@ -326,6 +334,12 @@ def _check_arity(call: Call, row: Command, request: list[bytes]) -> None:
     if not row.accepts(len(request)):
         call.server.statistics[row].rejected += 1
         raise row.wrong_arity()
+
+
+def check_pause(call: Call, row: Command, request: list[bytes]) -> None:
+    """Raise Paused if the request has to wait for the end of a pause."""
+    if call.server.pause.holds(call.client, row, request):
+        raise Paused
 
 
 def check_subscribed(call: Call, row: Command) -> None:

@@ -97,12 +97,24 @@ def _clients(call: Call) -> Fields:
     return [
         ("connected_clients", len(server.clients)),
         ("maxclients", server.configuration.text("maxclients")),
-        ("blocked_clients", len(server.waiting.places)),
+        ("blocked_clients", len(server.waiting.places) + len(server.pause.waiting)),
         ("clients_in_timeout_table", server.waiting.timed()),
         ("pubsub_clients", server.channels.clients()),
         ("watching_clients", sum(1 for client in server.clients.values() if client.watching)),
         ("total_watched_keys", sum(watches.count() for watches in server.watches)),
         ("total_blocking_keys", sum(len(table.awaited) for table in call.store.databases)),
+        *_paused(call),
+    ]
+
+
+def _paused(call: Call) -> Fields:
+    pause = call.server.pause
+    if not pause.until_ms:
+        return [("paused_reason", "none"), ("paused_actions", "none"), ("paused_timeout_milliseconds", 0)]
+    return [
+        ("paused_reason", "client_pause"),
+        ("paused_actions", "all" if pause.is_of_all else "write"),
+        ("paused_timeout_milliseconds", max(0, pause.until_ms - call.server.now_ms())),
     ]
 
 

@@ -65,10 +65,20 @@ class Scripts:
         self._loaded_bytes = 0
         self._client = Client(0, "script", "", server.started_ms)
         self._call = Call(server, self._client)
+        server.pause.only_reads = self.only_reads
 
     def find(self, sha: bytes) -> Kept | None:
         """The script of that SHA-1, in letters of any case."""
         return self._kept.get(sha) or self._kept.get(sha.lower())
+
+    def only_reads(self, request: list[bytes]) -> bool:
+        """Whether an EVAL or EVALSHA runs a script that says it changes nothing."""
+        kept = self.find(request[1])
+        try:
+            flags = parse(request[1]).flags if kept is None else kept.script.flags
+        except RequestError:
+            return False
+        return flags is not None and b"no-writes" in flags
 
     def add(self, source: bytes) -> tuple[bytes, Kept]:
         """Keep a script for now; returns its SHA-1, too. Raises RequestError if it does not compile."""

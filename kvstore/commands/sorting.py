@@ -114,7 +114,11 @@ def _keys_of_sort(request: list[bytes]) -> list[bytes]:
     options=f"{_OPTIONS} [STORE destination]",
 )  # fmt: skip
 def sort(call: Call, key: Key, *options: bytes) -> Reply:
-    """Give the elements of a list, set or sorted set in order, or what they lead to; or keep that as a list."""
+    """Give the elements of a list, set or sorted set in order, or what they lead to; or keep that as a list.
+
+    Unlike Valkey, a set that is not to be sorted is sorted as text, and elements whose patterns lead to the same text
+    keep their order with LIMIT, too.
+    """
     return _sort(call.table, key, _Asked(options, may_store=True))
 
 

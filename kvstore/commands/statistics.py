@@ -11,6 +11,7 @@ that were quick the next ones are not timed: they count as the timed ones do, on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 from kvstore.base.errors import RequestError, StorageFull
@@ -68,7 +69,7 @@ class Statistics(dict[Command, CommandStatistics]):
 
     @cached_property
     def plain(self) -> dict[bytes, CommandStatistics]:
-        """Those of the table's plain rows, by the names that clients send."""
+        """Those of the table's plain rows, by the names that clients send; one dictionary for good."""
         return {name: self[row] for name, row in table.plain.items()}
 
     def let_all_be_plain(self, none: bool) -> None:
@@ -79,9 +80,21 @@ class Statistics(dict[Command, CommandStatistics]):
     @cached_property
     def sortable(self) -> dict[bytes, CommandStatistics]:
         """Those of them that name one key, with the first argument, and that many requests of can execute at once."""
-        return {name: each for name, each in self.plain.items() if each.row.many and each.row.keys == (1, 1, 1)}
+        return {name: each for name, each in self.plain.items() if _is_sortable(each.row)}
+
+    def narrow(self, keep: Callable[[Command], bool]) -> None:
+        """From now on `plain` and `sortable` have of the table's rows those that are to be kept."""
+        plain = {name: self[row] for name, row in table.plain.items() if keep(row)}
+        sortable = {name: each for name, each in plain.items() if _is_sortable(each.row)}
+        for rows, kept in ((self.plain, plain), (self.sortable, sortable)):
+            rows.clear()
+            rows.update(kept)
 
     def reset(self) -> None:
         """Begin anew."""
         for each in self.values():
             each.reset()
+
+
+def _is_sortable(row: Command) -> bool:
+    return row.many is not None and row.keys == (1, 1, 1)

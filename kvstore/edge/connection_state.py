@@ -3,10 +3,13 @@
 | state | it is read from | its requests are executed |
 |---|---|---|
 | OPEN | yes | together with those of others |
-| APART | yes | by themselves: it is in a request, in a block, waits, is subscribed, or does not take its replies |
+| APART | yes | by themselves: see below |
 | PAUSED | no, until it has taken its replies, and what it sent before is executed | what is left |
 | ENDED | no, it sends no more | what is left; closed when all replies have left |
 | GONE | no, the connection is lost, or as good as | no |
+
+APART is who is in a request or a block, waits for others or for the end of a pause (CLIENT PAUSE), is subscribed, does
+not take its replies, or wants none (CLIENT REPLY).
 """
 
 from __future__ import annotations

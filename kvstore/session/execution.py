@@ -15,7 +15,8 @@ as one pipeline.)
 first slice is executed in the request's place, and with it is decided which commit the reply waits for; it is then,
 too, that the request is counted, and shown to whoever watches, as it has its place in the order then. If there is more
 to do, `run` and `respond` return None and leave an `Unfinished`, which is given to `respond` for each further slice.
-A reply of many elements is encoded in slices, too. A request that waits for what others do leaves a `Blocked`.
+A reply of many elements is encoded in slices, too. A request that waits for what others do leaves a `Blocked`; one that
+may not begin before a pause ends a `Postponed`.
 
 **A reply has a limit**, `Server.max_reply_bytes`: past it the request is undone and answered with an error.
 
@@ -31,10 +32,10 @@ from typing import Any
 from kvstore.base.errors import ForeignProtocol, InvalidRequest, ProtocolError, RequestError, StorageFault, shorten
 from kvstore.base.jsontext import dumps
 from kvstore.base.limits import LONG_STRING_BYTES
-from kvstore.base.reply import NotNow, Numbers, Status, Wait, advance
+from kvstore.base.reply import NotNow, Numbers, Paused, Status, Wait, advance
 from kvstore.commands import dispatch
 from kvstore.commands.context import Call
-from kvstore.commands.dispatch import Blocked, Outcome, Unfinished
+from kvstore.commands.dispatch import Blocked, Outcome, Postponed, Unfinished
 from kvstore.commands.registry import VERB, Command
 from kvstore.commands.registry import table as commands
 from kvstore.commands.statistics import CommandStatistics
@@ -54,7 +55,8 @@ _NO_ROWS: dict[bytes, CommandStatistics] = {}
 class Execution:
     """See the module. A request after which the client is to be closed sets `closing` of the `Client`.
 
-    `unfinished`: the request for which None was returned last: `Unfinished` if it has begun, `Blocked` if it waits.
+    `unfinished`: the request for which None was returned last: `Unfinished` if it has begun, `Blocked` if it waits,
+    `Postponed` if a pause has to end first.
     """
 
     __slots__ = (
@@ -203,6 +205,9 @@ class Execution:
                 outcome, words = self._refuse_line(request)
             else:
                 outcome, words = self._execute_words(request), request
+        except Paused:
+            self.unfinished = Postponed(request)
+            return None
         except NotNow:
             self.unfinished = request
             return None
@@ -221,7 +226,17 @@ class Execution:
         if outcome.reply.__class__ in _LATER:
             self.unfinished = outcome.reply
             return None
+        self.done()
         return outcome.reply  # type: ignore[no-any-return]
+
+    def done(self) -> None:
+        """A request is done: of the replies that are not to be sent, its was one. As long as there are more, nothing
+        goes past the encoder that leaves them out.
+        """
+        client = self._client
+        if client.unanswered:
+            client.unanswered -= 1
+        self.plain = _NO_ROWS if client.unanswered else self._call.server.statistics.plain
 
     def _serve(self) -> None:
         """What a request has brought is for those who wait for it; what it tells others leaves."""

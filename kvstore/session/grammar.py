@@ -11,7 +11,7 @@ from types import GeneratorType
 from typing import Any
 
 from kvstore.base.errors import RequestError
-from kvstore.base.reply import QUEUED, Help, Members, Reply
+from kvstore.base.reply import QUEUED, Help, Members, Replies, Reply
 from kvstore.commands.client import Client
 from kvstore.wire import jsonlines, resp
 from kvstore.wire.pieces import AT_ONCE, Encoded
@@ -61,7 +61,10 @@ def has_many(reply: Reply) -> bool:
 
 
 class Resp(Grammar):
-    """RESP, of the version that the client has chosen by then."""
+    """RESP, of the version that the client has chosen by then; nothing of replies that CLIENT REPLY leaves out.
+
+    What SUBSCRIBE and its kin answer are messages, which are sent all the same, as Valkey has it.
+    """
 
     __slots__ = ("_client",)
 
@@ -71,15 +74,19 @@ class Resp(Grammar):
 
     def encode(self, reply: Reply) -> Encoded:
         """See `Grammar`."""
+        if self._client.unanswered and reply.__class__ is not Replies:
+            return b""
         return resp.encode(reply, self._client.protocol, self._limit_bytes)
 
     def encode_in_slices(self, reply: list[Reply]) -> Generator[None, None, Encoded]:
         """See `Grammar`."""
-        return resp.encode_in_slices(reply, self._client.protocol, self._limit_bytes)
+        if self._client.unanswered:
+            return b""
+        return (yield from resp.encode_in_slices(reply, self._client.protocol, self._limit_bytes))
 
     def refusal(self, error: RequestError) -> bytes:
         """See `Grammar`."""
-        return resp.encode_error(error)
+        return b"" if self._client.unanswered else resp.encode_error(error)
 
 
 class Json(Grammar):

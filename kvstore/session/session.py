@@ -11,7 +11,7 @@ read something of; and for every batch before it. A request that touches no pend
 A batch ends early when its replies pass the budget, when it has taken its client's share of time (`Hooks.share_ns`), or
 at a request that goes on in a next slice (see `Execution`), which no later one may overtake. What is left over is the
 backlog, the unfinished request at its head; the edge reads no more from this client until it is done. One that waits
-for what others do stands there too, and meanwhile what is read is put behind it.
+for what others do, the end of a pause among that, stands there too, and meanwhile what is read is put behind it.
 
 What a request does, and which commit its reply waits for, is `Execution`'s knowledge.
 """
@@ -26,7 +26,7 @@ from kvstore.base.errors import RequestError
 from kvstore.base.reply import Reply
 from kvstore.commands import dispatch
 from kvstore.commands.context import Call
-from kvstore.commands.dispatch import Blocked, Outcome, Unfinished
+from kvstore.commands.dispatch import Blocked, Outcome, Postponed, Unfinished
 from kvstore.commands.registry import Command
 from kvstore.commands.statistics import CommandStatistics
 from kvstore.session.execution import Execution
@@ -99,7 +99,7 @@ class Session:
         parser = self._parser
         return (
             parser.state is not BOUNDARY or self.client.queued is not None or self.closing or bool(self.backlog)
-            or self.client.subscription_bytes > 0
+            or self.client.subscription_bytes > 0 or self.client.unanswered > 0
         )  # fmt: skip
 
     @property
@@ -110,7 +110,7 @@ class Session:
     @property
     def is_blocked(self) -> bool:
         """Whether a request waits for what others do."""
-        return bool(self.backlog) and self.backlog[0].__class__ is Blocked
+        return bool(self.backlog) and self.backlog[0].__class__ in (Blocked, Postponed)
 
     @property
     def has_time(self) -> bool:
@@ -199,12 +199,23 @@ class Session:
             self._execution.needed = max(self._execution.needed, needed)
 
     def try_again(self) -> bool:
-        """See `Waiter`."""
-        outcome = dispatch.try_again(self.backlog[0])
+        """See `Waiter`. While there is a pause, it may have to be tried when that ends, afresh."""
+        blocked: Blocked = self.backlog[0]
+        if self._server.pause.holds(self.client, blocked.row, blocked.request):
+            self.backlog[0] = Postponed(blocked.request)
+            self._server.pause.enter(self.client, self)
+            return True
+        outcome = dispatch.try_again(blocked)
         if outcome is None:
             return False
         self._unblock(outcome)
         return True
+
+    def resume(self) -> None:
+        """See `Resumes`."""
+        self.backlog[0] = self.backlog[0].request
+        self.backlog_bytes = 0
+        self.client.peer.wake()
 
     def give_up(self, error: RequestError | None) -> None:
         """See `Waiter`."""
@@ -218,6 +229,7 @@ class Session:
             self.backlog.appendleft(outcome.reply)
         else:
             self._server.requests_executed += 1
+            self._execution.done()
             self.deliver(outcome.reply, outcome.needed)
         self.client.last_request_ms = self._server.recent_ms
         if self.client.closing:
@@ -259,6 +271,7 @@ class Session:
         self.backlog.clear()
         self.backlog_bytes = 0
         self._server.waiting.leave(self.client)
+        self._server.pause.leave(self.client)
 
     def execute_one(self, statistics: CommandStatistics, request: list[bytes]) -> tuple[Encoded, int]:
         """Execute one of many clients' requests, which changes something. Returns the reply, and what it waits for.
@@ -385,6 +398,8 @@ class Session:
         self.backlog.append(unfinished)
         if unfinished.__class__ is Blocked:
             self._server.waiting.enter(self.client, self, self.call.table, unfinished.wait)
+        elif unfinished.__class__ is Postponed:
+            self._server.pause.enter(self.client, self)
         elif unfinished.__class__ is not Unfinished:
             self.until_ns = 0
 

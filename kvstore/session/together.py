@@ -17,7 +17,6 @@ from kvstore.base.limits import MIB
 from kvstore.base.reply import Numbers, Status
 from kvstore.commands.context import Server
 from kvstore.commands.registry import Command
-from kvstore.commands.registry import table as commands
 from kvstore.session import columns, mixed
 from kvstore.session.hooks import Hooks
 from kvstore.session.session import Session
@@ -36,12 +35,13 @@ class Together:
         self._server = server
         self._store = server.store
         self._hooks = hooks
+        self._plain = server.statistics.plain
 
     def row_of(self, chunk: bytes) -> Command | None:
         """The command for which chunks that begin like this one can be executed together, if there is one."""
         head = chunk.split(CRLF, 3)
-        row = commands.plain.get(head[2]) if len(head) > 3 else None
-        return None if row is None or row.many is None or self._hooks.watchers else row
+        found = self._plain.get(head[2]) if len(head) > 3 else None
+        return None if found is None or found.row.many is None or self._hooks.watchers else found.row
 
     def execute(self, row: Command, sessions: list[Session], chunks: list[bytes]) -> list[bytes] | None:
         """Execute each chunk as the input of the session at its place.

@@ -1,0 +1,110 @@
+"""CLIENT PAUSE: requests wait until a time, all of them or those that may change something.
+
+| a request | while all are paused | while writes are |
+|---|---|---|
+| that is refused anyway (no such command, wrong number of words) | is refused | is refused |
+| CLIENT UNPAUSE | is executed | is executed |
+| that may write or tell others something: a block, a script, what is queued in a block, too | waits | waits |
+| any other | waits | is executed |
+
+What waits has not begun: it is executed when the pause ends, first come first served, and what its client sent
+meanwhile behind it. A client that waits otherwise (BLPOP) and would be served is put with those, too: a block that
+pauses writes may have brought what it waits for. A pause of all is not made one of writes by a later one, nor a longer
+one shorter. Meanwhile nothing is removed for its deadline, though it is gone for every reader all the same.
+
+Valkey, while all are paused, lets CLIENT UNPAUSE wait as well: there nothing but time ends it.
+
+What has a way by itself for speed (`Statistics.plain`) has none while it may have to wait; so a pause costs nothing
+while there is none, and reads nothing while writes are paused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from kvstore.commands.client import Client
+from kvstore.commands.row import READ, TELLS, WHOLE, WRITE, Command
+from kvstore.commands.statistics import Statistics
+from kvstore.commands.waiting import WaitingRoom
+
+
+class Resumes(Protocol):
+    """The session of a client whose request waits for the end of a pause."""
+
+    def resume(self) -> None:
+        """The pause has ended: execute it, in this turn."""
+
+
+class Pause:
+    """See the module. `is_of_all`: or of writes only. `until_ms`: since the epoch, 0 while there is none.
+
+    `statistics`: of the server. `now_ms`: the wall clock. `room`: has the timers. `only_reads`: whether a request runs
+    a script that says it changes nothing; set by who keeps scripts.
+    """
+
+    def __init__(self, statistics: Statistics, now_ms: Callable[[], int], room: WaitingRoom) -> None:
+        self._statistics = statistics
+        self._now_ms = now_ms
+        self._room = room
+        self.only_reads: Callable[[list[bytes]], bool] = lambda request: False
+        self.is_of_all = False
+        self.until_ms = 0
+        self.waiting: dict[Client, Resumes] = {}
+        self._timer: Any = None
+
+    def begin(self, until_ms: int, *, of_all: bool) -> None:
+        """Pause until then, or longer if it is paused for longer."""
+        self.is_of_all = of_all or (self.until_ms > 0 and self.is_of_all)
+        until_ms = max(until_ms, self.until_ms)
+        left_ms = until_ms - self._now_ms()
+        if left_ms <= 0:
+            return
+        self._stop_timer()
+        self.until_ms = until_ms
+        self._timer = self._room.call_later(left_ms / 1000, self.end)
+        self._statistics.narrow(lambda row: not (self.is_of_all or may_change(row)))
+
+    def end(self) -> None:
+        """Let everybody go on; nothing if there is no pause."""
+        self._stop_timer()
+        self.until_ms = 0
+        self._statistics.narrow(lambda row: True)
+        waiting, self.waiting = self.waiting, {}
+        for client, session in waiting.items():
+            client.is_postponed = False
+            session.resume()
+
+    def holds(self, client: Client, row: Command, request: list[bytes]) -> bool:
+        """Whether a request of a client has to wait."""
+        if not self.until_ms or row.name == "CLIENT|UNPAUSE":
+            return False
+        if row.name == "EXEC":
+            return self.is_of_all or any(self.holds(client, *each) for each in client.queued or ())
+        return self.is_of_all or (may_change(row) and not (_is_script(row) and self.only_reads(request)))
+
+    def enter(self, client: Client, session: Resumes) -> None:
+        """A request of this client waits."""
+        client.is_postponed = True
+        self.waiting[client] = session
+
+    def leave(self, client: Client) -> None:
+        """The client is gone, whether its request waits or not."""
+        client.is_postponed = False
+        self.waiting.pop(client, None)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
+
+def may_change(row: Command) -> bool:
+    """Whether a request of this command may change something, or tell others: Valkey's flags `write`, and
+    CMD_MAY_REPLICATE.
+    """
+    return bool(row.flags & (WRITE | TELLS)) or _is_script(row)
+
+
+def _is_script(row: Command) -> bool:
+    return row.group == "scripting" and row.flags & (WHOLE | READ) == WHOLE
