@@ -6,7 +6,7 @@ from typing import Any
 
 from kvstore.base.reply import NO_REPLY, Status
 from kvstore.commands import table
-from kvstore.commands.info import REDIS_VERSION
+from kvstore.commands.versions import REDIS_VERSION
 from kvstore.wire.resp import encode
 from tests.kit.harness import START_MS, CommandTestCase
 

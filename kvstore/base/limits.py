@@ -160,3 +160,6 @@ MAX_SCRIPT_JUMPS = 4000
 #: Most bytes of sources that SCRIPT LOAD keeps; and most scripts kept that came with EVAL (Valkey: 500).
 MAX_SCRIPTS_BYTES = 16 * MIB
 MAX_EVAL_SCRIPTS = 500
+
+#: Most bytes of sources of all libraries of functions together: FUNCTION DUMP and RESTORE hold the loop for 0.2 s then.
+MAX_LIBRARIES_BYTES = 1 * MIB

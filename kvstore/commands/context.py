@@ -88,9 +88,10 @@ class Server:
         #: Extra INFO fields that other rooms supply: section name in lower case to a function that gives (field,
         #: value) pairs.
         self.info: dict[str, Callable[[], list[tuple[str, Any]]]] = {}
-        #: How long a script may take, in milliseconds; and what `scripts` keeps of them, once there is one.
+        #: How long a script may take, in milliseconds; and what `scripts` and `libraries` keep, once there is one.
         self.script_ms = SCRIPT_MS
         self.scripts: Any = None
+        self.libraries: Any = None
         # What only the rooms above can do; they set these.
         #: Bytes received from all clients since the start, and sent to them.
         self.network_bytes: Callable[[], tuple[int, int]] = lambda: (0, 0)

@@ -18,13 +18,11 @@ from kvstore import __version__
 from kvstore.base.reply import Reply, Verbatim
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import MS_PER_S
+from kvstore.commands.functions import memory_fields
 from kvstore.commands.info_absent import absent_fields
 from kvstore.commands.registry import WHOLE, command, table
+from kvstore.commands.versions import REDIS_VERSION, VALKEY_VERSION
 from kvstore.store.table import Table
-
-#: The Redis and the Valkey whose replies and error texts are followed; clients decide by them what they may ask.
-REDIS_VERSION = "7.2.4"
-VALKEY_VERSION = "9.1.2"
 
 _S_PER_DAY = 86_400
 #: The clock by which Redis notes accesses has so many bits of seconds.
@@ -191,7 +189,7 @@ _SECTIONS: dict[str, Callable[[Call], Fields]] = {
     "server": _server,
     "tls": _nothing,
     "clients": _clients,
-    "memory": _nothing,
+    "memory": memory_fields,
     "persistence": _persistence,
     "stats": _stats,
     "replication": _replication,

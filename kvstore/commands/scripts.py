@@ -25,18 +25,18 @@ from kvstore.base.reply import NotNow, Reply, Wait, advance
 from kvstore.commands import dispatch
 from kvstore.commands.client import Client
 from kvstore.commands.context import Call, Server
-from kvstore.commands.info import REDIS_VERSION, VALKEY_VERSION
 from kvstore.commands.registry import WRITE, Command, table
 from kvstore.commands.row import ALONE, TELLS
+from kvstore.commands.versions import REDIS_VERSION, VALKEY_VERSION
 from kvstore.scripting.engine import Chunk, Engine, Stopped
 from kvstore.scripting.shebang import Script, parse
 
 #: What a script cannot ask for: Valkey's flag `noscript`; a container stands for all that it holds.
 NOT_FROM_SCRIPTS = frozenset({
     "AUTH", "BGREWRITEAOF", "BGSAVE", "CLIENT", "CONFIG", "DEBUG", "DISCARD", "EVAL", "EVALSHA", "EVALSHA_RO",
-    "EVAL_RO", "EXEC", "FAILOVER", "HELLO", "LATENCY", "MODULE", "MONITOR", "MULTI", "PSUBSCRIBE", "PUNSUBSCRIBE",
-    "QUIT", "REPLICAOF", "RESET", "ROLE", "SAVE", "SCRIPT", "SHUTDOWN", "SLAVEOF", "SSUBSCRIBE", "SUBSCRIBE",
-    "SUNSUBSCRIBE", "UNSUBSCRIBE", "UNWATCH", "WATCH",
+    "EVAL_RO", "EXEC", "FAILOVER", "FCALL", "FCALL_RO", "FUNCTION", "HELLO", "LATENCY", "MODULE", "MONITOR", "MULTI",
+    "PSUBSCRIBE", "PUNSUBSCRIBE", "QUIT", "REPLICAOF", "RESET", "ROLE", "SAVE", "SCRIPT", "SHUTDOWN", "SLAVEOF",
+    "SSUBSCRIBE", "SUBSCRIBE", "SUNSUBSCRIBE", "UNSUBSCRIBE", "UNWATCH", "WATCH",
 })  # fmt: skip
 _READ_ONLY = Failure("Write commands are not allowed from read-only scripts.")
 
@@ -53,18 +53,50 @@ class Kept:
         self.loaded = False
 
 
-class Scripts:
+class Runner:
+    """Runs what an engine has compiled, for clients' requests. See the module."""
+
+    def __init__(self, server: Server, engine: Engine) -> None:
+        self._server = server
+        self._engine = engine
+        self._client = Client(0, "script", "", server.started_ms)
+        self._call = Call(server, self._client)
+
+    def run_chunk(
+        self, call: Call, chunk: Chunk, keys: Sequence[bytes], arguments: Sequence[bytes], read_only: bool
+    ) -> Reply:
+        """Run a chunk of the engine's state. Raises RequestError: all that it did is to be undone."""
+        self._call.select(call.client.database)
+        self._client.protocol = 2
+        try:
+            reply = self._engine.run(chunk, keys, arguments, _Host(self._call, self._engine, read_only))
+        except Stopped as end:
+            raise self.explained(end) from None
+        except _Ends as end:
+            raise end.error from None
+        if isinstance(reply, RequestError):
+            self._server.count_error(reply)
+        return reply
+
+    def explained(self, end: Stopped) -> Failure:
+        """The error for what was stopped."""
+        undone = "nothing of what it did stands"
+        if end.reason == "late":
+            return Failure(f"the script took longer than {self._server.script_ms} ms (--script-ms): {undone}")
+        if end.reason == "memory":
+            return Failure(f"the script took more than {MAX_SCRIPT_MEMORY_BYTES // MIB} MiB of memory: {undone}")
+        return Failure(f"the script could not be executed: {undone}")
+
+
+class Scripts(Runner):
     """All that a server keeps. See the module."""
 
     def __init__(self, server: Server) -> None:
-        self._server = server
-        self._engine = Engine(server.steady_ns, server.script_ms, _constants())
+        super().__init__(server, Engine(server.steady_ns, server.script_ms, constants()))
         #: By SHA-1, in hexadecimal digits; those that stay apart from those of EVAL, oldest first.
         self._kept: dict[bytes, Kept] = {}
         self._passing: OrderedDict[bytes, None] = OrderedDict()
         self._loaded_bytes = 0
-        self._client = Client(0, "script", "", server.started_ms)
-        self._call = Call(server, self._client)
         server.pause.only_reads = self.only_reads
 
     def find(self, sha: bytes) -> Kept | None:
@@ -116,26 +148,8 @@ class Scripts:
             raise Failure("Can not execute a script with write flag using *_ro command.")
         if not self._engine.is_current(kept.chunk):
             kept.chunk = self._engine.compile(kept.script.body)
-        self._call.select(call.client.database)
-        self._client.protocol = 2
-        host = _Host(self._call, self._engine, read_only or (flags is not None and b"no-writes" in flags))
-        try:
-            reply = self._engine.run(kept.chunk, keys, arguments, host)
-        except Stopped as end:
-            raise self._explained(end) from None
-        except _Ends as end:
-            raise end.error from None
-        if isinstance(reply, RequestError):
-            self._server.count_error(reply)
-        return reply
-
-    def _explained(self, end: Stopped) -> Failure:
-        undone = "nothing of what it did stands"
-        if end.reason == "late":
-            return Failure(f"the script took longer than {self._server.script_ms} ms (--script-ms): {undone}")
-        if end.reason == "memory":
-            return Failure(f"the script took more than {MAX_SCRIPT_MEMORY_BYTES // MIB} MiB of memory: {undone}")
-        return Failure(f"the script could not be executed: {undone}")
+        read_only = read_only or (flags is not None and b"no-writes" in flags)
+        return self.run_chunk(call, kept.chunk, keys, arguments, read_only)
 
 
 class _Host:
@@ -197,7 +211,8 @@ class _Ends(Exception):
         self.error = error
 
 
-def _constants() -> dict[str, int | str]:
+def constants() -> dict[str, int | str]:
+    """What scripts find in the table `server` besides functions."""
     versions = {"REDIS_VERSION": REDIS_VERSION, "VALKEY_VERSION": VALKEY_VERSION}
     numbers = {f"{name}_NUM": _version_number(version) for name, version in versions.items()}
     levels = {"LOG_DEBUG": 0, "LOG_VERBOSE": 1, "LOG_NOTICE": 2, "LOG_WARNING": 3}

@@ -84,6 +84,11 @@ class Engine:
     `constants`: what scripts find in the table `server` besides functions.
     """
 
+    #: What Lua calls a script, as errors tell; and what they begin with if it does not compile.
+    source_name = "@user_script"
+    not_compiled = "Error compiling script (new function)"
+    has_functions = False
+
     def __init__(self, steady_ns: Callable[[], int], limit_ms: int, constants: dict[str, int | str]) -> None:
         self._steady_ns = steady_ns
         self.limit_ms = limit_ms
@@ -124,20 +129,26 @@ class Engine:
             b"most_jumps": MAX_SCRIPT_JUMPS,
             b"most_source": MAX_SCRIPT_SOURCE_BYTES,
             b"patched": self._patched,
+            b"chunk_name": self.source_name.encode(),
+            b"has_functions": self.has_functions,
             b"constants": self._lua.table_from(self._constants),
             **FUNCTIONS,
         }
-        made = self._lua.execute(_source(b"sandbox"), self._lua.table_from(functions), name="=sandbox")
-        self._run, self._run_many, self._part, self._forget, self._compile = made
+        self._take_exported(self._lua.execute(_source(b"sandbox"), self._lua.table_from(functions), name="=sandbox"))
+
+    def _take_exported(self, made: Any) -> None:
+        """What `running.lua` has made: functions by their names."""
+        self._run, self._run_many, self._part = made[b"run"], made[b"run_many"], made[b"part"]
+        self._forget, self._compile = made[b"forget"], made[b"compile"]
 
     def compile(self, source: bytes) -> Chunk:
         """Compile a script. Raises RequestError, in Valkey's words, if it is none."""
         if len(source) > MAX_SCRIPT_SOURCE_BYTES:
             raise InvalidRequest(f"the script is longer than {MAX_SCRIPT_SOURCE_BYTES} bytes")
         self._begin()
-        compiled = self._compile(source, b"@user_script")
+        compiled = self._compile(source, self.source_name.encode())
         if isinstance(compiled, tuple):
-            raise Failure(f"Error compiling script (new function): {compiled[1].decode('utf-8', 'replace')}")
+            raise Failure(f"{self.not_compiled}: {compiled[1].decode('utf-8', 'replace')}")
         self._compiled_bytes = min(self._compiled_bytes + len(source), MAX_SCRIPTS_BYTES)
         return Chunk(compiled, self._states)
 
@@ -189,7 +200,7 @@ class Engine:
         well, value = outcome[:2]
         if not well:
             line = outcome[2] if len(outcome) > 2 else 0
-            place = f" script: on @user_script:{line}." if line else ""
+            place = f" script: on {self.source_name}:{line}." if line else ""
             raise ScriptError(_one_line(value) + place)
         if len(outcome) == 2:
             return self._conversion.scalar(value)

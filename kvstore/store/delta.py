@@ -23,6 +23,8 @@ from kvstore.store.operations import (
     DELETE,
     EXPIRE,
     FLUSH_DATABASE,
+    LIBRARIES,
+    LIBRARY_DATABASE,
     PERSIST,
     SELECT,
     SWAP,
@@ -183,7 +185,8 @@ class Delta:
         """That database."""
         found = self.by_number.get(number)
         if found is None:
-            found = self.by_number[number] = Database(self.types, None if self._flushed else number)
+            is_flushed = self._flushed and number != LIBRARY_DATABASE
+            found = self.by_number[number] = Database(self.types, None if is_flushed else number)
         return found
 
     def of_origin(self, number: int) -> tuple[int, Database | None]:
@@ -220,6 +223,8 @@ class Delta:
                 continue
             if kind == SELECT:
                 number = int(operation[1])
+            elif kind == LIBRARIES:
+                number = LIBRARY_DATABASE
             elif kind == SWAP:
                 one, other = int(operation[1]), int(operation[2])
                 self.by_number[one], self.by_number[other] = self.at(other), self.at(one)
@@ -227,5 +232,5 @@ class Delta:
                 self.by_number[number] = Database(self.types, None)
             else:
                 self._flushed = True
-                self.by_number.clear()
+                self.by_number = {LIBRARY_DATABASE: self.at(LIBRARY_DATABASE)}
             database = self.at(number)

@@ -13,7 +13,7 @@ from kvstore.base.value_type import Types
 from kvstore.store.commit import OpenCommit
 from kvstore.store.garbage import Garbage
 from kvstore.store.log import Purpose
-from kvstore.store.operations import FLUSH_ALL, encode, encode_swap
+from kvstore.store.operations import FLUSH_ALL, LIBRARY_DATABASE, encode, encode_swap
 from kvstore.store.state import Databases, State
 from kvstore.store.table import Replaced, Table
 
@@ -42,8 +42,9 @@ class RequestClock:
 
 
 class Keyspace:
-    """See the module. `databases`: their tables, by number; `table`: the first of them. `pending`: the open commit.
-    `clock`: the time of the request that executes; whoever executes it lets it go on.
+    """See the module. `databases`: their tables, by number; `table`: the first of them. `libraries`: of functions,
+    their sources by their names; `tables`: all of these. `pending`: the open commit. `clock`: the time of the request
+    that executes; whoever executes it lets it go on.
 
     `types`: of values. `now_us`: the wall clock in microseconds since the epoch. `reserve`: see `OpenCommit`.
     `hashed`: where keys lie for SCAN. `sequence`: the number of the first commit to come.
@@ -64,15 +65,17 @@ class Keyspace:
         self.pending = OpenCommit(sequence, reserve)
         self.garbage = Garbage()
         slicing = Slicing()
-        self.databases = [
-            Table(types, number, self.clock, self.pending, self.garbage, slicing, hashed) for number in range(databases)
+        self.tables = [
+            Table(types, number, self.clock, self.pending, self.garbage, slicing, hashed)
+            for number in (*range(databases), LIBRARY_DATABASE)
         ]
+        *self.databases, self.libraries = self.tables
         self.table = self.databases[0]
         self.pending.begin_in(self.table)
 
     def load(self, found: Databases) -> None:
         """Take over a recovered state, without recording anything; databases past ours are empty."""
-        for table in self.databases:
+        for table in self.tables:
             if table.number in found.by_number:
                 table.load(found.by_number[table.number])
 

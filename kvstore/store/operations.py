@@ -2,7 +2,7 @@
 
 Each is one RESP array, with absolute values and absolute deadlines, about a single key or about databases; so replay is
 deterministic, and every file of the store is a stream that any RESP parser reads. They are also valid Redis commands,
-but for the last, so that a person knows them and `redis-cli --pipe` takes them. Those that no type defines (see
+but for the last two, so that a person knows them and `redis-cli --pipe` takes them. Those that no type defines (see
 `kvstore.values` for the others):
 
 | operation | effect |
@@ -14,6 +14,7 @@ but for the last, so that a person knows them and `redis-cli --pipe` takes them.
 | `FLUSHDB` | all keys of the database are gone |
 | `FLUSHALL` | all keys of all databases are gone |
 | `SWAPDB number number` | each of two databases has what the other had |
+| `LIBRARIES` | the operations behind it, to the end of the frame, are about libraries of functions, by their names |
 | `HISTORY identity parent fork` | none on any key: a history begins (see `history`); the first of its frame, if any |
 
 No command is named here, and no operation depends on the time it is replayed at: a key past its deadline stays in the
@@ -35,7 +36,12 @@ from kvstore.store.history import History
 #: First words of the operations that no type of values defines.
 DELETE, EXPIRE, PERSIST = b"DEL", b"PEXPIREAT", b"PERSIST"
 SELECT, SWAP, FLUSH_DATABASE, FLUSH_ALL = b"SELECT", b"SWAPDB", b"FLUSHDB", b"FLUSHALL"
-ABOUT_DATABASES = frozenset([SELECT, SWAP, FLUSH_DATABASE, FLUSH_ALL])
+LIBRARIES = b"LIBRARIES"
+ABOUT_DATABASES = frozenset([SELECT, LIBRARIES, SWAP, FLUSH_DATABASE, FLUSH_ALL])
+
+#: The libraries of functions, their sources by their names, are one more database that has this for its number, and
+#: that nobody can choose, swap, or flush with all others.
+LIBRARY_DATABASE = -1
 
 #: What the parser is given at once: each kilobyte that it has used up it takes off the front of all that it was given.
 _FED_BYTES = 16 * KIB
@@ -51,6 +57,7 @@ _HISTORY = re.compile(
     rb"\*4\r\n\$7\r\nHISTORY\r\n\$16\r\n([0-9a-f]{16})\r\n\$16\r\n([0-9a-f]{16})\r\n\$[0-9]+\r\n([0-9]+)\r\n"
 ).match
 
+_SELECT_LIBRARIES = b"*1\r\n$9\r\nLIBRARIES\r\n"
 _SELECT = re.compile(rb"\*2\r\n\$6\r\nSELECT\r\n\$[0-9]+\r\n([0-9]+)\r\n").match
 
 
@@ -98,7 +105,7 @@ def encode_each(name: bytes, columns: Sequence[Sequence[bytes]]) -> bytes:
 
 def encode_select(number: int) -> bytes:
     """The operation that says of which database those behind it speak."""
-    return encode(SELECT, b"%d" % number)
+    return _SELECT_LIBRARIES if number == LIBRARY_DATABASE else encode(SELECT, b"%d" % number)
 
 
 def encode_swap(one: int, other: int) -> bytes:
@@ -135,6 +142,8 @@ def split_history(body: bytes) -> tuple[History | None, bytes]:
 
 def split_select(body: bytes) -> tuple[int, bytes]:
     """The number of the database that a body begins with, 0 if it selects none there, and what is behind that."""
+    if body.startswith(_SELECT_LIBRARIES):
+        return LIBRARY_DATABASE, body[len(_SELECT_LIBRARIES) :]
     found = _SELECT(body) if body.startswith(b"*2\r\n$6\r\nSELECT") else None
     return (0, body) if found is None else (int(found[1]), body[found.end() :])
 

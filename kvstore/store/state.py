@@ -15,6 +15,8 @@ from kvstore.store.operations import (
     DELETE,
     EXPIRE,
     FLUSH_DATABASE,
+    LIBRARIES,
+    LIBRARY_DATABASE,
     PERSIST,
     SELECT,
     SWAP,
@@ -175,7 +177,10 @@ class State:
 
 
 class Databases:
-    """The databases that the files hold, by their numbers: those that were ever written to, and 0."""
+    """The databases that the files hold, by their numbers: those that were ever written to, and 0.
+
+    The libraries of functions are one of them, `LIBRARY_DATABASE`.
+    """
 
     def __init__(self, types: Types) -> None:
         self.types = types
@@ -189,7 +194,7 @@ class Databases:
         return state
 
     def count(self) -> int:
-        """How many keys there are."""
+        """How many keys there are, the names of libraries too."""
         return sum(len(state.values) for state in self.by_number.values())
 
     def replay(self, body: bytes) -> int:
@@ -218,13 +223,16 @@ class Databases:
             kind = operation[0]
             if kind == SELECT:
                 number = int(operation[1])
+            elif kind == LIBRARIES:
+                number = LIBRARY_DATABASE
             elif kind == SWAP:
                 self.swap(int(operation[1]), int(operation[2]))
             elif kind == FLUSH_DATABASE:
                 self.at(number).clear()
             else:
-                for each in self.by_number.values():
-                    each.clear()
+                for each, state in self.by_number.items():
+                    if each != LIBRARY_DATABASE:
+                        state.clear()
 
     def swap(self, one: int, other: int) -> None:
         """Each of the two databases has what the other had."""

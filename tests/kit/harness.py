@@ -139,8 +139,8 @@ class Rig:
         return str(reply)
 
     def state(self) -> dict[int, Content]:
-        """What is in the databases that are not empty."""
-        return {table.number: content(table) for table in self.store.databases if table.values}
+        """What is in the databases, and the libraries of functions, that are not empty."""
+        return {table.number: content(table) for table in self.store.tables if table.values}
 
     def replayed(self) -> dict[int, Content]:
         """The state that recovery would make of the log."""

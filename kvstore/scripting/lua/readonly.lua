@@ -12,10 +12,16 @@ local function refuse()
   error("Attempt to modify a readonly table", 2)
 end
 
-function readonly.protect(content)
-  local shown = {}
+-- Returns what is shown, and a function that lets it read through to another table.
+function readonly.view(content)
+  local metatable = { __index = content, __newindex = refuse, __metatable = false }
+  local shown = setmetatable({}, metatable)
   real[shown] = content
-  return setmetatable(shown, { __index = content, __newindex = refuse, __metatable = false })
+  return shown, function(other) metatable.__index = other end
+end
+
+function readonly.protect(content)
+  return (readonly.view(content))
 end
 
 function readonly.check_writable(t)

@@ -13,7 +13,7 @@ local function explain(fault)
   for level = 2, 200 do
     local place = getinfo(level, "Sl")
     if not place then break end
-    if place.source == "@user_script" then
+    if place.source == host.chunk_name then
       rawset(fault, "source", place.source)
       rawset(fault, "line", place.currentline)
       break
@@ -56,7 +56,7 @@ local function go(chunk, bytes)
   return conclude(xpcall(chunk, explain))
 end
 
-local running = { part = part }
+local running = { part = part, explain = explain, go = go }
 
 -- keys: how many of the words are. Few words are passed one by one.
 function running.run(chunk, bytes, keys, ...)

@@ -27,22 +27,25 @@ globals._VERSION = _VERSION
 globals.load, globals.loadstring = compiling.load, compiling.loadstring
 globals.string = protect(strings)
 globals.table = protect(part("tables", globals, guard, readonly))
-globals.math = protect(part("numbers", guard, arguments))
+globals.math = protect(part("numbers", host, guard, arguments))
 globals.coroutine = protect(part("coroutines", guard))
 globals.os = protect { clock = clock }
 globals.cjson = protect(part("json", guard, null))
 globals.cmsgpack = protect(part("msgpack", host, guard, arguments))
 globals.struct = protect(part("struct", host, guard, arguments))
 globals.bit = protect(part("bit", host, arguments))
-globals.redis = protect(part("server", host, guard))
+local server = part("server", host, guard)
+globals.redis = protect(server)
 globals.server = globals.redis
 
-setmetatable(globals, {
+local strict = {
   __index = function(_, name)
     error(format("Script attempted to access nonexistent global variable '%s'", tostring(name)), 2)
   end,
-})
-compiling.environment = protect(globals)
+}
+setmetatable(globals, strict)
+local show
+compiling.environment, show = readonly.view(globals)
 globals._G = compiling.environment
 
 local metatable = getmetatable("")
@@ -50,8 +53,9 @@ metatable.__index = strings
 metatable.__metatable = protect { __index = globals.string }
 
 local running = part("running", host, guard, compiling, part("flattening"), globals)
+if host.has_functions then part("functions", host, guard, readonly, running, server, globals, strict, show) end
 
 local everything = _G
 for name in pairs(everything) do everything[name] = nil end
 
-return running.run, running.run_many, running.part, running.forget, running.compile
+return running

@@ -1,0 +1,174 @@
+"""FCALL and its kin, and FUNCTION: libraries of functions in Lua. What they are made of: `libraries`.
+
+A function is called as a script is run (see `scripting`). Its library is in the log and the checkpoint, and so there
+after a restart; FLUSHALL leaves it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kvstore.base.errors import Failure, InvalidRequest
+from kvstore.base.reply import OK, Distinct, Reply, Status
+from kvstore.commands.arguments import to_integer
+from kvstore.commands.context import Call, Server
+from kvstore.commands.function_dump import BadDump, read_dump, write_dump
+from kvstore.commands.glob import matcher
+from kvstore.commands.registry import READ, WHOLE, WRITE, command, container
+from kvstore.commands.row import numbered_keys
+
+_KEYS = numbered_keys(2)
+
+
+def libraries_of(server: Server) -> Any:
+    """The server's `Libraries`, with a Lua state that the first who asks makes."""
+    if server.libraries is None:
+        from kvstore.commands.libraries import Libraries
+
+        server.libraries = Libraries(server)
+    return server.libraries
+
+
+def _call(call: Call, function: bytes, numkeys: bytes, words: tuple[bytes, ...], read_only: bool) -> Reply:
+    libraries = libraries_of(call.server)
+    found = libraries.find(function)
+    count = to_integer(numkeys, "Bad number of keys provided")
+    if count > len(words):
+        raise InvalidRequest("Number of keys can't be greater than number of args")
+    if count < 0:
+        raise InvalidRequest("Number of keys can't be negative")
+    return libraries.call(call, found, words[:count], words[count:], read_only)
+
+
+@command("FCALL", WHOLE, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
+def fcall(call: Call, function: bytes, numkeys: bytes, *words: bytes) -> Reply:
+    """Call a function of a library."""
+    return _call(call, function, numkeys, words, read_only=False)
+
+
+@command("FCALL_RO", READ | WHOLE, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
+def fcall_ro(call: Call, function: bytes, numkeys: bytes, *words: bytes) -> Reply:
+    """Call a function of a library that only reads."""
+    return _call(call, function, numkeys, words, read_only=True)
+
+
+container("FUNCTION", "Keep libraries of functions, and remove them.", group="scripting")
+
+
+@command("FUNCTION|LOAD", WRITE, group="scripting", options="[REPLACE] function-code", least=3)
+def function_load(call: Call, *words: bytes) -> Reply:
+    """Keep a library of functions; returns its name."""
+    *options, source = words
+    for option in options:
+        if option.upper() != b"REPLACE":
+            raise InvalidRequest(f"Unknown option given: {option.decode('latin-1')}")
+    return libraries_of(call.server).load(source, replace=bool(options))
+
+
+@command("FUNCTION|DELETE", WRITE, group="scripting")
+def function_delete(call: Call, library_name: bytes) -> Reply:
+    """Remove a library of functions."""
+    libraries_of(call.server).delete(library_name)
+    return OK
+
+
+@command("FUNCTION|FLUSH", WRITE, group="scripting", options="[ASYNC|SYNC]")
+def function_flush(call: Call, *how: bytes) -> Reply:
+    """Remove all libraries of functions."""
+    if len(how) > 1:
+        raise _wrong_number("FLUSH")
+    if how and how[0].upper() not in (b"ASYNC", b"SYNC"):
+        raise InvalidRequest("FUNCTION FLUSH only supports SYNC|ASYNC option")
+    libraries_of(call.server).flush()
+    return OK
+
+
+@command("FUNCTION|LIST", WHOLE, group="scripting", options="[LIBRARYNAME pattern] [WITHCODE]")
+def function_list(call: Call, *options: bytes) -> Reply:
+    """List the libraries of functions."""
+    with_code, pattern = _list_options(list(options))
+    matches = matcher(pattern, any_case=True)
+    return [_shown(library, with_code) for library in libraries_of(call.server).all() if matches(library.name)]
+
+
+def _list_options(options: list[bytes]) -> tuple[bool, bytes]:
+    """Whether the sources are asked for, and of which names."""
+    with_code, pattern = False, None
+    while options:
+        option = options.pop(0)
+        if option.upper() == b"WITHCODE" and not with_code:
+            with_code = True
+        elif option.upper() == b"LIBRARYNAME" and pattern is None:
+            if not options:
+                raise InvalidRequest("library name argument was not given")
+            pattern = options.pop(0)
+        else:
+            raise InvalidRequest(f"Unknown argument {option.decode('latin-1')}")
+    return with_code, b"*" if pattern is None else pattern
+
+
+def _status(flag: bytes) -> Status:
+    return Status(flag.decode())
+
+
+def _shown(library: Any, with_code: bool) -> Reply:
+    functions = [
+        {"name": each.name, "description": each.description, "flags": Distinct(map(_status, each.flags))}
+        for each in library.functions.values()
+    ]
+    shown = {"library_name": library.name, "engine": "LUA", "functions": functions}
+    return shown | {"library_code": library.source} if with_code else shown
+
+
+@command("FUNCTION|STATS", WHOLE, group="scripting")
+def function_stats(call: Call) -> Reply:
+    """Tell how many libraries and functions there are; none runs while anybody can ask."""
+    libraries = libraries_of(call.server)
+    counts = {"libraries_count": len(call.store.libraries.values), "functions_count": libraries.count()}
+    return {"running_script": None, "engines": {"LUA": counts}}
+
+
+def memory_fields(call: Call) -> list[tuple[str, Any]]:
+    """What INFO tells of libraries, if there are any."""
+    sources = call.store.libraries.values
+    if not sources:
+        return []
+    libraries = libraries_of(call.server)
+    return [
+        ("number_of_functions", libraries.count()),
+        ("number_of_libraries", len(sources)),
+        ("used_memory_vm_functions", libraries.memory_bytes()),
+        ("used_memory_functions", sum(map(len, sources.values()))),
+    ]
+
+
+@command("FUNCTION|KILL", group="scripting")
+def function_kill(call: Call) -> Reply:
+    """Always an error: while a function runs nobody is served, and past its limit it is stopped."""
+    raise Failure("No scripts in execution right now.", "NOTBUSY")
+
+
+@command("FUNCTION|DUMP", WHOLE, group="scripting")
+def function_dump(call: Call) -> Reply:
+    """Give all libraries as bytes that FUNCTION RESTORE takes, of Valkey too."""
+    return write_dump(call.store.libraries.values.values())
+
+
+@command("FUNCTION|RESTORE", WRITE, group="scripting", options="[FLUSH|APPEND|REPLACE]")
+def function_restore(call: Call, payload: bytes, *policies: bytes) -> Reply:
+    """Keep the libraries that FUNCTION DUMP has given."""
+    if len(policies) > 1:
+        raise _wrong_number("RESTORE")
+    policy = policies[0].upper() if policies else b"APPEND"
+    if policy not in (b"FLUSH", b"APPEND", b"REPLACE"):
+        raise InvalidRequest("Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.")
+    try:
+        sources = read_dump(payload)
+    except BadDump as error:
+        raise Failure(str(error)) from None
+    libraries_of(call.server).restore(sources, policy)
+    return OK
+
+
+def _wrong_number(subcommand: str) -> InvalidRequest:
+    return InvalidRequest(f"unknown subcommand or wrong number of arguments for '{subcommand}'. Try FUNCTION HELP.")

@@ -1,0 +1,220 @@
+"""The libraries of functions that a server has, loaded: what FUNCTION changes and FCALL calls.
+
+Their sources are the table `store.libraries`, by their names, in the log and the checkpoint like any other: there they
+are changed, and undone. What is here follows from it, as an observer: a library is loaded when it is put there, and
+again when it is needed and is not (after a restart, an undo, or when the state of Lua was replaced). What a library
+keeps in its local variables is in no file, and nothing of it is undone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+from kvstore.base.errors import Failure, RequestError
+from kvstore.base.limits import MAX_LIBRARIES_BYTES
+from kvstore.base.reply import Reply
+from kvstore.commands.context import Call, Server
+from kvstore.commands.scripts import Runner, constants
+from kvstore.scripting.engine import Stopped
+from kvstore.scripting.functions import Function, FunctionEngine
+from kvstore.scripting.shebang import bad_name, is_name, parse_library
+
+
+class Library:
+    """A library that is loaded. `functions`: by their names. `fault`: why it could not be loaded."""
+
+    def __init__(self, name: bytes, source: bytes, functions: Iterable[Function], fault: str = "") -> None:
+        self.name = name
+        self.source = source
+        self.functions = {function.name: function for function in functions}
+        self.fault = fault
+
+
+class _Silent:
+    """What the calls of a library do while it is loaded: there are none. A `kvstore.scripting.engine.Host`."""
+
+    def perform(self, words: list[bytes]) -> Reply:
+        """See `Host`."""
+        raise AssertionError("redis.call is not there while a library is loaded")
+
+    def is_command(self, name: bytes) -> bool:
+        """See `Host`."""
+        return False
+
+    def log(self, level: int, text: bytes) -> None:
+        """See `Host`."""
+
+
+class Libraries(Runner):
+    """See the module."""
+
+    _engine: FunctionEngine
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server, FunctionEngine(server.steady_ns, server.script_ms, constants()))
+        self._table = server.store.libraries
+        self._state = self._engine.state
+        self._loaded: dict[bytes, Library] = {}
+        #: By names in lower case: those of functions, not of libraries, are the same in any case.
+        self._functions: dict[bytes, tuple[Library, Function]] = {}
+        self._table.observe(self)
+
+    # What is there
+
+    def all(self) -> list[Library]:
+        """Every library, loaded. Raises Failure: try again, it takes long."""
+        self._complete()
+        return [self._loaded[name] for name in self._table.values]
+
+    def find(self, name: bytes) -> tuple[Library, Function]:
+        """A function, and its library. Raises Failure if there is none."""
+        self._complete()
+        found = self._functions.get(name.lower())
+        if found is None:
+            faults = [f"; library {each.name.decode()}: {each.fault}" for each in self._loaded.values() if each.fault]
+            raise Failure("Function not found" + "".join(faults))
+        return found
+
+    def count(self) -> int:
+        """How many functions there are, in libraries that do not take too long to load."""
+        with suppress(Failure):
+            self._complete()
+        return sum(len(library.functions) for library in self._loaded.values())
+
+    def memory_bytes(self) -> int:
+        """What the state of Lua holds."""
+        return self._engine.memory_bytes()
+
+    def _complete(self) -> None:
+        """Load what is not. Raises Failure if that takes too long: what was loaded by then stays so."""
+        while self._state != self._engine.state or len(self._loaded) != len(self._table.values):
+            self._load_missing(self._until_ns())
+
+    def _load_missing(self, until_ns: int) -> None:
+        """Up to one that was too much for the state of Lua, so that a fresh one has begun."""
+        if self._state != self._engine.state:
+            faulty = [library for library in self._loaded.values() if library.fault]
+            self._forget_all()
+            self._loaded = {library.name: library for library in faulty}
+        for name, source in self._table.values.items():
+            if name in self._loaded:
+                continue
+            self._check_time(until_ns)
+            try:
+                self._enter(self._load(source))
+            except RequestError as error:
+                self._enter(Library(name, source, [], str(error)))
+            if self._state != self._engine.state:
+                return
+
+    def _until_ns(self) -> int:
+        return self._server.steady_ns() + self._server.script_ms * 1_000_000
+
+    def _check_time(self, until_ns: int) -> None:
+        if self._server.steady_ns() > until_ns:
+            raise Failure(f"the libraries take longer than {self._server.script_ms} ms to load (--script-ms)")
+
+    def _load(self, source: bytes) -> Library:
+        """Raises RequestError."""
+        name, body = parse_library(source)
+        try:
+            functions = self._engine.load(body, _Silent())
+        except Stopped as end:
+            why = "ERR FUNCTION LOAD timeout" if end.reason == "late" else str(self.explained(end))
+            raise Failure(f"Error registering functions: {why}") from None
+        names = [function.name for function in functions]
+        for place, each in enumerate(names):
+            if not is_name(each):
+                raise bad_name("Function")
+            if each in names[:place]:
+                raise Failure("Function already exists in the library")
+        if not functions:
+            raise Failure("No functions registered")
+        return Library(name, source, functions)
+
+    def _enter(self, library: Library) -> None:
+        self._loaded[library.name] = library
+        for name, function in library.functions.items():
+            self._functions.setdefault(name.lower(), (library, function))
+
+    def _forget_all(self) -> None:
+        self._state = self._engine.state
+        self._loaded.clear()
+        self._functions.clear()
+
+    # An observer of the table
+
+    def changed(self, key: bytes, before: object, after: object) -> None:
+        """See `Observer`."""
+        library = self._loaded.pop(key, None)
+        if library is not None:
+            for name in library.functions:
+                self._functions.pop(name.lower(), None)
+
+    def flushed(self) -> None:
+        """See `Observer`."""
+        self._forget_all()
+
+    # Changing
+
+    def load(self, source: bytes, *, replace: bool) -> bytes:
+        """Put a library there; returns its name. Raises RequestError."""
+        name = parse_library(source).name
+        self._complete()
+        if name in self._table.values and not replace:
+            raise Failure(f"Library '{name.decode()}' already exists")
+        self._put(self._load(source))
+        return name
+
+    def _put(self, library: Library) -> None:
+        """Put a library there that is loaded, for any of its name. Raises Failure: a function is another's already."""
+        for name in library.functions:
+            owner = self._functions.get(name.lower())
+            if owner is not None and owner[0].name != library.name:
+                raise Failure(f"Function {name.decode()} already exists")
+        before = self._table.values.get(library.name, b"")
+        size = sum(map(len, self._table.values.values())) - len(before) + len(library.source)
+        if size > MAX_LIBRARIES_BYTES:
+            raise Failure(f"the libraries are more than {MAX_LIBRARIES_BYTES} bytes")
+        self._table.write(library.name, library.source)
+        self._enter(library)
+
+    def delete(self, name: bytes) -> None:
+        """Remove a library. Raises Failure if there is none."""
+        if not self._table.delete(name):
+            raise Failure("Library not found")
+
+    def flush(self) -> None:
+        """Remove all."""
+        if self._table.values:
+            self._table.flush()
+
+    def restore(self, sources: Sequence[bytes], policy: bytes) -> None:
+        """Put libraries there: FLUSH all others first, REPLACE those of their names, APPEND none.
+
+        Raises RequestError; the request is to be undone then.
+        """
+        if policy == b"FLUSH":
+            self.flush()
+        self._complete()
+        until_ns = self._until_ns()
+        for source in sources:
+            self._check_time(until_ns)
+            name = parse_library(source).name
+            if policy == b"APPEND" and name in self._table.values:
+                raise Failure(f"Library {name.decode()} already exists")
+            self._put(self._load(source))
+
+    # Running
+
+    def call(
+        self, call: Call, found: tuple[Library, Function], keys: Sequence[bytes], arguments: Sequence[bytes],
+        read_only: bool,
+    ) -> Reply:  # fmt: skip
+        """Run a function for a client's request. Raises RequestError: all that it did is to be undone."""
+        function = found[1]
+        no_writes = b"no-writes" in function.flags
+        if read_only and not no_writes:
+            raise Failure("Can not execute a script with write flag using *_ro command.")
+        return self.run_chunk(call, function.chunk, keys, arguments, read_only or no_writes)
