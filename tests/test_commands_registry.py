@@ -23,7 +23,7 @@ NOT_COMPARED = {
     "connection": "compared one by one, in test_commands_connection.py",
     "server": "tells of the server itself",
     "pubsub": "compared by scripts of several clients, in test_commands_pubsub.py",
-    "scripting": "compared by scripts, in test_scripting.py",
+    "scripting": "compared by scripts, in test_scripting.py and test_functions.py",
     "cluster": "there is none",
     "RANDOMKEY": "its answer is chance",
     "WAIT": "compared one by one, in test_commands_replication.py",

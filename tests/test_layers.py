@@ -25,7 +25,13 @@ BESIDE = {
     "__main__": {"kvstore.base.safe_path", "kvstore.tools"},
     "testing": {"kvstore.base"},
     "kvstore.testing.memory_server": {f"kvstore.{layer}" for layer in LAYERS},
-    "tools": {"kvstore.base", "kvstore.store", "kvstore.values", "kvstore.client.progress"},
+    "tools": {
+        "kvstore.base",
+        "kvstore.store",
+        "kvstore.values",
+        "kvstore.client.progress",
+        "kvstore.scripting.shebang",
+    },
     "client": {"kvstore.base.jsontext", "kvstore.base.limits", "kvstore.base.errors", "kvstore.base.address"},
 }
 

@@ -25,6 +25,7 @@ from kvstore.store.merge import MergeJob
 from kvstore.store.operations import (
     FLUSH_ALL,
     FLUSH_DATABASE,
+    LIBRARY_DATABASE,
     UnknownOperation,
     encode,
     encode_deadline,
@@ -87,7 +88,7 @@ other_bodies = st.lists(
     ),
     max_size=4,
 ).map(b"".join)
-selections = st.sampled_from([b"", b"", encode_select(1), encode_select(12)])
+selections = st.sampled_from([b"", b"", encode_select(1), encode_select(12), encode_select(LIBRARY_DATABASE)])
 bodies = st.lists(st.builds(add, selections, alike_bodies | other_bodies), min_size=1, max_size=5)
 states = st.builds(
     lambda alike, value, odd, deadlines: ({**{b"k%03d" % n: value for n in alike}, **odd}, deadlines),

@@ -14,11 +14,13 @@ from contextlib import suppress
 from kvstore.base.errors import Failure, RequestError
 from kvstore.base.limits import MAX_LIBRARIES_BYTES
 from kvstore.base.reply import Reply
+from kvstore.base.value_type import Value
 from kvstore.commands.context import Call, Server
 from kvstore.commands.scripts import Runner, constants
 from kvstore.scripting.engine import Stopped
 from kvstore.scripting.functions import Function, FunctionEngine
 from kvstore.scripting.shebang import bad_name, is_name, parse_library
+from kvstore.store.observing import Observer
 
 
 class Library:
@@ -46,7 +48,7 @@ class _Silent:
         """See `Host`."""
 
 
-class Libraries(Runner):
+class Libraries(Runner, Observer):
     """See the module."""
 
     _engine: FunctionEngine
@@ -145,7 +147,7 @@ class Libraries(Runner):
 
     # An observer of the table
 
-    def changed(self, key: bytes, before: object, after: object) -> None:
+    def changed(self, key: bytes, before: Value | None, after: Value | None, event: bytes | None) -> None:
         """See `Observer`."""
         library = self._loaded.pop(key, None)
         if library is not None:

@@ -3,7 +3,8 @@
 A line is {"key": ..., "value": ..., "deadline_ms": N}: bytes that are UTF-8 as a string, others as {"base64": "..."};
 the deadline, in milliseconds since 1970, only if there is one. A key of another database than 0 has "db": N as well. A
 value of another type than string is told as what makes it: {"key": ..., "type": "hash", "operations": [["HSET",
-"field", "value"], ...]}. In RESP such a key is deleted first. A running server may hold the directory.
+"field", "value"], ...]}. In RESP such a key is deleted first. A library of functions is {"library": ..., "code": ...};
+or FUNCTION LOAD REPLACE. A running server may hold the directory.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import re
 from collections.abc import Iterator
 
 from kvstore.client.progress import Progress
-from kvstore.store.operations import encode_delete, encode_select
+from kvstore.store.operations import LIBRARY_DATABASE, encode, encode_delete, encode_select
 from kvstore.store.state import Databases, State
 from kvstore.tools.directory import existing, look
 from kvstore.tools.streams import output
 from kvstore.tools.words import to_json
+
+#: The words before a library's source.
+LOAD_LIBRARY = (b"FUNCTION", b"LOAD", b"REPLACE")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _commands(databases: Databases) -> Iterator[bytes]:
     selected = 0
     for number, state, key in _keys(databases):
+        if number == LIBRARY_DATABASE:
+            yield encode(*LOAD_LIBRARY, state.values[key])
+            continue
         if number != selected:
             yield encode_select(number)
             selected = number
@@ -68,7 +75,9 @@ def _lines(databases: Databases) -> Iterator[bytes]:
 
 
 def _entry(number: int, state: State, key: bytes) -> dict[str, object]:
-    """What a line says of a key."""
+    """What a line says of a key, or a library."""
+    if number == LIBRARY_DATABASE:
+        return {"library": to_json(key), "code": to_json(state.values[key])}
     value, deadline_ms = state.values[key], state.deadlines.get(key)
     entry: dict[str, object] = {"db": number} if number else {}
     entry["key"] = to_json(key)

@@ -17,10 +17,12 @@ from typing import Any, BinaryIO
 from kvstore.base.errors import KVStoreError
 from kvstore.base.limits import MIB
 from kvstore.client.progress import Progress
+from kvstore.scripting.shebang import parse_library
 from kvstore.store.archive import NO_HISTORY, Position
-from kvstore.store.operations import DELETE, EXPIRE, SELECT
+from kvstore.store.operations import DELETE, EXPIRE, LIBRARY_DATABASE, SELECT
 from kvstore.store.state import Databases, State
 from kvstore.tools.directory import check_new, new_directory, write_state
+from kvstore.tools.export import LOAD_LIBRARY
 from kvstore.tools.streams import binary_input, say
 from kvstore.tools.words import from_json
 from kvstore.values import TYPES
@@ -74,6 +76,9 @@ def _read_lines(file: BinaryIO, databases: Databases) -> None:
 
 def _take(entry: dict[str, Any], databases: Databases) -> None:
     """Take in what one line says."""
+    if "library" in entry:
+        databases.at(LIBRARY_DATABASE).values[from_json(entry["library"])] = from_json(entry["code"])
+        return
     state = databases.at(_database(entry.get("db", 0)))
     key, deadline_ms = from_json(entry["key"]), _deadline(entry.get("deadline_ms"))
     state.apply([DELETE, key])
@@ -120,6 +125,8 @@ def _read_commands(file: BinaryIO, databases: Databases) -> None:
                 words[:2] = [subcommand]
             if words[0] == SELECT:
                 state = databases.at(_database(_number(words, 1, 2)))
+            elif len(words) == 4 and tuple(word.upper() for word in words[:3]) == LOAD_LIBRARY:
+                databases.at(LIBRARY_DATABASE).values[parse_library(words[3]).name] = words[3]
             else:
                 _execute(words, state)
             number += 1

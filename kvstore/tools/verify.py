@@ -16,6 +16,7 @@ from kvstore.base import directory_lock
 from kvstore.base.disk import RealDisk
 from kvstore.base.errors import DamagedStore
 from kvstore.store.history import NO_HISTORY
+from kvstore.store.operations import LIBRARY_DATABASE
 from kvstore.store.state import Databases
 from kvstore.tools.directory import existing, look
 from kvstore.tools.streams import say
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         ("last commit", last),
         ("history", found.history if found.history != NO_HISTORY else "none was noted yet"),
         ("promised up to", f"{found.durable}"),
-        *((f"keys{of}", text) for of, text in _keys(found.databases)),
+        *_keys(found.databases),
         ("torn tail", f"at byte {found.tail.offset} of the live log: {found.tail.reason}" if found.tail else "none"),
         ("checkpoint", f"{found.checkpoint_bytes} bytes"),
         ("sealed segments", f"{len(found.segments)}, {found.segment_bytes} bytes"),
@@ -57,11 +58,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _keys(databases: Databases) -> Iterator[tuple[str, str]]:
-    """Of each database that has any keys, and of 0: what to call it, and how many keys there are."""
+    """Of each database that has any keys, and of 0: what to call them, and how many keys there are."""
     for number, state in sorted(databases.by_number.items()):
-        if state.values or number == 0:
+        if number == LIBRARY_DATABASE:
+            yield "libraries", f"{len(state.values)}"
+        elif state.values or number == 0:
             text = f"{len(state.values)}, of which {len(state.deadlines)} with a deadline"
-            yield (f" in db {number}" if number else ""), text
+            yield f"keys in db {number}" if number else "keys", text
 
 
 def _is_held(disk: RealDisk) -> bool:

@@ -349,7 +349,6 @@ _WRITERS: dict[type, Callable[[Writer, Any, int], None]] = {
     dict: _append_map,
     set: _append_set,
     frozenset: _append_set,
-    Distinct: _append_set,
     Status: _append_status,
     JSONText: _append_json,
     RequestError: _append_error,

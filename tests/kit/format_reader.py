@@ -25,6 +25,9 @@ class NewerVersion(Exception):
 
 Id = tuple[int, ...]
 
+#: Where `State` has the libraries of functions.
+LIBRARIES = -1
+
 
 @dataclass
 class StreamGroup:
@@ -138,10 +141,14 @@ def apply(body: bytes, state: State) -> None:
             database.deadlines_ms.pop(words[0], None)
         elif name == b"SELECT":
             number = int(words[0])
+        elif name == b"LIBRARIES":
+            number = LIBRARIES
         elif name == b"FLUSHDB":
             state.databases[number] = Database()
         elif name == b"FLUSHALL":
+            kept = state.databases[LIBRARIES]
             state.databases.clear()
+            state.databases[LIBRARIES] = kept
         elif name == b"SWAPDB":
             one, other = map(int, words)
             state.databases[one], state.databases[other] = state.databases[other], state.databases[one]

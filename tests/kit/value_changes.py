@@ -19,7 +19,7 @@ from tests.kit.value_strategies import deadlines_ms, edits, words_of
 #: Draws from a strategy.
 Draw: TypeAlias = Callable[[st.SearchStrategy[Any]], Any]
 _DATABASES = 3
-_KINDS = ["edit"] * 5 + ["write", "many", "delete", "deadline", "copy", "move", "flush", "swap"]
+_KINDS = ["edit"] * 5 + ["write", "many", "delete", "deadline", "copy", "move", "flush", "swap", "library"]
 
 _keys = st.sampled_from([b"", b"a", b"b", b"c\r\n"])
 
@@ -75,7 +75,7 @@ def all_seen(states: Iterable[tuple[int, State]]) -> dict[int, object]:
 
 def live(store: Store) -> dict[int, object]:
     """The same of a running store."""
-    return all_seen(enumerate(store.databases))
+    return all_seen((table.number, table) for table in store.tables)
 
 
 def new_store(types: Types) -> tuple[SimulatedDisk, Store]:
@@ -85,7 +85,7 @@ def new_store(types: Types) -> tuple[SimulatedDisk, Store]:
 
 
 def change(draw: Draw, store: Store) -> None:
-    """A change of any kind, of any database."""
+    """A change of any kind, of any database, or of the libraries of functions."""
     table: Table = store.databases[draw(st.integers(0, _DATABASES - 1))]
     other: Table = store.databases[draw(st.integers(0, _DATABASES - 1))]
     key, other_key = draw(_keys), draw(_keys)
@@ -117,6 +117,19 @@ def change(draw: Draw, store: Store) -> None:
         store.flush_all() if draw(st.booleans()) else table.flush()
     elif kind == "swap" and table is not other:
         store.swap(table, other)
+    elif kind == "library":
+        change_libraries(store.libraries, draw(st.sampled_from([b"a", b"b"])), draw(st.sampled_from("-abc")))
+
+
+def change_libraries(table: Table, name: bytes, change: str) -> None:
+    """Remove all libraries (`-`), or give this one a source; remove it if it has just this one."""
+    source = b"#!lua name=%b\n%b" % (name, change.encode())
+    if change == "-":
+        table.flush()
+    elif table.values.get(name) == source:
+        table.delete(name)
+    else:
+        table.write(name, source)
 
 
 def changes(draw: Draw, store: Store, most: int = 4) -> None:
