@@ -40,6 +40,9 @@ class _Silent:
         """See `Host`."""
         raise AssertionError("redis.call is not there while a library is loaded")
 
+    def set_protocol(self, version: int) -> None:
+        """See `Host`."""
+
     def is_command(self, name: bytes) -> bool:
         """See `Host`."""
         return False

@@ -165,7 +165,6 @@ class _Host:
     def perform(self, words: list[bytes]) -> Reply:
         """See `Host`."""
         row = self._find(words)
-        self._call.client.protocol = self._engine.protocol
         try:
             return dispatch.run(self._call, row, words, step=self._finish)
         except StorageFull as error:
@@ -194,6 +193,10 @@ class _Host:
                 reply = advance(reply)
             self._engine.check_time()
         return reply.otherwise if reply.__class__ is Wait else reply
+
+    def set_protocol(self, version: int) -> None:
+        """See `Host`."""
+        self._call.client.protocol = version
 
     def is_command(self, name: bytes) -> bool:
         """See `Host`."""

@@ -23,16 +23,8 @@ class Conversion:
 
     def __init__(self, make_table: Callable[[Any], Any]) -> None:
         self._make_table = make_table
-        self._protocol = 2
-
-    def set_protocol(self, version: Any) -> None:
-        """What `server.setresp` asks for, 2 or 3."""
-        self._protocol = int(version)
-
-    @property
-    def protocol(self) -> int:
-        """The version of RESP in which commands answer the script."""
-        return self._protocol
+        #: The version of RESP in which commands answer the script: 2 or 3, what `server.setresp` asks for.
+        self.protocol = 2
 
     def to_lua(self, reply: Reply) -> Any:
         """What a script gets for a reply: bytes, a number, a boolean, None or a Lua table."""
@@ -40,11 +32,11 @@ class Conversion:
         if kind is bytes or kind is int:
             return reply
         if reply is None or reply is NULL_ARRAY:
-            return False if self._protocol == 2 else None
+            return False if self.protocol == 2 else None
         if kind is Status:
             return self._make_table({b"ok": reply.text.encode()})
         if kind is bool:
-            return int(reply) if self._protocol == 2 else reply
+            return int(reply) if self.protocol == 2 else reply
         if isinstance(reply, RequestError):
             return self._make_table({b"err": str(reply).encode()})
         if isinstance(reply, JSONText):
@@ -52,21 +44,21 @@ class Conversion:
         if isinstance(reply, str):
             return self._text(reply)
         if kind is float:
-            return self._make_table({b"double": reply}) if self._protocol == 3 else double_text(reply)
+            return self._make_table({b"double": reply}) if self.protocol == 3 else double_text(reply)
         return self._container(reply)
 
     def _text(self, reply: str) -> Any:
         text = reply.encode("utf-8", "surrogatepass")
-        if self._protocol == 2 or not isinstance(reply, Verbatim):
+        if self.protocol == 2 or not isinstance(reply, Verbatim):
             return text
         return self._make_table({b"verbatim_string": self._make_table({b"string": text, b"format": b"txt"})})
 
     def _container(self, reply: Any) -> Any:
-        if self._protocol == 3 and isinstance(reply, (dict, Pairs)):
+        if self.protocol == 3 and isinstance(reply, (dict, Pairs)):
             pairs = reply.items() if isinstance(reply, dict) else reply
             table = self._make_table({self._key(key): self.to_lua(value) for key, value in pairs})
             return self._make_table({b"map": table})
-        if self._protocol == 3 and isinstance(reply, (set, frozenset, Members)):
+        if self.protocol == 3 and isinstance(reply, (set, frozenset, Members)):
             return self._make_table({b"set": self._make_table({self._key(each): True for each in reply})})
         if isinstance(reply, dict):
             reply = [each for pair in reply.items() for each in pair]
@@ -82,7 +74,7 @@ class Conversion:
             return value
         if kind is float:
             return truncated(value)
-        if kind is bool and self._protocol == 2:
+        if kind is bool and self.protocol == 2:
             return 1 if value else None
         return value
 

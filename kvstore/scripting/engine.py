@@ -9,7 +9,8 @@ catches. What goes on in C, where no hook is called, is bounded before it begins
 looks at the clock itself (calls of the server).
 
 **Memory.** Lua's allocator refuses what is past the limit, which ends the script. While Python makes Lua's objects
-there is no limit: an error there would leave Python's frames by a long jump. So what a reply takes is looked at before.
+there must be room, or no limit: an error there would leave Python's frames by a long jump. So past half of the memory,
+and for what is not small, the limit is lifted, and what a reply takes is looked at before.
 
 **The C stack**: nested coroutines and replacements of gsub are counted, patterns are short, and functions that would
 meet a fault of Lua 5.1.5 are refused (`bytecode`).
@@ -42,6 +43,10 @@ from kvstore.scripting.conversion import Conversion, ScriptError, number_text
 
 #: More words than that are not passed one by one: Lua has 8,000 places for what a call takes.
 _MANY_WORDS = 200
+#: Words, and a reply, of less than that are made in Lua within the limit of memory.
+_SMALL_BYTES = MIB
+#: Classes of what Lua returns that is a reply as it is.
+_AS_THEY_ARE = frozenset({bytes, int})
 #: What one element of a table takes in Lua, more or less, besides its characters.
 _ELEMENT_BYTES = 64
 #: A state that holds more than that when no script runs is cleaned, or made anew.
@@ -55,6 +60,9 @@ class Host(Protocol):
 
     def perform(self, words: list[bytes]) -> Reply:
         """Execute one command. Raises RequestError if it fails; what else it raises ends the script."""
+
+    def set_protocol(self, version: int) -> None:
+        """The script wants replies as they are in RESP 2 or 3; at first 2."""
 
     def is_command(self, name: bytes) -> bool:
         """Whether there is a command of that name."""
@@ -91,7 +99,7 @@ class Engine:
 
     def __init__(self, steady_ns: Callable[[], int], limit_ms: int, constants: dict[str, int | str]) -> None:
         self._steady_ns = steady_ns
-        self.limit_ms = limit_ms
+        self._limit_ns = limit_ms * 1_000_000
         self._constants = {name.encode(): _to_lua_constant(value) for name, value in constants.items()}
         self._host: Any = None
         self._until_ns = 0
@@ -122,7 +130,7 @@ class Engine:
             b"is_running": self._is_running,
             b"limit_memory": self._set_limit,
             b"log": self._log,
-            b"set_protocol": self._conversion.set_protocol,
+            b"set_protocol": self._set_protocol,
             b"sha1": _sha1,
             b"source": _source,
             b"stopped": self._note_stop,
@@ -164,14 +172,14 @@ class Engine:
         """
         self._host = host
         self._begin()
-        self._allowed_bytes = self._lua.get_memory_used() + MAX_SCRIPT_MEMORY_BYTES
         well = False
         try:
             outcome = self._start(chunk, keys, arguments)
             if self._failure is not None:
                 raise self._failure
+            reply = outcome if outcome.__class__ in _AS_THEY_ARE else self._conclude(outcome)
             well = True
-            return self._conclude(outcome)
+            return reply
         except lua51.LuaMemoryError:
             raise self._failure or Stopped("memory") from None
         except lua51.LuaError:
@@ -184,28 +192,28 @@ class Engine:
 
     def _begin(self) -> None:
         self._failure = None
-        self._conversion.set_protocol(2)
-        self._until_ns = self._steady_ns() + self.limit_ms * 1_000_000
+        self._conversion.protocol = 2
+        self._until_ns = self._steady_ns() + self._limit_ns
 
     def _start(self, chunk: Chunk, keys: Sequence[bytes], arguments: Sequence[bytes]) -> Any:
-        if len(keys) + len(arguments) <= _MANY_WORDS:
-            return self._run(chunk.function, self._allowed_bytes, len(keys), *keys, *arguments)
+        allowed = self._allowed_bytes = self._lua.get_memory_used() + MAX_SCRIPT_MEMORY_BYTES
+        words = (*keys, *arguments)
+        if len(words) <= _MANY_WORDS and sum(map(len, words)) < _SMALL_BYTES:
+            self._set_limit(allowed)
+            return self._run(chunk.function, allowed, len(keys), *words)
         tables = self._lua.table_from(keys), self._lua.table_from(arguments)
-        return self._run_many(chunk.function, self._allowed_bytes, *tables)
+        return self._run_many(chunk.function, allowed, *tables)
 
     def _conclude(self, outcome: Any) -> Reply:
-        """What came of a script: (whether it went well, then its value, or an error and its line, or a table)."""
-        if outcome.__class__ is not tuple:  # true alone: nothing was returned
-            return self._conversion.scalar(None)
-        well, value = outcome[:2]
-        if not well:
-            line = outcome[2] if len(outcome) > 2 else 0
+        """What came of a script: a value; or (False, an error and its line), or (True, a table)."""
+        if outcome.__class__ is not tuple:
+            return self._conversion.scalar(outcome)
+        if not outcome[0]:
+            _, value, line = outcome
             place = f" script: on {self.source_name}:{line}." if line else ""
             raise ScriptError(_one_line(value) + place)
-        if len(outcome) == 2:
-            return self._conversion.scalar(value)
         self._set_limit(0)
-        return self._conversion.to_reply(self._parts(outcome[2:]))
+        return self._conversion.to_reply(self._parts(outcome[1:]))
 
     def _parts(self, part: tuple[Any, ...]) -> Iterator[Any]:
         """The list of codes and values that `lua/flattening.lua` has made of a table, piece by piece."""
@@ -236,11 +244,19 @@ class Engine:
     # What Lua calls. None of these raises: the exception itself would be in a script's hands.
 
     def _call(self, *words: Any) -> Any:
+        """Execute a command. Returns its reply; or, before a word that tells so, the text of a status or an error,
+        what was made without a limit of memory, or nothing.
+        """
         try:
-            self._set_limit(0)
-            if self._is_late():
+            if self._steady_ns() > self._until_ns:
                 raise Stopped("late")
-            return self._to_lua(self._host.perform([_to_word(word) for word in words]))
+            reply = self._host.perform([word if word.__class__ is bytes else _to_word(word) for word in words])
+            kind = reply.__class__
+            if kind is Status:
+                return reply.text.encode(), b"status"
+            if kind is int or (kind is bytes and len(reply) < _SMALL_BYTES):
+                return reply
+            return self._to_lua(reply)
         except RequestError as error:
             return str(error).encode("utf-8", "replace"), b"error"
         except BaseException as failure:
@@ -248,21 +264,19 @@ class Engine:
             return None, b"stop"
 
     def _to_lua(self, reply: Reply) -> Any:
-        kind = reply.__class__
-        if kind is Status:
-            return reply.text.encode(), b"status"
-        if kind is not int and size_bytes(reply) * 2 > self._allowed_bytes - self._lua.get_memory_used():
+        room = self._allowed_bytes - self._lua.get_memory_used()
+        if size_bytes(reply) * 2 > room:
             raise Stopped("memory")
         if isinstance(reply, (list, tuple, dict, set)):
             elements = len(reply) * (2 if isinstance(reply, dict) else 1)
-            if elements * _ELEMENT_BYTES > self._allowed_bytes - self._lua.get_memory_used():
+            if elements * _ELEMENT_BYTES > room:
                 raise Stopped("memory")
-        return self._conversion.to_lua(reply)
+        self._set_limit(0)
+        return self._conversion.to_lua(reply), b"unlimited"
 
-    @property
-    def protocol(self) -> int:
-        """The version of RESP in which commands answer the script that runs."""
-        return self._conversion.protocol
+    def _set_protocol(self, version: Any) -> None:
+        self._conversion.protocol = int(version)
+        self._host.set_protocol(int(version))
 
     def check_time(self) -> None:
         """For a command that takes long. Raises Stopped."""

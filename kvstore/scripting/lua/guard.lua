@@ -3,7 +3,7 @@
 -- host: the Python functions, by name. null: the one userdata that scripts are given.
 local host, null = ...
 local error, rawcall, type = error, pcall, type
-local sethook, collect = debug.sethook, collectgarbage
+local sethook, collect, limit_memory = debug.sethook, collectgarbage, host.limit_memory
 
 -- How many instructions until the hook is called: while little memory is used, and else, when one can take long.
 local OFTEN, VERY_OFTEN = 100, 10
@@ -23,6 +23,10 @@ local guard = { LOOK_STEPS = LOOK_STEPS, STOPPED = STOPPED }
 -- clock was looked at; how much memory the state took before.
 local stopped, hooks, steps, before_kb = false, 0, 0, 0
 local watched_closely = false
+-- How much may be used so that there is room for what is small.
+local roomy_kb = 0
+-- What to do before the next script, and behind one that did not come to its end.
+local changed, resets = nil, {}
 
 -- End the script: nothing catches the error. Who calls this has told Python why.
 function guard.halt()
@@ -101,15 +105,37 @@ function guard.depth()
     return true
   end
   local function leave() deep = deep - 1 end
-  guard.on_begin(function() deep = 0 end)
+  resets[#resets + 1] = function() deep = 0 end
   return enter, leave
 end
 
-local beginnings = {}
+-- For what a script may change, and the next one finds as the first one has: returns a function to call before such a
+-- change. reset: makes it as it was.
+function guard.private(reset)
+  local is_changed = false
+  local function restore()
+    is_changed = false
+    reset()
+  end
+  return function()
+    if is_changed then return end
+    is_changed = true
+    changed = changed or {}
+    changed[#changed + 1] = restore
+  end
+end
 
--- f: makes anew what a script must not find as the last one has left it.
-function guard.on_begin(f)
-  beginnings[#beginnings + 1] = f
+-- A function of Python, called where what it returns cannot come to the limit of memory: see `engine`.
+function guard.careful(f)
+  local function limited(...)
+    limit_memory(guard.most_bytes)
+    return ...
+  end
+  return function(...)
+    if collect("count") < roomy_kb then return f(...) end
+    limit_memory(0)
+    return limited(f(...))
+  end
 end
 
 -- A script begins. bytes: how much memory the state may take.
@@ -120,11 +146,17 @@ function guard.begin(bytes)
     watched_closely = false
   end
   before_kb = collect("count")
-  for i = 1, #beginnings do beginnings[i]() end
+  roomy_kb = (before_kb + bytes / 1024) / 2
+  if changed then
+    for i = 1, #changed do changed[i]() end
+    changed = nil
+  end
 end
 
+-- A script that did not come to its end is forgotten.
 function guard.forget()
   stopped = false
+  for i = 1, #resets do resets[i]() end
 end
 
 sethook(hook, "", OFTEN)

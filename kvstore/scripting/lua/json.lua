@@ -13,8 +13,8 @@ local settings
 local function reset()
   settings = { convert = false, ratio = 2, safe = 10, deep = 1000, decode_deep = 1000, precision = 14 }
 end
-guard.on_begin(reset)
 reset()
+local note_change = guard.private(reset)
 local cjson = { null = null, _NAME = "cjson", _VERSION = "2.1.0" }
 
 local escapes = { ['"'] = '\\"', ["\\"] = "\\\\", ["/"] = "\\/", ["\b"] = "\\b", ["\f"] = "\\f", ["\n"] = "\\n",
@@ -279,6 +279,7 @@ local function bounded(field, most)
       if not value or value < 1 or value > most then
         error(format("bad argument #1 (expected integer between 1 and %d)", most), 2)
       end
+      note_change()
       settings[field] = floor(value)
     end
     return settings[field]
@@ -290,6 +291,7 @@ cjson.decode_max_depth = bounded("decode_deep", 1000)
 cjson.encode_number_precision = bounded("precision", 14)
 
 function cjson.encode_sparse_array(convert, ratio, safe)
+  note_change()
   if convert ~= nil then settings.convert = not not convert end
   if ratio ~= nil then settings.ratio = tonumber(ratio) or settings.ratio end
   if safe ~= nil then settings.safe = tonumber(safe) or settings.safe end

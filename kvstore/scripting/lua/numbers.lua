@@ -21,11 +21,15 @@ local function draw()
   return high * 128 + floor(low / 131072)
 end
 
+local note_use = host.has_functions and function() end or guard.private(function() seed(0) end)
+
 function maths.randomseed(number)
+  note_use()
   seed(floor(tonumber(number) or wrong(1, "randomseed", "number", type(number))) % 4294967296)
 end
 
 function maths.random(...)
+  note_use()
   local r = draw() % 2147483647 / 2147483647
   local count, m, n = select("#", ...), ...
   if count == 0 then return r end
@@ -39,7 +43,7 @@ end
 if host.has_functions then
   seed(0x1234ABCD) -- what drand48 begins with
 else
-  guard.on_begin(function() seed(0) end)
+  seed(0)
 end
 
 return maths

@@ -1,8 +1,8 @@
 -- How a script runs, and what comes of it.
 --
--- globals: what scripts see, which takes their KEYS and ARGV.
+-- real: the tables that cannot be changed. globals: what scripts see, which takes their KEYS and ARGV.
 
-local host, guard, compiling, flatten, globals = ...
+local host, guard, real, compiling, flatten, globals = ...
 local limit_memory, STOPPED = host.limit_memory, guard.STOPPED
 local getinfo, rawget, rawset, select, tostring, type, unpack, xpcall =
   debug.getinfo, rawget, rawset, select, tostring, type, unpack, xpcall
@@ -10,6 +10,7 @@ local getinfo, rawget, rawset, select, tostring, type, unpack, xpcall =
 -- An error as a table with its text, and the line of the script that it came from.
 local function explain(fault)
   if type(fault) ~= "table" then fault = { err = "ERR " .. tostring(fault) } end
+  if real[fault] then fault = {} end
   for level = 2, 200 do
     local place = getinfo(level, "Sl")
     if not place then break end
@@ -30,60 +31,57 @@ local function part(first)
   return #result, unpack(result, first, last)
 end
 
--- Returns: whether it went well, then the value, or a code, the text of the error and its place.
+-- Returns a value that is no table; or true, and a table as its `part`; or false, the text of the error, and its line.
 local function conclude(ok, value)
-  if guard.is_stopped() then return false, STOPPED end
+  if guard.is_stopped() then return false, STOPPED, 0 end
   if not ok then
     if value == "not enough memory" then guard.stop("memory") end
-    if type(value) ~= "table" then return false, "ERR " .. tostring(value) end
+    if type(value) ~= "table" then return false, "ERR " .. tostring(value), 0 end
     local err, line = rawget(value, "err"), rawget(value, "line")
     if type(err) ~= "string" then err = "ERR unknown error" end
     return false, err, type(line) == "number" and line or 0
   end
   if type(value) ~= "table" then
     local kind = type(value)
-    if kind == "string" or kind == "number" or kind == "boolean" then return true, value end
-    return true
+    if kind == "string" or kind == "number" or kind == "boolean" then return value end
+    return nil
   end
   local out = {}
   flatten(value, out, 1)
   result = out
-  return true, "", part(1)
+  return true, part(1)
 end
 
+-- bytes: how much memory the state may take, unless that limit is set already.
 local function go(chunk, bytes)
-  limit_memory(bytes)
+  if bytes then limit_memory(bytes) end
   return conclude(xpcall(chunk, explain))
 end
 
 local running = { part = part, explain = explain, go = go }
 
--- keys: how many of the words are. Few words are passed one by one.
+-- Few words that are small, `keys` of which are the keys: the limit of memory is set.
 function running.run(chunk, bytes, keys, ...)
   guard.begin(bytes)
   if keys == 1 then
-    rawset(globals, "KEYS", { (...) })
-    rawset(globals, "ARGV", { select(2, ...) })
+    globals.KEYS, globals.ARGV = { (...) }, { select(2, ...) }
   else
     local words = { ... }
-    rawset(globals, "KEYS", { unpack(words, 1, keys) })
-    rawset(globals, "ARGV", { unpack(words, keys + 1, select("#", ...)) })
+    globals.KEYS, globals.ARGV = { unpack(words, 1, keys) }, { unpack(words, keys + 1, select("#", ...)) }
   end
-  return go(chunk, bytes)
+  return go(chunk)
 end
 
 function running.run_many(chunk, bytes, keys, arguments)
   guard.begin(bytes)
-  rawset(globals, "KEYS", keys)
-  rawset(globals, "ARGV", arguments)
+  globals.KEYS, globals.ARGV = keys, arguments
   return go(chunk, bytes)
 end
 
 function running.forget()
   guard.forget()
   result = nil
-  rawset(globals, "KEYS", nil)
-  rawset(globals, "ARGV", nil)
+  globals.KEYS, globals.ARGV = nil, nil
 end
 
 function running.compile(source, name)

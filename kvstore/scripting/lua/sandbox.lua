@@ -16,6 +16,9 @@ end
 local null = newproxy()
 
 local guard = part("guard", host, null)
+for _, name in ipairs { "call", "sha1", "pack_integer", "pack_float", "to_hex" } do
+  host[name] = guard.careful(host[name])
+end
 local readonly = part("readonly")
 local arguments = part("arguments", guard)
 local compiling = part("compiling", host, guard, arguments)
@@ -52,7 +55,7 @@ local metatable = getmetatable("")
 metatable.__index = strings
 metatable.__metatable = protect { __index = globals.string }
 
-local running = part("running", host, guard, compiling, part("flattening"), globals)
+local running = part("running", host, guard, readonly.real, compiling, part("flattening"), globals)
 if host.has_functions then part("functions", host, guard, readonly, running, server, globals, strict, show) end
 
 local everything = _G

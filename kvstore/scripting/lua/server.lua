@@ -15,33 +15,37 @@ local function fail(message)
   error({ err = message }, 0)
 end
 
--- What a command has answered. While Python makes Lua's objects there is no limit of memory: it could not obey one.
+-- What a command has answered.
 local function answered(raises, value, kind)
-  limit_memory(guard.most_bytes)
   if kind == nil then
     if type(value) == "string" and #value >= LONG then guard.watch_closely() end
     return value
   end
   if kind == "status" then return { ok = value } end
+  if kind == "unlimited" then
+    limit_memory(guard.most_bytes)
+    return answered(raises, value)
+  end
   if kind == "stop" then guard.halt() end
   local reply = { err = value, ignore_error_stats_update = true }
   if raises then error(reply, 0) end
   return reply
 end
 
+local function refused(raises, fault)
+  if raises then fail(fault) end
+  return { err = fault }
+end
+
 local function request(raises, ...)
-  local count = select("#", ...)
   local words = { ... }
-  local fault = count == 0 and "ERR Please specify at least one argument for this call"
-  for i = 1, count do
+  for i = 1, select("#", ...) do
     local kind = type(words[i])
-    if kind ~= "string" and kind ~= "number" then fault = "ERR Command arguments must be strings or integers" end
+    if kind ~= "string" and kind ~= "number" then
+      return refused(raises, "ERR Command arguments must be strings or integers")
+    end
   end
-  if fault then
-    if raises then fail(fault) end
-    return { err = fault }
-  end
-  guard.spend(1000)
+  if words[1] == nil then return refused(raises, "ERR Please specify at least one argument for this call") end
   return answered(raises, call(...))
 end
 
