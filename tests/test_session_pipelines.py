@@ -6,6 +6,7 @@ from typing import Any
 from unittest import mock
 
 from kvstore.base.errors import StorageFault, StorageFull
+from kvstore.base.limits import LONG_STRING_BYTES
 from kvstore.commands.registry import table as commands
 from kvstore.session.hooks import Executed
 from kvstore.store.log import Purpose
@@ -87,6 +88,17 @@ class PipelineTests(SessionTestCase):
             serving.close()
             client = serving.connect()
             self.assertEqual((client.ask(*self.GETS), client.session.waits_for), (b"", 1))
+
+    def test_pops(self) -> None:
+        """Of as many elements as 50 clients ask for who send 16 requests at a time; but long ones one by one."""
+        fills = {"LPOP": "RPUSH list {}", "RPOP": "RPUSH list {}", "SPOP": "SADD set {}", "ZPOPMIN": "ZADD sorted 1 {}"}
+        for name, fill in fills.items():
+            self.spy(commands.by_name[name.encode()])
+            for length, count, at_once in ((100, 800, [name]), (LONG_STRING_BYTES, 8, [])):
+                self.one.told(*(fill.format(f"{number:0{length}}") for number in range(count)))
+                self.at_once.clear()
+                replies = self.one.told(*[f"{name} {fill.split()[1]}"] * count)
+                self.assertEqual((replies.count(b"$%d\r\n" % length), self.at_once), (count, at_once))
 
     def test_observed(self) -> None:
         """Who must know of each change is told: WATCH, the index of a subkey, the order of SCAN."""

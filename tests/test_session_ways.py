@@ -16,7 +16,7 @@ is full and has room again, and a limit on the group.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from itertools import groupby
 from typing import Any
 from unittest import mock
@@ -268,6 +268,15 @@ def _client_state(connection: Connection) -> Any:
     )
 
 
+def _without_pops_on_a_full_disk(plan: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """Pops that execute at once are one short operation: it may fit where as many do not."""
+    is_full = False
+    for kind, *arguments in plan:
+        is_full = kind == "full" or (is_full and kind != "room")
+        if not (is_full and kind == "batch" and any(words[0].upper() in (b"LPOP", b"RPOP") for words in arguments[1])):
+            yield kind, *arguments
+
+
 class DispatchAlone(Way):
     """No session: each request goes through `dispatch.answer`, and its reply is there at once."""
 
@@ -359,7 +368,7 @@ class WaysTests(SynchronousTestCase):
             way.limit_groups(limit)
         if limit is None:  # dispatch knows no groups, and another number of frames leaves another room in the log
             ways.append(DispatchAlone())
-        for step in plan:
+        for step in _without_pops_on_a_full_disk(plan):
             for way in ways:
                 way.step(*step)
             for way in ways[1:]:

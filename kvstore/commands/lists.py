@@ -10,7 +10,6 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 
 from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest, syntax_error
-from kvstore.base.limits import LONG_STRING_BYTES
 from kvstore.base.reply import NULL_ARRAY, OK, Arrays, Numbers, Reply, Strings
 from kvstore.base.slices import Slices
 from kvstore.commands.arguments import at_least, negatable, pairs
@@ -27,14 +26,12 @@ from kvstore.commands.registry import (
     many,
     to_integer,
 )
-from kvstore.commands.row import numbered_keys
+from kvstore.commands.row import can_be_taken, numbered_keys
 from kvstore.store.table import Table
 from kvstore.values.lists import List
 
 #: Elements that are read, or looked at, in one slice: some 0.2 ms.
 _AT_ONCE = 4096
-#: Of all elements that are taken out at once by requests of one element each.
-_POPPED_BYTES = 4 * LONG_STRING_BYTES
 ENDS = (b"LEFT", b"RIGHT")
 _NO_RANK = (
     "RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the"
@@ -294,14 +291,13 @@ def _pop_each(table: Table, end: bytes, columns: list[list[bytes]]) -> list[byte
     if len(columns) != 1:
         return None
     taken: dict[bytes, Iterator[bytes]] = {}
-    size_bytes, counts = 0, Counter(keys)
+    counts = Counter(keys)
     for key, count in counts.items():
         value = table.values.get(key)
         if value.__class__ is not List or len(value) < count:
             return None
         elements = value.range(0, count) if end == b"LEFT" else value.range(len(value) - count, len(value))[::-1]
-        size_bytes += sum(map(len, elements))
-        if size_bytes > _POPPED_BYTES or max(map(len, elements)) >= LONG_STRING_BYTES:
+        if not can_be_taken(elements):
             return None
         taken[key] = iter(elements)
     if table.edit_each(list(counts), _POP[end], [(b"%d" % count,) for count in counts.values()]) is None:

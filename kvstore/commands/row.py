@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from kvstore.base.errors import InvalidRequest, wrong_arity
+from kvstore.base.limits import LONG_STRING_BYTES, MIB
 from kvstore.base.reply import Arrays, Numbers, Reply, Status
 from kvstore.commands.arguments import Converter, Parameter, from_json, parameters_of
 
@@ -53,6 +54,16 @@ class Scope(enum.IntEnum):
 #: See `CommandTable.many`.
 ManyReplies: TypeAlias = "Status | Sequence[bytes | None] | Numbers | Arrays | None"
 Many: TypeAlias = Callable[[Any, list[list[bytes]], bytes | None], ManyReplies]
+
+#: Of all strings that requests executed together take out of a value.
+_TAKEN_BYTES = 1 * MIB
+
+
+def can_be_taken(strings: Sequence[bytes]) -> bool:
+    """Whether these, which requests executed together take out of a value, are few and short enough for it."""
+    sizes = list(map(len, strings))
+    return sum(sizes) <= _TAKEN_BYTES and max(sizes, default=0) < LONG_STRING_BYTES
+
 
 #: Where a command's keys are: (first, last, step), or a function of the request's words (the name first).
 KeyPlaces: TypeAlias = "tuple[int, int, int] | Callable[[list[bytes]], list[bytes]]"

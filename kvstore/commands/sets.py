@@ -12,13 +12,12 @@ from itertools import filterfalse
 
 from kvstore.base.chance import Chance
 from kvstore.base.errors import syntax_error
-from kvstore.base.limits import LONG_STRING_BYTES
 from kvstore.base.reply import Members, Numbers, Reply, Strings
 from kvstore.base.slices import Slices
 from kvstore.commands.arguments import Key, at_least, negatable, to_integer
 from kvstore.commands.context import Call
 from kvstore.commands.registry import command, many
-from kvstore.commands.row import FAST, READ, WRITE
+from kvstore.commands.row import FAST, READ, WRITE, can_be_taken
 from kvstore.commands.sampling import drawn, limited, takes_long
 from kvstore.commands.scanning import scan_options, to_cursor, walk
 from kvstore.store.observing import NOTHING_SAID
@@ -214,7 +213,7 @@ def spop_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> li
         if value is None or len(value) < count:
             return None
         taken[key] = members = list(_drawn(value, count, table.chance))
-        if len(members) < count or sum(map(len, members)) >= LONG_STRING_BYTES:
+        if len(members) < count or not can_be_taken(members):
             return None
         table.chance.shuffle(members)  # they may be in the order of the set
     popped = [taken[key].pop() for key in keys]

@@ -15,13 +15,12 @@ from typing import Any, TypeAlias
 
 from kvstore.base.doubles import double_text
 from kvstore.base.errors import Failure, InvalidRequest, syntax_error
-from kvstore.base.limits import LONG_STRING_BYTES
 from kvstore.base.reply import NULL_ARRAY, Numbers, Reply, Scored
 from kvstore.commands.arguments import IntegerText, Key, at_least
 from kvstore.commands.context import Call
 from kvstore.commands.lists import mpop_arguments
 from kvstore.commands.registry import command, many
-from kvstore.commands.row import FAST, READ, WRITE, numbered_keys
+from kvstore.commands.row import FAST, READ, WRITE, can_be_taken, numbered_keys
 from kvstore.commands.scores import is_plain_score, to_score
 from kvstore.store.table import Table
 from kvstore.values.ranked import Pair
@@ -279,7 +278,7 @@ def _pop_each(table: Table, end: bytes, columns: list[list[bytes]]) -> Scored | 
         if value is None or size < count:
             return None
         pairs = value.pairs(0, count) if end == b"MIN" else value.pairs(size - count, size)[::-1]
-        if sum(len(member) for member, _ in pairs) >= LONG_STRING_BYTES:
+        if not can_be_taken([member for member, _ in pairs]):
             return None
         taken[key] = iter(pairs)
         ranks[key] = repeat(0) if end == b"MIN" else iter(range(size - 1, -1, -1))
