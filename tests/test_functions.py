@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from twisted.trial.unittest import SynchronousTestCase
+
 from kvstore.base.limits import MAX_LIBRARIES_BYTES
 from kvstore.commands.function_dump import read_dump, write_dump
+from kvstore.store.merge import merge
+from kvstore.values import TYPES
+from kvstore.wire.resp import pack
 from tests.kit.harness import CommandTestCase
+from tests.kit.serving import Serving
 from tests.kit.valkey import ValkeyTestCase
 from tests.test_commands_against_valkey import Pair
 
@@ -310,6 +316,40 @@ class FunctionTests(CommandTestCase):
         fields = dict(line.split(":") for line in self.do("INFO", "memory").split("\r\n") if ":" in line)
         self.assertEqual([fields["number_of_libraries"], fields["number_of_functions"]], ["1", "1"])
         self.assertGreater(int(fields["used_memory_vm_functions"]), 0)
+
+
+class RestartTests(SynchronousTestCase):
+    """Libraries in the files."""
+
+    def test_restarts(self) -> None:
+        """They are there after kills and compactions, without what they had kept; FLUSHALL leaves them."""
+        serving = Serving()
+        for _ in range(2):
+            client = serving.connect()
+            client.told(pack(b"FUNCTION", b"LOAD", b"REPLACE", library("l")), pack(b"SELECT", b"3"))
+            client.told(pack(b"FUNCTION", b"LOAD", COUNTER.replace("name=l", "name=c").encode()), "SET a 1")
+            self.assertEqual(client.told("FCALL count 0", "FCALL count 0"), b":1\r\n:2\r\n")
+            client.told("FUNCTION DELETE l", "FLUSHALL")
+            serving = Serving(serving.disk.kill())
+            self.assertEqual(serving.connect().told("FCALL count 0"), b":1\r\n")
+            store = serving.store
+            store.finish_compaction(merge(serving.disk, TYPES, store.seal(), 0))
+            serving = Serving(serving.disk.kill())
+            self.assertEqual(serving.connect().told("FCALL count 0", "DBSIZE"), b":1\r\n:0\r\n")
+            serving.connect().told("FUNCTION FLUSH")
+            self.assertEqual(Serving(serving.disk.kill()).connect().told("FUNCTION LIST"), b"*0\r\n")
+            serving = Serving(serving.disk.kill())
+
+    def test_a_reply_waits(self) -> None:
+        """FUNCTION LOAD, and what tells of it, is answered when it is on disk."""
+        serving = Serving()
+        one, two = serving.connect(), serving.connect()
+        self.assertEqual(one.ask(pack(b"FUNCTION", b"LOAD", library("l"))), b"")
+        self.assertEqual(two.ask("FUNCTION LIST"), b"")
+        self.assertEqual(two.ask("FCALL l 0"), b"")
+        serving.commit()
+        self.assertEqual(one.released(), b"$1\r\nl\r\n")
+        self.assertIn(b"library_name", two.released())
 
 
 class DumpTests(CommandTestCase):

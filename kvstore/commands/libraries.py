@@ -64,6 +64,7 @@ class Libraries(Runner, Observer):
         #: By names in lower case: those of functions, not of libraries, are the same in any case.
         self._functions: dict[bytes, tuple[Library, Function]] = {}
         self._table.observe(self)
+        server.pause.only_reads["FCALL"] = self.only_reads
 
     # What is there
 
@@ -80,6 +81,13 @@ class Libraries(Runner, Observer):
             faults = [f"; library {each.name.decode()}: {each.fault}" for each in self._loaded.values() if each.fault]
             raise Failure("Function not found" + "".join(faults))
         return found
+
+    def only_reads(self, request: list[bytes]) -> bool:
+        """Whether an FCALL calls a function that says it changes nothing."""
+        try:
+            return b"no-writes" in self.find(request[1])[1].flags
+        except RequestError:
+            return False
 
     def count(self) -> int:
         """How many functions there are, in libraries that do not take too long to load."""

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from kvstore.commands.client import Client
-from kvstore.commands.row import READ, TELLS, WHOLE, WRITE, Command
+from kvstore.commands.row import READ, TELLS, WRITE, Command
 from kvstore.commands.statistics import Statistics
 from kvstore.commands.waiting import WaitingRoom
 
@@ -39,15 +39,15 @@ class Resumes(Protocol):
 class Pause:
     """See the module. `is_of_all`: or of writes only. `until_ms`: since the epoch, 0 while there is none.
 
-    `statistics`: of the server. `now_ms`: the wall clock. `room`: has the timers. `only_reads`: whether a request runs
-    a script that says it changes nothing; set by who keeps scripts.
+    `statistics`: of the server. `now_ms`: the wall clock. `room`: has the timers. `only_reads`: by the name of a
+    command, whether a request of it runs what says that it changes nothing; set by who keeps scripts, and functions.
     """
 
     def __init__(self, statistics: Statistics, now_ms: Callable[[], int], room: WaitingRoom) -> None:
         self._statistics = statistics
         self._now_ms = now_ms
         self._room = room
-        self.only_reads: Callable[[list[bytes]], bool] = lambda request: False
+        self.only_reads: dict[str, Callable[[list[bytes]], bool]] = {}
         self.is_of_all = False
         self.until_ms = 0
         self.waiting: dict[Client, Resumes] = {}
@@ -81,7 +81,10 @@ class Pause:
             return False
         if row.name == "EXEC":
             return self.is_of_all or any(self.holds(client, *each) for each in client.queued or ())
-        return self.is_of_all or (may_change(row) and not (_is_script(row) and self.only_reads(request)))
+        return self.is_of_all or (may_change(row) and not self._only_reads(row, request))
+
+    def _only_reads(self, row: Command, request: list[bytes]) -> bool:
+        return row.name in self.only_reads and self.only_reads[row.name](request)
 
     def enter(self, client: Client, session: Resumes) -> None:
         """A request of this client waits."""
@@ -107,4 +110,4 @@ def may_change(row: Command) -> bool:
 
 
 def _is_script(row: Command) -> bool:
-    return row.group == "scripting" and row.flags & (WHOLE | READ) == WHOLE
+    return row.group == "scripting" and row.find_keys is not None and not row.flags & READ

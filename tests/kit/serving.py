@@ -93,11 +93,11 @@ def to_wire(request: bytes | str) -> bytes:
 
 
 class Serving:
-    """See the module. `now_ms`: the clock, for tests to set."""
+    """See the module. `now_ms`: the clock, for tests to set. `disk`: what another left, if not a new one."""
 
-    def __init__(self) -> None:
+    def __init__(self, disk: SimulatedDisk | None = None) -> None:
         self.now_ms = START_MS
-        self.disk = SimulatedDisk(record=False)
+        self.disk = disk or SimulatedDisk(record=False)
         self.store = Store(self.disk, TYPES, lambda: self.now_ms * 1000, lambda length: bytes(length))
         self.table = self.store.table
         self.server = Server(self.store, lambda: self.now_ms, {}, "0" * 40)
