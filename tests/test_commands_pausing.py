@@ -97,9 +97,12 @@ class PauseTests(PauseTestCase):
     def test_scripts(self) -> None:
         """Those wait that do not say that they change nothing."""
         self.one.ask("SCRIPT LOAD x")
+        function = "{function_name='f', flags={'no-writes'}, callback=function() return 3 end}"
+        self.one.told(pack(b"FUNCTION", b"LOAD", f"#!lua name=l\nredis.register_function{function}".encode()))
         quiet = pack(b"EVAL", b"#!lua flags=no-writes\nreturn 1", b"0")
         self.boss.ask("CLIENT PAUSE 1000 WRITE")
         self.assertEqual(self.one.ask(quiet, pack(b"EVAL_RO", b"return 2", b"0")), b":1\r\n:2\r\n")
+        self.assertEqual(self.one.ask("FCALL f 0"), b":3\r\n")
         self.assertEqual(self.one.ask(pack(b"EVAL", b"#!lua\nreturn 1", b"0")), b"")
         self.assertEqual(self.two.ask(pack(b"EVAL", b"#!no", b"0")), b"")
 
