@@ -257,6 +257,8 @@ class CommandTests(CommandTestCase):
             "MSET a 1 b 2": [(b"a", "OW update"), (b"b", "OW update")],
             "LMOVE a b LEFT RIGHT": [(b"a", "RW access delete"), (b"b", "RW insert")],
             "SUNIONSTORE a b c": [(b"a", "OW update"), (b"b", "RO access"), (b"c", "RO access")],
+            "EVALSHA x 1 a": [(b"a", "RW access update")],
+            "SORT a STORE b": [(b"a", "RO access"), (b"b", "OW update")],
             "SET a 1": [(b"a", "OW update")],
             "SET a GET": [(b"a", "OW update")],
             "SET a 1 get": [(b"a", "RW access update")],
@@ -270,6 +272,8 @@ class CommandTests(CommandTestCase):
         self.script("""
             COMMAND GETKEYS MSET a 1 b 2 -> [b'a', b'b']
             COMMAND GETKEYS object encoding a -> [b'a']
+            COMMAND GETKEYS EVAL script 0 a -> []
+            COMMAND GETKEYS EVAL script x a -> []
             COMMAND GETKEYS NOSUCH a -> !ERR Invalid command specified
             COMMAND GETKEYS PING a -> !ERR The command has no key arguments
             COMMAND GETKEYS GET a b -> !ERR Invalid number of arguments specified for command

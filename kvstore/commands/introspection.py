@@ -11,7 +11,7 @@ from collections.abc import Callable
 from kvstore.base.errors import InvalidRequest, syntax_error
 from kvstore.base.reply import Distinct, Reply, Status
 from kvstore.commands.context import Call
-from kvstore.commands.description import categories_of, documentation, information
+from kvstore.commands.description import categories_of, documentation, flags_of, information
 from kvstore.commands.glob import matcher
 from kvstore.commands.key_flags import key_flags_of
 from kvstore.commands.registry import Command, command, table
@@ -102,7 +102,7 @@ def _keys_in(request: list[bytes]) -> tuple[Command, list[bytes]]:
     except InvalidRequest:
         raise InvalidRequest("Invalid number of arguments specified for command") from None
     keys = row.keys_of(request)
-    if not keys:
+    if not keys and "no_mandatory_keys" not in flags_of(row):
         raise InvalidRequest("Invalid arguments specified for command")
     return row, keys
 
