@@ -42,8 +42,7 @@ _ADD_OPTIONS = {b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"}
 def zadd(call: Call, key: Key, *words: bytes) -> Reply:
     """Give members scores; returns how many are new, or with CH were changed, or with INCR the score it then has.
 
-    Unlike Valkey, a score of `-0` is `0`, which there it is while a sorted set is small. Digits of a score are the
-    fewest that read back as the same double; there one in some 700 has another last digit.
+    Unlike Valkey, a score of `-0` is `0`, which there it is while a sorted set is small.
     """
     options, given = _add_arguments(words)
     table = call.table
