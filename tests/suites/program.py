@@ -16,14 +16,15 @@ def positive(text: str) -> int:
     return number
 
 
-def parser_of(name: str, about: str | None) -> argparse.ArgumentParser:
-    """The parser of `scripts/NAME`; its help is the module's docstring. Has --seed, which `seed_of` reads."""
+def parser_of(name: str, about: str | None, *, seeded: bool = True) -> argparse.ArgumentParser:
+    """The parser of `scripts/NAME`; its help is the module's docstring. If `seeded` it has --seed, which `seed_of` reads."""
     parser = argparse.ArgumentParser(
         f"scripts/{name}", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--seed", type=int, metavar="N", help="of all that is random here (default: drawn, and printed)"
-    )
+    if seeded:
+        parser.add_argument(
+            "--seed", type=int, metavar="N", help="of all that is random here (default: drawn, and printed)"
+        )
     return parser
 
 
