@@ -17,7 +17,7 @@ def positive(text: str) -> int:
 
 
 def parser_of(name: str, about: str | None, *, seeded: bool = True) -> argparse.ArgumentParser:
-    """The parser of `scripts/NAME`; its help is the module's docstring. If `seeded` it has --seed, which `seed_of` reads."""
+    """The parser of `scripts/NAME`; its help is the module's docstring. Unless told it has --seed, for `seed_of`."""
     parser = argparse.ArgumentParser(
         f"scripts/{name}", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -9,10 +9,11 @@ from tests.suites.clients.run import Outcome
 
 _HEAD = """# What works with what
 
-Each row is a real program of a client or framework, unchanged, against kvstore on loopback with its default `--sync always`. Nearly all are about
-a crash: in the middle of the work the server is killed with `kill -9` and started again on the same port and directory. Then everything
-that was accepted must be there, and, where the library promises it, nothing may have happened twice. The same programs pass against
-Valkey 9.1 with `appendfsync always`, killed the same way: what fails here would be kvstore's fault.
+Each row is a real program of a client or framework, unchanged, against kvstore on loopback with its default `--sync
+always`. Nearly all are about a crash: in the middle of the work the server is killed with `kill -9`, and started again
+on the same port and directory. Then everything that was accepted must be there, and, where the library promises it,
+nothing may have happened twice. The same programs pass against Valkey 9.1 with `appendfsync always`, killed the same
+way: what fails here would be kvstore's fault.
 
 This page is made by `scripts/clients`, which installs each client in a directory of its own. The programs are
 in [tests/suites/clients/programs](../tests/suites/clients/programs).

@@ -32,7 +32,7 @@ def install(program: Program, cache: Path) -> tuple[list[str], dict[str, str]]:
 
     Raises CannotInstall.
     """
-    directory = cache / program.name
+    directory = cache.resolve() / program.name
     stamp = directory / "installed"
     wanted = " ".join(program.packages)
     is_python = program.path.suffix == ".py"

@@ -2,7 +2,7 @@
 
 The program talks to us on its standard streams: a line CRASH asks for a kill, and is answered with a line once the
 server accepts connections again, on the same port and directory; a line that begins with WORKS tells what it found,
-and ends it. Any other line, and what it writes to standard error, is its log.
+and ends it. What it writes to standard error, and any other line, is its log.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""channels_redis: Django Channels' layer and its pub/sub layer; messages to a channel and a group, sent before a kill, are
-received after it.
+"""channels_redis: Django Channels' layer and its pub/sub layer; messages to a channel and a group, sent before a
+kill, are received after it.
 
 Packages: channels-redis==4.3.0 channels==4.3.1
 """

@@ -56,7 +56,7 @@ def eventually(condition: Callable[[], Any], what: str = "it") -> Any:
 
 
 def start(*words: str) -> None:
-    """Start a process of ours, such as a worker, again whenever it ends, as a supervisor does. It ends with this program."""
+    """Start a process, such as a worker, again whenever it ends, as a supervisor does; until this program ends."""
 
     def supervise() -> None:
         while True:
@@ -143,7 +143,8 @@ def queue(
     twice = [number for number, times in Counter(notes()).items() if times > 1]
     assert not (once and twice), f"jobs that ran twice: {twice}"
     works(
-        f"{len(producer.accepted)} jobs accepted, {done_before} done before the kill; {len(lost)} lost, {len(twice)} run twice"
+        f"{len(producer.accepted)} jobs accepted, {done_before} done before the kill; "
+        f"{len(lost)} lost, {len(twice)} run twice"
         + (" (the library promises no more than that)" if lost or twice else "")
     )
 

@@ -8,6 +8,7 @@ from flask import Flask
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 
+
 def main():
     """The scenario."""
     left = {}

@@ -3,11 +3,10 @@
 Packages: rq==3.0.0
 """
 
-import sys
-
 import common
 from redis import Redis
 from rq import Queue, Retry
+
 
 def recover(queue):
     """RQ keeps a job that its worker lost where an operator finds it; by itself it would wait for minutes."""
@@ -22,8 +21,10 @@ def recover(queue):
 def main():
     """The scenario."""
     queue = Queue(connection=Redis(port=common.PORT))
-    for name in "ab":
-        common.start("rq", "worker", "--url", common.URL, "--name", name, "--with-scheduler")
+    for _ in range(2):
+        common.start("rq", "worker", "--url", common.URL, "--with-scheduler")
     job = queue.enqueue(pow, 2, 10)
     common.eventually(lambda: job.return_value() == 1024, "the first result")
-    common.queue(lambda number: queue.enqueue(common.job, number, retry=Retry(max=3)), count=40, recover=lambda: recover(queue))
+    common.queue(
+        lambda number: queue.enqueue(common.job, number, retry=Retry(max=3)), count=40, recover=lambda: recover(queue)
+    )
