@@ -345,4 +345,6 @@ class NumberTests(CommandTestCase):
             INCRBYFLOAT a 1 -> !ERR value is not a valid float
             SET a  -> OK
             INCRBYFLOAT a 1 -> !ERR value is not a valid float
+            RPUSH l x -> 1
+            INCRBYFLOAT l x -> !WRONGTYPE Operation against a key holding the wrong kind of value
         """)

@@ -34,6 +34,7 @@ return nil
 return {1, 2, nil, 3}
 return {1, {2, 'x', {}}, false, true, 3}
 return {double = 1.5}
+return {big_number = '12345678901234567890'}
 return {map = {a = 1}}
 return {set = {a = true}}
 return {ok = 'a\r\nb'}

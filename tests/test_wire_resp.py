@@ -14,7 +14,19 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import Failure, InvalidRequest, ProtocolError, ReplyTooLarge, RequestError, StorageFull
 from kvstore.base.limits import LONG_STRING_BYTES
-from kvstore.base.reply import NULL_ARRAY, OK, PONG, Arrays, Distinct, JSONText, Push, Status, Strings, Verbatim
+from kvstore.base.reply import (
+    NULL_ARRAY,
+    OK,
+    PONG,
+    Arrays,
+    BigNumber,
+    Distinct,
+    JSONText,
+    Push,
+    Status,
+    Strings,
+    Verbatim,
+)
 from kvstore.wire import resp
 from kvstore.wire.resp import double_text, encode_arrays, encode_each, encode_error, encode_strings, pack
 
@@ -71,6 +83,7 @@ TABLE: list[tuple[Any, bytes, bytes]] = [
     (frozenset(), b"*0\r\n", b"~0\r\n"),
     (OK, b"+OK\r\n", b"+OK\r\n"),
     (Status("Background saving started"), b"+Background saving started\r\n", b"+Background saving started\r\n"),
+    (BigNumber("12345678901234567890"), b"$20\r\n12345678901234567890\r\n", b"(12345678901234567890\r\n"),
     (Verbatim("# h\u00e9\r\n"), b"$7\r\n# h\xc3\xa9\r\n\r\n", b"=11\r\ntxt:# h\xc3\xa9\r\n\r\n"),
     (JSONText(b'{"a":1}'), b'$7\r\n{"a":1}\r\n', b'$7\r\n{"a":1}\r\n'),
     (Push([b"message", 1]), b"*2\r\n$7\r\nmessage\r\n:1\r\n", b">2\r\n$7\r\nmessage\r\n:1\r\n"),

@@ -33,6 +33,8 @@ from tests.suites.differential.peers import Servers
 from tests.suites.differential.run import Differs, Run, shrunk
 from tests.suites.program import positive
 
+_SHOWN_BYTES = 120
+
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
@@ -48,9 +50,13 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _shown_word(word: bytes) -> str:
+    return repr(word)[1:] if len(word) <= _SHOWN_BYTES else f"{word[:10]!r}...({len(word)} bytes)"
+
+
 def shown(sequence: Sequence, difference: str) -> str:
     """The requests of a sequence, a line each, and what was different."""
-    lines = [f"  {number}: {words!r}" for number, words in sequence.requests]
+    lines = [f"  {number}: {' '.join(map(_shown_word, words))}" for number, words in sequence.requests]
     how = ", pipelined" if sequence.pipelined else ""
     return "\n".join([f"clients speak RESP {sequence.protocols}{how}", *lines, difference])
 
@@ -80,8 +86,8 @@ def main() -> int:
                 found[difference.kind] += 1
                 if found[difference.kind] == 1:
                     progress.clear()
-                    print(f"\n== sequence {number}: {difference.kind}\n{difference}", flush=True)
-                    print("-- it takes:\n" + shown(*shrunk(run, sequence, restart, difference)), flush=True)
+                    print(f"\n== sequence {number}: {difference.kind}", flush=True)
+                    print(shown(*shrunk(run, sequence, restart, difference)), flush=True)
             number += 1
     finally:
         run.servers.stop()

@@ -31,6 +31,10 @@ def _is_told_by_content(words: list[bytes], theirs: Reply, ours: Reply) -> bool:
     return kinds.index(ours.value) < kinds.index(theirs.value)
 
 
+def _is_list(words: list[bytes], theirs: Reply, ours: Reply) -> bool:
+    return words[:2] == [b"OBJECT", b"ENCODING"] and (theirs.value, ours.value) == (b"quicklist", b"listpack")
+
+
 def _is_no_group(words: list[bytes], theirs: Reply, ours: Reply) -> bool:
     return (
         theirs.kind == ours.kind == b"-"
@@ -47,6 +51,13 @@ LISTED: tuple[Listed, ...] = (
         " or `embstr` for `int`",
         "no write has to note it; Valkey, too, tells it so after a restart",
         _is_told_by_content,
+    ),
+    Listed(
+        "OBJECT ENCODING",
+        "a list is a `listpack` whenever its elements have room in one; in Valkey a `quicklist` stays one until half"
+        " of that is left, and elements that a waiting client takes have been in it",
+        "it is told by what the list holds; Valkey, too, tells it so after a restart",
+        _is_list,
     ),
     Listed(
         "XREADGROUP, XPENDING, ...",

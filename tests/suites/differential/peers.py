@@ -29,7 +29,7 @@ class Peer:
         self._socket.connect(address)
         self._rest = b""
         self._came: list[bytes] = []
-        self.identity = b"%d" % self.ask([b"CLIENT", b"ID"])
+        self.identity = b""
 
     def send(self, data: bytes) -> None:
         """Send requests."""
@@ -64,6 +64,10 @@ class Peer:
         """The replies to many requests, as hiredis reads them; errors are among them."""
         requests = list(requests)
         self.send(b"".join(pack(*words) for words in requests))
+        return self.answers(requests)
+
+    def answers(self, requests: list[list[bytes]]) -> list[Any]:
+        """The replies to what was sent, as hiredis reads them."""
         replies: list[bytes] = []
         while len(replies) < len(requests):
             came = self.take(len(requests) - len(replies))
@@ -79,6 +83,13 @@ class Peer:
         self._socket.close()
 
 
+def ask_both(peers: tuple[Peer, Peer], requests: list[list[bytes]]) -> list[list[Any]]:
+    """What each answers to these requests; they work at the same time."""
+    for peer in peers:
+        peer.send(b"".join(pack(*words) for words in requests))
+    return [peer.answers(requests) for peer in peers]
+
+
 class Servers:
     """A Valkey and a kvstore with its data in `directory`, until `stop`. `controls`: a connection of ours to each."""
 
@@ -89,7 +100,10 @@ class Servers:
 
     def connect(self) -> tuple[Peer, Peer]:
         """A new client of each: Valkey's, kvstore's."""
-        return Peer(self.valkey.path), Peer(("127.0.0.1", self.kvstore.port))
+        peers = Peer(self.valkey.path), Peer(("127.0.0.1", self.kvstore.port))
+        for peer, answers in zip(peers, ask_both(peers, [[b"CLIENT", b"ID"]]), strict=True):
+            peer.identity = b"%d" % answers[0]
+        return peers
 
     def restart(self) -> None:
         """End kvstore with kill -9, and start it again."""
@@ -99,10 +113,8 @@ class Servers:
         self.controls = self.controls[0], Peer(("127.0.0.1", self.kvstore.port))
 
     def on_both(self, *requests: str) -> None:
-        """Send these to both. Raises what is an error."""
-        for control in self.controls:
-            for request in requests:
-                control.ask(request.encode().split())
+        """Send these to both."""
+        ask_both(self.controls, [request.encode().split() for request in requests])
 
     def settle(self, which: int) -> None:
         """Return when one of them has done all that it was sent before: it is asked twice, since within one round of

@@ -15,7 +15,7 @@ from kvstore.base.errors import InvalidRequest
 from kvstore.commands import table
 from kvstore.wire.resp import pack
 from tests.kit.random_families import DEFAULTS, Sequence
-from tests.suites.differential.peers import Servers
+from tests.suites.differential.peers import Servers, ask_both
 from tests.suites.differential.replies import alike
 from tests.suites.differential.state import differences, state_of
 
@@ -53,8 +53,7 @@ class Client:
         self.block: list[list[bytes]] = []
         self.came: tuple[list[bytes], list[bytes]] = ([], [])
         if protocol == 3:
-            for peer in self.peers:
-                peer.ask([b"HELLO", b"3"])
+            ask_both(self.peers, [[b"HELLO", b"3"]])
 
     def gather(self, which: int, count: int, patience_s: float) -> None:
         """Take what has come from one server, once so many are there."""
@@ -102,7 +101,7 @@ def _by_pattern(came: list[bytes]) -> list[bytes]:
 def _differs(words: list[bytes], theirs: bytes, ours: bytes) -> Differs:
     name = words[0].upper().decode("latin-1")
     kind = f"{name} {theirs[:1]!r} {ours[:1]!r}" + (f" {theirs[:30]!r}" if theirs[:1] == b"-" else "")
-    return Differs(kind, f"{words!r}\n  Valkey:  {theirs[:2000]!r}\n  kvstore: {ours[:2000]!r}")
+    return Differs(kind, f"{name}:\n  Valkey:  {theirs[:1000]!r}\n  kvstore: {ours[:1000]!r}")
 
 
 class Run:
@@ -134,9 +133,8 @@ class Run:
             self._compare_states("state after a restart")
 
     def _reset(self) -> None:
-        self.servers.on_both("FLUSHALL", "SCRIPT FLUSH")
-        if self._changed_settings:
-            self.servers.on_both(*(f"CONFIG SET {name} {value}" for name, value in DEFAULTS.items()))
+        settings = [f"CONFIG SET {name} {value}" for name, value in DEFAULTS.items()] if self._changed_settings else []
+        self.servers.on_both("FLUSHALL", "SCRIPT FLUSH", *settings)
 
     def _compare_states(self, what: str) -> None:
         for which in (0, 1):
