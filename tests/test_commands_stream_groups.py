@@ -32,6 +32,14 @@ class GroupTests(CommandTestCase):
         """What XPENDING lists."""
         return list(self.do("XPENDING", "s", "g", *options, "-", "+", "10"))
 
+    def test_an_option_twice(self) -> None:
+        """What is wrong with the key is said before that."""
+        self.do("SET", "a", "x")
+        twice = ["ENTRIESREAD", "1", "ENTRIESREAD", "1"]
+        for key, text in (("a", "WRONGTYPE"), ("b", "requires the key to exist"), ("s", "wrong number of arguments")):
+            self.assertIn(text, self.error("XGROUP", "CREATE", key, "h", "0", *twice))
+            self.assertIn(text, self.error("XGROUP", "SETID", key, "g", "0", *twice))
+
     def test_times_and_counts(self) -> None:
         """Of what is given out, again and by a claim; all of it in the log."""
         self.assertEqual(self.read("c", "COUNT", "2"), [b"1-1", b"1-2"])

@@ -35,6 +35,10 @@ def _is_list(words: list[bytes], theirs: Reply, ours: Reply) -> bool:
     return words[:2] == [b"OBJECT", b"ENCODING"] and (theirs.value, ours.value) == (b"quicklist", b"listpack")
 
 
+def _counts_expired(words: list[bytes], theirs: Reply, ours: Reply) -> bool:
+    return words == [b"DBSIZE"] and int(ours.value) < int(theirs.value)
+
+
 def _is_no_group(words: list[bytes], theirs: Reply, ours: Reply) -> bool:
     return (
         theirs.kind == ours.kind == b"-"
@@ -70,6 +74,17 @@ LISTED: tuple[Listed, ...] = (
         "after CONFIG SET of a threshold (`hash-max-listpack-entries`, ...) it tells how a value would be held that was"
         " made now; in Valkey a value changes only when it is written, and never back",
         "how a value really is held depends on no setting",
+    ),
+    Listed(
+        "DBSIZE",
+        "does not count what a write has given a deadline that had passed; in Valkey it counts until it is removed",
+        "it is removed at once",
+        _counts_expired,
+    ),
+    Listed(
+        "PUBLISH, KEYS, SCAN",
+        "the pattern `*` matches what is empty; in Valkey only where it is asked for all",
+        "every pattern means the same everywhere",
     ),
     Listed(
         "EVAL, FCALL and their kin",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import select
 import socket
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -33,25 +33,30 @@ class Peer:
 
     def send(self, data: bytes) -> None:
         """Send requests."""
+        self._socket.settimeout(_PATIENCE_S)
         self._socket.sendall(data)
 
     def take(self, count: int = 0, patience_s: float = _PATIENCE_S) -> list[bytes]:
-        """All replies that have come, once there are so many of them or none came for that long. Raises EOFError."""
-        while len(self._came) < count:
-            if not select.select([self._socket], [], [], patience_s)[0]:
-                break
-            self._receive()
-        while select.select([self._socket], [], [], 0)[0]:
-            self._receive()
+        """The replies that have come, once there are so many of them or none came for that long; all that are there if
+        `count` is 0. Raises EOFError.
+        """
+        self._socket.settimeout(patience_s if count else 0)
+        while len(self._came) < (count or sys.maxsize) and self._receive():
+            pass
         came, self._came = self._came, []
         return came
 
-    def _receive(self) -> None:
-        data = self._socket.recv(1 << 20)
+    def _receive(self) -> bool:
+        """Take what is there; returns whether there was something."""
+        try:
+            data = self._socket.recv(1 << 20)
+        except (TimeoutError, BlockingIOError):
+            return False
         if not data:
             raise EOFError("the server closed the connection")
         replies, self._rest = cut(self._rest + data)
         self._came += replies
+        return True
 
     def ask(self, words: list[bytes]) -> Any:
         """The reply to one request, as hiredis reads it. Raises its errors."""
@@ -116,11 +121,11 @@ class Servers:
         """Send these to both."""
         ask_both(self.controls, [request.encode().split() for request in requests])
 
-    def settle(self, which: int) -> None:
+    def settle(self, which: int, rounds: int = 2) -> None:
         """Return when one of them has done all that it was sent before: it is asked twice, since within one round of
-        its loop it may answer us first.
+        its loop it may answer us first. `rounds`: 1, if something of that round is known to have come.
         """
-        for _ in range(2):
+        for _ in range(rounds):
             self.controls[which].ask([b"PING"])
 
     def stop(self) -> None:

@@ -57,7 +57,7 @@ class Client:
 
     def gather(self, which: int, count: int, patience_s: float) -> None:
         """Take what has come from one server, once so many are there."""
-        self.came[which].extend(self.peers[which].take(count - len(self.came[which]), patience_s))
+        self.came[which].extend(self.peers[which].take(max(count - len(self.came[which]), 0), patience_s))
 
     def compare(self) -> None:
         """Raise Differs unless the same came from both; then it is done with."""
@@ -120,7 +120,7 @@ class Run:
             conversation = _Conversation(self.servers, clients, self.counts)
             for burst in sequence.bursts(_BLOCKING | _SUBSCRIBING):
                 conversation.say(*burst)
-            conversation.settle()
+            conversation.end()
         finally:
             self._changed_settings = any(words[0].upper() == b"CONFIG" for _, words in sequence.requests)
             for client in clients:
@@ -171,7 +171,7 @@ class _Conversation:
         client.unanswered += requests
         self._counts.families.update(map(family, requests))
         if may_wait or self._anybody_subscribed or any(each.unanswered for each in self._clients if each is not client):
-            self.settle()
+            self.settle(None if may_wait else client)
         else:
             for which in (0, 1):
                 client.gather(which, len(requests), 30)
@@ -189,16 +189,22 @@ class _Conversation:
             for word in words
         ]
 
-    def settle(self) -> None:
-        """Let both come to rest, and compare what came to everybody. Raises Differs."""
-        self._servers.settle(0)
+    def end(self) -> None:
+        """Let both come to rest, and see that nobody got more. Raises Differs."""
+        self._servers.settle(1)
+        self.settle()
+
+    def settle(self, asked: Client | None = None) -> None:
+        """Let Valkey come to rest, and compare what came to everybody. `asked`: who does not wait. Raises Differs."""
+        if asked is not None:
+            asked.gather(0, 1, 30)
+        self._servers.settle(0, 2 if asked is None else 1)
         for client in self._clients:
             client.gather(0, 0, 0)
             if client.unanswered and not client.came[0] and not is_long(client.unanswered[0]):
                 client.gather(0, 1, 5)
         for client in self._clients:
             client.gather(1, len(client.came[0]), 5)
-        self._servers.settle(1)
         for client in self._clients:
             client.gather(1, 0, 0)
             client.compare()
