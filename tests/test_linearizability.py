@@ -8,14 +8,19 @@ import random
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.suites.histories.checker import REFUSED, UNKNOWN, NotLinearizable, Operation, check, execute
+from tests.suites.histories.checker import REFUSED, UNKNOWN, NotLinearizable, Operation, check
+from tests.suites.histories.model import execute
 from tests.suites.histories.run import ConcurrentRun
+from tests.suites.histories.typed_workloads import check_fences
+from tests.suites.histories.workloads import WORKLOADS
 
 _K, _L = b"k", b"l"
 _LINE = re.compile(r"(\w+) +([\d.]+)-([\d.]+) +(\S+) ->? *(.*)")
@@ -81,6 +86,62 @@ class RightHistoriesTests(SynchronousTestCase):
             a 1-2 RPUSH,k,x -> 1
             b 3-3 BLPOP,k -> ?
             a 5-6 LPOP,k -> None
+        """)
+
+    def test_boards(self) -> None:
+        """Scores, ranks, what is popped at either end, by one who waits too, a set united with another."""
+        self.accept("""
+            a 1-2 ZADD,k,5,x -> 1
+            a 3-4 ZINCRBY,k,2,y -> b"2"
+            b 5-6 ZRANK,k,x -> 1
+            b 7-8 ZUNIONSTORE,l,k -> 2
+            a 9-10 ZPOPMIN,k -> [b"y", b"2"]
+            a 11-12 ZPOPMAX,k -> [b"x", b"5"]
+            a 13-20 BZPOPMIN,k -> [b"k", b"z", b"1"]
+            b 14-15 ZADD,k,1,z -> 1
+            b 21-22 ZRANGE,l -> [b"y", b"2", b"x", b"5"]
+            b 23-24 ZSCORE,k,z -> None
+            b 25-26 ZREM,l,y+ZINCRBY,k,7,y -> [1, b"7"]
+        """)
+
+    def test_groups(self) -> None:
+        """An entry is given out once, acknowledged once, claimed from one who was not heard of again."""
+        self.accept("""
+            a 1-2 XGROUP,k -> OK
+            b 3-4 XGROUP,k -> "-BUSYGROUP Consumer Group name already exists"
+            a 5-6 XADD,k,x -> b"1-0"
+            a 5-7 XADD,k,y -> b"1-1"
+            b 8-9 XREADGROUP,k,b -> (b"1-0", b"x")
+            c 8-8 XREADGROUP,k,c -> ?
+            b 10-11 XPENDING,k -> ((b"1-0", b"b", 1), (b"1-1", b"c", 1))
+            b 12-13 XACK,k,1-0 -> 1
+            b 14-15 XACK,k,1-0 -> 0
+            d 16-17 XAUTOCLAIM,k,d -> (b"1-1", b"y")
+            e 18-19 XCLAIM,k,e,1-1 -> (b"1-1", b"y")
+            e 20-21 XPENDING,k -> ((b"1-1", b"e", 3),)
+            e 22-23 XREADGROUP,k,e -> None
+        """)
+
+    def test_locks(self) -> None:
+        """One has it until it is let go or its time is up: 5 s, from some moment of the request on."""
+        self.accept("""
+            a 1-2 LOCK,k,x,5000 -> OK
+            b 3-4 LOCK,k,y,5000 -> None
+            a 3-4 FENCED,k,f,s,x,v -> 1
+            b 3-4 FENCED,k,f,s,y,w -> 0
+            b 5-6 HOLDER,k -> b"x"
+            b 6-7 LOCK,k,y,5000 -> OK
+            a 8-9 UNLOCK,k,x -> 0
+            b 8-9 SHARED,k,f,s -> [b"1", b"v"]
+            b 10-11 EXTEND,k,y,5000 -> 1
+            b 12-13 UNLOCK,k,y -> 1
+            b 14-15 HOLDER,k -> None
+            b 16-17 RAISES,k,f,s,n,v -> refused
+        """)
+        self.accept("""
+            a 1-2 LOCK,k,x,5000 -> ?
+            b 3-4 HOLDER,k -> b"x"
+            b 7-8 LOCK,k,y,5000 -> OK
         """)
 
     def test_fields(self) -> None:
@@ -261,6 +322,66 @@ class WrongHistoriesTests(SynchronousTestCase):
             b 5-6 BLPOP,k -> [b"k", b"y"]
         """)
 
+    def test_boards(self) -> None:
+        """A member that is popped twice, a score or a rank that is not so, a block that is half done."""
+        self.refuse("""
+            a 1-2 ZADD,k,1,x -> 1
+            a 3-4 ZPOPMIN,k -> [b"x", b"1"]
+            b 3-4 BZPOPMIN,k -> [b"k", b"x", b"1"]
+        """)
+        self.refuse("a 1-2 ZINCRBY,k,1,x -> b'1'\nb 1-2 ZINCRBY,k,1,x -> b'1'")
+        for request, seen in (
+            ("ZPOPMIN,k", '[b"y", b"2"]'), ("ZPOPMAX,k", '[b"x", b"1"]'), ("ZRANK,k,y", "0"), ("ZSCORE,k,x", 'b"2"'),
+            ("ZRANGE,k", '[b"y", b"2", b"x", b"1"]'), ("ZREM,k,x", "0"), ("ZADD,k,3,x", "1"), ("BZPOPMIN,k", "None"),
+        ):  # fmt: skip
+            self.refuse(f"a 1-2 ZADD,k,1,x -> 1\na 3-4 ZADD,k,2,y -> 1\nb 5-6 {request} -> {seen}")
+        self.refuse("a 1-2 ZREM,l,y+ZINCRBY,k,7,y -> ?\nb 3-4 ZSCORE,k,y -> b'7'\nb 5-6 ZADD,l,1,y -> 0")
+        self.refuse("a 1-2 ZADD,k,1,x -> 1\na 3-4 ZUNIONSTORE,l,k -> 1\nb 5-6 ZRANGE,l -> []")
+
+    def test_groups(self) -> None:
+        """An entry that two are given, that is skipped or forgotten, pending with another, given out uncounted."""
+        begin = "a 1-2 XGROUP,k -> OK\na 3-4 XADD,k,x -> b'1-0'\na 5-6 XADD,k,y -> b'1-1'\n"
+        given = begin + "b 7-8 XREADGROUP,k,b -> (b'1-0', b'x')\n"
+        for wrong in (
+            given + "c 7-8 XREADGROUP,k,c -> (b'1-0', b'x')", begin + "b 7-8 XREADGROUP,k,b -> (b'1-1', b'y')",
+            begin + "b 7-8 XREADGROUP,k,b -> None", given + "b 9-10 XACK,k,1-0 -> 0", given + "b 9-10 XPENDING,k -> ()",
+            given + "b 9-10 XPENDING,k -> ((b'1-0', b'c', 1),)", given + "b 9-10 XPENDING,k -> ((b'1-0', b'b', 2),)",
+            given + "b 9-10 XACK,k,1-0 -> 1\nc 9-10 XACK,k,1-0 -> 1", given + "c 9-10 XAUTOCLAIM,k,c -> None",
+            given + "b 9-10 XACK,k,1-0 -> 1\nc 11-12 XCLAIM,k,c,1-0 -> (b'1-0', b'x')",
+            given + "c 9-10 XCLAIM,k,c,1-0 -> (b'1-0', b'x')\nc 11-12 XPENDING,k -> ((b'1-0', b'c', 1),)",
+            begin + "c 7-8 XADD,k,z -> b'1-1'", begin + "c 7-8 XLEN,k -> 1", begin + "c 7-8 XGROUP,k -> OK",
+        ):  # fmt: skip
+            self.refuse(wrong)
+
+    def test_locks(self) -> None:
+        """Two who hold it, one who holds it after its time or loses it before, the work of one who does not hold it."""
+        got = "a 1-2 LOCK,k,x,5000 -> OK\n"
+        for wrong in (
+            got + "b 1-2 LOCK,k,y,5000 -> OK", got + "b 3-5 LOCK,k,y,5000 -> OK", got + "b 3-5 HOLDER,k -> None",
+            got + "b 8-9 HOLDER,k -> b'x'", got + "b 8-9 LOCK,k,y,5000 -> None", got + "a 8-9 FENCED,k,f,s,x,v -> 1",
+            got + "a 3-4 UNLOCK,k,x -> 0", got + "b 3-4 UNLOCK,k,y -> 1", got + "a 3-4 FENCED,k,f,s,x,v -> 0",
+            got + "b 3-4 FENCED,k,f,s,y,v -> 1", got + "a 3-4 UNLOCK,k,x -> 1\nb 5-6 HOLDER,k -> b'x'",
+            got + "a 3-4 FENCED,k,f,s,x,v -> 1\nb 5-6 SHARED,k,f,s -> [b'1', None]",
+            got + "b 3-4 RAISES,k,f,s,n,v -> refused\nb 5-6 SHARED,k,f,s -> [b'1', None]",
+            got + "b 3-4 RAISES,k,f,s,n,v -> ?\nb 5-5.5 HOLDER,k -> None",
+            got + "a 3-4 EXTEND,k,x,5000 -> 1\nb 6-7 LOCK,k,y,5000 -> OK",
+        ):  # fmt: skip
+            self.refuse(wrong)
+
+    def test_fences(self) -> None:
+        """Two who were let in by turns, or as the same number: seen without a search."""
+        for tokens, numbers, good in (
+            ("xxy", "123", True), ("xyy", "135", True), ("xyx", "123", False), ("xy", "11", False),
+        ):  # fmt: skip
+            passed = [
+                Operation("a", 0, 0, (b"FENCED", b"k", b"f", b"s", token.encode(), b"v"), int(number))
+                for token, number in zip(tokens, numbers, strict=True)
+            ]
+            if good:
+                check_fences(passed)
+            else:
+                self.assertRaises(NotLinearizable, check_fences, passed)
+
     def test_fields(self) -> None:
         """A field that was set is not there, or has what it had before."""
         for seen in ("None", 'b"x"'):
@@ -280,12 +401,14 @@ class WrongHistoriesTests(SynchronousTestCase):
 class RealServerTests(SynchronousTestCase):
     """A few histories of the real server; scripts/linearizability makes many."""
 
-    def run_on_the_side(self, *, queues: bool = False) -> ConcurrentRun:
+    def run_on_the_side(self, workload: str = "keys") -> ConcurrentRun:
         """Histories on a directory of their own."""
         directory = tempfile.mkdtemp(prefix="kvstore-concurrent-")
         self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
         data, seed = Path(directory, "data"), random.randrange(2**32)
-        run = ConcurrentRun(data, seed, ("--compact-after", "100"), clients=4 if queues else 6, queues=queues)
+        run = ConcurrentRun(
+            data, seed, ("--compact-after", "100"), clients=6 if workload == "keys" else 4, workload=workload
+        )
         self.addCleanup(run.stop)
         return run
 
@@ -323,7 +446,7 @@ class RealServerTests(SynchronousTestCase):
 
     def test_queues_with_kills(self) -> None:
         """No element of a queue comes out twice, or is lost, whoever pops, waits, moves or vanishes."""
-        run = self.run_on_the_side(queues=True)
+        run = self.run_on_the_side("queues")
         recorded = run.record()
         check(recorded)
         taken = next(each for each in recorded if each.words[0] == b"LPOP" and isinstance(each.result, bytes))
@@ -331,3 +454,20 @@ class RealServerTests(SynchronousTestCase):
         self.assertRaises(NotLinearizable, check, recorded)
         for name in ("RPUSH", "BLPOP", "LMOVE", "BLMOVE", "EXEC"):
             self.assertGreater(run.counts.by_command[name], 0, name)
+
+    @pytest.mark.long
+    def test_boards_groups_and_locks_with_kills(self) -> None:
+        """Each of them, and that a fault planted in its history would be seen."""
+        planted: dict[str, Callable[[Operation], Any]] = {
+            "boards": lambda each: each.words[0] == b"ZINCRBY" and each._replace(result=b"-1"),
+            "groups": lambda each: each.words[0] == b"XREADGROUP" and each.result and each._replace(client="thief"),
+            "locks": lambda each: each.words[0] == b"FENCED" and each.result and each._replace(result=each.result + 1),
+        }
+        for workload, plant in planted.items():
+            run = self.run_on_the_side(workload)
+            recorded = run.record()
+            check(recorded)
+            WORKLOADS[workload].check(recorded)
+            answered = [each for each in recorded if each.result is not UNKNOWN]
+            recorded.append(next(wrong for each in reversed(answered) if (wrong := plant(each))))
+            self.assertRaises(NotLinearizable, check, recorded)

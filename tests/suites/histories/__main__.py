@@ -9,9 +9,15 @@ started again on its data. What each client asked, when, and what it was told is
 must be one order of all requests, each between its call and its answer, that explains every answer; a request that was
 not answered may be anywhere after its call, or nowhere.
 
-With --queues the keys are lists, used as queues: pushed to and popped at both ends, waited for with BLPOP and BLMOVE,
-moved from one to another, in MULTI blocks too, and some clients vanish while they wait. No element may come out twice,
-and none be lost but one that was on its way to a client that died.
+With --workload queues the keys are lists, used as queues: pushed to and popped at both ends, waited for with BLPOP and
+BLMOVE, moved from one to another, in MULTI blocks too, and some clients vanish while they wait. No element may come out
+twice, and none be lost but one that was on its way to a client that died.
+
+With --workload boards they are sorted sets: scores set, counted on and taken away, ranks asked for, the first and the
+last popped and waited for, one set united with another, members moved in blocks. With groups, streams with a group: an
+entry is given to one consumer, once; acknowledged; after a kill claimed from those who are gone. With locks, SET NX PX
+and scripts that extend or release a lock, or do what it guards, if the token is right: what is done under it counts a
+fence on, and shows that its holder was alone; a script that raises has done nothing.
 
 Prints counts. Exit status: 0 if every history has such an order; 1 if one has none, which is then shown and kept with
 the data directory.
@@ -29,6 +35,7 @@ from kvstore.client.progress import Progress
 from tests.suites import program
 from tests.suites.histories.checker import NotLinearizable
 from tests.suites.histories.run import ConcurrentRun
+from tests.suites.histories.workloads import WORKLOADS
 from tests.suites.kills.run import OVERLAPS
 from tests.suites.program import positive
 
@@ -41,7 +48,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--compact-after", type=int, metavar="ENTRIES", help="the server's (default: its own policy)")
     parser.add_argument("--sync", choices=["always", "everysec", "no"], default="always", help="(default %(default)s)")
     parser.add_argument("--overlap", choices=OVERLAPS, help="the server's (default: all in turn)")
-    parser.add_argument("--queues", action="store_true", help="lists used as queues, and clients that wait")
+    parser.add_argument("--workload", choices=WORKLOADS, default="keys", help="what is asked (default %(default)s)")
     return parser.parse_args()
 
 
@@ -69,11 +76,11 @@ def main() -> int:
     overlaps = (arguments.overlap,) if arguments.overlap else OVERLAPS
     again = f"scripts/linearizability --histories {arguments.histories} --clients {arguments.clients} --seed {seed} "
     again += " ".join(options) + (f" --overlap {arguments.overlap}" if arguments.overlap else "")
-    print(again + " --queues" * arguments.queues, flush=True)
+    print(f"{again} --workload {arguments.workload}", flush=True)
     directory = Path(tempfile.mkdtemp(prefix="kvstore-concurrent-"))
     began = time.monotonic()
     run = ConcurrentRun(
-        directory / "data", seed, options, overlaps=overlaps, clients=arguments.clients, queues=arguments.queues
+        directory / "data", seed, options, overlaps=overlaps, clients=arguments.clients, workload=arguments.workload
     )
     progress = Progress("histories")
     violation = None

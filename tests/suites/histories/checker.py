@@ -11,9 +11,8 @@ never tried again. Operations on keys that have nothing to do with each other ar
 linearizable if and only if the history of each group of keys is (P-compositionality: Horn and Kroening, 2015). Keys
 that one operation touches together are one group.
 
-The model here is a table of strings, fields of hashes, and lists as queues, under some commands, MULTI blocks of them,
-and the document verbs: see `execute`.
-It is written from the commands' documentation, not from this server's code, and shares none of it.
+The model is a table under some commands: see `model`. Time is no part of it, but for locks, which vanish at their
+deadline: an operation that may have been done before that moment may find one, one that may have been after it may not.
 
 It knows nothing of sockets or servers. Rejected: a general checker (Knossos, Porcupine), in another language, for what
 takes a hundred lines.
@@ -24,8 +23,11 @@ Source: Wing and Gong, "Testing and verifying concurrent objects", 1993; Lowe, "
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
+
+from tests.suites.histories.model import execute, keys_of
+from tests.suites.histories.typed_model import Lock
 
 #: The result of an operation of which nothing came back.
 UNKNOWN: Any = type("Unknown", (), {"__repr__": lambda _: "UNKNOWN"})()
@@ -33,8 +35,8 @@ UNKNOWN: Any = type("Unknown", (), {"__repr__": lambda _: "UNKNOWN"})()
 #: The result of an operation, or of one inside a block, that was refused with an error: it must have changed nothing.
 REFUSED: Any = type("Refused", (), {"__repr__": lambda _: "REFUSED"})()
 
-#: A string, or the elements of a list.
-Value = bytes | tuple[bytes, ...]
+#: A string, the elements of a list, or what `typed_model` has.
+Value = Any
 #: (key, value) pairs of the keys that are there, sorted by key.
 State = tuple[tuple[bytes, Value], ...]
 
@@ -42,7 +44,8 @@ State = tuple[tuple[bytes, Value], ...]
 class Operation(NamedTuple):
     """One operation of a history.
 
-    `client`: who. `called`, `returned`: times of one steady clock; `returned` means nothing if `result` is UNKNOWN.
+    `client`: who. `called`, `returned`: times of one steady clock, in seconds; if `result` is UNKNOWN, `returned` is
+    when the server was gone, and means something of locks alone.
     `words`: command, keys and arguments; `(b"EXEC", words, words, ...)` is a MULTI block; `(b"CAS", key, old, new)` is
     WATCH, a GET that gave `old`, MULTI, SET, EXEC. `result`: what came back, as `execute` gives it.
     """
@@ -55,7 +58,7 @@ class Operation(NamedTuple):
 
     def keys(self) -> set[bytes]:
         """The keys it touches."""
-        return set(_keys(self.words))
+        return set(keys_of(self.words))
 
     def __str__(self) -> str:
         when = f"{self.called}..{'?' if self.result is UNKNOWN else self.returned}"
@@ -66,137 +69,48 @@ class NotLinearizable(AssertionError):
     """The history has no order that explains it. The text shows the part that cannot be explained."""
 
 
-_MOVES = (b"LMOVE", b"BLMOVE")
-_OF_LISTS = (b"RPUSH", b"LPUSH", b"LPOP", b"RPOP", b"BLPOP", b"BRPOP", b"LRANGE", *_MOVES)
-
-
-def _keys(words: Sequence[Any]) -> Iterator[bytes]:
-    if words[0] == b"EXEC":
-        for inner in words[1:]:
-            yield from _keys(inner)
-    elif words[0] in _OF_FIELDS:
-        yield _register(words)
-    elif words[0] == b"MGET":
-        yield from words[1:]
-    elif words[0] in _MOVES:
-        yield from words[1:3]
-    else:
-        yield words[1]
-
-
-#: Commands on one field of a hash. Each field is a register of its own: nothing here touches two of them.
-_OF_FIELDS = (b"HSET", b"HSETNX", b"HGET", b"HDEL", b"HINCRBY")
-
-
-def _register(words: Sequence[Any]) -> bytes:
-    """The key under which the field has its value in the model's table."""
-    return b"%b.%b" % (words[1], words[2])
-
-
-def execute(table: dict[bytes, Any], words: Sequence[Any]) -> Any:
-    """The model: do what `words` say to `table`, and return the result.
-
-    A status is a str, a document or its absence a tuple `("success", text)`, `("failure",)`; the rest is as RESP has
-    it. A CAS that was refused changes nothing and fits everywhere: its result is None, see `step`.
-    """
-    name = words[0]
-    if name in _OF_FIELDS:
-        return _execute_on_field(table, name, _register(words), *words[3:])
-    if name == b"EXEC":
-        return [execute(table, inner) for inner in words[1:]]
-    if name == b"MGET":
-        return [table.get(key) for key in words[1:]]
-    if name in _OF_LISTS:
-        return _execute_on_lists(table, name, *words[1:])
-    key = words[1]
-    old = table.get(key)
-    if name == b"GET":
-        return old
-    if name == b"LOOKUP":
-        return ("failure",) if old is None else ("success", old)
-    if name in (b"DEL", b"REMOVE"):
-        table.pop(key, None)
-        return int(old is not None) if name == b"DEL" else ("failure",) if old is None else ("success",)
-    if name == b"INCR":
-        number = int(old or b"0") + 1
-        table[key] = b"%d" % number
-        return number
-    if name == b"CAS":
-        if old != words[2]:
-            return None
-        table[key] = words[3]
-        return ["+OK"]
-    if name == b"SET" and words[3:] == (b"NX",) and old is not None:
-        return None
-    if name not in (b"SET", b"GETSET", b"INSERT"):
-        raise ValueError(f"the model has no {name!r}")
-    table[key] = words[2]
-    return old if name == b"GETSET" else ("success",) if name == b"INSERT" else "+OK"
-
-
-def _execute_on_lists(table: dict[bytes, Any], name: bytes, key: bytes, *words: bytes) -> Any:
-    """As `execute`. A blocking command that found nothing to take has seen an empty list at some moment."""
-    if name == b"LRANGE":
-        return list(table.get(key, ()))
-    if name in (b"RPUSH", b"LPUSH"):
-        return _put(table, key, name[:1], words[0])
-    if name in _MOVES:
-        destination, wherefrom, whereto = words
-        element = _take(table, key, wherefrom[:1])
-        if element is not None:
-            _put(table, destination, whereto[:1], element)
-        return element
-    element = _take(table, key, name.lstrip(b"B")[:1])
-    return [key, element] if element is not None and name[:1] == b"B" else element
-
-
-def _put(table: dict[bytes, Any], key: bytes, end: bytes, element: bytes) -> int:
-    """Put an element at an end, `L` or `R`; returns how many there are."""
-    elements = table.get(key, ())
-    table[key] = (*elements, element) if end == b"R" else (element, *elements)
-    return len(table[key])
-
-
-def _take(table: dict[bytes, Any], key: bytes, end: bytes) -> bytes | None:
-    """Take an element from an end, `L` or `R`; None if there is none."""
-    elements = table.pop(key, ())
-    if len(elements) > 1:
-        table[key] = elements[:-1] if end == b"R" else elements[1:]
-    return None if not elements else elements[-1] if end == b"R" else elements[0]
-
-
-def _execute_on_field(table: dict[bytes, Any], name: bytes, register: bytes, value: bytes = b"") -> Any:
-    """As `execute`. HINCRBY is by 1."""
-    old = table.get(register)
-    if name == b"HGET":
-        return old
-    if name == b"HDEL":
-        table.pop(register, None)
-        return int(old is not None)
-    if name == b"HINCRBY":
-        number = int(old or b"0") + 1
-        table[register] = b"%d" % number
-        return number
-    if name == b"HSET" or old is None:
-        table[register] = value
-    return int(old is None)
-
-
-def step(state: State, operation: Operation) -> State | None:
-    """The state after `operation`, or None if it cannot have given its result in `state`."""
+def steps(state: State, operation: Operation) -> Iterator[State]:
+    """The states after `operation`; none if it cannot have given its result in `state`."""
     words, seen = operation.words, operation.result
     if seen is REFUSED or (words[0] == b"CAS" and seen is None):
-        return state  # CAS: somebody touched the key, which may have left its value as it was
+        yield state  # CAS: somebody touched the key, which may have left its value as it was
+        return
     if words[0] == b"EXEC" and isinstance(seen, list):
         if len(seen) != len(words) - 1:
-            return None
+            return
         words = (b"EXEC", *(inner for inner, one in zip(words[1:], seen, strict=True) if one is not REFUSED))
         seen = [one for one in seen if one is not REFUSED]
+    for table in _tables(state, operation):
+        result = execute(table, words)
+        if seen is UNKNOWN or result == seen:
+            yield tuple(sorted(_timed(table, operation).items()))
+
+
+def _tables(state: State, operation: Operation) -> Iterator[dict[bytes, Value]]:
+    """What the operation may find: with a lock, and without it, as its time allows."""
     table = dict(state)
-    result = execute(table, words)
-    if seen is not UNKNOWN and result != seen:
-        return None
-    return tuple(sorted(table.items()))
+    lock = table.get(operation.words[1])
+    if not isinstance(lock, Lock):
+        yield table
+        return
+    if operation.called <= lock.latest:
+        yield dict(table)
+    if operation.returned >= lock.earliest:
+        del table[operation.words[1]]
+        yield table
+
+
+def _timed(table: dict[bytes, Value], operation: Operation) -> dict[bytes, Value]:
+    """The table with the times between which a lock ends that the operation has set."""
+    lock = table.get(operation.words[1])
+    if isinstance(lock, Lock) and lock.ms:
+        earliest, latest = operation.called + lock.ms / 1000, operation.returned + lock.ms / 1000
+        table[operation.words[1]] = Lock(lock.token, 0, earliest - _CLOCKS_S, latest + _CLOCKS_S)
+    return table
+
+
+#: By how much the clients' clock and the server's, which counts milliseconds, may differ within a lock's life.
+_CLOCKS_S = 0.003
 
 
 def check(history: Iterable[Operation], state: State = ()) -> int:
@@ -244,13 +158,11 @@ def _check_group(operations: list[Operation], state: State) -> None:
         following = []
         for number, operation in enumerate(maybe):
             if operation.called <= deadline and not extra >> number & 1:
-                after = step(state, operation)
-                if after is not None and after != state:
-                    following.append((base, mask, extra | 1 << number, after))
+                following += [
+                    (base, mask, extra | 1 << number, after) for after in steps(state, operation) if after != state
+                ]
         for index in reversed(nexts):
-            after = step(state, known[index])
-            if after is not None:
-                following.append((*_done(base, mask, index), extra, after))
+            following += [(*_done(base, mask, index), extra, after) for after in steps(state, known[index])]
         for node in following:
             if node not in seen:
                 seen.add(node)
