@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import argparse
 import errno
+import math
 import os
 import random
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
 from kvstore.client.progress import Progress
@@ -45,7 +46,9 @@ MOST_KEPT = 3
 
 
 class Task(NamedTuple):
-    """One run and its exploration. `fault`: which error and how, for the runs with failing calls."""
+    """One run and its exploration. `fault`: which error and how, for the runs with failing calls. `until`: when to stop,
+    whatever is left, by the steady clock in seconds.
+    """
 
     section: str
     seed: str
@@ -55,6 +58,7 @@ class Task(NamedTuple):
     zero_fill_bytes: int = 2 * KIB
     tight: bool = False
     fault: Fault | None = None
+    until: float = math.inf
 
 
 class Outcome(NamedTuple):
@@ -108,10 +112,14 @@ def _violations(task: Task, counts: Counts) -> Iterator[str]:
     if task.fault is not None:
         yield from _violations_of_faults(task, task.fault, counts)
         return
+    if time.monotonic() > task.until:
+        return
     with errors_as_violations(f"{task.seed}, sync {task.sync}, recording"):
         run = Run(SimulatedDisk(), task.seed, task.sync, tight=task.tight).steps(task.steps)
     seen: set[int] = set()
     for moment in run.disk.moments():
+        if time.monotonic() > task.until:
+            return
         try:
             explore_moment(moment, run, task.effort, counts, seen)
         except Violation as violation:
@@ -121,7 +129,7 @@ def _violations(task: Task, counts: Counts) -> Iterator[str]:
 def _violations_of_faults(task: Task, fault: Fault, counts: Counts) -> Iterator[str]:
     """Let each call of the run fail in turn, until the run is over before its turn comes."""
     came, when = True, 0
-    while came:
+    while came and time.monotonic() < task.until:
         when += 1
         try:
             came = explore_fault(fault._replace(when=when), task.seed, task.sync, task.steps, task.effort, counts)
@@ -138,7 +146,7 @@ def options() -> argparse.Namespace:
         "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: one a CPU)"
     )
     parser.add_argument(
-        "--minutes", type=float, default=float("inf"), metavar="N", help="begin no task after so long (default: all)"
+        "--minutes", type=float, default=math.inf, metavar="N", help="try no moment after so long (default: all)"
     )
     parser.add_argument("--section", default=None, help="only this section, such as 'every moment'")
     return parser.parse_args()
@@ -154,25 +162,21 @@ def main() -> int:
         return 2
     print(f"crashpoints: {len(todo)} tasks, --seed {seed} --runs {chosen.runs}, {chosen.jobs} processes", flush=True)
     began = time.monotonic()
-    outcomes = _perform_all(todo, chosen.jobs, began + 60 * chosen.minutes)
+    until = began + 60 * chosen.minutes
+    outcomes = _perform_all([task._replace(until=until) for task in todo], chosen.jobs)
     return report(outcomes, time.monotonic() - began)
 
 
-def _perform_all(todo: list[Task], jobs: int, until: float) -> list[Outcome]:
-    """Do the tasks that can be begun in time. `until`: by the steady clock, in seconds."""
+def _perform_all(todo: list[Task], jobs: int) -> list[Outcome]:
     progress = Progress("crashpoints")
     outcomes: list[Outcome] = []
     with ProcessPoolExecutor(jobs) as pool:
-        for future in as_completed([pool.submit(perform, task) for task in todo]):
-            if future.cancelled():
-                continue
-            outcomes.append(outcome := future.result())
+        for outcome in pool.map(perform, todo):
+            outcomes.append(outcome)
             progress.show(len(outcomes) / len(todo))
             if outcome.violated:
                 progress.clear()
                 print(*outcome.violations, sep="\n", flush=True)
-            if time.monotonic() > until:
-                pool.shutdown(wait=False, cancel_futures=True)
     progress.clear()
     return outcomes
 

@@ -35,6 +35,7 @@ from tests.kit.server_process import Wire
 #: The server's options: small limits, so that they are reached.
 OPTIONS = (
     "--max-request-bytes", "4mb", "--max-input-bytes", "32mb", "--drop-client-bytes", "16mb", "--max-clients", "500",
+    "--script-ms", "50",
 )  # fmt: skip
 
 #: What the server may take more than at its start, in bytes: its limits, the keys that there are, and slack.
@@ -176,6 +177,61 @@ _STRANGE = (
     b"$-1\r\n",
     "\u00e9\U0001f600".encode(),
     b"\\x00",
+)
+
+#: Right requests on values of every type, to be cut, mixed and mutated; keys are those that odd arguments name, too.
+_RIGHT: Sequence[Sequence[bytes]] = tuple(
+    line.split()
+    for line in b"""
+RPUSH a 1 2 3|LMOVE a b LEFT RIGHT|BLMPOP 0.01 2 a b LEFT COUNT 2|LINSERT a BEFORE 1 x|LPOS a 1 RANK -1 MAXLEN 5
+HSET b f 1 g 2|HPEXPIRE b 50 FIELDS 2 f g|HGETEX b EX 5 FIELDS 1 f|HRANDFIELD b -5 WITHVALUES|HSCAN b 0 MATCH * COUNT 9
+SADD c 1 2 m|SINTERCARD 2 c d LIMIT 3|SDIFFSTORE d c b|SPOP c 2|SMISMEMBER c 1 9
+ZADD d GT CH 1.5 m -inf n 7 o|ZINCRBY d inf m|ZRANGE d (1 +inf BYSCORE LIMIT 0 5 WITHSCORES|ZRANGE d [a + BYLEX REV
+ZUNIONSTORE c 2 d c WEIGHTS 2 -1 AGGREGATE MAX|BZPOPMIN d c 0.01|BZMPOP 0.01 1 d MIN COUNT 2|ZRANDMEMBER d -9 WITHSCORES
+XADD a * f v|XADD a MAXLEN ~ 5 1-* f v|XGROUP CREATE a g $ MKSTREAM|XREADGROUP GROUP g c COUNT 2 BLOCK 5 STREAMS a >
+XREADGROUP GROUP g d STREAMS a 0|XACK a g 1-1|XCLAIM a g d 0 1-1 IDLE 5 RETRYCOUNT 3 FORCE JUSTID|XPENDING a g - + 9
+XAUTOCLAIM a g c 0 0-0 COUNT 2|XINFO STREAM a FULL|XTRIM a MINID 5|XSETID a 9-9|XREAD COUNT 2 BLOCK 5 STREAMS a b $ 0
+MSETEX 2 a 1 b 2 PX 50 NX|SET a 1 PX 20 KEEPTTL|GETEX a PERSIST|COPY a b REPLACE
+SORT a BY nosort GET # LIMIT 0 5 STORE b|SCAN 0 TYPE zset
+MULTI|EXEC|WATCH a|SUBSCRIBE a|UNSUBSCRIBE|PUBLISH a x|SCRIPT FLUSH|SCRIPT LOAD return(1)|OBJECT ENCODING a
+""".replace(b"\n", b"|").split(b"|")
+    if line
+)
+
+#: Scripts that want too much, or what is not theirs.
+_SCRIPTS: Sequence[bytes] = (
+    b"while true do end",
+    b"while true do pcall(redis.call, 'get', 'a') end",
+    b"local t = {} t[1] = t return t",
+    b"local t = {} while true do t[#t + 1] = ('x'):rep(1e6) end",
+    b"return ('x'):rep(1e9)",
+    b"return #('x'):rep(1e7)",
+    b"return ('a'):rep(3e4):find(('a?'):rep(25) .. ('a'):rep(25))",
+    b"local function f() return f() + 1 end return f()",
+    b"return redis.call('eval', 'return 1', 0)",
+    b"return redis.sha1hex(nil)",
+    b"return {1, {2, {3, {4}}}, nil, 5}",
+    b"redis.setresp(3) return redis.call('hgetall', 'b')",
+    b"return cjson.decode(('['):rep(1e5))",
+    b"x = 1",
+    b"return cjson.encode({a = {b = {1, 2}}})",
+    b"return loadstring('\\27Lua')",
+    b"return string.dump(function() end)",
+    b"return getmetatable('').__index.rep('x', 99)",
+    b"setmetatable(_G, {}) return 1",
+    b"return tostring(redis)",
+    b"for i = 1, 1e4 do redis.call('rpush', 'a', i) end error({err = 'X y'})",
+    b"return redis.call(unpack({}))",
+    b"for i = 1, 300 do redis.call('zadd', 'd', i, i) end return redis.call('zrange', 'd', 0, -1)",
+    b"local c = coroutine.wrap(function() while true do end end) return c()",
+    b"return {ok = 'a\\r\\nb'}",
+    b"error()",
+    b"return table.concat(redis.call('xrange', KEYS[1], '-', '+')[1][2])",
+    b"return {double = 1e400, err = 'E z'}",
+    b"return redis.call('blpop', 'none', 0)",
+    b"return redis.pcall('nosuch')",
+    b"\xff\x00return 1",
+    b"#!lua flags=x\n1",
 )
 
 #: Whole streams that lie, or that go further than one would.
@@ -387,6 +443,11 @@ class FuzzRun:
 
     def _request(self) -> bytes:
         chance = self._random.random()
+        if chance < 0.2:
+            return pack(*self._random.choice(_RIGHT))
+        if chance < 0.24:
+            keys = [self._word() for _ in range(self._random.randrange(3))]
+            return pack(b"EVAL", self._random.choice(_SCRIPTS), b"%d" % len(keys), *keys, self._word())
         if chance < 0.6:
             words = self._random.choice(_NAMES).split(b"|")
             return pack(*words, *[self._word() for _ in range(self._random.choice((0, 1, 1, 2, 2, 3, 4, 6)))])

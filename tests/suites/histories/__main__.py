@@ -48,6 +48,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--compact-after", type=int, metavar="ENTRIES", help="the server's (default: its own policy)")
     parser.add_argument("--sync", choices=["always", "everysec", "no"], default="always", help="(default %(default)s)")
     parser.add_argument("--overlap", choices=OVERLAPS, help="the server's (default: all in turn)")
+    parser.add_argument(
+        "--longest", type=float, default=0.25, metavar="SECONDS", help="of load before a kill (default %(default)s)"
+    )
     parser.add_argument("--workload", choices=WORKLOADS, default="keys", help="what is asked (default %(default)s)")
     return parser.parse_args()
 
@@ -76,12 +79,13 @@ def main() -> int:
     overlaps = (arguments.overlap,) if arguments.overlap else OVERLAPS
     again = f"scripts/linearizability --histories {arguments.histories} --clients {arguments.clients} --seed {seed} "
     again += " ".join(options) + (f" --overlap {arguments.overlap}" if arguments.overlap else "")
-    print(f"{again} --workload {arguments.workload}", flush=True)
+    print(f"{again} --workload {arguments.workload} --longest {arguments.longest:g}", flush=True)
     directory = Path(tempfile.mkdtemp(prefix="kvstore-concurrent-"))
     began = time.monotonic()
     run = ConcurrentRun(
-        directory / "data", seed, options, overlaps=overlaps, clients=arguments.clients, workload=arguments.workload
-    )
+        directory / "data", seed, options, longest_s=arguments.longest, overlaps=overlaps, clients=arguments.clients,
+        workload=arguments.workload,
+    )  # fmt: skip
     progress = Progress("histories")
     violation = None
     try:
