@@ -46,8 +46,8 @@ MOST_KEPT = 3
 
 
 class Task(NamedTuple):
-    """One run and its exploration. `fault`: which error and how, for the runs with failing calls. `until`: when to stop,
-    whatever is left, by the steady clock in seconds.
+    """One run and its exploration. `fault`: which error and how, for the runs with failing calls. `until`: when to
+    stop, whatever is left, by the steady clock in seconds.
     """
 
     section: str
