@@ -10,57 +10,58 @@ from kvstore.base.errors import Failure, InvalidRequest, shorten
 from kvstore.base.reply import OK, Reply, Verbatim
 from kvstore.commands.context import Call
 from kvstore.commands.registry import ADMIN, FAST, READ, command, container, to_integer
+from kvstore.commands.row import NO_SCRIPT
 
 container("MODULE", "Look at modules, of which there are none.", group="server")
 container("LATENCY", "Look at samples of latency, of which there are none.", group="server")
 
 
-@command("MODULE|LIST", ADMIN, group="server")
+@command("MODULE|LIST", ADMIN | NO_SCRIPT, group="server")
 def module_list(call: Call) -> Reply:
     """List the modules: none."""
     return []
 
 
-@command("MODULE|LOAD", ADMIN, group="server")
+@command("MODULE|LOAD", ADMIN | NO_SCRIPT, group="server")
 def module_load(call: Call, path: bytes, *arguments: bytes) -> Reply:
     """Refused: modules are for Redis's own process."""
     raise Failure("modules cannot be loaded into this server")
 
 
-command("MODULE|LOADEX", ADMIN, group="server")(module_load)
+command("MODULE|LOADEX", ADMIN | NO_SCRIPT, group="server")(module_load)
 
 
-@command("MODULE|UNLOAD", ADMIN, group="server")
+@command("MODULE|UNLOAD", ADMIN | NO_SCRIPT, group="server")
 def module_unload(call: Call, name: bytes) -> Reply:
     """Refused: there are no modules."""
     raise Failure("modules cannot be loaded into this server")
 
 
-@command("LATENCY|LATEST", ADMIN, group="server")
+@command("LATENCY|LATEST", ADMIN | NO_SCRIPT, group="server")
 def latency_latest(call: Call) -> Reply:
     """List the newest samples of each event: none."""
     return []
 
 
-@command("LATENCY|HISTORY", ADMIN, group="server")
+@command("LATENCY|HISTORY", ADMIN | NO_SCRIPT, group="server")
 def latency_history(call: Call, event: bytes) -> Reply:
     """List the samples of an event: none."""
     return []
 
 
-@command("LATENCY|RESET", ADMIN, group="server")
+@command("LATENCY|RESET", ADMIN | NO_SCRIPT, group="server")
 def latency_reset(call: Call, *events: bytes) -> Reply:
     """Forget samples; tells of how many events."""
     return 0
 
 
-@command("LATENCY|GRAPH", ADMIN, group="server")
+@command("LATENCY|GRAPH", ADMIN | NO_SCRIPT, group="server")
 def latency_graph(call: Call, event: bytes) -> Reply:
     """Draw the samples of an event."""
     raise Failure(f"No samples available for event '{shorten(event)}'")
 
 
-@command("LATENCY|DOCTOR", ADMIN, group="server")
+@command("LATENCY|DOCTOR", ADMIN | NO_SCRIPT, group="server")
 def latency_doctor(call: Call) -> Reply:
     """Say what makes requests slow."""
     return Verbatim(
@@ -68,7 +69,7 @@ def latency_doctor(call: Call) -> Reply:
     )
 
 
-@command("LATENCY|HISTOGRAM", ADMIN, group="server")
+@command("LATENCY|HISTOGRAM", ADMIN | NO_SCRIPT, group="server")
 def latency_histogram(call: Call, *commands: bytes) -> Reply:
     """Tell how the times of commands are distributed, which is not noted."""
     return {}

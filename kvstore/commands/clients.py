@@ -13,6 +13,7 @@ from kvstore.commands.connection import to_client_name
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import MS_PER_S
 from kvstore.commands.registry import ADMIN, IntegerText, command, container, to_integer
+from kvstore.commands.row import NO_SCRIPT
 
 container("CLIENT", "Look at connections, name them, end them.", group="connection")
 
@@ -23,26 +24,26 @@ _FILTERS = (
 )
 
 
-@command("CLIENT|ID", group="connection")
+@command("CLIENT|ID", NO_SCRIPT, group="connection")
 def client_id(call: Call) -> Reply:
     """Tell this connection's number; a later connection has a larger one."""
     return call.client.identity
 
 
-@command("CLIENT|SETNAME", group="connection")
+@command("CLIENT|SETNAME", NO_SCRIPT, group="connection")
 def client_setname(call: Call, connection_name: bytes) -> Reply:
     """Name this connection, for CLIENT LIST."""
     call.client.name = to_client_name(connection_name)
     return OK
 
 
-@command("CLIENT|GETNAME", group="connection")
+@command("CLIENT|GETNAME", NO_SCRIPT, group="connection")
 def client_getname(call: Call) -> Reply:
     """Tell this connection's name, null if it has none."""
     return call.client.name or None
 
 
-@command("CLIENT|SETINFO", group="connection", options="LIB-NAME name|LIB-VER version")
+@command("CLIENT|SETINFO", NO_SCRIPT, group="connection", options="LIB-NAME name|LIB-VER version")
 def client_setinfo(call: Call, attribute: bytes, value: bytes) -> Reply:
     """Name the client library, for CLIENT LIST."""
     name = attribute.upper()
@@ -59,13 +60,13 @@ def client_setinfo(call: Call, attribute: bytes, value: bytes) -> Reply:
     return OK
 
 
-@command("CLIENT|INFO", group="connection")
+@command("CLIENT|INFO", NO_SCRIPT, group="connection")
 def client_info(call: Call) -> Reply:
     """Describe this connection, in one line of CLIENT LIST."""
     return _listing(call, [call.client])
 
 
-@command("CLIENT|LIST", ADMIN, group="connection", options=_FILTERS)
+@command("CLIENT|LIST", ADMIN | NO_SCRIPT, group="connection", options=_FILTERS)
 def client_list(call: Call, *filters: bytes) -> Reply:
     """Describe the connections that every filter lets through, one a line.
 
@@ -127,7 +128,7 @@ def _described(client: Client, now_ms: int, channels: Channels) -> str:
     return " ".join(f"{name}={value}" for name, value in fields.items())
 
 
-@command("CLIENT|KILL", ADMIN, group="connection", options=_FILTERS)
+@command("CLIENT|KILL", ADMIN | NO_SCRIPT, group="connection", options=_FILTERS)
 def client_kill(call: Call, address_or_filter: bytes, *filters: bytes) -> Reply:
     """End connections: the one from an address, or all that every filter lets through; then returns how many."""
     if not filters:
@@ -154,7 +155,7 @@ def _kill(call: Call, client: Client) -> None:
         client.peer.close()
 
 
-@command("CLIENT|UNBLOCK", ADMIN, group="connection", options="[TIMEOUT|ERROR]")
+@command("CLIENT|UNBLOCK", ADMIN | NO_SCRIPT, group="connection", options="[TIMEOUT|ERROR]")
 def client_unblock(call: Call, client_id: IntegerText, *reason: bytes) -> Reply:
     """Let a client wait no more (BLPOP): as if its time were up, or with an error; returns whether it waited."""
     error = None
@@ -167,7 +168,7 @@ def client_unblock(call: Call, client_id: IntegerText, *reason: bytes) -> Reply:
     return int(client is not None and call.server.waiting.unblock(client, error))
 
 
-@command("CLIENT|CAPA", group="connection")
+@command("CLIENT|CAPA", NO_SCRIPT, group="connection")
 def client_capa(call: Call, capability: bytes, *capabilities: bytes) -> Reply:
     """Say what the client can do, for CLIENT LIST: `redirect` (nobody is redirected here); others mean nothing."""
     if b"REDIRECT" in {word.upper() for word in (capability, *capabilities)}:
@@ -175,7 +176,7 @@ def client_capa(call: Call, capability: bytes, *capabilities: bytes) -> Reply:
     return OK
 
 
-@command("CLIENT|IMPORT-SOURCE", group="connection")
+@command("CLIENT|IMPORT-SOURCE", NO_SCRIPT, group="connection")
 def client_import_source(call: Call, enabled: bytes) -> Reply:
     """Refused: there is no import mode, in which keys do not expire."""
     raise Failure("Server is not in import mode")
@@ -194,5 +195,5 @@ def _switch(letter: str) -> Callable[[Call, bytes], Reply]:
     return switch
 
 
-command("CLIENT|NO-EVICT", ADMIN, group="connection")(_switch("e"))
-command("CLIENT|NO-TOUCH", group="connection")(_switch("T"))
+command("CLIENT|NO-EVICT", ADMIN | NO_SCRIPT, group="connection")(_switch("e"))
+command("CLIENT|NO-TOUCH", NO_SCRIPT, group="connection")(_switch("T"))

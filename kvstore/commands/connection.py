@@ -11,7 +11,7 @@ from kvstore.commands import dispatch
 from kvstore.commands.arguments import Argument
 from kvstore.commands.context import Call
 from kvstore.commands.registry import FAST, IMMEDIATE, Integer, command, to_integer
-from kvstore.commands.row import SUBSCRIBED
+from kvstore.commands.row import NO_SCRIPT, SUBSCRIBED
 
 _RESET = Status("RESET")
 
@@ -41,7 +41,7 @@ def echo(call: Call, message: bytes) -> Reply:
     return message
 
 
-@command("HELLO", FAST, group="connection", options="[AUTH username password] [SETNAME clientname]")
+@command("HELLO", FAST | NO_SCRIPT, group="connection", options="[AUTH username password] [SETNAME clientname]")
 def hello(call: Call, protover: Protocol | None = None, *options: bytes) -> Reply:
     """Choose the version of RESP, say who one is; returns what server this is."""
     client = call.client
@@ -86,7 +86,7 @@ def to_client_name(text: bytes) -> bytes:
     return text
 
 
-@command("AUTH", FAST, group="connection", options="[password]")
+@command("AUTH", FAST | NO_SCRIPT, group="connection", options="[password]")
 def auth(call: Call, username_or_password: bytes, *password: bytes) -> Reply:
     """Say who one is; here everybody is the default user, who has no password."""
     if len(password) > 1:
@@ -114,7 +114,7 @@ def select(call: Call, index: Integer) -> Reply:
     return OK
 
 
-@command("RESET", FAST | IMMEDIATE | SUBSCRIBED, group="connection")
+@command("RESET", FAST | IMMEDIATE | SUBSCRIBED | NO_SCRIPT, group="connection")
 def reset(call: Call) -> Reply:
     """Make the connection as it was when it was new."""
     client = call.client
@@ -129,7 +129,7 @@ def reset(call: Call) -> Reply:
     return _RESET
 
 
-@command("QUIT", FAST | IMMEDIATE | SUBSCRIBED, group="connection")
+@command("QUIT", FAST | IMMEDIATE | SUBSCRIBED | NO_SCRIPT, group="connection")
 def quit_(call: Call, *_ignored: bytes) -> Reply:
     """Close the connection when the replies so far have left."""
     call.client.closing = True

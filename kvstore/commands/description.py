@@ -15,8 +15,7 @@ from kvstore.commands.arguments import Parameter
 from kvstore.commands.facts import facts_of
 from kvstore.commands.key_flags import key_flags
 from kvstore.commands.registry import ADMIN, FAST, NO_MULTI, READ, WRITE, Command, table
-from kvstore.commands.row import BLOCKING, PUBSUB, NumberedKeys, StreamKeys, shown_name, singular
-from kvstore.commands.scripts import NOT_FROM_SCRIPTS
+from kvstore.commands.row import BLOCKING, NO_SCRIPT, PUBSUB, NumberedKeys, StreamKeys, shown_name, singular
 from kvstore.values import TYPES
 
 #: The flags that Redis has, under its names.
@@ -28,9 +27,10 @@ _FLAG_NAMES = {
     BLOCKING: "blocking",
     FAST: "fast",
     NO_MULTI: "no_multi",
+    NO_SCRIPT: "noscript",
 }
 #: All that a row can tell.
-FLAGS = [*_FLAG_NAMES.values(), "noscript", "movablekeys"]
+FLAGS = [*_FLAG_NAMES.values(), "movablekeys"]
 #: The ACL categories of a flag, and that of a group.
 _CATEGORIES_OF_FLAG = {
     WRITE: ["@write"],
@@ -122,9 +122,6 @@ def _shown_argument(argument: dict[str, Any]) -> dict[str, Any]:
 def flags_told_by(row: Command) -> list[str]:
     """Those flags of a command that its row tells."""
     names = [name for flag, name in _FLAG_NAMES.items() if row.flags & flag]
-    container, _, sub = row.name.partition("|")
-    if container in NOT_FROM_SCRIPTS and sub != "HELP" and not row.subcommands:
-        names.append("noscript")
     return names if row.find_keys is None else [*names, "movablekeys"]
 
 

@@ -15,7 +15,7 @@ from kvstore.commands.context import Call, Server
 from kvstore.commands.function_dump import BadDump, read_dump, write_dump
 from kvstore.commands.glob import matcher
 from kvstore.commands.registry import READ, WHOLE, WRITE, command, container
-from kvstore.commands.row import numbered_keys
+from kvstore.commands.row import NO_SCRIPT, RUNS, numbered_keys
 
 _KEYS = numbered_keys(2)
 
@@ -40,13 +40,13 @@ def _call(call: Call, function: bytes, numkeys: bytes, words: tuple[bytes, ...],
     return libraries.call(call, found, words[:count], words[count:], read_only)
 
 
-@command("FCALL", WHOLE, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
+@command("FCALL", WHOLE | RUNS | NO_SCRIPT, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
 def fcall(call: Call, function: bytes, numkeys: bytes, *words: bytes) -> Reply:
     """Call a function of a library."""
     return _call(call, function, numkeys, words, read_only=False)
 
 
-@command("FCALL_RO", READ | WHOLE, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
+@command("FCALL_RO", READ | WHOLE | NO_SCRIPT, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
 def fcall_ro(call: Call, function: bytes, numkeys: bytes, *words: bytes) -> Reply:
     """Call a function of a library that only reads."""
     return _call(call, function, numkeys, words, read_only=True)
@@ -55,7 +55,7 @@ def fcall_ro(call: Call, function: bytes, numkeys: bytes, *words: bytes) -> Repl
 container("FUNCTION", "Keep libraries of functions, and remove them.", group="scripting")
 
 
-@command("FUNCTION|LOAD", WRITE, group="scripting", options="[REPLACE] function-code", least=3)
+@command("FUNCTION|LOAD", WRITE | NO_SCRIPT, group="scripting", options="[REPLACE] function-code", least=3)
 def function_load(call: Call, *words: bytes) -> Reply:
     """Keep a library of functions; returns its name."""
     *options, source = words
@@ -65,14 +65,14 @@ def function_load(call: Call, *words: bytes) -> Reply:
     return libraries_of(call.server).load(source, replace=bool(options))
 
 
-@command("FUNCTION|DELETE", WRITE, group="scripting")
+@command("FUNCTION|DELETE", WRITE | NO_SCRIPT, group="scripting")
 def function_delete(call: Call, library_name: bytes) -> Reply:
     """Remove a library of functions."""
     libraries_of(call.server).delete(library_name)
     return OK
 
 
-@command("FUNCTION|FLUSH", WRITE, group="scripting", options="[ASYNC|SYNC]")
+@command("FUNCTION|FLUSH", WRITE | NO_SCRIPT, group="scripting", options="[ASYNC|SYNC]")
 def function_flush(call: Call, *how: bytes) -> Reply:
     """Remove all libraries of functions."""
     if len(how) > 1:
@@ -83,7 +83,7 @@ def function_flush(call: Call, *how: bytes) -> Reply:
     return OK
 
 
-@command("FUNCTION|LIST", WHOLE, group="scripting", options="[LIBRARYNAME pattern] [WITHCODE]")
+@command("FUNCTION|LIST", WHOLE | NO_SCRIPT, group="scripting", options="[LIBRARYNAME pattern] [WITHCODE]")
 def function_list(call: Call, *options: bytes) -> Reply:
     """List the libraries of functions."""
     with_code, pattern = _list_options(list(options))
@@ -120,7 +120,7 @@ def _shown(library: Any, with_code: bool) -> Reply:
     return shown | {"library_code": library.source} if with_code else shown
 
 
-@command("FUNCTION|STATS", WHOLE, group="scripting")
+@command("FUNCTION|STATS", WHOLE | NO_SCRIPT, group="scripting")
 def function_stats(call: Call) -> Reply:
     """Tell how many libraries and functions there are; none runs while anybody can ask."""
     libraries = libraries_of(call.server)
@@ -142,19 +142,19 @@ def memory_fields(call: Call) -> list[tuple[str, Any]]:
     ]
 
 
-@command("FUNCTION|KILL", group="scripting")
+@command("FUNCTION|KILL", NO_SCRIPT, group="scripting")
 def function_kill(call: Call) -> Reply:
     """Always an error: while a function runs nobody is served, and past its limit it is stopped."""
     raise Failure("No scripts in execution right now.", "NOTBUSY")
 
 
-@command("FUNCTION|DUMP", WHOLE, group="scripting")
+@command("FUNCTION|DUMP", WHOLE | NO_SCRIPT, group="scripting")
 def function_dump(call: Call) -> Reply:
     """Give all libraries as bytes that FUNCTION RESTORE takes, of Valkey too."""
     return write_dump(call.store.libraries.values.values())
 
 
-@command("FUNCTION|RESTORE", WRITE, group="scripting", options="[FLUSH|APPEND|REPLACE]")
+@command("FUNCTION|RESTORE", WRITE | NO_SCRIPT, group="scripting", options="[FLUSH|APPEND|REPLACE]")
 def function_restore(call: Call, payload: bytes, *policies: bytes) -> Reply:
     """Keep the libraries that FUNCTION DUMP has given."""
     if len(policies) > 1:

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from kvstore.commands.client import Client
-from kvstore.commands.row import READ, TELLS, WRITE, Command
+from kvstore.commands.row import RUNS, TELLS, WRITE, Command
 from kvstore.commands.statistics import Statistics
 from kvstore.commands.waiting import WaitingRoom
 
@@ -106,8 +106,4 @@ def may_change(row: Command) -> bool:
     """Whether a request of this command may change something, or tell others: Valkey's flags `write`, and
     CMD_MAY_REPLICATE.
     """
-    return bool(row.flags & (WRITE | TELLS)) or _is_script(row)
-
-
-def _is_script(row: Command) -> bool:
-    return row.group == "scripting" and row.find_keys is not None and not row.flags & READ
+    return bool(row.flags & (WRITE | TELLS | RUNS))

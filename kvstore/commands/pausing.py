@@ -9,9 +9,10 @@ from kvstore.base.reply import OK, Reply
 from kvstore.commands.arguments import INT64_MAX, IntegerText, to_integer
 from kvstore.commands.context import Call
 from kvstore.commands.registry import ADMIN, NO_MULTI, command
+from kvstore.commands.row import NO_SCRIPT
 
 
-@command("CLIENT|PAUSE", ADMIN, group="connection", options="[WRITE|ALL]")
+@command("CLIENT|PAUSE", ADMIN | NO_SCRIPT, group="connection", options="[WRITE|ALL]")
 def client_pause(call: Call, timeout: IntegerText, *mode: bytes) -> Reply:
     """Let all requests, or those that write, wait for so many milliseconds, or until CLIENT UNPAUSE.
 
@@ -30,7 +31,7 @@ def client_pause(call: Call, timeout: IntegerText, *mode: bytes) -> Reply:
     return OK
 
 
-@command("CLIENT|UNPAUSE", ADMIN, group="connection")
+@command("CLIENT|UNPAUSE", ADMIN | NO_SCRIPT, group="connection")
 def client_unpause(call: Call) -> Reply:
     """End a pause: what has waited is executed.
 
@@ -40,7 +41,7 @@ def client_unpause(call: Call) -> Reply:
     return OK
 
 
-@command("CLIENT|REPLY", NO_MULTI, group="connection", options="ON|OFF|SKIP")
+@command("CLIENT|REPLY", NO_MULTI | NO_SCRIPT, group="connection", options="ON|OFF|SKIP")
 def client_reply(call: Call, mode: bytes) -> Reply:
     """Answer no request from now on (OFF), not this one nor the next (SKIP), or all again (ON)."""
     client, name = call.client, mode.upper()

@@ -23,13 +23,13 @@ from kvstore.commands.client import Client
 from kvstore.commands.context import Call
 from kvstore.commands.glob import matcher
 from kvstore.commands.registry import FAST, command, container
-from kvstore.commands.row import ALONE, NOT_KEYS, PUBSUB, SUBSCRIBED, TELLS
+from kvstore.commands.row import ALONE, NO_SCRIPT, NOT_KEYS, PUBSUB, SUBSCRIBED, TELLS
 
 #: What the confirmation of a subscription takes besides its name, at most.
 _CONFIRMATION_BYTES = 64
 
 
-@command("SUBSCRIBE", PUBSUB | SUBSCRIBED, group="pubsub")
+@command("SUBSCRIBE", PUBSUB | SUBSCRIBED | NO_SCRIPT, group="pubsub")
 def subscribe(call: Call, channel: bytes, *channels: bytes) -> Reply:
     """Get the messages of some channels.
 
@@ -38,7 +38,7 @@ def subscribe(call: Call, channel: bytes, *channels: bytes) -> Reply:
     return _subscribe(call, call.server.channels.channels, b"subscribe", (channel, *channels))
 
 
-@command("PSUBSCRIBE", PUBSUB | SUBSCRIBED, group="pubsub")
+@command("PSUBSCRIBE", PUBSUB | SUBSCRIBED | NO_SCRIPT, group="pubsub")
 def psubscribe(call: Call, pattern: bytes, *patterns: bytes) -> Reply:
     """Get the messages of all channels whose names match a pattern.
 
@@ -57,7 +57,7 @@ def _psubscribe(call: Call, names: tuple[bytes, ...]) -> Slices:
     return _subscribe(call, patterns, b"psubscribe", names)
 
 
-@command("SSUBSCRIBE", PUBSUB | SUBSCRIBED | NOT_KEYS | ALONE, group="pubsub", keys=(1, -1, 1))
+@command("SSUBSCRIBE", PUBSUB | SUBSCRIBED | NOT_KEYS | ALONE | NO_SCRIPT, group="pubsub", keys=(1, -1, 1))
 def ssubscribe(call: Call, shardchannel: bytes, *shardchannels: bytes) -> Reply:
     """Get the messages of some shard channels.
 
@@ -89,7 +89,7 @@ def _check_reply(call: Call, names: Collection[bytes]) -> None:
         raise ReplyTooLarge(limit_bytes)
 
 
-@command("UNSUBSCRIBE", PUBSUB | SUBSCRIBED, group="pubsub")
+@command("UNSUBSCRIBE", PUBSUB | SUBSCRIBED | NO_SCRIPT, group="pubsub")
 def unsubscribe(call: Call, *channels: bytes) -> Reply:
     """Get the messages of some channels, or all, no more.
 
@@ -99,7 +99,7 @@ def unsubscribe(call: Call, *channels: bytes) -> Reply:
     return _unsubscribe(call, call.server.channels.channels, b"unsubscribe", channels)
 
 
-@command("PUNSUBSCRIBE", PUBSUB | SUBSCRIBED, group="pubsub")
+@command("PUNSUBSCRIBE", PUBSUB | SUBSCRIBED | NO_SCRIPT, group="pubsub")
 def punsubscribe(call: Call, *patterns: bytes) -> Reply:
     """Get the messages that match some patterns, or all, no more.
 
@@ -109,7 +109,7 @@ def punsubscribe(call: Call, *patterns: bytes) -> Reply:
     return _unsubscribe(call, call.server.channels.patterns, b"punsubscribe", patterns)
 
 
-@command("SUNSUBSCRIBE", PUBSUB | SUBSCRIBED | NOT_KEYS, group="pubsub", keys=(1, -1, 1))
+@command("SUNSUBSCRIBE", PUBSUB | SUBSCRIBED | NOT_KEYS | NO_SCRIPT, group="pubsub", keys=(1, -1, 1))
 def sunsubscribe(call: Call, *shardchannels: bytes) -> Reply:
     """Get the messages of some shard channels, or all, no more."""
     return _unsubscribe(call, call.server.channels.shard_channels, b"sunsubscribe", shardchannels)

@@ -33,6 +33,7 @@ from kvstore.commands.row import (
     NO_FLAGS,
     NO_MULTI,
     READ,
+    RUNS,
     TELLS,
     VERB,
     WHOLE,
@@ -125,7 +126,7 @@ class CommandTable:
 
         To be asked for when the table is full.
         """
-        rows = [row for row in self.rows() if row.flags & (READ | WRITE | TELLS) and not row.subcommands]
+        rows = [row for row in self.rows() if row.flags & (READ | WRITE | TELLS | RUNS) and not row.subcommands]
         return {name: row for row in rows for name in (row.name.encode(), row.name.lower().encode())}
 
     @functools.cached_property

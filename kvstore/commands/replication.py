@@ -8,10 +8,10 @@ from kvstore.commands.arguments import at_least
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import end_after_ms
 from kvstore.commands.registry import ADMIN, FAST, WHOLE, Integer, command
-from kvstore.commands.row import BLOCKING
+from kvstore.commands.row import BLOCKING, NO_SCRIPT
 
 
-@command("ROLE", FAST, group="server")
+@command("ROLE", FAST | NO_SCRIPT, group="server")
 def role(call: Call) -> Reply:
     """Tell the place in replication: a master without replicas."""
     return [b"master", 0, []]
@@ -58,7 +58,7 @@ def _never() -> Reply | None:
     return None
 
 
-@command("REPLICAOF", ADMIN, group="server")
+@command("REPLICAOF", ADMIN | NO_SCRIPT, group="server")
 def replicaof(call: Call, host: bytes, port: bytes) -> Reply:
     """Refused, but for NO ONE: the server cannot follow another one."""
     if (host.lower(), port.lower()) == (b"no", b"one"):
@@ -66,10 +66,10 @@ def replicaof(call: Call, host: bytes, port: bytes) -> Reply:
     raise Failure("this server cannot be a replica; kvstore backup copies a directory while it is in use")
 
 
-command("SLAVEOF", ADMIN, group="server")(replicaof)
+command("SLAVEOF", ADMIN | NO_SCRIPT, group="server")(replicaof)
 
 
-@command("FAILOVER", ADMIN, group="server", options="[TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]")
+@command("FAILOVER", ADMIN | NO_SCRIPT, group="server", options="[TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]")
 def failover(call: Call, *options: bytes) -> Reply:
     """Refused: there are no replicas."""
     left, given = list(options), set()

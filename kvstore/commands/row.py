@@ -34,11 +34,14 @@ class Flag(enum.IntFlag):
     ALONE = 2048  # an error when it runs in a block
     TELLS = 4096  # tells other clients something, and does no more
     PUBSUB = 8192  # about channels
+    NO_SCRIPT = 16384  # no script may ask for it
+    RUNS = 32768  # runs a script, which may read, change and tell
 
 
 READ, WRITE, FAST, WHOLE, ADMIN = Flag.READ, Flag.WRITE, Flag.FAST, Flag.WHOLE, Flag.ADMIN
 NO_MULTI, IMMEDIATE, VERB, BLOCKING = Flag.NO_MULTI, Flag.IMMEDIATE, Flag.VERB, Flag.BLOCKING
 SUBSCRIBED, NOT_KEYS, ALONE, TELLS, PUBSUB = Flag.SUBSCRIBED, Flag.NOT_KEYS, Flag.ALONE, Flag.TELLS, Flag.PUBSUB
+NO_SCRIPT, RUNS = Flag.NO_SCRIPT, Flag.RUNS
 NO_FLAGS = Flag(0)
 
 

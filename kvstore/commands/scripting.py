@@ -13,7 +13,7 @@ from kvstore.base.errors import Failure, InvalidRequest
 from kvstore.base.reply import OK, Reply
 from kvstore.commands.context import Call, Server
 from kvstore.commands.registry import READ, WHOLE, IntegerText, command, container, to_integer
-from kvstore.commands.row import numbered_keys
+from kvstore.commands.row import NO_SCRIPT, RUNS, numbered_keys
 
 _KEYS = numbered_keys(2)
 _SHA1_DIGITS = 40
@@ -58,25 +58,25 @@ def _no_script() -> Failure:
     return Failure("No matching script.", "NOSCRIPT")
 
 
-@command("EVAL", WHOLE, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
+@command("EVAL", WHOLE | RUNS | NO_SCRIPT, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
 def eval_(call: Call, script: bytes, numkeys: IntegerText, *words: bytes) -> Reply:
     """Run a Lua script."""
     return _run(call, _of_source, script, numkeys, words, read_only=False)
 
 
-@command("EVALSHA", WHOLE, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
+@command("EVALSHA", WHOLE | RUNS | NO_SCRIPT, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
 def evalsha(call: Call, sha1: bytes, numkeys: IntegerText, *words: bytes) -> Reply:
     """Run a Lua script that is kept."""
     return _run(call, _of_sha, sha1, numkeys, words, read_only=False)
 
 
-@command("EVAL_RO", READ | WHOLE, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
+@command("EVAL_RO", READ | WHOLE | NO_SCRIPT, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
 def eval_ro(call: Call, script: bytes, numkeys: IntegerText, *words: bytes) -> Reply:
     """Run a Lua script that only reads."""
     return _run(call, _of_source, script, numkeys, words, read_only=True)
 
 
-@command("EVALSHA_RO", READ | WHOLE, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
+@command("EVALSHA_RO", READ | WHOLE | NO_SCRIPT, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
 def evalsha_ro(call: Call, sha1: bytes, numkeys: IntegerText, *words: bytes) -> Reply:
     """Run a Lua script that is kept and only reads."""
     return _run(call, _of_sha, sha1, numkeys, words, read_only=True)
@@ -85,20 +85,20 @@ def evalsha_ro(call: Call, sha1: bytes, numkeys: IntegerText, *words: bytes) -> 
 container("SCRIPT", "Keep Lua scripts, and forget them.", group="scripting")
 
 
-@command("SCRIPT|LOAD", group="scripting")
+@command("SCRIPT|LOAD", NO_SCRIPT, group="scripting")
 def script_load(call: Call, script: bytes) -> Reply:
     """Keep a script; returns the SHA-1 to run it by."""
     return kept_scripts(call.server).load(script)
 
 
-@command("SCRIPT|EXISTS", group="scripting")
+@command("SCRIPT|EXISTS", NO_SCRIPT, group="scripting")
 def script_exists(call: Call, sha1: bytes, *sha1s: bytes) -> Reply:
     """Tell of each SHA-1 whether its script is kept."""
     scripts = kept_scripts(call.server)
     return [int(scripts.find(each) is not None) for each in (sha1, *sha1s)]
 
 
-@command("SCRIPT|FLUSH", group="scripting", options="[ASYNC|SYNC]")
+@command("SCRIPT|FLUSH", NO_SCRIPT, group="scripting", options="[ASYNC|SYNC]")
 def script_flush(call: Call, *how: bytes) -> Reply:
     """Forget all scripts."""
     if how and (len(how) > 1 or how[0].upper() not in (b"ASYNC", b"SYNC")):
@@ -107,13 +107,13 @@ def script_flush(call: Call, *how: bytes) -> Reply:
     return OK
 
 
-@command("SCRIPT|KILL", group="scripting")
+@command("SCRIPT|KILL", NO_SCRIPT, group="scripting")
 def script_kill(call: Call) -> Reply:
     """Always an error: while a script runs nobody is served, and past its limit it is stopped."""
     raise Failure("No scripts in execution right now.", "NOTBUSY")
 
 
-@command("SCRIPT|SHOW", group="scripting")
+@command("SCRIPT|SHOW", NO_SCRIPT, group="scripting")
 def script_show(call: Call, sha1: bytes) -> Reply:
     """Tell the source of a script that is kept."""
     return _of_sha(call, sha1).source

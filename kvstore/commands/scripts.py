@@ -26,18 +26,11 @@ from kvstore.commands import dispatch
 from kvstore.commands.client import Client
 from kvstore.commands.context import Call, Server
 from kvstore.commands.registry import WRITE, Command, table
-from kvstore.commands.row import ALONE, TELLS
+from kvstore.commands.row import ALONE, NO_SCRIPT, TELLS
 from kvstore.commands.versions import REDIS_VERSION, VALKEY_VERSION
 from kvstore.scripting.engine import Chunk, Engine, Stopped
 from kvstore.scripting.shebang import Script, parse
 
-#: What a script cannot ask for: Valkey's flag `noscript`; a container stands for all that it holds.
-NOT_FROM_SCRIPTS = frozenset({
-    "AUTH", "BGREWRITEAOF", "BGSAVE", "CLIENT", "CONFIG", "DEBUG", "DISCARD", "EVAL", "EVALSHA", "EVALSHA_RO",
-    "EVAL_RO", "EXEC", "FAILOVER", "FCALL", "FCALL_RO", "FUNCTION", "HELLO", "LATENCY", "MODULE", "MONITOR", "MULTI",
-    "PSUBSCRIBE", "PUNSUBSCRIBE", "QUIT", "REPLICAOF", "RESET", "ROLE", "SAVE", "SCRIPT", "SHUTDOWN", "SLAVEOF",
-    "SSUBSCRIBE", "SUBSCRIBE", "SUNSUBSCRIBE", "UNSUBSCRIBE", "UNWATCH", "WATCH",
-})  # fmt: skip
 _READ_ONLY = Failure("Write commands are not allowed from read-only scripts.")
 
 
@@ -61,6 +54,7 @@ class Runner:
         self._engine = engine
         self._client = Client(0, "script", "", server.started_ms)
         self._call = Call(server, self._client)
+        self._hosts = [_Host(self._call, engine, read_only) for read_only in (False, True)]
 
     def run_chunk(
         self, call: Call, chunk: Chunk, keys: Sequence[bytes], arguments: Sequence[bytes], read_only: bool
@@ -69,7 +63,7 @@ class Runner:
         self._call.select(call.client.database)
         self._client.protocol = 2
         try:
-            reply = self._engine.run(chunk, keys, arguments, _Host(self._call, self._engine, read_only))
+            reply = self._engine.run(chunk, keys, arguments, self._hosts[read_only])
         except Stopped as end:
             raise self.explained(end) from None
         except _Ends as end:
@@ -153,30 +147,33 @@ class Scripts(Runner):
 
 
 class _Host:
-    """What the calls of one script do: a `kvstore.scripting.engine.Host`."""
-
-    __slots__ = ("_call", "_engine", "_read_only")
+    """What the calls of scripts do: a `kvstore.scripting.engine.Host`."""
 
     def __init__(self, call: Call, engine: Engine, read_only: bool) -> None:
         self._call = call
         self._engine = engine
         self._read_only = read_only
+        #: Rows that scripts may use, by the names in the table.
+        self._rows: dict[bytes, Command] = {}
 
     def perform(self, words: list[bytes]) -> Reply:
         """See `Host`."""
-        row = self._find(words)
+        row = self._rows.get(words[0])
+        if row is None or not row.accepts(len(words)):
+            row = self._find(words)
         try:
             return dispatch.run(self._call, row, words, step=self._finish)
         except StorageFull as error:
             raise _Ends(error) from None
 
     def _find(self, words: list[bytes]) -> Command:
-        row = table.by_name.get(words[0]) or table.by_name.get(words[0].upper())
+        name = words[0] if words[0] in table.by_name else words[0].upper()
+        row = table.by_name.get(name)
         if row is None:
             raise Failure("Unknown command called from script")
         if row.subcommands and len(words) > 1:
             row = table.find(words)
-        if row.name.partition("|")[0] in NOT_FROM_SCRIPTS:
+        if row.flags & NO_SCRIPT:
             raise Failure("This Valkey command is not allowed from script")
         if not row.accepts(len(words)):
             raise Failure("Wrong number of args calling command from script")
@@ -184,6 +181,8 @@ class _Host:
             raise _READ_ONLY
         if row.flags & ALONE:
             raise Failure(f"{row.name} isn't allowed for a DENY BLOCKING client")
+        if not row.subcommands and row.words == 1:
+            self._rows[name] = row
         return row
 
     def _finish(self, reply: Reply) -> Reply:

@@ -7,12 +7,12 @@ from kvstore.base.reply import NO_REPLY, OK, Reply, Status, Wait
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import MS_PER_S, US_PER_S
 from kvstore.commands.registry import ADMIN, FAST, NO_MULTI, command, container
-from kvstore.commands.row import ALONE
+from kvstore.commands.row import ALONE, NO_SCRIPT
 
 container("CONFIG", "Look at the settings, and change them.", group="server")
 
 
-@command("CONFIG|GET", ADMIN, group="server")
+@command("CONFIG|GET", ADMIN | NO_SCRIPT, group="server")
 def config_get(call: Call, parameter: bytes, *parameters: bytes) -> Reply:
     """List the settings whose names match one of the glob patterns.
 
@@ -21,7 +21,7 @@ def config_get(call: Call, parameter: bytes, *parameters: bytes) -> Reply:
     return call.server.configuration.matching((parameter, *parameters))
 
 
-@command("CONFIG|SET", ADMIN, group="server", options="[parameter value ...]")
+@command("CONFIG|SET", ADMIN | NO_SCRIPT, group="server", options="[parameter value ...]")
 def config_set(call: Call, parameter: bytes, value: bytes, *pairs: bytes) -> Reply:
     """Change settings, all of them or none, until the server stops.
 
@@ -35,7 +35,7 @@ def config_set(call: Call, parameter: bytes, value: bytes, *pairs: bytes) -> Rep
     return OK
 
 
-@command("CONFIG|RESETSTAT", ADMIN, group="server")
+@command("CONFIG|RESETSTAT", ADMIN | NO_SCRIPT, group="server")
 def config_resetstat(call: Call) -> Reply:
     """Set the counters that INFO shows to zero."""
     server = call.server
@@ -48,7 +48,7 @@ def config_resetstat(call: Call) -> Reply:
     return OK
 
 
-@command("CONFIG|REWRITE", ADMIN, group="server")
+@command("CONFIG|REWRITE", ADMIN | NO_SCRIPT, group="server")
 def config_rewrite(call: Call) -> Reply:
     """Refused: the server has no configuration file."""
     raise Failure("The server is running without a config file")
@@ -67,7 +67,7 @@ def lastsave(call: Call) -> Reply:
     return call.server.checkpoint_ms() // MS_PER_S
 
 
-@command("SAVE", ADMIN | NO_MULTI, group="server")
+@command("SAVE", ADMIN | NO_MULTI | NO_SCRIPT, group="server")
 def save(call: Call) -> Reply:
     """Have the log merged into a new checkpoint by another process, and wait for it; others are served meanwhile.
 
@@ -87,7 +87,7 @@ def save(call: Call) -> Reply:
     return Wait((), type(None), None, again, OK, Failure("the checkpoint is still being made"))
 
 
-@command("BGSAVE", ADMIN, group="server", options="[SCHEDULE|CANCEL]")
+@command("BGSAVE", ADMIN | NO_SCRIPT, group="server", options="[SCHEDULE|CANCEL]")
 def bgsave(call: Call, *options: bytes) -> Reply:
     """Begin a compaction: the log is merged into a new checkpoint by another process.
 
@@ -106,7 +106,7 @@ def bgsave(call: Call, *options: bytes) -> Reply:
     return Status("Background saving started")
 
 
-@command("BGREWRITEAOF", ADMIN, group="server")
+@command("BGREWRITEAOF", ADMIN | NO_SCRIPT, group="server")
 def bgrewriteaof(call: Call) -> Reply:
     """Begin a compaction: the log is merged into a new checkpoint by another process.
 
@@ -117,7 +117,7 @@ def bgrewriteaof(call: Call) -> Reply:
     return Status("Background append only file rewriting started")
 
 
-@command("MONITOR", ADMIN | ALONE, group="server")
+@command("MONITOR", ADMIN | ALONE | NO_SCRIPT, group="server")
 def monitor(call: Call) -> Reply:
     """Show every request of every client, as it executes, until the connection ends.
 
@@ -128,7 +128,7 @@ def monitor(call: Call) -> Reply:
     return OK
 
 
-@command("SHUTDOWN", ADMIN | NO_MULTI, group="server", options="[NOSAVE|SAVE] [NOW] [FORCE] [ABORT]")
+@command("SHUTDOWN", ADMIN | NO_MULTI | NO_SCRIPT, group="server", options="[NOSAVE|SAVE] [NOW] [FORCE] [ABORT]")
 def shutdown(call: Call, *options: bytes) -> Reply:
     """Stop the server; every acknowledged write is on disk already, whatever the options.
 

@@ -28,7 +28,7 @@ from kvstore.commands import dispatch, watches
 from kvstore.commands.channels import Held
 from kvstore.commands.context import Call
 from kvstore.commands.registry import FAST, IMMEDIATE, NO_MULTI, WHOLE, Command, Key, command
-from kvstore.commands.row import ALONE
+from kvstore.commands.row import ALONE, NO_SCRIPT
 
 
 class _Own(NamedTuple):
@@ -40,14 +40,14 @@ class _Own(NamedTuple):
     subscriptions: Held
 
 
-@command("MULTI", FAST | NO_MULTI, group="transactions")
+@command("MULTI", FAST | NO_MULTI | NO_SCRIPT, group="transactions")
 def multi(call: Call) -> Reply:
     """Begin a block: what follows is queued, until EXEC runs it whole."""
     call.client.queued = []
     return OK
 
 
-@command("EXEC", IMMEDIATE | WHOLE, group="transactions")
+@command("EXEC", IMMEDIATE | WHOLE | NO_SCRIPT, group="transactions")
 def exec_(call: Call) -> Reply:
     """Run the queued block, unless a watched key changed."""
     client = call.client
@@ -105,7 +105,7 @@ def _run_one(call: Call, row: Command, request: list[bytes]) -> Reply:
         return error
 
 
-@command("DISCARD", FAST | IMMEDIATE, group="transactions")
+@command("DISCARD", FAST | IMMEDIATE | NO_SCRIPT, group="transactions")
 def discard(call: Call) -> Reply:
     """Forget the queued block, and watch nothing any more."""
     if call.client.queued is None:
@@ -114,14 +114,14 @@ def discard(call: Call) -> Reply:
     return OK
 
 
-@command("WATCH", FAST | NO_MULTI, group="transactions")
+@command("WATCH", FAST | NO_MULTI | NO_SCRIPT, group="transactions")
 def watch(call: Call, key: Key, *keys: Key) -> Slices:
     """Have the next EXEC refused if one of the keys changes before it."""
     yield from call.server.watches[call.client.database].watch(call.client, (key, *keys))
     return OK
 
 
-@command("UNWATCH", FAST, group="transactions")
+@command("UNWATCH", FAST | NO_SCRIPT, group="transactions")
 def unwatch(call: Call) -> Reply:
     """Watch nothing any more."""
     watches.unwatch(call.client)

@@ -114,16 +114,12 @@ class Execution:
                 encoded = reply.wire
             elif reply.__class__ is int:
                 encoded = b":%d\r\n" % reply
-                if self._messages and not pending.undo:  # PUBLISH
-                    dispatch.send_messages(self._call.server, self.needed, self._client)
             else:
                 reply = advance(reply)
                 if reply.__class__ is Wait:
                     encoded = Blocked(self._call, row, request, reply, self._resp)
                 else:
                     encoded = self._resp.begin(reply, in_slices=not pending.undo)
-                    if self._messages and not pending.undo:
-                        dispatch.send_messages(self._call.server, self.needed, self._client)
             statistics.calls += 1
             if pending.undo:
                 pending.undo.clear()
@@ -135,6 +131,8 @@ class Execution:
                     self._hooks.commit_now()
             elif self.needed < pending.sequence and (pending.operations or self._store.in_flight is not None):
                 self.needed = max(self.needed, dispatch.commit_for(self._call, row, request))
+            if self._messages:  # of what changed nothing
+                dispatch.send_messages(self._call.server, self.needed, self._client)
             if encoded.__class__ is bytes:
                 return encoded
             if encoded.__class__ is GeneratorType:
