@@ -395,9 +395,12 @@ class DeadlineTests(HashTestCase):
         """HSETEX sets all fields or none."""
         self.script("""
             HSETEX h XX EX 10 FIELDS 1 a 1 -> 0
+            HSETEX h XX EX -5 FIELDS 1 a 1 -> 0
             HSETEX h NX EX 10 FIELDS 2 a 1 b 2 -> 1
             HTTL h FIELDS 2 a b -> [10, 10]
             HSETEX h NX FIELDS 1 c 1 -> 0
+            HSETEX h NX EX -5 FIELDS 1 c 1 -> 0
+            HSETEX h FNX EX -5 FIELDS 1 a 1 -> !ERR invalid expire time in 'hsetex' command
             HSETEX h FNX FIELDS 2 c 1 a 1 -> 0
             HSETEX h FXX FIELDS 2 c 1 a 1 -> 0
             HSETEX h FXX KEEPTTL FIELDS 2 a 3 b 4 -> 1

@@ -261,10 +261,12 @@ def hsetex(call: Call, key: Key, *words: bytes) -> Reply:
     pairs = _counted(counted, words_each=2)
     table = call.table
     value, now_ms = table.typed(key, Hash), table.now_ms()
+    if (b"NX" in given and value is not None) or (b"XX" in given and value is None):
+        return 0  # whatever the deadline is, as in Valkey
     deadline_ms = deadline_given(given, now_ms, "hsetex", least=0)
     fields = tuple(dict.fromkeys(pairs[::2]))
     present = [field for field in fields if value is not None and value.get(field, now_ms) is not None]
-    if not _holds(given, value is not None, len(present), len(fields)):
+    if (b"FNX" in given and present) or (b"FXX" in given and len(present) < len(fields)):
         return 0
     if deadline_ms is not None and deadline_ms <= now_ms:
         _pass_by(call, key, is_new=value is None)
@@ -285,13 +287,3 @@ def _pass_by(call: Call, key: bytes, *, is_new: bool) -> None:
     """Fields are given a deadline that has passed: what is said of that, before they are gone."""
     for event in (b"new", b"hset", b"hexpire")[not is_new :]:
         call.table.say(key, event)
-
-
-def _holds(given: dict[bytes, bytes], exists: bool, present: int, asked: int) -> bool:
-    """Whether the conditions of an HSETEX hold for a key, and for that many fields of those asked for."""
-    return not (
-        (b"NX" in given and exists)
-        or (b"XX" in given and not exists)
-        or (b"FNX" in given and present)
-        or (b"FXX" in given and present < asked)
-    )

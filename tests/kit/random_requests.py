@@ -65,10 +65,14 @@ def _request(name: bytes, *arguments: Any, tail: st.Draw[list[bytes]] | None = N
     return st.tuples(words, fault).map(lambda drawn: _with_fault(*drawn))
 
 
+#: Without a count they answer by chance.
+_DRAWS = (b"SPOP", b"SRANDMEMBER", b"HRANDFIELD", b"ZRANDMEMBER")
+
+
 def _with_fault(words: list[bytes], fault: int) -> list[bytes]:
     if fault == 1:
         return [*words, b"x"]
-    if fault == 2 and len(words) > 1:
+    if fault == 2 and len(words) > 1 + 2 * (words[0] in _DRAWS):
         return words[:-1]
     return [words[0].lower(), *words[1:]] if fault > 50 else words
 

@@ -31,6 +31,10 @@ def _is_told_by_content(words: list[bytes], theirs: Reply, ours: Reply) -> bool:
     return kinds.index(ours.value) < kinds.index(theirs.value)
 
 
+def _is_small_for_us(words: list[bytes], theirs: Reply, ours: Reply) -> bool:
+    return words[:2] == [b"OBJECT", b"ENCODING"] and (theirs.value, ours.value) == (b"skiplist", b"listpack")
+
+
 def _is_list(words: list[bytes], theirs: Reply, ours: Reply) -> bool:
     return words[:2] == [b"OBJECT", b"ENCODING"] and (theirs.value, ours.value) == (b"quicklist", b"listpack")
 
@@ -40,12 +44,8 @@ def _counts_expired(words: list[bytes], theirs: Reply, ours: Reply) -> bool:
 
 
 def _is_no_group(words: list[bytes], theirs: Reply, ours: Reply) -> bool:
-    return (
-        theirs.kind == ours.kind == b"-"
-        and theirs.value.startswith(b"NOGROUP")
-        and ours.value.startswith(b"NOGROUP")
-        and b"\\x" in ours.value
-    )
+    both = (theirs, ours)
+    return all(reply.kind in b"-$" and reply.value.startswith(b"NOGROUP") for reply in both) and b"\\x" in ours.value
 
 
 LISTED: tuple[Listed, ...] = (
@@ -62,6 +62,13 @@ LISTED: tuple[Listed, ...] = (
         " of that is left, and elements that a waiting client takes have been in it",
         "it is told by what the list holds; Valkey, too, tells it so after a restart",
         _is_list,
+    ),
+    Listed(
+        "OBJECT ENCODING",
+        "a sorted set that SORT has read, or to which ZADD was asked to add what it did not (XX), stays a `listpack`;"
+        " in Valkey it is a `skiplist` from then on",
+        "what reads, or changes nothing, changes nothing",
+        _is_small_for_us,
     ),
     Listed(
         "XREADGROUP, XPENDING, ...",
@@ -85,6 +92,11 @@ LISTED: tuple[Listed, ...] = (
         "PUBLISH, KEYS, SCAN",
         "the pattern `*` matches what is empty; in Valkey only where it is asked for all",
         "every pattern means the same everywhere",
+    ),
+    Listed(
+        "ZRANGEBYLEX and its kin",
+        "where scores differ, the range is another one than in Valkey",
+        "Redis does not say what it is",
     ),
     Listed(
         "EVAL, FCALL and their kin",

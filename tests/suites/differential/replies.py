@@ -9,12 +9,12 @@ from tests.suites.differential.listed import Reply, is_listed
 #: Replies in no promised order, whose elements stand for themselves.
 _UNORDERED = frozenset(
     b"KEYS SCAN HKEYS HVALS HGETALL HSCAN HRANDFIELD ZRANDMEMBER ZSCAN SMEMBERS SPOP SRANDMEMBER SSCAN SINTER SUNION"
-    b" SDIFF CONFIG PUBSUB".split()
+    b" SDIFF CONFIG PUBSUB FUNCTION".split()
 )
 #: Replies that hold times: they may differ by so much, in the reply's own unit.
 _TIMES = {b"TTL": 2, b"PTTL": 4000, b"EXPIRETIME": 2, b"PEXPIRETIME": 4000}
 _TIMES |= {b"H" + name: most for name, most in _TIMES.items()}
-_SCRIPTS = (b"EVAL", b"EVAL_RO", b"EVALSHA", b"EVALSHA_RO")
+_SCRIPTS = (b"FCALL", b"FCALL_RO", b"EVAL", b"EVAL_RO", b"EVALSHA", b"EVALSHA_RO")
 _LEAVING = (b"UNSUBSCRIBE", b"PUNSUBSCRIBE", b"SUNSUBSCRIBE")
 _AGGREGATES = b"*~>%"
 
@@ -71,11 +71,15 @@ def _alike(words: list[bytes], block: list[list[bytes]], theirs: Reply, ours: Re
         return (theirs.value[0], theirs.value[2]) == (ours.value[0], ours.value[2])  # in what order, nobody says
     if name in _TIMES:
         return _near(_TIMES[name], theirs, ours)
-    return _in_order(name, theirs) == _in_order(name, ours)
+    if _in_order(name, theirs) == _in_order(name, ours):
+        return True
+    if theirs.kind not in _AGGREGATES or not _both_have(len(theirs.value), theirs, ours):
+        return False
+    return all(_alike(words, [], *both) for both in zip(theirs.value, ours.value, strict=True))
 
 
 def _both_have(count: int, *replies: Reply) -> bool:
-    return all(reply.kind in b"*>" and len(reply.value) == count for reply in replies)
+    return all(isinstance(reply.value, tuple) and len(reply.value) == count for reply in replies)
 
 
 def _near(most: int, theirs: Reply, ours: Reply) -> bool:
@@ -83,7 +87,7 @@ def _near(most: int, theirs: Reply, ours: Reply) -> bool:
     if theirs.kind == ours.kind == b":":
         one, other = int(theirs.value), int(ours.value)
         return one == other or (min(one, other) > 0 and abs(one - other) <= most)
-    if theirs.kind != b"*" or not _both_have(len(theirs.value), theirs, ours):
+    if theirs.kind not in _AGGREGATES or not _both_have(len(theirs.value), theirs, ours):
         return theirs == ours
     return all(_near(most, *both) for both in zip(theirs.value, ours.value, strict=True))
 

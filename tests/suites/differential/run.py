@@ -134,7 +134,7 @@ class Run:
 
     def _reset(self) -> None:
         settings = [f"CONFIG SET {name} {value}" for name, value in DEFAULTS.items()] if self._changed_settings else []
-        self.servers.on_both("FLUSHALL", "SCRIPT FLUSH", *settings)
+        self.servers.on_both("FLUSHALL", "SCRIPT FLUSH", "FUNCTION FLUSH", *settings)
 
     def _compare_states(self, what: str) -> None:
         for which in (0, 1):

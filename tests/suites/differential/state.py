@@ -23,13 +23,16 @@ _HOW_HELD = (b"radix-tree-keys", b"radix-tree-nodes")
 
 
 def state_of(peer: Peer) -> dict[tuple[int, bytes], dict[str, Any]]:
-    """By database and key: type, encoding, deadline (ms), and the value; a stream's groups too."""
-    state = {}
+    """By database and key: type, encoding, deadline (ms), and the value; a stream's groups too; and, by -1 and
+    its name, each library of functions.
+    """
+    state: dict[tuple[int, bytes], dict[str, Any]] = {}
     for database in _databases(peer):
         peer.ask([b"SELECT", b"%d" % database])
         for key, told in zip(keys := sorted(peer.ask([b"KEYS", b"*"])), _tell(peer, keys), strict=True):
             state[database, key] = told
-    peer.ask([b"SELECT", b"0"])
+    _, libraries = peer.ask_each([[b"SELECT", b"0"], [b"FUNCTION", b"LIST", b"WITHCODE"]])
+    state |= {(-1, each[1]): {"library": sorted(map(repr, each))} for each in libraries}
     return state
 
 
