@@ -206,7 +206,7 @@ class CommandTests(CommandTestCase):
         self.assertEqual({len(entry) for entry in entries}, {10})
         self.assertEqual(self.do("COMMAND", "INFO"), entries)
         self.assertEqual(self.do("COMMAND", "COUNT"), len(entries))
-        self.assertEqual(self.do("COMMAND", "LIST"), [entry[0] for entry in entries])
+        self.assertEqual(self.do("COMMAND", "LIST"), [row.name.lower() for row in table.all_rows()])
 
     def test_info(self) -> None:
         """COMMAND INFO gives null for a command that is not there, and takes subcommands."""
@@ -241,6 +241,7 @@ class CommandTests(CommandTestCase):
     def test_list(self) -> None:
         """COMMAND LIST filters by pattern and by category; there are no modules."""
         self.assertEqual(self.do("COMMAND", "LIST", "FILTERBY", "PATTERN", "S*X"), ["setex", "setnx"])
+        self.assertEqual(self.do("COMMAND", "LIST", "FILTERBY", "PATTERN", "xinfo|S*"), ["xinfo|stream"])
         self.assertEqual(self.do("command", "list", "filterby", "module", "x"), [])
         transactions: Any = self.do("COMMAND", "LIST", "FILTERBY", "ACLCAT", "transaction")
         self.assertEqual(transactions, ["discard", "exec", "multi", "unwatch", "watch"])

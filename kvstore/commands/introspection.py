@@ -53,9 +53,9 @@ def command_docs(call: Call, *command_names: bytes) -> Reply:
 
 @command("COMMAND|LIST", group="server", options="[FILTERBY MODULE name|ACLCAT category|PATTERN pattern]")
 def command_list(call: Call, *options: bytes) -> Reply:
-    """List the names of the commands."""
+    """List the names of the commands and subcommands."""
     keep = _list_filter(options)
-    return [row.name.lower() for row in table.rows() if keep(row)]
+    return [row.name.lower() for row in table.all_rows() if keep(row)]
 
 
 def _list_filter(options: tuple[bytes, ...]) -> Callable[[Command], object]:
