@@ -123,13 +123,35 @@ function running.registered(place)
   registered = nil
 end
 
--- A function, called as a script is run, is given its keys and arguments.
-function running.run(f, bytes, keys, ...)
-  local words = { ... }
-  return running.run_many(f, bytes, { unpack(words, 1, keys) }, { unpack(words, keys + 1, select("#", ...)) })
+-- The function that is called, and what it is given.
+local callback, keys, arguments
+
+local function call() return callback(keys, arguments) end
+
+-- A function is called as a script is run.
+function running.run(f, bytes, count, ...)
+  guard.begin(bytes)
+  callback, registered = f, nil
+  if count == 1 then
+    keys, arguments = { (...) }, { select(2, ...) }
+  else
+    local words = { ... }
+    keys, arguments = { unpack(words, 1, count) }, { unpack(words, count + 1, select("#", ...)) }
+  end
+  return go(call)
 end
 
-function running.run_many(f, bytes, keys, arguments)
+function running.run_many(f, bytes, all_keys, all_arguments)
   guard.begin(bytes)
-  return go(function() return f(keys, arguments) end, bytes)
+  registered = nil
+  callback, keys, arguments = f, all_keys, all_arguments
+  return go(call, bytes)
+end
+
+local forget = running.forget
+
+function running.forget()
+  forget()
+  show(globals) -- a library that was stopped may have left the other
+  callback, keys, arguments = nil, nil, nil
 end
