@@ -17,6 +17,7 @@ from kvstore.base.errors import DamagedStore, StorageFault, StorageFull
 from kvstore.base.frame import encode_frame
 from kvstore.store.examine import examine
 from kvstore.store.merge import merge
+from kvstore.store.operations import LIBRARY_DATABASE
 from kvstore.store.store import Store
 from kvstore.testing.fates import AllKept, AllLost, Fate, RandomFates
 from kvstore.testing.simulated_disk import SimulatedDisk
@@ -361,7 +362,7 @@ class HistoryTests(SynchronousTestCase):
             kinds = {value.__class__ for _ in range(6) for value, _ in run.steps(50).content.values()}
         self.assertGreater(min(run.requests.undone, run.requests.expired), 3)
         self.assertLessEqual({bytes, tuple, dict, frozenset, Scores}, kinds)
-        self.assertEqual({number for number, _ in run.content}, set(range(DATABASES)))
+        self.assertEqual({number for number, _ in run.content}, {*range(DATABASES), LIBRARY_DATABASE})
         calls = {call.name for call in run.disk.calls}
         expected = {"lock", "create", "open", "write_at", "sync", "rename", "remove", "sync_directory", "truncate"}
         self.assertLessEqual(expected, calls)

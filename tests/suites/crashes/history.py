@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 
 from kvstore.store.store import Store
-from tests.suites.crashes.model import Content, content, difference
+from tests.suites.crashes.model import Content, content, difference, numbered
 
 
 class Violation(AssertionError):
@@ -75,7 +75,7 @@ def checked(store: Store, history: History, changes: int, where: str) -> Content
         raise Violation(f"{where}: commits up to {promised} were promised, up to {asked} asked for, {found} came back")
     expected = history.state(changes, found)
     try:
-        state = content(enumerate(store.databases))
+        state = content(numbered(store))
     except AssertionError as error:
         raise Violation(f"{where}: after commit {found}: {error}") from error
     if state != expected:

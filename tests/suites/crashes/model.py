@@ -8,10 +8,11 @@ only replaced by another one: so a copy of the dictionary that holds them all is
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 from kvstore.store.state import State
+from kvstore.store.store import Store
 from kvstore.values.hashes import Hash
 from kvstore.values.lists import List
 from kvstore.values.sets import Set
@@ -53,6 +54,11 @@ READERS: dict[type, Callable[[Any], Any]] = {
     bytes: bytes, List: tuple, Hash: _fields, Set: frozenset, SortedSet: _scores,
     Stream: plain_stream,
 }  # fmt: skip
+
+
+def numbered(store: Store) -> Iterator[tuple[int, State]]:
+    """The databases of a store, each with its number, and its libraries of functions."""
+    return ((table.number, table) for table in store.tables)
 
 
 def content(databases: Iterable[tuple[int, State]]) -> Content:

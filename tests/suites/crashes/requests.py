@@ -11,6 +11,7 @@ import random
 from typing import Any
 
 from kvstore.base.errors import RequestError, StorageFull
+from kvstore.store.operations import LIBRARY_DATABASE
 from kvstore.store.store import Store
 from kvstore.store.table import Table
 from kvstore.values.strings import encode_set
@@ -24,6 +25,7 @@ from tests.suites.crashes.model import (
     difference,
     hash_change,
     list_change,
+    numbered,
     scores_change,
     set_change,
 )
@@ -41,7 +43,7 @@ _KINDS = (
 )
 #: A list, a hash and a set.
 _EMPTY: tuple[Any, ...] = ((), {}, frozenset(), Scores(), PlainStream())
-_RARE = ("flush", "flush", "flush all", "swap", "swap")
+_RARE = ("flush", "flush", "flush all", "swap", "swap", "library", "library")
 
 
 class Requests:
@@ -64,7 +66,7 @@ class Requests:
     def compare(self) -> None:
         """The store and the model agree."""
         try:
-            found = content(enumerate(self.store.databases))
+            found = content(numbered(self.store))
         except AssertionError as error:
             raise Violation(f"{self.seed}: {error}") from error
         if found != self.content:
@@ -255,18 +257,34 @@ class Requests:
             self.content[to] = self.content.pop((self.number, key))
 
     def _rare(self, kind: str) -> None:
-        """All of a database or two."""
+        """All of a database or two, or a library of functions."""
         if kind == "flush":
             self.table.flush()
             self.content = {at: held for at, held in self.content.items() if at[0] != self.number}
         elif kind == "flush all":
             self.store.flush_all()
-            self.content = {}
+            self.content = {at: held for at, held in self.content.items() if at[0] == LIBRARY_DATABASE}
+        elif kind == "library":
+            self._change_library(b"library-%d" % self.random.randrange(3))
         else:
             one, other = self.random.sample(range(DATABASES), 2)
             self.store.swap(self.store.databases[one], self.store.databases[other])
             now = {one: other, other: one}
             self.content = {(now.get(number, number), key): held for (number, key), held in self.content.items()}
+
+    def _change_library(self, name: bytes) -> None:
+        """One is written, or goes; now and then all go."""
+        libraries, at = self.store.libraries, (LIBRARY_DATABASE, name)
+        if self.random.random() < 0.1:
+            libraries.flush()
+            self.content = {each: held for each, held in self.content.items() if each[0] != LIBRARY_DATABASE}
+        elif self.random.random() < 0.3:
+            libraries.delete(name)
+            self.content.pop(at, None)
+        else:
+            source = b"#!lua name=%b\n%b" % (name, self.random.randbytes(20))
+            libraries.write(name, source)
+            self.content[at] = source, None
 
     # What the server does by itself
 
@@ -287,7 +305,7 @@ class Requests:
     def _take_over_removals(self) -> None:
         """The model lacks, too, what has expired and is gone. Raises Violation if anything else is gone or changed."""
         now_ms = self.table.now_ms()
-        found = content(enumerate(self.store.databases))
+        found = content(numbered(self.store))
         for at, (value, deadline) in list(self.content.items()):
             if at not in found and deadline is not None and deadline <= now_ms:
                 del self.content[at]

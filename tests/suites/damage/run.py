@@ -25,7 +25,7 @@ from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
 from tests.kit.store_files import commit
-from tests.suites.crashes.model import READERS, Content, content
+from tests.suites.crashes.model import READERS, Content, content, numbered
 from tests.suites.crashes.requests import Requests
 
 Contents = dict[str, bytes]
@@ -93,7 +93,7 @@ class _Writer:
         for number, key in enumerate(keys):
             self.store.table.write(key, self.random.randbytes(20), None if number % 3 else _LATER_MS)
         self.store.pending.undo.clear()
-        self.requests.content = content(enumerate(self.store.databases))
+        self.requests.content = content(numbered(self.store))
         for _ in range(_REQUESTS):
             self.requests.request()
         commit(self.store)
@@ -103,6 +103,7 @@ class _Writer:
         table, other = self.store.databases[9], self.store.databases[8]
         if not table.values:
             self.store.flush_all()
+        self.store.libraries.write(b"library", self.random.randbytes(20))
         table.write(b"gone", b"soon")
         self.store.swap(table, other)
         other.flush()
@@ -133,7 +134,7 @@ class _Writer:
     def directory(self, name: str) -> Directory:
         """What there is now."""
         contents = {key: value for key, value in self.disk.contents().items() if key != "lock"}
-        return Directory(name, contents, content(enumerate(self.store.databases)), self.older[:-1])
+        return Directory(name, contents, content(numbered(self.store)), self.older[:-1])
 
 
 def directories(seed: str = "damage") -> list[Directory]:
@@ -310,7 +311,7 @@ def _check_refusal(refusal: DamagedStore, damage: Damage, disk: SimulatedDisk) -
 def _check_state(store: Store, damage: Damage, directory: Directory) -> None:
     """The state is the promised one, again after a second recovery, and the next compaction works."""
     what = f"{directory.name}; {damage.kind}; {damage.what}"
-    if content(enumerate(store.databases)) != directory.state:
+    if content(numbered(store)) != directory.state:
         raise ThirdOutcome(f"{what}: served another state")
     disk = store._disk
     found = examine(disk, TYPES)
