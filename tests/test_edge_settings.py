@@ -60,6 +60,7 @@ class SettingsTests(SynchronousTestCase):
             "client_share_ms": 1,
             "script_ms": 1,
             "idle_timeout_s": 1,
+            "debugging": "yes",
         }
         missing = {field.name for field in dataclasses.fields(Settings)} ^ set(changes)
         advice = "a new setting needs a change here, and a line in Settings.as_config (kvstore/edge/settings.py)"

@@ -105,6 +105,13 @@ class ValueTests(OptionsTestCase):
         )
         self.assertEqual(self.refusal("--sync", "often"), "--sync 'often': give always, everysec or no")
 
+    def test_debugging(self) -> None:
+        """Each policy is taken, no is the default; anything else is told the three."""
+        option = "--enable-debug-command"
+        self.assertEqual([parse(option, text).debugging for text in ("no", "local", "yes")], ["no", "local", "yes"])
+        self.assertEqual(parse().as_config()["enable-debug-command"], "no")
+        self.assertEqual(self.refusal(option, "on"), f"{option} 'on': give no, local or yes")
+
     def test_overlap(self) -> None:
         """Each policy is taken; anything else is told the three."""
         self.assertEqual([parse("--overlap", text).overlap for text in ("auto", "always", "never")],

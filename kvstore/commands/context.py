@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from random import Random
-from time import perf_counter_ns
+from time import perf_counter_ns, sleep
 from typing import Any
 
 from kvstore.base.errors import InvalidRequest, RequestError
@@ -81,6 +81,10 @@ class Server:
         self.random = Random()
         for table in store.databases:
             table.chance = self.random
+        #: Whether expired keys are removed without being asked for: DEBUG SET-ACTIVE-EXPIRE.
+        self.removes_expired = True
+        #: What DEBUG SLEEP calls.
+        self.sleep: Callable[[float], None] = sleep
         #: Longest string that APPEND and SETRANGE may make.
         self.max_value_bytes = MAX_VALUE_BYTES
         #: Largest reply, in bytes: one that is larger is refused.

@@ -95,6 +95,7 @@ _HELD = (
     *_held("writes are refused when a disk is full, whatever becomes of a save", yes_or_no, **{
         "stop_writes_on_bgsave_error": "no",
     }),
+    *_held(IMMUTABLE, one_of("no", "yes", "local"), enable_debug_command="no"),
     *_held("nothing is moved in memory", yes_or_no, activedefrag="no"),
 )  # fmt: skip
 
@@ -115,7 +116,7 @@ _FIXED = """
     cluster-preferred-endpoint-type=ip cluster-replica-no-failover=no cluster-replica-validity-factor=10
     cluster-require-full-coverage=yes cluster-slot-migration-log-max-len=1000 cluster-slot-stats-enabled=no
     crash-log-enabled=yes crash-memcheck-enabled=no daemonize=no databases=16 dbfilename=table.ckpt dir disable-thp=no
-    dual-channel-replication-enabled=no enable-debug-command=no enable-module-command=no enable-protected-configs=no
+    dual-channel-replication-enabled=no enable-module-command=no enable-protected-configs=no
     extended-redis-compatibility=no hash-seed hide-user-data-from-log=yes ignore-warnings import-mode=no io-threads=1
     jemalloc-bg-thread=no locale-collate log-format=legacy log-timestamp-format=iso8601 logfile loglevel=notice
     max-new-connections-per-cycle=1000 max-new-tls-connections-per-cycle=1000 min-replicas-max-lag=10

@@ -17,7 +17,7 @@ from typing import get_args
 from kvstore.base.address import Address, parse_address
 from kvstore.base.disk import refuse_dangling
 from kvstore.base.errors import Unreachable
-from kvstore.edge.settings import OverlapPolicy, SyncPolicy
+from kvstore.edge.settings import DebugPolicy, OverlapPolicy, SyncPolicy
 
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 _BYTES = re.compile(r"([0-9]{1,18})(b|k|kb|m|mb|g|gb)?", re.ASCII | re.IGNORECASE)
@@ -66,6 +66,14 @@ def sync_policy(text: str) -> SyncPolicy:
         if text == policy:
             return policy  # type: ignore[no-any-return]  # get_args knows no types
     raise ValueError("give always, everysec or no")
+
+
+def debug_policy(text: str) -> DebugPolicy:
+    """One of the names of `DebugPolicy`. Raises ValueError with all of them."""
+    for policy in get_args(DebugPolicy):
+        if text == policy:
+            return policy  # type: ignore[no-any-return]  # get_args knows no types
+    raise ValueError("give no, local or yes")
 
 
 def overlap_policy(text: str) -> OverlapPolicy:

@@ -32,6 +32,9 @@ SyncPolicy: TypeAlias = Literal["always", "everysec", "no"]
 #: Whether the loop goes on while the log is synced before a reply. auto: see `writers`.
 OverlapPolicy: TypeAlias = Literal["auto", "always", "never"]
 
+#: Who may use DEBUG: nobody, who connects from this machine, anybody. Redis has the same.
+DebugPolicy: TypeAlias = Literal["no", "local", "yes"]
+
 #: Where the server listens unless told otherwise; one past Redis's 6379, so that both can run on one machine.
 DEFAULT_PORT = 6380
 
@@ -54,6 +57,7 @@ class Settings:
     client that comes or goes. `databases`: how many there are. `max_clients`, `max_request_bytes`,
     `max_input_bytes`, `pause_reading_bytes`, `drop_client_bytes`, `client_share_ms`, `script_ms`: see the limits of
     these names. `idle_timeout_s`: a client that sent nothing for so many seconds is disconnected; 0 for never.
+    `debugging`: see `DebugPolicy`.
     """
 
     data_path: str
@@ -78,6 +82,7 @@ class Settings:
     client_share_ms: int = CLIENT_SHARE_MS
     script_ms: int = SCRIPT_MS
     idle_timeout_s: int = 0
+    debugging: DebugPolicy = "no"
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -118,6 +123,7 @@ class Settings:
             "client-query-buffer-limit": str(self.max_request_bytes),
             "databases": str(self.databases),
             "dir": self.data_path,
+            "enable-debug-command": self.debugging,
             "maxclients": str(self.max_clients),
             "port": str(self.port or 0),
             "proto-max-bulk-len": str(self.max_request_bytes),

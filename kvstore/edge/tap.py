@@ -53,6 +53,7 @@ from kvstore.edge.option_text import (
     byte_count,
     byte_text,
     data_directory,
+    debug_policy,
     endpoint_with_mode,
     host_and_port,
     is_file_of,
@@ -177,6 +178,12 @@ _ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
         "Milliseconds that a script (EVAL) may take; past that it is stopped, and all that it did undone.",
     ),
     (
+        "enable-debug-command",
+        "no",
+        debug_policy,
+        "Who may use DEBUG, which can hold up the server: no (nobody), local (from this machine) or yes.",
+    ),
+    (
         "idle-timeout",
         "0",
         partial(whole_number, least=0, most=_MOST),
@@ -267,6 +274,7 @@ class Options(usage.Options):
             client_share_ms=value["client-share-ms"],
             script_ms=value["script-ms"],
             idle_timeout_s=value["idle-timeout"],
+            debugging=value["enable-debug-command"],
         )
 
     def _value(self, name: str, read: Callable[[str], Any]) -> Any:

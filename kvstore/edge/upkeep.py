@@ -129,7 +129,7 @@ class Upkeep(MultiService):
         if self._tidying_soon is not None and self._tidying_soon.active():
             return  # one is enough: the timer must not begin another row of hurried rounds
         self._server.recent_ms = self._server.started_ms + int(1000 * (self._reactor.seconds() - self._started_s))
-        is_left = not self._server.pause.until_ms and one_slice(iter(self._store.tidy, False))
+        is_left = self._removes_expired() and one_slice(iter(self._store.tidy, False))
         if self._server.messages:
             dispatch.send_messages(self._server, self._store.pending.sequence, None)
         if self._server.waiting.places:
@@ -138,6 +138,9 @@ class Upkeep(MultiService):
             self._turn.ask_for_commit()
         if is_left:
             self._tidying_soon = self._reactor.callLater(_TIDY_HURRY_S, self.guarded, self._tidy)
+
+    def _removes_expired(self) -> bool:
+        return self._server.removes_expired and not self._server.pause.until_ms
 
     def _sync_in_background(self) -> None:
         """--sync everysec: a sync of a second's worth of writes takes long; a thread waits for it."""

@@ -20,20 +20,20 @@ from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 from kvstore.base.disk import Disk
 from kvstore.base.errors import StartRefused, StorageFault, StorageFull
 from kvstore.base.files import publish, temporary
-from kvstore.base.frame import encode_frame
+from kvstore.base.frame import HEADER_BYTES, encode_frame
 from kvstore.base.limits import DATABASES, MAX_COMMIT_BYTES
 from kvstore.base.syncing import Syncer
 from kvstore.base.value_type import Types
 from kvstore.store import checkpoint
 from kvstore.store.commit import NO_ROOM_AT_ALL, Changing
 from kvstore.store.compaction import CompactionPolicy
-from kvstore.store.examine import Examined, segment_name
+from kvstore.store.examine import Examined, examine, segment_name
 from kvstore.store.history import History
 from kvstore.store.keyed_hash import of_store
 from kvstore.store.keyspace import Keyspace
 from kvstore.store.log import NO_LIMIT, Purpose, TransactionLog
 from kvstore.store.merge import MergeJob
-from kvstore.store.operations import encode_history
+from kvstore.store.operations import encode_history, split_history
 from kvstore.store.recovery import new_log_header, recover
 from kvstore.store.sealing import switch_logs
 from kvstore.store.state import Databases
@@ -131,6 +131,17 @@ class Store(Keyspace):
         self.found = self.found._replace(databases=Databases(types))
         self.pending.room = self._room()
         self.measure_volume()
+
+    def read_again(self) -> Databases:
+        """What recovery would make of the files as they are now, and of what is not in them yet. Changes nothing, and
+        holds the loop meanwhile. Raises DamagedStore, OSError.
+        """
+        found = examine(self._disk, self.types)
+        if self.in_flight is not None and self.in_flight.sequence > found.sequence:
+            found.databases.replay(split_history(self.in_flight.frame[HEADER_BYTES:])[1])
+        if self.pending.operations:
+            found.databases.replay(self.pending.body())
+        return found.databases
 
     # Commits
 

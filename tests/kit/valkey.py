@@ -73,6 +73,7 @@ class Valkey:
         self.path = f"{self._directory}/socket"
         command = [binary, "--port", "0", "--unixsocket", self.path, "--dir", self._directory]
         command += ["--save", "", "--appendonly", "no", "--logfile", f"{self._directory}/log"]
+        command += ["--enable-debug-command", "local"]
         self._process = subprocess.Popen(command)
         deadline = time.monotonic() + _START_TIMEOUT_S
         while not self._listens():
