@@ -17,6 +17,7 @@ from kvstore.commands.context import Call
 from kvstore.commands.digest import digest_of_all, digest_of_value
 from kvstore.commands.encodings import encoding_of
 from kvstore.commands.registry import ADMIN, WHOLE, command
+from kvstore.commands.row import NO_SCRIPT
 from kvstore.store.state import Databases, State
 
 _REFUSED = (
@@ -37,7 +38,7 @@ class _Part(NamedTuple):
     summary: str
 
 
-@command("DEBUG", ADMIN | WHOLE, group="server", keys=(0, 0, 0), options="[argument ...]")
+@command("DEBUG", ADMIN | WHOLE | NO_SCRIPT, group="server", keys=(0, 0, 0), options="[argument ...]")
 def debug(call: Call, subcommand: bytes, *arguments: bytes) -> Reply:
     """Look into the server, or hold it up, to test; see DEBUG HELP.
 
