@@ -6,7 +6,6 @@ is undone (in Redis what it did stands); an error that it *returns* is an answer
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from kvstore.base.errors import Failure, InvalidRequest
@@ -28,30 +27,20 @@ def kept_scripts(server: Server) -> Any:
     return server.scripts
 
 
-def _run(
-    call: Call, find: Callable[[Call, bytes], Any], what: bytes, numkeys: bytes, words: tuple[bytes, ...],
-    *, read_only: bool,
-) -> Reply:  # fmt: skip
-    """Find `what` and run it, if the number of keys makes sense."""
-    if find is _of_sha and len(what) != _SHA1_DIGITS:
+def _run(call: Call, is_sha1: bool, what: bytes, numkeys: bytes, words: tuple[bytes, ...], read_only: bool) -> Reply:
+    """Run the script that `what` is, its SHA-1 or its source, if the number of keys makes sense."""
+    if is_sha1 and len(what) != _SHA1_DIGITS:
         raise _no_script()  # whatever else is wrong with the request
     count = to_integer(numkeys)
     if count > len(words):
         raise InvalidRequest("Number of keys can't be greater than number of args")
     if count < 0:
         raise InvalidRequest("Number of keys can't be negative")
-    return kept_scripts(call.server).run(call, find(call, what), words[:count], words[count:], read_only)
-
-
-def _of_source(call: Call, source: bytes) -> Any:
-    return kept_scripts(call.server).add(source)[1]
-
-
-def _of_sha(call: Call, sha1: bytes) -> Any:
-    kept = kept_scripts(call.server).find(sha1)
+    scripts = call.server.scripts or kept_scripts(call.server)
+    kept = scripts.find(what) if is_sha1 else scripts.add(what)[1]
     if kept is None:
         raise _no_script()
-    return kept
+    return scripts.run(call, kept, words[:count], words[count:], read_only)
 
 
 def _no_script() -> Failure:
@@ -61,25 +50,25 @@ def _no_script() -> Failure:
 @command("EVAL", WHOLE | RUNS | NO_SCRIPT, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
 def eval_(call: Call, script: bytes, numkeys: IntegerText, *words: bytes) -> Reply:
     """Run a Lua script."""
-    return _run(call, _of_source, script, numkeys, words, read_only=False)
+    return _run(call, False, script, numkeys, words, read_only=False)
 
 
 @command("EVALSHA", WHOLE | RUNS | NO_SCRIPT, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
 def evalsha(call: Call, sha1: bytes, numkeys: IntegerText, *words: bytes) -> Reply:
     """Run a Lua script that is kept."""
-    return _run(call, _of_sha, sha1, numkeys, words, read_only=False)
+    return _run(call, True, sha1, numkeys, words, read_only=False)
 
 
 @command("EVAL_RO", READ | WHOLE | NO_SCRIPT, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
 def eval_ro(call: Call, script: bytes, numkeys: IntegerText, *words: bytes) -> Reply:
     """Run a Lua script that only reads."""
-    return _run(call, _of_source, script, numkeys, words, read_only=True)
+    return _run(call, False, script, numkeys, words, read_only=True)
 
 
 @command("EVALSHA_RO", READ | WHOLE | NO_SCRIPT, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
 def evalsha_ro(call: Call, sha1: bytes, numkeys: IntegerText, *words: bytes) -> Reply:
     """Run a Lua script that is kept and only reads."""
-    return _run(call, _of_sha, sha1, numkeys, words, read_only=True)
+    return _run(call, True, sha1, numkeys, words, read_only=True)
 
 
 container("SCRIPT", "Keep Lua scripts, and forget them.", group="scripting")
@@ -116,4 +105,7 @@ def script_kill(call: Call) -> Reply:
 @command("SCRIPT|SHOW", NO_SCRIPT, group="scripting")
 def script_show(call: Call, sha1: bytes) -> Reply:
     """Tell the source of a script that is kept."""
-    return _of_sha(call, sha1).source
+    kept = kept_scripts(call.server).find(sha1)
+    if kept is None:
+        raise _no_script()
+    return kept.source

@@ -113,6 +113,7 @@ class Engine:
         """Begin with a fresh state: what was compiled before is of no use."""
         self._states += 1
         self._compiled_bytes = 0
+        self._much_bytes = _LITTLE_BYTES
         self._lua = lua51.LuaRuntime(
             encoding=None,
             register_eval=False,
@@ -158,6 +159,7 @@ class Engine:
         if isinstance(compiled, tuple):
             raise Failure(f"{self.not_compiled}: {compiled[1].decode('utf-8', 'replace')}")
         self._compiled_bytes = min(self._compiled_bytes + len(source), MAX_SCRIPTS_BYTES)
+        self._much_bytes = _LITTLE_BYTES + _COMPILED_BYTES * self._compiled_bytes
         return Chunk(compiled, self._states)
 
     def is_current(self, chunk: Chunk) -> bool:
@@ -187,7 +189,7 @@ class Engine:
         finally:
             self._host = None
             self._set_limit(0)
-            if not well or self._holds_much():
+            if not well or self._lua.get_memory_used() > self._much_bytes:
                 self._clean()
 
     def _begin(self) -> None:
@@ -239,7 +241,7 @@ class Engine:
     def _holds_much(self) -> bool:
         """Whether the state holds more than the scripts that are kept explain."""
         used: int = self._lua.get_memory_used()
-        return used > _LITTLE_BYTES + _COMPILED_BYTES * self._compiled_bytes
+        return used > self._much_bytes
 
     # What Lua calls. None of these raises: the exception itself would be in a script's hands.
 
