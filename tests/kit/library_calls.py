@@ -40,6 +40,7 @@ class LibraryCalls:
         """A call."""
         kinds: list[Callable[[], str]] = [
             self._bit, self._pack, self._unpack, self._size, self._packed, self._unpacked, self._round_trip,
+            self._encoded, self._decoded,
         ]  # fmt: skip
         return self._pick(kinds)()
 

@@ -13,7 +13,9 @@ local function part(name, ...)
 end
 
 -- JSON's null, the only userdata that scripts are given.
-local null = newproxy()
+local null = newproxy(true)
+getmetatable(null).__tostring = function() return "userdata: (nil)" end
+getmetatable(null).__metatable = false
 
 local guard = part("guard", host, null)
 for _, name in ipairs { "call", "sha1", "pack_integer", "pack_float", "to_hex" } do
@@ -33,7 +35,7 @@ globals.table = protect(part("tables", globals, guard, readonly))
 globals.math = protect(part("numbers", host, guard, arguments))
 globals.coroutine = protect(part("coroutines", guard))
 globals.os = protect { clock = clock }
-globals.cjson = protect(part("json", guard, null))
+globals.cjson = protect(part("json", guard, arguments, part("json_decoding", guard, null), null))
 globals.cmsgpack = protect(part("msgpack", host, guard, arguments))
 globals.struct = protect(part("struct", host, guard, arguments))
 globals.bit = protect(part("bit", host, arguments))
