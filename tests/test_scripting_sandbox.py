@@ -54,6 +54,9 @@ LARGE = (
 REFUSED = {
     "return string.find(string.rep('a', 1e5), string.rep('a*', 20) .. 'b')": "the pattern could take too long",
     "return string.find('x', string.rep('a?', 600))": "malformed pattern (too long)",
+    "return ('a'):rep(2e6):find(('a'):rep(900) .. 'b.')": "the pattern could take too long",
+    "return ('a'):rep(2e6):gsub(('a'):rep(900) .. 'b', '')": "the pattern could take too long",
+    "return ('a'):rep(2e6):find('^[' .. ('b'):rep(900) .. 'a]*c')": "the pattern could take too long",
     "return ('x'):rep(3e6):gsub('x', 'y')": "the string is too long for gsub",
     "return unpack({}, 0, 2147483647)": "too many results to unpack",
     "return unpack({}, 1, 0/0)": "too many results to unpack",
@@ -152,6 +155,10 @@ class SandboxTests(CommandTestCase):
         """One script leaves nothing for the next: no global, no field, no setting, no random state."""
         for source in ("x = 1", "string.y = 1", "_G.z = 1", "cjson.w = 1"):
             self.failure(source)
+        for shown in ("redis", "_G"):
+            self.failure(f"error({shown})")
+            self.assertIsNone(self.do("EVAL", f"return rawget({shown}, 'line')", 0))
+        self.assertEqual(self.do("EVAL", "return #string.rep('x', 0/0)", 0), 0)
         self.do("EVAL", "cjson.encode_max_depth(1)", 0)
         self.assertEqual(self.do("EVAL", "return cjson.encode({{{}}})", 0), b"[[{}]]")
         first = self.do("EVAL", "return {math.random(1000000), math.random(1000000)}", 0)

@@ -2,39 +2,50 @@
 
 local guard = ...
 local spend = guard.spend
-local error, find, gsub, sub = error, string.find, string.gsub, string.sub
+local error, find, gmatch, gsub, sub = error, string.find, string.gmatch, string.gsub, string.sub
 
 -- What one search may cost at worst: some 100 ms.
 local MOST_STEPS = 20000000
 -- A pattern is matched by recursion in C, a level for each of its items.
 local LONGEST_PATTERN = 1000
 
--- Refuse a search that could take too long, and count it. A pattern goes back at each quantifier with something behind
--- it, so at worst it takes as many steps as the length to the power of their number, from each place that it begins at.
-local quantifiers = {}
-local patterns = 0
+-- Characters of a pattern that are looked at in one step.
+local IN_A_STEP = 4
 
+-- Of patterns, as long as they are few: to what power of the length a search takes steps, and how much each may be.
+local powers, factors, known = {}, {}, 0
+
+-- A pattern goes back at each quantifier with something behind it, so at worst it takes as many steps as the length to
+-- the power of their number, from each place that it begins at.
 local function power_of(p)
-  local power = quantifiers[p]
-  if power then return power end
-  if #p > LONGEST_PATTERN then error("malformed pattern (too long)", 4) end
   local _, count = gsub(p, "[*+?-]", "")
   if find(p, "[*+?-]%)?$") then count = count - 1 end
   local _, more = gsub(p, "%%[b0-9]", "")
-  power = count + more + (sub(p, 1, 1) == "^" and 0 or 1)
-  if patterns >= 100 then quantifiers, patterns = {}, 0 end
-  quantifiers[p], patterns = power, patterns + 1
-  return power
+  return count + more + (sub(p, 1, 1) == "^" and 0 or 1)
 end
 
-local function weigh(s, p)
-  local power, size = power_of(p), #s
-  if power <= 1 then
-    if size > 1000 then spend(size * (find(p, "[", 1, true) and #p or 1)) end
-    return
+-- A step goes through all that stands between two quantifiers, and any set.
+local function factor_of(p)
+  if find(p, "[", 1, true) then return #p end
+  local longest = IN_A_STEP
+  for piece in gmatch(p, "[^*+?-]+") do
+    if #piece > longest then longest = #piece end
   end
-  local cost = (size + 1) ^ power * (find(p, "[", 1, true) and #p or 1)
-  if cost > MOST_STEPS then
+  return longest / IN_A_STEP
+end
+
+local function measure(p)
+  if #p > LONGEST_PATTERN then error("malformed pattern (too long)", 4) end
+  if known >= 100 then powers, factors, known = {}, {}, 0 end
+  powers[p], factors[p], known = power_of(p), factor_of(p), known + 1
+end
+
+-- Refuse a search that could take too long, and count it.
+local function weigh(s, p)
+  if not powers[p] then measure(p) end
+  local power, factor = powers[p], factors[p]
+  local cost = (#s + 1) ^ power * factor
+  if cost > MOST_STEPS and (power > 1 or factor > 1) then
     error("the pattern could take too long on a string of that length", 3)
   end
   spend(cost)

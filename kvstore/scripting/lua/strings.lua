@@ -49,7 +49,7 @@ end
 
 function strings.rep(s, n)
   s, n = text(s, 1, "rep"), tonumber(n) or wrong(2, "rep", "number", n == nil and "no value" or type(n))
-  if n < 1 or s == "" then return "" end
+  if not (n >= 1) or s == "" then return "" end
   if #s * n > guard.most_bytes then stop("memory") end
   n = floor(n)
   local size = #s * n
