@@ -48,6 +48,14 @@ SUBSCRIPTION_BYTES = 512
 #: What a byte of a pattern may take once it is compiled: `*a` becomes twelve codes of four bytes, and eight of text.
 COMPILED_BYTES = 32
 
+#: Most bytes of what is remembered of the keys that clients with caches have read: TRACKED_KEY_BYTES for each key, and
+#: its own, and TRACKED_READER_BYTES for each reader. Redis: tracking-table-max-keys 1,000,000, however long they are.
+MAX_TRACKED_BYTES = 256 * MIB
+
+#: A place in a dict that has just grown, and sys.getsizeof(b""); a place in a set that has just grown.
+TRACKED_KEY_BYTES = 150
+TRACKED_READER_BYTES = 100
+
 #: Most elements of one RESP request. Redis before 7: 1024 * 1024.
 MAX_REQUEST_ELEMENTS = 1024 * 1024
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from kvstore.commands.peer import Nobody, Peer
 from kvstore.commands.row import Command
@@ -51,7 +51,7 @@ class Client:
         "address", "capabilities", "closing", "connected_ms", "database", "identity", "is_blocked", "is_postponed",
         "last_command", "last_request_ms", "library_name", "library_version", "local_address", "monitoring", "name",
         "peer", "poisoned", "protocol", "queued", "queued_bytes", "subscription_bytes", "switches", "take_back",
-        "through_file", "traffic", "unanswered", "watched_changed", "watching",
+        "through_file", "tracking", "traffic", "unanswered", "watched_changed", "watching",
     )  # fmt: skip
 
     def __init__(self, identity: int, address: str, local_address: str, connected_ms: int) -> None:
@@ -87,18 +87,23 @@ class Client:
         # WATCH: where keys are watched, and whether one of them changed since.
         self.watching: list[Watching] = []
         self.watched_changed = False
+        #: How it tracks keys for a cache of its own, see `tracking`; None if it does not.
+        self.tracking: Any = None
         self.cut_off()
 
     @property
     def flags(self) -> str:
-        """Redis's letters: O monitors, P subscribes, b waits, x inside MULTI, d a watched key changed, c closes, U by a
-        Unix socket, e and T see `switches`, N none.
+        """Redis's letters: O monitors, P subscribes, b waits, x inside MULTI, t tracks, R for a client that is gone, B
+        by prefixes, d a watched key changed, c closes, U by a Unix socket, e and T see `switches`, N none.
         """
         letters = {
             "O": self.monitoring,
             "P": self.subscription_bytes > 0,
             "x": self.queued is not None,
             "b": self.is_blocked or self.is_postponed,
+            "t": self.tracking is not None,
+            "R": self.tracking is not None and self.tracking.is_broken,
+            "B": self.tracking is not None and self.tracking.broadcasts,
             "d": self.watched_changed,
             "c": self.closing,
             "U": self.through_file,
@@ -106,6 +111,11 @@ class Client:
             "T": "T" in self.switches,
         }
         return "".join(letter for letter, holds in letters.items() if holds) or "N"
+
+    @property
+    def kept_bytes(self) -> int:
+        """What is kept of what it wants to be told: subscriptions, prefixes."""
+        return self.subscription_bytes + (0 if self.tracking is None else self.tracking.size_bytes())
 
     @property
     def listens(self) -> bool:

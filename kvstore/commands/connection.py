@@ -120,6 +120,7 @@ def reset(call: Call) -> Reply:
     client = call.client
     dispatch.release(call)
     call.server.channels.leave_all(client)
+    call.server.tracking.set_mode(client, None)
     client.name = b""
     client.switches.clear()
     client.unanswered = 0

@@ -23,6 +23,7 @@ from kvstore.commands.pause import Pause
 from kvstore.commands.peer import Message
 from kvstore.commands.slow_requests import SlowLog
 from kvstore.commands.statistics import Statistics
+from kvstore.commands.tracking import Tracking
 from kvstore.commands.waiting import Line, WaitingRoom
 from kvstore.commands.watches import Watches
 from kvstore.store.store import Store
@@ -72,8 +73,11 @@ class Server:
         self.messages: list[Message] = []
         #: Of each database.
         self.watches = [Watches(table) for table in store.databases]
-        #: Who is told of changes of keys: subscribers.
-        self.events = Events(store.databases, self.channels, self.tell, self.statistics.let_all_be_plain)
+        #: Who is told of changes of keys: clients with caches, and subscribers. In this order, as in Valkey.
+        self.tracking = Tracking(store.databases, self.clients, self.messages)
+        self.tracking.set_most_keys(self.configuration.text("tracking-table-max-keys"))
+        self.configuration.applied["tracking-table-max-keys"] = self.tracking.set_most_keys
+        self.events = Events(store.databases, self.channels, self.tell)
         self.configuration.applied["notify-keyspace-events"] = self.events.choose
         #: A steady clock, in nanoseconds: for how long requests take, and how long they may.
         self.steady_ns: Callable[[], int] = perf_counter_ns

@@ -37,7 +37,7 @@ from kvstore.base.reply import QUEUED, NotNow, Paused, Reply, Wait, advance, fin
 from kvstore.commands.client import Client
 from kvstore.commands.context import Call, Server
 from kvstore.commands.registry import IMMEDIATE, NO_MULTI, Command, table
-from kvstore.commands.row import SUBSCRIBED, Scope
+from kvstore.commands.row import NOT_KEYS, READ, RUNS, SUBSCRIBED, Scope
 from kvstore.commands.watches import unwatch
 
 _INTERNAL_ERROR = RequestError("internal error; the request changed nothing, please report what the server's log says")
@@ -100,6 +100,14 @@ def answer(call: Call, request: list[bytes], encoder: Encoder, *, typed: bool = 
     `typed`: by a person. Raises StorageFault, NotNow for a request that would rather not begin, and Paused. Durability:
     none until commit `needed` of the outcome is settled.
     """
+    try:
+        return _answer(call, request, encoder, typed=typed)
+    finally:
+        if call.client.tracking is not None:
+            call.server.tracking.request_ended(call.client)
+
+
+def _answer(call: Call, request: list[bytes], encoder: Encoder, *, typed: bool) -> Outcome:
     client = call.client
     row = None
     try:
@@ -218,6 +226,7 @@ def send_messages(server: Server, needed: int, origin: Client | None) -> None:
     server.messages.clear()
     for message in messages:
         message(needed, origin)
+    server.tracking.broadcast(needed)
 
 
 def run(
@@ -248,7 +257,16 @@ def run(
     finally:
         statistics.add_time(server.steady_ns() - began_ns)
     statistics.calls += 1
+    if call.client.tracking is not None:
+        _remember(call, row, request)
     return reply
+
+
+def _remember(call: Call, row: Command, request: list[bytes]) -> None:
+    """The client keeps what it reads; of a script, what that reads by its calls."""
+    client = call.client
+    if client.tracking.remembers and row.flags & READ and not row.flags & (NOT_KEYS | RUNS):
+        call.server.tracking.remember(client, row.keys_of(request))
 
 
 def complete(call: Call, row: Command, request: list[bytes]) -> int:

@@ -29,22 +29,17 @@ NEW, MISSED = b"new", b"keymiss"
 
 
 class Events:
-    """See the module. `tell`: sends a message to some clients when the request that executes is whole.
-
-    `misses`: called with whether keys that are not found are told; then no request may take a short way past that.
-    """
+    """See the module. `tell`: sends a message to some clients when the request that executes is whole."""
 
     def __init__(
         self,
         tables: Sequence[Table],
         channels: Channels,
         tell: Callable[[Collection[Client], Reply], None],
-        misses: Callable[[bool], None],
     ) -> None:
         self._tables = tables
         self._channels = channels
         self._tell = tell
-        self._misses = misses
         self._observers = [_OfDatabase(self, table) for table in tables]
         self._classes: set[str] = set()
 
@@ -54,7 +49,6 @@ class Events:
         tells = bool(self._classes & {"K", "E"}) and len(self._classes) > 1
         for observer in self._observers:
             observer.begin_or_end(tells)
-        self._misses(tells and "m" in self._classes)
 
     def is_heard(self) -> bool:
         """Whether anybody subscribes to anything."""

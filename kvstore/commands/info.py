@@ -100,6 +100,7 @@ def _clients(call: Call) -> Fields:
         ("pubsub_clients", server.channels.clients()),
         ("watching_clients", sum(1 for client in server.clients.values() if client.watching)),
         ("total_watched_keys", sum(watches.count() for watches in server.watches)),
+        ("tracking_clients", len(call.server.tracking.modes)),
         ("total_blocking_keys", sum(len(table.awaited) for table in call.store.databases)),
         *_paused(call),
     ]
@@ -144,6 +145,9 @@ def _stats(call: Call) -> Fields:
         ("pubsub_channels", len(server.channels.channels.subscribers)),
         ("pubsub_patterns", len(server.channels.patterns.subscribers)),
         ("pubsubshard_channels", len(server.channels.shard_channels.subscribers)),
+        ("tracking_total_keys", len(server.tracking.readers)),
+        ("tracking_total_items", server.tracking.reader_count),
+        ("tracking_total_prefixes", len(server.tracking.prefixes)),
         ("total_error_replies", server.errors),
     ]
 

@@ -16,7 +16,7 @@ _FIELDS = {
         tls_client_cert_expires_in_seconds tls_ca_cert_serial=none tls_ca_cert_expires_in_seconds
     """,
     "clients": """
-        cluster_connections tracking_clients total_blocking_keys_on_nokey paused_reason=none paused_actions=none
+        cluster_connections total_blocking_keys_on_nokey paused_reason=none paused_actions=none
         paused_timeout_milliseconds
     """,
     "memory": """
@@ -42,7 +42,7 @@ _FIELDS = {
         evicted_keys evicted_clients evicted_scripts total_eviction_exceeded_time current_eviction_exceeded_time
         latest_fork_usec total_forks migrate_cached_sockets slave_expires_tracked_keys active_defrag_hits
         active_defrag_misses active_defrag_key_hits active_defrag_key_misses total_active_defrag_time
-        current_active_defrag_time tracking_total_keys tracking_total_items tracking_total_prefixes
+        current_active_defrag_time
         unexpected_error_replies dump_payload_sanitizations total_reads_processed total_writes_processed
         io_threaded_reads_processed io_threaded_writes_processed io_threaded_freed_objects io_threaded_accept_processed
         io_threaded_poll_processed io_threaded_total_prefetch_batches io_threaded_total_prefetch_entries

@@ -153,6 +153,7 @@ def flushall(call: Call, *options: bytes) -> Reply:
     _check_flush(options)
     if any(table.values for table in call.store.databases):
         call.store.flush_all()
+    call.server.tracking.flush()
     return OK
 
 
@@ -162,6 +163,7 @@ def flushdb(call: Call, *options: bytes) -> Reply:
     _check_flush(options)
     if call.table.values:
         call.table.flush()
+    call.server.tracking.flush()
     return OK
 
 

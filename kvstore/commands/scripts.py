@@ -62,6 +62,7 @@ class Runner:
         """Run a chunk of the engine's state. Raises RequestError: all that it did is to be undone."""
         self._call.select(call.client.database)
         self._client.protocol = 2
+        self._client.tracking, self._client.identity = call.client.tracking, call.client.identity
         try:
             reply = self._engine.run(chunk, keys, arguments, self._hosts[read_only])
         except Stopped as end:

@@ -72,11 +72,6 @@ class Statistics(dict[Command, CommandStatistics]):
         """Those of the table's plain rows, by the names that clients send; one dictionary for good."""
         return {name: self[row] for name, row in table.plain.items()}
 
-    def let_all_be_plain(self, none: bool) -> None:
-        """Whether `none` of the rows is plain now, or all are again that can be."""
-        self.plain.clear()
-        self.plain.update({} if none else {name: self[row] for name, row in table.plain.items()})
-
     @cached_property
     def sortable(self) -> dict[bytes, CommandStatistics]:
         """Those of them that name one key, with the first argument, and that many requests of can execute at once."""

@@ -19,7 +19,7 @@ may be known only once they are encoded.
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kvstore.base.errors import Failure, InvalidRequest, ReplyTooLarge, RequestError, StorageFull
 from kvstore.base.reply import NULL_ARRAY, OK, Reply, size_bytes
@@ -38,6 +38,7 @@ class _Own(NamedTuple):
     protocol: int
     names: tuple[bytes, bytes, bytes]
     subscriptions: Held
+    tracking: Any
 
 
 @command("MULTI", FAST | NO_MULTI | NO_SCRIPT, group="transactions")
@@ -71,7 +72,7 @@ def exec_(call: Call) -> Reply:
 def _own_state(call: Call) -> _Own:
     client = call.client
     names = client.name, client.library_name, client.library_version
-    return _Own(client.database, client.protocol, names, call.server.channels.of(client))
+    return _Own(client.database, client.protocol, names, call.server.channels.of(client), client.tracking)
 
 
 def _restore(call: Call, before: _Own) -> None:
@@ -81,6 +82,7 @@ def _restore(call: Call, before: _Own) -> None:
     client.protocol = before.protocol
     client.name, client.library_name, client.library_version = before.names
     call.server.channels.restore(client, before.subscriptions)
+    call.server.tracking.set_mode(client, before.tracking)
 
 
 def _run_all(call: Call, queued: list[tuple[Command, list[bytes]]]) -> list[Reply]:

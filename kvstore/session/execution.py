@@ -229,12 +229,12 @@ class Execution:
 
     def done(self) -> None:
         """A request is done: of the replies that are not to be sent, its was one. As long as there are more, nothing
-        goes past the encoder that leaves them out.
+        goes past the encoder that leaves them out; nor, if the client tracks what it reads, past who notes that.
         """
         client = self._client
         if client.unanswered:
             client.unanswered -= 1
-        self.plain = _NO_ROWS if client.unanswered else self._call.server.statistics.plain
+        self.plain = _NO_ROWS if client.unanswered or client.tracking else self._call.server.statistics.plain
 
     def _serve(self) -> None:
         """What a request has brought is for those who wait for it; what it tells others leaves."""

@@ -84,7 +84,7 @@ class Session:
     def unfinished_bytes(self) -> int:
         """About the bytes of memory of what the client began and did not end: requests, a block, subscriptions."""
         client = self.client
-        return self._parser.memory_bytes + client.queued_bytes + client.subscription_bytes + self._waiting_bytes()
+        return self._parser.memory_bytes + client.queued_bytes + client.kept_bytes + self._waiting_bytes()
 
     def _waiting_bytes(self) -> int:
         """Of the request that waits at the head of the backlog; those behind it came with its end, and are small."""
@@ -100,6 +100,7 @@ class Session:
         return (
             parser.state is not BOUNDARY or self.client.queued is not None or self.closing or bool(self.backlog)
             or self.client.subscription_bytes > 0 or self.client.unanswered > 0
+            or self.client.tracking is not None
         )  # fmt: skip
 
     @property
@@ -264,6 +265,8 @@ class Session:
         self._forget_backlog()
         dispatch.release(self.call)
         self._server.channels.leave_all(self.client)
+        if self.client.tracking is not None:
+            self._server.tracking.set_mode(self.client, None)
 
     def _forget_backlog(self) -> None:
         if self.backlog and self.backlog[0].__class__ is Unfinished:
