@@ -48,6 +48,7 @@ LIMITS = [
         f"{limits.MAX_SUBSCRIPTION_BYTES // MIB} MiB",
         "",
     ),
+    ("keys that clients with caches have read", f"{limits.MAX_TRACKED_BYTES // MIB} MiB", ""),
     ("unread replies of a client, before", f"{limits.PAUSE_READING_BYTES // MIB} MiB", "`--pause-reading-bytes`"),
     ("unread replies of a client", f"{limits.DROP_CLIENT_BYTES // MIB} MiB", "`--drop-client-bytes`"),
     ("one reply", f"{limits.DROP_CLIENT_BYTES // MIB} MiB", "`--drop-client-bytes`, 16 KiB at least"),

@@ -256,9 +256,9 @@ def run(
         raise
     finally:
         statistics.add_time(server.steady_ns() - began_ns)
+        if call.client.tracking is not None:
+            _remember(call, row, request)
     statistics.calls += 1
-    if call.client.tracking is not None:
-        _remember(call, row, request)
     return reply
 
 

@@ -7,11 +7,14 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import hiredis
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from kvstore.wire.resp import pack
 
 _START_TIMEOUT_S = 60
 
@@ -47,9 +50,11 @@ class Connection:
             if reply is not False:
                 return received, reply
 
-    def told(self) -> list[Any]:
-        """What it was sent unasked since it subscribed to something, or was asked so last."""
-        self._socket.sendall(b"PING\r\n")
+    def told(self, *requests: Sequence[bytes]) -> list[Any]:
+        """What it was sent unasked since it subscribed to something, or was asked so last; and what comes of some
+        requests, each by its words.
+        """
+        self._socket.sendall(b"".join(pack(*words) for words in requests if words) + b"PING\r\n")
         told: list[Any] = []
         while True:
             reply = self._reader.gets()
