@@ -58,6 +58,8 @@ LIMITS = [
     ("source of a script", f"{limits.MAX_SCRIPT_SOURCE_BYTES // KIB} KiB", ""),
     ("sources that", f"{limits.MAX_SCRIPTS_BYTES // MIB} MiB", ""),
     ("scripts kept", f"{limits.MAX_EVAL_SCRIPTS}", ""),
+    ("sources of all libraries", f"{limits.MAX_LIBRARIES_BYTES // MIB} MiB", ""),
+    ("what libraries keep", "some 16 MiB", ""),
     ("clients", f"{limits.MAX_CLIENTS:,}", "`--max-clients`"),
     ("a string that", f"{limits.MAX_VALUE_BYTES // MIB} MiB", ""),
     ("a pattern", f"{limits.MAX_PATTERN_BYTES // KIB} KiB", ""),

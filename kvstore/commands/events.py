@@ -46,7 +46,7 @@ class Events:
     def choose(self, text: str) -> None:
         """Tell the events of these classes from now on: what the setting was set to."""
         self._classes = classes_of(text)
-        tells = bool(self._classes & {"K", "E"}) and len(self._classes) > 1
+        tells = bool(self._classes & {"K", "E"}) and bool(self._classes - {"K", "E"})
         for observer in self._observers:
             observer.begin_or_end(tells)
 
