@@ -27,7 +27,8 @@ def config_set(call: Call, parameter: bytes, value: bytes, *pairs: bytes) -> Rep
 
     Unlike Valkey, of what a promise hangs on, or what there is none of (`appendfsync`, `requirepass`), it takes the
     value that it has, and says why it can be no other. `maxmemory` and its kin are remembered, and nothing is
-    evicted.
+    evicted. Of a request that fails no event is told (`notify-keyspace-events`), `keymiss` not either; OBJECT tells of
+    it as any other that reads.
     """
     if len(pairs) % 2:
         raise syntax_error()
