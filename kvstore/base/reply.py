@@ -17,6 +17,7 @@ A command returns plain Python values; `wire` encodes them. The whole set:
 | `Pairs` | array of arrays of two | map |
 | `Status` | simple string | simple string |
 | `Verbatim` | bulk string | verbatim string `txt:` |
+| `BigNumber` | bulk string | big number |
 | `JSONText` | bulk string | bulk string |
 | `Help` | flat array | map |
 | `Push` | array | push |
@@ -61,6 +62,10 @@ class Status:
 
 class Verbatim(str):
     """Text for a person (INFO, HELP): a verbatim string in RESP3, a bulk string in RESP2."""
+
+
+class BigNumber(str):
+    """An integer of any size, by its digits, as a script may return: a big number in RESP3, a bulk string in RESP2."""
 
 
 class Help(dict[str, Any]):

@@ -47,10 +47,11 @@ container("XGROUP", "Make, change and remove the groups that read a stream.", gr
 @command("XGROUP|CREATE", WRITE, group="stream", options="[MKSTREAM] [ENTRIESREAD entries-read]")
 def xgroup_create(call: Call, key: Key, group: bytes, id: bytes, *options: bytes) -> Reply:
     """Make a group that reads what comes after an id, $ being now; with MKSTREAM an empty stream, too."""
-    make, entries_read = _group_options(options, "CREATE", 3)
+    make, entries_read = _group_options(options, "CREATE")
     value = call.table.typed(key, Stream)
     if value is None and not make:
         raise Failure(_NO_KEY)
+    _check_number(options, "CREATE", 3)
     last_id = (0 if value is None else value.last_id) if id == b"$" else to_id(id)
     if value is not None and group in value.groups:
         raise Failure("Consumer Group name already exists", "BUSYGROUP")
@@ -61,8 +62,9 @@ def xgroup_create(call: Call, key: Key, group: bytes, id: bytes, *options: bytes
 @command("XGROUP|SETID", WRITE, group="stream", options="[ENTRIESREAD entries-read]")
 def xgroup_setid(call: Call, key: Key, group: bytes, id: bytes, *options: bytes) -> Reply:
     """Let a group go on after another id."""
-    _, entries_read = _group_options(options, "SETID", 2, make=False)
+    _, entries_read = _group_options(options, "SETID", make=False)
     value, _ = _existing(call.table, key, group)
+    _check_number(options, "SETID", 2)
     last_id = value.last_id if id == b"$" else to_any_id(id)
     call.table.edit(key, b"XGROUP|SETID", _read_so_far(group, last_id, entries_read))
     return OK
@@ -101,7 +103,7 @@ def xgroup_delconsumer(call: Call, key: Key, group: bytes, consumer: bytes) -> R
     return pending
 
 
-def _group_options(options: Sequence[bytes], name: str, most: int, *, make: bool = True) -> tuple[bool, int]:
+def _group_options(options: Sequence[bytes], name: str, *, make: bool = True) -> tuple[bool, int]:
     """MKSTREAM and ENTRIESREAD. Raises InvalidRequest."""
     makes, entries_read = False, UNKNOWN
     words = iter(options)
@@ -115,9 +117,13 @@ def _group_options(options: Sequence[bytes], name: str, most: int, *, make: bool
                 raise InvalidRequest("value for ENTRIESREAD must be positive or -1")
         else:
             raise _wrong_subcommand(name)
+    return makes, entries_read
+
+
+def _check_number(options: Sequence[bytes], name: str, most: int) -> None:
+    """Raise InvalidRequest if an option was said twice; what is wrong with the key comes before that."""
     if len(options) > most:
         raise _wrong_subcommand(name)
-    return makes, entries_read
 
 
 def _wrong_subcommand(name: str) -> InvalidRequest:

@@ -22,7 +22,7 @@ from kvstore.commands.deadlines import (
     future_deadline,
     parse_options,
 )
-from kvstore.commands.long_double import LongDouble, add_as_long_doubles
+from kvstore.commands.long_double import add_as_long_doubles, to_long_double
 from kvstore.commands.registry import (
     FAST,
     INT64_MAX,
@@ -361,9 +361,9 @@ def _add(call: Call, key: bytes, increment: int) -> int:
 
 
 @command("INCRBYFLOAT", WRITE | FAST, group="string")
-def incrbyfloat(call: Call, key: Key, increment: LongDouble) -> Reply:
+def incrbyfloat(call: Call, key: Key, increment: bytes) -> Reply:
     """Add a number to the number at a key; returns the sum as text, as it is stored."""
-    before = call.table.typed(key, bytes)
-    after = add_as_long_doubles(b"0" if before is None else before, increment)
+    before = call.table.typed(key, bytes)  # a value of another type is the first error
+    after = add_as_long_doubles(b"0" if before is None else before, to_long_double(increment))
     call.table.update(key, after, b"incrbyfloat")
     return after

@@ -12,7 +12,7 @@ from typing import Any
 
 from kvstore.base.doubles import double_text
 from kvstore.base.errors import Failure, RequestError
-from kvstore.base.reply import NULL_ARRAY, JSONText, Members, Pairs, Reply, Status, Verbatim
+from kvstore.base.reply import NULL_ARRAY, BigNumber, Distinct, JSONText, Members, Pairs, Reply, Status, Verbatim
 
 #: What `lua/flattening.lua` puts before each value.
 _SCALAR, _ARRAY, _MAP, _SET, _DOUBLE, _STATUS, _ERROR, _BIG, _VERBATIM, _DEEP, _NULL = range(11)
@@ -58,7 +58,7 @@ class Conversion:
             pairs = reply.items() if isinstance(reply, dict) else reply
             table = self._make_table({self._key(key): self.to_lua(value) for key, value in pairs})
             return self._make_table({b"map": table})
-        if self.protocol == 3 and isinstance(reply, (set, frozenset, Members)):
+        if self.protocol == 3 and isinstance(reply, (set, frozenset, Members, Distinct)):
             return self._make_table({b"set": self._make_table({self._key(each): True for each in reply})})
         if isinstance(reply, dict):
             reply = [each for pair in reply.items() for each in pair]
@@ -114,7 +114,7 @@ def _special(code: int, value: Any) -> Reply:
     if code == _ERROR:
         return ScriptError(_line(value))
     if code == _BIG:
-        return _line(value)
+        return BigNumber(_line(value))
     if code == _VERBATIM:
         return Verbatim(value[4:].decode("utf-8", "surrogateescape"))
     assert code == _DEEP

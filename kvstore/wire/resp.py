@@ -21,6 +21,7 @@ from kvstore.base.limits import LONG_STRING_BYTES
 from kvstore.base.reply import (
     NULL_ARRAY,
     Arrays,
+    BigNumber,
     Distinct,
     JSONText,
     Members,
@@ -252,6 +253,13 @@ def _append_verbatim(out: Writer, reply: Verbatim, protocol: int) -> None:
         _append_text(out, reply, protocol)
 
 
+def _append_big_number(out: Writer, reply: BigNumber, protocol: int) -> None:
+    if protocol == 3:
+        out.append(b"(%b\r\n" % reply.encode())
+    else:
+        _append_text(out, reply, protocol)
+
+
 def _append_json(out: Writer, reply: JSONText, protocol: int) -> None:
     _append_bytes(out, reply.text, protocol)
 
@@ -337,6 +345,7 @@ _WRITERS: dict[type, Callable[[Writer, Any, int], None]] = {
     type(NULL_ARRAY): _append_null_array,
     float: _append_double,
     Verbatim: _append_verbatim,
+    BigNumber: _append_big_number,
     str: _append_text,
     Push: _append_push,
     Strings: _append_strings,
