@@ -272,6 +272,8 @@ class FunctionTests(CommandTestCase):
         self.load("redis.call('SET', 'a', 1) while true do end")
         self.assertIn("longer than 50 ms", self.error("FCALL", "f", 0))
         self.assertIn("FUNCTION LOAD timeout", self.error("FUNCTION", "LOAD", "#!lua name=k\nwhile true do end"))
+        self.load("return tostring(redis.register_function) .. type(redis.call)", "REPLACE")
+        self.assertEqual(self.do("FCALL", "f", 0), b"nilfunction")
 
     def test_full_disk(self) -> None:
         """There is no room for a library: the one before stays, with what it has kept."""

@@ -53,6 +53,7 @@ def in_checkpoint() -> SimulatedDisk:
 #: What is made, the file, and the byte, that the refusal names.
 _NEWER: dict[str, tuple[Callable[[], SimulatedDisk], str, int]] = {
     "operation in the live log": (lambda: directory(live=_UNKNOWN), LIVE, 3 * BLOCK_BYTES),
+    "one word in the live log": (lambda: directory(live=b"*1\r\n$9\r\nSOMETHING\r\n"), LIVE, 3 * BLOCK_BYTES),
     "operation in a segment": (lambda: directory(sealed=_UNKNOWN), segment_name(2), 3 * BLOCK_BYTES),
     "operation in the checkpoint": (in_checkpoint, checkpoint.NAME, BLOCK_BYTES),
     "live log": (lambda: with_block(LIVE, 0, "KVLOG2"), LIVE, 0),
