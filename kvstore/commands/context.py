@@ -15,6 +15,7 @@ from typing import Any
 from kvstore.base.errors import InvalidRequest, RequestError
 from kvstore.base.limits import DROP_CLIENT_BYTES, MAX_VALUE_BYTES, SCRIPT_MS
 from kvstore.base.reply import Reply
+from kvstore.commands.accesses import Accesses
 from kvstore.commands.channels import Channels
 from kvstore.commands.client import Client
 from kvstore.commands.configuration import Configuration
@@ -85,6 +86,7 @@ class Server:
         self.random = Random()
         for table in store.databases:
             table.chance = self.random
+        self.accesses = Accesses(self.configuration, self.statistics, now_ms, self.random)
         #: Whether expired keys are removed without being asked for: DEBUG SET-ACTIVE-EXPIRE.
         self.removes_expired = True
         #: What DEBUG SLEEP calls.

@@ -259,6 +259,8 @@ def run(
         if call.client.tracking is not None:
             _remember(call, row, request)
     statistics.calls += 1
+    if server.accesses.policy:
+        server.accesses.note(call.table, call.client, row, request)
     return reply
 
 

@@ -1,7 +1,6 @@
 """OBJECT and MEMORY: how a value is held, and what it takes.
 
-Nothing is evicted, so no access is noted: a key is never idle, and the counter of accesses that an LFU policy has stays
-at 0. Which of the two may be asked for depends on `maxmemory-policy`, as in Redis.
+Nothing is evicted. Accesses are noted all the same where a policy says so: see `accesses`.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from kvstore.base.errors import Failure, syntax_error
 from kvstore.base.reply import OK, Reply, Verbatim
 from kvstore.commands.arguments import pairs
 from kvstore.commands.context import Call
+from kvstore.commands.deadlines import MS_PER_S
 from kvstore.commands.encodings import encoding_of
 from kvstore.commands.registry import READ, Key, command, container, to_integer
 
@@ -55,32 +55,28 @@ def object_refcount(call: Call, key: Key) -> Reply:
 
 @command("OBJECT|IDLETIME", READ, group="generic")
 def object_idletime(call: Call, key: Key) -> Reply:
-    """Tell how many seconds nobody has asked for a key; here always 0.
+    """Tell how many seconds nobody has asked for a key, under an LRU policy; without one it is 0.
 
-    Unlike Valkey, it is 0 where it can be asked for: accesses are not noted, since nothing is evicted.
+    Unlike Valkey, accesses are noted under an LRU or LFU policy only, and from when that is set.
     """
     if call.table.look_up(key) is None:
         return None
-    if _counts_accesses(call):
+    if call.server.accesses.policy == "lfu":
         raise Failure(f"An LFU maxmemory policy is selected, idle time not tracked. {_SWITCHING}")
-    return 0
+    return call.server.accesses.idle_ms(call.table, key) // MS_PER_S
 
 
 @command("OBJECT|FREQ", READ, group="generic")
 def object_freq(call: Call, key: Key) -> Reply:
-    """Tell the logarithm of how often a key was asked for, under an LFU policy; here always 0.
+    """Tell the logarithm of how often a key was asked for, under an LFU policy.
 
-    Unlike Valkey, it is 0 where it can be asked for: accesses are not noted, since nothing is evicted.
+    Unlike Valkey, a key that was there before the policy was set begins with 0.
     """
     if call.table.look_up(key) is None:
         return None
-    if not _counts_accesses(call):
+    if call.server.accesses.policy != "lfu":
         raise Failure(f"An LFU maxmemory policy is not selected, access frequency not tracked. {_SWITCHING}")
-    return 0
-
-
-def _counts_accesses(call: Call) -> bool:
-    return call.server.configuration.text("maxmemory-policy").endswith("-lfu")
+    return call.server.accesses.frequency(call.table, key)
 
 
 @command("MEMORY|USAGE", READ, group="server", options="[SAMPLES count]")

@@ -63,13 +63,13 @@ class Pause:
         self._stop_timer()
         self.until_ms = until_ms
         self._timer = self._room.call_later(left_ms / 1000, self.end)
-        self._statistics.narrow(lambda row: not (self.is_of_all or may_change(row)))
+        self._statistics.withhold("pause", lambda row: self.is_of_all or may_change(row))
 
     def end(self) -> None:
         """Let everybody go on; nothing if there is no pause."""
         self._stop_timer()
         self.until_ms = 0
-        self._statistics.narrow(lambda row: True)
+        self._statistics.withhold("pause", None)
         waiting, self.waiting = self.waiting, {}
         for client, session in waiting.items():
             client.is_postponed = False

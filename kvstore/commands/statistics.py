@@ -63,6 +63,11 @@ class CommandStatistics:
 class Statistics(dict[Command, CommandStatistics]):
     """All of a server's, by the row of the command."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        #: Which rows have no quick way now, by the reason.
+        self._held: dict[str, Callable[[Command], bool]] = {}
+
     def __missing__(self, row: Command) -> CommandStatistics:
         self[row] = CommandStatistics(row)
         return self[row]
@@ -77,9 +82,16 @@ class Statistics(dict[Command, CommandStatistics]):
         """Those of them that name one key, with the first argument, and that many requests of can execute at once."""
         return {name: each for name, each in self.plain.items() if _is_sortable(each.row)}
 
-    def narrow(self, keep: Callable[[Command], bool]) -> None:
-        """From now on `plain` and `sortable` have of the table's rows those that are to be kept."""
-        plain = {name: self[row] for name, row in table.plain.items() if keep(row)}
+    def withhold(self, why: str, held: Callable[[Command], bool] | None) -> None:
+        """From now on `plain` and `sortable` have none of the rows that are `held`; None: none is, for this reason."""
+        self._held.pop(why, None)
+        if held is not None:
+            self._held[why] = held
+        plain = {
+            name: self[row]
+            for name, row in table.plain.items()
+            if not any(is_held(row) for is_held in self._held.values())
+        }
         sortable = {name: each for name, each in plain.items() if _is_sortable(each.row)}
         for rows, kept in ((self.plain, plain), (self.sortable, sortable)):
             rows.clear()

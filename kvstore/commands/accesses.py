@@ -1,0 +1,101 @@
+"""When keys were last asked for, or how often: OBJECT IDLETIME and FREQ. Noted only under an LRU or LFU policy, since
+nothing is evicted: then who looks at that wants to see it.
+
+| `maxmemory-policy` | of each key is noted | of a key not asked for since the policy was set |
+|---|---|---|
+| `*-lru` | when it was last asked for | idle since then |
+| `*-lfu` | the same, and a counter that grows with the logarithm of accesses, and falls with time: Valkey's | 0 |
+| any other | nothing | |
+
+While accesses are noted, requests that name keys have no quick way (`Statistics.withhold`): so nobody pays otherwise.
+CLIENT NO-TOUCH keeps a client's requests from being noted, but for TOUCH.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kvstore.base.chance import Chance
+from kvstore.commands.client import Client
+from kvstore.commands.configuration import Configuration
+from kvstore.commands.row import Command
+from kvstore.commands.statistics import Statistics
+from kvstore.store.table import Table
+
+#: LFU_INIT_VAL, and the most that its eight bits hold.
+_FIRST, _MOST = 5, 255
+_MS_PER_MINUTE = 60_000
+#: What looks at keys without asking for them (LOOKUP_NOTOUCH).
+_LOOKS_ONLY = frozenset(["EXISTS", "EXPIRETIME", "PEXPIRETIME", "PTTL", "TTL", "TYPE", "MEMORY|USAGE"]) | {
+    f"OBJECT|{name}" for name in ("ENCODING", "FREQ", "IDLETIME", "REFCOUNT")
+}
+#: Notes of keys that are gone, besides as many as there are keys, before they are looked for.
+_STALE = 1000
+
+
+class Accesses:
+    """See the module. `policy`: `lru`, `lfu`, or empty. `now_ms`: the clock. `chance`: of the counter."""
+
+    def __init__(
+        self, configuration: Configuration, statistics: Statistics, now_ms: Callable[[], int], chance: Chance
+    ) -> None:
+        self._configuration = configuration
+        self._statistics = statistics
+        self._now_ms = now_ms
+        self._chance = chance
+        self.policy = ""
+        self._began_ms = 0
+        #: Of each database, by key: when it was last asked for, and the counter then.
+        self._noted: dict[Table, dict[bytes, tuple[int, int]]] = {}
+        configuration.applied["maxmemory-policy"] = self.choose
+
+    def choose(self, name: str) -> None:
+        """`maxmemory-policy` is this now."""
+        policy = name.rpartition("-")[2]
+        policy = policy if policy in ("lru", "lfu") else ""
+        if policy != self.policy:
+            self.policy = policy
+            self._began_ms = self._now_ms()
+            self._noted.clear()
+            self._statistics.withhold("accesses", _names_keys if policy else None)
+
+    def note(self, table: Table, client: Client, row: Command, request: list[bytes]) -> None:
+        """A request was executed."""
+        if row.name in _LOOKS_ONLY or ("T" in client.switches and row.name != "TOUCH"):
+            return
+        noted = self._noted.setdefault(table, {})
+        now_ms = self._now_ms()
+        for key in row.keys_of(request):
+            if key not in table.values:
+                noted.pop(key, None)
+            else:
+                before = noted.get(key)
+                noted[key] = now_ms, _FIRST if before is None else self._counted(self._decayed(*before))
+        if len(noted) > 2 * len(table.values) + _STALE:
+            self._noted[table] = {key: each for key, each in noted.items() if key in table.values}
+
+    def idle_ms(self, table: Table, key: bytes) -> int:
+        """For how long nobody has asked for a key; 0 without a policy."""
+        if not self.policy:
+            return 0
+        at_ms, _ = self._noted.get(table, {}).get(key, (self._began_ms, 0))
+        return max(0, self._now_ms() - at_ms)
+
+    def frequency(self, table: Table, key: bytes) -> int:
+        """The counter of a key."""
+        return self._decayed(*self._noted.get(table, {}).get(key, (self._began_ms, 0)))
+
+    def _decayed(self, at_ms: int, counter: int) -> int:
+        """It falls by one in so many minutes."""
+        minutes = self._configuration.number("lfu-decay-time")
+        return max(0, counter - (self._now_ms() - at_ms) // (minutes * _MS_PER_MINUTE)) if minutes else counter
+
+    def _counted(self, counter: int) -> int:
+        """The higher it is, the less likely it grows."""
+        factor = self._configuration.number("lfu-log-factor")
+        grows = self._chance.random() * (max(0, counter - _FIRST) * factor + 1) < 1
+        return min(_MOST, counter + grows)
+
+
+def _names_keys(row: Command) -> bool:
+    return bool(row.keys[0]) or row.find_keys is not None
