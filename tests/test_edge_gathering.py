@@ -259,7 +259,7 @@ class ConnectionTests(GatheringTestCase):
 
     def test_monitor(self) -> None:
         """What it shows of others' requests is gathered too, in their order, behind its own replies."""
-        self.hooks.monitor = Monitor(self.server.clients, self.hooks).add
+        self.hooks.monitor = Monitor(self.server.clients, self.hooks, self.server.script_calls).add
         monitor, other = self.connect(), self.connect()
         monitor.send(b"MONITOR\r\n")
         for number in range(3):

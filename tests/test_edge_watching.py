@@ -15,6 +15,7 @@ from kvstore.base.limits import MAX_LOGGED_BYTES, MAX_MONITORED_BYTES
 from kvstore.base.reply import Reply
 from kvstore.commands.client import Client
 from kvstore.commands.peer import Nobody
+from kvstore.commands.script_calls import ScriptCalls
 from kvstore.edge.watching import TRACE_HEADING, Monitor, Trace, kind_of, monitor_line, shown, trace_line
 from kvstore.session.hooks import Executed, Hooks
 from kvstore.wire.words import split_words
@@ -50,7 +51,8 @@ class Monitored:
     def __init__(self, **clients: FakeClient) -> None:
         self.hooks = Hooks()
         self.clients: dict[int, Any] = {int(name.removeprefix("client")): client for name, client in clients.items()}
-        self.monitor = Monitor(self.clients, self.hooks)
+        self.script_calls = ScriptCalls()
+        self.monitor = Monitor(self.clients, self.hooks, self.script_calls)
 
 
 class ShownTests(SynchronousTestCase):
@@ -262,6 +264,17 @@ class MonitorTests(SynchronousTestCase):
         monitor.add(8)
         monitor(EXECUTED)
         self.assertEqual((own.pushed, other.pushed), ([], [(monitor_line(EXECUTED), EXECUTED.commit)]))
+
+    def test_what_a_script_asks_for_stands_behind_its_request(self) -> None:
+        """In a line of its own, with `lua` for an address; in front of the EXEC that a script's block ends in."""
+        all_ = Monitored(client8=FakeClient())
+        all_.monitor.add(8)
+        for request in (b"EVAL", b"EXEC"):
+            all_.script_calls.note(3, [b"get", b"k"])
+            all_.monitor(executed(request))
+        texts = [line.text.partition(" ")[2] for line, _ in all_.clients[8].pushed]
+        script = '[3 lua] "get" "k"'
+        self.assertEqual(texts, ['[0 127.0.0.1:50712] "EVAL"', script, script, '[0 127.0.0.1:50712] "EXEC"'])
 
     def test_nothing_is_gathered_while_nobody_watches(self) -> None:
         """It is a watcher from the first client in MONITOR until the last is gone."""

@@ -250,6 +250,14 @@ class ScriptTests(CommandTestCase):
         self.assertIn("x", str(self.do("EXEC")[1]))
         self.assertEqual([self.do("EXISTS", key) for key in "abc"], [1, 0, 1])
 
+    def test_monitored(self) -> None:
+        """What a script's calls execute is gathered for MONITOR, what is refused is not; nothing if nobody looks."""
+        source = "redis.call('SELECT', 4) redis.pcall('nosuch') redis.pcall('GET') return redis.call('GET', 'k')"
+        self.do("EVAL", source, 0)
+        self.rig.server.script_calls.wanted = True
+        self.do("EVAL", source, 0)
+        self.assertEqual(self.rig.server.script_calls.take(), [(4, [b"SELECT", b"4"]), (4, [b"GET", b"k"])])
+
     def test_read_only(self) -> None:
         """The _RO forms, and the flag no-writes, refuse writes; a script that may write is none for _RO."""
         refused = "Write commands are not allowed from read-only scripts."

@@ -22,6 +22,7 @@ from kvstore.commands.configuration import Configuration
 from kvstore.commands.events import Events
 from kvstore.commands.pause import Pause
 from kvstore.commands.peer import Message
+from kvstore.commands.script_calls import ScriptCalls
 from kvstore.commands.slow_requests import SlowLog
 from kvstore.commands.statistics import Statistics
 from kvstore.commands.tracking import Tracking
@@ -101,6 +102,7 @@ class Server:
         #: How long a script may take, in milliseconds; and what `scripts` and `libraries` keep, once there is one.
         self.script_ms = SCRIPT_MS
         self.scripts: Any = None
+        self.script_calls = ScriptCalls()
         self.libraries: Any = None
         # What only the rooms above can do; they set these.
         #: Bytes received from all clients since the start, and sent to them.

@@ -154,6 +154,7 @@ class _Host:
         self._call = call
         self._engine = engine
         self._read_only = read_only
+        self._calls = call.server.script_calls
         #: Rows that scripts may use, by the names in the table.
         self._rows: dict[bytes, Command] = {}
 
@@ -166,6 +167,9 @@ class _Host:
             return dispatch.run(self._call, row, words, step=self._finish)
         except StorageFull as error:
             raise _Ends(error) from None
+        finally:
+            if self._calls.wanted:
+                self._calls.note(self._call.client.database, words)
 
     def _find(self, words: list[bytes]) -> Command:
         name = words[0] if words[0] in table.by_name else words[0].upper()

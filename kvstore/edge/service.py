@@ -176,7 +176,7 @@ class KVStoreService(MultiService):
         self.hooks.report_foreign = Foreigners(self._reactor.seconds).note
         slow = SlowRequests(server.clients, self.hooks, server.slow_log.note)
         server.configuration.applied["commandlog-execution-slower-than"] = slow.begin_or_end
-        self.hooks.monitor = Monitor(server.clients, self.hooks).add
+        self.hooks.monitor = Monitor(server.clients, self.hooks, server.script_calls).add
         if self._trace is not None:
             self.hooks.watchers.append(self._trace)
             self.factory.doors.append(self._trace)

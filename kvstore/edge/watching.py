@@ -23,7 +23,8 @@ system at once (it costs 1 µs): a trace that ends with kill -9 ends with the la
 cannot be written, on a full disk say, ends there, with a line in the log; the server goes on. `scripts/interleaving`
 reads it.
 
-MONITOR's lines are Redis's: `+TIME [0 ADDRESS] "word" "word"`, quoted as sdscatrepr does. They differ from Redis in
+MONITOR's lines are Redis's: `+TIME [0 ADDRESS] "word" "word"`, quoted as sdscatrepr does; what a script asks for has
+`lua` for an address, in a line behind that of its request. They differ from Redis in
 three ways: a client does not see its own requests; requests that are refused, and those for administrators, are
 shown too; a long request is shown in part, in the words that SLOWLOG has for it.
 
@@ -47,6 +48,7 @@ from kvstore.base.reply import Status
 from kvstore.commands.client import Client
 from kvstore.commands.passwords import without_passwords
 from kvstore.commands.registry import READ, table
+from kvstore.commands.script_calls import ScriptCalls
 from kvstore.session.hooks import Executed, Hooks
 
 _log = Logger()
@@ -256,30 +258,42 @@ class SlowRequests:
 class Monitor:
     """Shows each request to the clients in MONITOR, live, as Redis words it."""
 
-    def __init__(self, clients: dict[int, Client], hooks: Hooks) -> None:
+    def __init__(self, clients: dict[int, Client], hooks: Hooks, script_calls: ScriptCalls) -> None:
         self._clients = clients
         self._hooks = hooks
+        self._script_calls = script_calls
         self._monitors: dict[int, None] = {}
 
     def add(self, identity: int) -> None:
         """Show requests to this client from now on."""
         self._monitors[identity] = None
+        self._script_calls.wanted = True
         if self not in self._hooks.watchers:
             self._hooks.watchers.append(self)
 
     def __call__(self, executed: Executed) -> None:
         """Show one request. Not to the client that sent it: its own request's reply is not out yet."""
-        line = monitor_line(executed)
+        lines = self._lines(executed)
         for identity in list(self._monitors):
             client = self._clients.get(identity)
             if client is None or not client.monitoring:
                 self._remove(identity)
             elif identity != executed.client:
-                client.peer.send(line, executed.commit)
+                for line in lines:
+                    client.peer.send(line, executed.commit)
+
+    def _lines(self, executed: Executed) -> list[Status]:
+        """Of a request, and of what its script asked for behind it; EXEC comes behind what its block does."""
+        lines = [monitor_line(executed)]
+        for database, words in self._script_calls.take():
+            lines.append(monitor_line(executed._replace(database=database, address="lua", words=words)))
+        return lines[1:] + lines[:1] if executed.words[0].upper() == b"EXEC" else lines
 
     def _remove(self, identity: int) -> None:
         del self._monitors[identity]
         if not self._monitors:
+            self._script_calls.wanted = False
+            self._script_calls.take()
             self._hooks.watchers.remove(self)
 
 
