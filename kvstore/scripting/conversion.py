@@ -90,7 +90,7 @@ class Conversion:
         if code == _MAP:
             return {_hashable(self.to_reply(parts)): self.to_reply(parts) for _ in range(value)}
         if code == _SET:
-            return {_hashable(self.to_reply(parts)) for _ in range(value)}
+            return Distinct(self.to_reply(parts) for _ in range(value))
         return _special(code, value)
 
 
@@ -126,8 +126,8 @@ def _line(text: bytes) -> str:
 
 
 def _hashable(reply: Reply) -> Reply:
-    """A key of a map, or a member of a set: what cannot be one is a rarity that nobody can name."""
-    return reply if reply.__class__ in (bytes, int, bool, float) else repr(reply)
+    """A key of a map: what cannot be one is a rarity that nobody can name."""
+    return reply if reply.__class__ in (bytes, int, bool, float, Status) else repr(reply)
 
 
 class ScriptError(RequestError):
