@@ -79,6 +79,7 @@ class Tracking(Observer):
         self._alone: dict[int, frozenset[int]] = {}
         #: Who is told of keys with a prefix.
         self.prefixes: dict[bytes, dict[Client, None]] = {}
+        self._starts: tuple[bytes, ...] = ()
         #: Of each prefix the keys that were changed, and by whom.
         self._changed: dict[bytes, dict[bytes, Client | None]] = {}
         #: See the setting; 0 for no limit.
@@ -106,6 +107,7 @@ class Tracking(Observer):
             self.modes[client] = mode
             for prefix in mode.prefixes:
                 self.prefixes.setdefault(prefix, {})[client] = None
+        self._starts = tuple(self.prefixes)
         self.takes_many = not any(each.no_loop for each in self.modes.values())
         self._observe_or_not()
 
@@ -169,13 +171,15 @@ class Tracking(Observer):
 
     def changed(self, key: bytes, before: Value | None, after: Value | None, event: bytes | None) -> None:
         """See `Observer`."""
-        if event is not None and (key in self.readers or self.prefixes):
+        if event is not None and (key in self.readers or key.startswith(self._starts)):
             # Who reads it later in the same request has what it is now.
             self._messages.append(partial(self._invalidate, {key: tuple(self.readers.get(key, ()))}))
 
     def writes_strings(self, keys: Sequence[bytes], values: Mapping[bytes, Value], event: bytes) -> None:
         """See `Observer`."""
-        if self.prefixes or not self.readers.keys().isdisjoint(keys):
+        if not self.readers.keys().isdisjoint(keys) or (
+            self._starts and any(key.startswith(self._starts) for key in keys)
+        ):
             self._messages.append(partial(self._invalidate, {key: self.readers.get(key, ()) for key in keys}))
 
     def flush(self) -> None:
