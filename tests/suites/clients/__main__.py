@@ -14,6 +14,7 @@ Exit status: 0 if all work, 1 if not.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from kvstore.testing.server_process import ROOT
@@ -21,8 +22,8 @@ from scripts.measuring.servers import KVSTORE, VALKEY
 from tests.suites import program as suite
 from tests.suites.clients.document import compose
 from tests.suites.clients.installed import default_cache
-from tests.suites.clients.program import all_programs
-from tests.suites.clients.run import log_of, run
+from tests.suites.clients.program import Program, all_programs
+from tests.suites.clients.run import Outcome, log_of, run
 
 
 def main() -> int:
@@ -34,17 +35,22 @@ def main() -> int:
     parser.add_argument(
         "--cache", type=Path, default=default_cache(), metavar="DIR", help="of what is installed (default %(default)s)"
     )
+    parser.add_argument("--jobs", type=suite.positive, default=2, metavar="N", help="at once (default %(default)s)")
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.programs if name not in programs]:
         parser.error(f"there is no program {unknown[0]}")
-    results = []
-    for name in arguments.programs or programs:
-        outcome = run(programs[name], arguments.server, arguments.cache)
-        results.append((programs[name], outcome))
-        verdict = "works" if outcome.works else "FAILS"
-        print(f"{verdict} {name} ({outcome.seconds:.0f} s, {outcome.crashes} kills): {outcome.text}", flush=True)
-        if not outcome.works:
-            print(f"    its log: {log_of(programs[name], arguments.cache)}", flush=True)
+    chosen = [programs[name] for name in arguments.programs or programs]
+
+    def outcome_of(program: Program) -> Outcome:
+        outcome = run(program, arguments.server, arguments.cache)
+        verdict = "works" if outcome.works else f"FAILS, its log is {log_of(program, arguments.cache)}"
+        print(
+            f"{program.name} ({outcome.seconds:.0f} s, {outcome.crashes} kills) {verdict}: {outcome.text}", flush=True
+        )
+        return outcome
+
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        results = list(zip(chosen, pool.map(outcome_of, chosen), strict=True))
     if not arguments.programs and arguments.server == KVSTORE:
         Path(ROOT, "docs", "CLIENTS.md").write_text(compose(results))
     return 0 if all(outcome.works for _, outcome in results) else 1
