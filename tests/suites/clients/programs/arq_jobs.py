@@ -37,6 +37,6 @@ def main():
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result(60)
 
     pool = wait(create_pool(SETTINGS))
-    common.start("arq", "arq_jobs.WorkerSettings")
+    common.Supervised("arq", "arq_jobs.WorkerSettings")
     assert wait(wait(pool.enqueue_job("work", 0)).result(timeout=60)) == 0
     common.queue(lambda number: wait(pool.enqueue_job("work", number)))

@@ -45,7 +45,7 @@ def restore():
 
 def main():
     """The scenario."""
-    common.start(sys.executable, "-m", "celery", "-A", "celery_jobs", "worker", "-c", "2", "--loglevel", "INFO")
+    common.Supervised(sys.executable, "-m", "celery", "-A", "celery_jobs", "worker", "-c", "2", "--loglevel", "INFO")
     assert chord(double.s(n) for n in range(10))(total.s()).get(timeout=60) == 90
     # Celery takes a message out of its queue before it notes it as not acknowledged.
     common.queue(work.delay, recover=restore, in_flight=1)

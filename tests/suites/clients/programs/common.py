@@ -55,15 +55,26 @@ def eventually(condition: Callable[[], Any], what: str = "it") -> Any:
     raise AssertionError(f"{error}\n{what} did not happen in {PATIENCE_S:g} s")
 
 
-def start(*words: str) -> None:
-    """Start a process, such as a worker, again whenever it ends, as a supervisor does; until this program ends."""
+class Supervised:
+    """A process, such as a worker, which is started again whenever it ends, until this program ends."""
 
-    def supervise() -> None:
+    def __init__(self, *words: str) -> None:
+        self._words = words
+        self._process = self._started()
+        in_background(self._supervise)
+
+    def restart(self) -> None:
+        """End it, so that it is started again."""
+        self._process.terminate()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(self._words, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+
+    def _supervise(self) -> None:
         while True:
-            subprocess.call(words, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+            self._process.wait()
             time.sleep(_IDLE_S)
-
-    in_background(supervise)
+            self._process = self._started()
 
 
 def in_background(work: Callable[..., Any], *arguments: Any) -> threading.Thread:

@@ -3,6 +3,8 @@
 Packages: dramatiq[redis]==2.2.1
 """
 
+import functools
+
 import common
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
@@ -28,6 +30,7 @@ def add(a, b):
 
 def main():
     """The scenario."""
-    common.start("dramatiq", "dramatiq_jobs", "--processes", "1", "--threads", "2")
+    worker = common.Supervised("dramatiq", "dramatiq_jobs", "--processes", "1", "--threads", "2")
     assert add.send(3, 4).get_result(block=True, timeout=60_000) == 7
-    common.queue(work.send)
+    # What a worker was just about to get stays its own as long as it lives: it is started again, once.
+    common.queue(work.send, recover=functools.cache(worker.restart))

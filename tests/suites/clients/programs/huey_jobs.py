@@ -23,6 +23,6 @@ def add(a, b):
 
 def main():
     """The scenario."""
-    common.start("huey_consumer", "huey_jobs.huey", "-w", "2", "-k", "thread")
+    common.Supervised("huey_consumer", "huey_jobs.huey", "-w", "2", "-k", "thread")
     assert add(3, 4)(blocking=True, timeout=60) == 7
     common.queue(work, once=True, in_flight=2)

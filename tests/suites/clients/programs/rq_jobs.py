@@ -22,7 +22,7 @@ def main():
     """The scenario."""
     queue = Queue(connection=Redis(port=common.PORT))
     for _ in range(2):
-        common.start("rq", "worker", "--url", common.URL, "--with-scheduler")
+        common.Supervised("rq", "worker", "--url", common.URL, "--with-scheduler")
     job = queue.enqueue(pow, 2, 10)
     common.eventually(lambda: job.return_value() == 1024, "the first result")
     common.queue(

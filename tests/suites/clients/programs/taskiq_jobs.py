@@ -30,6 +30,6 @@ def main():
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result(60)
 
     wait(broker.startup())
-    common.start("taskiq", "worker", "taskiq_jobs:broker", "--workers", "1", "--max-async-tasks", "2")
+    common.Supervised("taskiq", "worker", "taskiq_jobs:broker", "--workers", "1", "--max-async-tasks", "2")
     assert wait(wait(work.kiq(-21)).wait_result(timeout=60)).return_value == -42
     common.queue(lambda number: wait(work.kiq(number)))
