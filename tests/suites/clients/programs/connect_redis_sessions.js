@@ -1,6 +1,6 @@
 // connect-redis: Express's sessions: three browsers count their visits; over a kill.
 //
-// Packages: connect-redis@9.0.0 express@5.3.0 express-session@1.19.0 redis@5.9.0
+// Packages: connect-redis@9.0.0 express@5.3.0 express-session@1.19.0 redis@6.3.1
 
 const { RedisStore } = require("connect-redis");
 const express = require("express");

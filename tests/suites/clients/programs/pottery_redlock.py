@@ -1,10 +1,10 @@
-"""pottery: Redlock, NextId, a counter, a dictionary and a deque; a lock held over a kill is held.
+"""pottery: Redlock, NextID, a counter, a dictionary and a deque; a lock held over a kill is held.
 
 Packages: pottery==3.0.1 redis==4.6.0
 """
 
 import common
-from pottery import NextId, RedisCounter, RedisDeque, RedisDict, Redlock
+from pottery import NextID, RedisCounter, RedisDeque, RedisDict, Redlock
 from redis import Redis
 
 
@@ -13,7 +13,7 @@ def main():
     client = Redis.from_url(common.URL)
     mine = Redlock(key="lock", masters={client}, auto_release_time=60)
     assert mine.acquire(blocking=False)
-    ids = NextId(key="ids", masters={client})
+    ids = NextID(key="ids", masters={client})
     assert [next(ids) for _ in range(5)] == [1, 2, 3, 4, 5]
     stored = RedisDict({"a": 1, "b": [2, 3]}, redis=client, key="dict")
     waiting = RedisDeque("abc", redis=client, key="deque")

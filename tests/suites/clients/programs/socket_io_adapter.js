@@ -1,7 +1,7 @@
 // socket.io's Redis adapters: two servers that share rooms through the pub/sub adapter, the sharded one and the streams adapter;
 // their clients hear each other again after a kill.
 //
-// Packages: @socket.io/redis-adapter@8.3.0 @socket.io/redis-streams-adapter@0.3.1 socket.io@4.8.4 socket.io-client@4.8.4 redis@5.9.0
+// Packages: @socket.io/redis-adapter@8.3.0 @socket.io/redis-streams-adapter@0.3.1 socket.io@4.8.4 socket.io-client@4.8.4 redis@6.3.1
 
 const { createAdapter, createShardedAdapter } = require("@socket.io/redis-adapter");
 const streams = require("@socket.io/redis-streams-adapter");

@@ -1,7 +1,7 @@
 """python-socketio: two servers that share rooms through AsyncRedisManager, an external emitter; it hears the others
 again after a kill.
 
-Packages: python-socketio[asyncio_client]==5.18.1 uvicorn==0.54.0 redis==7.1.0 wsproto==1.3.2
+Packages: python-socketio==5.18.1 aiohttp==3.14.5 uvicorn==0.54.0 redis==7.1.0
 """
 
 import asyncio
@@ -23,7 +23,7 @@ async def serve():
     async def say(_, text):
         await server.emit("said", text, room="all")
 
-    config = uvicorn.Config(socketio.ASGIApp(server), port=0, log_level="warning", ws="wsproto")
+    config = uvicorn.Config(socketio.ASGIApp(server), port=0, log_level="warning", ws="none")
     web = uvicorn.Server(config)
     running = asyncio.create_task(web.serve())
     while not web.started:
@@ -41,7 +41,7 @@ async def rooms():
         running.append(task)
         client = socketio.AsyncClient()
         client.on("said", each.append)
-        await client.connect(f"http://127.0.0.1:{port}", transports=["websocket"])
+        await client.connect(f"http://127.0.0.1:{port}", transports=["polling"])
         await client.emit("join", "all")
         clients.append(client)
     emitter = socketio.RedisManager(common.URL, write_only=True)
