@@ -77,7 +77,7 @@ class ProgramTests(SynchronousTestCase):
         )
         for program in programs:
             for package in program.packages:
-                self.assertRegex(package, r"^[\w@/.\[\]-]+(==|@)[0-9.]+$")
+                self.assertRegex(package, r"^[\w@/.,\[\]-]+(==|@)[0-9.]+$")
 
 
 class InstallTests(SynchronousTestCase):

@@ -18,6 +18,7 @@ run(async () => {
       return "result";
     });
     await jobs.ready();
+    working.checkStalledJobs(1000); // jobs whose worker was not told that it got them
     return jobs;
   };
   let jobs = await begin();

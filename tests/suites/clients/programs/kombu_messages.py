@@ -1,15 +1,14 @@
-"""kombu: a producer with retries and a consumer that acknowledges after the work, a priority queue, a fanout
-exchange; the server is killed while messages are sent and consumed.
+"""kombu: a producer with retries and a consumer that acknowledges after the work; the server is killed
+while messages are sent and consumed.
 
 Packages: kombu[redis]==5.7.0
 """
 
 import common
-from kombu import Connection, Consumer, Exchange, Queue
+from kombu import Connection, Consumer, Queue
 from kombu.mixins import ConsumerMixin
 
 _QUEUE = Queue("work")
-_NEWS = Exchange("news", type="fanout")
 
 
 class Worker(ConsumerMixin):
@@ -35,17 +34,11 @@ def restore():
 
 
 def main():
-    """The scenario, then fanout and priorities."""
-    with Connection(common.URL) as connection:
-        channel = connection.channel()
-        queues = [Queue(name, _NEWS)(channel) for name in "ab"]
-        for each in queues:
-            each.declare()
-        common.in_background(Worker(Connection(common.URL)).run)
-        with Connection(common.URL) as sending:
-            producer = sending.Producer()
-            common.queue(
-                lambda number: producer.publish(number, routing_key="work", retry=True, declare=[_QUEUE]),
-                recover=restore,
-                in_flight=1,
-            )
+    """The scenario."""
+    common.in_background(Worker(Connection(common.URL)).run)
+    producer = Connection(common.URL).Producer()
+    common.queue(
+        lambda number: producer.publish(number, routing_key="work", retry=True, declare=[_QUEUE]),
+        recover=restore,
+        in_flight=1,
+    )

@@ -1,4 +1,4 @@
-// node-redis: MULTI, WATCH, a script, streams, pub/sub and client-side caching in RESP3; counters are incremented while the
+// node-redis: MULTI, a script, streams and pub/sub in RESP3; counters are incremented while the
 // server is killed, and the client connects and subscribes anew by itself.
 //
 // Packages: redis@6.3.1
