@@ -37,7 +37,7 @@ class RepliesTests(SynchronousTestCase):
 
     def test_order(self) -> None:
         """Only where nobody promises one: in a block and a script too."""
-        for words in ([b"smembers", b"a"], [b"EVAL", b"return", b"0", b"SMEMBERS", b"a"]):
+        for words in ([b"smembers", b"a"], [b"EVAL", b"return", b"1", b"key", b"SMEMBERS", b"a"]):
             self.assertTrue(alike(words, [], _SET_OF_TWO, _SET_TURNED))
         self.assertFalse(alike([b"LRANGE", b"a", b"0", b"-1"], [], _SET_OF_TWO, _SET_TURNED))
         self.assertFalse(alike([b"SMEMBERS", b"a"], [], _SET_OF_TWO, b"*2\r\n$1\r\na\r\n$1\r\nc\r\n"))

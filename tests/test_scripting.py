@@ -64,6 +64,8 @@ return redis.call('lrange', 'l', 0, -1)
 return redis.call('set', 'a', 1)
 return redis.call('ping').ok
 return server.call('ping')
+return redis.pcall('reset', 'x')
+return redis.pcall('reset')
 return redis.call('blpop', 'nokey', 0)
 return redis.call('select', 1)
 return redis.call('type', 'l')

@@ -189,6 +189,7 @@ class ErrorTests(SynchronousTestCase):
         """The code, then the text; a protocol error has Redis's words before it."""
         for error, expected in (
             (InvalidRequest("syntax error"), b"-ERR syntax error\r\n"),
+            (InvalidRequest("an option a\nb\r\n"), b"-ERR an option a b\r\n"),
             (RequestError("x", "NOPROTO"), b"-NOPROTO x\r\n"),
             (ProtocolError("invalid bulk length"), b"-ERR Protocol error: invalid bulk length\r\n"),
         ):

@@ -178,10 +178,10 @@ class _Host:
             raise Failure("Unknown command called from script")
         if row.subcommands and len(words) > 1:
             row = table.find(words)
-        if row.flags & NO_SCRIPT:
-            raise Failure("This Valkey command is not allowed from script")
         if not row.accepts(len(words)):
             raise Failure("Wrong number of args calling command from script")
+        if row.flags & NO_SCRIPT:
+            raise Failure("This Valkey command is not allowed from script")
         if self._read_only and row.flags & (WRITE | TELLS):
             raise _READ_ONLY
         if row.flags & ALONE:

@@ -191,8 +191,8 @@ def encode_numbers(numbers: Numbers) -> bytes:
 
 
 def encode_error(error: RequestError | ProtocolError) -> bytes:
-    """An error reply, `-CODE text`; line breaks in the text become spaces, as in Redis."""
-    return b"-%b\r\n" % str(error).translate(_LINE_BREAKS).encode("utf-8", "backslashreplace")
+    """An error reply, `-CODE text`; as in Redis line breaks in the text become spaces, and those at its end go."""
+    return b"-%b\r\n" % str(error).rstrip("\r\n").translate(_LINE_BREAKS).encode("utf-8", "backslashreplace")
 
 
 def _append(out: Writer, reply: Reply, protocol: int) -> None:

@@ -15,6 +15,7 @@ _UNORDERED = frozenset(
 _TIMES = {b"TTL": 2, b"PTTL": 4000, b"EXPIRETIME": 2, b"PEXPIRETIME": 4000}
 _TIMES |= {b"H" + name: most for name, most in _TIMES.items()}
 _SCRIPTS = (b"FCALL", b"FCALL_RO", b"EVAL", b"EVAL_RO", b"EVALSHA", b"EVALSHA_RO")
+_SCANS = (b"SCAN", b"SSCAN", b"HSCAN", b"ZSCAN")
 _LEAVING = (b"UNSUBSCRIBE", b"PUNSUBSCRIBE", b"SUNSUBSCRIBE")
 _AGGREGATES = b"*~>%"
 
@@ -61,14 +62,16 @@ def _alike(words: list[bytes], block: list[list[bytes]], theirs: Reply, ours: Re
     if theirs == ours or is_listed(words, theirs, ours):
         return True
     name = words[0].upper()
-    if name in _SCRIPTS and len(words) > 3:
-        return _alike(words[3:], [], theirs, ours)
+    if name in _SCRIPTS and words[2:] and words[2].isdigit() and len(inner := words[3 + int(words[2]) :]):
+        return _alike(inner, [], theirs, ours)
     if theirs.kind != ours.kind:
         return False
     if name == b"EXEC" and _both_have(len(block), theirs, ours):
         return all(_alike(*each) for each in zip(block, [[]] * len(block), theirs.value, ours.value, strict=True))
     if name in _LEAVING and len(words) == 1 and _both_have(3, theirs, ours):
         return (theirs.value[0], theirs.value[2]) == (ours.value[0], ours.value[2])  # in what order, nobody says
+    if name in _SCANS and _both_have(2, theirs, ours) and {theirs.value[0].value, ours.value[0].value} != {b"0"}:
+        return True  # part of what there is: which one, nobody says
     if name in _TIMES:
         return _near(_TIMES[name], theirs, ours)
     if _in_order(name, theirs) == _in_order(name, ours):
