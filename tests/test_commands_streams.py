@@ -114,6 +114,14 @@ class WaitingTests(BlockingTestCase):
         self.push("XADD s 1-2 f v")
         self.assertEqual(self.served()[0], self.entry(b"s", b"1-2"))
 
+    def test_a_stream_without_entries(self) -> None:
+        """That it is there now lets them look at their keys again; one may hold another type by then."""
+        self.wait("XREAD BLOCK 0 STREAMS s t $ $", "XREAD BLOCK 0 STREAMS s $")
+        self.push("RPUSH t x")
+        self.assertEqual(self.served()[:2], [b"", b""])
+        self.push("XGROUP CREATE s g $ MKSTREAM")
+        self.assertEqual([reply[:10] for reply in self.served()[:2]], [b"-WRONGTYPE", b""])
+
     def test_time_is_up(self) -> None:
         """As for all who wait."""
         self.wait("XREAD BLOCK 20 STREAMS s $")

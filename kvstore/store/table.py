@@ -251,7 +251,7 @@ class Table(ReadTable):
             self.removed_bytes += len(key)
         if self._observers or self.awaited:
             said = name.lower().replace(b"|", b"-") if event is None else event
-            self._tell(key, before, after, said, wakes=self.types.by_edit[name][0].wakes)
+            self._tell(key, before, after, said, wakes=before is None or self.types.by_edit[name][0].wakes)
 
     def update(self, key: bytes, value: bytes, event: bytes = b"set") -> None:
         """Give `key` a new string and leave its deadline as it is. Raises StorageFull; then nothing changed."""

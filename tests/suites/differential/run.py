@@ -21,6 +21,8 @@ from tests.suites.differential.state import differences, state_of
 
 _BLOCKING = frozenset(b"BLPOP BRPOP BLMOVE BRPOPLPUSH BZPOPMIN BZPOPMAX BLMPOP BZMPOP XREAD XREADGROUP".split())
 _SUBSCRIBING = frozenset(b"SUBSCRIBE PSUBSCRIBE SSUBSCRIBE UNSUBSCRIBE PUNSUBSCRIBE SUNSUBSCRIBE".split())
+#: For a reply that the other server has given; and while a sequence is cut down.
+_PATIENCE_S, _SHORT_PATIENCE_S = 10.0, 0.5
 #: Timeouts that nobody waits for.
 LONG = (b"0", b"1000", b"1000000")
 
@@ -105,19 +107,20 @@ def _differs(words: list[bytes], theirs: bytes, ours: bytes) -> Differs:
 
 
 class Run:
-    """Sequences on two servers. `servers`: see there. `counts`: what was done."""
+    """Sequences on two servers. `servers`: see there. `counts`: what was done. `patience_s`: see `_PATIENCE_S`."""
 
     def __init__(self, servers: Servers) -> None:
         self.servers = servers
         self.counts = Counts()
         self._changed_settings = False
+        self.patience_s = _PATIENCE_S
 
     def compare(self, sequence: Sequence, restart: bool) -> None:
         """Send a sequence to both. `restart`: whether to kill kvstore at the end and look again. Raises Differs."""
         self._reset()
         clients = [Client(self.servers, protocol) for protocol in sequence.protocols]
         try:
-            conversation = _Conversation(self.servers, clients, self.counts)
+            conversation = _Conversation(self.servers, clients, self.counts, self.patience_s)
             for burst in sequence.bursts(_BLOCKING | _SUBSCRIBING):
                 conversation.say(*burst)
             conversation.end()
@@ -152,7 +155,8 @@ class Run:
 class _Conversation:
     """The requests of one sequence."""
 
-    def __init__(self, servers: Servers, clients: list[Client], counts: Counts) -> None:
+    def __init__(self, servers: Servers, clients: list[Client], counts: Counts, patience_s: float) -> None:
+        self._patience_s = patience_s
         self._servers = servers
         self._clients = clients
         self._counts = counts
@@ -202,9 +206,9 @@ class _Conversation:
         for client in self._clients:
             client.gather(0, 0, 0)
             if client.unanswered and not client.came[0] and not is_long(client.unanswered[0]):
-                client.gather(0, 1, 5)
+                client.gather(0, 1, self._patience_s)
         for client in self._clients:
-            client.gather(1, len(client.came[0]), 5)
+            client.gather(1, len(client.came[0]), self._patience_s)
         for client in self._clients:
             client.gather(1, 0, 0)
             client.compare()
@@ -234,6 +238,7 @@ def family(words: list[bytes]) -> str:
 def shrunk(run: Run, sequence: Sequence, restart: bool, found: Differs) -> tuple[Sequence, str]:
     """The sequence without the requests that a difference of this kind does not need; and the difference."""
     text, kind = str(found), found.kind
+    run.patience_s = _SHORT_PATIENCE_S
     size = max(len(sequence.requests) // 2, 1)
     while True:
         at = 0
@@ -248,5 +253,6 @@ def shrunk(run: Run, sequence: Sequence, restart: bool, found: Differs) -> tuple
                 else:
                     at += size
         if size == 1:
+            run.patience_s = _PATIENCE_S
             return sequence, text
         size //= 2
