@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from tests.suites.differential.listed import Reply, is_listed
@@ -16,6 +17,8 @@ _TIMES = {b"TTL": 2, b"PTTL": 4000, b"EXPIRETIME": 2, b"PEXPIRETIME": 4000}
 _TIMES |= {b"H" + name: most for name, most in _TIMES.items()}
 _SCRIPTS = (b"FCALL", b"FCALL_RO", b"EVAL", b"EVAL_RO", b"EVALSHA", b"EVALSHA_RO")
 _SCANS = (b"SCAN", b"SSCAN", b"HSCAN", b"ZSCAN")
+#: Of a set BY what is no pattern: in any order.
+_SORTS = (b"SORT", b"SORT_RO")
 _LEAVING = (b"UNSUBSCRIBE", b"PUNSUBSCRIBE", b"SUNSUBSCRIBE")
 _AGGREGATES = b"*~>%"
 
@@ -72,6 +75,8 @@ def _alike(words: list[bytes], block: list[list[bytes]], theirs: Reply, ours: Re
         return (theirs.value[0], theirs.value[2]) == (ours.value[0], ours.value[2])  # in what order, nobody says
     if name in _SCANS and _both_have(2, theirs, ours) and {theirs.value[0].value, ours.value[0].value} != {b"0"}:
         return True  # part of what there is: which one, nobody says
+    if name in _SORTS and _is_unsorted(words) and _both_have(len(theirs.value), theirs, ours):
+        return b"LIMIT" in map(bytes.upper, words) or _in_order(b"SMEMBERS", theirs) == _in_order(b"SMEMBERS", ours)
     if name in _TIMES:
         return _near(_TIMES[name], theirs, ours)
     if _in_order(name, theirs) == _in_order(name, ours):
@@ -79,6 +84,11 @@ def _alike(words: list[bytes], block: list[list[bytes]], theirs: Reply, ours: Re
     if theirs.kind not in _AGGREGATES or not _both_have(len(theirs.value), theirs, ours):
         return False
     return all(_alike(words, [], *both) for both in zip(theirs.value, ours.value, strict=True))
+
+
+def _is_unsorted(words: list[bytes]) -> bool:
+    """Whether a SORT is BY what is no pattern."""
+    return any(word.upper() == b"BY" and b"*" not in by for word, by in itertools.pairwise(words))
 
 
 def _both_have(count: int, *replies: Reply) -> bool:
