@@ -32,6 +32,20 @@ class GroupTests(CommandTestCase):
         """What XPENDING lists."""
         return list(self.do("XPENDING", "s", "g", *options, "-", "+", "10"))
 
+    def test_watching(self) -> None:
+        """What groups have read is no change of the stream for who watches it; a new stream, and entries, are."""
+        requests = {
+            "XGROUP CREATE s h 0": False, "XGROUP SETID s g 0": False, "XREADGROUP GROUP g c STREAMS s >": False,
+            "XCLAIM s g d 0 1-1": False, "XACK s g 1-1": False, "XGROUP DELCONSUMER s g c": False,
+            "XSETID s 9-9": False, "XGROUP DESTROY s g": False, "XGROUP CREATE new g 0 MKSTREAM": True,
+            "XDEL s 1-2": True, "XTRIM s MAXLEN 1": True,
+        }  # fmt: skip
+        for request, aborts in requests.items():
+            self.do("WATCH", "s", "new")
+            self.do(*request.split())
+            self.do("MULTI")
+            self.assertEqual(self.do("EXEC"), NULL_ARRAY if aborts else [], request)
+
     def test_an_option_twice(self) -> None:
         """What is wrong with the key is said before that."""
         self.do("SET", "a", "x")

@@ -70,13 +70,15 @@ class Edit(NamedTuple):
 
     `at_once(value, words of each)`: `apply_each`, where that can be done better than one by one.
 
-    `wakes`: whether it may bring what somebody waits for.
+    `wakes`: whether it may bring what somebody waits for. `modifies`: whether it changes the value for those who watch
+    the key; what the groups of a stream have read does not.
     """
 
     name: bytes
     apply: Callable[[Any, Words], Undo]
     at_once: Callable[[Any, Sequence[Words]], list[int]] | None = None
     wakes: bool = True
+    modifies: bool = True
 
     def apply_each(self, value: Value, words: Sequence[Words]) -> list[int]:
         """What as many `apply`s do, at least one, for good; returns by how many elements each made the value longer.

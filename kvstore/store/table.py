@@ -251,7 +251,9 @@ class Table(ReadTable):
             self.removed_bytes += len(key)
         if self._observers or self.awaited:
             said = name.lower().replace(b"|", b"-") if event is None else event
-            self._tell(key, before, after, said, wakes=before is None or self.types.by_edit[name][0].wakes)
+            row = self.types.by_edit[name][0]
+            new = before is None
+            self._tell(key, before, after, said, wakes=new or row.wakes, modifies=new or row.modifies)
 
     def update(self, key: bytes, value: bytes, event: bytes = b"set") -> None:
         """Give `key` a new string and leave its deadline as it is. Raises StorageFull; then nothing changed."""
@@ -444,10 +446,20 @@ class Table(ReadTable):
             observer.said(key, event)
 
     def _tell(
-        self, key: bytes, before: Value | None, after: Value | None, event: bytes | None, *, wakes: bool = True
+        self,
+        key: bytes,
+        before: Value | None,
+        after: Value | None,
+        event: bytes | None,
+        *,
+        wakes: bool = True,
+        modifies: bool = True,
     ) -> None:
         if wakes and key in self.awaited:
             self.ready.append(key)
+        if not modifies and event is not None:
+            self.say(key, event)
+            return
         for observer in tuple(self._observers):
             observer.changed(key, before, after, event)
 

@@ -359,12 +359,14 @@ def setting(last_id: int, entries_added: int, max_deleted: int) -> list[bytes]:
     return [text_of(last_id), b"ENTRIESADDED", b"%d" % entries_added, b"MAXDELETEDID", text_of(max_deleted)]
 
 
-_WAKING_EDITS = (
+_ENTRY_EDITS = (
     Edit(b"XADD", _xadd, _xadd_each),
-    Edit(b"XGROUP|DESTROY", _destroy),  # who waits in it gets an error
+    Edit(b"XDEL", _xdel, wakes=False),
+    Edit(b"XTRIM", _xtrim, wakes=False),
+    Edit(b"XGROUP|DESTROY", _destroy, modifies=False),  # who waits in it gets an error
 )
 _EDITS: dict[bytes, Callable[[Any, Words], Undo]] = {
-    b"XDEL": _xdel, b"XTRIM": _xtrim, b"XSETID": _xsetid, b"XGROUP|CREATE": _create, b"XGROUP|SETID": _setid,
+    b"XSETID": _xsetid, b"XGROUP|CREATE": _create, b"XGROUP|SETID": _setid,
     b"XGROUP|CREATECONSUMER": _create_consumer,
     b"XGROUP|DELCONSUMER": _delete_consumer, b"XCLAIM": _xclaim, b"XACK": _xack,
 }  # fmt: skip
@@ -372,7 +374,7 @@ _EDITS: dict[bytes, Callable[[Any, Words], Undo]] = {
 STREAMS = ValueType(
     "stream",
     Stream,
-    (*_WAKING_EDITS, *(Edit(name, apply, wakes=False) for name, apply in _EDITS.items())),
+    (*_ENTRY_EDITS, *(Edit(name, apply, wakes=False, modifies=False) for name, apply in _EDITS.items())),
     Stream.copy,
     _whole,
     keeps_empty=True,

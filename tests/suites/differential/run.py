@@ -211,6 +211,7 @@ class _Conversation:
             client.gather(1, len(client.came[0]), self._patience_s)
         for client in self._clients:
             client.gather(1, 0, 0)
+            client.gather(0, len(client.came[1]), self._patience_s)  # should it have taken longer than that
             client.compare()
             if client.unanswered and client.unanswered[0][0].upper() in _SUBSCRIBING:
                 client.unanswered.clear()
