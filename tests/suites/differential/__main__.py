@@ -33,7 +33,7 @@ from tests.suites.differential.peers import Servers
 from tests.suites.differential.run import Differs, Run, shrunk
 from tests.suites.program import positive
 
-_SHOWN_BYTES = 120
+_SHOWN_BYTES, _SHOWN_WORDS = 120, 20
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -54,9 +54,14 @@ def _shown_word(word: bytes) -> str:
     return repr(word)[1:] if len(word) <= _SHOWN_BYTES else f"{word[:10]!r}...({len(word)} bytes)"
 
 
+def _shown_request(words: list[bytes]) -> str:
+    more = f" ... ({len(words)} words)" if len(words) > _SHOWN_WORDS else ""
+    return " ".join(map(_shown_word, words[:_SHOWN_WORDS])) + more
+
+
 def shown(sequence: Sequence, difference: str) -> str:
     """The requests of a sequence, a line each, and what was different."""
-    lines = [f"  {number}: {' '.join(map(_shown_word, words))}" for number, words in sequence.requests]
+    lines = [f"  {number}: {_shown_request(words)}" for number, words in sequence.requests]
     how = ", pipelined" if sequence.pipelined else ""
     return "\n".join([f"clients speak RESP {sequence.protocols}{how}", *lines, difference])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -41,6 +42,11 @@ def _is_list(words: list[bytes], theirs: Reply, ours: Reply) -> bool:
 
 def _counts_expired(words: list[bytes], theirs: Reply, ours: Reply) -> bool:
     return words == [b"DBSIZE"] and int(ours.value) < int(theirs.value)
+
+
+def _begins_below_0(words: list[bytes], theirs: Reply, ours: Reply) -> bool:
+    offsets = [offset for word, offset in itertools.pairwise(words) if word == b"LIMIT"]
+    return words[0].startswith((b"ZRANGE", b"ZREVRANGE")) and offsets[-1:] == [b"-1"] and not ours.value
 
 
 def _is_no_group(words: list[bytes], theirs: Reply, ours: Reply) -> bool:
@@ -92,6 +98,12 @@ LISTED: tuple[Listed, ...] = (
         "PUBLISH, KEYS, SCAN",
         "the pattern `*` matches what is empty; in Valkey only where it is asked for all",
         "every pattern means the same everywhere",
+    ),
+    Listed(
+        "ZRANGE and its kin",
+        "LIMIT with an offset below 0 gives nothing; in Valkey not where the sorted set is a `skiplist`",
+        "it gives nothing in Valkey's documents, and in its small sorted sets",
+        _begins_below_0,
     ),
     Listed(
         "ZRANGEBYLEX and its kin",
