@@ -253,7 +253,7 @@ _SETTINGS_CHANCE, _PIPELINED_CHANCE, _OTHER_CLIENT_CHANCE = 0.1, 0.5, 0.4
 
 def random_sequence(random: Random) -> Sequence:
     """A sequence of up to three families, and what goes with all of them."""
-    names = random.sample(sorted(FAMILIES), random.choice((1, 1, 2, 3)))
+    names = random.sample([*sorted(FAMILIES), "channels"], random.choice((1, 1, 2, 3)))
     families = [FAMILIES[name] for name in names if name != "lexical ranges" or len(names) == 1]
     pools = families * _OFTEN + [kit._GENERIC, kit._TRANSACTION]
     if random.random() < _SETTINGS_CHANCE:
