@@ -320,6 +320,16 @@ class ScanTests(SortedSetTestCase):
             SSCAN s 0 NOSCORES -> [b'0', []]
         """)
 
+    def test_digits(self) -> None:
+        """Of a large set it tells all seventeen digits of a score, as Valkey does there."""
+        self.do("ZADD", "z", "0.1", "a", "5e-324", "b", "3", "c", "inf", "d")
+        self.assertEqual(self.do("ZSCAN", "z", 0)[1][1::2], [b"5e-324", b"0.1", b"3", b"inf"])
+        self.do("ZADD", "z", "1e20", "m" * 65)
+        _, told = self.do("ZSCAN", "z", 0, "COUNT", 100)
+        scores = dict(zip(told[::2], told[1::2], strict=True))
+        expected = {b"a": b"0.10000000000000001", b"b": b"4.9406564584124654e-324", b"c": b"3", b"d": b"inf"}
+        self.assertEqual(scores, expected | {b"m" * 65: b"1e+20"})
+
     def test_large(self) -> None:
         """A large one is walked through, some at a time; while its order is being made, nothing is given."""
         members, found = set(self.fill("z")), list[bytes]()

@@ -80,14 +80,15 @@ def zscan(call: Call, key: Key, cursor: bytes, *options: bytes) -> Reply:
         return [b"0", []]
     asked = scan_options(options, alone=b"NOSCORES")
     kept: list[bytes] = []
+    order = value.scan_order()
+    text = double_text if order is None else b"%.17g".__mod__  # of a large one Valkey tells all digits, here alone
 
     def take(members: Iterable[bytes]) -> None:
         for member in members if asked.matches is None else filter(asked.matches, members):
             score = value.score(member)
             if score is not None:
-                kept.extend((member,) if asked.without_values else (member, double_text(score)))
+                kept.extend((member,) if asked.without_values else (member, text(score)))
 
-    order = value.scan_order()
     if order is None:
         take(value.members(0, len(value)))
         return [b"0", kept]
