@@ -10,6 +10,7 @@ from unittest.mock import patch
 import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvstore.testing.server_process import ROOT
 from scripts.measuring.servers import KVSTORE
 from tests.suites.clients import installed
 from tests.suites.clients.document import compose
@@ -143,6 +144,12 @@ class RunTests(SynchronousTestCase):
 
 class DocumentTests(SynchronousTestCase):
     """The page that a run of all programs makes."""
+
+    def test_is_not_stale(self) -> None:
+        """The page has a row for each program there is, and no other; scripts/clients makes it."""
+        page = Path(ROOT, "docs", "CLIENTS.md").read_text()
+        rows = [f"| {program.about} |" in page for program in all_programs()]
+        self.assertEqual((all(rows), page.count("\n| **")), (True, len(rows)))
 
     def test_rows(self) -> None:
         """A row for each program, under its language, and how many work."""

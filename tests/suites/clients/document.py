@@ -15,6 +15,10 @@ on the same port and directory. Then everything that was accepted must be there,
 nothing may have happened twice. The same programs pass against Valkey 9.1 with `appendfsync always`, killed the same
 way: what fails here would be kvstore's fault.
 
+"Lost" is a job that its library had taken out of the queue without a note of that elsewhere (BRPOP, by Celery, kombu
+and huey): if the server, or the worker, dies before the worker has it, nobody does. At most one for each worker that
+waits is let pass. Run twice are jobs that had run when the kill kept their end from being written down.
+
 This page is made by `scripts/clients`, which installs each client in a directory of its own. The programs are
 in [tests/suites/clients/programs](../tests/suites/clients/programs).
 """
