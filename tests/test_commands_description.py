@@ -24,6 +24,7 @@ OURS = {"help", "insert", "lookup", "query", "remove", "size"}
 #: specifications; since, group, complexity, doc_flags, deprecated_since, replaced_by, history, arguments.
 EXCEPTIONS = {
     ("cluster", "arguments"): "there is no cluster, whatever is asked of it",
+    ("debug", "arguments"): "Valkey's are only in its HELP",
 }
 #: Fields whose elements are in no order.
 UNORDERED = {"flags", "categories", "tips", "doc_flags", "history"}

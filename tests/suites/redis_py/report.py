@@ -16,7 +16,8 @@ Results = dict[str, Outcomes]
 
 #: What the server says of what is not there yet: bitmaps, places, HyperLogLogs, LCS, DUMP, users and passwords.
 LATER = re.compile(
-    r"unknown command '(GEO|PF|BIT|[GS]ETBIT|ACL|LCS|DUMP|RESTORE)|(GEO\w+|MIGRATE) command doesn't|'requirepass'",
+    r"unknown command '(GEO|PF|BIT|[GS]ETBIT|ACL|LCS|DUMP|RESTORE)|(GEO\w+|MIGRATE) command doesn't|'requirepass'"
+    r"|AuthenticationError",
     re.IGNORECASE,
 )
 
