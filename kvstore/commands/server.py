@@ -122,8 +122,8 @@ def bgrewriteaof(call: Call) -> Reply:
 def monitor(call: Call) -> Reply:
     """Show every request of every client, as it executes, until the connection ends.
 
-    Unlike Valkey, it also shows requests that are refused and those for administrators, and a request inside MULTI when
-    it is queued; not the client's own, nor what a script calls.
+    Unlike Valkey, it also shows requests that are refused and those for administrators, a request inside MULTI when it
+    is queued, and not the client's own.
     """
     call.client.monitoring = True
     return OK
