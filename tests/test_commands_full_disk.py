@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 from kvstore.commands import table
+from kvstore.commands.function_dump import write_dump
 from kvstore.commands.registry import WRITE
 from tests.kit.harness import CommandTestCase, Rig
 
@@ -37,6 +38,9 @@ XGROUP CREATE e k $|XGROUP CREATE n k 0 MKSTREAM|XGROUP SETID e g 1-1|XGROUP DES
 XGROUP CREATECONSUMER e g new|XGROUP DELCONSUMER e g one
 XREADGROUP GROUP g one STREAMS e >|XREADGROUP GROUP g new STREAMS e >|XREADGROUP GROUP g new NOACK BLOCK 0 STREAMS e >
 XREADGROUP GROUP g one STREAMS e 0|XACK e g 1-1|XACK e g 1-1 2-1 3-1
+SORT l STORE n|SORT l STORE l|SORT x STORE l
+FUNCTION LOAD {new}|FUNCTION LOAD REPLACE {old}|FUNCTION DELETE old|FUNCTION FLUSH|FUNCTION RESTORE {dump}
+FUNCTION RESTORE {dump} FLUSH|FUNCTION RESTORE {dump} REPLACE
 XCLAIM e g one 0 1-1 2-1|XCLAIM e g new 0 1-1 4-1 FORCE LASTID 4-1|XAUTOCLAIM e g new 0 0|XAUTOCLAIM e g one 0 0 COUNT 1
 """
 _TYPED = (
@@ -55,7 +59,14 @@ _TYPED = (
     "XREADGROUP GROUP g one COUNT 3 STREAMS e >",
     "XDEL e 2-1",
 )
-_SAMPLES = [line.split(" ") for line in _REQUESTS.strip().replace("\n", "|").split("|")]
+_OLD, _NEW = (
+    b"#!lua name=%b\nredis.register_function('%b', function() return 1 end)" % (name, name) for name in (b"old", b"new")
+)
+_WORDS = {b"{old}": _OLD, b"{new}": _NEW, b"{dump}": write_dump([_NEW])}
+_SAMPLES = [
+    [_WORDS.get(word, word) for word in line.split(b" ")]
+    for line in _REQUESTS.strip().replace("\n", "|").encode().split(b"|")
+]
 
 
 class _First(Random):
@@ -87,6 +98,7 @@ class FullDiskTests(CommandTestCase):
             "SCAN 0",
         ):
             rig.do(*request.split(" "))
+        rig.do("FUNCTION", "LOAD", _OLD)
         rig.now_ms += 1
         rig.store.pending.begin(2)
         return rig
@@ -101,7 +113,7 @@ class FullDiskTests(CommandTestCase):
         """Every command that writes is among the samples."""
         writes = {row.name for row in table.all_rows() if row.flags & WRITE}
         advice = "each command that writes needs a request in _REQUESTS of tests/test_commands_full_disk.py"
-        samples = {table.find([word.encode() for word in words]).name for words in _SAMPLES}
+        samples = {table.find(words).name for words in _SAMPLES}
         self.assertEqual(samples, writes, advice)
 
     def check(self, *requests: list[str]) -> None:

@@ -50,7 +50,7 @@ def held(databases: Databases) -> Content:
 
 
 class ToolTests(SynchronousTestCase):
-    """Each tool, on a directory with a checkpoint, two segments and a log, 15 commits in all."""
+    """Each tool, on a directory with a checkpoint, two segments and a log, 17 commits in all."""
 
     def setUp(self) -> None:
         """A real directory with such files."""
@@ -63,7 +63,7 @@ class ToolTests(SynchronousTestCase):
 
     def damaged(self) -> str:
         """The same directory with one byte of the first segment's second commit changed."""
-        name = LIVE + ".0000000000000007"
+        name = LIVE + ".0000000000000008"
         data = bytearray(self.directory.contents[name])
         data[data.index(b"n1")] ^= 1
         return write_files(f"{self.mktemp()}/damaged", {**self.directory.contents, name: bytes(data)})
@@ -72,7 +72,7 @@ class ToolTests(SynchronousTestCase):
         """It tells the state, and changes nothing."""
         status, text = run_tool("verify", self.path)
         self.assertEqual(status, 0)
-        self.assertRegex(text, r"last commit: +15,")
+        self.assertRegex(text, r"last commit: +17,")
         self.assertRegex(text, r"history: +[0-9a-f]{16}\n")
         self.assertRegex(text, f"keys: +{sum(number == 0 for number, _ in self.directory.state)},")
         self.assertEqual(read_files(self.path), self.directory.contents)
@@ -81,7 +81,7 @@ class ToolTests(SynchronousTestCase):
         """Status 1, file, offset and what to run."""
         status, text = run_tool("verify", self.damaged())
         self.assertEqual(status, 1)
-        for word in ("table.txn.0000000000000007", "byte", "checksum", "kvstore.tools repair"):
+        for word in ("table.txn.0000000000000008", "byte", "checksum", "kvstore.tools repair"):
             self.assertIn(word, text)
 
     def test_a_directory_that_is_not_there(self) -> None:
@@ -94,21 +94,22 @@ class ToolTests(SynchronousTestCase):
 
     def test_show_each_kind_of_file(self) -> None:
         """Log, segment and checkpoint; for a person and as JSON lines."""
-        for name, commits in ((LIVE, 3), (LIVE + ".0000000000000007", 3), ("table.ckpt", None)):
+        files = ((LIVE, 3, "SET"), (LIVE + ".0000000000000008", 4, "SET"), ("table.ckpt", None, "LIBRARIES"))
+        for name, commits, first in files:
             path = os.path.join(self.path, name)
             status, text = run_tool("show", path)
             self.assertEqual((status, text.splitlines()[-1]), (0, "clean end"))
             *shown, verdict = [json.loads(line) for line in run_tool("show", "--json", path)[1].splitlines()]
             self.assertEqual(verdict, {"verdict": "clean end"})
             self.assertIn(len(shown), (commits, len(shown) if commits is None else commits))
-            self.assertEqual(shown[0]["operations"][0][0], "SET")
+            self.assertEqual(shown[0]["operations"][0][0], first)
             self.assertEqual({one["history"] for one in shown}, {examine(RealDisk(self.path), TYPES).history})
 
     def test_show_a_checkpoint(self) -> None:
         """Its parts are no commits, and are not called so."""
         path = os.path.join(self.path, "table.ckpt")
         self.assertRegex(
-            run_tool("show", path)[1], r"^frame 1  of a checkpoint as of commit 6 of history [0-9a-f]{16}, "
+            run_tool("show", path)[1], r"^frame 1  of a checkpoint as of commit 7 of history [0-9a-f]{16}, "
         )
         self.assertEqual(json.loads(run_tool("show", "--json", path)[1].splitlines()[0])["frame"], 1)
 
@@ -124,9 +125,9 @@ class ToolTests(SynchronousTestCase):
 
     def test_show_damage(self) -> None:
         """The commits before it, then the verdict; status 1."""
-        status, text = run_tool("show", os.path.join(self.damaged(), LIVE + ".0000000000000007"))
+        status, text = run_tool("show", os.path.join(self.damaged(), LIVE + ".0000000000000008"))
         self.assertEqual(status, 1)
-        self.assertIn("commit 7 ", text)
+        self.assertIn("commit 8 ", text)
         self.assertRegex(text.splitlines()[-1], r"stops at byte \d+: the checksum")
 
     def test_repair_asks_first(self) -> None:
@@ -135,8 +136,8 @@ class ToolTests(SynchronousTestCase):
         before = read_files(path)
         status, text = run_tool("repair", path)
         self.assertEqual(status, 1)
-        self.assertIn("kept: commits up to 7", text)
-        self.assertIn("given up: commits 8 to 15", text)
+        self.assertIn("kept: commits up to 8", text)
+        self.assertIn("given up: commits 9 to 17", text)
         self.assertEqual(read_files(path), before)
 
     def test_repair(self) -> None:
@@ -146,7 +147,7 @@ class ToolTests(SynchronousTestCase):
         status, text = run_tool("repair", "--yes", path)
         self.assertEqual(status, 0, text)
         found = examine(RealDisk(path), TYPES)
-        self.assertEqual((found.sequence, found.tail, found.segments, found.leftovers), (7, None, [], []))
+        self.assertEqual((found.sequence, found.tail, found.segments, found.leftovers), (8, None, [], []))
         self.assertIn(b"k20", found.databases.at(0).values)
         self.assertNotIn(b"k21", found.databases.at(0).values)
         self.assertEqual(read_files(path + ".damaged-1"), before)
@@ -197,15 +198,15 @@ class ToolTests(SynchronousTestCase):
 
     def test_restore_each_commit(self) -> None:
         """From the checkpoint on, each commit can be gone back to; before it, the files do not reach."""
-        for sequence in range(6, 16):
+        for sequence in range(7, 18):
             out = self.new()
             status, text = run_tool("restore", self.path, out, "--to-sequence", str(sequence))
             self.assertEqual(status, 0, text)
             found = examine(RealDisk(out), TYPES)
-            self.assertEqual((found.sequence, b"live0" in found.databases.at(0).values), (sequence, sequence >= 13))
+            self.assertEqual((found.sequence, b"live0" in found.databases.at(0).values), (sequence, sequence >= 15))
         self.assertEqual(held(found.databases), self.directory.state)
-        self.assertEqual(run_tool("restore", self.path, self.new(), "--to-sequence", "5")[0], 1)
-        self.assertEqual(run_tool("restore", self.path, self.new(), "--to-sequence", "16")[0], 1)
+        self.assertEqual(run_tool("restore", self.path, self.new(), "--to-sequence", "6")[0], 1)
+        self.assertEqual(run_tool("restore", self.path, self.new(), "--to-sequence", "18")[0], 1)
 
     def test_restore_to_a_time(self) -> None:
         """In any of the ways to write it. All commits here are of one moment: it, or one before or after."""
@@ -215,7 +216,7 @@ class ToolTests(SynchronousTestCase):
         for text in ("@1700000000", "@1700000000.5", "2026-11-01T00:00", *times):
             status, said = run_tool("restore", self.path, self.new(), "--to-time", text)
             self.assertEqual(status, 0, said)
-            self.assertRegex(said, "as of commit 15 of history [0-9a-f]{16}, of 2023-11-14 22:13:20.000")
+            self.assertRegex(said, "as of commit 17 of history [0-9a-f]{16}, of 2023-11-14 22:13:20.000")
         self.assertIn("no later commit is there", said)
         for text, words in (("@1699999999", "--keep-log reaches"), ("2999-01-01T00:00Z", "is in the future")):
             out = self.new()
@@ -284,7 +285,7 @@ class ToolTests(SynchronousTestCase):
 
         self.patch(restore, "read_past", replacing)
         self.assertEqual(run_tool("restore", self.path, self.new())[0], 0)
-        self.assertEqual(read, [15, 15])
+        self.assertEqual(read, [17, 17])
 
     def test_a_foreign_segment_in_the_archive(self) -> None:
         """Its commits have higher numbers; what is restored is DIR's own state."""
@@ -306,8 +307,8 @@ class ToolTests(SynchronousTestCase):
         path = self.damaged()
         status, text = run_tool("restore", path, self.new())
         self.assertEqual(status, 1)
-        self.assertIn("commits 8 to 15 cannot be read", text)
-        self.assertEqual(run_tool("restore", path, self.new(), "--to-sequence", "7")[0], 0)
+        self.assertIn("commits 9 to 17 cannot be read", text)
+        self.assertEqual(run_tool("restore", path, self.new(), "--to-sequence", "8")[0], 0)
 
     def test_export_and_import(self) -> None:
         """All bytes come back."""
@@ -373,7 +374,7 @@ class ToolTests(SynchronousTestCase):
         out = self.new()
         self.assertEqual(run_tool("backup", self.path, out)[0], 0)
         found = examine(RealDisk(out), TYPES)
-        self.assertEqual((held(found.databases), found.sequence), (self.directory.state, 15))
+        self.assertEqual((held(found.databases), found.sequence), (self.directory.state, 17))
         self.assertEqual(run_tool("backup", self.path, out)[0], 1)
 
     def test_words(self) -> None:
@@ -397,8 +398,8 @@ class ArchiveTests(SynchronousTestCase):
         for data, name in zip((contents[checkpoint.NAME], *map(contents.get, segments)), sorted(kept), strict=True):
             self.assertTrue(kept[name] == data, name)
         names = list(kept_segments(sorted(kept)).values())
-        self.assertEqual([(first, last.sequence) for first, last in names], [(7, 9), (10, 12)])
-        self.assertEqual([at.sequence for at in kept_checkpoints(sorted(kept)).values()], [6])
+        self.assertEqual([(first, last.sequence) for first, last in names], [(8, 11), (12, 14)])
+        self.assertEqual([at.sequence for at in kept_checkpoints(sorted(kept)).values()], [7])
 
     def test_an_archive_of_another_directory(self) -> None:
         """Refused though no name is taken: what would be mixed could not be told apart in years."""

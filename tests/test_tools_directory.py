@@ -101,7 +101,7 @@ class PlaceTests(SynchronousTestCase):
         directory = directories()[2]
         databases = examine(SimulatedDisk.holding(directory.contents), TYPES).databases
         disk = SimulatedDisk()
-        write_state(disk, databases, archive.Position(15, "a" * 16))
+        write_state(disk, databases, archive.Position(17, "a" * 16))
         outcomes: set[str] = set()
         for moment in disk.moments():
             for left in moment.disk.crashes(20):
@@ -153,7 +153,7 @@ class PlaceTests(SynchronousTestCase):
         self.refused_by_a_server(path, "this is an archive of --keep-log")
         out = os.path.abspath(self.mktemp())
         self.assertEqual(run_tool("restore", path, out)[0], 0)
-        self.assertEqual(examine(RealDisk(out), TYPES).sequence, 12)
+        self.assertEqual(examine(RealDisk(out), TYPES).sequence, 14)
 
     def test_a_crash_of_the_first_start_is_no_interrupted_backup(self) -> None:
         """The log alone, under its temporary name: the next start begins anew."""

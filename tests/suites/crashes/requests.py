@@ -265,7 +265,7 @@ class Requests:
             self.store.flush_all()
             self.content = {at: held for at, held in self.content.items() if at[0] == LIBRARY_DATABASE}
         elif kind == "library":
-            self._change_library(b"library-%d" % self.random.randrange(3))
+            self._change_library(b"library_%d" % self.random.randrange(3))
         else:
             one, other = self.random.sample(range(DATABASES), 2)
             self.store.swap(self.store.databases[one], self.store.databases[other])

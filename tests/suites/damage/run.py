@@ -103,7 +103,7 @@ class _Writer:
         table, other = self.store.databases[9], self.store.databases[8]
         if not table.values:
             self.store.flush_all()
-        self.store.libraries.write(b"library", self.random.randbytes(20))
+        self.store.libraries.write(b"library", b"#!lua name=library\n%b" % self.random.randbytes(20))
         table.write(b"gone", b"soon")
         self.store.swap(table, other)
         other.flush()
