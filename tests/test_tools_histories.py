@@ -134,6 +134,15 @@ class WayTests(SynchronousTestCase):
             self.held(life, 1, self.kept, history=end)
             self.held(life, 1, life.path, self.kept)
 
+    def test_an_archive_alone_with_two_ends(self) -> None:
+        """Those two are named; not the one that both go on from, which ends nowhere."""
+        Life(self.data, self.kept, [b""]).write("common", 3).compact().end()
+        copy = self.copied()
+        ends = {Life(path, self.kept, [b""]).write(path, 2).compact().end() for path in (self.data, copy)}
+        refused = self.assertRaises(KVStoreError, read_past, [RealDisk(self.kept)])
+        self.assertEqual(set(re.findall(r"history ([0-9a-f]{16}) \(commits 4 to 5", str(refused))), ends)
+        self.assertNotIn("commits 1 to 3", str(refused))
+
     def test_a_gap_in_the_archive(self) -> None:
         """A time without --keep-log: the archive begins anew with a checkpoint, and what is between is not made up."""
         values = [b""]

@@ -14,7 +14,7 @@ taken, then the log that ends just there; if that leaves a choice, it is refused
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from kvstore.base.disk import Disk
@@ -126,8 +126,9 @@ class Files:
         if checkpoint.NAME in self.disks[0].names():
             return self._end_of_checkpoint(self.disks[0])
         ends = {log.scan.last for log in self.logs if not self._go_on_from(log.scan.last)}
-        if len({end.history for end in ends}) > 1:
-            raise KVStoreError(f"these files hold several histories that end apart: {self._listed()}; "
+        apart = {end.history for end in ends}
+        if len(apart) > 1:
+            raise KVStoreError(f"these files hold several histories that end apart: {self._listed(apart)}; "
                                "say which with --history ID")  # fmt: skip
         return max(ends, default=None)
 
@@ -147,11 +148,11 @@ class Files:
     def _end_of(self, history: str) -> Position:
         known = self.histories()
         if history not in known:
-            raise KVStoreError(f"no file holds commits of history {history}; there are: {self._listed()}")
+            raise KVStoreError(f"no file holds commits of history {history}; there are: {self._listed(known)}")
         return Position(known[history].last, history)
 
-    def _listed(self) -> str:
-        return "; ".join(map(str, self.histories().values())) or "none"
+    def _listed(self, identities: Collection[str]) -> str:
+        return "; ".join(str(known) for name, known in self.histories().items() if name in identities) or "none"
 
     def _go_on_from(self, end: Position) -> bool:
         """Whether any log holds more commits after this one."""
