@@ -195,6 +195,7 @@ class ListingTests(CommandTestCase):
             SCAN 0x0 -> !ERR invalid cursor
             SCAN 1_0 -> !ERR invalid cursor
             SCAN +0 -> [b'0', []]
+            SCAN -00 -> [b'0', []]
             SCAN 000000000000000000000000 -> [b'0', []]
             SCAN +18446744073709551616 -> !ERR invalid cursor
             SCAN 18446744073709551616 -> !ERR invalid cursor

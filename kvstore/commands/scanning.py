@@ -23,8 +23,8 @@ _Taker: TypeAlias = Callable[[list[Any]], object]
 #: Elements that one scan looks at unless told otherwise. Redis: 10.
 _COUNT = 10
 _MAX_CURSOR = 2**64 - 1
-#: A cursor as strtoull(3) reads it, which Redis takes; but never one below 0.
-_CURSOR = re.compile(rb"[ \t\n\v\f\r]*\+?0*([0-9]{1,20})").fullmatch
+#: A cursor as strtoull(3) reads it, which Redis takes, `-0` too; but never one below 0.
+_CURSOR = re.compile(rb"[ \t\n\v\f\r]*(?:\+|-(?=0+\Z))?0*([0-9]{1,20})").fullmatch
 #: Every name that TYPE takes: Redis's types, whether this server has such values or not, and our own.
 _KNOWN_TYPES = {b"string", b"list", b"set", b"zset", b"hash", b"stream"} | {row.name.encode() for row in TYPES.others}
 #: Options that leave out what elements have beside them, and whose each is.

@@ -118,7 +118,7 @@ _REQUESTS = [
     _request(b"KEYS", _pattern),
     _request(b"SCAN", st.sampled_from([b"x", b"-1", b"", b"18446744073709551616"])),
     _request(b"SCAN", st.just(b"0"), tail=_tail(_scan_option, 3)),
-    _request(b"SCAN", st.sampled_from([b"+0", b" 0", b"00", b"0x0", b"+", b"1_0"]), tail=st.just([b"COUNT", b"9999"])),
+    _request(b"SCAN", st.sampled_from([b"+0", b"-0", b" 0", b"0x0", b"+", b"1_0"]), tail=st.just([b"COUNT", b"9999"])),
     _request(b"EXPIRE", _key, _seconds, tail=_tail(_condition, 2)),
     _request(b"PEXPIRE", _key, _seconds.filter(lambda word: word != b"100"), tail=_tail(_condition, 2)),
     _request(b"EXPIREAT", _key, _unix_s, tail=_tail(_condition, 2)),
