@@ -116,6 +116,7 @@ class InstallTests(SynchronousTestCase):
             self.assertRaisesRegex(CannotInstall, "npm is not installed", install, program, Path(self.mktemp()))
 
 
+@pytest.mark.long
 class RunTests(SynchronousTestCase):
     """One program, against the real server."""
 
