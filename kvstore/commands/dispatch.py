@@ -296,7 +296,7 @@ def commit_for(call: Call, row: Command, request: list[bytes]) -> int:
         return 0
     if row.scope is Scope.TABLE:
         return call.store.commit_for_table()
-    return max(map(call.table.commit_for_key, row.keys_of(request)), default=0)
+    return call.table.commit_for_keys(row.keys_of(request))
 
 
 def fail(call: Call, row: Command, request: list[bytes], error: RequestError, encoder: Encoder) -> Outcome:
