@@ -56,6 +56,19 @@ class EventTests(SessionTestCase):
         self.assertEqual(self.heard(), [])
         self.assertEqual(self.events("MULTI", "SET a 1", "INCR a", "EXEC"), ["set a", "incrby a"])
 
+    def test_fields_with_a_deadline_that_has_passed(self) -> None:
+        """They are said to have expired, and a hash that has no others to be gone, also one that never was."""
+        self.choose("EA")
+        gone = ["hset a", "hexpire a", "hexpired a", "del a"]
+        self.assertEqual(self.events("HSETEX a EXAT 1 FIELDS 1 f v"), gone)
+        self.two.told("HSET a f v")
+        self.heard()
+        self.assertEqual(self.events("HSETEX a EXAT 1 FIELDS 1 f v"), gone)
+        self.two.told("HSET a f v g w")
+        self.heard()
+        self.assertEqual(self.events("HGETEX a EXAT 1 FIELDS 1 f"), ["hexpired a"])
+        self.assertEqual(self.events("HGETDEL a FIELDS 1 g"), ["hdel a", "del a"])
+
     def test_pipelines(self) -> None:
         """What executes at once tells of each request."""
         self.choose("EAn")

@@ -27,6 +27,7 @@ from kvstore.commands.deadlines import (
 )
 from kvstore.commands.registry import command
 from kvstore.commands.row import FAST, READ, WRITE
+from kvstore.store.observing import DELETED
 from kvstore.values.hashes import Hash
 
 Words: TypeAlias = Sequence[bytes]
@@ -222,7 +223,7 @@ def hgetex(call: Call, key: Key, *words: bytes) -> Reply:
     if value is None:
         return [None] * len(fields)
     if deadline_ms is not None and deadline_ms <= now_ms:
-        return _taken(call, key, value, fields)
+        return _taken(call, key, value, fields, b"hexpired")
     reply = [value.get(field, now_ms) for field in fields]
     present = [field for field, found in zip(fields, reply, strict=True) if found is not None]
     if deadline_ms is not None:
@@ -237,17 +238,17 @@ def hgetdel(call: Call, key: Key, *words: bytes) -> Reply:
     """Get the values of fields and remove them."""
     asked = _fields_alone(words)
     value = call.table.typed(key, Hash)
-    return [None] * len(asked) if value is None else _taken(call, key, value, asked)
+    return [None] * len(asked) if value is None else _taken(call, key, value, asked, b"hdel")
 
 
-def _taken(call: Call, key: bytes, value: Hash, fields: Words) -> list[bytes | None]:
+def _taken(call: Call, key: bytes, value: Hash, fields: Words, event: bytes) -> list[bytes | None]:
     """The values of fields, which are removed; one that is named twice is not there the second time."""
     now_ms = call.table.now_ms()
     found = {field: value.get(field, now_ms) for field in fields}
     present = [field for field, text in found.items() if text is not None]
     reply = [found.pop(field, None) for field in fields]
     if present:
-        call.table.edit(key, b"HDEL", present)
+        call.table.edit(key, b"HDEL", present, event)
     return reply
 
 
@@ -274,6 +275,8 @@ def hsetex(call: Call, key: Key, *words: bytes) -> Reply:
             _expire_fields(call, key, present, deadline_ms)
         else:
             table.say(key, b"hexpired")
+            if value is None:
+                table.say(key, DELETED)
         return 1
     kept = {field: value.deadline_ms(field) for field in present} if value is not None and b"KEEPTTL" in given else {}
     table.edit(key, b"HSET", pairs)
