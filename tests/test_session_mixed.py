@@ -119,6 +119,22 @@ class MixedTests(MixedTestCase):
         self.assertEqual(self.taken, {1, 2})
         self.assertEqual(self.clients[0].ask("LRANGE to 0 -1"), b"*2\r\n$5\r\nfirst\r\n$5\r\nmoved\r\n")
 
+    def test_long_ranges_of_many(self) -> None:
+        """A turn's replies are built at once past a mebibyte too, if they are arrays; long strings go by reference."""
+        self.clients[0].ask(
+            "RPUSH list " + " ".join(f"{number:0100}" for number in range(600)), f"SET text {0:0100000}"
+        )
+        self.serving.commit()
+        self.clients[0].released()
+        sessions = [client.session for client in self.clients[:1]] * 20
+        for request, at_once in ((b"LRANGE list 0 -1", True), (b"GET text", False)):
+            chunk = pack(*request.split())
+            row = self.together.row_of(chunk)
+            assert row is not None
+            replies = self.together.execute(row, sessions, [chunk] * len(sessions))
+            self.assertEqual(replies is not None, at_once, request)
+            self.assertEqual(len(set(replies or [])), int(at_once))
+
     def test_no_commit_in_the_middle(self) -> None:
         """Where one might have to be closed, each client is served by itself."""
         for name, limit in (("request_limit", 100), ("size_limit", 200)):

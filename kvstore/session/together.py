@@ -9,12 +9,12 @@ good; each client's own requests keep theirs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain, repeat
 
 from kvstore.base.limits import MIB
-from kvstore.base.reply import Numbers, Status
+from kvstore.base.reply import Arrays, Numbers, Status
 from kvstore.commands.context import Server
 from kvstore.commands.registry import Command
 from kvstore.session import columns, mixed
@@ -25,6 +25,8 @@ from kvstore.wire.pieces import UNLIMITED_BYTES, join_parts, parts
 
 #: Strings that are more than this together are read one client after the other, as far as each has room for replies.
 _MOST_BYTES = 1 * MIB
+#: The same of arrays: their strings are copied in any case, and those alike once for all clients.
+_MOST_BYTES_OF_ARRAYS = 8 * MIB
 
 
 class Together:
@@ -54,12 +56,11 @@ class Together:
         if taken is None:
             return None
         pipeline, counts = taken
-        limit_bytes = UNLIMITED_BYTES if row.writes else min(_MOST_BYTES, self._server.max_reply_bytes)
         protocols = partial(_protocols, sessions, counts)
         of_each = None if pipeline.length == len(counts) else counts
         reply = columns.execute(
             sessions[0].call, self._server.statistics[row], pipeline, self._hooks,
-            lambda replies: columns.encode_each(replies, protocols, limit_bytes, of_each),
+            lambda replies: columns.encode_each(replies, protocols, self._limit_bytes(row, replies), of_each),
         )  # fmt: skip
         if reply is None:
             return None
@@ -77,6 +78,12 @@ class Together:
         if row.writes:
             return self._hold(sessions, reply)
         return self._deliver(sessions, counts, pipeline.columns[0], reply)
+
+    def _limit_bytes(self, row: Command, replies: Sequence[bytes | None] | Arrays) -> int:
+        if row.writes:
+            return UNLIMITED_BYTES
+        most_bytes = _MOST_BYTES_OF_ARRAYS if isinstance(replies, Arrays) else _MOST_BYTES
+        return min(most_bytes, self._server.max_reply_bytes)
 
     def execute_mixed(self, sessions: list[Session], chunks: list[bytes]) -> set[int]:
         """The same for requests of several commands, as far as they can be sorted: see `mixed`.
