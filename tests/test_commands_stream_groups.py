@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from kvstore.base.reply import NULL_ARRAY, Pairs
+from tests.kit.blocking import NULL_ARRAY as NOTHING
+from tests.kit.blocking import BlockingTestCase, array, string
 from tests.kit.harness import START_MS, CommandTestCase
-from tests.test_commands_blocking import NULL_ARRAY as NOTHING
-from tests.test_commands_blocking import BlockingTestCase, array, string
 
 
 class GroupTests(CommandTestCase):

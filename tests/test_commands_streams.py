@@ -6,8 +6,8 @@ Replies and errors are compared with Valkey's, at random, in test_commands_again
 from __future__ import annotations
 
 from kvstore.base.reply import Pairs
+from tests.kit.blocking import NULL_ARRAY, BlockingTestCase, array, string
 from tests.kit.harness import START_MS, CommandTestCase
-from tests.test_commands_blocking import NULL_ARRAY, BlockingTestCase, array, string
 
 
 class StreamTests(CommandTestCase):
