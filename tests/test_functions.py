@@ -13,9 +13,9 @@ from kvstore.store.merge import merge
 from kvstore.values import TYPES
 from kvstore.wire.resp import pack
 from tests.kit.harness import CommandTestCase
+from tests.kit.pair import Pair
 from tests.kit.serving import Serving
 from tests.kit.valkey import ValkeyTestCase
-from tests.test_commands_against_valkey import Pair
 
 HEAD = "#!lua name=l\n"
 #: A library with one function that counts its calls.

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from kvstore.base.limits import MAX_EVAL_SCRIPTS
 from kvstore.scripting.conversion import number_text
 from tests.kit.harness import CommandTestCase
+from tests.kit.pair import Pair
 from tests.kit.valkey import ValkeyTestCase
-from tests.test_commands_against_valkey import Pair
 
 RELEASE = """
     local token = redis.call('get', KEYS[1])

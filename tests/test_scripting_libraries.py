@@ -6,8 +6,8 @@ import os
 
 from tests.kit.harness import CommandTestCase
 from tests.kit.library_calls import LibraryCalls
+from tests.kit.pair import Pair
 from tests.kit.valkey import ValkeyTestCase
-from tests.test_commands_against_valkey import Pair
 
 #: Makes one list of strings of all that a call gives, or of its error.
 _SHOW = r"""
