@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from types import GeneratorType
-from typing import Any
 from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base import slices
 from kvstore.base.errors import ReplyTooLarge
-from kvstore.base.reply import advance
-from kvstore.commands.registry import table as commands
 from kvstore.wire.resp import encode
 from tests.kit.harness import CommandTestCase
 from tests.kit.serving import Serving
@@ -28,18 +24,6 @@ class SortedSetTestCase(CommandTestCase):
         members = [b"m%04d" % i for i in range(number)]
         self.do("ZADD", key, *[word for i, member in enumerate(members) for word in (i, member)])
         return members
-
-    def finished(self, *request: bytes | str | int) -> tuple[Any, int]:
-        """The reply of a request that comes in slices, of which each is as short as can be; and how many they were."""
-        words = [word if isinstance(word, bytes) else str(word).encode() for word in request]
-        row = commands.find(words)
-        number = 0
-        with mock.patch.object(slices, "SLICE_NS", 0):
-            reply = row.function(self.rig.call, *row.arguments(words))
-            while reply.__class__ is GeneratorType:
-                reply = advance(reply)
-                number += 1
-        return reply, number
 
 
 class MemberTests(SortedSetTestCase):

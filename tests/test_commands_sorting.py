@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 from random import Random
-from types import GeneratorType
-from typing import Any
-from unittest import mock
 
-from kvstore.base import slices
 from kvstore.base.errors import InvalidRequest
-from kvstore.base.reply import advance
-from kvstore.commands.registry import table as commands
 from tests.kit.harness import CommandTestCase
 from tests.kit.serving import SessionTestCase
 
@@ -75,20 +69,11 @@ class SortTests(CommandTestCase):
 
 
 class SlicesTests(CommandTestCase):
-    """Many elements."""
+    """Many elements, that are gone after the first slice."""
 
-    def finished(self, *request: bytes | str | int) -> tuple[Any, int]:
-        """The reply of a request that comes in slices, of which each is as short as can be; and how many they were."""
-        words = [word if isinstance(word, bytes) else str(word).encode() for word in request]
-        row = commands.find(words)
-        number = 0
-        with mock.patch.object(slices, "SLICE_NS", 0):
-            reply = row.function(self.rig.call, *row.arguments(words))
-            while reply.__class__ is GeneratorType:
-                reply = advance(reply)
-                number += 1
-                self.do("DEL", "k")
-        return reply, number
+    def remove(self) -> None:
+        """Remove them."""
+        self.do("DEL", "k")
 
     def test_slices(self) -> None:
         """A large value of any type is sorted in slices, as it is when they begin."""
@@ -107,19 +92,19 @@ class SlicesTests(CommandTestCase):
                 (("LIMIT", "1", "0"), []),
             ):
                 self.do(command, "k", *elements)
-                reply, number = self.finished("SORT_RO", "k", *options)
+                reply, number = self.finished("SORT_RO", "k", *options, between=self.remove)
                 self.assertEqual(reply, expected)
                 self.assertGreater(number, 2)
 
     def test_no_number(self) -> None:
         """What is no number is found in a later slice, too."""
         self.do("RPUSH", "k", *range(_MANY), "x")
-        self.assertRaises(InvalidRequest, self.finished, "SORT", "k")
+        self.assertRaises(InvalidRequest, self.finished, "SORT", "k", between=self.remove)
 
     def test_all_alike(self) -> None:
         """So are elements that are all the same."""
         self.do("RPUSH", "k", *[b"7"] * _MANY)
-        self.assertEqual(self.finished("SORT", "k", "LIMIT", "1", "3")[0], [b"7"] * 3)
+        self.assertEqual(self.finished("SORT", "k", "LIMIT", "1", "3", between=self.remove)[0], [b"7"] * 3)
 
 
 class WaitingTests(SessionTestCase):

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import GeneratorType
 from typing import Any
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvstore.base import slices
 from kvstore.base.errors import RequestError, StorageFull
 from kvstore.base.frame import HEADER_BYTES
 from kvstore.base.keyed_hash import KeyedHash
-from kvstore.base.reply import Status, finish
+from kvstore.base.reply import Status, advance, finish
 from kvstore.base.slices import Slicing
 from kvstore.commands import dispatch
 from kvstore.commands.client import Client
 from kvstore.commands.context import Call, Server
+from kvstore.commands.registry import table as commands
 from kvstore.store.commit import OpenCommit
 from kvstore.store.garbage import Garbage
 from kvstore.store.keyspace import Keyspace
@@ -46,6 +50,10 @@ class AsItIs:
     def refusal(self, error: RequestError) -> Any:
         """See `Encoder`."""
         return error
+
+
+def _words(request: tuple[bytes | str | int, ...]) -> list[bytes]:
+    return [word if isinstance(word, bytes) else str(word).encode() for word in request]
 
 
 def _reraise(text: str) -> None:
@@ -126,7 +134,7 @@ class Rig:
 
         Of one that waits the time is up at once.
         """
-        words = [word if isinstance(word, bytes) else str(word).encode() for word in request]
+        words = _words(request)
         reply = dispatch.answer(by or self.call, words, AsItIs()).reply
         return dispatch.give_up(reply, None).reply if isinstance(reply, dispatch.Blocked) else reply
 
@@ -176,6 +184,22 @@ class CommandTestCase(SynchronousTestCase):
                 self.assertEqual(self.error(*words), expected[1:], line)
             else:
                 self.assertEqual(_plain(self.do(*words)), expected, line)
+
+    def finished(self, *request: bytes | str | int, between: Callable[[], object] = lambda: None) -> tuple[Any, int]:
+        """The reply of a request that comes in slices, of which each is as short as can be; and how many they were.
+
+        `between`: is done after each of them.
+        """
+        words = _words(request)
+        row = commands.find(words)
+        number = 0
+        with mock.patch.object(slices, "SLICE_NS", 0):
+            reply = row.function(self.rig.call, *row.arguments(words))
+            while reply.__class__ is GeneratorType:
+                reply = advance(reply)
+                number += 1
+                between()
+        return reply, number
 
     def tearDown(self) -> None:
         """Whatever the test did: recovery would find the state that it left."""
