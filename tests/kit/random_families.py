@@ -14,8 +14,7 @@ from random import Random
 
 from tests.kit import drawing as st
 from tests.kit import random_requests as kit
-
-_key, _keys, _value, _request, _tail = kit._key, kit._keys, kit._value, kit._request, kit._tail
+from tests.kit.random_requests import key, keys, request, several_of, value
 
 #: Settings that sequences change, and their defaults.
 DEFAULTS = {
@@ -34,25 +33,25 @@ _channel = st.sampled_from([b"a", b"b", b"news", b" ", b"\x00\xff\r\n"])
 _channels = st.lists(_channel, min_size=1, max_size=3)
 _patterns = st.lists(st.sampled_from([b"*", b"a*", b"[ab]", b"n?ws", b"", b"\\a", b"a"]), min_size=1, max_size=3)
 _PUBSUB = [
-    _request(b"SUBSCRIBE", tail=_channels),
-    _request(b"PSUBSCRIBE", tail=_patterns),
-    _request(b"SSUBSCRIBE", tail=_channels),
-    _request(b"UNSUBSCRIBE", tail=st.lists(_channel, max_size=2)),
-    _request(b"PUNSUBSCRIBE", tail=st.one_of(st.just([]), _patterns)),
-    _request(b"SUNSUBSCRIBE", tail=st.lists(_channel, max_size=2)),
-    *[_request(b"PUBLISH", _channel, _value)] * 5,
-    *[_request(b"SPUBLISH", _channel, _value)] * 2,
-    _request(b"PUBSUB", st.sampled_from([b"CHANNELS", b"SHARDCHANNELS"]), tail=st.lists(kit._pattern, max_size=1)),
-    _request(b"PUBSUB", st.sampled_from([b"NUMSUB", b"SHARDNUMSUB", b"numsub"]), tail=_channels),
-    _request(b"PUBSUB", st.sampled_from([b"NUMPAT", b"FOO", b"CHANNELS"])),
-    _request(b"PING", tail=st.lists(_value, max_size=1)),
-    _request(b"RESET"),
-    _request(b"GET", _key),
+    request(b"SUBSCRIBE", tail=_channels),
+    request(b"PSUBSCRIBE", tail=_patterns),
+    request(b"SSUBSCRIBE", tail=_channels),
+    request(b"UNSUBSCRIBE", tail=st.lists(_channel, max_size=2)),
+    request(b"PUNSUBSCRIBE", tail=st.one_of(st.just([]), _patterns)),
+    request(b"SUNSUBSCRIBE", tail=st.lists(_channel, max_size=2)),
+    *[request(b"PUBLISH", _channel, value)] * 5,
+    *[request(b"SPUBLISH", _channel, value)] * 2,
+    request(b"PUBSUB", st.sampled_from([b"CHANNELS", b"SHARDCHANNELS"]), tail=st.lists(kit.pattern, max_size=1)),
+    request(b"PUBSUB", st.sampled_from([b"NUMSUB", b"SHARDNUMSUB", b"numsub"]), tail=_channels),
+    request(b"PUBSUB", st.sampled_from([b"NUMPAT", b"FOO", b"CHANNELS"])),
+    request(b"PING", tail=st.lists(value, max_size=1)),
+    request(b"RESET"),
+    request(b"GET", key),
 ]  # fmt: skip
 
 _long = st.sampled_from([b"0", b"1000", b"1000000", b"0.001", b"-1", b"x"])
 _stream_ids = st.sampled_from([b"$", b"0", b">", b"1-1", b"+", b"5-1"])
-_streams = st.lists(st.tuples(_key, _stream_ids), min_size=1, max_size=2).map(
+_streams = st.lists(st.tuples(key, _stream_ids), min_size=1, max_size=2).map(
     lambda pairs: [b"STREAMS", *(key for key, _ in pairs), *(each for _, each in pairs)]
 )
 _block = st.one_of(
@@ -60,63 +59,63 @@ _block = st.one_of(
     st.just([b"COUNT", b"1", b"BLOCK", b"1000000"]), st.just([b"NOACK", b"BLOCK", b"1000000"]),
 )  # fmt: skip
 _blocking_read = st.tuples(_block, _streams).map(lambda parts: [*parts[0], *parts[1]])
-_waits = st.tuples(_keys, _long).map(lambda parts: [*parts[0], parts[1]])
+_waits = st.tuples(keys, _long).map(lambda parts: [*parts[0], parts[1]])
 _WAITING = [
-    *[_request(name, tail=_waits) for name in (b"BLPOP", b"BRPOP", b"BZPOPMIN", b"BZPOPMAX")],
-    _request(b"BLMPOP", _long, tail=kit._mpop),
-    _request(b"BZMPOP", _long, tail=kit._scored_mpop),
-    _request(b"BLMOVE", _key, _key, kit._end, kit._end, _long),
-    _request(b"BRPOPLPUSH", _key, _key, _long),
-    *[_request(b"XREAD", tail=_blocking_read)] * 2,
-    *[_request(b"XREADGROUP", st.just(b"GROUP"), kit._group, kit._consumer, tail=_blocking_read)] * 2,
-    *[_request(b"XGROUP", st.just(b"CREATE"), _key, kit._group, kit._id, tail=_maybe(b"MKSTREAM"))] * 2,
-    _request(b"XGROUP", st.just(b"DESTROY"), _key, kit._group),
-    _request(
+    *[request(name, tail=_waits) for name in (b"BLPOP", b"BRPOP", b"BZPOPMIN", b"BZPOPMAX")],
+    request(b"BLMPOP", _long, tail=kit.mpop),
+    request(b"BZMPOP", _long, tail=kit.scored_mpop),
+    request(b"BLMOVE", key, key, kit.list_end, kit.list_end, _long),
+    request(b"BRPOPLPUSH", key, key, _long),
+    *[request(b"XREAD", tail=_blocking_read)] * 2,
+    *[request(b"XREADGROUP", st.just(b"GROUP"), kit.group, kit.consumer, tail=_blocking_read)] * 2,
+    *[request(b"XGROUP", st.just(b"CREATE"), key, kit.group, kit.entry_id, tail=_maybe(b"MKSTREAM"))] * 2,
+    request(b"XGROUP", st.just(b"DESTROY"), key, kit.group),
+    request(
         b"CLIENT", st.just(b"UNBLOCK"), st.sampled_from([b"@id0", b"@id1", b"@id2", b"0", b"x"]),
         tail=st.sampled_from([[], [], [b"ERROR"], [b"timeout"], [b"FOO"]]),
     ),
-    *[_request(b"RPUSH", _key, tail=kit._elements)] * 3,
-    *[_request(b"ZADD", _key, tail=kit._score_pairs)] * 3,
-    *[_request(b"XADD", _key, kit._new_id, kit._field, _value)] * 3,
-    _request(b"LPUSHX", _key, tail=kit._elements),
-    _request(b"LMOVE", _key, _key, kit._end, kit._end),
-    _request(b"RENAME", _key, _key),
-    _request(b"COPY", _key, _key, tail=_maybe(b"REPLACE")),
-    _request(b"DEL", tail=_keys),
-    _request(b"SET", _key, _value),
-    _request(b"MOVE", _key, kit._database),
-    _request(b"SELECT", st.sampled_from([b"0", b"1"])),
-    _request(b"SWAPDB", st.just(b"0"), st.just(b"1")),
-    _request(b"FLUSHALL"),
-    _request(b"FLUSHDB"),
-    _request(b"ZUNIONSTORE", _key, tail=kit._numbered),
-    _request(b"XDEL", _key, tail=kit._ids),
-    _request(b"PERSIST", _key),
-    _request(b"EXPIRE", _key, kit._seconds),
+    *[request(b"RPUSH", key, tail=kit.elements)] * 3,
+    *[request(b"ZADD", key, tail=kit.score_pairs)] * 3,
+    *[request(b"XADD", key, kit.new_entry_id, kit.field, value)] * 3,
+    request(b"LPUSHX", key, tail=kit.elements),
+    request(b"LMOVE", key, key, kit.list_end, kit.list_end),
+    request(b"RENAME", key, key),
+    request(b"COPY", key, key, tail=_maybe(b"REPLACE")),
+    request(b"DEL", tail=keys),
+    request(b"SET", key, value),
+    request(b"MOVE", key, kit.database),
+    request(b"SELECT", st.sampled_from([b"0", b"1"])),
+    request(b"SWAPDB", st.just(b"0"), st.just(b"1")),
+    request(b"FLUSHALL"),
+    request(b"FLUSHDB"),
+    request(b"ZUNIONSTORE", key, tail=kit.numbered),
+    request(b"XDEL", key, tail=kit.entry_ids),
+    request(b"PERSIST", key),
+    request(b"EXPIRE", key, kit.seconds),
 ]  # fmt: skip
 
 _SETTINGS = [
-    _request(
+    request(
         b"CONFIG", st.just(b"SET"), st.sampled_from([name.encode() for name in DEFAULTS]),
         st.sampled_from([b"0", b"1", b"2", b"3", b"5", b"-1", b"-2", b"-5", b"64", b"512", b"x", b"1kb"]),
     ),
-    _request(b"CONFIG", st.just(b"GET"), tail=st.sampled_from([[b"hash-max*"], [b"SET-max-intset-*"]])),
+    request(b"CONFIG", st.just(b"GET"), tail=st.sampled_from([[b"hash-max*"], [b"SET-max-intset-*"]])),
 ]  # fmt: skip
 
 _DATABASES = [
-    _request(b"SELECT", kit._database),
-    _request(b"MOVE", _key, kit._database),
-    _request(b"SWAPDB", kit._database, kit._database),
-    _request(b"COPY", _key, _key, tail=_tail(kit._copy_option, 2)),
-    _request(b"DBSIZE"),
-    _request(b"KEYS", st.just(b"*")),
-    _request(b"FLUSHDB"),
+    request(b"SELECT", kit.database),
+    request(b"MOVE", key, kit.database),
+    request(b"SWAPDB", kit.database, kit.database),
+    request(b"COPY", key, key, tail=several_of(kit.copy_option, 2)),
+    request(b"DBSIZE"),
+    request(b"KEYS", st.just(b"*")),
+    request(b"FLUSHDB"),
 ]  # fmt: skip
 
 FAMILIES: dict[str, list[st.Draw[list[bytes]]]] = {
-    "strings and keys": kit._REQUESTS, "lists": kit._LISTS, "hashes": kit._HASHES, "sets": kit._SETS,
-    "sorted sets": kit._SORTED_SETS, "sorting": kit._SORTING, "streams": kit._STREAMS,
-    "stream groups": kit._STREAM_GROUPS, "channels": _PUBSUB, "waiting": _WAITING, "databases": _DATABASES,
+    "strings and keys": kit.REQUESTS, "lists": kit.LISTS, "hashes": kit.HASHES, "sets": kit.SETS,
+    "sorted sets": kit.SORTED_SETS, "sorting": kit.SORTING, "streams": kit.STREAMS,
+    "stream groups": kit.STREAM_GROUPS, "channels": _PUBSUB, "waiting": _WAITING, "databases": _DATABASES,
 }  # fmt: skip
 
 _any_request = st.one_of(*(st.one_of(*kinds) for kinds in FAMILIES.values()))
@@ -176,20 +175,20 @@ return string.rep('x', 5)
 return type(redis.call('ping'))
 """.strip().splitlines()
 _evaluation = st.sampled_from([b"EVAL", b"EVAL", b"EVAL", b"EVAL_RO", b"eval"])
-_wrapped = st.tuples(_evaluation, st.sampled_from(_SOURCES), _key, _any_request).map(
+_wrapped = st.tuples(_evaluation, st.sampled_from(_SOURCES), key, _any_request).map(
     lambda drawn: [drawn[0], drawn[1], b"1", drawn[2], *drawn[3]]
 )
-_literal = st.tuples(_evaluation, st.sampled_from(_LITERAL), kit._numbered).map(lambda drawn: [*drawn[:2], *drawn[2]])
+_literal = st.tuples(_evaluation, st.sampled_from(_LITERAL), kit.numbered).map(lambda drawn: [*drawn[:2], *drawn[2]])
 _sha = st.sampled_from([*(sha1(source).hexdigest().encode() for source in _LITERAL[:4]), b"0" * 40, b"x", b""])
 _SCRIPTS = [
     *[_wrapped] * 8,
     *[_literal] * 4,
-    _request(b"SCRIPT", st.just(b"LOAD"), st.sampled_from(_LITERAL + _SOURCES)),
-    _request(b"SCRIPT", st.just(b"EXISTS"), tail=st.lists(_sha, min_size=1, max_size=2)),
-    _request(b"SCRIPT", st.sampled_from([b"FLUSH", b"FOO", b"KILL"]), tail=st.sampled_from([[], [b"SYNC"], [b"x"]])),
-    _request(b"SCRIPT", st.just(b"SHOW"), _sha),
-    _request(b"EVALSHA", _sha, tail=kit._numbered),
-    _request(b"EVALSHA_RO", _sha, tail=kit._numbered),
+    request(b"SCRIPT", st.just(b"LOAD"), st.sampled_from(_LITERAL + _SOURCES)),
+    request(b"SCRIPT", st.just(b"EXISTS"), tail=st.lists(_sha, min_size=1, max_size=2)),
+    request(b"SCRIPT", st.sampled_from([b"FLUSH", b"FOO", b"KILL"]), tail=st.sampled_from([[], [b"SYNC"], [b"x"]])),
+    request(b"SCRIPT", st.just(b"SHOW"), _sha),
+    request(b"EVALSHA", _sha, tail=kit.numbered),
+    request(b"EVALSHA_RO", _sha, tail=kit.numbered),
 ]  # fmt: skip
 FAMILIES["scripts"] = _SCRIPTS
 
@@ -205,16 +204,16 @@ _LIBRARIES = [
 _function = st.sampled_from([b"f", b"f", b"g", b"r", b"h", b"F", b"", b"nosuch"])
 _call = st.sampled_from([b"FCALL", b"FCALL", b"FCALL_RO", b"fcall"])
 FAMILIES["functions"] = [
-    *[st.tuples(_call, _function, _key, _any_request).map(lambda drawn: [*drawn[:2], b"1", drawn[2], *drawn[3]])] * 6,
-    *[st.tuples(_call, _function, kit._numbered).map(lambda drawn: [*drawn[:2], *drawn[2]])] * 2,
-    *[_request(b"FUNCTION", st.just(b"LOAD"), st.sampled_from(_LIBRARIES))] * 4,
-    *[_request(b"FUNCTION", st.just(b"LOAD"), st.just(b"REPLACE"), st.sampled_from(_LIBRARIES))] * 2,
-    _request(b"FUNCTION", st.just(b"DELETE"), st.sampled_from([b"one", b"two", b"x", b""])),
-    _request(b"FUNCTION", st.sampled_from([b"FLUSH", b"KILL", b"FOO"]), tail=st.sampled_from([[], [b"SYNC"], [b"x"]])),
-    _request(b"FUNCTION", st.just(b"LIST"), tail=st.sampled_from([[], [b"WITHCODE"], [b"LIBRARYNAME", b"o*"], [b"x"]])),
+    *[st.tuples(_call, _function, key, _any_request).map(lambda drawn: [*drawn[:2], b"1", drawn[2], *drawn[3]])] * 6,
+    *[st.tuples(_call, _function, kit.numbered).map(lambda drawn: [*drawn[:2], *drawn[2]])] * 2,
+    *[request(b"FUNCTION", st.just(b"LOAD"), st.sampled_from(_LIBRARIES))] * 4,
+    *[request(b"FUNCTION", st.just(b"LOAD"), st.just(b"REPLACE"), st.sampled_from(_LIBRARIES))] * 2,
+    request(b"FUNCTION", st.just(b"DELETE"), st.sampled_from([b"one", b"two", b"x", b""])),
+    request(b"FUNCTION", st.sampled_from([b"FLUSH", b"KILL", b"FOO"]), tail=st.sampled_from([[], [b"SYNC"], [b"x"]])),
+    request(b"FUNCTION", st.just(b"LIST"), tail=st.sampled_from([[], [b"WITHCODE"], [b"LIBRARYNAME", b"o*"], [b"x"]])),
 ]
 #: By itself: what a range of members is, is only said where all have one score.
-FAMILIES["lexical ranges"] = kit._LEXICAL
+FAMILIES["lexical ranges"] = kit.LEXICAL
 
 
 @dataclass(frozen=True)
@@ -255,7 +254,7 @@ def random_sequence(random: Random) -> Sequence:
     """A sequence of up to three families, and what goes with all of them."""
     names = random.sample([*sorted(FAMILIES), "channels"], random.choice((1, 1, 2, 3)))
     families = [FAMILIES[name] for name in names if name != "lexical ranges" or len(names) == 1]
-    pools = families * _OFTEN + [kit._GENERIC, kit._TRANSACTION]
+    pools = families * _OFTEN + [kit.GENERIC, kit.TRANSACTION]
     if random.random() < _SETTINGS_CHANCE:
         pools.append(_SETTINGS)
     protocols = tuple(random.choice((2, 3)) for _ in range(random.choice((2, 3))))
