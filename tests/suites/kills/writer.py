@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from kvstore.client.raw import resp_request
-from tests.suites.kills import scripts, streams
-from tests.suites.kills.own import FEW, LONGEST_PADDING, Own, ranking
+from tests.suites.kills import containers, scripts, streams
+from tests.suites.kills.own import FEW, LONGEST_PADDING, Own
 from tests.suites.kills.request import (
     DATABASES,
     WRONG_TYPE,
@@ -34,7 +34,6 @@ from tests.suites.kills.request import (
 #: The counter that every client's blocks increment.
 SHARED = b"shared"
 
-
 #: Requests in a pipeline of one command. The server takes so few for one from 6 on.
 _SHORTEST_PIPELINE, _LONGEST_PIPELINE = 7, 20
 
@@ -42,7 +41,7 @@ _SHORTEST_PIPELINE, _LONGEST_PIPELINE = 7, 20
 class Writer(Own):
     """One client: makes requests, knows what they must be answered, and what may be found after a crash.
 
-    `name`: begins each of its keys. `random`: where its requests come from. It does no I/O.
+    `name`: begins each of its keys. `chance`: where its requests come from. It does no I/O.
     """
 
     def __init__(self, name: str, chance: random.Random) -> None:
@@ -140,135 +139,6 @@ class Writer(Own):
         there = self.at(key) in self.planned
         line = b'{"result":"success"}' if there else b'{"result":"failure","error":"no such key"}'
         return Request(b'{"method":"remove","key":"%b"}\n' % key, [line], {self.at(key): None})
-
-    # Lists, hashes and sets
-
-    def push(self) -> Request:
-        """Up to three elements, that were never used before, at either end of a list."""
-        key, new = self.key("list", FEW), [self.value() for _ in range(self.chance.randint(1, 3))]
-        before = self.elements(key)
-        name = self.chance.choice((b"RPUSH", b"LPUSH"))
-        after = (*before, *new) if name == b"RPUSH" else (*reversed(new), *before)
-        return Request(resp_request(name, key, *new), [b":%d" % len(after)], {self.at(key): after})
-
-    def pop(self) -> Request:
-        """Up to five elements from either end."""
-        key, count = self.key("list", FEW), self.chance.randint(1, 5)
-        before = self.elements(key)
-        name = self.chance.choice((b"LPOP", b"RPOP"))
-        taken, after = before[:count], before[count:]
-        if name == b"RPOP":
-            taken, after = before[::-1][:count], before[: max(0, len(before) - count)]
-        lines = [b"*%d" % len(taken), *(line for each in taken for line in bulk(each))] if before else [b"*-1"]
-        return Request(resp_request(name, key, b"%d" % count), lines, {self.at(key): after or None})
-
-    def move_element(self) -> Request:
-        """LMOVE from the front of a list to the end of another, or of itself."""
-        source, target = self.key("list", FEW), self.key("list", FEW)
-        data = resp_request("LMOVE", source, target, "LEFT", "RIGHT")
-        if not (before := self.elements(source)):
-            return Request(data, [b"$-1"], {})
-        left = {self.at(source): before[1:]}
-        changes = {**left, self.at(target): (*left.get(self.at(target), self.elements(target)), before[0])}
-        return Request(data, bulk(before[0]), {at: after or None for at, after in changes.items()})
-
-    def trim(self) -> Request:
-        """LTRIM, so that no list grows for ever."""
-        key = self.key("list", FEW)
-        return Request(
-            resp_request("LTRIM", key, "-20", "-2"), [b"+OK"], {self.at(key): self.elements(key)[-20:-1] or None}
-        )
-
-    def hset(self) -> Request:
-        """HSET of one to three fields; a deadline that they had is gone."""
-        key, before = self.hash()
-        given = {self.field(): self.value() for _ in range(self.chance.randint(1, 3))}
-        after = before | {field: (value, -1) for field, value in given.items()}
-        words = [word for pair in given.items() for word in pair]
-        added = b":%d" % (len(after) - len(before))
-        return Request(resp_request("HSET", key, *words), [added], {self.at(key): after})
-
-    def hincrby(self) -> Request:
-        """HINCRBY of a field that only this changes."""
-        key, before = self.hash()
-        number = b"%d" % (int(before.get(b"count", (b"0", -1))[0]) + 7)
-        changes: dict[bytes, Held | None] = {self.at(key): before | {b"count": (number, -1)}}
-        return Request(resp_request("HINCRBY", key, "count", "7"), [b":" + number], changes)
-
-    def hdel(self) -> Request:
-        """HDEL of two fields."""
-        key, before = self.hash()
-        fields = {self.field(), self.field()}
-        after = {field: inside for field, inside in before.items() if field not in fields}
-        gone = b":%d" % (len(before) - len(after))
-        return Request(resp_request("HDEL", key, *fields), [gone], {self.at(key): after or None})
-
-    def hpexpireat(self) -> Request:
-        """A deadline, far away, for a field."""
-        key, before = self.hash()
-        field, deadline = self.field(), 4_000_000_000_000 + self.number()
-        data = resp_request("HPEXPIREAT", key, b"%d" % deadline, "FIELDS", "1", field)
-        if field not in before:
-            return Request(data, [b"*1", b":-2"], {})
-        return Request(data, [b"*1", b":1"], {self.at(key): before | {field: (before[field][0], deadline)}})
-
-    def sadd(self) -> Request:
-        """SADD of one to three members."""
-        key, before = self.a_set()
-        given = [self.field() for _ in range(self.chance.randint(1, 3))]
-        after = before.union(given)
-        added = b":%d" % (len(after) - len(before))
-        return Request(resp_request("SADD", key, *given), [added], {self.at(key): after})
-
-    def srem(self) -> Request:
-        """SREM of two members."""
-        key, before = self.a_set()
-        after = before - (gone := {self.field(), self.field()})
-        removed = b":%d" % (len(before) - len(after))
-        return Request(resp_request("SREM", key, *gone), [removed], {self.at(key): after or None})
-
-    def smove(self) -> Request:
-        """SMOVE from a set to another, or to itself."""
-        (source, before), (target, _), member = self.a_set(), self.a_set(), self.field()
-        data = resp_request("SMOVE", source, target, member)
-        if member not in before:
-            return Request(data, [b":0"], {})
-        changes: dict[bytes, Held | None] = {self.at(source): before - {member} or None}
-        changes[self.at(target)] = self.members(target) | {member} if source != target else before
-        return Request(data, [b":1"], changes)
-
-    def sunionstore(self) -> Request:
-        """SUNIONSTORE of two sets."""
-        (target, _), (one, _), (other, _) = self.a_set(), self.a_set(), self.a_set()
-        after = self.members(one) | self.members(other)
-        data = resp_request("SUNIONSTORE", target, one, other)
-        return Request(data, [b":%d" % len(after)], {self.at(target): after or None})
-
-    def zadd(self) -> Request:
-        """ZADD of one to three members, some of which have these scores already."""
-        key, before = self.scores()
-        given = {self.field(): self.chance.randrange(9) for _ in range(self.chance.randint(1, 3))}
-        words = [word for member, score in given.items() for word in (b"%d" % score, member)]
-        added = b":%d" % len(given.keys() - before.keys())
-        return Request(resp_request("ZADD", key, *words), [added], {self.at(key): ranking(before | given)})
-
-    def zincrby(self) -> Request:
-        """ZINCRBY of a member."""
-        key, before = self.scores()
-        member = self.field()
-        score = before.get(member, 0) - 3
-        changes: dict[bytes, Held | None] = {self.at(key): ranking(before | {member: score})}
-        return Request(resp_request("ZINCRBY", key, "-3", member), bulk(b"%d" % score), changes)
-
-    def zpop(self) -> Request:
-        """ZPOPMIN or ZPOPMAX of one."""
-        key, before = self.scores()
-        held, end = ranking(before) or (), self.chance.choice((b"MIN", b"MAX"))
-        data = resp_request(b"ZPOP" + end, key)
-        if not held:
-            return Request(data, [b"*0"], {})
-        taken, left = (held[:2], held[2:]) if end == b"MIN" else (held[-2:], held[:-2])
-        return Request(data, [b"*2", *bulk(taken[0]), *bulk(taken[1])], {self.at(key): left or None})
 
     def rename(self) -> Request:
         """RENAME of a list, a hash, a set, a sorted set or a stream, maybe over another one."""
@@ -382,10 +252,8 @@ class Writer(Own):
 _MAKERS: Sequence[Callable[[Writer], Request | list[Request]]] = (
     Writer.set, Writer.set, Writer.sets, Writer.gets, Writer.mset, Writer.incr, Writer.delete, Writer.insert,
     Writer.insert, Writer.remove, Writer.block, Writer.block, Writer.get, Writer.get_shared, Writer.select,
-    Writer.select, Writer.push, Writer.push, Writer.pop, Writer.move_element, Writer.trim, Writer.hset, Writer.hset,
-    Writer.hincrby, Writer.hdel, Writer.hpexpireat, Writer.hpexpireat, Writer.sadd, Writer.sadd, Writer.srem,
-    Writer.smove, Writer.sunionstore, Writer.zadd, Writer.zadd, Writer.zincrby, Writer.zpop, Writer.rename, Writer.move,
-    *(2 * (Writer.msetex,)), *streams.MAKERS, *scripts.MAKERS,
+    Writer.select, *containers.MAKERS, Writer.rename, Writer.move,
+    Writer.msetex, Writer.msetex, *streams.MAKERS, *scripts.MAKERS,
 )  # fmt: skip
 
 
