@@ -10,6 +10,7 @@ from collections.abc import Callable
 from hashlib import sha1
 
 import polars as pl
+from redis.lock import Lock
 
 from kvstore.client.raw import resp_request
 from scripts.measuring.bench import Bench, Case
@@ -28,14 +29,7 @@ _MESSAGE = b"x" * 100
 _PATIENCE_SECONDS = 30.0
 
 #: As redis-py's Lock.release sends it.
-_RELEASE = b"""
-        local token = redis.call('get', KEYS[1])
-        if not token or token ~= ARGV[1] then
-            return 0
-        end
-        redis.call('del', KEYS[1])
-        return 1
-    """
+_RELEASE = Lock.LUA_RELEASE_SCRIPT.encode()
 
 #: As `limits`, which Flask-Limiter stands on, counts a request in a fixed window.
 _FIXED_WINDOW = b"""
