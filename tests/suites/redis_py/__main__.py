@@ -17,15 +17,15 @@ import socket
 import tempfile
 from pathlib import Path
 
+from kvstore.testing.server_process import ROOT
 from scripts.measuring.servers import KVSTORE, VALKEY, start_server
 from tests.suites import program
 from tests.suites.redis_py.environment import Environment
 from tests.suites.redis_py.report import Results, keep, load, markdown, only_here
 from tests.suites.redis_py.run import NAMES, files, run
 
-ROOT = Path(__file__).resolve().parent.parent.parent.parent
 #: What is kept of the last run, and what people read of it.
-KEPT, REPORT = ROOT / "report" / "redis-py.json", ROOT / "report" / "redis-py.md"
+KEPT, REPORT = Path(ROOT, "report", "redis-py.json"), Path(ROOT, "report", "redis-py.md")
 
 #: Where some of the tests look for a server, whatever they are told.
 _USUAL_PORT = 6379
@@ -33,7 +33,7 @@ _USUAL_PORT = 6379
 
 def run_against(side: str, names: list[str]) -> Results:
     """Run those files against a new KVSTORE or VALKEY, on the usual port if that is free, and print a line for each."""
-    installed = Environment(ROOT / ".venv" / "redis-py")
+    installed = Environment(Path(ROOT, ".venv", "redis-py"))
     results: Results = {}
     with tempfile.TemporaryDirectory(prefix="kvstore-redis-py-") as directory:
         server = start_server(side, Path(directory, "data"), port=_USUAL_PORT if _is_free(_USUAL_PORT) else 0)
@@ -63,7 +63,7 @@ def _keep(side: str, results: Results) -> None:
 
 def main() -> int:
     """The program. Returns the exit status."""
-    parser = program.parser_of("redis_py_suite", __doc__)
+    parser = program.parser_of("redis_py_suite", __doc__, seeded=False)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)} (default: all)")
     parser.add_argument("--valkey", action="store_true", help="run them against Valkey, not against kvstore")
     parser.add_argument("--report", action="store_true", help="keep the results, and make the report anew")
