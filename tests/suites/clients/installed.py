@@ -6,15 +6,15 @@ libraries ask of redis-py excludes each other.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.suites.clients.program import PROGRAMS, Program
+from tests.suites.installing import install_once
 
 _INSTALL_TIMEOUT_S = 900
 
@@ -35,26 +35,14 @@ def install(program: Program, cache: Path) -> tuple[list[str], dict[str, str]]:
     """
     directory = cache.resolve() / program.name
     is_python = program.path.suffix == ".py"
-    cache.mkdir(parents=True, exist_ok=True)
-    with open(f"{directory}.lock", "w") as lock:  # another run may want the same
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        _ensure(directory, program.packages, _install_python if is_python else _install_node)
+    fill = _install_python if is_python else _install_node
+    install_once(directory, " ".join(program.packages), lambda: fill(directory, program.packages))
     if is_python:
         python = directory / "bin" / "python"
         path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
         words = [str(python), "-u", "-c", f"import {program.name}; {program.name}.main()"]
         return words, {"PYTHONPATH": str(PROGRAMS), "PATH": path}
     return ["node", str(program.path)], {"NODE_PATH": str(directory / "node_modules")}
-
-
-def _ensure(directory: Path, packages: Sequence[str], install_into: Callable[[Path, Sequence[str]], None]) -> None:
-    stamp = directory / "installed"
-    wanted = " ".join(packages)
-    if not stamp.exists() or stamp.read_text() != wanted:
-        shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir()
-        install_into(directory, packages)
-        stamp.write_text(wanted)
 
 
 def _install_python(directory: Path, packages: Sequence[str]) -> None:

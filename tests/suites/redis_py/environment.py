@@ -6,12 +6,13 @@ which lies beside this file and says how it was made from `requirements.in`.
 
 from __future__ import annotations
 
-import fcntl
 import subprocess
 import sys
 import tarfile
 import venv
 from pathlib import Path
+
+from tests.suites.installing import install_once
 
 VERSION = "8.1.0"
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
@@ -23,17 +24,11 @@ class Environment:
     def __init__(self, directory: Path) -> None:
         self.source = directory / f"redis-{VERSION}"
         self.python = directory / "venv" / "bin" / "python"
-        installed = directory / "installed"
-        directory.mkdir(parents=True, exist_ok=True)
-        with open(directory / "lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not installed.exists() or installed.read_bytes() != REQUIREMENTS.read_bytes():
-                self._install(directory)
-                installed.write_bytes(REQUIREMENTS.read_bytes())
+        install_once(directory, REQUIREMENTS.read_text(encoding="utf-8"), lambda: self._install(directory))
 
     def _install(self, directory: Path) -> None:
         print(f"installing redis-py's tests into {directory}", file=sys.stderr)
-        venv.create(directory / "venv", with_pip=True, clear=True)
+        venv.create(directory / "venv", with_pip=True)
         self._pip("install", "--requirement", str(REQUIREMENTS))
         archive = directory / f"redis-{VERSION}.tar.gz"
         own = directory / "source.txt"
