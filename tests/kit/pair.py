@@ -50,6 +50,7 @@ class Pair:
         self.theirs: list[Connection] = [valkey.connect(), valkey.connect()]
         self.theirs[0].ask([b"FLUSHALL"])
         self.theirs[0].ask([b"CONFIG", b"RESETSTAT"])
+        self.theirs[0].ask([b"DEBUG", b"SET-ACTIVE-EXPIRE", b"0"])  # as ours, which only requests make look
         self.listener, self.subscriber = Listener(), valkey.connect()
         self.subscriber.ask([b"PSUBSCRIBE", b"__keyevent*"])
         listening = self.rig.connect().client
