@@ -241,11 +241,6 @@ def library(name: str) -> bytes:
 class FunctionTests(CommandTestCase):
     """What libraries and functions do."""
 
-    def setUp(self) -> None:
-        """A limit that no function comes to on a busy machine."""
-        super().setUp()
-        self.rig.server.script_ms = 10_000
-
     def load(self, body: str, *options: str) -> Any:
         """Load a library with one function, `f`, of that body."""
         source = f"{HEAD}redis.register_function('f', function(keys, args) {body} end)"
@@ -378,7 +373,6 @@ class AgainstValkeyTests(ValkeyTestCase):
         """One of each protocol, one after the other; without libraries at first."""
         for protocol in (2, 3):
             pair = Pair(self.valkey, protocol)
-            pair.rig.server.script_ms = 10_000
             self.addCleanup(pair.close)
             pair.theirs[0].ask([b"FUNCTION", b"FLUSH"])
             yield pair

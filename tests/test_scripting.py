@@ -189,11 +189,6 @@ return cjson.decode('[0, -1, 1e3, 1E-2]')
 class ScriptTests(CommandTestCase):
     """What a script does to the table, and how it is kept."""
 
-    def setUp(self) -> None:
-        """A limit that no script comes to on a busy machine."""
-        super().setUp()
-        self.rig.server.script_ms = 10_000
-
     def test_lock(self) -> None:
         """redis-py's release of a lock removes its own only."""
         sha = self.do("SCRIPT", "LOAD", RELEASE)
@@ -340,7 +335,6 @@ class AgainstValkeyTests(ValkeyTestCase):
         """Every one gets the same bytes, in both protocols."""
         for protocol in (2, 3):
             pair = Pair(self.valkey, protocol)
-            pair.rig.server.script_ms = 10_000
             self.addCleanup(pair.close)
             for words in (
                 b"SET a 1",

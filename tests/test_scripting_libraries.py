@@ -94,7 +94,6 @@ class AgainstValkeyTests(ValkeyTestCase):
     def differences(self, calls: list[str]) -> list[str]:
         """Those calls that answer otherwise, called plainly and by pcall."""
         pair = Pair(self.valkey, 2)
-        pair.rig.server.script_ms = 10_000
         self.addCleanup(pair.close)
         found = []
         for first in range(0, len(calls), 20):

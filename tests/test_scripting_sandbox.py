@@ -86,11 +86,6 @@ ABSENT = (
 class SandboxTests(CommandTestCase):
     """What a script cannot do."""
 
-    def setUp(self) -> None:
-        """A limit that no script comes to on a busy machine."""
-        super().setUp()
-        self.rig.server.script_ms = 10_000
-
     def failure(self, source: str) -> str:
         """The error of a script that changes a key first, which is undone."""
         text = self.error("EVAL", f"redis.call('SET', 'undone', 1) {source}", 0)
