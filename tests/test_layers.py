@@ -9,6 +9,7 @@ import ast
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -239,6 +240,13 @@ class LayerTests(SynchronousTestCase):
         users = {name: used for name, used in users_of(OUTSIDE).items() if room(name) in BELOW_THE_EDGE}
         advice = "take it as a parameter, or give a reason in OUTSIDE_ALLOWED of tests/test_layers.py"
         self.assertEqual({name: used for name, used in users.items() if name not in OUTSIDE_ALLOWED}, {}, advice)
+
+    def test_no_test_imports_another(self) -> None:
+        """What tests share is in tests/kit."""
+        tests = Path(__file__).parent.glob("test_*.py")
+        self.assertEqual(
+            [each.name for each in tests if re.search("^(from|import) tests.test_", each.read_text(), re.M)], []
+        )
 
     def test_lists_are_not_stale(self) -> None:
         """Each exception is still needed: its module exists and imports what it was excused for."""
