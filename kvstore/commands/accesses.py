@@ -14,6 +14,7 @@ CLIENT NO-TOUCH keeps a client's requests from being noted, but for TOUCH.
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 
 from kvstore.base.chance import Chance
 from kvstore.commands.client import Client
@@ -57,7 +58,7 @@ class Accesses:
             self.policy = policy
             self._began_ms = self._now_ms()
             self._noted.clear()
-            self._statistics.withhold("accesses", _names_keys if policy else None)
+            self._statistics.withhold("accesses", attrgetter("has_keys") if policy else None)
 
     def note(self, table: Table, client: Client, row: Command, request: list[bytes]) -> None:
         """A request was executed."""
@@ -95,7 +96,3 @@ class Accesses:
         factor = self._configuration.number("lfu-log-factor")
         grows = self._chance.random() * (max(0, counter - _FIRST) * factor + 1) < 1
         return min(_MOST, counter + grows)
-
-
-def _names_keys(row: Command) -> bool:
-    return bool(row.keys[0]) or row.find_keys is not None

@@ -95,7 +95,7 @@ def _keys_in(request: list[bytes]) -> tuple[Command, list[bytes]]:
         row = table.find(request)
     except InvalidRequest:
         raise InvalidRequest("Invalid command specified") from None
-    if (not row.keys[0] and row.find_keys is None) or row.flags & NOT_KEYS:
+    if not row.has_keys or row.flags & NOT_KEYS:
         raise InvalidRequest("The command has no key arguments")
     try:
         row.check_arity(request)

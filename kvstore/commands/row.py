@@ -210,13 +210,14 @@ class Command:
     def _scope(self) -> Scope:
         if self.flags & (WRITE | WHOLE):
             return Scope.TABLE
-        if self.flags & NOT_KEYS:
+        if self.flags & NOT_KEYS or not self.has_keys:
             return Scope.NOTHING
-        if self.find_keys is not None:
-            return Scope.KEYS
-        if not self.keys[0]:
-            return Scope.NOTHING
-        return Scope.KEY if self.keys == (1, 1, 1) else Scope.KEYS
+        return Scope.KEY if self.find_keys is None and self.keys == (1, 1, 1) else Scope.KEYS
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether its requests name keys, or may."""
+        return bool(self.keys[0]) or self.find_keys is not None
 
     def keys_of(self, request: list[bytes]) -> list[bytes]:
         """The keys that a request of this command names. `request`: all its words, the name first."""
