@@ -177,3 +177,8 @@ def unknown_command(request: list[bytes]) -> str:
             break
         shown += f"'{shorten(word, MAX_LOGGED_BYTES - len(shown))}' "
     return f"unknown command '{shorten(request[0])}', with args beginning with: {shown}"
+
+
+def wrong_subcommand(container: str, name: str) -> str:
+    """The text for a subcommand with too many or too few words, where Redis takes that for another one."""
+    return f"unknown subcommand or wrong number of arguments for '{name}'. Try {container} HELP."

@@ -10,7 +10,15 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest, KVStoreError, RequestError, shorten
+from kvstore.base.errors import (
+    NO_SUCH_KEY,
+    Failure,
+    InvalidRequest,
+    KVStoreError,
+    RequestError,
+    shorten,
+    wrong_subcommand,
+)
 from kvstore.base.reply import OK, Reply, Status, Verbatim
 from kvstore.commands.arguments import at_least, to_integer
 from kvstore.commands.context import Call
@@ -50,8 +58,7 @@ def debug(call: Call, subcommand: bytes, *arguments: bytes) -> Reply:
         raise Failure(_REFUSED)
     part = _PARTS.get(subcommand.upper())
     if part is None or not part.least <= len(arguments) <= part.most:
-        shown = shorten(subcommand)
-        raise Failure(f"unknown subcommand or wrong number of arguments for '{shown}'. Try DEBUG HELP.")
+        raise Failure(wrong_subcommand("DEBUG", shorten(subcommand)))
     return part.run(call, *arguments)
 
 

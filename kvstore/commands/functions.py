@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kvstore.base.errors import Failure, InvalidRequest
+from kvstore.base.errors import Failure, InvalidRequest, wrong_subcommand
 from kvstore.base.reply import OK, Distinct, Reply, Status
 from kvstore.commands.arguments import to_integer
 from kvstore.commands.context import Call, Server
@@ -76,7 +76,7 @@ def function_delete(call: Call, library_name: bytes) -> Reply:
 def function_flush(call: Call, *how: bytes) -> Reply:
     """Remove all libraries of functions."""
     if len(how) > 1:
-        raise _wrong_number("FLUSH")
+        raise InvalidRequest(wrong_subcommand("FUNCTION", "FLUSH"))
     if how and how[0].upper() not in (b"ASYNC", b"SYNC"):
         raise InvalidRequest("FUNCTION FLUSH only supports SYNC|ASYNC option")
     libraries_of(call.server).flush()
@@ -158,7 +158,7 @@ def function_dump(call: Call) -> Reply:
 def function_restore(call: Call, payload: bytes, *policies: bytes) -> Reply:
     """Keep the libraries that FUNCTION DUMP has given."""
     if len(policies) > 1:
-        raise _wrong_number("RESTORE")
+        raise InvalidRequest(wrong_subcommand("FUNCTION", "RESTORE"))
     policy = policies[0].upper() if policies else b"APPEND"
     if policy not in (b"FLUSH", b"APPEND", b"REPLACE"):
         raise InvalidRequest("Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.")
@@ -168,7 +168,3 @@ def function_restore(call: Call, payload: bytes, *policies: bytes) -> Reply:
         raise Failure(str(error)) from None
     libraries_of(call.server).restore(sources, policy)
     return OK
-
-
-def _wrong_number(subcommand: str) -> InvalidRequest:
-    return InvalidRequest(f"unknown subcommand or wrong number of arguments for '{subcommand}'. Try FUNCTION HELP.")

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import compress
 
-from kvstore.base.errors import InvalidRequest, ReplyTooLarge
+from kvstore.base.errors import InvalidRequest, ReplyTooLarge, wrong_subcommand
 from kvstore.base.reply import Push, Replies, Reply
 from kvstore.base.slices import Slices, in_slices
 from kvstore.commands.channels import Subscriptions
@@ -180,7 +180,7 @@ def pubsub_shardchannels(call: Call, *pattern: bytes) -> Reply:
 
 def _list(kind: Subscriptions, subcommand: str, pattern: Sequence[bytes]) -> Reply:
     if len(pattern) > 1:
-        raise InvalidRequest(f"unknown subcommand or wrong number of arguments for '{subcommand}'. Try PUBSUB HELP.")
+        raise InvalidRequest(wrong_subcommand("PUBSUB", subcommand))
     names = list(kind.subscribers)
     return _matching(names, pattern[0]) if pattern else names
 

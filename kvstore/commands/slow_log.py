@@ -6,7 +6,7 @@ has the price of `--trace`. A block is one request, its EXEC.
 
 from __future__ import annotations
 
-from kvstore.base.errors import InvalidRequest
+from kvstore.base.errors import InvalidRequest, wrong_subcommand
 from kvstore.base.reply import OK, Reply
 from kvstore.commands.arguments import at_least
 from kvstore.commands.context import Call
@@ -26,7 +26,7 @@ def slowlog_get(call: Call, *count: bytes) -> Reply:
     by itself. A block is one entry, its EXEC.
     """
     if len(count) > 1:
-        raise InvalidRequest("unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.")
+        raise InvalidRequest(wrong_subcommand("SLOWLOG", "GET"))
     number = at_least(-1, count[0] if count else _SHOWN, "count should be greater than or equal to -1")
     return call.server.slow_log.newest(number)
 
