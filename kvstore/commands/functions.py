@@ -10,12 +10,12 @@ from typing import Any
 
 from kvstore.base.errors import Failure, InvalidRequest, wrong_subcommand
 from kvstore.base.reply import OK, Distinct, Reply, Status
-from kvstore.commands.arguments import to_integer
 from kvstore.commands.context import Call, Server
 from kvstore.commands.function_dump import BadDump, read_dump, write_dump
 from kvstore.commands.glob import matcher
 from kvstore.commands.registry import READ, WHOLE, WRITE, command, container
 from kvstore.commands.row import NO_SCRIPT, RUNS, numbered_keys
+from kvstore.commands.scripting import number_of_keys
 
 _KEYS = numbered_keys(2)
 
@@ -32,11 +32,7 @@ def libraries_of(server: Server) -> Any:
 def _call(call: Call, function: bytes, numkeys: bytes, words: tuple[bytes, ...], read_only: bool) -> Reply:
     libraries = libraries_of(call.server)
     found = libraries.find(function)
-    count = to_integer(numkeys, "Bad number of keys provided")
-    if count > len(words):
-        raise InvalidRequest("Number of keys can't be greater than number of args")
-    if count < 0:
-        raise InvalidRequest("Number of keys can't be negative")
+    count = number_of_keys(numkeys, words, "Bad number of keys provided")
     return libraries.call(call, found, words[:count], words[count:], read_only)
 
 

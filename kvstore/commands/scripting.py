@@ -6,9 +6,10 @@ is undone (in Redis what it did stands); an error that it *returns* is an answer
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from kvstore.base.errors import Failure, InvalidRequest
+from kvstore.base.errors import NOT_AN_INTEGER, Failure, InvalidRequest
 from kvstore.base.reply import OK, Reply
 from kvstore.commands.context import Call, Server
 from kvstore.commands.registry import READ, WHOLE, IntegerText, command, container, to_integer
@@ -27,15 +28,21 @@ def kept_scripts(server: Server) -> Any:
     return server.scripts
 
 
-def _run(call: Call, is_sha1: bool, what: bytes, numkeys: bytes, words: tuple[bytes, ...], read_only: bool) -> Reply:
-    """Run the script that `what` is, its SHA-1 or its source, if the number of keys makes sense."""
-    if is_sha1 and len(what) != _SHA1_DIGITS:
-        raise _no_script()  # whatever else is wrong with the request
-    count = to_integer(numkeys)
+def number_of_keys(numkeys: bytes, words: Sequence[bytes], otherwise: str = NOT_AN_INTEGER) -> int:
+    """How many of the words are keys. Raises InvalidRequest, with the text `otherwise` for what is no number."""
+    count = to_integer(numkeys, otherwise)
     if count > len(words):
         raise InvalidRequest("Number of keys can't be greater than number of args")
     if count < 0:
         raise InvalidRequest("Number of keys can't be negative")
+    return count
+
+
+def _run(call: Call, is_sha1: bool, what: bytes, numkeys: bytes, words: tuple[bytes, ...], read_only: bool) -> Reply:
+    """Run the script that `what` is, its SHA-1 or its source, if the number of keys makes sense."""
+    if is_sha1 and len(what) != _SHA1_DIGITS:
+        raise _no_script()  # whatever else is wrong with the request
+    count = number_of_keys(numkeys, words)
     scripts = call.server.scripts or kept_scripts(call.server)
     kept = scripts.find(what) if is_sha1 else scripts.add(what)[1]
     if kept is None:
