@@ -106,6 +106,16 @@ class PauseTests(PauseTestCase):
         self.assertEqual(self.one.ask(pack(b"EVAL", b"#!lua\nreturn 1", b"0")), b"")
         self.assertEqual(self.two.ask(pack(b"EVAL", b"#!no", b"0")), b"")
 
+    def test_first_script(self) -> None:
+        """The first script that a server is asked for is looked at as well; so is a function, not loaded yet."""
+        function = b"{function_name='f', flags={'no-writes'}, callback=function() return 3 end}"
+        store = self.serving.server.store
+        store.libraries.write(b"l", b"#!lua name=l\nredis.register_function" + function)
+        self.serving.commit_if_changed()
+        self.boss.ask("CLIENT PAUSE 1000 WRITE")
+        self.assertEqual(self.one.ask(pack(b"EVAL", b"#!lua flags=no-writes\nreturn 1", b"0")), b":1\r\n")
+        self.assertEqual(self.one.ask("FCALL f 0"), b":3\r\n")
+
     def test_who_waits_otherwise(self) -> None:
         """A client that waits for an element is not served during the pause; nor can it be let go."""
         self.one.ask("BLPOP l 0")

@@ -358,7 +358,7 @@ def _check_arity(call: Call, row: Command, request: list[bytes]) -> None:
 
 def check_pause(call: Call, row: Command, request: list[bytes]) -> None:
     """Raise Paused if the request has to wait for the end of a pause."""
-    if call.server.pause.holds(call.client, row, request):
+    if call.server.pause.holds(call, row, request):
         raise Paused
 
 

@@ -13,7 +13,7 @@ from kvstore.base.reply import OK, Distinct, Reply, Status
 from kvstore.commands.context import Call, Server
 from kvstore.commands.function_dump import BadDump, read_dump, write_dump
 from kvstore.commands.glob import matcher
-from kvstore.commands.registry import READ, WHOLE, WRITE, command, container
+from kvstore.commands.registry import READ, WHOLE, WRITE, command, container, only_reads
 from kvstore.commands.row import NO_SCRIPT, RUNS, numbered_keys
 from kvstore.commands.scripting import number_of_keys
 
@@ -40,6 +40,11 @@ def _call(call: Call, function: bytes, numkeys: bytes, words: tuple[bytes, ...],
 def fcall(call: Call, function: bytes, numkeys: bytes, *words: bytes) -> Reply:
     """Call a function of a library."""
     return _call(call, function, numkeys, words, read_only=False)
+
+
+@only_reads("FCALL")
+def _only_reads(call: Call, request: list[bytes]) -> bool:
+    return bool(libraries_of(call.server).only_reads(request))
 
 
 @command("FCALL_RO", READ | WHOLE | NO_SCRIPT, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")

@@ -64,7 +64,6 @@ class Libraries(Runner, Observer):
         #: By names in lower case: those of functions, not of libraries, are the same in any case.
         self._functions: dict[bytes, tuple[Library, Function]] = {}
         self._table.observe(self)
-        server.pause.only_reads["FCALL"] = self.only_reads
 
     # What is there
 

@@ -39,15 +39,13 @@ class Resumes(Protocol):
 class Pause:
     """See the module. `is_of_all`: or of writes only. `until_ms`: since the epoch, 0 while there is none.
 
-    `statistics`: of the server. `now_ms`: the wall clock. `room`: has the timers. `only_reads`: by the name of a
-    command, whether a request of it runs what says that it changes nothing; set by who keeps scripts, and functions.
+    `statistics`: of the server. `now_ms`: the wall clock. `room`: has the timers.
     """
 
     def __init__(self, statistics: Statistics, now_ms: Callable[[], int], room: WaitingRoom) -> None:
         self._statistics = statistics
         self._now_ms = now_ms
         self._room = room
-        self.only_reads: dict[str, Callable[[list[bytes]], bool]] = {}
         self.is_of_all = False
         self.until_ms = 0
         self.waiting: dict[Client, Resumes] = {}
@@ -75,16 +73,13 @@ class Pause:
             client.is_postponed = False
             session.resume()
 
-    def holds(self, client: Client, row: Command, request: list[bytes]) -> bool:
-        """Whether a request of a client has to wait."""
+    def holds(self, call: Any, row: Command, request: list[bytes]) -> bool:
+        """Whether a request has to wait. `call`: its `Call`."""
         if not self.until_ms or row.name == "CLIENT|UNPAUSE":
             return False
         if row.name == "EXEC":
-            return self.is_of_all or any(self.holds(client, *each) for each in client.queued or ())
-        return self.is_of_all or (may_change(row) and not self._only_reads(row, request))
-
-    def _only_reads(self, row: Command, request: list[bytes]) -> bool:
-        return row.name in self.only_reads and self.only_reads[row.name](request)
+            return self.is_of_all or any(self.holds(call, *each) for each in call.client.queued or ())
+        return self.is_of_all or (may_change(row) and not (row.only_reads and row.only_reads(call, request)))
 
     def enter(self, client: Client, session: Resumes) -> None:
         """A request of this client waits."""

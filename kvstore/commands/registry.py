@@ -42,6 +42,7 @@ from kvstore.commands.row import (
     Flag,
     KeyPlaces,
     Many,
+    OnlyReads,
 )
 
 _Function = TypeVar("_Function", bound=Callable[..., Reply])
@@ -92,6 +93,16 @@ class CommandTable:
 
         def add(function: Many) -> Many:
             self.by_name[name.encode()].many = function
+            return function
+
+        return add
+
+    def only_reads(self, *names: str) -> Callable[[OnlyReads], OnlyReads]:
+        """Decorator: the function tells whether a request of these commands runs what says that it changes nothing."""
+
+        def add(function: OnlyReads) -> OnlyReads:
+            for name in names:
+                self.by_name[name.encode()].only_reads = function
             return function
 
         return add
@@ -177,10 +188,11 @@ table = CommandTable()
 command = table.command
 container = table.container
 many = table.many
+only_reads = table.only_reads
 
 #: With what a row's declaration needs from its neighbours, so that a family has it from one place.
 __all__ = [
     "ADMIN", "FAST", "IMMEDIATE", "INT64_MAX", "INT64_MIN", "NO_FLAGS", "NO_MULTI", "READ", "VERB", "WHOLE", "WRITE",
     "Command", "CommandTable", "Flag", "Integer", "IntegerText", "Json", "Key", "Number", "command", "container",
-    "many", "table", "to_integer",
+    "many", "only_reads", "table", "to_integer",
 ]  # fmt: skip

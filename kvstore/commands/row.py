@@ -58,6 +58,9 @@ class Scope(enum.IntEnum):
 ManyReplies: TypeAlias = "Status | Sequence[bytes | None] | Numbers | Arrays | None"
 Many: TypeAlias = Callable[[Any, list[list[bytes]], bytes | None], ManyReplies]
 
+#: Whether a request runs a script that says that it changes nothing; given the `Call`, and the request.
+OnlyReads: TypeAlias = Callable[[Any, list[bytes]], bool]
+
 #: Of all strings that requests executed together take out of a value.
 _TAKEN_BYTES = 1 * MIB
 
@@ -142,9 +145,9 @@ class Command:
     """
 
     __slots__ = (
-        "convert", "find_keys", "flags", "function", "group", "keys", "least", "many", "most", "name", "options",
-        "parameters", "scope", "subcommands", "summary", "takes_one_word", "takes_two_words", "wire_name", "words",
-        "writes",
+        "convert", "find_keys", "flags", "function", "group", "keys", "least", "many", "most", "name", "only_reads",
+        "options", "parameters", "scope", "subcommands", "summary", "takes_one_word", "takes_two_words", "wire_name",
+        "words", "writes",
     )  # fmt: skip
 
     def __init__(
@@ -179,6 +182,8 @@ class Command:
         self.takes_one_word = self.convert is None and self.least <= 2 <= self.most
         #: Executes a pipeline of this command, if that can be done better than one by one; see `CommandTable.many`.
         self.many: Many | None = None
+        #: Of a command that RUNS a script: see `CommandTable.only_reads`.
+        self.only_reads: OnlyReads | None = None
         self.wire_name = name.encode()
         self.takes_two_words = self.convert is None and self.least <= 3 <= self.most
 

@@ -12,7 +12,7 @@ from typing import Any
 from kvstore.base.errors import NOT_AN_INTEGER, Failure, InvalidRequest
 from kvstore.base.reply import OK, Reply
 from kvstore.commands.context import Call, Server
-from kvstore.commands.registry import READ, WHOLE, IntegerText, command, container, to_integer
+from kvstore.commands.registry import READ, WHOLE, IntegerText, command, container, only_reads, to_integer
 from kvstore.commands.row import NO_SCRIPT, RUNS, numbered_keys
 
 _KEYS = numbered_keys(2)
@@ -64,6 +64,11 @@ def eval_(call: Call, script: bytes, numkeys: IntegerText, *words: bytes) -> Rep
 def evalsha(call: Call, sha1: bytes, numkeys: IntegerText, *words: bytes) -> Reply:
     """Run a Lua script that is kept."""
     return _run(call, True, sha1, numkeys, words, read_only=False)
+
+
+@only_reads("EVAL", "EVALSHA")
+def _only_reads(call: Call, request: list[bytes]) -> bool:
+    return bool(kept_scripts(call.server).only_reads(request))
 
 
 @command("EVAL_RO", READ | WHOLE | NO_SCRIPT, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")

@@ -92,7 +92,6 @@ class Scripts(Runner):
         self._kept: dict[bytes, Kept] = {}
         self._passing: OrderedDict[bytes, None] = OrderedDict()
         self._loaded_bytes = 0
-        server.pause.only_reads |= {"EVAL": self.only_reads, "EVALSHA": self.only_reads}
 
     def find(self, sha: bytes) -> Kept | None:
         """The script of that SHA-1, in letters of any case."""

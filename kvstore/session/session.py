@@ -202,7 +202,7 @@ class Session:
     def try_again(self) -> bool:
         """See `Waiter`. While there is a pause, it may have to be tried when that ends, afresh."""
         blocked: Blocked = self.backlog[0]
-        if self._server.pause.holds(self.client, blocked.row, blocked.request):
+        if self._server.pause.holds(blocked.call, blocked.row, blocked.request):
             self.backlog[0] = Postponed(blocked.request)
             self._server.pause.enter(self.client, self)
             return True
