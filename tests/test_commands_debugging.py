@@ -151,6 +151,6 @@ class AgainstValkeyTests(ValkeyTestCase, DebugTestCase):
         for request in ("DEBUG DIGEST", "DEBUG DIGEST-VALUE s n l is ss h z st e nosuch"):
             self.assertEqual(bytes(resp.encode(self.do(*request.split()), 2)), theirs.ask(request.encode().split())[0])
         theirs.ask([b"HELLO", b"3"])
-        for kind in b"string integer double null array verbatim true".split():
+        for kind in b"string integer double bignum null array verbatim true".split():
             asked = [b"DEBUG", b"PROTOCOL", kind]
             self.assertEqual(bytes(resp.encode(self.do(*asked), 3)), theirs.ask(asked)[0], kind)

@@ -19,7 +19,7 @@ from kvstore.base.errors import (
     shorten,
     wrong_subcommand,
 )
-from kvstore.base.reply import OK, Reply, Status, Verbatim
+from kvstore.base.reply import OK, BigNumber, Reply, Status, Verbatim
 from kvstore.commands.arguments import at_least, to_integer
 from kvstore.commands.context import Call
 from kvstore.commands.digest import digest_of_all, digest_of_value
@@ -154,12 +154,12 @@ def _protocol(call: Call, kind: bytes) -> Reply:
     return _SHOWN[name]
 
 
-#: Of each type, the reply that DEBUG PROTOCOL gives of it. Attributes and big numbers are left out, as RESP2 does.
+#: Of each type, the reply that DEBUG PROTOCOL gives of it. Attributes are left out, as RESP2 does.
 _SHOWN: dict[str, Reply] = {
     "string": b"Hello World", "integer": 12345, "double": 3.141, "null": None, "array": [0, 1, 2],
     "set": {0, 1, 2}, "map": {0: False, 1: True, 2: False}, "attrib": b"Some real reply following the attribute",
     "verbatim": Verbatim("This is a verbatim\nstring"), "true": True, "false": False,
-    "bignum": b"1234567999999999999999999999999999999",
+    "bignum": BigNumber("1234567999999999999999999999999999999"),
 }  # fmt: skip
 
 
