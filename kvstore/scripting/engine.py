@@ -4,7 +4,7 @@
 or other functions' environments, in tables that cannot be changed, and closures that call the Python functions made
 here. No Python object reaches a script: filters on attributes, which are set all the same, have been escaped before.
 
-**Time.** A hook is called each 200 instructions, in every coroutine; past the limit it raises an error that nothing
+**Time.** A hook is called each 100 instructions, in every coroutine; past the limit it raises an error that nothing
 catches. What goes on in C, where no hook is called, is bounded before it begins (searches, long strings, sorting) or
 looks at the clock itself (calls of the server).
 
