@@ -108,8 +108,7 @@ class Table(ReadTable):
         if before.__class__ is not bytes and before is not None:
             self.inner.pop(key, None)
             self._let_go(key, before)
-            if key in self.awaited:
-                self.ready.append(key)
+            self._wake(key)
         if self._observers:
             if deadline_before is not None and deadline_before <= self.now_ms():
                 self._tell(key, before, None, EXPIRED)
@@ -222,6 +221,7 @@ class Table(ReadTable):
         self._bind(key, value, deadline_ms)
         if before is not None:
             self._let_go(key, before)
+        self._wake(key)
         self._tell(key, before, value, event)
 
     def _record_whole(self, key: bytes, value: Value, deadline_ms: int | None) -> None:
@@ -250,10 +250,19 @@ class Table(ReadTable):
         if after is None and before is not None:
             self.removed_bytes += len(key)
         if self._observers or self.awaited:
-            said = name.lower().replace(b"|", b"-") if event is None else event
-            row = self.types.by_edit[name][0]
-            new = before is None
-            self._tell(key, before, after, said, wakes=new or row.wakes, modifies=new or row.modifies)
+            self._tell_of_edit(key, before, after, name, event)
+
+    def _tell_of_edit(
+        self, key: bytes, before: Value | None, after: Value | None, name: bytes, event: bytes | None
+    ) -> None:
+        said = name.lower().replace(b"|", b"-") if event is None else event
+        row, new = self.types.by_edit[name][0], before is None
+        if new or row.wakes:
+            self._wake(key)
+        if new or row.modifies:
+            self._tell(key, before, after, said)
+        else:
+            self.say(key, said)
 
     def update(self, key: bytes, value: bytes, event: bytes = b"set") -> None:
         """Give `key` a new string and leave its deadline as it is. Raises StorageFull; then nothing changed."""
@@ -282,6 +291,7 @@ class Table(ReadTable):
         self.pending.record(self, key, encode_delete(key), before, self.deadlines.get(key), Purpose.REMOVE)
         self._drop(key)
         if self._observers or self.awaited:
+            self._wake(key)
             self._tell(key, before, None, event)
 
     def _let_go(self, key: bytes, value: Value) -> None:
@@ -409,6 +419,7 @@ class Table(ReadTable):
             self._drop(key)
         else:
             self._bind(key, value, deadline_ms)
+        self._wake(key)
         self._tell(key, now, value, None)
 
     def _bind(self, key: bytes, value: Value, deadline_ms: int | None) -> None:
@@ -445,21 +456,12 @@ class Table(ReadTable):
         for observer in self._observers:
             observer.said(key, event)
 
-    def _tell(
-        self,
-        key: bytes,
-        before: Value | None,
-        after: Value | None,
-        event: bytes | None,
-        *,
-        wakes: bool = True,
-        modifies: bool = True,
-    ) -> None:
-        if wakes and key in self.awaited:
+    def _wake(self, key: bytes) -> None:
+        """Whoever waits for `key` is to look at it."""
+        if key in self.awaited:
             self.ready.append(key)
-        if not modifies and event is not None:
-            self.say(key, event)
-            return
+
+    def _tell(self, key: bytes, before: Value | None, after: Value | None, event: bytes | None) -> None:
         for observer in tuple(self._observers):
             observer.changed(key, before, after, event)
 
