@@ -40,6 +40,7 @@ from kvstore.base.reply import Reply, Status, size_bytes
 from kvstore.scripting.binary import FUNCTIONS
 from kvstore.scripting.bytecode import TooManyParameters, patched
 from kvstore.scripting.conversion import Conversion, ScriptError, number_text
+from kvstore.scripting.shebang import FLAGS
 
 #: More words than that are not passed one by one: Lua has 8,000 places for what a call takes.
 _MANY_WORDS = 200
@@ -141,6 +142,7 @@ class Engine:
             b"chunk_name": self.source_name.encode(),
             b"has_functions": self.has_functions,
             b"constants": self._lua.table_from(self._constants),
+            b"flags": self._lua.table_from(dict.fromkeys(FLAGS, True)),
             **FUNCTIONS,
         }
         self._take_exported(self._lua.execute(_source(b"sandbox"), self._lua.table_from(functions), name="=sandbox"))

@@ -16,9 +16,7 @@ from typing import Any, NamedTuple
 from kvstore.base.errors import Failure
 from kvstore.scripting.conversion import ScriptError
 from kvstore.scripting.engine import Chunk, Engine, Host
-
-#: In the order in which they are told.
-FLAGS = (b"no-writes", b"allow-oom", b"allow-stale", b"no-cluster", b"allow-cross-slot-keys")
+from kvstore.scripting.shebang import FLAGS
 
 
 class Function(NamedTuple):

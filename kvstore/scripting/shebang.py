@@ -8,7 +8,8 @@ from typing import NamedTuple
 from kvstore.base.errors import Failure, InvalidRequest, ProtocolError, shorten
 from kvstore.wire.words import UnbalancedQuotes, split_words
 
-_FLAGS = (b"no-writes", b"allow-oom", b"allow-stale", b"no-cluster", b"allow-cross-slot-keys")
+#: Flags of scripts and functions, in the order in which they are told.
+FLAGS = (b"no-writes", b"allow-oom", b"allow-stale", b"no-cluster", b"allow-cross-slot-keys")
 
 
 class Script(NamedTuple):
@@ -34,7 +35,7 @@ def parse(source: bytes) -> Script:
             raise InvalidRequest(f"Unknown lua shebang option: {shorten(option)}")
         flags += filter(None, option[len(b"flags=") :].split(b","))
     for flag in flags:
-        if flag not in _FLAGS:
+        if flag not in FLAGS:
             raise InvalidRequest(f"Unexpected flag in script shebang: {shorten(flag)}")
     return Script(b"\n" + body, frozenset(flags))
 

@@ -11,9 +11,6 @@ local explain, go = running.explain, running.go
 -- More flags than any memory holds.
 local MOST_FLAGS = 10000000
 
-local FLAGS = { ["no-writes"] = true, ["allow-oom"] = true, ["allow-stale"] = true, ["no-cluster"] = true,
-  ["allow-cross-slot-keys"] = true }
-
 -- What the library that is loaded has registered: of each function name, description, flags between commas, callback.
 local registered
 
@@ -35,7 +32,7 @@ local function flags_of(list)
   for i = 1, MOST_FLAGS do
     local flag = rawget(list, i)
     if flag == nil then return concat(flags, ",") end
-    if type(flag) ~= "string" or not FLAGS[lower(flag)] then fail("unknown flag given") end
+    if type(flag) ~= "string" or not host.flags[lower(flag)] then fail("unknown flag given") end
     flags[i] = lower(flag)
   end
 end
