@@ -15,7 +15,7 @@ from kvstore.commands.function_dump import BadDump, read_dump, write_dump
 from kvstore.commands.glob import matcher
 from kvstore.commands.registry import READ, WHOLE, WRITE, command, container, only_reads
 from kvstore.commands.row import NO_SCRIPT, RUNS, numbered_keys
-from kvstore.commands.scripting import number_of_keys
+from kvstore.commands.scripting import not_busy, number_of_keys
 
 _KEYS = numbered_keys(2)
 
@@ -146,7 +146,7 @@ def memory_fields(call: Call) -> list[tuple[str, Any]]:
 @command("FUNCTION|KILL", NO_SCRIPT, group="scripting")
 def function_kill(call: Call) -> Reply:
     """Always an error: while a function runs nobody is served, and past its limit it is stopped."""
-    raise Failure("No scripts in execution right now.", "NOTBUSY")
+    raise not_busy()
 
 
 @command("FUNCTION|DUMP", WHOLE | NO_SCRIPT, group="scripting")

@@ -226,7 +226,5 @@ class Libraries(Runner, Observer):
     ) -> Reply:  # fmt: skip
         """Run a function for a client's request. Raises RequestError: all that it did is to be undone."""
         function = found[1]
-        no_writes = b"no-writes" in function.flags
-        if read_only and not no_writes:
-            raise Failure("Can not execute a script with write flag using *_ro command.")
-        return self.run_chunk(call, function.chunk, keys, arguments, read_only or no_writes)
+        read_only = self.only_may_read(function.flags, read_only)
+        return self.run_chunk(call, function.chunk, keys, arguments, read_only)

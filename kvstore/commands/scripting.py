@@ -111,7 +111,12 @@ def script_flush(call: Call, *how: bytes) -> Reply:
 @command("SCRIPT|KILL", NO_SCRIPT, group="scripting")
 def script_kill(call: Call) -> Reply:
     """Always an error: while a script runs nobody is served, and past its limit it is stopped."""
-    raise Failure("No scripts in execution right now.", "NOTBUSY")
+    raise not_busy()
+
+
+def not_busy() -> Failure:
+    """What there is to say to who would stop a script, or a function."""
+    return Failure("No scripts in execution right now.", "NOTBUSY")
 
 
 @command("SCRIPT|SHOW", NO_SCRIPT, group="scripting")

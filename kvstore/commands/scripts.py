@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from types import GeneratorType
 
@@ -72,6 +72,16 @@ class Runner:
         if isinstance(reply, RequestError):
             self._server.count_error(reply)
         return reply
+
+    @staticmethod
+    def only_may_read(flags: Collection[bytes] | None, read_only: bool) -> bool:
+        """Whether what has these flags, None if it has not told any, may only read. `read_only`: by the command that
+        runs it. Raises Failure if that is not for what may write.
+        """
+        no_writes = flags is not None and b"no-writes" in flags
+        if read_only and flags is not None and not no_writes:
+            raise Failure("Can not execute a script with write flag using *_ro command.")
+        return read_only or no_writes
 
     def explained(self, end: Stopped) -> Failure:
         """The error for what was stopped."""
@@ -137,12 +147,9 @@ class Scripts(Runner):
 
     def run(self, call: Call, kept: Kept, keys: Sequence[bytes], arguments: Sequence[bytes], read_only: bool) -> Reply:
         """Run a script for a client's request. Raises RequestError: all that it did is to be undone."""
-        flags = kept.script.flags
-        if read_only and flags is not None and b"no-writes" not in flags:
-            raise Failure("Can not execute a script with write flag using *_ro command.")
+        read_only = self.only_may_read(kept.script.flags, read_only)
         if not self._engine.is_current(kept.chunk):
             kept.chunk = self._engine.compile(kept.script.body)
-        read_only = read_only or (flags is not None and b"no-writes" in flags)
         return self.run_chunk(call, kept.chunk, keys, arguments, read_only)
 
 
