@@ -4,9 +4,8 @@
 
 local host, guard, readonly, running, server, globals, strict, show = ...
 local error, next, pairs, rawget, select, setmetatable = error, next, pairs, rawget, select, setmetatable
-local tostring, type, unpack, xpcall, find, lower, concat =
-  tostring, type, unpack, xpcall, string.find, string.lower, table.concat
-local explain, go = running.explain, running.go
+local tostring, type, xpcall, find, lower, concat = tostring, type, xpcall, string.find, string.lower, table.concat
+local explain, go, split = running.explain, running.go, running.split
 
 -- More flags than any memory holds.
 local MOST_FLAGS = 10000000
@@ -129,12 +128,7 @@ local function call() return callback(keys, arguments) end
 function running.run(f, bytes, count, ...)
   guard.begin(bytes)
   callback, registered = f, nil
-  if count == 1 then
-    keys, arguments = { (...) }, { select(2, ...) }
-  else
-    local words = { ... }
-    keys, arguments = { unpack(words, 1, count) }, { unpack(words, count + 1, select("#", ...)) }
-  end
+  keys, arguments = split(count, ...)
   return go(call)
 end
 

@@ -58,17 +58,19 @@ local function go(chunk, bytes)
   return conclude(xpcall(chunk, explain))
 end
 
-local running = { part = part, explain = explain, go = go }
+-- A table of the first `count` words, and one of the others.
+local function split(count, ...)
+  if count == 1 then return { (...) }, { select(2, ...) } end
+  local words = { ... }
+  return { unpack(words, 1, count) }, { unpack(words, count + 1, select("#", ...)) }
+end
+
+local running = { part = part, explain = explain, go = go, split = split }
 
 -- Few words that are small, `keys` of which are the keys: the limit of memory is set.
 function running.run(chunk, bytes, keys, ...)
   guard.begin(bytes)
-  if keys == 1 then
-    globals.KEYS, globals.ARGV = { (...) }, { select(2, ...) }
-  else
-    local words = { ... }
-    globals.KEYS, globals.ARGV = { unpack(words, 1, keys) }, { unpack(words, keys + 1, select("#", ...)) }
-  end
+  globals.KEYS, globals.ARGV = split(keys, ...)
   return go(chunk)
 end
 
