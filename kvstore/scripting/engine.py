@@ -157,7 +157,7 @@ class Engine:
         if len(source) > MAX_SCRIPT_SOURCE_BYTES:
             raise InvalidRequest(f"the script is longer than {MAX_SCRIPT_SOURCE_BYTES} bytes")
         self._begin()
-        compiled = self._compile(source, self.source_name.encode())
+        compiled = self._compile(source)
         if isinstance(compiled, tuple):
             raise Failure(f"{self.not_compiled}: {compiled[1].decode('utf-8', 'replace')}")
         self._compiled_bytes = min(self._compiled_bytes + len(source), MAX_SCRIPTS_BYTES)
@@ -254,7 +254,7 @@ class Engine:
         try:
             if self._steady_ns() > self._until_ns:
                 raise Stopped("late")
-            reply = self._host.perform([word if word.__class__ is bytes else _to_word(word) for word in words])
+            reply = self._host.perform([word if word.__class__ is bytes else _number_word(word) for word in words])
             kind = reply.__class__
             if kind is Status:
                 return reply.text.encode(), b"status"
@@ -329,10 +329,8 @@ def _to_lua_constant(value: int | str) -> int | bytes:
     return value if isinstance(value, int) else value.encode()
 
 
-def _to_word(word: Any) -> bytes:
-    if word.__class__ is bytes:
-        return word
-    return b"%d" % word if word.__class__ is int else number_text(word)
+def _number_word(number: int | float) -> bytes:
+    return b"%d" % number if number.__class__ is int else number_text(number)
 
 
 def _one_line(text: bytes) -> str:

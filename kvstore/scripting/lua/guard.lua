@@ -17,7 +17,10 @@ local LOOK_STEPS = 1000000
 local MOST_NESTED = 8
 local STOPPED = "the script was stopped"
 
-local guard = { LOOK_STEPS = LOOK_STEPS, STOPPED = STOPPED }
+-- A string of that many bytes takes so long that the hook is called more often.
+local LONG = 65536
+
+local guard = { LOOK_STEPS = LOOK_STEPS, STOPPED = STOPPED, LONG = LONG }
 
 -- Of the script that runs: whether it is past a limit, and nothing may catch the error; what it has cost since the
 -- clock was looked at; how much memory the state took before.

@@ -86,9 +86,9 @@ function running.forget()
   globals.KEYS, globals.ARGV = nil, nil
 end
 
-function running.compile(source, name)
+function running.compile(source)
   guard.begin(0)
-  return compiling.compile(source, name)
+  return compiling.compile(source, host.chunk_name)
 end
 
 return running

@@ -5,9 +5,6 @@ local call, limit_memory = host.call, host.limit_memory
 local error, pairs, select, tonumber, tostring, type = error, pairs, select, tonumber, tostring, type
 local find, gsub, sub, concat = string.find, string.gsub, string.sub, table.concat
 
--- A string of that many bytes takes so long that the hook is called more often.
-local LONG = 65536
-
 local server = {}
 for name, value in pairs(host.constants) do server[name] = value end
 
@@ -18,7 +15,7 @@ end
 -- What a command has answered.
 local function answered(raises, value, kind)
   if kind == nil then
-    if type(value) == "string" and #value >= LONG then guard.watch_closely() end
+    if type(value) == "string" and #value >= guard.LONG then guard.watch_closely() end
     return value
   end
   if kind == "status" then return { ok = value } end

@@ -2,14 +2,12 @@
 
 local host, guard, arguments, weigh = ...
 local spend, stop, watch_closely, attempt = guard.spend, guard.stop, guard.watch_closely, guard.attempt
-local LOOK_STEPS, text, wrong = guard.LOOK_STEPS, arguments.text, arguments.wrong
+local LONG, LOOK_STEPS, text, wrong = guard.LONG, guard.LOOK_STEPS, arguments.text, arguments.wrong
 local error, ipairs, select, tonumber, type = error, ipairs, select, tonumber, type
 local S, floor, concat = string, math.floor, table.concat
 local find, format, gsub, sub = S.find, S.format, S.gsub, S.sub
 local enter, leave = guard.depth()
 
--- A string of that many bytes takes so long that the hook is called more often.
-local LONG = 65536
 -- Gsub, and format's %q, take some 50 ns for each character.
 local LONGEST_GSUB = 2097152
 
