@@ -17,6 +17,7 @@ it saves, and readers take both.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 from kvstore.base.errors import KVStoreError
 from kvstore.base.limits import MAX_LIBRARIES_BYTES
@@ -128,7 +129,9 @@ def _expanded(compressed: bytes, length: int) -> bytes:
     return bytes(out)
 
 
+@cache
 def _table() -> list[int]:
+    """Made when the first dump is written or read: no start needs it."""
     table = []
     for value in range(256):
         for _ in range(8):
@@ -137,11 +140,8 @@ def _table() -> list[int]:
     return table
 
 
-_TABLE = _table()
-
-
 def _crc64(data: bytes) -> int:
-    crc, table = 0, _TABLE
+    crc, table = 0, _table()
     for byte in data:
         crc = table[crc & 255 ^ byte] ^ crc >> 8
     return crc
