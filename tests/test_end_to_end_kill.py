@@ -12,11 +12,23 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.address import Address
 from kvstore.client.raw import RawConnection, resp_request
 from kvstore.wire.multibulk import uniform_pipeline
-from tests.suites.kills import scripts
+from tests.suites.kills import functions, scripts
 from tests.suites.kills.queues import QUEUES, RANKED, STREAM, Ask, Queues
-from tests.suites.kills.request import Beginning, Entry, Held, Pending, Request, Stream, Unknown, Violation
+from tests.suites.kills.request import (
+    Beginning,
+    Entry,
+    Held,
+    Pending,
+    Request,
+    Stream,
+    Unknown,
+    Violation,
+    library_place,
+)
 from tests.suites.kills.run import KillRun
 from tests.suites.kills.writer import SHARED, Writer
+
+_LIBRARY = b"#!lua name=c0_never\nredis.register_function('c0_never_run', function() end)"
 
 
 class KillRoundTests(SynchronousTestCase):
@@ -60,6 +72,7 @@ class KillRoundTests(SynchronousTestCase):
             (("LPUSH", QUEUES[0], "stranger"), ("LPOP", QUEUES[0])),
             (("ZADD", RANKED, "-1", "stranger"), ("ZREM", RANKED, "stranger")),
             (("XADD", STREAM, "7777777777777-1", "e", "stranger"), ("XDEL", STREAM, "7777777777777-1")),
+            (("FUNCTION", "LOAD", _LIBRARY), ("FUNCTION", "DELETE", "c0_never")),
             (("XGROUP", "CREATE", "c0:stream:never", "g", "0", "MKSTREAM"), ("DEL", "c0:stream:never")),
             (("SET", SHARED, str(int(shared) - 1)), ("SET", SHARED, shared)),
         ):
@@ -117,6 +130,25 @@ class WriterTests(SynchronousTestCase):
                 writer.in_flight.clear()
         writer.in_flight.append(scripts.raised(writer))
         self.assertRaises(Violation, writer.settle, dict(whole))
+
+    def test_libraries(self) -> None:
+        """Half of what a restore brings, or a library beside what a flush and a load in one block left: violations."""
+        for maker, count in ((functions.restore, 2), (functions.block, 2)):
+            writer = Writer("c0", random.Random(5))
+            old = library_place(b"c0_0")
+            writer.state = {old: b"old"}
+            writer.planned = dict(writer.state)
+            request = maker(writer)
+            while not request.changes or old not in request.changes:
+                request = maker(writer)
+            whole = {key: held for key, held in (writer.state | request.changes).items() if held is not None}
+            self.assertEqual(len(whole), count)
+            writer.in_flight.append(request)
+            for key in whole:
+                half = {each: held for each, held in whole.items() if each != key}
+                self.assertRaises(Violation, writer.settle, half)
+                self.assertRaises(Violation, writer.settle, half | {old: b"older"})
+            self.assertEqual(writer.settle(whole), 1)
 
     def test_beginning_of_a_line(self) -> None:
         """An error is known by how it begins."""

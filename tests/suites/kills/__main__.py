@@ -2,19 +2,19 @@
 
     scripts/kill_rounds --rounds 100 --clients 8
 
-The clients send SET, GET, pipelines of each, INCR, MSET, MSETEX, DEL, MULTI blocks, inserts and removes of documents
-as JSON lines, commands on lists, hashes, sets, sorted sets and streams with groups, and scripts that write a key of
-each kind, raise after that or are late, in several databases, several at a time, and check every reply. After each
-start everything is compared with what was acknowledged: all of it must be there, and no element twice; a request that
-was in flight at the kill must be there whole, in its turn, or not at all; half a transaction, a change that nobody
-asked for, or a read that was taken back is a violation. Four more clients share queues, push to them, wait for
-elements (BLPOP, BLMPOP, BZPOPMIN, BZMPOP, XREADGROUP BLOCK) and may vanish meanwhile: no element comes out twice, and
-each that is missing was the first of its queue, and on its way to a client that had asked for one and was not
-answered; what came out of a stream is pending with the client that was given it, once, until it is done. All rounds
-work on one data directory. The server compacts nearly all the time (--compact-after is drawn anew at each start), so
-that kills hit sealing, merging and the change to a new checkpoint; some kills hit a start, some only the compaction
-process. In the end the server is stopped with SIGTERM, started, and compared once more. Each start has another
---overlap (always, auto, never in turn) unless --overlap says which.
+The clients send SET, GET, pipelines of each, INCR, MSET, MSETEX, DEL, MULTI blocks, inserts and removes of documents as
+JSON lines, commands on lists, hashes, sets, sorted sets and streams with groups, and scripts that write a key of each
+kind, raise after that or are late, in several databases, several at a time, and check every reply; one loads, removes,
+restores and calls libraries of functions, too. After each start everything is compared with what was acknowledged: all
+of it must be there, and no element twice; a request that was in flight at the kill must be there whole, in its turn, or
+not at all; half a transaction, a change that nobody asked for, or a read that was taken back is a violation. Four more
+clients share queues, push to them, wait for elements (BLPOP, BLMPOP, BZPOPMIN, BZMPOP, XREADGROUP BLOCK) and may vanish
+meanwhile: no element comes out twice, and each that is missing was the first of its queue, and on its way to a client
+that had asked for one and was not answered; what came out of a stream is pending with the client that was given it,
+once, until it is done. All rounds work on one data directory. The server compacts nearly all the time (--compact-after
+is drawn anew at each start), so that kills hit sealing, merging and the change to a new checkpoint; some kills hit a
+start, some only the compaction process. In the end the server is stopped with SIGTERM, started, and compared once more.
+Each start has another --overlap (always, auto, never in turn) unless --overlap says which.
 
 Prints counts. Exit status: 0 if there was no violation; 1 if there was one, which ends the run: the data directory
 is kept then, and the command that repeats the run is printed (the same seed makes the same requests and plans the same

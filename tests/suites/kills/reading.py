@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from kvstore.client.raw import RawConnection, resp_request
+from tests.suites.kills.functions import function_of
 from tests.suites.kills.request import Entry, Fields, Held, Pending, Stream, Violation
 
 _KEYS_AT_ONCE = 500
@@ -26,6 +27,15 @@ def read_database(connection: RawConnection) -> Iterator[tuple[bytes, Held]]:
                 yield key, _stream(held)
             else:
                 yield key, _HELD.get(kind, bytes)(held)
+
+
+def read_libraries(connection: RawConnection) -> Iterator[tuple[bytes, bytes]]:
+    """Every library of functions: its name, and its source. Raises Violation: its function is not there."""
+    for library in map(_pairs, *ask(connection, ("FUNCTION", "LIST", "WITHCODE"))):
+        name, registered = library[b"library_name"], [_pairs(each)[b"name"] for each in library[b"functions"]]
+        if registered != [function_of(name)]:
+            raise Violation(f"the functions of the library {name!r} are {registered}")
+        yield name, library[b"library_code"]
 
 
 def _fields(connection: RawConnection, key: bytes, words: list[bytes]) -> Fields:

@@ -73,6 +73,11 @@ def place(database: int, key: bytes) -> bytes:
     return b"%d/%b" % (database, key) if database else key
 
 
+def library_place(name: bytes) -> bytes:
+    """How a library of functions is named in states. `name`: its client's name, "_", and more."""
+    return b"functions/" + name.replace(b"_", b":", 1)
+
+
 #: A line of a reply that is expected.
 Line: TypeAlias = bytes | Unknown
 

@@ -16,8 +16,9 @@ has read a number there, no crash leads back behind it.
 Some more clients share queues, wait for elements, and may vanish meanwhile: `queues` tells what holds of those.
 
 What is sent is a mix of RESP and JSON lines on the same connection, a number of requests at a time, pipelines of SET
-and of GET among them, on values of all types in several databases, and scripts that write several at once, raise, or
-are late; with every reply checked against the model. Each start has another `--overlap` than the one before.
+and of GET among them, on values of all types in several databases, scripts that write several at once, raise, or are
+late, and one client's libraries of functions (`functions`); with every reply checked against the model. Each start has
+another `--overlap` than the one before.
 Rejected: a client library (its retries and its buffers would be tested too, and it sends one request at a time); keys
 that clients share freely (then what was in flight may have been done in any order, and nearly every state found is
 some possible one).
@@ -51,13 +52,14 @@ from kvstore.store.examine import segments_of
 from kvstore.testing.server_process import ServerProcess, command, environment
 from scripts.measuring.processes import children
 from tests.suites.kills.queues import QUEUES, STREAM, QueueClient, Queues
-from tests.suites.kills.reading import ask, read_database
+from tests.suites.kills.reading import ask, read_database, read_libraries
 from tests.suites.kills.request import (
     DATABASES,
     Held,
     Unknown,
     Violation,
     as_text,
+    library_place,
     place,
 )
 from tests.suites.kills.writer import SHARED, Writer
@@ -158,7 +160,7 @@ class KillRun:
         self._longest_seconds = longest_seconds
         self._overlaps = itertools.cycle(overlaps)
         self._overlap = ""
-        self.writers = [Writer(f"c{i}", random.Random(f"{seed}/{i}")) for i in range(clients)]
+        self.writers = [Writer(f"c{i}", random.Random(f"{seed}/{i}"), has_functions=not i) for i in range(clients)]
         self.queues = Queues(_QUEUE_CLIENTS, seed)
         self._numbers: set[int] = set()
         self._highest_read = 0
@@ -327,4 +329,5 @@ class KillRun:
             for database in range(DATABASES):
                 ask(connection, ("SELECT", b"%d" % database))
                 found.update({place(database, key): held for key, held in read_database(connection)})
+            found.update((library_place(name), source) for name, source in read_libraries(connection))
         return found

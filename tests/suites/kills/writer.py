@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from kvstore.client.raw import resp_request
-from tests.suites.kills import containers, scripts, streams
+from tests.suites.kills import containers, functions, scripts, streams
 from tests.suites.kills.own import FEW, LONGEST_PADDING, Own
 from tests.suites.kills.request import (
     DATABASES,
@@ -41,11 +41,13 @@ _SHORTEST_PIPELINE, _LONGEST_PIPELINE = 7, 20
 class Writer(Own):
     """One client: makes requests, knows what they must be answered, and what may be found after a crash.
 
-    `name`: begins each of its keys. `chance`: where its requests come from. It does no I/O.
+    `name`: begins each of its keys. `chance`: where its requests come from. `has_functions`: whether it is the one that
+    has libraries of functions. It does no I/O.
     """
 
-    def __init__(self, name: str, chance: random.Random) -> None:
+    def __init__(self, name: str, chance: random.Random, has_functions: bool = False) -> None:
         super().__init__(name, chance)
+        self._makers = (*_MAKERS, *functions.MAKERS * 3) if has_functions else _MAKERS
         self.state: dict[bytes, Held] = {}
         self.in_flight: deque[Request] = deque()
         self.acknowledged = 0
@@ -60,7 +62,7 @@ class Writer(Own):
         request, self._second_half = self._second_half, None
         if not self._scripts_loaded:  # a server begins without any
             self._scripts_loaded, request = True, scripts.load()
-        made = request or self.chance.choice(_MAKERS)(self)
+        made = request or self.chance.choice(self._makers)(self)
         requests = made if isinstance(made, list) else [made]
         self.in_flight.extend(requests)
         for request in requests:
