@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from kvstore.base.errors import InvalidRequest, shorten, syntax_error
+from kvstore.commands.arguments import is_short_number
 from kvstore.commands.long_double import to_long_double
 from kvstore.commands.registry import INT64_MAX, INT64_MIN, to_integer
 
@@ -121,6 +122,8 @@ def end_after_seconds(text: bytes, now_ms: int) -> int | None:
 
     Raises InvalidRequest.
     """
+    if is_short_number(text):  # mostly; any other takes 20 us
+        return _end(int(text) * MS_PER_S, now_ms)
     try:
         seconds = to_long_double(text)
     except InvalidRequest:
