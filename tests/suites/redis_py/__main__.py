@@ -20,8 +20,9 @@ from pathlib import Path
 from kvstore.testing.server_process import ROOT
 from scripts.measuring.servers import KVSTORE, VALKEY, start_server
 from tests.suites import program
+from tests.suites.outcomes import Results, keep, load, only_here
 from tests.suites.redis_py.environment import Environment
-from tests.suites.redis_py.report import Results, keep, load, markdown, only_here
+from tests.suites.redis_py.report import markdown
 from tests.suites.redis_py.run import NAMES, files, run
 
 #: What is kept of the last run, and what people read of it.

@@ -6,10 +6,10 @@ import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
+from tests.suites.outcomes import Outcomes
 from tests.suites.redis_py.environment import Environment
 
 #: The files that ask a server, or what a client does about one; in `tests/` and, most of them, in
@@ -24,15 +24,6 @@ NAMES = (
 _MARKS = "not onlycluster and not redismod and not ssl and not replica"
 #: In seconds, for one test: they run under tracemalloc.
 _TIMEOUT = 60
-
-
-@dataclass
-class Outcomes:
-    """How the tests of one file ended. `failed`: the first line of the reason, by test (`Class::test[parameters]`)."""
-
-    passed: int = 0
-    skipped: int = 0
-    failed: dict[str, str] = field(default_factory=dict)
 
 
 def files(environment: Environment, names: Iterable[str] = NAMES) -> list[str]:

@@ -1,0 +1,38 @@
+"""Why a test of Valkey's cannot pass here: what it needs that kvstore does not have, or does otherwise on purpose.
+
+Each row is looked for in `UNIT::TEST: REASON`, as the results have it; the first that is found counts.
+"""
+
+from __future__ import annotations
+
+import re
+
+#: (why, what is looked for)
+REASONS = [
+    (why, re.compile(pattern))
+    for why, pattern in (
+        ("Of families that are not there yet: bitmaps, places, HyperLogLogs, LCS, DUMP, users",
+         r"(?i:unknown command '(geo|pf|bit|[gs]etbit|acl|lcs|dump|restore|migrate))"
+         r"|List of various encodings - sanitize dump"),
+        ("There are no replicas: a server's changes go to its log alone",
+         r"'(repl-ping-replica-period|replica-read-only)'|cannot be a replica"),
+        ("There is no import mode, in which keys do not expire",
+         r"'import-mode'|IMPORT-SOURCE"),
+        ("The log is not Valkey's: it has other files, and is neither switched off nor loaded into a server that runs",
+         r"table\.txn\.manifest"),
+        ("A string's encoding follows from its bytes, not from what was done to it",
+         r"unit/type/(incr|string)::.*: Expected 'int' to match 'raw'"),
+        ("Under thresholds that were changed, an encoding follows from what a value holds, not from what it held",
+         r"::List (listpack -> quicklist encoding|encoding conversion when RDB loading)"),
+        ("INFO counts as changes the operations of the log, of which a move has two",
+         r"::BLPOP/BLMOVE should increase dirty"),
+        ("A value is never changed where it is",
+         r"::INCR can modify objects in-place"),
+    )
+]  # fmt: skip
+
+
+def reason_of(unit: str, test: str, reason: str) -> str:
+    """Why it cannot pass; empty if it should."""
+    text = f"{unit}::{test}: {reason}"
+    return next((why for why, pattern in REASONS if pattern.search(text)), "")

@@ -1,0 +1,78 @@
+"""The program that Valkey's tests start as `valkey-server`: kvstore, told what the configuration file says.
+
+    python -m tests.suites.valkey_tests.stand_in CONFIGURATION [--NAME VALUE ...]
+
+This process becomes the server, so that the tests, which know its number, can end it. A child of it waits until the
+server listens, and says by CONFIG SET what is no option of the start; what is refused stays as it is. On its standard
+output are the two lines that the tests wait for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from kvstore.base.address import Address
+from kvstore.client.raw import RawConnection, resp_request
+from kvstore.testing.server_process import PATIENCE_S, command, environment
+from scripts.measuring.processes import die_with_parent
+
+_POLL_SECONDS = 0.01
+
+#: What the server takes as an option: the option, by Valkey's name.
+_OPTIONS = {
+    "port": "--port", "databases": "--databases", "appendfsync": "--sync", "maxclients": "--max-clients",
+    "enable-debug-command": "--enable-debug-command",
+}  # fmt: skip
+
+
+def settings_of(words: Sequence[str]) -> dict[str, str]:
+    """What the command line says: a configuration file first, then `--name value ...`; each name's last value."""
+    path, *others = words
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    lines += " ".join(others).split("--")
+    pairs = (line.strip().partition(" ") for line in lines if line.strip() and not line.startswith("#"))
+    return {name.lower(): " ".join(shlex.split(value)) for name, _, value in pairs}
+
+
+def words_of(settings: dict[str, str]) -> list[str]:
+    """The words that start kvstore with what it takes as options."""
+    words = [word for name, option in _OPTIONS.items() if name in settings for word in (option, settings[name])]
+    if "unixsocket" in settings:
+        words += ["--listen", f"unix:{settings['unixsocket']}"]
+    return command("--data", str(Path(settings.get("dir", "."), "kvstore-data")), *words)
+
+
+def _tell(settings: dict[str, str]) -> None:
+    """Wait until it listens, set what can be set, and say so."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), RawConnection(Address("127.0.0.1", int(settings["port"]))) as connection:
+            for name, value in settings.items():
+                if name not in _OPTIONS:
+                    connection.send(resp_request("CONFIG", "SET", name, value))
+                    connection.resp()
+            print("Ready to accept connections", flush=True)
+            return
+        time.sleep(_POLL_SECONDS)
+
+
+def main() -> None:
+    """The program. Returns only in the child."""
+    settings = settings_of(sys.argv[1:])
+    die_with_parent()
+    server = os.getpid()
+    print(f"Started, PID: {server}. Server initialized", flush=True)
+    if os.fork():
+        words = words_of(settings)
+        os.execve(words[0], words, environment())
+    _tell(settings)
+
+
+if __name__ == "__main__":
+    main()
