@@ -13,7 +13,7 @@ REASONS = [
     for why, pattern in (
         ("Of families that are not there yet: bitmaps, places, HyperLogLogs, LCS, DUMP, users",
          r"(?i:unknown command '(geo|pf|bit|[gs]etbit|acl|lcs|dump|restore|migrate))"
-         r"|List of various encodings - sanitize dump"),
+         r"|- sanitize dump:|n command .dump.,"),
         ("There are no replicas: a server's changes go to its log alone",
          r"'(repl-ping-replica-period|replica-read-only)'|cannot be a replica"),
         ("There is no import mode, in which keys do not expire",
