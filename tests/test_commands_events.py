@@ -4,9 +4,10 @@ in `test_commands_against_valkey`.
 
 from __future__ import annotations
 
+from kvstore.base.limits import MAX_SLICED_REQUESTS
 from kvstore.commands import dispatch
 from kvstore.wire.resp import pack
-from tests.kit.serving import OK, SessionTestCase
+from tests.kit.serving import OK, Serving, SessionTestCase
 
 
 class EventTests(SessionTestCase):
@@ -55,6 +56,29 @@ class EventTests(SessionTestCase):
         self.assertIn(b"no more", self.two.told(pack(b"EVAL", b"redis.call('set','a','1') error('no more')", b"0")))
         self.assertEqual(self.heard(), [])
         self.assertEqual(self.events("MULTI", "SET a 1", "INCR a", "EXEC"), ["set a", "incrby a"])
+
+    def test_a_request_that_is_put_off_leaves_nothing(self) -> None:
+        """It has removed a key that had expired: nobody hears of that yet, and no request that fails then takes what
+        others have done meanwhile for its own.
+        """
+        members = [b"%d" % number for number in range(1500)]
+        self.two.told("SADD gone x", "PEXPIRE gone 5", pack(b"SADD", b"large", *members))
+        self.choose("Ex")
+        self.serving.now_ms += 10
+        self.serving.table.slicing.under_way = MAX_SLICED_REQUESTS
+        for number, request in enumerate(("SUNION large gone", "SUNION large gone\n")):
+            reader, other = self.serving.connect(), self.serving.connect()
+            self.assertEqual((reader.told(request), self.heard()), (b"", []))
+            names = [f"{number}-{each}" for each in range(9)]
+            other.ask(*[f"SET {name} x" for name in names])
+            replies = other.told("INCR large")
+            self.assertEqual((replies.count(OK), replies.count(b"WRONGTYPE")), (len(names), 1))
+            recovered = Serving(self.serving.disk.kill()).table
+            self.assertLessEqual(set(map(str.encode, names)), recovered.values.keys())
+        self.serving.table.slicing.under_way = 0
+        reader.session.run(10**6)
+        self.serving.commit()
+        self.assertEqual(self.heard(), ["__keyevent@0__:expired gone"])
 
     def test_fields_with_a_deadline_that_has_passed(self) -> None:
         """They are said to have expired, and a hash that has no others to be gone, also one that never was."""

@@ -163,7 +163,11 @@ def _conclude(
     except RequestError as error:
         del call.server.messages[told:]
         return fail(call, row, request, error, encoder)
-    except (StorageFault, NotNow):
+    except NotNow:  # it may have removed a key that has expired, and told of that
+        del call.server.messages[told:]
+        _take_back(call)
+        raise
+    except StorageFault:
         raise
     except Exception:
         del call.server.messages[told:]

@@ -149,6 +149,8 @@ class Execution:
             return self._take(dispatch.fail(self._call, row, request, error, self._resp))
         except NotNow:
             statistics.untimed += 1  # this was no call
+            self._messages.clear()
+            pending.take_back()
             self.unfinished = request
             return None
         except StorageFault:
