@@ -111,6 +111,7 @@ class PauseTests(PauseTestCase):
         function = b"{function_name='f', flags={'no-writes'}, callback=function() return 3 end}"
         store = self.serving.server.store
         store.libraries.write(b"l", b"#!lua name=l\nredis.register_function" + function)
+        store.pending.undo.clear()
         self.serving.commit_if_changed()
         self.boss.ask("CLIENT PAUSE 1000 WRITE")
         self.assertEqual(self.one.ask(pack(b"EVAL", b"#!lua flags=no-writes\nreturn 1", b"0")), b":1\r\n")

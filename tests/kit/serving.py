@@ -116,6 +116,7 @@ class Serving:
 
     def close(self) -> Commit:
         """Put the open commit, which must hold something, in flight."""
+        assert not self.store.pending.undo, "a request is over, and what it changed could still be taken back"
         commit = self.store.close_commit()
         assert commit is not None
         self.store.write(commit)
