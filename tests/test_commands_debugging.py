@@ -127,7 +127,7 @@ class ReloadTests(DebugTestCase):
         serving.settle()
         serving.commit()
         client.released()
-        self.assertEqual(client.told("DEBUG RELOAD NOSAVE"), b"+OK\r\n")
+        self.assertEqual(client.told("DEBUG RELOAD NOSAVE", "DEBUG LOADAOF"), b"+OK\r\n" * 2)
         serving.table.values[b"k"] = b"forgotten"
         differs = b"-ERR what the files hold is not what is in memory: key 'k' in database 0\r\n"
         self.assertEqual(client.told("DEBUG RELOAD"), differs)

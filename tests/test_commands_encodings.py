@@ -49,6 +49,16 @@ class ThresholdTests(ValkeyTestCase):
             rig.do("CONFIG", "SET", name, before)
             theirs.ask([b"CONFIG", b"SET", name.encode(), before.encode()])
 
+    def test_a_set_of_numbers_that_held_others(self) -> None:
+        """It stays a listpack, in both."""
+        rig, theirs = Rig(), self.valkey.connect()
+        self.addCleanup(theirs.close)
+        for request in ("CONFIG SET set-max-listpack-value 32", "SADD k 1 2 a", "SREM k a"):
+            rig.do(*request.split())
+            theirs.ask(request.encode().split())
+        self.assertEqual(rig.do("OBJECT", "ENCODING", "k"), "listpack")
+        self.assertEqual(theirs.ask([b"OBJECT", b"ENCODING", b"k"])[1], b"listpack")
+
     def test_a_hash_with_deadlines(self) -> None:
         """It is never small, in both."""
         rig, theirs = Rig(), self.valkey.connect()

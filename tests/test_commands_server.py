@@ -109,6 +109,18 @@ class InfoTests(CommandTestCase):
         self.assertEqual(set(told["Keyspace"].values()), {"keys=1,expires=0,avg_ttl=0,keys_with_volatile_items=0"})
         self.assertEqual((told["Stats"]["expired_fields"], told["Stats"]["expired_keys"]), ("4", "0"))
 
+    def test_fields_whose_deadline_has_passed(self) -> None:
+        """What is given one is gone at once, and counts as expired; of HSETEX what was not there, too."""
+        for request, count in (
+            ("HPEXPIRE h 0 FIELDS 3 a b none", 2), ("HGETEX h PX 0 FIELDS 3 a none a", 1),
+            ("HEXPIREAT h 1 FIELDS 1 b", 1), ("HSETEX h PX 0 FIELDS 2 a 1 none 1", 2),
+            ("HSETEX none EX 0 FIELDS 2 a 1 b 1", 2),
+        ):  # fmt: skip
+            self.do("CONFIG", "RESETSTAT")
+            self.do("HSET", "h", "a", 1, "b", 2, "c", 3)
+            self.do(*request.split())
+            self.assertEqual(self.sections("stats")["Stats"]["expired_fields"], str(count), request)
+
     def test_uptime_knows_no_wall_clock(self) -> None:
         """Set back by a day, it says how long the server runs all the same."""
         self.rig.server.recent_ms += 5_000

@@ -69,6 +69,22 @@ class WaitTests(WaitingTestCase):
         self.assertTrue(self.settled(self.giver).endswith(OK + OK + b"$1\r\n2\r\n"))
         self.assertEqual(self.settled(self.takers[1]), pack(b"k", b"2"))
 
+    def test_what_is_past_its_deadline_is_not_there(self) -> None:
+        """When a block that brought a key has taken longer than the key lasts, its clients wait on."""
+        server = self.serving.server
+        server.configuration._values["enable-debug-command"] = "yes"
+
+        def sleep(seconds: float) -> None:
+            self.serving.now_ms += round(seconds * 1000)
+
+        server.sleep = sleep
+        self.takers[0].ask("BLPOP k 0")
+        self.giver.ask("MULTI", "RPUSH k 1", "PEXPIRE k 100", "DEBUG SLEEP 0.2", "EXISTS k", "EXEC")
+        self.assertTrue(self.settled(self.giver).endswith(b"*4\r\n:1\r\n:1\r\n+OK\r\n:1\r\n"))
+        self.assertEqual(self.settled(self.takers[0]), b"")
+        self.giver.ask("RPUSH k 2")
+        self.assertEqual(self.settled(self.takers[0]), pack(b"k", b"2"))
+
     def test_several_keys(self) -> None:
         """Whichever comes first; the client then waits for none of them any more."""
         self.takers[0].ask("TAKEANY 0 3 a b a")

@@ -50,9 +50,9 @@ class _Part(NamedTuple):
 def debug(call: Call, subcommand: bytes, *arguments: bytes) -> Reply:
     """Look into the server, or hold it up, to test; see DEBUG HELP.
 
-    Unlike Valkey, only what makes sense here is there: SLEEP, OBJECT, SET-ACTIVE-EXPIRE, RELOAD (which reads the files
-    anew, compares that with what is in memory, and is an error if they differ), DIGEST, DIGEST-VALUE (with Valkey's
-    digits), POPULATE, PROTOCOL, ERROR, LOG; QUICKLIST-PACKED-THRESHOLD and its kin change nothing.
+    Unlike Valkey, only what makes sense here is there: SLEEP, OBJECT, SET-ACTIVE-EXPIRE, RELOAD and LOADAOF (which
+    read the files anew, compare that with what is in memory, and are an error if they differ), DIGEST, DIGEST-VALUE
+    (with Valkey's digits), POPULATE, PROTOCOL, ERROR, LOG; QUICKLIST-PACKED-THRESHOLD and its kin change nothing.
     """
     if not _is_allowed(call):
         raise Failure(_REFUSED)
@@ -195,6 +195,7 @@ _PARTS: dict[bytes, _Part] = {
     b"ERROR": _Part("<string>", 1, 1, _error, "Answer this error."),
     b"HELP": _Part("", 0, 0, _help, "List the subcommands."),
     b"LISTPACK": _Part("<key>", 1, 1, _listpack, _NOTHING),
+    b"LOADAOF": _Part("", 0, 0, _reload, "The same as RELOAD."),
     b"LOG": _Part("<message>", 1, 1, _taken, _NOTHING),
     b"OBJECT": _Part("<key> [fast]", 1, 2, _object, "Tell how a value is held."),
     b"PAUSE-CRON": _Part("<0|1>", 1, 1, _taken, _NOTHING),

@@ -196,8 +196,9 @@ def go_on(call: Call, unfinished: Unfinished) -> Outcome:
 
 
 def try_again(blocked: Blocked) -> Outcome | None:
-    """Try a request that waits again; None: it waits on. Raises StorageFault."""
+    """Try a request that waits again, as of now; None: it waits on. Raises StorageFault."""
     call, row, request, wait, encoder = blocked
+    call.store.clock.go_on()  # what brought a key may have taken longer than the key lasts
 
     def again() -> Reply:
         try:

@@ -67,7 +67,7 @@ def _of_hash(value: Hash, limits: list[int], now_ms: int) -> str:
 
 def _of_set(value: Set, limits: list[int], now_ms: int) -> str:
     numbers, entries, most_bytes = limits
-    if len(value) <= numbers and all(map(is_integer, value)):
+    if value.encoding() != "listpack" and len(value) <= numbers and all(map(is_integer, value)):
         return "intset"
     return "listpack" if len(value) <= entries and _are_short(value, most_bytes) else "hashtable"
 

@@ -139,9 +139,15 @@ def _expire_fields(
     if not fields:
         return
     if deadline_ms <= call.table.now_ms():
-        call.table.edit(key, b"HDEL", tuple(fields), b"hexpired")
+        _remove_passed(call, key, tuple(fields))
     else:
         call.table.edit(key, b"HPEXPIREAT", (b"%d" % deadline_ms, *_with_count(fields)), event)
+
+
+def _remove_passed(call: Call, key: bytes, fields: Words) -> None:
+    """Remove fields, which are there, since the deadline that they get has passed: so they count as expired."""
+    call.table.edit(key, b"HDEL", fields, b"hexpired")
+    call.table.expired_inside += len(fields)
 
 
 @command("HPERSIST", WRITE | FAST, group="hash", least=5, options=_FIELDS)
@@ -223,7 +229,7 @@ def hgetex(call: Call, key: Key, *words: bytes) -> Reply:
     if value is None:
         return [None] * len(fields)
     if deadline_ms is not None and deadline_ms <= now_ms:
-        return _taken(call, key, value, fields, b"hexpired")
+        return _taken(call, key, value, fields, _remove_passed)
     reply = [value.get(field, now_ms) for field in fields]
     present = [field for field, found in zip(fields, reply, strict=True) if found is not None]
     if deadline_ms is not None:
@@ -238,17 +244,23 @@ def hgetdel(call: Call, key: Key, *words: bytes) -> Reply:
     """Get the values of fields and remove them."""
     asked = _fields_alone(words)
     value = call.table.typed(key, Hash)
-    return [None] * len(asked) if value is None else _taken(call, key, value, asked, b"hdel")
+    return [None] * len(asked) if value is None else _taken(call, key, value, asked, _remove)
 
 
-def _taken(call: Call, key: bytes, value: Hash, fields: Words, event: bytes) -> list[bytes | None]:
+def _remove(call: Call, key: bytes, fields: Words) -> None:
+    call.table.edit(key, b"HDEL", fields, b"hdel")
+
+
+def _taken(
+    call: Call, key: bytes, value: Hash, fields: Words, remove: Callable[[Call, bytes, Words], None]
+) -> list[bytes | None]:
     """The values of fields, which are removed; one that is named twice is not there the second time."""
     now_ms = call.table.now_ms()
     found = {field: value.get(field, now_ms) for field in fields}
     present = [field for field, text in found.items() if text is not None]
     reply = [found.pop(field, None) for field in fields]
     if present:
-        call.table.edit(key, b"HDEL", present, event)
+        remove(call, key, present)
     return reply
 
 
@@ -271,8 +283,9 @@ def hsetex(call: Call, key: Key, *words: bytes) -> Reply:
         return 0
     if deadline_ms is not None and deadline_ms <= now_ms:
         _pass_by(call, key, is_new=value is None)
+        table.expired_inside += len(pairs) // 2 - len(present)
         if present:
-            _expire_fields(call, key, present, deadline_ms)
+            _remove_passed(call, key, present)
         else:
             table.say(key, b"hexpired")
             if value is None:
