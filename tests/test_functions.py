@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from itertools import chain, islice, repeat
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -336,6 +338,19 @@ class RestartTests(SynchronousTestCase):
             serving.connect().told("FUNCTION FLUSH")
             self.assertEqual(Serving(serving.disk.kill()).connect().told("FUNCTION LIST"), b"*0\r\n")
             serving = Serving(serving.disk.kill())
+
+    def test_a_machine_that_stood_still(self) -> None:
+        """A library that took too long to load after a restart is loaded again when it is asked for."""
+        serving = Serving()
+        serving.connect().told(pack(b"FUNCTION", b"LOAD", library("l") + b" for i = 1, 9999 do end"))
+        for request in ("FCALL l 0", "FUNCTION LIST"):
+            again, seconds = Serving(serving.disk.kill()), chain([0] * 8, [1] * 8, repeat(2))
+            again.server.steady_ns = lambda seconds=seconds: next(seconds) * 10**9  # it stands still while Lua runs
+            client = again.connect()
+            self.assertIn(b"timeout", client.told("FCALL l 0"))
+            deque(islice(seconds, 16), maxlen=0)
+            self.assertIn(b"*0", client.told(request))
+            self.assertEqual(client.told("FCALL l 0"), b"*0\r\n")
 
     def test_a_reply_waits(self) -> None:
         """FUNCTION LOAD, and what tells of it, is answered when it is on disk."""

@@ -24,13 +24,22 @@ from kvstore.store.observing import Observer
 
 
 class Library:
-    """A library that is loaded. `functions`: by their names. `fault`: why it could not be loaded."""
+    """A library that is loaded. `functions`: by their names. `fault`: why it could not be loaded; `was_late`: since it
+    took too long, as any does on a machine that stands still meanwhile.
+    """
 
-    def __init__(self, name: bytes, source: bytes, functions: Iterable[Function], fault: str = "") -> None:
+    def __init__(
+        self, name: bytes, source: bytes, functions: Iterable[Function], fault: str = "", was_late: bool = False
+    ) -> None:
         self.name = name
         self.source = source
         self.functions = {function.name: function for function in functions}
         self.fault = fault
+        self.was_late = was_late
+
+
+class _Late(Failure):
+    """A library took too long to load."""
 
 
 class _Silent:
@@ -69,6 +78,7 @@ class Libraries(Runner, Observer):
 
     def all(self) -> list[Library]:
         """Every library, loaded. Raises Failure: try again, it takes long."""
+        self._forget_late()
         self._complete()
         return [self._loaded[name] for name in self._table.values]
 
@@ -76,6 +86,9 @@ class Libraries(Runner, Observer):
         """A function, and its library. Raises Failure if there is none."""
         self._complete()
         found = self._functions.get(name.lower())
+        if found is None and self._forget_late():
+            self._complete()
+            found = self._functions.get(name.lower())
         if found is None:
             faults = [f"; library {each.name.decode()}: {each.fault}" for each in self._loaded.values() if each.fault]
             raise Failure("Function not found" + "".join(faults))
@@ -116,7 +129,7 @@ class Libraries(Runner, Observer):
             try:
                 self._enter(self._load(source))
             except RequestError as error:
-                self._enter(Library(name, source, [], str(error)))
+                self._enter(Library(name, source, [], str(error), isinstance(error, _Late)))
             if self._state != self._engine.state:
                 return
 
@@ -133,8 +146,9 @@ class Libraries(Runner, Observer):
         try:
             functions = self._engine.load(body, _Silent())
         except Stopped as end:
-            why = "ERR FUNCTION LOAD timeout" if end.reason == "late" else str(self.explained(end))
-            raise Failure(f"Error registering functions: {why}") from None
+            if end.reason == "late":
+                raise _Late("Error registering functions: ERR FUNCTION LOAD timeout") from None
+            raise Failure(f"Error registering functions: {self.explained(end)}") from None
         names = [function.name for function in functions]
         for place, each in enumerate(names):
             if not is_name(each):
@@ -149,6 +163,13 @@ class Libraries(Runner, Observer):
         self._loaded[library.name] = library
         for name, function in library.functions.items():
             self._functions.setdefault(name.lower(), (library, function))
+
+    def _forget_late(self) -> bool:
+        """Libraries that took too long are to be loaded again; returns whether there are any."""
+        late = [name for name, library in self._loaded.items() if library.was_late]
+        for name in late:
+            del self._loaded[name]
+        return bool(late)
 
     def _forget_all(self) -> None:
         self._state = self._engine.state

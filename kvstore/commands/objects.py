@@ -14,7 +14,7 @@ from kvstore.commands.arguments import pairs
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import MS_PER_S
 from kvstore.commands.encodings import encoding_of
-from kvstore.commands.registry import READ, Key, command, container, to_integer
+from kvstore.commands.registry import READ, WHOLE, Key, command, container, to_integer
 
 container("OBJECT", "Look into values.", group="generic")
 container("MEMORY", "Tell what takes memory.", group="server")
@@ -95,7 +95,7 @@ def _check_samples(options: tuple[bytes, ...]) -> None:
             raise syntax_error()
 
 
-@command("MEMORY|STATS", group="server")
+@command("MEMORY|STATS", WHOLE, group="server")
 def memory_stats(call: Call) -> Reply:
     """Tell what takes how many bytes."""
     section = call.server.info.get("memory")
