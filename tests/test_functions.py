@@ -451,3 +451,21 @@ class AgainstValkeyTests(ValkeyTestCase):
         for dump in (theirs, ours):
             self.assertEqual(pair.differs(0, [b"FUNCTION", b"RESTORE", dump, b"FLUSH"]), "")
             self.assertEqual(pair.differs(0, [b"FUNCTION", b"LIST", b"LIBRARYNAME", b"long", b"WITHCODE"]), "")
+
+    def test_functions_that_change_places(self) -> None:
+        """A library that is restored may have a function of one that is restored behind it, without that."""
+        pair = next(self.pairs())
+        f, g = (b"redis.register_function('%b', function() return 1 end)" % name for name in (b"f", b"g"))
+        one, other, moved, broken = (
+            b"#!lua name=a\n" + f,
+            b"#!lua name=a\n" + g,
+            b"#!lua name=b\n" + f,
+            b"#!lua name=c\n",
+        )
+        for sources, policy in (
+            ([one], b"FLUSH"), ([moved], b"REPLACE"), ([one, moved], b"REPLACE"), ([one, broken], b"APPEND"),
+            ([moved, other], b"REPLACE"), ([moved], b"APPEND"),
+        ):  # fmt: skip
+            self.assertEqual(pair.differs(0, [b"FUNCTION", b"RESTORE", write_dump(sources), policy]), "")
+            for name in (b"f", b"g"):
+                self.assertEqual(pair.differs(0, [b"FCALL", name, b"0"]), "")

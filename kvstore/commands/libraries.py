@@ -8,7 +8,7 @@ keeps in its local variables is in no file, and nothing of it is undone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from kvstore.base.errors import Failure, RequestError
@@ -231,13 +231,20 @@ class Libraries(Runner, Observer):
         if policy == b"FLUSH":
             self.flush()
         self._complete()
+        libraries = list(self._load_each(sources))
+        for name in [library.name for library in libraries if library.name in self._table.values]:
+            if policy == b"APPEND":
+                raise Failure(f"Library {name.decode()} already exists")
+            self._table.delete(name)  # before any comes, which may have its functions
+        for library in libraries:
+            self._put(library)
+
+    def _load_each(self, sources: Iterable[bytes]) -> Iterator[Library]:
+        """Raises RequestError."""
         until_ns = self._until_ns()
         for source in sources:
             self._check_time(until_ns)
-            name = parse_library(source).name
-            if policy == b"APPEND" and name in self._table.values:
-                raise Failure(f"Library {name.decode()} already exists")
-            self._put(self._load(source))
+            yield self._load(source)
 
     # Running
 
