@@ -145,9 +145,9 @@ class Command:
     """
 
     __slots__ = (
-        "convert", "find_keys", "flags", "function", "group", "keys", "least", "many", "most", "name", "only_reads",
-        "options", "parameters", "scope", "subcommands", "summary", "takes_one_word", "takes_two_words", "wire_name",
-        "words", "writes",
+        "_converters", "convert", "find_keys", "flags", "function", "group", "keys", "least", "many", "most", "name",
+        "only_reads", "options", "parameters", "scope", "subcommands", "summary", "takes_one_word", "takes_two_words",
+        "wire_name", "words", "words_of_many", "writes",
     )  # fmt: skip
 
     def __init__(
@@ -179,9 +179,11 @@ class Command:
         self.scope = self._scope()
         converters = [argument.convert for _, argument, _, _ in self.parameters]
         self.convert: list[Converter | None] | None = converters if any(converters) else None
+        self._converters = [(i, convert) for i, convert in enumerate(converters) if convert is not None]
         self.takes_one_word = self.convert is None and self.least <= 2 <= self.most
         #: Executes a pipeline of this command, if that can be done better than one by one; see `CommandTable.many`.
         self.many: Many | None = None
+        self.words_of_many = 0
         #: Of a command that RUNS a script: see `CommandTable.only_reads`.
         self.only_reads: OnlyReads | None = None
         self.wire_name = name.encode()
@@ -238,10 +240,10 @@ class Command:
         if not self.least <= len(request) <= self.most:
             raise self.wrong_arity()
         words: list[Any] = request[self.words :]
-        if self.convert is not None:
-            for i, convert in enumerate(self.convert[: len(words)]):
-                if convert is not None:
-                    words[i] = convert(words[i])
+        for i, convert in self._converters:
+            if i >= len(words):
+                break
+            words[i] = convert(words[i])
         return words
 
     def arguments_from_members(self, members: dict[str, Any]) -> list[Any]:

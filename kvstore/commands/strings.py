@@ -72,7 +72,7 @@ def get_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Seq
     return table.look_up_each(columns[0], bytes) if len(columns) == 1 else None
 
 
-@many("SET")
+@many("SET", words=3)
 def set_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Status | None:
     """As many SETs. Their bytes, as they came, are the operations that the log keeps."""
     if len(columns) != 2 or raw is None:

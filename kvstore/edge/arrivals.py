@@ -154,16 +154,20 @@ class Arrivals:
             head = _HEAD(data) if protocol.state is State.OPEN else b""
             alike.setdefault(head, {})[protocol] = data
         rest = dict(zip(protocols, chunks, strict=True))
-        groups = []
+        groups, alone = [], dict[Served, bytes]()
         for head, group in alike.items():
-            row = self.together.row_of(group[next(iter(group))]) if head and len(group) >= FEW else None
-            if row is not None:
-                groups.append((row, list(group), list(group.values())))
+            if head and len(group) >= FEW:
+                row = self.together.row_of(group[next(iter(group))])
+                if row is None:
+                    alone |= group
+                else:
+                    groups.append((row, group))
                 rest = {protocol: data for protocol, data in rest.items() if protocol not in group}
-        for row, asking, asked in sorted(groups, key=lambda each: each[0].writes):
-            self._alike(row, asking, asked)
+        for row, group in sorted(groups, key=lambda each: each[0].writes):
+            self._alike(row, list(group), list(group.values()))
         if rest:
             self._mixed(list(rest), list(rest.values()))
+        self._one_by_one(list(alone), list(alone.values()))
 
     def _alike(self, row: Command | None, protocols: list[Served], chunks: list[bytes]) -> None:
         """Execute what should be requests of the command `row`."""

@@ -20,7 +20,7 @@ from kvstore.commands.registry import Command
 from kvstore.session import columns, mixed
 from kvstore.session.hooks import Hooks
 from kvstore.session.session import Session
-from kvstore.wire.multibulk import CRLF, uniform_chunks
+from kvstore.wire.multibulk import COUNTS, CRLF, uniform_chunks
 from kvstore.wire.pieces import UNLIMITED_BYTES, join_parts, parts
 
 #: Strings that are more than this together are read one client after the other, as far as each has room for replies.
@@ -43,7 +43,11 @@ class Together:
         """The command for which chunks that begin like this one can be executed together, if there is one."""
         head = chunk.split(CRLF, 3)
         found = self._plain.get(head[2]) if len(head) > 3 else None
-        return None if found is None or found.row.many is None or self._hooks.watchers else found.row
+        if found is None or found.row.many is None or self._hooks.watchers:
+            return None
+        row = found.row
+        is_pipeline = b"\r\n*" in chunk  # in which others may follow
+        return row if is_pipeline or row.words_of_many in (0, COUNTS.get(head[0])) else None
 
     def execute(self, row: Command, sessions: list[Session], chunks: list[bytes]) -> list[bytes] | None:
         """Execute each chunk as the input of the session at its place.
