@@ -43,6 +43,10 @@ from kvstore.commands.watches import unwatch
 _INTERNAL_ERROR = RequestError("internal error; the request changed nothing, please report what the server's log says")
 
 
+#: What a command returns that `step` makes a reply of.
+_UNFINISHED = frozenset({GeneratorType, Wait})
+
+
 class Encoder(Protocol):
     """How replies are encoded: what the session knows of the grammar that a request came in."""
 
@@ -243,24 +247,32 @@ def run(
 ) -> Reply:
     """Run one command now, and count it. Raises RequestError: it has changed nothing then; NotNow from `step`.
 
-    `arguments`: converted, if they are no words of the request. `step`: what is done at once of a reply in slices.
+    `arguments`: converted, if they are no words of the request. `step`: what is done at once of a reply in slices, or
+    that waits.
     """
     server = call.server
     statistics = server.statistics[row]
     mark, told = len(call.store.pending.undo), len(server.messages)
-    began_ns = server.steady_ns()
+    timed = not statistics.untimed
+    began_ns = server.steady_ns() if timed else 0
     try:
-        reply = step(row.function(call, *(row.arguments(request) if arguments is None else arguments)))
+        reply = row.function(call, *(row.arguments(request) if arguments is None else arguments))
+        if reply.__class__ in _UNFINISHED:
+            reply = step(reply)
     except RequestError as error:
         statistics.count_error(error, request)
         call.store.pending.take_back(mark)
         del server.messages[told:]
         raise
     except NotNow:
-        statistics.add_time(0, -1)  # this was no call
+        timed = False  # this was no call
+        statistics.untimed += 1
         raise
     finally:
-        statistics.add_time(server.steady_ns() - began_ns)
+        if timed:
+            statistics.add_time(server.steady_ns() - began_ns)
+        else:
+            statistics.untimed -= 1
         if call.client.tracking is not None:
             _remember(call, row, request)
     statistics.calls += 1

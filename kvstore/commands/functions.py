@@ -33,7 +33,7 @@ def _call(call: Call, function: bytes, numkeys: bytes, words: tuple[bytes, ...],
     libraries = libraries_of(call.server)
     found = libraries.find(function)
     count = number_of_keys(numkeys, words, "Bad number of keys provided")
-    return libraries.call(call, found, words[:count], words[count:], read_only)
+    return libraries.call(call, found, count, words, read_only)
 
 
 @command("FCALL", WHOLE | RUNS | NO_SCRIPT, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")

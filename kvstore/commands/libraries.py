@@ -249,10 +249,9 @@ class Libraries(Runner, Observer):
     # Running
 
     def call(
-        self, call: Call, found: tuple[Library, Function], keys: Sequence[bytes], arguments: Sequence[bytes],
-        read_only: bool,
-    ) -> Reply:  # fmt: skip
-        """Run a function for a client's request. Raises RequestError: all that it did is to be undone."""
+        self, call: Call, found: tuple[Library, Function], keys: int, words: Sequence[bytes], read_only: bool
+    ) -> Reply:
+        """Run a function for a client's request. See `run_chunk`."""
         function = found[1]
         read_only = self.only_may_read(function.flags, read_only)
-        return self.run_chunk(call, function.chunk, keys, arguments, read_only)
+        return self.run_chunk(call, function.chunk, keys, words, read_only)

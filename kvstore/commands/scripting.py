@@ -47,7 +47,7 @@ def _run(call: Call, is_sha1: bool, what: bytes, numkeys: bytes, words: tuple[by
     kept = scripts.find(what) if is_sha1 else scripts.add(what)[1]
     if kept is None:
         raise _no_script()
-    return scripts.run(call, kept, words[:count], words[count:], read_only)
+    return scripts.run(call, kept, count, words, read_only)
 
 
 def _no_script() -> Failure:

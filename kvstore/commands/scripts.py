@@ -31,6 +31,8 @@ from kvstore.commands.versions import REDIS_VERSION, VALKEY_VERSION
 from kvstore.scripting.engine import Chunk, Engine, Stopped
 from kvstore.scripting.shebang import Script, parse
 
+#: Requests of scripts that have so many words are found anew each time.
+_MANY_WORDS = 64
 _READ_ONLY = Failure("Write commands are not allowed from read-only scripts.")
 
 
@@ -56,15 +58,18 @@ class Runner:
         self._call = Call(server, self._client)
         self._hosts = [_Host(self._call, engine, read_only) for read_only in (False, True)]
 
-    def run_chunk(
-        self, call: Call, chunk: Chunk, keys: Sequence[bytes], arguments: Sequence[bytes], read_only: bool
-    ) -> Reply:
-        """Run a chunk of the engine's state. Raises RequestError: all that it did is to be undone."""
-        self._call.select(call.client.database)
-        self._client.protocol = 2
-        self._client.tracking, self._client.identity = call.client.tracking, call.client.identity
+    def run_chunk(self, call: Call, chunk: Chunk, keys: int, words: Sequence[bytes], read_only: bool) -> Reply:
+        """Run a chunk of the engine's state. `keys`: how many of the words are keys, before the others.
+
+        Raises RequestError: all that it did is to be undone.
+        """
+        client, caller = self._client, call.client
+        if client.database != caller.database:
+            self._call.select(caller.database)
+        client.protocol = 2
+        client.tracking, client.identity = caller.tracking, caller.identity
         try:
-            reply = self._engine.run(chunk, keys, arguments, self._hosts[read_only])
+            reply = self._engine.run(chunk, keys, words, self._hosts[read_only])
         except Stopped as end:
             raise self.explained(end) from None
         except _Ends as end:
@@ -145,12 +150,12 @@ class Scripts(Runner):
         self._passing.clear()
         self._loaded_bytes = 0
 
-    def run(self, call: Call, kept: Kept, keys: Sequence[bytes], arguments: Sequence[bytes], read_only: bool) -> Reply:
-        """Run a script for a client's request. Raises RequestError: all that it did is to be undone."""
+    def run(self, call: Call, kept: Kept, keys: int, words: Sequence[bytes], read_only: bool) -> Reply:
+        """Run a script for a client's request. See `run_chunk`."""
         read_only = self.only_may_read(kept.script.flags, read_only)
         if not self._engine.is_current(kept.chunk):
             kept.chunk = self._engine.compile(kept.script.body)
-        return self.run_chunk(call, kept.chunk, keys, arguments, read_only)
+        return self.run_chunk(call, kept.chunk, keys, words, read_only)
 
 
 class _Host:
@@ -161,14 +166,12 @@ class _Host:
         self._engine = engine
         self._read_only = read_only
         self._calls = call.server.script_calls
-        #: Rows that scripts may use, by the names in the table.
-        self._rows: dict[bytes, Command] = {}
+        #: Rows that scripts may use, by the names in the table, and with how many words.
+        self._rows: dict[tuple[bytes, int], Command] = {}
 
     def perform(self, words: list[bytes]) -> Reply:
         """See `Host`."""
-        row = self._rows.get(words[0])
-        if row is None or not row.accepts(len(words)):
-            row = self._find(words)
+        row = self._rows.get((words[0], len(words))) or self._find(words)
         try:
             return dispatch.run(self._call, row, words, step=self._finish)
         except StorageFull as error:
@@ -192,8 +195,8 @@ class _Host:
             raise _READ_ONLY
         if row.flags & ALONE:
             raise Failure(f"{row.name} isn't allowed for a DENY BLOCKING client")
-        if not row.subcommands and row.words == 1:
-            self._rows[name] = row
+        if name == words[0] and not row.subcommands and row.words == 1 and len(words) < _MANY_WORDS:
+            self._rows[name, len(words)] = row
         return row
 
     def _finish(self, reply: Reply) -> Reply:

@@ -168,17 +168,19 @@ class Engine:
         """Whether it can run: its state was not replaced."""
         return chunk.state == self._states
 
-    def run(self, chunk: Chunk, keys: Sequence[bytes], arguments: Sequence[bytes], host: Host) -> Reply:
+    def run(self, chunk: Chunk, keys: int, words: Sequence[bytes], host: Host) -> Reply:
         """Run a script to its end; returns its reply, which may be an error that it answers.
 
-        Raises ScriptError for one that has raised, Stopped for one that has passed a limit, and what `Host.perform`
-        raised that was no RequestError.
+        `words`: the keys, so many of them, and the arguments. Raises ScriptError for one that has raised, Stopped for
+        one that has passed a limit, and what `Host.perform` raised that was no RequestError.
         """
         self._host = host
-        self._begin()
+        self._failure = None  # from here on `_begin`, opened out for speed
+        self._conversion.protocol = 2
+        self._until_ns = self._steady_ns() + self._limit_ns
         well = False
         try:
-            outcome = self._start(chunk, keys, arguments)
+            outcome = self._start(chunk, keys, words)
             if self._failure is not None:
                 raise self._failure
             reply = outcome if outcome.__class__ in _AS_THEY_ARE else self._conclude(outcome)
@@ -199,13 +201,12 @@ class Engine:
         self._conversion.protocol = 2
         self._until_ns = self._steady_ns() + self._limit_ns
 
-    def _start(self, chunk: Chunk, keys: Sequence[bytes], arguments: Sequence[bytes]) -> Any:
+    def _start(self, chunk: Chunk, keys: int, words: Sequence[bytes]) -> Any:
         allowed = self._allowed_bytes = self._lua.get_memory_used() + MAX_SCRIPT_MEMORY_BYTES
-        words = (*keys, *arguments)
         if len(words) <= _MANY_WORDS and sum(map(len, words)) < _SMALL_BYTES:
             self._set_limit(allowed)
-            return self._run(chunk.function, allowed, len(keys), *words)
-        tables = self._lua.table_from(keys), self._lua.table_from(arguments)
+            return self._run(chunk.function, allowed, keys, *words)
+        tables = self._lua.table_from(words[:keys]), self._lua.table_from(words[keys:])
         return self._run_many(chunk.function, allowed, *tables)
 
     def _conclude(self, outcome: Any) -> Reply:

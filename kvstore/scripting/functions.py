@@ -57,7 +57,7 @@ class FunctionEngine(Engine):
         chunk = self.compile(body)
         chunk = Chunk(self._loader(chunk.function), chunk.state)
         try:
-            self.run(chunk, (), (), host)
+            self.run(chunk, 0, (), host)
         except ScriptError as error:
             raise Failure(f"Error registering functions: {error}") from None
         functions = list(self._functions())

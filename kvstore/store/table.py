@@ -102,7 +102,8 @@ class Table(ReadTable):
         self.pending.record(self, key, operation, before, deadline_before)
         self.values[key] = value
         if deadline_ms is not None:
-            self._set_deadline(key, deadline_ms)
+            if deadline_ms != deadline_before:
+                self._set_deadline(key, deadline_ms)
         elif deadlines:
             deadlines.pop(key, None)
         if before.__class__ is not bytes and before is not None:
