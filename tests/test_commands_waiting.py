@@ -162,6 +162,16 @@ class WaitTests(WaitingTestCase):
             taker.close()
         self.assertEqual([count for _, count in counts.findall(self.giver.ask("INFO clients"))], [b"0", b"0", b"0"])
 
+    def test_keys_not_to_lose(self) -> None:
+        """INFO counts the keys that somebody waits for who is told when there is nothing."""
+        counts = re.compile(rb"total_blocking_keys\w*:(\d+)")
+        self.takers[0].ask("BLPOP s 0")
+        self.giver.ask("XGROUP CREATE s g $ MKSTREAM")
+        self.takers[1].ask("XREADGROUP GROUP g c BLOCK 0 STREAMS s >")
+        self.assertEqual(counts.findall(self.settled(self.giver) + self.giver.ask("INFO clients")), [b"1", b"1"])
+        self.giver.ask("DEL s")
+        self.assertEqual(counts.findall(self.settled(self.giver) + self.giver.ask("INFO clients")), [b"1", b"0"])
+
     def test_unblocked(self) -> None:
         """As if time were up, or with an error; a client that does not wait is told nothing."""
         waiting, error = self.serving.server.waiting, Failure("said so", "UNBLOCKED")

@@ -101,7 +101,8 @@ def _clients(call: Call) -> Fields:
         ("watching_clients", sum(1 for client in server.clients.values() if client.watching)),
         ("total_watched_keys", sum(watches.count() for watches in server.watches)),
         ("tracking_clients", len(call.server.tracking.modes)),
-        ("total_blocking_keys", sum(len(table.awaited) for table in call.store.databases)),
+        ("total_blocking_keys", server.waiting.keys()),
+        ("total_blocking_keys_on_nokey", server.waiting.keys_not_to_lose()),
         *_paused(call),
     ]
 

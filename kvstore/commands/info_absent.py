@@ -15,7 +15,7 @@ _FIELDS = {
         tls_server_cert_serial=none tls_server_cert_expires_in_seconds tls_client_cert_serial=none
         tls_client_cert_expires_in_seconds tls_ca_cert_serial=none tls_ca_cert_expires_in_seconds
     """,
-    "clients": "cluster_connections total_blocking_keys_on_nokey",
+    "clients": "cluster_connections",
     "memory": """
         used_memory_lua used_memory_vm_eval used_memory_lua_human=0B used_memory_scripts_eval number_of_cached_scripts
         number_of_functions number_of_libraries used_memory_vm_functions used_memory_vm_total

@@ -119,6 +119,14 @@ class WaitingRoom:
         """How many of those who wait do so until some time."""
         return sum(place.timer is not None for place in self.places.values())
 
+    def keys(self) -> int:
+        """How many keys are awaited."""
+        return sum(len(table.awaited) for table in self._tables)
+
+    def keys_not_to_lose(self) -> int:
+        """Of these, how many are by somebody who is told when there is nothing any more (`Wait.lost`)."""
+        return sum(_Lost in lines for table in self._tables for lines in table.awaited.values())
+
     def unblock(self, client: Client, error: RequestError | None = None) -> bool:
         """Let a client wait no more: it gets `error`, or what its request answers then.
 

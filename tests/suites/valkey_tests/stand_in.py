@@ -3,8 +3,8 @@
     python -m tests.suites.valkey_tests.stand_in CONFIGURATION [--NAME VALUE ...]
 
 This process becomes the server, so that the tests, which know its number, can end it. A child of it waits until the
-server listens, and says by CONFIG SET what is no option of the start; what is refused stays as it is. On its standard
-output are the two lines that the tests wait for.
+server listens, and says by CONFIG SET what is no option of the start; what is refused stays as it is. It then prints
+the two lines that the tests wait for.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def words_of(settings: dict[str, str]) -> list[str]:
     return command("--data", str(Path(settings.get("dir", "."), "kvstore-data")), *words)
 
 
-def _tell(settings: dict[str, str]) -> None:
+def _tell(settings: dict[str, str], server: int) -> None:
     """Wait until it listens, set what can be set, and say so."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
@@ -57,7 +57,7 @@ def _tell(settings: dict[str, str]) -> None:
                 if name not in _OPTIONS:
                     connection.send(resp_request("CONFIG", "SET", name, value))
                     connection.resp()
-            print("Ready to accept connections", flush=True)
+            print(f"Started, PID: {server}. Server initialized\nReady to accept connections", flush=True)
             return
         time.sleep(_POLL_SECONDS)
 
@@ -67,11 +67,10 @@ def main() -> None:
     settings = settings_of(sys.argv[1:])
     die_with_parent()
     server = os.getpid()
-    print(f"Started, PID: {server}. Server initialized", flush=True)
     if os.fork():
         words = words_of(settings)
         os.execve(words[0], words, environment())
-    _tell(settings)
+    _tell(settings, server)
 
 
 if __name__ == "__main__":
