@@ -107,6 +107,19 @@ class DatabaseTests(CommandTestCase):
         self.do("MULTI")
         self.assertNotEqual(self.do("EXEC"), [])
 
+    def test_a_swap_brings_an_expired_key(self) -> None:
+        """Which is none: whoever watched none, or one that had expired too, is told nothing."""
+        other = self.rig.connect()
+        for number in (5, 0):
+            self.do("SELECT", 5, by=other)
+            self.do("SET", "a", 0, "PX", 1, by=other)
+            self.do("SET", "a", 0, "PX", 1, by=other if number else self.rig.call)
+            self.rig.now_ms += 1
+            self.do("WATCH", "a")
+            self.do("SWAPDB", 0, 5, by=other)
+            self.do("MULTI")
+            self.assertEqual(self.do("EXEC"), [])
+
     def test_info_and_client_list(self) -> None:
         """Say which database has keys, and which one a client has chosen; RESET chooses the first."""
         self.do("SELECT", 9)

@@ -120,9 +120,9 @@ class Watches(Observer):
         """See `Observer`."""
         for client in self._arriving:
             client.watched_changed = True
-        there = self._table.values
+        table = self._table
         for client, watched in self._watched.items():
-            if any(watched.values()) or not there.keys().isdisjoint(watched):
+            if any(watched.values()) or any(map(table.exists, table.values.keys() & watched.keys())):
                 client.watched_changed = True
 
 

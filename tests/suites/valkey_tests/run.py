@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from kvstore.testing.server_process import environment
@@ -20,6 +20,7 @@ from scripts.measuring.processes import die_with_parent
 from scripts.measuring.servers import VALKEY
 from tests.kit.valkey import valkey_binary
 from tests.suites.outcomes import Outcomes
+from tests.suites.valkey_tests.reasons import NOT_RUN
 
 #: In seconds: without progress of a unit's test, as the suite itself has it; and for all of a unit.
 _STALLED_S, _TIMEOUT_S = 120, 1200
@@ -45,7 +46,7 @@ def run(side: str, source: Path, unit: str) -> Outcomes:
     with tempfile.TemporaryDirectory(prefix="kvstore-valkey-tests-") as directory:
         room = Path(directory)
         _furnish(room, source, side)
-        return outcomes_of(_output(room, unit))
+        return outcomes_of(_output(room, unit, frozenset() if side == VALKEY else NOT_RUN))
 
 
 def _furnish(room: Path, source: Path, side: str) -> None:
@@ -68,10 +69,11 @@ def _furnish(room: Path, source: Path, side: str) -> None:
         server.chmod(0o755)
 
 
-def _output(room: Path, unit: str) -> str:
+def _output(room: Path, unit: str, without: Collection[str]) -> str:
     port = random.SystemRandom().randrange(11000, 20000, 100)  # and 10,000 above it: below those that Linux gives away
     words = ["tclsh", "tests/test_helper.tcl", "--single", unit, "--durable", "--clients", "1", "--tags", _LEFT_OUT]
     words += ["--timeout", str(_STALLED_S), "--baseport", str(port), "--portcount", "100"]
+    words += [word for test in without for word in ("--skiptest", test)]
     variables = environment(VALKEY_BIN_DIR=str(room / "programs"), TERM="dumb")
     process = subprocess.Popen(
         words, cwd=room, env=variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -93,7 +95,7 @@ def outcomes_of(output: str) -> Outcomes:
         seen[name] += 1
         if how == "ok":
             outcomes.passed += 1
-        elif how in ("skip", "ignore"):
+        elif how in ("skip", "ignore") and name not in NOT_RUN:
             outcomes.skipped += 1
         else:
             number = f" ({seen[name]})" if seen[name] > 1 else ""
@@ -112,7 +114,7 @@ def _told(output: str) -> Iterator[tuple[str, str, str]]:
             elif how in ("err", "exception"):  # between tests
                 yield "err", "the unit breaks off", _BY_CHANCE.sub("", text)
             else:
-                yield how, _ELAPSED.sub("", text), ""
+                yield how, _ELAPSED.sub("", text), "not run"
         elif line.startswith("[TIMEOUT]"):
             yield "err", "the unit breaks off", f"nothing for {_STALLED_S} s"
 
