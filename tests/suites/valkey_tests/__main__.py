@@ -8,9 +8,9 @@
 
 The source is Debian's, fetched by apt once, into .venv/valkey-source; tclsh runs the tests (on Debian: apt-get install
 tcl redis-tools). They start the servers that they want themselves: what they take for valkey-server is kvstore, which
-is told what their configuration says, as far as it can be. A unit in which something fails that should not
-is run once more, and the better of the two counts. What passes against Valkey, as the report has it, and fails here is listed, unless
-tests/suites/valkey_tests/reasons.py says why it cannot pass. Exit status: 0 if nothing is, 1 if something is.
+is told what their configuration says, as far as it can be. A unit in which something fails that should not is run once
+more, and the better of the two counts. What passes against Valkey, as the report has it, and fails here is listed,
+unless tests/suites/valkey_tests/reasons.py says why it cannot pass. Exit status: 0 if nothing is, 1 if something is.
 """
 
 from __future__ import annotations
