@@ -137,6 +137,14 @@ class TogetherTests(ArrivalsTestCase):
         self.commit._writer.finish()
         self.assertEqual(self.received(), [OK, b""] * (_MANY // 2))
 
+    def test_who_would_wait(self) -> None:
+        """What may wait for elements comes behind what brings them, and so need not."""
+        self.clients += [self.connect() for _ in range(_MANY)]
+        names = [b"l%d" % number for number in range(_MANY)]
+        replies = self.ask(*(pack(b"BLPOP", name, b"0") for name in names), *(pack(b"RPUSH", n, b"v") for n in names))
+        self.assertEqual(replies, [pack(name, b"v") for name in names] + [b":1\r\n"] * _MANY)
+        self.assertEqual(self.together, [_MANY] * 2)
+
     def test_a_read_of_what_is_in_flight(self) -> None:
         """It waits for that commit, with what its client asked in the same chunk; the others do not wait."""
         writer = self.commit._writer = LateWriter(self.store)

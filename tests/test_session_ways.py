@@ -342,6 +342,8 @@ class WaysTests(SynchronousTestCase):
         plan.append(("batch", 0, _pipeline(b"INCR", [(b"n", b"")] * 7, [])))
         plan += [("batch", 0, _pipeline(name, [(b"h", name[1:])] * 7, [])) for name in (b"HINCRBY", b"HSET", b"HGET")]
         plan += [("batch", 0, _pipeline(name, [(b"l", b"v")] * 7, [])) for name in _OF_LISTS]
+        waiting = (b"RPUSH", b"BLPOP", b"RPUSH", b"BRPOP")
+        plan += [("batch", 0, [[name, b"l", b"5"]] * 7) for name in waiting]
         plan += [("batch", 0, _pipeline(name, [(b"s", b"v")] * 7, [])) for name in (*_OF_SETS, b"SPOP", b"SPOP")]
         of_sorted_sets = (b"ZADD", b"ZPOPMIN", b"ZPOPMIN", b"ZPOPMAX")
         plan += [("batch", 0, _pipeline(name, [(b"z", b"v")] * 7, [])) for name in of_sorted_sets]

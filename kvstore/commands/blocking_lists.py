@@ -7,16 +7,21 @@ included.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
-from kvstore.base.reply import NULL_ARRAY, Reply, Wait
+from kvstore.base.reply import NULL_ARRAY, Arrays, Reply, Wait
 from kvstore.commands.arguments import IntegerText, Key
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import end_after_seconds
-from kvstore.commands.lists import ENDS, move, mpop_arguments, one_of, pop_first
-from kvstore.commands.registry import command
+from kvstore.commands.lists import ENDS, move, mpop_arguments, one_of, pop_each, pop_first
+from kvstore.commands.registry import command, many
 from kvstore.commands.row import BLOCKING, WRITE, numbered_keys
+from kvstore.store.table import Table
 from kvstore.values.lists import List
+
+#: Whether that is a number of seconds beyond doubt.
+_IS_SHORT_TIMEOUT = re.compile(rb"[0-9]{1,9}").fullmatch
 
 
 @command("BLPOP", WRITE | BLOCKING, group="list", keys=(1, -2, 1), least=3, options="[key ...] timeout")
@@ -29,6 +34,26 @@ def blpop(call: Call, key: Key, *more: bytes) -> Reply:
 def brpop(call: Call, key: Key, *more: bytes) -> Reply:
     """Take the last element out of the first list that exists, or wait for one; returns its key, and it."""
     return _pop(call, (key, *more), b"RIGHT")
+
+
+@many("BLPOP", words=3)
+def blpop_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Arrays | None:
+    """As many BLPOPs of one key that find their element; none if one has to wait."""
+    return _pop_each(table, columns, b"LEFT")
+
+
+@many("BRPOP", words=3)
+def brpop_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Arrays | None:
+    """As many BRPOPs of one key that find their element; none if one has to wait."""
+    return _pop_each(table, columns, b"RIGHT")
+
+
+def _pop_each(table: Table, columns: list[list[bytes]], end: bytes) -> Arrays | None:
+    if len(columns) != 2 or not all(map(_IS_SHORT_TIMEOUT, columns[1])):
+        return None
+    keys = columns[0]
+    elements = pop_each(table, keys, end)
+    return None if elements is None else Arrays(zip(keys, elements, strict=True))
 
 
 def _pop(call: Call, words: tuple[bytes, ...], end: bytes) -> Reply:

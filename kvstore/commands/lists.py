@@ -275,21 +275,19 @@ def rpop(call: Call, key: Key, count: IntegerText | None = None) -> Reply:
 
 
 @many("LPOP")
-def lpop_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> list[bytes | None] | None:
+def lpop_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> list[bytes] | None:
     """As many LPOPs of one element; none if there are not as many elements, or they are long."""
-    return _pop_each(table, b"LEFT", columns)
+    return pop_each(table, columns[0], b"LEFT") if len(columns) == 1 else None
 
 
 @many("RPOP")
-def rpop_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> list[bytes | None] | None:
+def rpop_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> list[bytes] | None:
     """As many RPOPs of one element; none if there are not as many elements, or they are long."""
-    return _pop_each(table, b"RIGHT", columns)
+    return pop_each(table, columns[0], b"RIGHT") if len(columns) == 1 else None
 
 
-def _pop_each(table: Table, end: bytes, columns: list[list[bytes]]) -> list[bytes | None] | None:
-    keys = columns[0]
-    if len(columns) != 1:
-        return None
+def pop_each(table: Table, keys: list[bytes], end: bytes) -> list[bytes] | None:
+    """Take an element for each key from that end of its list; none if there are not as many, or they are long."""
     taken: dict[bytes, Iterator[bytes]] = {}
     counts = Counter(keys)
     for key, count in counts.items():

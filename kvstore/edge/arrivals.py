@@ -21,6 +21,7 @@ from typing import Protocol
 from kvstore.base.errors import StorageFault
 from kvstore.base.limits import KIB
 from kvstore.commands.registry import Command
+from kvstore.commands.row import BLOCKING
 from kvstore.edge.connection_state import State
 from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.outlet import Outlet
@@ -148,7 +149,9 @@ class Arrivals:
         return self.expects_writes and arrived > seen and self._commit.wants_more(arrived)
 
     def _sort(self, protocols: list[Served], chunks: list[bytes]) -> None:
-        """Execute what begins alike together, reads first: then they need not wait for the writes of this turn."""
+        """Execute what begins alike together, reads first: then they need not wait for the writes of this turn. What
+        may have to wait for what others bring comes behind these.
+        """
         alike: dict[bytes, dict[Served, bytes]] = {}
         for protocol, data in zip(protocols, chunks, strict=True):
             head = _HEAD(data) if protocol.state is State.OPEN else b""
@@ -163,7 +166,7 @@ class Arrivals:
                 else:
                     groups.append((row, group))
                 rest = {protocol: data for protocol, data in rest.items() if protocol not in group}
-        for row, group in sorted(groups, key=lambda each: each[0].writes):
+        for row, group in sorted(groups, key=lambda each: (each[0].writes, each[0].flags & BLOCKING)):
             self._alike(row, list(group), list(group.values()))
         if rest:
             self._mixed(list(rest), list(rest.values()))

@@ -153,7 +153,7 @@ def encode_arrays(arrays: Arrays, limit_bytes: int, protocols: Iterable[int]) ->
     for array, identity in zip(arrays, identities, strict=True):
         if identity not in encoded:
             most_bytes = max(map(len, array), default=0) * len(array)
-            if most_bytes * identities.count(identity) > limit_bytes:
+            if most_bytes > limit_bytes // len(arrays) and most_bytes * identities.count(identity) > limit_bytes:
                 return None
             encoded[identity] = encode_array(array)
         limit_bytes -= len(encoded[identity])
