@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvstore.base.errors import WRONG_TYPE
 from kvstore.session import mixed
 from kvstore.session.together import Together
 from kvstore.store.store import Store
@@ -20,7 +21,8 @@ from tests.kit.serving import Connection, Serving
 _CLIENTS = 8
 #: Requests with places for a key (K) and a value (V).
 _REQUESTS = """
-GET K|GET K|SET K V|SET K V|INCR K|HSET K f V|HGET K f|LPUSH K V|RPUSH K V|LPOP K|RPOP K 1|RPOP K|LRANGE K 0 -1|get K
+GET K|GET K|SET K V|SET K V|INCR K|HSET K f V|HSET h V V|HGET K f|HGET h V
+LPUSH K V|RPUSH K V|LPOP K|RPOP K 1|RPOP K|LRANGE K 0 -1|get K
 SET K V PX 5|GET|PING|MSET K V K V|DEL K|STRLEN K
 SADD K V|SADD K V|SISMEMBER K V|ZADD K 1 V|ZADD K 2 V|ZPOPMIN K|ZPOPMAX K
 """.replace("\n", "|").strip("|").split("|")  # fmt: skip
@@ -28,7 +30,7 @@ _PLACES = {
     "K": st.sampled_from([b"a", b"b", *(b"%d" % number for number in range(60))]),
     "V": st.sampled_from([b"1", b"text", b"", b"\r\n", b"x" * 30, b"%d"]),
 }
-_request = st.sampled_from(_REQUESTS[:14] * 3 + _REQUESTS).flatmap(
+_request = st.sampled_from(_REQUESTS[:16] * 3 + _REQUESTS).flatmap(
     lambda text: st.tuples(*(_PLACES.get(word, st.just(word.encode())) for word in text.split(" ")))
 )
 _pipelines = st.lists(st.lists(_request, max_size=5), min_size=_CLIENTS, max_size=_CLIENTS)
@@ -78,6 +80,25 @@ class MixedTests(MixedTestCase):
         self.assertEqual(replies, [b"$-1\r\n", b"+OK\r\n", b"$-1\r\n+OK\r\n", b"+OK\r\n", b"+OK\r\n"])
         self.assertEqual((self.taken, self.serving.table.values[b"c"]), ({0, 3, 4}, b"2"))
 
+    def test_written_by_several_commands(self) -> None:
+        """Those requests are done one by one, one client's after the other's, and the rest as columns."""
+        replies = self.ask(["LPUSH a 1", "SET b 1", "RPOP a"], ["RPOP a", "SET c 1"], ["LPUSH a 2 3", "INCR a"])
+        self.assertEqual(replies[0], b":1\r\n+OK\r\n$1\r\n1\r\n")
+        self.assertEqual(replies[1:], [b"_\r\n+OK\r\n", b":2\r\n-WRONGTYPE " + WRONG_TYPE.encode() + b"\r\n"])
+        self.assertEqual(self.taken, {0, 1, 2})
+
+    def test_elements(self) -> None:
+        """Who reads one and who writes another are not in each other's way; in one that is not there yet they are."""
+        self.clients[0].ask("HSET h e 1 f 1", "SADD s a")
+        self.serving.commit()
+        self.clients[0].released()
+        self.ask(["HGET h e", "HSET h f 2"], ["HSET h g 2"], ["SISMEMBER s a", "SADD s b"], ["SADD s c"])
+        self.assertEqual(self.taken, {0, 1, 2, 3})
+        replies = self.ask(
+            ["HGET h e", "HSET h e 3"], ["HSET h g 1 i 1"], ["HGET new e"], ["HSET new f 1"], ["HGET h f"]
+        )
+        self.assertEqual((self.taken, replies[0]), ({2, 4}, b"$1\r\n1\r\n:0\r\n"))
+
     def test_what_else_there_is(self) -> None:
         """Part of a request, another command, no request: their clients alone are not taken."""
         chunks = [pack(b"GET", b"a"), pack(b"GET", b"a")[:-1], pack(b"PING"), b"GET a\r\n", b"*2\r\n", b"\r\n", b""]
@@ -85,7 +106,7 @@ class MixedTests(MixedTestCase):
         del self.clients[: len(chunks)]
         self.clients += [self.serving.connect() for _ in range(4)]
         chunks = [pack(b"GET", b"a") + pack(b"GET"), pack(b"GET", b"a") * 2, pack(b"SET", b"k", b"\r\n")]
-        self.assertEqual(self.execute(chunks), {1})
+        self.assertEqual(self.execute(chunks), {1, 2})
 
     def test_lies(self) -> None:
         """A length that is not what it says: nothing is taken, and its client is told."""

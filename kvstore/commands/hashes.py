@@ -42,7 +42,7 @@ def hset(call: Call, key: Key, field: bytes, value: bytes, *pairs: bytes) -> Rep
     return _set(call, key, (field, value, *pairs))
 
 
-@many("HSET")
+@many("HSET", one_element=3)
 def hset_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Numbers | None:
     """As many HSETs. Their bytes, as they came, are the operations that the log keeps."""
     if len(columns) < 3 or not len(columns) % 2 or raw is None:
@@ -88,7 +88,7 @@ def hget(call: Call, key: Key, field: bytes) -> Reply:
     return None if value is None else value.get(field, table.now_ms())
 
 
-@many("HGET")
+@many("HGET", one_element=2)
 def hget_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> list[bytes | None] | None:
     """As many HGETs; none if a key holds what is no hash."""
     values = table.look_up_each(columns[0], Hash) if len(columns) == 2 else None
@@ -164,7 +164,7 @@ def hincrby(call: Call, key: Key, field: bytes, increment: Integer) -> Reply:
     return number
 
 
-@many("HINCRBY")
+@many("HINCRBY", one_element=3)
 def hincrby_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Numbers | None:
     """As many HINCRBYs; none if one of the numbers has more than 17 digits."""
     if len(columns) != 3 or not all(map(is_short_number, columns[2])):

@@ -83,7 +83,7 @@ class CommandTable:
 
         return add
 
-    def many(self, name: str, words: int = 0) -> Callable[[Many], Many]:
+    def many(self, name: str, words: int = 0, *, one_element: int = 0) -> Callable[[Many], Many]:
         """Decorator: the function executes many requests of the command `name` at once.
 
         `words`: those of so many words, the name counts; 0: of any number, more or less.
@@ -91,11 +91,12 @@ class CommandTable:
         It is given the table, the arguments in columns, and the requests as they came, or None if the name was not
         spelled as here. It does all of them or, returning None or raising RequestError, none; it must mean what the
         command means. Returns one reply for all (Status), or strings and nulls, `Numbers` or `Arrays`, one for each.
+        `one_element`: see `Command`; others of the value at its key neither change it nor are changed then.
         """
 
         def add(function: Many) -> Many:
             row = self.by_name[name.encode()]
-            row.many, row.words_of_many = function, words
+            row.many, row.words_of_many, row.one_element = function, words, one_element
             return function
 
         return add

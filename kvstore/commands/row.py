@@ -146,8 +146,8 @@ class Command:
 
     __slots__ = (
         "_converters", "convert", "find_keys", "flags", "function", "group", "keys", "least", "many", "most", "name",
-        "only_reads", "options", "parameters", "scope", "subcommands", "summary", "takes_one_word", "takes_two_words",
-        "wire_name", "words", "words_of_many", "writes",
+        "one_element", "only_reads", "options", "parameters", "scope", "subcommands", "summary", "takes_one_word",
+        "takes_two_words", "wire_name", "words", "words_of_many", "writes",
     )  # fmt: skip
 
     def __init__(
@@ -184,6 +184,8 @@ class Command:
         #: Executes a pipeline of this command, if that can be done better than one by one; see `CommandTable.many`.
         self.many: Many | None = None
         self.words_of_many = 0
+        #: With so many arguments it is about one element of a value, which the second one names; 0 if never.
+        self.one_element = 0
         #: Of a command that RUNS a script: see `CommandTable.only_reads`.
         self.only_reads: OnlyReads | None = None
         self.wire_name = name.encode()

@@ -38,7 +38,7 @@ def sadd(call: Call, key: Key, member: bytes, *members: bytes) -> Reply:
     return _add(call.table, key, (member, *members))
 
 
-@many("SADD")
+@many("SADD", one_element=2)
 def sadd_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Numbers | None:
     """As many SADDs of one member. Their bytes, as they came, are the operations that the log keeps."""
     if len(columns) != 2 or raw is None:
@@ -109,7 +109,7 @@ def sismember(call: Call, key: Key, member: bytes) -> Reply:
     return int(value is not None and member in value)
 
 
-@many("SISMEMBER")
+@many("SISMEMBER", one_element=2)
 def sismember_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Numbers | None:
     """As many SISMEMBERs; none if a key holds what is no set."""
     values = table.look_up_each(columns[0], Set) if len(columns) == 2 else None

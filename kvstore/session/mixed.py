@@ -2,9 +2,16 @@
 
 Requests that name different keys may change places: neither sees what the other does, and a log that tells them in
 another order comes to the same. So what the clients of one turn have sent is executed command by command, and what is
-of one command keeps its order, if no key is named by two commands of which one writes. A client that names such a key
-is dropped: it goes after the others, one request after the other, and so does whoever sent anything else. It is as if
-the clients had executed one after the other, those who are dropped last. A test holds it to that.
+of one command keeps its order. It is as if the clients had executed one after the other. A test holds it to that.
+
+| a key is named | what becomes of it |
+|---|---|
+| by one command, or by several that read | nothing: columns |
+| by commands that read one element each of a value that is there, and one that writes other elements of it | the same |
+| by one that writes and one that reads | the clients that write it are dropped |
+| by several that write | those requests are set apart: executed one by one when all else is, client after client |
+
+A client that is dropped goes after the others, one request after the other, and so does whoever sent anything else.
 
 Commands that read come first. They change nothing, so that their clients can still be dropped: when the replies become
 too large, or a key holds another type. What writes has to be done then, if need be one by one.
@@ -12,9 +19,9 @@ too large, or a key holds another type. What writes has to be done then, if need
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from kvstore.base.limits import MIB
 from kvstore.base.reply import Numbers, Status
@@ -33,6 +40,8 @@ _MOST_BYTES = 1 * MIB
 #: An operation of the log is no longer than so many times the request that it comes from (INCR is logged as SET).
 _TIMES_LONGER = 4
 
+#: Of a key, or of an element.
+_Name = TypeVar("_Name")
 _OfRow: TypeAlias = tuple[CommandStatistics, Alike]
 
 
@@ -69,24 +78,47 @@ class _Mixture:
         reads = [each for each in of_rows if not each[0].row.writes]
         writes = [each for each in of_rows if each[0].row.writes]
         self._drop_contended(reads, writes)
+        self._set_apart([alike for _, alike in writes])
         while not self._read(reads):
             pass
         for statistics, alike in writes:
             if alike.starts and not self._as_columns(statistics, alike):
-                self._one_by_one(statistics, alike)
+                for start, *arguments in zip(alike.starts, *alike.columns, strict=True):
+                    self._one(start, [alike.name, *arguments])
+        for start, request in sorted(self._sorted.apart.items()):
+            self._one(start, request)
         return self._deliver()
 
     def _drop_contended(self, reads: list[_OfRow], writes: list[_OfRow]) -> None:
-        """Drop clients until no key is named by two commands of which one writes, nor awaited by a client that moves
-        what comes there to another key.
+        """Drop clients that write what is read by others or by themselves, or what is awaited by a client that moves
+        it to another key.
         """
-        named = set[bytes]().union(*(alike.columns[0] for _, alike in reads))
-        for _, alike in writes:
-            keys = alike.columns[0]
-            contended = named.intersection(keys) | self._call.table.awaited.keys() & set(keys)
-            named.update(keys)
-            if contended:
-                self._drop([start for start, key in zip(alike.starts, keys, strict=True) if key in contended])
+        awaited = self._call.table.awaited.keys()
+        for write in writes:
+            self._drop_where(write[1], write[1].columns[0], awaited & set(write[1].columns[0]))
+            for read in reads:
+                keys = set(write[1].columns[0]).intersection(read[1].columns[0])
+                if keys and _are_of_elements(write, read):
+                    table, elements = self._call.table, _elements(write[1])
+                    self._drop_where(write[1], elements, set(elements).intersection(_elements(read[1])))
+                    keys = {key for key in keys if key not in table.values or key in table.deadlines}
+                self._drop_where(write[1], write[1].columns[0], keys)
+
+    def _drop_where(self, alike: Alike, names: list[_Name], contended: Set[_Name]) -> None:
+        """Drop the clients of requests that have, at their place in `names`, one of these."""
+        if contended:
+            self._drop([start for start, name in zip(alike.starts, names, strict=True) if name in contended])
+
+    def _set_apart(self, writes: list[Alike]) -> None:
+        """Set requests apart that write what another command writes, too."""
+        named, contended = set[bytes](), set[bytes]()
+        for alike in writes:
+            keys = set(alike.columns[0])
+            contended |= named & keys
+            named |= keys
+        if contended:
+            for alike in writes:
+                self._sorted.set_apart(alike, contended)
 
     def _read(self, reads: list[_OfRow]) -> bool:
         """Execute what reads; False if somebody had to be dropped: then it is to be done again without, and counts."""
@@ -147,13 +179,12 @@ class _Mixture:
                     number = self._sorted.chunk_of(start)
                     self._needed[number] = max(self._needed[number], commit)
 
-    def _one_by_one(self, statistics: CommandStatistics, alike: Alike) -> None:
-        """Execute requests of a command that writes; none of those takes more than a slice."""
-        for start, *arguments in zip(alike.starts, *alike.columns, strict=True):
-            number = self._sorted.chunk_of(start)
-            reply, needed = self._sessions[number].execute_one(statistics, [alike.name, *arguments])
-            self._replies[start] = reply
-            self._needed[number] = max(self._needed[number], needed)
+    def _one(self, start: int, request: list[bytes]) -> None:
+        """Execute a request of a command that writes, by itself; none of those takes more than a slice."""
+        number = self._sorted.chunk_of(start)
+        reply, needed = self._sessions[number].execute_one(self._rows[request[0]], request)
+        self._replies[start] = reply
+        self._needed[number] = max(self._needed[number], needed)
 
     def _deliver(self) -> set[int]:
         """Give each session its replies. Returns as `execute`."""
@@ -165,3 +196,14 @@ class _Mixture:
             session.executed_together(row, len(starts), joined(replies), self._needed[number])
             taken.add(number)
         return taken
+
+
+def _are_of_elements(*of_rows: _OfRow) -> bool:
+    """Whether the requests of two commands of one type are about one element each, which the second argument names."""
+    rows = [statistics.row for statistics, _ in of_rows]
+    counts = [len(alike.columns) for _, alike in of_rows]
+    return rows[0].group == rows[1].group and counts == [row.one_element for row in rows]
+
+
+def _elements(alike: Alike) -> list[tuple[bytes, bytes]]:
+    return list(zip(*alike.columns[:2], strict=True))

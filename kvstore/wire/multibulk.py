@@ -45,8 +45,8 @@ _NO_CRLF = "invalid CRLF in request"
 #: Strings shorter than this have their headers in a table; longer ones are for `Multibulk`, whose cost per byte is
 #: lower.
 _TABLE_BYTES = 4 * KIB
-_HEADERS = [b"$%d" % length for length in range(_TABLE_BYTES)]
-_HEADER_OF = _HEADERS.__getitem__
+HEADERS = [b"$%d" % length for length in range(_TABLE_BYTES)]
+_HEADER_OF = HEADERS.__getitem__
 _LENGTHS = {b"$%d\r" % length: length for length in range(_TABLE_BYTES)}
 #: The headers of arrays of one word or more, and how many those are.
 COUNTS = {b"*%d" % count: count for count in range(1, 1024)}
@@ -100,7 +100,7 @@ def uniform_pipeline(data: bytes) -> Uniform | None:
     if words < 2 or len(first) < 5:
         return None
     try:
-        if first[1] != _HEADERS[len(first[2])]:
+        if first[1] != HEADERS[len(first[2])]:
             return None
         return _of_one_size(data, first, words) or _of_records(data, first, words) or _of_any_size(data, first, words)
     except IndexError:  # a string longer than the table
@@ -155,10 +155,10 @@ def _of_one_size(data: bytes, first: list[bytes], words: int) -> Uniform | None:
         length = len(column[0])
         if len(set(map(len, column))) > 1:
             return None
-        if place and pieces[place - 1 :: stride].count(_HEADERS[length]) != count:
+        if place and pieces[place - 1 :: stride].count(HEADERS[length]) != count:
             return None
         columns.append(column)
-    if first[3] != _HEADERS[len(columns[0][0])]:
+    if first[3] != HEADERS[len(columns[0][0])]:
         return None
     return Uniform(first[2], columns, count, data, b"", True)
 
@@ -168,7 +168,7 @@ def _of_one_string(data: bytes, first: list[bytes], head: bytes) -> Uniform | No
     column = data[len(head) : -len(CRLF)].split(CRLF + head)
     if len(column) < _MANY or len(set(map(len, column))) > 1 or not data.endswith(CRLF):
         return None
-    if first[3] != _HEADERS[len(column[0])]:
+    if first[3] != HEADERS[len(column[0])]:
         return None
     return Uniform(first[2], [column], len(column), data, b"", True)
 
@@ -225,7 +225,7 @@ def have_headers(words: list[bytes], headers: list[bytes]) -> bool:
     """Whether these are the headers of these words. Raises IndexError for a word of _TABLE_BYTES or more."""
     lengths = set(map(len, words))
     if len(lengths) == 1:
-        return headers.count(_HEADERS[lengths.pop()]) == len(headers)
+        return headers.count(HEADERS[lengths.pop()]) == len(headers)
     return headers == list(map(_HEADER_OF, map(len, words)))
 
 
@@ -247,7 +247,7 @@ def split_pipeline(data: bytes) -> tuple[list[list[bytes]], bytes]:
             words = pieces[2::2]
             place = 1
             for word in words:
-                if pieces[place] != _HEADERS[len(word)]:
+                if pieces[place] != HEADERS[len(word)]:
                     return [], data
                 place += 2
             return [words], pieces[-1]
@@ -268,7 +268,7 @@ def _columns(pieces: list[bytes], stride: int) -> tuple[list[list[bytes]], int] 
         return None
     columns = [pieces[place:used:stride] for place in range(2, stride, 2)]
     for place, column in enumerate(columns):
-        if pieces[2 * place + 1 : used : stride] != [_HEADERS[len(word)] for word in column]:
+        if pieces[2 * place + 1 : used : stride] != [HEADERS[len(word)] for word in column]:
             return None
     return list(map(list, zip(*columns, strict=True))), used
 
@@ -283,7 +283,7 @@ def _rows(pieces: list[bytes]) -> tuple[list[list[bytes]], int]:
         requests.append(pieces[start + 2 : end : 2])
         headers += pieces[start + 1 : end : 2]
         start = end
-    if headers != [_HEADERS[len(word)] for request in requests for word in request]:
+    if headers != [HEADERS[len(word)] for request in requests for word in request]:
         return [], 0
     return requests, start
 
