@@ -64,6 +64,24 @@ class StreamTests(CommandTestCase):
         self.assertEqual(self.do("XTRIM", "s", "MINID", "35-246"), 45)
         self.assertEqual(self.do("XRANGE", "s", "-", "+"), entries[245:])
 
+    def test_blocks_of_another_size(self) -> None:
+        """A setting says how many entries `~` removes at once, and how many at most; the last ones go with all."""
+        self.do("CONFIG", "SET", "stream-node-max-entries", "10")
+        for number in range(1, 102):
+            self.do("XADD", "s", f"{number}-1", "f", "v")
+        for words, gone in (
+            ("MAXLEN ~ 55 LIMIT 30", 30), ("MAXLEN ~ 55 LIMIT 30", 10), ("MINID ~ 50-1", 0), ("MINID ~ 51-1", 10),
+            ("MAXLEN ~ 0 LIMIT 9", 0), ("MINID ~ 102", 51),
+        ):  # fmt: skip
+            self.assertEqual(self.do("XTRIM", "s", *words.split()), gone, words)
+
+    def test_blocks_of_one(self) -> None:
+        """Of these a hundred are removed at most."""
+        self.do("CONFIG", "SET", "stream-node-max-entries", "1")
+        for number in range(1, 103):
+            self.do("XADD", "s", f"{number}-1", "f", "v")
+        self.assertEqual(self.do("XTRIM", "s", "MAXLEN", "~", "1"), 100)
+
     def test_thousands_are_read_in_slices(self) -> None:
         """As they were when the request came."""
         for number in range(1, 2400):

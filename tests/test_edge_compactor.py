@@ -147,7 +147,9 @@ class CompactorTests(SynchronousTestCase):
         self.change("d")
         self.compactor.begin_if_due()
         self.assertEqual(len(self.children), 1)
+        self.assertFalse(self.compactor.due)
         self.assertTrue(self.compactor.ask())
+        self.assertTrue(self.compactor.due)
         self.compactor.begin_if_due()
         self.assertEqual(len(self.children), 2)
 

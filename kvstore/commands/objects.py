@@ -43,7 +43,11 @@ _STATS = {
 
 @command("OBJECT|ENCODING", READ, group="generic")
 def object_encoding(call: Call, key: Key) -> Reply:
-    """Tell how Redis would hold the value at a key; here all strings are bytes."""
+    """Tell how Redis would hold the value at a key; here all strings are bytes.
+
+    Unlike Valkey, a string that is a whole number is `int`, though APPEND or SETRANGE made it one; and a list, as well
+    as any other value under thresholds that were changed, is told by what it holds now, not by what it held.
+    """
     return encoding_of(call.table, key, call.server.configuration)
 
 

@@ -55,7 +55,7 @@ _LIVE = (
     *_live(integer(0, INT32_MAX), timeout=0),
     *_live(integer(1, 2**32 - 1), maxclients=MAX_CLIENTS),
     *_live(shown_classes, notify_keyspace_events=""),
-    # Thresholds past which OBJECT ENCODING names another encoding.
+    # Thresholds past which OBJECT ENCODING names another encoding; and of a stream's entries, what is trimmed at once.
     *_live(integer(), hash_max_listpack_entries=512, set_max_intset_entries=512, set_max_listpack_entries=128),
     *_live(integer(), set_max_listpack_value=64, zset_max_listpack_entries=128, stream_node_max_entries=100),
     *_live(memory(), hash_max_listpack_value=64, zset_max_listpack_value=64, stream_node_max_bytes=4096),

@@ -17,8 +17,8 @@ _LONGEST = 127
 _LARGEST = 2**64 - 1
 #: What C's strtoull takes: what is below 0 wraps.
 _UNSIGNED = re.compile(rb"[ \t-\r]*([+-]?)([0-9]+)").fullmatch
-#: Entries that are removed by ~ at most unless LIMIT says otherwise: of a hundred blocks.
-_TRIMMED = 100 * MAX_ENTRIES
+#: Blocks that are removed by ~ at most unless LIMIT says otherwise.
+_TRIMMED_BLOCKS = 100
 
 
 def _unsigned(text: bytes) -> int:
@@ -92,27 +92,40 @@ def next_id(last_id: int, now_ms: int) -> int:
 
 class Trim(NamedTuple):
     """How long a stream may be. `most`: entries; or `least_id`: the smallest id. `about`: as `~` has it, whole blocks
-    only, of at most `limit` entries, 0 for any.
+    only, of at most `limit` entries, 0 for any, None unless told.
     """
 
     most: int | None
     least_id: int
     about: bool
-    limit: int
+    limit: int | None
 
-    def left(self, value: Stream) -> int:
-        """How many of the last entries stay."""
-        if self.about:
-            return len(value) - self._whole_blocks(value)
-        return min(self.most, len(value)) if self.most is not None else len(value) - value.before(self.least_id)
+    def left(self, value: Stream, block_entries: int) -> int:
+        """How many of the last entries stay. `block_entries`: the setting stream-node-max-entries, 0 for any."""
+        if not self.about:
+            return len(value) - self._gone(value)
+        entries = block_entries or MAX_ENTRIES
+        limit = _TRIMMED_BLOCKS * entries if self.limit is None else self.limit
+        of_blocks = (
+            self._whole_blocks(value, limit) if entries == MAX_ENTRIES else self._multiple(value, limit, entries)
+        )
+        return len(value) - of_blocks
 
-    def _whole_blocks(self, value: Stream) -> int:
+    def _gone(self, value: Stream) -> int:
+        return max(0, len(value) - self.most) if self.most is not None else value.before(self.least_id)
+
+    def _multiple(self, value: Stream, limit: int, entries: int) -> int:
+        """As if each block had so many entries."""
+        gone = min(self._gone(value), limit or len(value))
+        return gone if gone == len(value) else gone - gone % entries
+
+    def _whole_blocks(self, value: Stream, limit: int) -> int:
         gone = 0
         for block in value.blocks:
             size = block.size
             if self.most is not None and len(value) - gone - size < self.most:
                 break
-            if (self.limit and gone + size > self.limit) or (self.most is None and block.last >= self.least_id):
+            if (limit and gone + size > limit) or (self.most is None and block.last >= self.least_id):
                 break
             gone += size
         return gone
@@ -166,7 +179,7 @@ def add_options(words: Sequence[bytes], *, adds: bool) -> AddOptions:
         raise InvalidRequest("syntax error, XTRIM must be called with a trimming strategy")
     if limit is not None and not about:
         raise InvalidRequest("syntax error, LIMIT cannot be used without the special ~ option")
-    trim = Trim(most, least_id or 0, about, _TRIMMED if limit is None else limit) if trims else None
+    trim = Trim(most, least_id or 0, about, limit) if trims else None
     return AddOptions(trim, no_stream, at, new_id)
 
 

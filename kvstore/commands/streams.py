@@ -61,7 +61,7 @@ def xadd(call: Call, key: Key, *words: bytes) -> Reply:
     text = text_of(_new_id(0 if value is None else value.last_id, given, call.table))
     call.table.edit(key, b"XADD", (text, *pairs))
     if trim is not None:
-        _trim(call.table, key, trim)
+        _trim(call, key, trim)
     return text
 
 
@@ -110,19 +110,19 @@ def xtrim(call: Call, key: Key, *words: bytes) -> Reply:
 
     Unlike Valkey, `~` removes whole blocks of the stream as it is here: as many as Valkey removes of entries that
     were added one behind the other, up to a block more or less of long ones, of some removed in the middle, and
-    after a restart.
+    after a restart. With another `stream-node-max-entries` than 100 it is a multiple of that, or all.
     """
     trim = add_options(words, adds=False).trim
     assert trim is not None
-    return 0 if call.table.typed(key, Stream) is None else _trim(call.table, key, trim)
+    return 0 if call.table.typed(key, Stream) is None else _trim(call, key, trim)
 
 
-def _trim(table: Table, key: bytes, trim: Trim) -> int:
+def _trim(call: Call, key: bytes, trim: Trim) -> int:
     """Remove the first entries of the stream at `key`. Returns how many."""
-    value = table.values[key]
-    before, left = len(value), trim.left(value)
+    value = call.table.values[key]
+    before, left = len(value), trim.left(value, call.server.configuration.number("stream-node-max-entries"))
     if left < before:
-        table.edit(key, b"XTRIM", (b"MAXLEN", b"%d" % left))
+        call.table.edit(key, b"XTRIM", (b"MAXLEN", b"%d" % left))
     return before - left
 
 

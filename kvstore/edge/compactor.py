@@ -153,6 +153,11 @@ class Compactor:
         """Whether a child is at work."""
         return self._child is not None
 
+    @property
+    def due(self) -> bool:
+        """Whether a child is at work, or was asked for."""
+        return self.running or self._asked
+
     def ask(self) -> bool:
         """Compact at the next opportunity, whatever the policy says. Returns False if a compaction is under way."""
         if self.running:
@@ -162,7 +167,7 @@ class Compactor:
 
     def error(self) -> str | None:
         """How the last one ended: empty if well; None while one is under way, or asked for."""
-        return None if self.running or self._asked else self.last_error
+        return None if self.due else self.last_error
 
     def begin_if_due(self) -> None:
         """To be called when no commit is in flight. Raises StorageFault if sealing the log fails half-way."""

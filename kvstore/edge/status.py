@@ -123,7 +123,7 @@ def _processor_seconds() -> list[tuple[str, Any]]:
 
 def _persistence(sources: Sources) -> list[tuple[str, Any]]:
     store, compactor = sources.store, sources.compactor
-    running, status = int(compactor.running), "err" if compactor.last_error else "ok"
+    running, status = int(compactor.due), "err" if compactor.last_error else "ok"
     last_s = round(compactor.last_seconds) if compactor.last_finished_ms else -1
     return [
         ("rdb_changes_since_last_save", store.log.entries),
@@ -154,7 +154,7 @@ def _persistence(sources: Sources) -> list[tuple[str, Any]]:
         ("writes_refused_now", int(store.refusals.now)),
         ("full_disk_refused_writes", store.refusals.count),
         ("last_refused_write_time", store.refusals.last_ms // 1000),
-        ("compaction_in_progress", int(compactor.running)),
+        ("compaction_in_progress", int(compactor.due)),
         ("last_compaction_seconds", f"{compactor.last_seconds:.3f}"),
         ("last_seal_milliseconds", f"{compactor.last_seal_seconds * 1e3:.3f}"),
         ("last_finish_milliseconds", f"{compactor.last_finish_seconds * 1e3:.3f}"),

@@ -31,7 +31,7 @@ REASONS = [
         ("There is no import mode, in which keys do not expire",
          r"'import-mode'|IMPORT-SOURCE"),
         ("The log is not Valkey's: it has other files, and is neither switched off nor loaded into a server that runs",
-         r"table\.txn\.manifest|::TTL Persistence in AOF"),
+         r"table\.txn\.manifest|::TTL Persistence in AOF|::MULTI with (BGREWRITEAOF|config set appendonly)"),
         ("A string's encoding follows from its bytes, not from what was done to it",
          r"unit/type/(incr|string)::.*: Expected 'int' to match 'raw'"),
         ("Under thresholds that were changed, an encoding follows from what a value holds, not from what it held",
