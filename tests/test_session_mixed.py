@@ -164,6 +164,17 @@ class MixedTests(MixedTestCase):
             self.ask(["GET a", "SET d 1"], ["SET b 1"], ["INCR c"])
             self.assertEqual(self.taken, set())
 
+    def test_a_commit_behind_it(self) -> None:
+        """Where the log is told more than was foreseen, it is closed when all is done, and nothing is late for it."""
+        members = " ".join(f"{number:050}" for number in range(99))
+        self.clients[0].told(f"SADD a {members}", f"SADD b {members}")
+        held: list[bytes] = []
+        self.serving.hooks.size_limit = 3000
+        self.serving.hooks.commit_now = lambda: held.append(b"".join(self.serving.store.pending.operations))
+        self.ask(["SPOP a 50", "SADD b x", "SPOP b 50", "SET k v"], ["SPOP a 20", "SET l v"])
+        self.assertEqual((self.taken, len(held), held[0].count(b"SREM"), held[0].count(b"SET")), ({0, 1}, 1, 3, 2))
+        self.assertEqual(self.serving.hooks.size_limit, 3000)
+
     def test_somebody_watches(self) -> None:
         """Then each request is shown, in its place."""
         self.serving.hooks.watchers.append(lambda executed: None)

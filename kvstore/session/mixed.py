@@ -37,7 +37,7 @@ from kvstore.wire.sorting import Alike, Sorted
 #: Replies to reads that are more than this together each client gets as it has room for them.
 _MOST_BYTES = 1 * MIB
 
-#: An operation of the log is no longer than so many times the request that it comes from (INCR is logged as SET).
+#: Most operations of the log are no longer than so many times the request that they come from (INCR is logged as SET).
 _TIMES_LONGER = 4
 
 #: Of a key, or of an element.
@@ -50,11 +50,20 @@ def execute(hooks: Hooks, sessions: Sequence[Session], chunks: list[bytes]) -> s
 
     Returns the places of the sessions whose input was executed. Raises StorageFault.
     """
-    # In the middle of it nobody may look, nor a commit be closed, which lets waiting clients go on.
-    at_most_bytes = sessions[0].call.store.pending.size_bytes + _TIMES_LONGER * sum(map(len, chunks))
-    if hooks.watchers or hooks.request_limit != Hooks.NO_LIMIT or at_most_bytes > hooks.size_limit:
+    # In the middle of it nobody may look, nor a commit be closed: a client's requests are not in their order there, and
+    # waiting clients would go on. However long what the log is told becomes (SPOP names what it took).
+    pending, limit_bytes = sessions[0].call.store.pending, hooks.size_limit
+    at_most_bytes = pending.size_bytes + _TIMES_LONGER * sum(map(len, chunks))
+    if hooks.watchers or hooks.request_limit != Hooks.NO_LIMIT or at_most_bytes > limit_bytes:
         return set()
-    return _Mixture(hooks, sessions, chunks).execute()
+    hooks.size_limit = Hooks.NO_LIMIT
+    try:
+        taken = _Mixture(hooks, sessions, chunks).execute()
+    finally:
+        hooks.size_limit = limit_bytes
+    if pending.size_bytes > limit_bytes:
+        hooks.commit_now()
+    return taken
 
 
 class _Mixture:
