@@ -50,6 +50,13 @@ class EventTests(SessionTestCase):
             self.assertEqual(self.events(request), ["keymiss b"], request)
         self.assertEqual(self.events(*["GET b"] * 9), ["keymiss b"] * 9)
 
+    def test_streams(self) -> None:
+        """What reads or claims for a group tells of no XGROUP SETID."""
+        self.choose("Et")
+        made = self.events("XGROUP CREATE s g $ MKSTREAM", "XADD s 1-1 a b", "XREADGROUP GROUP g c STREAMS s >")
+        self.assertEqual(made, ["xgroup-create s", "xadd s", "xgroup-createconsumer s"])
+        self.assertEqual(self.events("XCLAIM s g c 0 1-1 LASTID 9-9", "XGROUP SETID s g 0"), ["xgroup-setid s"])
+
     def test_undone(self) -> None:
         """A script that raises has told nobody."""
         self.choose("EA")

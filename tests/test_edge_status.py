@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.limits import MIB
-from kvstore.edge.memory import human
+from kvstore.base.sizes import human
 from kvstore.edge.status import Pace
 from kvstore.testing.server_process import PATIENCE_S
 from tests.kit.server_process import Serving, eventually

@@ -268,6 +268,25 @@ class ScriptTests(CommandTestCase):
         sha = self.do("SCRIPT", "LOAD", "return redis.call('GET', KEYS[1])")
         self.assertIsNone(self.do("EVALSHA_RO", sha, 1, "a"))
 
+    def test_chance(self) -> None:
+        """Numbers by chance are others in each script."""
+        drawn = {self.do("EVAL", "return math.random(2^31)", 0) for _ in range(9)}
+        self.assertGreater(len(drawn), 5)
+
+    def test_told_by_info(self) -> None:
+        """INFO tells of the scripts that are kept."""
+        self.do("SCRIPT", "LOAD", "return 1")
+        self.do("EVAL", "return 22", 0)
+        lines = self.do("INFO", "memory").split("\r\n")
+        self.assertIn("number_of_cached_scripts:2", lines)
+        self.assertIn("used_memory_scripts_eval:17", lines)
+
+    def test_debug(self) -> None:
+        """DEBUG is for scripts once it is told so."""
+        self.rig.server.configuration._values["enable-debug-command"] = "yes"
+        self.do("DEBUG", "SET-DISABLE-DENY-SCRIPTS", 1)
+        self.assertEqual(self.do("EVAL", "return redis.call('DEBUG', 'PROTOCOL', 'true')", 0), 1)
+
     def test_which_error_is_first(self) -> None:
         """What cannot be a SHA-1; the number of keys; the source, or that it is not kept."""
         unknown = "0" * 40

@@ -64,7 +64,10 @@ REFUSED = {
     "return table.insert({}, 0/0, 1)": "the position is out of bounds",
     "local function f() coroutine.wrap(f)() end f()": "",
     "local function f(s) return (s:gsub('.', f)) end f('a')": "C stack overflow",
-    "return string.dump(function() end)": "unable to dump given function",
+    "return loadstring(string.dump(function() end))()": "attempt to call a nil value",
+    "string.dump()": "bad argument #1 to 'dump'",
+    "getmetatable(_G).__index = {}": "Attempt to modify a readonly table",
+    "return redis.call('DEBUG', 'PROTOCOL', 'map')": "not allowed from script",
     "return coroutine.yield(1)": "",
     "rawset(_G, 'x', 1)": "",
     "setmetatable(redis, {})": "",
@@ -147,7 +150,7 @@ class SandboxTests(CommandTestCase):
             self.assertIn("too many branches", self.error("EVAL", f"local x {start}{word * 4001}{end}", 0))
 
     def test_nothing_is_left(self) -> None:
-        """One script leaves nothing for the next: no global, no field, no setting, no random state."""
+        """One script leaves nothing for the next: no global, no field, no setting."""
         for source in ("x = 1", "string.y = 1", "_G.z = 1", "cjson.w = 1"):
             self.failure(source)
         for shown in ("redis", "_G"):
@@ -156,8 +159,6 @@ class SandboxTests(CommandTestCase):
         self.assertEqual(self.do("EVAL", "return #string.rep('x', 0/0)", 0), 0)
         self.do("EVAL", "cjson.encode_max_depth(1)", 0)
         self.assertEqual(self.do("EVAL", "return cjson.encode({{{}}})", 0), b"[[{}]]")
-        first = self.do("EVAL", "return {math.random(1000000), math.random(1000000)}", 0)
-        self.assertEqual(self.do("EVAL", "return {math.random(1000000), math.random(1000000)}", 0), first)
 
     def test_errors_with_methods(self) -> None:
         """An error with metamethods runs none of them where no hook would stop it."""

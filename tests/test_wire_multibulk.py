@@ -96,7 +96,6 @@ class RefusedTests(SynchronousTestCase):
         for length in (b"", b"x", b"01", b"-0", b"+1", b" 1", b"1 ", b"1.0", b"2147483647", b"9" * 30, b"9" * 5000):
             self.assert_refused(b"*" + length + b"\r\n", "invalid multibulk length")
         self.assert_refused(b"*1\n", "invalid multibulk length")
-        self.assert_refused(b"*1\rX$1\r\n", "invalid multibulk length")
 
     def test_string_length(self) -> None:
         """So is the length of a string; there is no null."""
@@ -119,6 +118,12 @@ class RefusedTests(SynchronousTestCase):
         """A string that is longer than its header said is found at its end, before it is taken for the next header."""
         for end in (b"XX", b"\n\r", b"\rX", b"\r\r"):
             self.assert_refused(b"*2\r\n$4\r\nECHO\r\n$1\r\na" + end, "invalid CRLF in request")
+
+    def test_no_lf_after_a_header(self) -> None:
+        """So is a header whose CR is not its end."""
+        for start in (b"*3", b"*2\r\n$3", b"*x", b"*2\r\n$x"):
+            for end in (b"\rx", b"\r\r"):
+                self.assert_refused(start + end, "invalid CRLF in request")
 
     def test_header_length(self) -> None:
         """A header may be as long as the limit, if only to be refused as no number, and is not read past it."""

@@ -18,6 +18,7 @@ A command returns plain Python values; `wire` encodes them. The whole set:
 | `Status` | simple string | simple string |
 | `Verbatim` | bulk string | verbatim string `txt:` |
 | `BigNumber` | bulk string | big number |
+| `Attributed` | its reply | attributes, its reply |
 | `JSONText` | bulk string | bulk string |
 | `Help` | flat array | map |
 | `Push` | array | push |
@@ -66,6 +67,13 @@ class Verbatim(str):
 
 class BigNumber(str):
     """An integer of any size, by its digits, as a script may return: a big number in RESP3, a bulk string in RESP2."""
+
+
+class Attributed(NamedTuple):
+    """A reply, and what a RESP3 client is told of it beside."""
+
+    attributes: dict[Any, Any]
+    reply: Any
 
 
 class Help(dict[str, Any]):

@@ -77,11 +77,16 @@ def latency_histogram(call: Call, *commands: bytes) -> Reply:
 
 @command("READONLY", FAST, group="cluster")
 def readonly(call: Call) -> Reply:
-    """Accepted for clients of a cluster."""
+    """Accepted for clients of a cluster, and shown by CLIENT LIST."""
+    call.client.switches.add("r")
     return OK
 
 
-command("READWRITE", FAST, group="cluster")(readonly)
+@command("READWRITE", FAST, group="cluster")
+def readwrite(call: Call) -> Reply:
+    """Accepted for clients of a cluster: takes back READONLY."""
+    call.client.switches.discard("r")
+    return OK
 
 
 @command("ASKING", FAST, group="cluster")

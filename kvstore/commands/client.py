@@ -66,7 +66,7 @@ class Client:
         self.library_version = b""
         #: Letters of CLIENT CAPA.
         self.capabilities = ""
-        #: Letters of CLIENT NO-EVICT (e) and NO-TOUCH (T) where they are on.
+        #: Letters of READONLY (r), CLIENT NO-EVICT (e) and NO-TOUCH (T) where they are on.
         self.switches: set[str] = set()
         self.through_file = False  # connected by a Unix socket, which is a file
         self.protocol = 2  # RESP version, set by HELLO
@@ -94,7 +94,7 @@ class Client:
     @property
     def flags(self) -> str:
         """Redis's letters: O monitors, P subscribes, b waits, x inside MULTI, t tracks, R for a client that is gone, B
-        by prefixes, d a watched key changed, c closes, U by a Unix socket, e and T see `switches`, N none.
+        by prefixes, d a watched key changed, c closes, U by a Unix socket, r, e and T see `switches`, N none.
         """
         letters = {
             "O": self.monitoring,
@@ -107,6 +107,7 @@ class Client:
             "d": self.watched_changed,
             "c": self.closing,
             "U": self.through_file,
+            "r": "r" in self.switches,
             "e": "e" in self.switches,
             "T": "T" in self.switches,
         }

@@ -96,7 +96,7 @@ def _described(client: Client, now_ms: int, channels: Channels) -> str:
         "fd": traffic.descriptor,
         "name": client.name.decode("ascii"),
         "age": (now_ms - client.connected_ms) // MS_PER_S,
-        "idle": (now_ms - client.last_request_ms) // MS_PER_S,
+        "idle": now_ms // MS_PER_S - client.last_request_ms // MS_PER_S,
         "flags": client.flags,
         "capa": client.capabilities,
         "db": client.database,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from kvstore.base.errors import InvalidRequest, shorten
 from kvstore.commands.glob import matcher
-from kvstore.commands.setting_table import ALIASES, IMMUTABLE, SETTINGS, Setting
+from kvstore.commands.setting_table import ALIASES, HIDDEN, IMMUTABLE, SETTINGS, Setting
 
 _WILD = frozenset("*?[\\")
 
@@ -51,7 +51,7 @@ class Configuration:
                 names = [plain.lower()] if plain.lower() in self._names else []
             else:
                 matches = matcher(pattern, any_case=True)
-                names = [name for name in self._names if matches(name.encode())]
+                names = [name for name in self._names if name not in HIDDEN and matches(name.encode())]
             for name in names:
                 found.setdefault(name, plain if plain.lower() == name else name)
         return {shown: self.text(name) for name, shown in found.items()}

@@ -51,6 +51,7 @@ def hello(call: Call, protover: Protocol | None = None, *options: bytes) -> Repl
     if name is not None:
         client.name = name
     client.protocol = protover or client.protocol
+    zone = call.server.configuration.text("availability-zone")
     return {
         "server": "kvstore",
         "version": __version__,
@@ -59,6 +60,7 @@ def hello(call: Call, protover: Protocol | None = None, *options: bytes) -> Repl
         "mode": "standalone",
         "role": "master",
         "modules": [],
+        **({"availability_zone": zone} if zone else {}),
     }
 
 

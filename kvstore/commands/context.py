@@ -90,6 +90,8 @@ class Server:
         self.accesses = Accesses(self.configuration, self.statistics, now_ms, self.random)
         #: Whether expired keys are removed without being asked for: DEBUG SET-ACTIVE-EXPIRE.
         self.removes_expired = True
+        #: Whether scripts may use DEBUG: DEBUG SET-DISABLE-DENY-SCRIPTS.
+        self.scripts_may_debug = False
         #: What DEBUG SLEEP calls.
         self.sleep: Callable[[float], None] = sleep
         #: Longest string that APPEND and SETRANGE may make.

@@ -19,7 +19,7 @@ from kvstore.base.errors import (
     shorten,
     wrong_subcommand,
 )
-from kvstore.base.reply import OK, BigNumber, Reply, Status, Verbatim
+from kvstore.base.reply import OK, Attributed, BigNumber, Reply, Status, Verbatim
 from kvstore.commands.arguments import at_least, to_integer
 from kvstore.commands.context import Call
 from kvstore.commands.digest import digest_of_all, digest_of_value
@@ -95,6 +95,11 @@ def _set_active_expire(call: Call, on: bytes) -> Reply:
     return OK
 
 
+def _let_scripts(call: Call, on: bytes) -> Reply:
+    call.server.scripts_may_debug = _first_number(on) != 0
+    return OK
+
+
 def _first_number(text: bytes) -> float:
     found = _NUMBER(text)
     return float(found[0]) if found else 0
@@ -154,10 +159,11 @@ def _protocol(call: Call, kind: bytes) -> Reply:
     return _SHOWN[name]
 
 
-#: Of each type, the reply that DEBUG PROTOCOL gives of it. Attributes are left out, as RESP2 does.
+#: Of each type, the reply that DEBUG PROTOCOL gives of it.
 _SHOWN: dict[str, Reply] = {
     "string": b"Hello World", "integer": 12345, "double": 3.141, "null": None, "array": [0, 1, 2],
-    "set": {0, 1, 2}, "map": {0: False, 1: True, 2: False}, "attrib": b"Some real reply following the attribute",
+    "set": {0, 1, 2}, "map": {0: False, 1: True, 2: False},
+    "attrib": Attributed({b"key-popularity": [b"key:123", 90]}, b"Some real reply following the attribute"),
     "verbatim": Verbatim("This is a verbatim\nstring"), "true": True, "false": False,
     "bignum": BigNumber("1234567999999999999999999999999999999"),
 }  # fmt: skip
@@ -206,6 +212,6 @@ _PARTS: dict[bytes, _Part] = {
     b"REPLICATE": _Part("<string>", 1, _MANY, _taken, _NOTHING),
     b"REPLYBUFFER": _Part("PEAK-RESET-TIME <ms>|NEVER|RESET", 2, 2, _taken, _NOTHING),
     b"SET-ACTIVE-EXPIRE": _Part("<0|1>", 1, 1, _set_active_expire, "Leave expired keys, or remove them."),
-    b"SET-DISABLE-DENY-SCRIPTS": _Part("<0|1>", 1, 1, _taken, _NOTHING),
+    b"SET-DISABLE-DENY-SCRIPTS": _Part("<0|1>", 1, 1, _let_scripts, "Let scripts use DEBUG, or not."),
     b"SLEEP": _Part("<seconds>", 1, 1, _sleep, "Hold up the whole server."),
 }

@@ -10,6 +10,7 @@ from typing import Any
 
 from kvstore.base.errors import Failure, InvalidRequest, wrong_subcommand
 from kvstore.base.reply import OK, Distinct, Reply, Status
+from kvstore.base.sizes import human
 from kvstore.commands.context import Call, Server
 from kvstore.commands.function_dump import BadDump, read_dump, write_dump
 from kvstore.commands.glob import matcher
@@ -130,16 +131,25 @@ def function_stats(call: Call) -> Reply:
 
 
 def memory_fields(call: Call) -> list[tuple[str, Any]]:
-    """What INFO tells of libraries, if there are any."""
-    sources = call.store.libraries.values
-    if not sources:
-        return []
-    libraries = libraries_of(call.server)
+    """What INFO tells of scripts and of libraries."""
+    sources, scripts = call.store.libraries.values, call.server.scripts
+    libraries = libraries_of(call.server) if sources else call.server.libraries
+    in_lua = [part.memory_bytes() if part else 0 for part in (scripts, libraries)]
+    kept = [scripts.source_bytes() if scripts else 0, sum(map(len, sources.values()))]
     return [
-        ("number_of_functions", libraries.count()),
+        ("used_memory_lua", in_lua[0]),
+        ("used_memory_vm_eval", in_lua[0]),
+        ("used_memory_lua_human", human(in_lua[0])),
+        ("used_memory_scripts_eval", kept[0]),
+        ("number_of_cached_scripts", scripts.count() if scripts else 0),
+        ("number_of_functions", libraries.count() if libraries else 0),
         ("number_of_libraries", len(sources)),
-        ("used_memory_vm_functions", libraries.memory_bytes()),
-        ("used_memory_functions", sum(map(len, sources.values()))),
+        ("used_memory_vm_functions", in_lua[1]),
+        ("used_memory_vm_total", sum(in_lua)),
+        ("used_memory_vm_total_human", human(sum(in_lua))),
+        ("used_memory_functions", kept[1]),
+        ("used_memory_scripts", sum(kept)),
+        ("used_memory_scripts_human", human(sum(kept))),
     ]
 
 

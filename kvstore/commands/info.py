@@ -56,7 +56,8 @@ def _groups_of(name: str) -> set[str]:
 def _section(call: Call, name: str) -> str:
     own = _SECTIONS[name](call) if name in _SECTIONS else []
     added = call.server.info[name]() if name in call.server.info else []
-    fields = dict(own) | dict(added)
+    # redis-cli --stat takes the first field that begins with `used_memory`.
+    fields = dict(own) | dict(added) if name != "memory" else dict(added) | dict(own)
     absent = {field: value for field, value in absent_fields(name).items() if field not in fields}
     lines = [f"{field}:{value}\r\n" for field, value in (fields | absent).items()]
     return f"# {_TITLES.get(name, name.capitalize())}\r\n" + "".join(lines)
@@ -87,6 +88,7 @@ def _server(call: Call) -> Fields:
         *((name, server.configuration.text("hz")) for name in ("hz", "configured_hz", "clients_hz")),
         ("lru_clock", server.now_ms() // MS_PER_S & _LRU_CLOCK_MASK),
         ("executable", sys.executable),
+        ("availability_zone", server.configuration.text("availability-zone")),
     ]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 _FIELDS = {
     "server": """
         redis_git_sha1=00000000 redis_git_dirty redis_build_id=0000000000000000 process_supervised=no config_file=
-        io_threads_active availability_zone=
+        io_threads_active
     """,
     "tls": """
         tls_server_cert_serial=none tls_server_cert_expires_in_seconds tls_client_cert_serial=none
@@ -17,9 +17,6 @@ _FIELDS = {
     """,
     "clients": "cluster_connections",
     "memory": """
-        used_memory_lua used_memory_vm_eval used_memory_lua_human=0B used_memory_scripts_eval number_of_cached_scripts
-        number_of_functions number_of_libraries used_memory_vm_functions used_memory_vm_total
-        used_memory_vm_total_human=0B used_memory_functions used_memory_scripts used_memory_scripts_human=0B
         allocator_muzzy mem_not_counted_for_evict mem_replication_backlog mem_total_replication_buffers
         mem_replicas_repl_buffer mem_clients_slaves mem_cluster_links mem_cluster_slot_import mem_cluster_slot_export
         mem_overhead_db_hashtable_rehashing active_defrag_running lazyfreed_objects

@@ -107,10 +107,6 @@ class Libraries(Runner, Observer):
             self._complete()
         return sum(len(library.functions) for library in self._loaded.values())
 
-    def memory_bytes(self) -> int:
-        """What the state of Lua holds."""
-        return self._engine.memory_bytes()
-
     def _complete(self) -> None:
         """Load what is not. Raises Failure if that takes too long: what was loaded by then stays so."""
         while self._state != self._engine.state or len(self._loaded) != len(self._table.values):

@@ -78,6 +78,10 @@ class Runner:
             self._server.count_error(reply)
         return reply
 
+    def memory_bytes(self) -> int:
+        """What the state of Lua holds."""
+        return self._engine.memory_bytes()
+
     @staticmethod
     def only_may_read(flags: Collection[bytes] | None, read_only: bool) -> bool:
         """Whether what has these flags, None if it has not told any, may only read. `read_only`: by the command that
@@ -144,6 +148,14 @@ class Scripts(Runner):
             del self._passing[sha]
         return sha
 
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._kept)
+
+    def source_bytes(self) -> int:
+        """Of all of them together."""
+        return self._loaded_bytes + sum(len(self._kept[sha].source) for sha in self._passing)
+
     def flush(self) -> None:
         """Forget all."""
         self._kept.clear()
@@ -189,7 +201,7 @@ class _Host:
             row = table.find(words)
         if not row.accepts(len(words)):
             raise Failure("Wrong number of args calling command from script")
-        if row.flags & NO_SCRIPT:
+        if row.flags & NO_SCRIPT and not (row.name == "DEBUG" and self._call.server.scripts_may_debug):
             raise Failure("This Valkey command is not allowed from script")
         if self._read_only and row.flags & (WRITE | TELLS):
             raise _READ_ONLY

@@ -49,6 +49,15 @@ def memory(least: int = 0, most: int = INT64_MAX) -> Kind:
     return check
 
 
+def memory_or_share(text: str) -> str:
+    """A number of bytes, as `memory` has it, or a share of `maxmemory`: `5%`."""
+    if not (text.endswith("%") and text[:-1].isascii() and text[:-1].isdigit()):
+        return memory()(text)
+    if int(text[:-1]) > 100:
+        raise ValueError("percentage argument must be less or equal to 100")
+    return text
+
+
 def _within(number: int, least: int, most: int) -> str:
     if not least <= number <= most:
         raise ValueError(f"argument must be between {least} and {most} inclusive")

@@ -20,7 +20,16 @@ from typing import NamedTuple
 
 from kvstore.base.limits import DROP_CLIENT_BYTES, MAX_CLIENTS, MAX_REQUEST_BYTES, MIB
 from kvstore.commands.event_classes import shown_classes
-from kvstore.commands.setting_kinds import INT32_MAX, Kind, anything, integer, memory, one_of, yes_or_no
+from kvstore.commands.setting_kinds import (
+    INT32_MAX,
+    Kind,
+    anything,
+    integer,
+    memory,
+    memory_or_share,
+    one_of,
+    yes_or_no,
+)
 
 #: Why a fixed setting is not changed.
 IMMUTABLE = "can't set immutable config"
@@ -55,6 +64,7 @@ _LIVE = (
     *_live(integer(0, INT32_MAX), timeout=0),
     *_live(integer(1, 2**32 - 1), maxclients=MAX_CLIENTS),
     *_live(shown_classes, notify_keyspace_events=""),
+    *_live(anything, availability_zone=""),
     # Thresholds past which OBJECT ENCODING names another encoding; and of a stream's entries, what is trimmed at once.
     *_live(integer(), hash_max_listpack_entries=512, set_max_intset_entries=512, set_max_listpack_entries=128),
     *_live(integer(), set_max_listpack_value=64, zset_max_listpack_entries=128, stream_node_max_entries=100),
@@ -90,7 +100,7 @@ _HELD = (
     *_held(f"{_OPTION}max-request-bytes", memory(), proto_max_bulk_len=MAX_REQUEST_BYTES),
     *_held(f"{_OPTION}drop-client-bytes", anything, client_output_buffer_limit=_OUTPUT_LIMITS),
     *_held(f"{_OPTION}max-input-bytes", memory(), client_query_buffer_limit=MAX_REQUEST_BYTES),
-    *_held(f"{_OPTION}max-input-bytes", memory(), maxmemory_clients=0),
+    *_held(f"{_OPTION}max-input-bytes", memory_or_share, maxmemory_clients=0),
     *_held("times are counted, no percentiles are kept", yes_or_no, latency_tracking="no"),
     *_held("writes are refused when a disk is full, whatever becomes of a save", yes_or_no, **{
         "stop_writes_on_bgsave_error": "no",
@@ -106,7 +116,7 @@ _FIXED = """
     active-defrag-threshold-lower=10 active-defrag-threshold-upper=100 always-show-logo=no aof-load-truncated=yes
     aof-rewrite-cpulist aof-rewrite-incremental-fsync=no aof-timestamp-enabled=yes aof-use-rdb-preamble=no
     appenddirname appendfilename=table.txn auto-aof-rewrite-min-size=67108864 auto-aof-rewrite-percentage=100
-    availability-zone bgsave-cpulist bind bind-source-addr bio-cpulist
+    bgsave-cpulist bind bind-source-addr bio-cpulist
     cluster-allow-pubsubshard-when-down=yes cluster-allow-reads-when-down=no cluster-allow-replica-migration=yes
     cluster-announce-bus-port=0 cluster-announce-client-ipv4 cluster-announce-client-ipv6 cluster-announce-client-port=0
     cluster-announce-client-tls-port=0 cluster-announce-hostname cluster-announce-human-nodename cluster-announce-ip
@@ -145,7 +155,16 @@ def _fixed() -> Iterator[Setting]:
     return (Setting(name, value, refusal=IMMUTABLE) for name, value in pairs.items())
 
 
-SETTINGS = {setting.name: setting for setting in (*_LIVE, *_HELD, *_fixed())}
+#: Shown to who asks for one by its name only: those of Valkey that its tests set.
+_HIDDEN = (
+    *_live(integer(-INT32_MAX - 1, INT32_MAX), key_load_delay=0, rdb_key_save_delay=0),
+    *_live(integer(0, INT32_MAX), min_io_threads_avoid_copy_reply=7, min_string_size_avoid_copy_reply=16384),
+    *_live(integer(0, INT32_MAX), min_string_size_avoid_copy_reply_threaded=65536),
+    *_held("a script gets nothing by which it could leave its sandbox", yes_or_no, lua_enable_insecure_api="no"),
+)
+HIDDEN = frozenset(setting.name for setting in _HIDDEN)
+
+SETTINGS = {setting.name: setting for setting in (*_LIVE, *_HELD, *_HIDDEN, *_fixed())}
 
 #: Older names, each with the one that it stands for.
 ALIASES = {

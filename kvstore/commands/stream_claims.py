@@ -52,7 +52,7 @@ def xclaim(call: Call, key: Key, group: bytes, consumer: bytes, min_idle_time: I
     options = _options(words[len(ids) :], table.now_ms())
     if options.last_id > found.last_id:
         read = [group, text_of(options.last_id), b"ENTRIESREAD", b"%d" % found.entries_read]
-        table.edit(key, b"XGROUP|SETID", read)
+        table.edit(key, b"XGROUP|SETID", read, b"xclaim")
     claiming = _Claiming(table, value, found, consumer_of(table, key, group, consumer).name, options)
     for entry_id in ids:
         claiming.take(entry_id, least_ms)

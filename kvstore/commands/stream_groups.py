@@ -224,7 +224,7 @@ def _give_out(table: Table, key: bytes, group: bytes, consumer: Consumer, option
     entries = entries_after(value, found.last_id, options.most)
     ids = [id_of(entry[0]) for entry in entries]  # type: ignore[arg-type]
     read = _read_so_far(group, ids[-1], _entries_read(value, found, ids))
-    table.edit(key, b"XGROUP|SETID", read)
+    table.edit(key, b"XGROUP|SETID", read, b"xreadgroup")
     if not options.no_ack:
         claim(table, key, group, consumer.name, dict.fromkeys(ids, (table.now_ms(), 1)))
         consumer.active_ms = table.now_ms()

@@ -6,10 +6,9 @@ import os
 import resource
 from typing import Any
 
-from kvstore.base.limits import KIB, MIB
+from kvstore.base.limits import KIB
+from kvstore.base.sizes import human
 from kvstore.commands.context import Server
-
-GIB = 1024 * MIB
 
 #: There is no second count that these could be the ratio to, or the difference.
 _SAME = {
@@ -53,14 +52,6 @@ class Memory:
             ("mem_allocator", "pymalloc"),
             ("lazyfree_pending_objects", len(server.store.garbage)),
         ]
-
-
-def human(count: int) -> str:
-    """A number of bytes as Redis writes it: 512B, 1.50K, 2.00M (server.c, bytesToHuman)."""
-    for unit, letter in ((GIB, "G"), (MIB, "M"), (KIB, "K")):
-        if count >= unit:
-            return f"{count / unit:.2f}{letter}"
-    return f"{count}B"
 
 
 def resident_bytes() -> int:

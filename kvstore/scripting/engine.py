@@ -164,6 +164,11 @@ class Engine:
         self._much_bytes = _LITTLE_BYTES + _COMPILED_BYTES * self._compiled_bytes
         return Chunk(compiled, self._states)
 
+    def memory_bytes(self) -> int:
+        """What the state of Lua holds."""
+        used: int = self._lua.get_memory_used()
+        return used
+
     def is_current(self, chunk: Chunk) -> bool:
         """Whether it can run: its state was not replaced."""
         return chunk.state == self._states

@@ -44,11 +44,6 @@ class FunctionEngine(Engine):
         """The number of the state of Lua: another one begins when what it holds is too much."""
         return self._states
 
-    def memory_bytes(self) -> int:
-        """What the state of Lua holds."""
-        used: int = self._lua.get_memory_used()
-        return used
-
     def load(self, body: bytes, host: Host) -> list[Function]:
         """Load a library; returns its functions, in the order in which they were registered.
 

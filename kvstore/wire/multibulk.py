@@ -387,15 +387,17 @@ class Multibulk:
         return line
 
     def _check_header(self, line: bytes | bytearray) -> None:
-        """Raise ProtocolError if a header, or the part of it that has come, is too long. Its CR does not count."""
+        """Raise ProtocolError if a header, or the part of it that has come, is too long or has a CR before its end."""
+        if 0 <= line.find(b"\r") < len(line) - 1:
+            raise ProtocolError(_NO_CRLF)
         if len(line) - line.endswith(b"\r") > MAX_HEADER_BYTES:
             raise ProtocolError("too big mbulk count string" if self._missing < 0 else "too big bulk count string")
 
     def _count(self, line: bytes) -> int:
         """The number of strings that an array header announces; 0 for an array that is no request."""
-        if len(line) > MAX_HEADER_BYTES:
-            self._check_header(line)
         number = _NUMBER(line)
+        if number is None or len(line) > MAX_HEADER_BYTES:
+            self._check_header(line)
         count = int(number[1]) if number else MAX_REQUEST_ELEMENTS + 1
         if count > MAX_REQUEST_ELEMENTS:
             raise ProtocolError("invalid multibulk length")

@@ -21,6 +21,7 @@ from kvstore.base.limits import LONG_STRING_BYTES
 from kvstore.base.reply import (
     NULL_ARRAY,
     Arrays,
+    Attributed,
     BigNumber,
     Distinct,
     JSONText,
@@ -260,6 +261,13 @@ def _append_big_number(out: Writer, reply: BigNumber, protocol: int) -> None:
         _append_text(out, reply, protocol)
 
 
+def _append_attributed(out: Writer, reply: Attributed, protocol: int) -> None:
+    if protocol == 3:
+        out.append(b"|%d\r\n" % len(reply.attributes))
+        _append_all(out, list(chain.from_iterable(reply.attributes.items())), protocol)
+    _append(out, reply.reply, protocol)
+
+
 def _append_json(out: Writer, reply: JSONText, protocol: int) -> None:
     _append_bytes(out, reply.text, protocol)
 
@@ -346,6 +354,7 @@ _WRITERS: dict[type, Callable[[Writer, Any, int], None]] = {
     float: _append_double,
     Verbatim: _append_verbatim,
     BigNumber: _append_big_number,
+    Attributed: _append_attributed,
     str: _append_text,
     Push: _append_push,
     Strings: _append_strings,

@@ -8,6 +8,9 @@ local error, getmetatable, ipairs, next, pairs, rawget, rawset, select =
 local setmetatable, tonumber, type, unpack = setmetatable, tonumber, type, unpack
 local floor, collect = math.floor, collectgarbage
 
+-- Lua's LUAI_MAXCSTACK: for what a function in C is given, and what it returns.
+local MOST_PLACES = 8000
+
 local base = {}
 for _, name in ipairs { "assert", "error", "ipairs", "rawequal", "select", "tonumber", "tostring", "type" } do
   base[name] = _G[name]
@@ -34,15 +37,16 @@ function base.xpcall(f, handler)
 end
 
 -- Lua 5.1.5 does not look well enough at how many there are.
-function base.unpack(t, first, last)
+function base.unpack(t, ...)
+  local first, last = ...
   if type(t) ~= "table" then wrong(1, "unpack", "table", t == nil and "no value" or type(t)) end
   first = first == nil and 1 or tonumber(first) or wrong(2, "unpack", "number", type(first))
   last = last == nil and #t or tonumber(last) or wrong(3, "unpack", "number", type(last))
   if first > last then return end
-  if not (first > -2147483648 and last < 2147483647 and last - first < arguments.MOST_VALUES) then
+  if not (last - first + 2 + select("#", ...) <= MOST_PLACES and first >= -2147483648 and last < 2147483647) then
     error("too many results to unpack", 2)
   end
-  return unpack(t, first, last)
+  return unpack(t, ...)
 end
 
 function base.rawset(t, k, v)
@@ -60,7 +64,7 @@ function base.setmetatable(t, m)
 end
 
 function base.getmetatable(t)
-  if real[t] then return nil end
+  if real[t] then return readonly.metatables[t] end
   return getmetatable(t)
 end
 

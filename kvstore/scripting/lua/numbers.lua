@@ -1,6 +1,6 @@
--- Lua's mathematics. The generator of chance is Redis's, which begins anew with each script; for functions it goes on.
+-- Lua's mathematics. The generator of chance is Redis's, drand48: it goes on from script to script.
 
-local host, guard, arguments = ...
+local arguments = ...
 local wrong = arguments.wrong
 local error, format, math, pairs, select, tonumber, type = error, string.format, math, pairs, select, tonumber, type
 local floor = math.floor
@@ -21,15 +21,11 @@ local function draw()
   return high * 128 + floor(low / 131072)
 end
 
-local note_use = host.has_functions and function() end or guard.private(function() seed(0) end)
-
 function maths.randomseed(number)
-  note_use()
   seed(floor(tonumber(number) or wrong(1, "randomseed", "number", type(number))) % 4294967296)
 end
 
 function maths.random(...)
-  note_use()
   local r = draw() % 2147483647 / 2147483647
   local count, m, n = select("#", ...), ...
   if count == 0 then return r end
@@ -40,10 +36,6 @@ function maths.random(...)
   return floor(r * (n - m + 1)) + m
 end
 
-if host.has_functions then
-  seed(0x1234ABCD) -- what drand48 begins with
-else
-  seed(0)
-end
+seed(0x1234ABCD) -- what drand48 begins with
 
 return maths

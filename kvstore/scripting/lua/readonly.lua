@@ -7,6 +7,8 @@ local readonly = {}
 -- The real tables, by those that are shown.
 local real = setmetatable({}, { __mode = "k" })
 readonly.real = real
+-- Those of the shown that have one a script may look at.
+readonly.metatables = setmetatable({}, { __mode = "k" })
 
 local function refuse()
   error("Attempt to modify a readonly table", 2)

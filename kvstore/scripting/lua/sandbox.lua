@@ -32,7 +32,7 @@ globals._VERSION = _VERSION
 globals.load, globals.loadstring = compiling.load, compiling.loadstring
 globals.string = protect(strings)
 globals.table = protect(part("tables", globals, guard, readonly))
-globals.math = protect(part("numbers", host, guard, arguments))
+globals.math = protect(part("numbers", arguments))
 globals.coroutine = protect(part("coroutines", guard))
 globals.os = protect { clock = clock }
 globals.cjson = protect(part("json", guard, arguments, part("json_decoding", guard, null), null))
@@ -52,6 +52,7 @@ setmetatable(globals, strict)
 local show
 compiling.environment, show = readonly.view(globals)
 globals._G = compiling.environment
+readonly.metatables[compiling.environment] = protect(strict)
 
 local metatable = getmetatable("")
 metatable.__index = strings

@@ -49,7 +49,9 @@ def words_of(settings: dict[str, str]) -> list[str]:
 
 
 def _tell(settings: dict[str, str], server: int) -> None:
-    """Wait until it listens, set what can be set, and say so."""
+    """Wait until the server listens, set what can be set, and say so: the tests wait two minutes for both lines, but
+    for an answer behind them a few seconds only. `server`: the number of its process.
+    """
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), RawConnection(Address("127.0.0.1", int(settings["port"]))) as connection:

@@ -1,0 +1,15 @@
+"""Sizes as people read them."""
+
+from __future__ import annotations
+
+from kvstore.base.limits import KIB, MIB
+
+GIB = 1024 * MIB
+
+
+def human(count: int) -> str:
+    """A number of bytes as Redis writes it: 512B, 1.50K, 2.00M (server.c, bytesToHuman)."""
+    for unit, letter in ((GIB, "G"), (MIB, "M"), (KIB, "K")):
+        if count >= unit:
+            return f"{count / unit:.2f}{letter}"
+    return f"{count}B"
