@@ -29,6 +29,7 @@ from kvstore.edge.turn import Turn
 from kvstore.session.session import Session
 from kvstore.session.together import Together
 from kvstore.store.table import Table
+from kvstore.wire.multibulk import CRLF
 
 #: The longest chunk that is kept, and how many are.
 _SHORT_BYTES = 4 * KIB
@@ -181,7 +182,9 @@ class Arrivals:
         with self._bugs_of(protocols):
             if len(set(map(_TABLE, protocols))) == 1:
                 replies = self.together.execute(row, [protocol.session for protocol in protocols], chunks)
-            if replies is None:
+            if replies is None and all(map(_seems_single, chunks)):  # sorted they would be refused again
+                self._one_by_one(protocols, chunks)
+            elif replies is None:
                 self._mixed(protocols, chunks)
             elif replies:
                 self._reply(protocols, replies)
@@ -254,6 +257,11 @@ class Arrivals:
             if not outlet.gather(data):
                 outlet.send(data)
         self._turn.gather_all(outlets)
+
+
+def _seems_single(chunk: bytes) -> bool:
+    """Whether that is one whole request, most likely."""
+    return chunk.endswith(CRLF) and b"\r\n*" not in chunk
 
 
 class _Group:
