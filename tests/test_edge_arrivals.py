@@ -187,7 +187,7 @@ class TogetherTests(ArrivalsTestCase):
         self.assertEqual(self.ask(pack(b"APPEND", b"n", b"x")), [b":%d\r\n" % number for number in range(1, _MANY + 1)])
         self.ask(pack(b"SET", b"n", b"12"))
         self.together.clear()
-        self.assertEqual(self.ask(pack(b"SET", b"k", b"1", b"PX", b"5")), [OK] * _MANY)
+        self.assertEqual(self.ask(pack(b"SET", b"k", b"1", b"XX", b"GET")), [b"$-1\r\n"] * _MANY)
         self.assertEqual(self.ask(pack(b"GET", b"n") + b"GET n\r\n"), [b"$2\r\n12\r\n" * 2] * _MANY)
         self.ask(pack(b"SET", b"n", b"x" * 2000) + pack(b"GET", b"n") * 9)
         with mock.patch("kvstore.session.together._MOST_BYTES", 2000 * _MANY - 1):
@@ -200,12 +200,11 @@ class TogetherTests(ArrivalsTestCase):
         self.assertEqual(self.together, [])
 
     def test_a_key_with_a_deadline(self) -> None:
-        """It is read together as any other."""
-        self.clients[0].send(pack(b"SET", b"k", b"1", b"PX", b"100000"))
-        self.turn()
-        self.received()
+        """It is written and read together as any other."""
+        self.assertEqual(self.ask(pack(b"SET", b"k", b"1", b"PX", b"100000")), [OK] * _MANY)
+        self.assertEqual(self.store.table.deadline_ms(b"k"), self.now_ms + 100_000)
         self.assertEqual(self.ask(pack(b"GET", b"k")), [b"$1\r\n1\r\n"] * _MANY)
-        self.assertEqual(self.together, [_MANY])
+        self.assertEqual(self.together, [_MANY] * 2)
 
     def test_of_any_command(self) -> None:
         """Alike or mixed, reads and writes: whoever waits is one group, and no reply leaves before its own commit."""

@@ -132,7 +132,7 @@ pipelines = st.tuples(
             _pipeline,
             st.sampled_from(_ALIKE),
             st.lists(st.tuples(_keys, _values), min_size=7, max_size=20),
-            st.sampled_from([[], [], [], [], [], [b"NX"]]),
+            st.sampled_from([[], [], [], [], [], [b"NX"], [b"PX", b"5000"], [b"EX", b"7"]]),
         ),
         st.sampled_from([[], [], [], [], [[b"PING"]], [[b"EXEC"]], [[b"INCR", b"a"], [b"GET", b"a"]]]),
     ),

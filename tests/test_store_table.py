@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import given, settings
@@ -24,14 +25,19 @@ _strings = st.sampled_from([b"a", b"b", b"", b"key:1", b"key:2", b"\r\n", b"x" *
 pairs = st.lists(st.tuples(_strings, _strings), min_size=1, max_size=12)
 
 
-def encoded(made: list[tuple[bytes, bytes]]) -> bytes:
+#: Deadlines for as many pairs; or none have any.
+ends = st.one_of(st.none(), st.lists(st.integers(1001, 1010), min_size=12, max_size=12))
+
+
+def encoded(made: list[tuple[bytes, bytes]], ends: Sequence[int | None] = (None,) * 12) -> bytes:
     """The operations, one behind the other."""
-    return b"".join(encode_set(key, value) for key, value in made)
+    return b"".join(encode_set(key, value, end) for (key, value), end in zip(made, ends, strict=False))
 
 
-def write_together(table: Table, made: list[tuple[bytes, bytes]]) -> bool:
+def write_together(table: Table, made: list[tuple[bytes, bytes]], ends: list[int] | None = None) -> bool:
     """Write all pairs at once, if the table can."""
-    return table.write_strings([key for key, _ in made], [value for _, value in made], encoded(made))
+    operations = encoded(made) if ends is None else encoded(made, ends)
+    return table.write_strings([key for key, _ in made], [value for _, value in made], operations, deadlines_ms=ends)
 
 
 class Log:
@@ -83,17 +89,20 @@ class WriteStringsTests(SynchronousTestCase):
         )  # fmt: skip
 
     @settings(max_examples=200, deadline=None)
-    @given(pairs, pairs)
-    def test_as_one_by_one(self, before: list[tuple[bytes, bytes]], made: list[tuple[bytes, bytes]]) -> None:
-        """The same state, operations, count, room and keys, whatever was there before."""
+    @given(pairs, pairs, ends)
+    def test_as_one_by_one(
+        self, before: list[tuple[bytes, bytes]], made: list[tuple[bytes, bytes]], ends: list[int] | None
+    ) -> None:
+        """The same state, operations, count, room and keys, whatever was there before; also with deadlines."""
         one, many = self.table(), self.table()
         for table in (one, many):
-            for key, value in before:
-                table.write(key, value)
+            for number, (key, value) in enumerate(before):
+                table.write(key, value, ends[-number] if ends and number % 2 else None)
             table.pending.undo.clear()
-        for key, value in made:
-            one.write(key, value)
-        self.assertTrue(write_together(many, made))
+        for number, (key, value) in enumerate(made):
+            one.write(key, value, ends[number] if ends else None)
+        self.assertTrue(write_together(many, made, ends[: len(made)] if ends else None))
+        self.assertEqual([one.remove_expired(99), many.remove_expired(99)], [0, 0])
         self.assertEqual(self.seen(one), self.seen(many))
         self.assertEqual(many.pending.undo, [])
         self.assertEqual(many.pending.count, len(decode(b"".join(many.pending.operations))))

@@ -36,13 +36,13 @@ def brpop(call: Call, key: Key, *more: bytes) -> Reply:
     return _pop(call, (key, *more), b"RIGHT")
 
 
-@many("BLPOP", words=3)
+@many("BLPOP", 3)
 def blpop_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Arrays | None:
     """As many BLPOPs of one key that find their element; none if one has to wait."""
     return _pop_each(table, columns, b"LEFT")
 
 
-@many("BRPOP", words=3)
+@many("BRPOP", 3)
 def brpop_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Arrays | None:
     """As many BRPOPs of one key that find their element; none if one has to wait."""
     return _pop_each(table, columns, b"RIGHT")

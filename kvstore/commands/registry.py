@@ -83,10 +83,10 @@ class CommandTable:
 
         return add
 
-    def many(self, name: str, words: int = 0, *, one_element: int = 0) -> Callable[[Many], Many]:
+    def many(self, name: str, *words: int, one_element: int = 0) -> Callable[[Many], Many]:
         """Decorator: the function executes many requests of the command `name` at once.
 
-        `words`: those of so many words, the name counts; 0: of any number, more or less.
+        `words`: those of so many words, the name counts; none: of any number, more or less.
 
         It is given the table, the arguments in columns, and the requests as they came, or None if the name was not
         spelled as here. It does all of them or, returning None or raising RequestError, none; it must mean what the

@@ -183,7 +183,7 @@ class Command:
         self.takes_one_word = self.convert is None and self.least <= 2 <= self.most
         #: Executes a pipeline of this command, if that can be done better than one by one; see `CommandTable.many`.
         self.many: Many | None = None
-        self.words_of_many = 0
+        self.words_of_many: tuple[int, ...] = ()
         #: With so many arguments it is about one element of a value, which the second one names; 0 if never.
         self.one_element = 0
         #: Of a command that RUNS a script: see `CommandTable.only_reads`.

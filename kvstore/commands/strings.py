@@ -38,11 +38,14 @@ from kvstore.commands.registry import (
 from kvstore.commands.row import numbered_keys
 from kvstore.store.operations import encode_each
 from kvstore.store.table import Table
+from kvstore.values.strings import encode_set
 
 _KEEP_OPTIONS = excluding_each_other(*TIMES, b"KEEPTTL")
 _MSETEX_OPTIONS = _KEEP_OPTIONS | excluding_each_other(b"NX", b"XX")
 _SET_OPTIONS = _KEEP_OPTIONS | excluding_each_other(b"NX", b"XX", b"IFEQ") | {b"GET": frozenset()}
 _SET_OPTIONS[b"IFEQ"] |= {b"IFEQ"}  # that one may not even be repeated
+#: Options of SET that count from now, with their units.
+_UNITS_MS = {b"EX": MS_PER_S, b"ex": MS_PER_S, b"PX": 1, b"px": 1}
 _GETEX_OPTIONS = excluding_each_other(*TIMES, b"PERSIST")
 
 
@@ -72,12 +75,27 @@ def get_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Seq
     return table.look_up_each(columns[0], bytes) if len(columns) == 1 else None
 
 
-@many("SET", words=3)
+@many("SET", 3, 5)
 def set_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> Status | None:
-    """As many SETs. Their bytes, as they came, are the operations that the log keeps."""
+    """As many SETs, or SETs with one time to live. Without, their bytes are the operations that the log keeps."""
+    if len(columns) == 4:
+        return _set_each_until(table, *columns)
     if len(columns) != 2 or raw is None:
         return None
     return OK if table.write_strings(columns[0], columns[1], raw) else None
+
+
+def _set_each_until(
+    table: Table, keys: list[bytes], values: list[bytes], options: list[bytes], times: list[bytes]
+) -> Status | None:
+    unit_ms = _UNITS_MS.get(options[0])
+    if unit_ms is None or options.count(options[0]) < len(options):
+        return None
+    now_ms = table.now_ms()
+    ends = {time: future_deadline(to_integer(time), unit_ms, now_ms, "set") for time in set(times)}
+    deadlines_ms = [ends[time] for time in times]
+    operations = b"".join(map(encode_set, keys, values, deadlines_ms))
+    return OK if table.write_strings(keys, values, operations, deadlines_ms=deadlines_ms) else None
 
 
 def _set_with_options(call: Call, key: bytes, value: bytes, options: tuple[bytes, ...]) -> Reply:

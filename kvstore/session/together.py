@@ -47,7 +47,8 @@ class Together:
             return None
         row = found.row
         is_pipeline = b"\r\n*" in chunk  # in which others may follow
-        return row if is_pipeline or row.words_of_many in (0, COUNTS.get(head[0])) else None
+        fits = not row.words_of_many or COUNTS.get(head[0]) in row.words_of_many
+        return row if fits or is_pipeline else None
 
     def execute(self, row: Command, sessions: list[Session], chunks: list[bytes]) -> list[bytes] | None:
         """Execute each chunk as the input of the session at its place.

@@ -116,16 +116,23 @@ class Table(ReadTable):
                 before = None
             self._tell(key, before, value, event)
 
-    def write_strings(self, keys: list[bytes], values: list[bytes], operations: bytes, event: bytes = b"set") -> bool:
-        """Give each key the value at its place, and no deadline, in order: what as many `write`s do, at C speed.
+    def write_strings(
+        self,
+        keys: list[bytes],
+        values: list[bytes],
+        operations: bytes,
+        event: bytes = b"set",
+        deadlines_ms: list[int] | None = None,
+    ) -> bool:
+        """Give each key the value at its place, and its deadline or none, in order: what as many `write`s do.
 
         `operations`: the same as the type encodes them, one behind the other. Returns False, having done nothing, if
         they have to be written one by one: somebody observes each, a key has a deadline or holds another type, or the
         disk is full. It is a request of its own: nothing of it is to be undone.
         """
-        if self.deadlines and not self.deadlines.keys().isdisjoint(keys):
+        if deadlines_ms is None and self.deadlines and not self.deadlines.keys().isdisjoint(keys):
             return False
-        if self._observers and not self._take_many():
+        if self._observers and (deadlines_ms is not None or not self._take_many()):
             return False
         if self.has_typed and not _STRINGS_OR_NONE.issuperset(map(type, map(self.values.get, keys))):
             return False
@@ -135,6 +142,9 @@ class Table(ReadTable):
         for observer in self._observers:
             observer.writes_strings(keys, self.values, event)
         self.values.update(zip(keys, values, strict=True))
+        if deadlines_ms is not None:
+            for key, deadline_ms in zip(keys, deadlines_ms, strict=True):
+                self._set_deadline(key, deadline_ms)
         return True
 
     def _take_many(self) -> bool:
