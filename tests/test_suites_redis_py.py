@@ -8,11 +8,10 @@ import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from scripts.measuring.servers import KVSTORE, VALKEY
-from tests.suites.outcomes import Outcomes, keep, load, only_here
+from tests.suites.outcomes import Outcomes, keep, load, only_here, outcomes_of
 from tests.suites.redis_py.__main__ import KEPT, REPORT, run_against
 from tests.suites.redis_py.environment import REQUIREMENTS, pin_of
 from tests.suites.redis_py.report import markdown
-from tests.suites.redis_py.run import outcomes_of
 
 _JUNIT = """<testsuites><testsuite>
 <testcase classname="tests.test_lock.TestLock" name="test_ok"/>

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from xml.etree import ElementTree
 
 
 @dataclass
@@ -48,3 +50,29 @@ def counts(outcomes: Outcomes) -> str:
 def one_line(text: str) -> str:
     """One line of at most 150 characters, without what would be markup."""
     return " ".join(text.replace("`", "'").replace("<", "(").replace(">", ")").split())[:150]
+
+
+def name_for_pytest(case: ElementTree.Element) -> str:
+    """Of a test in a file, as pytest takes it: the class, if there is one, and the test."""
+    *_, module_or_class = case.get("classname", "").split(".")
+    name = case.get("name", "")
+    return name if module_or_class.startswith("test_") else f"{module_or_class}::{name}"
+
+
+def full_name(case: ElementTree.Element) -> str:
+    """Of a test among those of many files: with all that it stands in."""
+    return f"{case.get('classname', '')}::{case.get('name', '')}"
+
+
+def outcomes_of(report: str, name_of: Callable[[ElementTree.Element], str] = name_for_pytest) -> Outcomes:
+    """What a report in JUnit's form says, pytest's or mocha's."""
+    outcomes, counted = Outcomes(), Counter[str]()
+    for case in ElementTree.fromstring(report).iter("testcase"):
+        ended = case.find("failure") if case.find("error") is None else case.find("error")
+        if ended is not None:
+            lines = (ended.get("message") or ended.text or "").strip().splitlines() or [""]
+            outcomes.failed[name_of(case)] = lines[0]
+        else:
+            counted["passed" if case.find("skipped") is None else "skipped"] += 1
+    outcomes.passed, outcomes.skipped = counted["passed"], counted["skipped"]
+    return outcomes

@@ -1,8 +1,9 @@
-"""The report of the suite: the table that people read."""
+"""The report of the suite: the table that people read. That of other libraries' tests is like it."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from tests.suites.outcomes import Outcomes, Results, counts, one_line, only_here
 from tests.suites.redis_py.environment import VERSION
@@ -16,9 +17,17 @@ LATER = re.compile(
 
 
 def markdown(ours: Results, theirs: Results) -> str:
-    """The report: a line for each file, then what passes against Valkey and fails here, with its reason."""
+    """The report on redis-py's tests."""
+    return compared(f"redis-py's own tests ({VERSION})", "redis_py_suite --report", ours, theirs, {})
+
+
+def compared(title: str, made_by: str, ours: Results, theirs: Results, on_purpose: Mapping[str, str]) -> str:
+    """A line for each file or library, then what passes against Valkey and fails here, with its reason.
+
+    `on_purpose`: why a test cannot pass, by its name; told in place of its reason.
+    """
     rows = [
-        "| file | Valkey: passed | failed | skipped | kvstore: passed | failed | skipped |",
+        "| tests | Valkey: passed | failed | skipped | kvstore: passed | failed | skipped |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
     rows += [f"| {name} | {counts(theirs.get(name, Outcomes()))} | {counts(ours[name])} |" for name in ours]
@@ -28,9 +37,9 @@ def markdown(ours: Results, theirs: Results) -> str:
     wanted = passed - len(later)
     share = 100 * (wanted - len(missing) + len(later)) / wanted if wanted else 0.0
     return "\n".join([
-        f"# redis-py's own tests ({VERSION})",
+        f"# {title}",
         "",
-        "Made by `scripts/redis_py_suite --report`, which says what it runs.",
+        f"Made by `scripts/{made_by}`, which says what it runs.",
         "",
         f"**{share:.1f} %** of the {wanted} tests that pass against Valkey 9.1 pass here; left out are {len(later)}"
         " more, of what is not there yet.",
@@ -39,7 +48,11 @@ def markdown(ours: Results, theirs: Results) -> str:
         "",
         "## What passes against Valkey and fails here",
         "",
-        *(f"- `{name}::{test}`: {one_line(reason)}" for name, test, reason in missing if not LATER.search(reason)),
+        *(
+            f"- `{name}::{test}`: {on_purpose.get(test) or one_line(reason)}"
+            for name, test, reason in missing
+            if not LATER.search(reason)
+        ),
         "",
         "## Of what is not there yet",
         "",

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from xml.etree import ElementTree
 
-from tests.suites.outcomes import Outcomes
+from tests.suites.outcomes import Outcomes, outcomes_of
 from tests.suites.redis_py.environment import Environment
 
 #: The files that ask a server, or what a client does about one; in `tests/` and, most of them, in
@@ -56,24 +54,3 @@ def _run(environment: Environment, tests: list[str], port: int) -> Outcomes:
         if done.returncode not in (0, 1, 5):  # all passed, some failed, none to run
             raise RuntimeError(f"{' '.join(tests)[:200]}: pytest ended with {done.returncode}: {done.stdout[-2000:]}")
         return outcomes_of(report.read_text(encoding="utf-8"))
-
-
-def outcomes_of(report: str) -> Outcomes:
-    """What a report in JUnit's form says."""
-    outcomes, counts = Outcomes(), Counter[str]()
-    for case in ElementTree.fromstring(report).iter("testcase"):
-        ended = case.find("failure") if case.find("error") is None else case.find("error")
-        if ended is not None:
-            lines = ended.get("message", "").splitlines() or [""]
-            outcomes.failed[_name_of(case)] = lines[0]
-        else:
-            counts["passed" if case.find("skipped") is None else "skipped"] += 1
-    outcomes.passed, outcomes.skipped = counts["passed"], counts["skipped"]
-    return outcomes
-
-
-def _name_of(case: ElementTree.Element) -> str:
-    """As pytest takes it: the class, if there is one, and the test."""
-    *_, module_or_class = case.get("classname", "").split(".")
-    name = case.get("name", "")
-    return name if module_or_class.startswith("test_") else f"{module_or_class}::{name}"
