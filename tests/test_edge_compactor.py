@@ -154,7 +154,7 @@ class CompactorTests(SynchronousTestCase):
         self.assertEqual(len(self.children), 2)
 
     def test_asked_for_with_nothing_to_do(self) -> None:
-        """An empty store is not compacted, and whoever asked is told that it is well as it is."""
+        """An empty store is not compacted; whoever asked is told that it is well as it is, and LASTSAVE that it is now."""
         self.disk = SimulatedDisk()
         self.store = self.open_store()
         self.compactor = Compactor(self.store, self.start, self.faults.append)
@@ -163,6 +163,7 @@ class CompactorTests(SynchronousTestCase):
         self.assertIsNone(self.compactor.error())
         self.compactor.begin_if_due()
         self.assertEqual((self.children, told), ([], [""]))
+        self.assertGreater(self.compactor.last_finished_ms, 0)
 
     def told(self) -> list[str | None]:
         """How each compaction from now on ended, at the moment when that is told."""

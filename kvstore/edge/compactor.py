@@ -124,7 +124,7 @@ class Compactor:
     `start`: begins a merge: called with the job, and the two callbacks of `MergeProcess`. `fault`: called with a
     StorageFault. `done`: called when one has ended, well or badly, or could not begin. `last_error`, `last_seconds`,
     `last_seal_seconds`, `last_finish_seconds`, `last_finished_ms` (since the epoch): of the last compaction; sealing
-    and finishing are what the loop waits for.
+    and finishing are what the loop waits for. One that was asked for and had nothing to do is finished at once.
     """
 
     def __init__(
@@ -175,6 +175,7 @@ class Compactor:
             return
         self._asked = False
         if not self._store.can_compact():
+            self.last_finished_ms = _now_ms()  # the checkpoint has all there is: LASTSAVE tells those who wait for that
             self.done()
             return
         self._begun = time.monotonic()
@@ -209,7 +210,7 @@ class Compactor:
                 self.last_finish_seconds = time.monotonic() - finishing
                 self.last_error = ""
                 self.last_seconds = time.monotonic() - self._begun
-                self.last_finished_ms = time.time_ns() // 1_000_000
+                self.last_finished_ms = _now_ms()
             else:
                 self._abandon(error)
         except Exception as error:  # a checkpoint half in place is as bad, whatever the reason
@@ -239,6 +240,10 @@ class Compactor:
         self._stopping = True
         if self._child is not None:
             self._child.kill()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _environment() -> dict[str, str]:
