@@ -154,7 +154,7 @@ class CompactorTests(SynchronousTestCase):
         self.assertEqual(len(self.children), 2)
 
     def test_asked_for_with_nothing_to_do(self) -> None:
-        """An empty store is not compacted; whoever asked is told that it is well as it is, and LASTSAVE that it is now."""
+        """An empty store is not compacted; whoever asked is told that it is well as it is, LASTSAVE as of when."""
         self.disk = SimulatedDisk()
         self.store = self.open_store()
         self.compactor = Compactor(self.store, self.start, self.faults.append)
