@@ -21,7 +21,8 @@ _CLIENTS = (
 )
 
 _VALUES = {
-    "ID": "{1};{1} {2};{2} {1};{1} 0;-1;+1;x;{1} x;{1} TYPE normal;99999999999999999999;{1} ID {2};{1} {1} NAME named;",
+    "ID": "{1};{1} {2};{2} {1};{1} 0;-1;+1;x;{1} x;{1} TYPE normal;99999999999999999999;{1} ID {2};{1} {1} NAME named;"
+    "{1} ID;{1} NAME named ID;{1} NOT-ID;{1} NAME;",
     "TYPE": "normal;pubsub;PubSub;master;primary;replica;slave;x;normal TYPE pubsub;",
     "ADDR": "x;:0;", "LADDR": "x;", "IP": "x;", "USER": "default;x;",
     "NAME": "named;other;x;named NAME other;a b;", "DB": "0;3;15;16;-1;x;3 NAME other;",

@@ -165,7 +165,7 @@ class ClientTests(CommandTestCase):
         other.closing = other.through_file = True
         line = self.do("CLIENT", "LIST", "ID", other.identity)
         self.assertIn(" flags=OxdcU ", line)
-        self.assertIn(" multi=1 watch=1 ", line)
+        self.assertIn(" multi=1 watch=0 ", line)
         self.assertIn(f" multi-mem={other.queued_bytes} ", line)
 
     def test_list_errors(self) -> None:
@@ -228,6 +228,7 @@ class ClientTests(CommandTestCase):
             CLIENT NO-TOUCH on -> OK
             CLIENT NO-TOUCH maybe -> !ERR syntax error
             CLIENT IMPORT-SOURCE on -> !ERR Server is not in import mode
+            CLIENT IMPORT-SOURCE OFF -> OK
             CLIENT CAPA redirect nosuch -> OK
         """)
         self.assertIn(" flags=eT capa=r ", self.do("CLIENT", "INFO"))

@@ -64,6 +64,9 @@ class DebugTests(DebugTestCase):
             DEBUG LISTPACK a -> !ERR no such key
             DEBUG RELOAD FOO -> !ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.
             DEBUG ERROR OOPS\\x20it -> !OOPS it
+            DEBUG ERROR OOPS -> !OOPS
+            SET a x -> OK
+            DEBUG LISTPACK a -> !ERR Not a listpack encoded object.
             DEBUG POPULATE x -> !ERR value is out of range, must be positive
             DEBUG PROTOCOL push -> !ERR RESP2 is not supported by this command
             DEBUG QUICKLIST-PACKED-THRESHOLD 100b -> OK

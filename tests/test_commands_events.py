@@ -48,6 +48,8 @@ class EventTests(SessionTestCase):
         self.assertEqual(self.heard(), ["__keyevent@0__:keymiss a"])
         for request in ("GET b", "TYPE b", "LRANGE b 0 -1", "STRLEN b"):
             self.assertEqual(self.events(request), ["keymiss b"], request)
+        for request in ("OBJECT ENCODING b", "OBJECT IDLETIME b", "MEMORY USAGE b", "DEBUG OBJECT b"):
+            self.assertEqual(self.events(request), [], request)
         self.assertEqual(self.events(*["GET b"] * 9), ["keymiss b"] * 9)
 
     def test_streams(self) -> None:
@@ -99,6 +101,14 @@ class EventTests(SessionTestCase):
         self.heard()
         self.assertEqual(self.events("HGETEX a EXAT 1 FIELDS 1 f"), ["hexpired a"])
         self.assertEqual(self.events("HGETDEL a FIELDS 1 g"), ["hdel a", "del a"])
+
+    def test_groups(self) -> None:
+        """What a group reads is not told as if XGROUP SETID had been said."""
+        self.choose("EA")
+        self.assertEqual(self.events("XADD a 1-1 f v", "XGROUP CREATE a g 0"), ["xadd a", "xgroup-create a"])
+        self.assertEqual(self.events("XREADGROUP GROUP g c STREAMS a >"), ["xgroup-createconsumer a"])
+        self.assertEqual(self.events("XCLAIM a g c 0 1-1 LASTID 7-7"), [])
+        self.assertEqual(self.events("XGROUP SETID a g 0"), ["xgroup-setid a"])
 
     def test_pipelines(self) -> None:
         """What executes at once tells of each request."""

@@ -35,6 +35,7 @@ class PauseTests(PauseTestCase):
         self.assertEqual(self.boss.told("SET k 0", "CLIENT PAUSE 1000 WRITE"), OK + OK)
         for client, value in ((self.two, 1), (self.one, 2)):
             self.assertEqual(client.ask("GET k", f"SET k {value}", "PING"), b"$1\r\n0\r\n")
+            client.session.until_ns = 0  # its share of time is over
         self.assertEqual(self.two.ask("GET k"), b"")
         self.assertFalse(self.one.session.has_more)
         self.assertEqual(self.boss.ask("GET k"), b"$1\r\n0\r\n")
@@ -43,6 +44,7 @@ class PauseTests(PauseTestCase):
         self.assertIn(b"paused_actions:write\r\npaused_timeout_milliseconds:1000\r\n", self.boss.ask("INFO clients"))
         self.assertEqual(self.boss.ask("CLIENT UNPAUSE"), OK)
         self.assertEqual((self.one.woken, self.two.woken), (1, 1))
+        self.assertTrue(self.one.session.has_time and self.two.session.has_time)
         self.assertEqual(self.goes_on(self.two, self.one), [OK + PONG + b"$1\r\n1\r\n", OK + PONG])
         self.assertEqual(self.boss.ask("GET k"), b"$1\r\n2\r\n")
         self.assertIn(b"paused_reason:none", self.boss.ask("INFO clients"))
@@ -202,5 +204,6 @@ class ReplyTests(PauseTestCase):
     def test_reset(self) -> None:
         """RESET is answered, and all that comes then; in a block one cannot ask for fewer replies."""
         self.assertEqual(self.one.ask("CLIENT REPLY OFF", "RESET", "PING"), b"+RESET\r\n" + PONG)
+        self.assertEqual(self.one.ask("CLIENT REPLY SKIP", "RESET", "PING"), PONG)  # its own is the one that is skipped
         refused = b"-ERR Command 'client|reply' not allowed inside a transaction\r\n"
         self.assertEqual(self.one.ask("MULTI", "CLIENT REPLY OFF", "RESET"), OK + refused + b"+RESET\r\n")

@@ -8,12 +8,16 @@ from typing import cast
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from kvstore.commands import table
+from kvstore.commands.table_document import differences as differences_of
 from tests.kit.random_families import Sequence, random_sequence
 from tests.kit.server_process import new_directory
 from tests.kit.valkey import valkey_binary
+from tests.suites.differential.client import Differs
+from tests.suites.differential.listed import LISTED
 from tests.suites.differential.peers import Servers
 from tests.suites.differential.replies import alike, cut
-from tests.suites.differential.run import Differs, Run, is_long, shrunk
+from tests.suites.differential.run import Run, is_long, shrunk
 from tests.suites.differential.state import differences
 
 _REPLIES = [
@@ -60,6 +64,23 @@ class RepliesTests(SynchronousTestCase):
         for changed in ({"deadline": -1}, {"value": b"y"}, {"encoding": b"listpack"}, {"type": b"hash"}):
             self.assertEqual(len(differences(theirs, {(0, b"a"): told | changed})), 1)
         self.assertEqual(len(differences(theirs, {(1, b"a"): told})), 2)
+
+    def test_masks(self) -> None:
+        """Of what tells of the server itself only the rest counts."""
+        line = b"id=5 addr=%b name=x flags=%b multi=-1 cmd=get"
+        for theirs, ours, same in ((b"U", b"N", True), (b"UP", b"P", True), (b"U", b"P", False)):
+            lines = line % (b"a", theirs), line % (b"b", ours)
+            replies = [b"$%d\r\n%b\r\n" % (len(each), each) for each in lines]
+            self.assertEqual(alike([b"CLIENT", b"LIST"], [], *replies), same)
+        names = b"*2\r\n$3\r\nget\r\n$5\r\nbitop\r\n", b"*2\r\n$4\r\nhelp\r\n$3\r\nget\r\n"
+        self.assertTrue(alike([b"command", b"list"], [], *names))
+        self.assertFalse(alike([b"COMMAND", b"LIST"], [], b"*1\r\n$3\r\nget\r\n", b"*1\r\n$3\r\nset\r\n"))
+
+    def test_listed(self) -> None:
+        """What a run passes over stands in docs/COMMANDS.md: in the docstring of its command."""
+        rows = {row.name: row for row in table.all_rows()}
+        for each in LISTED:
+            self.assertTrue(any(each.says in text for text in differences_of(rows[each.command])), each.says)
 
 
 class SequenceTests(SynchronousTestCase):

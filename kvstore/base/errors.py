@@ -34,7 +34,7 @@ class RequestError(KVStoreError):
         self.code = code
 
     def __str__(self) -> str:
-        return f"{self.code} {self.text}"
+        return f"{self.code} {self.text}" if self.text else self.code
 
 
 class InvalidRequest(RequestError):

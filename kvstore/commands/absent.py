@@ -18,7 +18,10 @@ container("LATENCY", "Look at samples of latency, of which there are none.", gro
 
 @command("MODULE|LIST", ADMIN | NO_SCRIPT, group="server")
 def module_list(call: Call) -> Reply:
-    """List the modules: none."""
+    """List the modules: none.
+
+    Unlike Valkey, Lua is part of the server, not a module.
+    """
     return []
 
 
@@ -97,7 +100,10 @@ def asking(call: Call) -> Reply:
 
 @command("CLUSTER", group="cluster")
 def cluster(call: Call, subcommand: bytes, *arguments: bytes) -> Reply:
-    """Refused: there is no cluster."""
+    """Refused: there is no cluster.
+
+    Unlike Valkey, it says so before it looks at the subcommand.
+    """
     return asking(call)
 
 

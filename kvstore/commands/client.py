@@ -8,6 +8,9 @@ from typing import Any, NamedTuple, Protocol
 from kvstore.commands.peer import Nobody, Peer
 from kvstore.commands.row import Command
 
+#: In CLIENT LIST, of a client that has asked for nothing yet, or for no command that there is.
+UNKNOWN = "NULL"
+
 
 class Traffic(NamedTuple):
     """What a connection holds, and what has passed through it, for CLIENT LIST.
@@ -60,7 +63,7 @@ class Client:
         self.local_address = local_address
         self.connected_ms = connected_ms
         self.last_request_ms = connected_ms
-        self.last_command = "NULL"
+        self.last_command = UNKNOWN
         self.name = b""
         self.library_name = b""
         self.library_version = b""

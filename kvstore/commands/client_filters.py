@@ -31,6 +31,8 @@ def select(call: Call, words: Iterable[bytes], *, skip_me: bool) -> list[Client]
     `skip_me`: whether one's own connection is left out unless SKIPME says otherwise. Raises RequestError.
     """
     left = deque(words)
+    if len(left) == 1:
+        raise syntax_error()
     tests: dict[bytes, _Test] = {}
     identities: dict[bytes, set[int]] = {b"ID": set(), b"NOT-ID": set()}
     while left:
@@ -53,12 +55,10 @@ def select(call: Call, words: Iterable[bytes], *, skip_me: bool) -> list[Client]
 
 
 def _take_identities(left: deque[bytes]) -> set[int]:
-    """The numbers that come next, at least one."""
+    """The numbers that come next; none where no word does."""
     identities = set()
     while left and is_integer(left[0]):
         identities.add(to_identity(left.popleft()))
-    if not identities:
-        raise syntax_error()
     return identities
 
 

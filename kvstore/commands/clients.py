@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from kvstore.base.errors import Failure, InvalidRequest, shorten, syntax_error
 from kvstore.base.reply import OK, Reply, Verbatim
 from kvstore.commands.channels import Channels
-from kvstore.commands.client import Client
+from kvstore.commands.client import UNKNOWN, Client
 from kvstore.commands.client_filters import select
 from kvstore.commands.connection import to_client_name
 from kvstore.commands.context import Call
@@ -71,7 +71,9 @@ def client_list(call: Call, *filters: bytes) -> Reply:
     """Describe the connections that every filter lets through, one a line.
 
     Unlike Valkey, nothing is set aside for a client, so `qbuf-free`, `argv-mem`, `rbs` and `rbp` are 0, and there
-    is no `tot-cmds`; `obl` is what waits for a commit or the end of the turn, `omem` what the socket has not taken.
+    is no `tot-cmds`; `obl` is what waits for a commit or the end of the turn, `omem` what the socket has not taken;
+    `multi` is -1 outside of every block, where there it is 0 of a client that has had one. What tells of a client
+    from inside a block tells of none, and `u` is of no client.
     """
     return _listing(call, select(call, filters, skip_me=False))
 
@@ -104,7 +106,7 @@ def _described(client: Client, now_ms: int, channels: Channels) -> str:
         "psub": len(channels.patterns.names_of(client)),
         "ssub": len(channels.shard_channels.names_of(client)),
         "multi": -1 if client.queued is None else len(client.queued),
-        "watch": sum(watches.count_of(client) for watches in client.watching),
+        "watch": 0 if client.watched_changed else sum(watches.count_of(client) for watches in client.watching),
         "qbuf": traffic.unread_bytes,
         "qbuf-free": 0,
         "argv-mem": 0,
@@ -116,7 +118,7 @@ def _described(client: Client, now_ms: int, channels: Channels) -> str:
         "omem": traffic.unsent_bytes - traffic.waiting_bytes,
         "tot-mem": traffic.unread_bytes + client.queued_bytes + client.kept_bytes + traffic.unsent_bytes,
         "events": traffic.events,
-        "cmd": client.last_command if client.last_command == "NULL" else client.last_command.lower(),
+        "cmd": client.last_command if client.last_command == UNKNOWN else client.last_command.lower(),
         "user": "default",
         "redir": -1 if client.tracking is None else client.tracking.redirect,
         "resp": client.protocol,
@@ -178,8 +180,10 @@ def client_capa(call: Call, capability: bytes, *capabilities: bytes) -> Reply:
 
 @command("CLIENT|IMPORT-SOURCE", NO_SCRIPT, group="connection")
 def client_import_source(call: Call, enabled: bytes) -> Reply:
-    """Refused: there is no import mode, in which keys do not expire."""
-    raise Failure("Server is not in import mode")
+    """Refused, but for OFF: there is no import mode, in which keys do not expire."""
+    if enabled.upper() != b"OFF":
+        raise Failure("Server is not in import mode")
+    return OK
 
 
 def _switch(letter: str) -> Callable[[Call, bytes], Reply]:

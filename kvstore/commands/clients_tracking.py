@@ -27,9 +27,10 @@ _DIFFERENTLY = "before disabling tracking for this client, and then re-enabling 
 def client_tracking(call: Call, status: bytes, *options: bytes) -> Reply:
     """Ask to be told when a key that was read, or any with a prefix, changes: for a cache in the client.
 
-    Unlike Valkey, with BCAST the keys of each request come together, not those of a turn of the loop; a client
-    that another redirects to may be told before the reply to a request of its own; what is remembered has a limit in
-    bytes, too, past which the keys that were read first are told.
+    Unlike Valkey, with BCAST the keys of each request come together, not those of a turn of the loop; a client that
+    another redirects to may be told before the reply to a request of its own; what is remembered has a limit in
+    bytes, too, past which the keys that were read first are told. What was read before tracking was turned off may
+    be forgotten with that, there it is told of later, if the client tracks again.
     """
     mode = _mode(call, options)
     if status.upper() == b"ON":

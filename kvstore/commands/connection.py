@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, TypeAlias
 
 from kvstore import __version__
@@ -125,7 +126,7 @@ def reset(call: Call) -> Reply:
     call.server.tracking.set_mode(client, None)
     client.name = b""
     client.switches.clear()
-    client.unanswered = 0
+    client.unanswered = client.unanswered if client.unanswered < math.inf else 0  # its own, after SKIP, stays unsent
     client.protocol = 2
     client.monitoring = False
     call.select(0)

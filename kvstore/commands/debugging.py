@@ -24,6 +24,7 @@ from kvstore.commands.arguments import at_least, to_integer
 from kvstore.commands.context import Call
 from kvstore.commands.digest import digest_of_all, digest_of_value
 from kvstore.commands.encodings import encoding_of
+from kvstore.commands.events import NEW
 from kvstore.commands.registry import ADMIN, WHOLE, command
 from kvstore.commands.row import NO_SCRIPT
 from kvstore.store.state import Databases, State
@@ -52,7 +53,8 @@ def debug(call: Call, subcommand: bytes, *arguments: bytes) -> Reply:
 
     Unlike Valkey, only what makes sense here is there: SLEEP, OBJECT, SET-ACTIVE-EXPIRE, RELOAD and LOADAOF (which
     read the files anew, compare that with what is in memory, and are an error if they differ), DIGEST, DIGEST-VALUE
-    (with Valkey's digits), POPULATE, PROTOCOL, ERROR, LOG; QUICKLIST-PACKED-THRESHOLD and its kin change nothing.
+    (with Valkey's digits), POPULATE, PROTOCOL, ERROR, LOG; QUICKLIST-PACKED-THRESHOLD and its kin change nothing. DIGEST is
+    of keys that have not expired. COMMAND DOCS tells of its arguments.
     """
     if not _is_allowed(call):
         raise Failure(_REFUSED)
@@ -146,7 +148,7 @@ def _populate(call: Call, count: bytes, prefix: bytes = b"key", size: bytes = b"
         key = b"%b:%d" % (prefix, place)
         if not call.table.exists(key):
             value = b"value:%d" % place
-            call.table.write(key, value[:length].ljust(length, b"\0") if length else value)
+            call.table.write(key, value[:length].ljust(length, b"\0") if length else value, event=NEW)
     return OK
 
 
@@ -188,6 +190,8 @@ def _threshold(call: Call, size: bytes) -> Reply:
 def _listpack(call: Call, key: bytes) -> Reply:
     if call.table.read(key) is None:
         raise Failure(NO_SUCH_KEY)
+    if encoding_of(call.table, key, call.server.configuration) != "listpack":
+        raise Failure("Not a listpack encoded object.")
     return Status("Listpack structure printed on stdout")
 
 

@@ -34,7 +34,7 @@ from typing import Any, NamedTuple, Protocol
 from kvstore.base.errors import Failure, InvalidRequest, ReplyTooLarge, RequestError, StorageFault, shorten
 from kvstore.base.limits import MAX_TRANSACTION_BYTES, QUEUED_WORD_BYTES
 from kvstore.base.reply import QUEUED, NotNow, Paused, Reply, Wait, advance, finish
-from kvstore.commands.client import Client
+from kvstore.commands.client import UNKNOWN, Client
 from kvstore.commands.context import Call, Server
 from kvstore.commands.registry import IMMEDIATE, NO_MULTI, Command, table
 from kvstore.commands.row import NOT_KEYS, READ, RUNS, SUBSCRIBED, Scope
@@ -124,6 +124,8 @@ def _answer(call: Call, request: list[bytes], encoder: Encoder, *, typed: bool) 
             check_pause(call, row, request)
             return Outcome(encoder.begin(_queue(call, row, request), in_slices=False), 0)
     except RequestError as error:
+        if row is None:
+            client.last_command = UNKNOWN
         return refuse(call, row, error, encoder)
     return execute(call, row, request, encoder)
 

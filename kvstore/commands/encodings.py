@@ -32,7 +32,7 @@ _SAFE_LIST_BYTES = 8 * KIB
 
 def encoding_of(table: Table, key: bytes, configuration: Configuration) -> str | None:
     """The name of the encoding of what is at a key, None if there is nothing."""
-    value = table.look_up(key)
+    value = table.look_up(key, is_heard=False)
     if value is None:
         return None
     if value.__class__ is bytes:

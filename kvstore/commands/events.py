@@ -91,7 +91,8 @@ class _OfDatabase(Observer):
             return
         if before is None and after is not None:
             self.said(key, NEW)
-        self.said(key, event)
+        if event != NEW:
+            self.said(key, event)
         if after is None and before is not None and event not in (DELETED, EXPIRED):
             self.said(key, DELETED)
 
@@ -112,11 +113,12 @@ class _OfDatabase(Observer):
     def flushed(self) -> None:
         """See `Observer`. There is no event for that."""
 
-    def _missed(self, key: bytes) -> None:
+    def _missed(self, key: bytes, is_heard: bool) -> None:
         """A request that reads does not find a key. If it has expired, it is gone for good before the request goes on.
 
         On a full disk it is left for later.
         """
         with suppress(StorageFull):
             self._table.remove_if_expired(key, self._table.now_ms())
-        self.said(key, MISSED)
+        if is_heard:
+            self.said(key, MISSED)

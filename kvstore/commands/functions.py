@@ -39,7 +39,10 @@ def _call(call: Call, function: bytes, numkeys: bytes, words: tuple[bytes, ...],
 
 @command("FCALL", WHOLE | RUNS | NO_SCRIPT, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
 def fcall(call: Call, function: bytes, numkeys: bytes, *words: bytes) -> Reply:
-    """Call a function of a library."""
+    """Call a function of a library.
+
+    Unlike Valkey, a function that raises an error is undone whole: see PROTOCOL.md.
+    """
     return _call(call, function, numkeys, words, read_only=False)
 
 

@@ -62,7 +62,10 @@ def type_(call: Call, key: Key) -> Reply:
 
 @command("KEYS", READ | WHOLE, group="generic")
 def keys(call: Call, pattern: bytes) -> Reply:
-    """List the keys that match a glob pattern."""
+    """List the keys that match a glob pattern.
+
+    Unlike Valkey, a pattern of several `*` matches the empty key, too, as `*` does.
+    """
     matches = None if pattern == b"*" else matcher(pattern)
     return _matching(call.table, matches)
 
@@ -142,7 +145,8 @@ def dbsize(call: Call) -> Reply:
     """Count the keys.
 
     Unlike Valkey, keys that have expired are counted only while more than 1,000 of them wait to be removed, which
-    is after a mass expiry, and for some seconds; there they always are.
+    is after a mass expiry, and for some seconds; there they always are. What a write gives a deadline that has
+    passed is removed at once.
     """
     return call.table.count()
 

@@ -45,8 +45,10 @@ _STATS = {
 def object_encoding(call: Call, key: Key) -> Reply:
     """Tell how Redis would hold the value at a key; here all strings are bytes.
 
-    Unlike Valkey, a string that is a whole number is `int`, though APPEND or SETRANGE made it one; and a list, as well
-    as any other value under thresholds that were changed, is told by what it holds now, not by what it held.
+    Unlike Valkey, it is told by what the value holds now, as if it had been made now, under the settings of now: a
+    short string that APPEND, SETRANGE or INCRBYFLOAT made is `int` or `embstr`, a list a `listpack` whenever its
+    elements have room in one (in Valkey, too, after a restart); a sorted set that SORT has read, or to which ZADD
+    was asked to add what it did not (XX), stays a `listpack`.
     """
     return encoding_of(call.table, key, call.server.configuration)
 
@@ -54,7 +56,7 @@ def object_encoding(call: Call, key: Key) -> Reply:
 @command("OBJECT|REFCOUNT", READ, group="generic")
 def object_refcount(call: Call, key: Key) -> Reply:
     """Tell how often the value at a key is referred to, which is once."""
-    return None if call.table.look_up(key) is None else 1
+    return None if call.table.look_up(key, is_heard=False) is None else 1
 
 
 @command("OBJECT|IDLETIME", READ, group="generic")
@@ -63,7 +65,7 @@ def object_idletime(call: Call, key: Key) -> Reply:
 
     Unlike Valkey, accesses are noted under an LRU or LFU policy only, and from when that is set.
     """
-    if call.table.look_up(key) is None:
+    if call.table.look_up(key, is_heard=False) is None:
         return None
     if call.server.accesses.policy == "lfu":
         raise Failure(f"An LFU maxmemory policy is selected, idle time not tracked. {_SWITCHING}")
@@ -76,7 +78,7 @@ def object_freq(call: Call, key: Key) -> Reply:
 
     Unlike Valkey, a key that was there before the policy was set begins with 0.
     """
-    if call.table.look_up(key) is None:
+    if call.table.look_up(key, is_heard=False) is None:
         return None
     if call.server.accesses.policy != "lfu":
         raise Failure(f"An LFU maxmemory policy is not selected, access frequency not tracked. {_SWITCHING}")
@@ -85,9 +87,12 @@ def object_freq(call: Call, key: Key) -> Reply:
 
 @command("MEMORY|USAGE", READ, group="server", options="[SAMPLES count]")
 def memory_usage(call: Call, key: Key, *options: bytes) -> Reply:
-    """Estimate the bytes of memory that a key and its value take; of large values nothing needs to be sampled."""
+    """Estimate the bytes of memory that a key and its value take; of large values nothing needs to be sampled.
+
+    Unlike Valkey, of a key that has expired it is null.
+    """
     _check_samples(options)
-    value = call.table.look_up(key)
+    value = call.table.read(key)
     if value is None:
         return None
     return _KEY_BYTES + sys.getsizeof(key) + (sys.getsizeof(value) if value.__class__ is bytes else value.size_bytes())

@@ -42,7 +42,8 @@ def subscribe(call: Call, channel: bytes, *channels: bytes) -> Reply:
 def psubscribe(call: Call, pattern: bytes, *patterns: bytes) -> Reply:
     """Get the messages of all channels whose names match a pattern.
 
-    Unlike Valkey, what a client subscribes to has a limit, and so has a pattern.
+    Unlike Valkey, what a client subscribes to has a limit, and so has a pattern. The pattern `*` matches the
+    channel without a name, too.
     """
     return _psubscribe(call, (pattern, *patterns))
 

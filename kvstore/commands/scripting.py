@@ -56,7 +56,10 @@ def _no_script() -> Failure:
 
 @command("EVAL", WHOLE | RUNS | NO_SCRIPT, group="scripting", keys=_KEYS, options="[key ...] [arg ...]")
 def eval_(call: Call, script: bytes, numkeys: IntegerText, *words: bytes) -> Reply:
-    """Run a Lua script."""
+    """Run a Lua script.
+
+    Unlike Valkey, a script that raises an error is undone whole, as is one of EVALSHA: see PROTOCOL.md.
+    """
     return _run(call, False, script, numkeys, words, read_only=False)
 
 

@@ -27,8 +27,10 @@ def config_set(call: Call, parameter: bytes, value: bytes, *pairs: bytes) -> Rep
 
     Unlike Valkey, of what a promise hangs on, or what there is none of (`appendfsync`, `requirepass`), it takes the
     value that it has, and says why it can be no other. `maxmemory` and its kin are remembered, and nothing is
-    evicted. Of a request that fails no event is told (`notify-keyspace-events`), `keymiss` not either; OBJECT tells of
-    it as any other that reads.
+    evicted. Of a request that fails no event is told (`notify-keyspace-events`), `keymiss` not either; OBJECT tells
+    of it as any other that reads. That a key has expired is told when a request that reads does not find it, when a
+    write takes its place, or a little later; there also of a write that changes nothing, and as `del` where
+    SINTERSTORE and its kin put nothing in its place.
     """
     if len(pairs) % 2:
         raise syntax_error()

@@ -133,7 +133,11 @@ def _check(options: _Options) -> None:
     "ZRANGE", READ, group="sorted-set", options="[BYSCORE|BYLEX] [REV] [LIMIT offset count] [WITHSCORES]"
 )  # fmt: skip
 def zrange(call: Call, key: Key, start: bytes, stop: bytes, *options: bytes) -> Reply:
-    """Get the members in a range of ranks, scores or members, maybe from its end on, maybe with their scores."""
+    """Get the members in a range of ranks, scores or members, maybe from its end on, maybe with their scores.
+
+    Unlike Valkey, LIMIT with an offset below 0 gives nothing, of a large sorted set, too; so in ZRANGEBYSCORE and
+    its kin.
+    """
     return _read(call, key, _asked(start, stop, options, _ANY))
 
 
@@ -157,7 +161,11 @@ def zrevrangebyscore(call: Call, key: Key, max: bytes, min: bytes, *options: byt
 
 @command("ZRANGEBYLEX", READ, group="sorted-set", options="[LIMIT offset count]")
 def zrangebylex(call: Call, key: Key, min: bytes, max: bytes, *options: bytes) -> Reply:
-    """Get the members in a range of members, where all have one score."""
+    """Get the members in a range of members, where all have one score.
+
+    Unlike Valkey, where scores differ the range is another one: Redis does not say what it is. So in ZREVRANGEBYLEX
+    and its kin.
+    """
     return _read(call, key, _asked(min, max, options, _SCORES, _Options(b"BYLEX")))
 
 

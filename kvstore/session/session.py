@@ -216,6 +216,7 @@ class Session:
         """See `Resumes`."""
         self.backlog[0] = self.backlog[0].request
         self.backlog_bytes = 0
+        self.until_ns = self._steady_ns() + self._hooks.share_ns  # else it went on behind those who came later
         self.client.peer.wake()
 
     def give_up(self, error: RequestError | None) -> None:

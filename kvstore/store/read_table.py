@@ -51,9 +51,10 @@ class ReadTable(State):
         self.open_whole = self.flight_whole = False
         self._order = DeadlineOrder(self.deadlines, garbage)
         self._inner_order = DeadlineOrder(self.inner, garbage)
-        #: Look-ups of keys by requests that read: how many found one, and how many did not; and who is told of these.
+        #: Look-ups of keys by requests that read: how many found one, and how many did not; and who is told of these,
+        #: by the key and whether others are to hear of it.
         self.hits = self.misses = 0
-        self.missed: Callable[[bytes], None] | None = None
+        self.missed: Callable[[bytes, bool], None] | None = None
 
     def read(self, key: bytes) -> Value | None:
         """The value of `key`, or None if there is no such key or its deadline has passed."""
@@ -61,13 +62,15 @@ class ReadTable(State):
             return None
         return self.values.get(key)
 
-    def look_up(self, key: bytes) -> Value | None:
-        """`read`, for a request that reads: whether it finds the key is counted."""
+    def look_up(self, key: bytes, is_heard: bool = True) -> Value | None:
+        """`read`, for a request that reads: whether it finds the key is counted. `is_heard`: whether there is an event
+        of a key that is not there.
+        """
         value = self.read(key)
         if value is None:
             self.misses += 1
             if self.missed is not None:
-                self.missed(key)
+                self.missed(key, is_heard)
         else:
             self.hits += 1
         return value

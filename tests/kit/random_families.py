@@ -14,6 +14,7 @@ from random import Random
 
 from tests.kit import drawing as st
 from tests.kit import random_requests as kit
+from tests.kit import random_server as server
 from tests.kit.random_requests import key, keys, request, several_of, value
 
 #: Settings that sequences change, and their defaults.
@@ -212,19 +213,27 @@ FAMILIES["functions"] = [
     request(b"FUNCTION", st.sampled_from([b"FLUSH", b"KILL", b"FOO"]), tail=st.sampled_from([[], [b"SYNC"], [b"x"]])),
     request(b"FUNCTION", st.just(b"LIST"), tail=st.sampled_from([[], [b"WITHCODE"], [b"LIBRARYNAME", b"o*"], [b"x"]])),
 ]
-#: By itself: what a range of members is, is only said where all have one score.
-FAMILIES["lexical ranges"] = kit.LEXICAL
+FAMILIES |= {
+    "clients": server.CLIENTS, "tracking": server.TRACKING, "pauses": server.PAUSES, "server": server.SERVER,
+    "debugging": server.DEBUGGING, "commands": server.COMMANDS,
+}  # fmt: skip
+#: By themselves: what a range of members is, is only said where all have one score; which request a reply is of, is not
+#: said where some are not answered; and a pause of those who write may become one of all.
+_ALONE = {"lexical ranges": kit.LEXICAL, "silence": server.SILENCE, "pauses of writes": server.WRITE_PAUSES}
+FAMILIES |= _ALONE
 
 
 @dataclass(frozen=True)
 class Sequence:
     """Requests of several clients: (number of the client, words) each. `protocols`: of each client. `pipelined`:
-    whether neighbours of one client are sent together. `@id1` in one stands for the CLIENT ID of client 1.
+    whether neighbours of one client are sent together. `events`: of which classes keyspace events are told. `@id1` in
+    a request stands for the CLIENT ID of client 1.
     """
 
     protocols: tuple[int, ...]
     requests: list[tuple[int, list[bytes]]]
     pipelined: bool
+    events: str = ""
 
     def without(self, start: int, end: int) -> Sequence:
         """The sequence without these requests."""
@@ -235,8 +244,8 @@ class Sequence:
         number = 0
         burst: list[list[bytes]] = []
         for client, words in self.requests:
-            joins = self.pipelined and client == number and words[0].upper() not in alone
-            if burst and not (joins and burst[-1][0].upper() not in alone):
+            together = self.pipelined and client == number
+            if burst and not (together and not any(_goes_alone(each, alone) for each in (words, burst[-1]))):
                 yield number, burst
                 burst = []
             number = client
@@ -245,18 +254,25 @@ class Sequence:
             yield number, burst
 
 
+def _goes_alone(words: list[bytes], alone: frozenset[bytes]) -> bool:
+    return full_name(words) in alone or server.expires_soon(words)
+
+
+def full_name(words: list[bytes]) -> bytes:
+    """The name of a request's command, in upper case; CLIENT's with its subcommand."""
+    name = words[0].upper()
+    return b" ".join(words[:2]).upper() if name == b"CLIENT" else name
+
+
 #: Of requests that go with every family, one in so many.
 _OFTEN = 3
-_SETTINGS_CHANCE, _PIPELINED_CHANCE, _OTHER_CLIENT_CHANCE = 0.1, 0.5, 0.4
+_SETTINGS_CHANCE, _PIPELINED_CHANCE, _OTHER_CLIENT_CHANCE, _EXPIRING_CHANCE = 0.1, 0.5, 0.4, 0.2
+_EVENTS = ["", "", "KEA", "KEAn", "Em$", "Kghsx", "EAnm", "Etlze"]
 
 
 def random_sequence(random: Random) -> Sequence:
     """A sequence of up to three families, and what goes with all of them."""
-    names = random.sample([*sorted(FAMILIES), "channels"], random.choice((1, 1, 2, 3)))
-    families = [FAMILIES[name] for name in names if name != "lexical ranges" or len(names) == 1]
-    pools = families * _OFTEN + [kit.GENERIC, kit.TRANSACTION]
-    if random.random() < _SETTINGS_CHANCE:
-        pools.append(_SETTINGS)
+    pools = _random_pools(random)
     protocols = tuple(random.choice((2, 3)) for _ in range(random.choice((2, 3))))
     requests: list[tuple[int, list[bytes]]] = []
     number = 0
@@ -266,4 +282,18 @@ def random_sequence(random: Random) -> Sequence:
         words = random.choice(random.choice(pools)).by(random)
         if _SETTINGS not in pools or b"ENCODING" not in words:  # see `listed`
             requests.append((number, words))
-    return Sequence(protocols, requests, random.random() < _PIPELINED_CHANCE)
+    return Sequence(protocols, requests, random.random() < _PIPELINED_CHANCE, random.choice(_EVENTS))
+
+
+def _random_pools(random: Random) -> list[list[st.Draw[list[bytes]]]]:
+    """What a sequence draws from."""
+    names = random.sample([*sorted(FAMILIES), "channels"], random.choice((1, 1, 2, 3)))
+    families = [FAMILIES[name] for name in names if name not in _ALONE or len(names) == 1]
+    pools = families * _OFTEN + [kit.GENERIC, kit.TRANSACTION]
+    if names[0] in _ALONE and families:
+        return pools
+    if random.random() < _SETTINGS_CHANCE:
+        pools.append(_SETTINGS)
+    if random.random() < _EXPIRING_CHANCE and server.DEBUGGING not in pools:
+        pools.append(server.EXPIRING)
+    return pools

@@ -13,7 +13,8 @@ from tests.kit import drawing as st
 
 _FUTURE_S = 4_000_000_000
 
-key = st.sampled_from([b"a", b"b", b"c", b"", b"\x00\xff\r\n k"])
+KEYS = [b"a", b"b", b"c", b"", b"\x00\xff\r\n k"]
+key = st.sampled_from(KEYS)
 _integer = st.sampled_from(
     b"0,1,-1,2,5,-5,100,9223372036854775807,-9223372036854775808,9223372036854775808,01,+1, 1,1 ,-0,,x,1.0,1_0".split(
         b","

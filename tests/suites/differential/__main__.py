@@ -4,10 +4,11 @@
 
 Each sequence is of two or three clients, speaking RESP2 or RESP3, on a few keys: strings, lists, hashes with deadlines
 of fields, sets, sorted sets, streams with groups, channels, waiting (BLPOP, XREAD BLOCK), scripts, MULTI and WATCH,
-several databases, settings; wrong types, numbers, options and arities among them; neighbours sent together at times.
-Every reply must be the same byte for byte (in the same order only where Redis promises one); then all that both hold
-(types, values, deadlines, encodings, groups of streams); and now and then, once more after kvstore was
-ended with kill -9 and started again. Differences that are meant stand in tests/suites/differential/listed.py.
+several databases, settings, CLIENT with tracking, pauses and silence, DEBUG, COMMAND; wrong types, numbers, options and
+arities among them; neighbours sent together at times. Every reply must be the same byte for byte (in the same order
+only where Redis promises one), and every keyspace event; then all that both hold (types, values, deadlines, encodings,
+groups of streams); and now and then, once more after kvstore was ended with kill -9 and started again. Differences that
+are meant stand in docs/COMMANDS.md; those that a run meets in replies, in tests/suites/differential/listed.py.
 
 A difference is cut down to the requests that it needs, and shown; others of its kind are counted only. Sequence N of a
 run hangs on the seed and N alone: --first N begins there. Exit status: 0 if there was no difference.
@@ -29,10 +30,13 @@ from kvstore.client.progress import Progress
 from tests.kit.random_families import Sequence, random_sequence
 from tests.kit.valkey import valkey_binary
 from tests.suites import program
+from tests.suites.differential.client import Differs
 from tests.suites.differential.peers import Servers
-from tests.suites.differential.run import Differs, Run, shrunk
+from tests.suites.differential.run import Run, shrunk
+from tests.suites.differential.undrawn import undrawn
 from tests.suites.program import positive
 
+_MANY_SEQUENCES = 3000
 _SHOWN_BYTES, _SHOWN_WORDS = 120, 20
 
 
@@ -46,6 +50,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--sequences", type=positive, metavar="N", help="at most (default: as many as it takes)")
     parser.add_argument(
         "--restart-every", type=positive, default=100, metavar="N", help="sequences (default %(default)s)"
+    )
+    parser.add_argument(
+        "--undrawn", action="store_true", help="send nothing; tell which options 3,000 sequences never draw"
     )
     return parser.parse_args()
 
@@ -69,6 +76,9 @@ def shown(sequence: Sequence, difference: str) -> str:
 def main() -> int:
     """Run them. Returns the exit status."""
     arguments = parse_arguments()
+    if arguments.undrawn:
+        print("\n".join(left := undrawn(_MANY_SEQUENCES)))
+        return bool(left)
     seed = program.seed_of(arguments)
     print(f"scripts/differential --commands {arguments.commands} --seed {seed}", flush=True)
     binary = valkey_binary()

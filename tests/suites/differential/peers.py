@@ -13,10 +13,14 @@ import hiredis
 
 from kvstore.testing.server_process import ServerProcess
 from kvstore.wire.resp import pack
+from tests.kit.random_requests import KEYS
 from tests.kit.valkey import Valkey
+from tests.suites.differential.masks import CONTROL
 from tests.suites.differential.replies import cut
 
 _PATIENCE_S = 30.0
+#: What stands for the end of a connection, behind the last reply.
+CLOSED = b"-(closed)\r\n"
 
 
 class Peer:
@@ -29,16 +33,18 @@ class Peer:
         self._socket.connect(address)
         self._rest = b""
         self._came: list[bytes] = []
+        self._is_closed = False
         self.identity = b""
 
     def send(self, data: bytes) -> None:
-        """Send requests."""
+        """Send requests, for nothing if the server has closed the connection."""
         self._socket.settimeout(_PATIENCE_S)
-        self._socket.sendall(data)
+        with contextlib.suppress(ConnectionError):
+            self._socket.sendall(data)
 
     def take(self, count: int = 0, patience_s: float = _PATIENCE_S) -> list[bytes]:
         """The replies that have come, once there are so many of them or none came for that long; all that are there if
-        `count` is 0. Raises EOFError.
+        `count` is 0. Behind the last, once, CLOSED.
         """
         self._socket.settimeout(patience_s if count else 0)
         while len(self._came) < (count or sys.maxsize) and self._receive():
@@ -49,11 +55,15 @@ class Peer:
     def _receive(self) -> bool:
         """Take what is there; returns whether there was something."""
         try:
-            data = self._socket.recv(1 << 20)
+            data = b"" if self._is_closed else self._socket.recv(1 << 20)
         except (TimeoutError, BlockingIOError):
             return False
+        except ConnectionError:
+            data = b""
         if not data:
-            raise EOFError("the server closed the connection")
+            self._came += [] if self._is_closed else [CLOSED]
+            self._is_closed = True
+            return False
         replies, self._rest = cut(self._rest + data)
         self._came += replies
         return True
@@ -76,7 +86,7 @@ class Peer:
         replies: list[bytes] = []
         while len(replies) < len(requests):
             came = self.take(len(requests) - len(replies))
-            if not came:
+            if not came or CLOSED in came:
                 raise EOFError(f"no reply to {requests[len(replies)]}")
             replies += came
         reader = hiredis.Reader()
@@ -100,26 +110,44 @@ class Servers:
 
     def __init__(self, binary: Path, directory: Path) -> None:
         self.valkey = Valkey(binary)
-        self.kvstore = ServerProcess("--sync", "everysec", data=directory / "data")
+        self.kvstore = ServerProcess("--sync", "everysec", "--enable-debug-command", "local", data=directory / "data")
         self.controls = self.connect()
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Keys expire when somebody asks for them, so that both find it out at once; nothing is noted for its time."""
+        self.on_both(f"CLIENT SETNAME {CONTROL}", "DEBUG SET-ACTIVE-EXPIRE 0", "CONFIG SET slowlog-log-slower-than -1")
 
     def connect(self) -> tuple[Peer, Peer]:
-        """A new client of each: Valkey's, kvstore's."""
-        peers = Peer(self.valkey.path), Peer(("127.0.0.1", self.kvstore.port))
-        for peer, answers in zip(peers, ask_both(peers, [[b"CLIENT", b"ID"]]), strict=True):
-            peer.identity = b"%d" % answers[0]
-        return peers
+        """A new client of each: Valkey's, kvstore's. They have the same CLIENT ID."""
+        peers = [self._connect(which) for which in (0, 1)]
+        while peers[0].identity != peers[1].identity:
+            behind = int(peers[0].identity) > int(peers[1].identity)
+            peers[behind].close()
+            peers[behind] = self._connect(behind)
+        return peers[0], peers[1]
+
+    def _connect(self, which: int) -> Peer:
+        peer = Peer(("127.0.0.1", self.kvstore.port) if which else self.valkey.path)
+        peer.identity = b"%d" % peer.ask([b"CLIENT", b"ID"])
+        return peer
 
     def restart(self) -> None:
         """End kvstore with kill -9, and start it again."""
         self.controls[1].close()
         self.kvstore.kill()
         self.kvstore.start()
-        self.controls = self.controls[0], Peer(("127.0.0.1", self.kvstore.port))
+        self.controls = self.controls[0], self._connect(1)
+        self._prepare()
 
     def on_both(self, *requests: str) -> None:
         """Send these to both."""
         ask_both(self.controls, [request.encode().split() for request in requests])
+
+    def find_expired(self) -> None:
+        """Ask both for every key that a sequence may use, in each of its databases: what has expired is removed."""
+        for number in (2, 1, 0):
+            ask_both(self.controls, [[b"SELECT", b"%d" % number], [b"EXISTS", *KEYS]])
 
     def settle(self, which: int, rounds: int = 2) -> None:
         """Return when one of them has done all that it was sent before: it is asked twice, since within one round of

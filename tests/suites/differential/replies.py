@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 from tests.suites.differential.listed import Reply, is_listed
+from tests.suites.differential.masks import alike_masked, masked
 
 #: Replies in no promised order, whose elements stand for themselves.
 _UNORDERED = frozenset(
@@ -15,7 +16,7 @@ _UNORDERED = frozenset(
 #: Replies that hold times: they may differ by so much, in the reply's own unit.
 _TIMES = {b"TTL": 2, b"PTTL": 4000, b"EXPIRETIME": 2, b"PEXPIRETIME": 4000}
 _TIMES |= {b"H" + name: most for name, most in _TIMES.items()}
-_SCRIPTS = (b"FCALL", b"FCALL_RO", b"EVAL", b"EVAL_RO", b"EVALSHA", b"EVALSHA_RO")
+SCRIPTS = (b"FCALL", b"FCALL_RO", b"EVAL", b"EVAL_RO", b"EVALSHA", b"EVALSHA_RO")
 _SCANS = (b"SCAN", b"SSCAN", b"HSCAN", b"ZSCAN")
 #: Of a set BY what is no pattern: in any order.
 _SORTS = (b"SORT", b"SORT_RO")
@@ -61,11 +62,16 @@ def alike(words: list[bytes], block: list[list[bytes]], theirs: bytes, ours: byt
     return theirs == ours or _alike(words, block, _parse(theirs, 0)[0], _parse(ours, 0)[0])
 
 
+def shown_of(words: list[bytes], reply: bytes) -> Any:
+    """What of a reply can be compared, for people; all of it, as its bytes, if all can."""
+    return masked(words, _parse(reply, 0)[0]) or reply if reply else reply
+
+
 def _alike(words: list[bytes], block: list[list[bytes]], theirs: Reply, ours: Reply) -> bool:
-    if theirs == ours or is_listed(words, theirs, ours):
+    if theirs == ours or is_listed(words, theirs, ours) or alike_masked(words, theirs, ours):
         return True
     name = words[0].upper()
-    if name in _SCRIPTS and words[2:] and words[2].isdigit() and len(inner := words[3 + int(words[2]) :]):
+    if name in SCRIPTS and words[2:] and words[2].isdigit() and len(inner := words[3 + int(words[2]) :]):
         return _alike(inner, [], theirs, ours)
     if theirs.kind != ours.kind:
         return False

@@ -3,36 +3,39 @@
 A client that waits (BLPOP) is passed over until it is served; its reply, and what is pushed to clients, is compared
 after each request, when both servers have come to rest. Whether Valkey's client waits is seen by its having answered
 another client twice meanwhile. Requests that nobody can be served by, or told of, take the short way: one reply each.
+
+Where keyspace events are told, one more client hears of all of them, in order. Of a client that may not be answered
+(CLIENT REPLY) it is not said which request a reply is of; nor in what order keys are told that it tracks.
 """
 
 from __future__ import annotations
 
-import itertools
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 
 from kvstore.base.errors import InvalidRequest
 from kvstore.commands import table
 from kvstore.wire.resp import pack
-from tests.kit.random_families import DEFAULTS, Sequence
+from tests.kit.random_families import DEFAULTS, Sequence, full_name
+from tests.kit.random_server import expires_soon
+from tests.suites.differential.client import SUBSCRIBING, Client, Differs
 from tests.suites.differential.peers import Servers, ask_both
-from tests.suites.differential.replies import alike
 from tests.suites.differential.state import differences, state_of
 
 _BLOCKING = frozenset(b"BLPOP BRPOP BLMOVE BRPOPLPUSH BZPOPMIN BZPOPMAX BLMPOP BZMPOP XREAD XREADGROUP".split())
-_SUBSCRIBING = frozenset(b"SUBSCRIBE PSUBSCRIBE SSUBSCRIBE UNSUBSCRIBE PUNSUBSCRIBE SUNSUBSCRIBE".split())
+_TELLING = SUBSCRIBING | {b"CLIENT TRACKING"}
+#: After which a connection may end; after which others may wait, too.
+_ENDING = frozenset([b"QUIT", b"CLIENT KILL"])
+_CHANGING = _ENDING | {b"CLIENT PAUSE"}
+#: In an event that is not told of a request that fails: see CONFIG SET in docs/COMMANDS.md.
+_MISS = b"keymiss\r\n"
 #: For a reply that the other server has given; and while a sequence is cut down.
 _PATIENCE_S, _SHORT_PATIENCE_S = 10.0, 0.5
+#: After which what expires soon has expired.
+_A_MOMENT_S = 0.004
 #: Timeouts that nobody waits for.
 LONG = (b"0", b"1000", b"1000000")
-
-
-class Differs(Exception):
-    """They do not answer, or hold, the same. `kind`: what several such differences have in common."""
-
-    def __init__(self, kind: str, text: str) -> None:
-        super().__init__(text)
-        self.kind = kind
 
 
 @dataclass
@@ -44,66 +47,6 @@ class Counts:
     waited: int = 0
     states: int = 0
     restarts: int = 0
-
-
-class Client:
-    """One client of both servers in a sequence."""
-
-    def __init__(self, servers: Servers, protocol: int) -> None:
-        self.peers = servers.connect()
-        self.unanswered: list[list[bytes]] = []
-        self.block: list[list[bytes]] = []
-        self.came: tuple[list[bytes], list[bytes]] = ([], [])
-        if protocol == 3:
-            ask_both(self.peers, [[b"HELLO", b"3"]])
-
-    def gather(self, which: int, count: int, patience_s: float) -> None:
-        """Take what has come from one server, once so many are there."""
-        self.came[which].extend(self.peers[which].take(max(count - len(self.came[which]), 0), patience_s))
-
-    def compare(self) -> None:
-        """Raise Differs unless the same came from both; then it is done with."""
-        theirs, ours = map(_by_pattern, self.came)
-        for one, other in zip(theirs, ours, strict=False):
-            is_push = one[:1] == b">" or not self.unanswered
-            self._compare_one(self.unanswered[0] if self.unanswered else [b"(push)"], one, other)
-            if not is_push:
-                self._answered(one)
-        if len(theirs) != len(ours):
-            words = self.unanswered[0] if self.unanswered else [b"(push)"]
-            raise _differs(words, b" ".join(theirs), b" ".join(ours))
-        self.came = ([], [])
-
-    def _compare_one(self, words: list[bytes], theirs: bytes, ours: bytes) -> None:
-        if not alike(words, self.block, theirs, ours):
-            raise _differs(words, theirs, ours)
-
-    def _answered(self, reply: bytes) -> None:
-        words = self.unanswered[0]
-        if words[0].upper() in _SUBSCRIBING and reply[:1] in b"*>":
-            return  # there may be more of them; `settle` ends it
-        del self.unanswered[0]
-        if reply == b"+QUEUED\r\n":
-            self.block.append(words)
-        elif words[0].upper() in (b"MULTI", b"EXEC", b"DISCARD", b"RESET"):
-            self.block.clear()
-
-    def close(self) -> None:
-        """Disconnect from both."""
-        for peer in self.peers:
-            peer.close()
-
-
-def _by_pattern(came: list[bytes]) -> list[bytes]:
-    """Messages that come by several patterns come in any order."""
-    groups = itertools.groupby(came, key=lambda reply: reply[4:16] == b"$8\r\npmessage")
-    return [each for is_by_pattern, group in groups for each in (sorted(group) if is_by_pattern else group)]
-
-
-def _differs(words: list[bytes], theirs: bytes, ours: bytes) -> Differs:
-    name = words[0].upper().decode("latin-1")
-    kind = f"{name} {theirs[:1]!r} {ours[:1]!r}" + (f" {theirs[:30]!r}" if theirs[:1] == b"-" else "")
-    return Differs(kind, f"{name}:\n  Valkey:  {theirs[:1000]!r}\n  kvstore: {ours[:1000]!r}")
 
 
 class Run:
@@ -118,16 +61,19 @@ class Run:
     def compare(self, sequence: Sequence, restart: bool) -> None:
         """Send a sequence to both. `restart`: whether to kill kvstore at the end and look again. Raises Differs."""
         self._reset()
+        events = [b"CONFIG", b"SET", b"notify-keyspace-events", sequence.events.encode()]
+        ask_both(self.servers.controls, [events])
         clients = [Client(self.servers, protocol) for protocol in sequence.protocols]
+        conversation = _Conversation(self.servers, clients, self.counts, self.patience_s)
         try:
-            conversation = _Conversation(self.servers, clients, self.counts, self.patience_s)
-            for burst in sequence.bursts(_BLOCKING | _SUBSCRIBING):
+            if sequence.events:
+                conversation.listen()
+            for burst in sequence.bursts(_BLOCKING | SUBSCRIBING | _CHANGING):
                 conversation.say(*burst)
             conversation.end()
         finally:
             self._changed_settings = any(words[0].upper() == b"CONFIG" for _, words in sequence.requests)
-            for client in clients:
-                client.close()
+            conversation.close()
         self.counts.sequences += 1
         self._compare_states("state")
         if restart:
@@ -137,7 +83,7 @@ class Run:
 
     def _reset(self) -> None:
         settings = [f"CONFIG SET {name} {value}" for name, value in DEFAULTS.items()] if self._changed_settings else []
-        self.servers.on_both("FLUSHALL", "SCRIPT FLUSH", "FUNCTION FLUSH", *settings)
+        self.servers.on_both("CLIENT UNPAUSE", "FLUSHALL", "SCRIPT FLUSH", "FUNCTION FLUSH", *settings)
 
     def _compare_states(self, what: str) -> None:
         for which in (0, 1):
@@ -159,32 +105,48 @@ class _Conversation:
         self._patience_s = patience_s
         self._servers = servers
         self._clients = clients
+        self._everybody = clients
         self._counts = counts
-        self._anybody_subscribed = False
+        self._anybody_told = False  # of what others do
+        self._is_paused = False
+        self._anything_expires_soon = False
+
+    def listen(self) -> None:
+        """Have one more client hear of all keyspace events."""
+        self._everybody = [*self._clients, Client(self._servers, 2, listens=True)]
+        self._anybody_told = True
 
     def say(self, number: int, requests: list[list[bytes]]) -> None:
         """Some requests of one client, all at once; compare what comes. Raises Differs."""
         client = self._free(number)
         if client is None:
             return
-        names = {words[0].upper() for words in requests}
-        self._anybody_subscribed |= not names.isdisjoint(_SUBSCRIBING)
-        may_wait = not names.isdisjoint(_BLOCKING)
+        names = set(map(full_name, requests))
+        self._anybody_told |= not names.isdisjoint(_TELLING)
+        self._is_paused |= any(
+            full_name(words) == b"CLIENT PAUSE" and words[2:3] != [] and words[2] in LONG for words in requests
+        )
+        client.may_be_silent |= b"CLIENT REPLY" in names
+        client.has_stopped_tracking |= any(words[0].upper() == b"RESET" or b"OFF" in words for words in requests)
+        may_wait = self._is_paused or client.may_be_silent or not names.isdisjoint(_BLOCKING | _CHANGING)
         for which, peer in enumerate(client.peers):
             peer.send(b"".join(pack(*self._with_identities(which, words)) for words in requests))
         client.unanswered += requests
         self._counts.families.update(map(family, requests))
-        if may_wait or self._anybody_subscribed or any(each.unanswered for each in self._clients if each is not client):
+        if may_wait or self._anybody_told or any(each.unanswered for each in self._clients if each is not client):
             self.settle(None if may_wait else client)
         else:
             for which in (0, 1):
                 client.gather(which, len(requests), 30)
             client.compare()
+        self._anything_expires_soon |= any(map(expires_soon, requests))
+        if self._anything_expires_soon and (expires_soon(requests[-1]) or b"EXEC" in names):
+            time.sleep(_A_MOMENT_S)
 
     def _free(self, number: int) -> Client | None:
         """The first client from that number on which does not wait."""
         turned = self._clients[number:] + self._clients[:number]
-        return next((client for client in turned if not client.unanswered), None)
+        return next((client for client in turned if not (client.unanswered or client.is_gone)), None)
 
     def _with_identities(self, which: int, words: list[bytes]) -> list[bytes]:
         """`@id1` is the CLIENT ID of client 1."""
@@ -195,27 +157,47 @@ class _Conversation:
 
     def end(self) -> None:
         """Let both come to rest, and see that nobody got more. Raises Differs."""
+        if self._is_paused:
+            self._is_paused = False
+            self._servers.on_both("CLIENT UNPAUSE")
+        if self._anything_expires_soon:
+            self._servers.find_expired()
         self._servers.settle(1)
         self.settle()
+        self._everybody[-1].compare_removals()
+
+    def close(self) -> None:
+        """Disconnect everybody."""
+        for client in self._everybody:
+            client.close()
 
     def settle(self, asked: Client | None = None) -> None:
         """Let Valkey come to rest, and compare what came to everybody. `asked`: who does not wait. Raises Differs."""
         if asked is not None:
             asked.gather(0, 1, 30)
         self._servers.settle(0, 2 if asked is None else 1)
-        for client in self._clients:
+        for client in self._everybody:
             client.gather(0, 0, 0)
-            if client.unanswered and not client.came[0] and not is_long(client.unanswered[0]):
+            if client.unanswered and not client.came[0] and not self._may_wait_long(client):
                 client.gather(0, 1, self._patience_s)
         for client in self._clients:
             client.gather(1, len(client.came[0]), self._patience_s)
-        for client in self._clients:
+        if asked is None or self._everybody is not self._clients:
+            self._servers.settle(1)
+        for client in self._everybody:
             client.gather(1, 0, 0)
-            client.gather(0, len(client.came[1]), self._patience_s)  # should it have taken longer than that
-            client.compare()
-            if client.unanswered and client.unanswered[0][0].upper() in _SUBSCRIBING:
-                client.unanswered.clear()
+            if not client.listens:  # should it have taken longer than that
+                client.gather(0, len(client.came[1]), self._patience_s)
+        but = _MISS if any(client.has_failed() for client in self._clients) else None
+        if self._anything_expires_soon and self._everybody[-1].removals is None:
+            self._everybody[-1].removals = Counter(), Counter()
+        for client in self._everybody:
+            client.compare(but)
+            client.ends()
             self._counts.waited += bool(client.unanswered)
+
+    def _may_wait_long(self, client: Client) -> bool:
+        return self._is_paused or client.may_be_silent or is_long(client.unanswered[0])
 
 
 def is_long(words: list[bytes]) -> bool:
