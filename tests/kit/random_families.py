@@ -294,6 +294,7 @@ def _random_pools(random: Random) -> list[list[st.Draw[list[bytes]]]]:
         return pools
     if random.random() < _SETTINGS_CHANCE:
         pools.append(_SETTINGS)
-    if random.random() < _EXPIRING_CHANCE and server.DEBUGGING not in pools:
+    tells_of_expiry = server.DEBUGGING in pools or server.TRACKING in pools  # which has its time
+    if random.random() < _EXPIRING_CHANCE and not tells_of_expiry:
         pools.append(server.EXPIRING)
     return pools
