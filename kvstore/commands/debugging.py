@@ -53,8 +53,8 @@ def debug(call: Call, subcommand: bytes, *arguments: bytes) -> Reply:
 
     Unlike Valkey, only what makes sense here is there: SLEEP, OBJECT, SET-ACTIVE-EXPIRE, RELOAD and LOADAOF (which
     read the files anew, compare that with what is in memory, and are an error if they differ), DIGEST, DIGEST-VALUE
-    (with Valkey's digits), POPULATE, PROTOCOL, ERROR, LOG; QUICKLIST-PACKED-THRESHOLD and its kin change nothing. DIGEST
-    is of keys that have not expired. COMMAND DOCS tells of its arguments.
+    (with Valkey's digits), POPULATE, PROTOCOL, ERROR, LOG; QUICKLIST-PACKED-THRESHOLD and its kin change nothing.
+    DIGEST is of keys that have not expired. COMMAND DOCS tells of arguments.
     """
     if not _is_allowed(call):
         raise Failure(_REFUSED)
