@@ -88,6 +88,8 @@ _OF_LISTS: dict[bytes, list[bytes] | None] = {
 #: The same of hashes.
 _OF_HASHES: dict[bytes, list[bytes]] = {b"HSET": [b"value"], b"HGET": [], b"HINCRBY": [b"5"]}
 #: The same of sets: of a set, mostly.
+#: What takes from an end, as requests and as operations.
+_POPS = (b"LPOP", b"RPOP", b"ZPOPMIN", b"ZPOPMAX", b"ZREMRANGEBYRANK")
 _OF_SETS = (b"SADD", b"SISMEMBER")
 #: More often what others need to be there.
 _ALIKE = (
@@ -239,14 +241,19 @@ class Way:
 
 
 def _pops_together(operations: list[bytes]) -> list[Any]:
-    """What the log is told: of pops that stand together only how many there are of each list, in however many words."""
+    """What the log is told: of pops that stand together only how many elements each value loses, in however many."""
     told: list[Any] = []
-    for are_pops, some in groupby(decode(b"".join(operations)), lambda operation: operation[0] in (b"LPOP", b"RPOP")):
+    for are_pops, some in groupby(decode(b"".join(operations)), lambda operation: operation[0] in _POPS):
         if are_pops:
-            told.append(sum((Counter({(name, key): int(count)}) for name, key, count in some), Counter()))
+            told.append(sum((Counter({(name, key): _taken(*words)}) for name, key, *words in some), Counter()))
         else:
             told += some
     return told
+
+
+def _taken(first: bytes, last: bytes | None = None) -> int:
+    """How many elements a pop takes: it says that, or from which rank to which."""
+    return int(first) if last is None else int(last) - int(first) + 1
 
 
 def any_of(counted: CommandStatistics) -> bool:
@@ -273,7 +280,7 @@ def _without_pops_on_a_full_disk(plan: list[tuple[Any, ...]]) -> Iterator[tuple[
     is_full = False
     for kind, *arguments in plan:
         is_full = kind == "full" or (is_full and kind != "room")
-        if not (is_full and kind == "batch" and any(words[0].upper() in (b"LPOP", b"RPOP") for words in arguments[1])):
+        if not (is_full and kind == "batch" and any(words[0].upper() in _POPS for words in arguments[1])):
             yield kind, *arguments
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, repeat
+from itertools import chain
 from typing import Any, TypeAlias
 
 from kvstore.base.doubles import double_text
@@ -271,18 +271,18 @@ def _pop_each(table: Table, end: bytes, columns: list[list[bytes]]) -> Scored | 
         return Scored([()] * len(keys))
     held = dict(zip(keys, values, strict=True))
     taken: dict[bytes, Iterator[Pair]] = {}
-    ranks: dict[bytes, Iterator[int]] = {}
+    ranks: dict[bytes, tuple[bytes, bytes]] = {}
     for key, count in Counter(keys).items():
         value, size = held[key], len(held[key] or ())
-        if value is None or size < count:
+        if value is None or size <= count:
             return None
-        pairs = value.pairs(0, count) if end == b"MIN" else value.pairs(size - count, size)[::-1]
+        start = 0 if end == b"MIN" else size - count
+        pairs = value.pairs(start, start + count)
         if not can_be_taken([member for member, _ in pairs]):
             return None
-        taken[key] = iter(pairs)
-        ranks[key] = repeat(0) if end == b"MIN" else iter(range(size - 1, -1, -1))
-    words = [(rank, rank) for rank in map(b"%d".__mod__, map(next, map(ranks.__getitem__, keys)))]
-    if table.edit_each(keys, b"ZREMRANGEBYRANK", words) is None:
+        taken[key] = iter(pairs if end == b"MIN" else pairs[::-1])
+        ranks[key] = b"%d" % start, b"%d" % (start + count - 1)
+    if table.edit_each(list(ranks), b"ZREMRANGEBYRANK", list(ranks.values())) is None:
         return None
     return Scored([(member, double_text(score)) for member, score in map(next, map(taken.__getitem__, keys))])
 

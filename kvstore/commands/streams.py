@@ -6,7 +6,9 @@ What a stream is, and its operations, is told in `kvstore.values.streams`; group
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, zip_longest
 from typing import NamedTuple
 
 from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest, syntax_error, wrong_arity
@@ -29,11 +31,13 @@ from kvstore.commands.stream_arguments import (
     to_stop,
 )
 from kvstore.store.table import Table
-from kvstore.values.stream_blocks import MAX_ID, parts_of, text_of
+from kvstore.values.stream_blocks import MAX_ID, parts_of, text_of, texts_of
 from kvstore.values.streams import Stream, setting
 
 #: Entries that are read at once, and blocks; more are read in slices.
 _AT_ONCE, _BLOCKS_AT_ONCE = 1000, 10
+#: How a request has it.
+_NEW_ID = b"$1\r\n*\r\n"
 _TOO_SMALL = "The ID specified in XADD is equal or smaller than the target stream top item"
 
 
@@ -71,21 +75,28 @@ def xadd_many(table: Table, columns: list[list[bytes]], raw: bytes | None) -> li
     keys = columns[0]
     if len(columns) < 4 or len(columns) % 2 or columns[1].count(b"*") < len(keys):
         return None
-    last_ids: dict[bytes, int] = {}
-    for key in set(keys):
+    now_ms = table.now_ms()
+    new: dict[bytes, Iterator[bytes]] = {}
+    for key, count in Counter(keys).items():
         value = table.values.get(key)
         if value is not None and value.__class__ is not Stream:
             return None
-        last_ids[key] = 0 if value is None else value.last_id
-    now_ms = table.now_ms()
-    texts: list[bytes | None] = []
-    for key in keys:
-        last_ids[key] = entry_id = next_id(last_ids[key], now_ms)
-        if entry_id > MAX_ID:
+        first = next_id(0 if value is None else value.last_id, now_ms)
+        if first + count - 1 > MAX_ID:
             return None
-        texts.append(text_of(entry_id))
+        new[key] = iter(texts_of(range(first, first + count)))
+    texts = list(map(next, map(new.__getitem__, keys)))
     words = list(zip(texts, *columns[2:], strict=True))
-    return None if table.edit_each(keys, b"XADD", words) is None else texts
+    return None if table.edit_each(keys, b"XADD", words, _with_ids(raw, texts)) is None else list(texts)
+
+
+def _with_ids(raw: bytes | None, ids: list[bytes]) -> bytes | None:
+    """Requests as they came with these ids in place of `*`; None if one has that somewhere else, too."""
+    pieces = [] if raw is None else raw.split(_NEW_ID)
+    if len(pieces) != len(ids) + 1:
+        return None
+    ids = [b"$%d\r\n%b\r\n" % (len(text), text) for text in ids]
+    return b"".join(chain.from_iterable(zip_longest(pieces, ids, fillvalue=b"")))
 
 
 def _new_id(last_id: int, given: tuple[int, bool] | None, table: Table) -> int:

@@ -49,8 +49,8 @@ _FILL = 4
 _AT_LEAST = 64
 #: Buckets that are read as one where all are: some 64 names.
 _TOGETHER = 16
-#: Buckets that are drawn at once to pick a name of one; a fifth of them is taken.
-_CANDIDATES = 8
+#: Buckets that are drawn at once to pick a name of one, and at most of each of many; a fifth of them is taken.
+_CANDIDATES, _MOST_CANDIDATES = 8, 256
 #: A name or a value of more bytes lies beside the buckets.
 LONG_BYTES = 1024
 #: In a bucket: the value, and the name if that is long, lie beside it. A long name is known by its digest.
@@ -93,11 +93,14 @@ class Buckets:
 
     def get_all(self, names: Sequence[bytes]) -> list[bytes | None]:
         """The value of each of the names, at least one, or None."""
-        stored = packed.escape_all(names) if max(map(len, names)) <= LONG_BYTES else list(map(_stored, names))
+        stored = self._all_stored(names)
         inside = packed.get_each(self._buckets, self._numbers(self._places.places(stored)), stored)
         if packed.ESCAPE in b"".join(filter(None, inside)):
             return list(map(self._outside, stored, inside))
         return inside
+
+    def _all_stored(self, names: Sequence[bytes]) -> Sequence[bytes]:
+        return packed.escape_all(names) if max(map(len, names)) <= LONG_BYTES else list(map(_stored, names))
 
     def _outside(self, stored: bytes, value: bytes | None) -> bytes | None:
         """The value that is `value` inside a bucket."""
@@ -138,12 +141,14 @@ class Buckets:
 
     def picks(self, chance: Chance) -> Iterator[Entry]:
         """Names with their values without end, each time any of them with the same chance. There must be one."""
+        random, fullest, candidates = chance.random, self._fullest, _CANDIDATES
         while True:
-            some = chance.choices(self._buckets, k=_CANDIDATES)
+            some = chance.choices(self._buckets, k=candidates)
             for bucket, count in zip(some, map(packed.count, some), strict=True):
-                place = int(chance.random() * self._fullest)
+                place = int(random() * fullest)
                 if place < count:
                     yield _entry_at(bucket, place, self._aside)
+            candidates = min(2 * candidates, _MOST_CANDIDATES)
 
     # Changing
 
@@ -218,16 +223,13 @@ class Buckets:
 
     def take_out_all(self, names: Sequence[bytes]) -> list[bool]:
         """What as many `take_out`s do, for good, in less time; returns of each of the names whether it was there."""
-        stored = list(map(_stored, names))
+        stored = self._all_stored(names)
         for name in self._aside.keys() & stored if self._aside else ():
             self._set_aside(name, None)
-        there: list[bool] = []
-        for number, name in zip(self._numbers(self._places.places(stored)), stored, strict=True):
-            bucket = self._buckets[number]
-            at = packed.find(bucket, name)
-            there.append(at >= 0)
-            if at >= 0:
-                self._set(number, packed.without_entry_at(bucket, at, name), self._count - 1)
+        numbers = self._numbers(self._places.places(stored))
+        there, shrunk = packed.take_out_each(self._buckets, numbers, stored)
+        self._size_bytes -= shrunk
+        self._count -= sum(there)
         self._shrink()
         return there
 

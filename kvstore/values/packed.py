@@ -108,15 +108,34 @@ def put_each(
             grown += len(name) + len(value) + 2
         else:
             at += len(name) + 2
-            buckets[number] = after = with_value_at(bucket, at, value)
             new.append(0)
-            grown += len(after) - len(bucket)
+            if not bucket.startswith(b"%b\xff" % value, at):
+                buckets[number] = after = with_value_at(bucket, at, value)
+                grown += len(after) - len(bucket)
     return new, grown
 
 
 def without_entry_at(packed: bytes, at: int, name: bytes) -> bytes:
     """The same without `name`, whose value begins there."""
     return packed[: at - len(name) - 2] + packed[packed.index(_END, at) :]
+
+
+def take_out_each(buckets: list[bytes], numbers: Sequence[int], names: Sequence[bytes]) -> tuple[list[bool], int]:
+    """Remove each name from the bucket of that number: what `find` and `without_entry_at` do, written out for speed.
+
+    Returns of each name whether it was there; and by how many bytes the buckets have shrunk.
+    """
+    there: list[bool] = []
+    shrunk = 0
+    for number, name in zip(numbers, names, strict=True):
+        bucket = buckets[number]
+        at = bucket.find(b"\xff%b\xfe" % name)
+        there.append(at >= 0)
+        if at >= 0:
+            end = bucket.index(b"\xff", at + 1)
+            buckets[number] = bucket[:at] + bucket[end:]
+            shrunk += end - at
+    return there, shrunk
 
 
 def without_all(packed: bytes, names: Sequence[bytes]) -> bytes:

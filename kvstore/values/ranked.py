@@ -318,6 +318,6 @@ class Ranked:
 def _place(scores: array[float], members: list[bytes], score: float, member: bytes) -> int:
     """Where a member with that score is among others, or belongs."""
     at = bisect_left(scores, score)
-    if at == len(scores) or scores[at] != score:
+    if at == len(scores) or scores[at] != score or members[at] >= member:
         return at
     return bisect_left(members, member, at, bisect_right(scores, score, at))

@@ -272,12 +272,14 @@ def _add_each(value: SortedSet, many: Sequence[Words]) -> list[int]:
         return [len(given)]
     new = {member for member, score in zip(given, value.scores_each(list(given)), strict=True) if score is None}
     value.put_for_good(given)
-    longer = []
-    for words in many:
-        come = new.intersection(words[1::2])
-        new -= come
-        longer.append(len(come))
-    return longer
+    return [_first_of(new, words[1::2]) for words in many]
+
+
+def _first_of(new: set[bytes], members: Words) -> int:
+    """How many of these are in `new`; they are taken out there."""
+    before = len(new)
+    new.difference_update(members)
+    return before - len(new)
 
 
 def _given(words: Words) -> dict[bytes, float]:
@@ -297,9 +299,11 @@ def _remove(value: SortedSet, members: Words) -> Undo:
 
 
 def _remove_range_each(value: SortedSet, many: Sequence[Words]) -> list[int]:
-    if len(many) <= len(value) and all(words[0] == words[1] == b"0" for words in many):  # ZPOPMIN, again and again
-        value.remove_range(0, len(many))
-        return [-1] * len(many)
+    if all(words[0] == b"0" for words in many):  # ZPOPMIN, again and again
+        counts = [int(words[1]) + 1 for words in many]
+        if min(counts) > 0 and sum(counts) <= len(value):
+            value.remove_range(0, sum(counts))
+            return [-count for count in counts]
     longer = []
     for words in many:
         before = len(value)

@@ -18,6 +18,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
+from operator import lt
 from typing import Any
 
 from kvstore.base.value_type import Edit, Undo, ValueType, Words
@@ -30,6 +31,7 @@ from kvstore.values.stream_blocks import (
     blocks_of,
     first_of,
     id_of,
+    ids_of,
     text_of,
 )
 
@@ -190,9 +192,11 @@ class Stream:
             for entry_id, words in entries:
                 self.add(entry_id, words)
             return
-        for entry_id, words in entries:
-            self._check(entry_id, words)
-            self.last_id = entry_id
+        ids = [entry_id for entry_id, _ in entries]
+        counts = {len(words) for _, words in entries}
+        if not all(map(lt, [self.last_id, *ids], ids)) or ids[-1] > MAX_ID or any(n % 2 or not n for n in counts):
+            raise ValueError("no entries that could come here")
+        self.last_id = ids[-1]
         self.entries_added += len(entries)
         self._replace(len(self.blocks), len(self.blocks), blocks_of(entries))
 
@@ -277,7 +281,8 @@ def _xadd(value: Stream, words: Words) -> Undo:
 
 
 def _xadd_each(value: Stream, words: Sequence[Words]) -> list[int]:
-    value.add_all([(id_of(each[0]), each[1:]) for each in words])
+    ids = ids_of([each[0] for each in words])
+    value.add_all([(entry_id, each[1:]) for entry_id, each in zip(ids, words, strict=True)])
     return [1] * len(words)
 
 
