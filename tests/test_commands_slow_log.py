@@ -82,7 +82,7 @@ class TimedRequestsTests(ProtocolTestCase):
     def setUp(self) -> None:
         """A client of a server that notes slow requests when it is told to."""
         super().setUp()
-        slow = SlowRequests(self.server.clients, self.hooks, self.server.slow_log.note)
+        slow = SlowRequests(self.server.clients, self.hooks, self.server.slow_log)
         self.server.configuration.applied["commandlog-execution-slower-than"] = slow.begin_or_end
         self.client = self.connect()
 
@@ -103,9 +103,17 @@ class TimedRequestsTests(ProtocolTestCase):
         self.assertEqual(self.noted(), [[b"SLOWLOG", b"RESET"], [b"GET", b"c"]])
 
     def test_a_block(self) -> None:
-        """It is its EXEC: what is queued takes no time yet."""
+        """Its commands are noted, not its EXEC: what is queued takes no time yet."""
         self.client.ask(b"CONFIG SET slowlog-log-slower-than 0\r\nMULTI\r\nGET a\r\nEXEC\r\n")
-        self.assertEqual(self.noted(), [[b"EXEC"]])
+        self.assertEqual(self.noted(), [[b"GET", b"a"]])
+
+    def test_a_script(self) -> None:
+        """So are those of a script, as its caller's, before itself."""
+        script = b"return redis.call('GET','a')"
+        self.client.ask(b"CONFIG SET slowlog-log-slower-than 0\r\nCLIENT SETNAME me\r\nSLOWLOG RESET\r\n")
+        self.client.ask(b'EVAL "%b" 0\r\n' % script)
+        self.assertEqual(self.noted()[1:], [[b"GET", b"a"], [b"EVAL", script, b"0"]])
+        self.assertEqual({entry[5] for entry in self.server.slow_log.newest(2)}, {b"me"})
 
     def test_quick_ones(self) -> None:
         """What is quicker than the setting is not noted."""

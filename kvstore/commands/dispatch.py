@@ -283,6 +283,19 @@ def run(
     return reply
 
 
+def run_inside(call: Call, row: Command, request: list[bytes], step: Callable[[Reply], Reply] = finish) -> Reply:
+    """As `run`, one of several commands of a request: SLOWLOG, if it is on, notes each."""
+    server = call.server
+    if not server.slow_log.is_on:
+        return run(call, row, request, None, step)
+    began_ns = server.steady_ns()
+    try:
+        return run(call, row, request, None, step)
+    finally:
+        took_us = (server.steady_ns() - began_ns) // 1000
+        server.slow_log.note(call.client, request, took_us, call.store.now_us() // 1_000_000)
+
+
 def _remember(call: Call, row: Command, request: list[bytes]) -> None:
     """The client keeps what it reads; of a script, what that reads by its calls."""
     client = call.client

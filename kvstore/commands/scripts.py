@@ -68,6 +68,8 @@ class Runner:
             self._call.select(caller.database)
         client.protocol = 2
         client.tracking, client.identity = caller.tracking, caller.identity
+        if self._server.slow_log.is_on:
+            client.address, client.name = caller.address, caller.name
         try:
             reply = self._engine.run(chunk, keys, words, self._hosts[read_only])
         except Stopped as end:
@@ -178,6 +180,7 @@ class _Host:
         self._engine = engine
         self._read_only = read_only
         self._calls = call.server.script_calls
+        self._slow_log = call.server.slow_log
         #: Rows that scripts may use, by the names in the table, and with how many words.
         self._rows: dict[tuple[bytes, int], Command] = {}
 
@@ -185,6 +188,8 @@ class _Host:
         """See `Host`."""
         row = self._rows.get((words[0], len(words))) or self._find(words)
         try:
+            if self._slow_log.is_on:
+                return dispatch.run_inside(self._call, row, words, self._finish)
             return dispatch.run(self._call, row, words, step=self._finish)
         except StorageFull as error:
             raise _Ends(error) from None

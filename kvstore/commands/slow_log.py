@@ -1,7 +1,7 @@
 """SLOWLOG: the newest requests that took longer than `slowlog-log-slower-than` microseconds.
 
 It is off unless that setting is 0 or more (Redis: 10,000 at first): only then each request is timed by itself, which
-has the price of `--trace`. A block is one request, its EXEC.
+has the price of `--trace`. So are the commands of a block, in place of its EXEC, and those of a script.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def slowlog_get(call: Call, *count: bytes) -> Reply:
     """List the newest slow requests: number, time, microseconds, words, address and name of the client; -1: all.
 
     Unlike Valkey, nothing is noted at first (`slowlog-log-slower-than` is -1): while it is, each request is timed
-    by itself. A block is one entry, its EXEC.
+    by itself. What waits (BLPOP) is noted by when it begins to.
     """
     if len(count) > 1:
         raise InvalidRequest(wrong_subcommand("SLOWLOG", "GET"))

@@ -20,6 +20,8 @@ class SlowLog:
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
+        #: Whether requests are timed for it.
+        self.is_on = False
         self._entries: deque[list[Any]] = deque()
         self._next = 0
 

@@ -100,7 +100,7 @@ def _run_one(call: Call, row: Command, request: list[bytes]) -> Reply:
     if row.flags & ALONE:
         return InvalidRequest(f"{row.name} isn't allowed for a DENY BLOCKING client")
     try:
-        return dispatch.run(call, row, request)
+        return dispatch.run_inside(call, row, request)
     except StorageFull:
         raise
     except RequestError as error:

@@ -174,7 +174,7 @@ class KVStoreService(MultiService):
             self.hooks.request_limit = settings.group_limit
         server.report_bug = lambda text: _log.failure("{text}", text=text)
         self.hooks.report_foreign = Foreigners(self._reactor.seconds).note
-        slow = SlowRequests(server.clients, self.hooks, server.slow_log.note)
+        slow = SlowRequests(server.clients, self.hooks, server.slow_log)
         server.configuration.applied["commandlog-execution-slower-than"] = slow.begin_or_end
         self.hooks.monitor = Monitor(server.clients, self.hooks, server.script_calls).add
         if self._trace is not None:

@@ -49,6 +49,7 @@ from kvstore.commands.client import Client
 from kvstore.commands.passwords import without_passwords
 from kvstore.commands.registry import READ, table
 from kvstore.commands.script_calls import ScriptCalls
+from kvstore.commands.slow_requests import SlowLog
 from kvstore.session.hooks import Executed, Hooks
 
 _log = Logger()
@@ -228,31 +229,33 @@ class ClientLog:
 
 
 class SlowRequests:
-    """Has slow requests noted for SLOWLOG. `note`: called with the client, the words, the microseconds that they took,
-    and the time in seconds since the epoch.
-    """
+    """Has slow requests noted in a log. Those of blocks and scripts are noted where these run."""
 
-    def __init__(
-        self, clients: dict[int, Client], hooks: Hooks, note: Callable[[Client, list[bytes], int, int], None]
-    ) -> None:
+    def __init__(self, clients: dict[int, Client], hooks: Hooks, slow_log: SlowLog) -> None:
         self._clients = clients
         self._hooks = hooks
-        self._note = note
+        self._slow_log = slow_log
 
     def begin_or_end(self, threshold_us: str) -> None:
         """The setting `slowlog-log-slower-than` is this now: time requests, or do not if it is negative."""
         watchers = self._hooks.watchers
         if self in watchers:
             watchers.remove(self)
-        if int(threshold_us) >= 0:
+        self._slow_log.is_on = int(threshold_us) >= 0
+        if self._slow_log.is_on:
             watchers.append(self)
 
     def __call__(self, executed: Executed) -> None:
-        """A request was executed; one that was only queued is part of a later one."""
+        """A request was executed; one that was only queued is noted when it is."""
         client = self._clients.get(executed.client)
-        if executed.started_ns and client is not None and client.queued is None:
+        if (
+            executed.started_ns
+            and client is not None
+            and client.queued is None
+            and executed.words[0].upper() != b"EXEC"
+        ):
             took_us = (executed.ended_ns - executed.started_ns) // 1000
-            self._note(client, executed.words, took_us, executed.time_us // 1_000_000)
+            self._slow_log.note(client, executed.words, took_us, executed.time_us // 1_000_000)
 
 
 class Monitor:

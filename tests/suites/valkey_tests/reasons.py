@@ -15,7 +15,13 @@ NOT_RUN = frozenset((
     "just EXEC and script timeout", "HRANDFIELD - CASE 4: does not loop forever when valid fields fewer than count",
     "HSET - overwrite expired field without TTL clears expiration", "HINCRBY - on expired field",
     "HINCRBYFLOAT - on expired field", "HDEL - expired field is removed without triggering expiry logic",
-    "Server should lazy expire keys",
+    "Server should lazy expire keys", "Keyspace notifications: evicted events", "tot-net-out for replica client",
+    "command stats for MULTI", "Test eviction is skipped during client pause",
+    "Timedout read-only scripts can be killed by SCRIPT KILL",
+    "Timedout read-only scripts can be killed by SCRIPT KILL even when use pcall",
+    "Timedout script does not cause a false dead client", "Timedout script link is still usable after Lua returns",
+    "Timedout scripts and unblocked command", "Timedout scripts that modified data can't be killed by SCRIPT KILL",
+    "SHUTDOWN NOSAVE can kill a timedout script anyway", "Script - disallow write on OOM",
 ))  # fmt: skip
 
 #: (why, what is looked for)

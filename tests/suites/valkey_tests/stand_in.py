@@ -24,6 +24,9 @@ from scripts.measuring.processes import die_with_parent
 
 _POLL_SECONDS = 0.01
 
+#: One test's script runs for a second.
+_SCRIPT_MS = 5000
+
 #: What the server takes as an option: the option, by Valkey's name.
 _OPTIONS = {
     "port": "--port", "databases": "--databases", "appendfsync": "--sync", "maxclients": "--max-clients",
@@ -45,6 +48,7 @@ def words_of(settings: dict[str, str]) -> list[str]:
     words = [word for name, option in _OPTIONS.items() if name in settings for word in (option, settings[name])]
     if "unixsocket" in settings:
         words += ["--listen", f"unix:{settings['unixsocket']}"]
+    words += ["--script-ms", str(_SCRIPT_MS)]
     return command("--data", str(Path(settings.get("dir", "."), "kvstore-data")), *words)
 
 
