@@ -181,24 +181,6 @@ class DirectoryFateTests(SynchronousTestCase):
         self.disk.sync_directory()
         self.assertEqual(images(self.disk), {None})
 
-    def test_link_happens_or_not(self) -> None:
-        """A second name can be missing until the directory is synced."""
-        self.disk.link("a", "c")
-        self.assertEqual(images(self.disk, "c"), {None, b"A"})
-
-    def test_links_share_one_fate_of_content(self) -> None:
-        """After a crash two names of one file still show one content, and stay one file."""
-        self.disk.link("a", "c")
-        self.disk.sync_directory()
-        self.disk.open("a").write_at(0, b"X")
-        for state in self.disk.crashes(1000):
-            self.assertEqual(state.contents()["a"], state.contents()["c"])
-            file = state.open("a")
-            file.write_at(0, b"!")
-            self.assertEqual(state.contents()["c"], b"!")
-            state.remove("a")
-            self.assertTrue(file.is_linked())
-
     def test_operations_have_their_own_fates(self) -> None:
         """Any of several operations can have happened without the others."""
         self.disk.remove("a")

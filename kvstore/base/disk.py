@@ -7,7 +7,7 @@ What each call promises is exactly this, and the store must not count on more:
 - `File.write_at` puts bytes into the page cache: after a power cut any part of them may be on the platter, in any
   order.
 - `File.sync` returns when all bytes written to this file, and its size, are on the platter (`fdatasync`).
-- `rename`, `link`, `remove` and the creation of a file are durable only after `sync_directory`; until then each may
+- `rename`, `remove` and the creation of a file are durable only after `sync_directory`; until then each may
   have happened or not, independently of the others.
 - A call that raises may have done any part of its work. A failed `sync` says nothing about what is on the platter, and
   is never to be repeated as if it could.
@@ -83,9 +83,6 @@ class Disk(Protocol):
 
     def rename(self, old: str, new: str) -> None:
         """Give file `old` the name `new`, replacing a file of that name in one step."""
-
-    def link(self, old: str, new: str) -> None:
-        """Give file `old` a second name. Raises FileExistsError if `new` is taken."""
 
     def remove(self, name: str) -> None:
         """Remove a name. Raises FileNotFoundError."""
@@ -226,11 +223,6 @@ class RealDisk:
         """See `Disk`."""
         with self._in_full():
             os.rename(old, new, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
-
-    def link(self, old: str, new: str) -> None:
-        """See `Disk`."""
-        with self._in_full():
-            os.link(old, new, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor, follow_symlinks=False)
 
     def remove(self, name: str) -> None:
         """See `Disk`."""

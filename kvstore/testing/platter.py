@@ -266,10 +266,6 @@ class Platter:
         if self.names[old] != self.names.get(new):
             self._change({new: self.names[old], old: None})
 
-    def link(self, old: str, new: str) -> None:
-        """Give a file a second name."""
-        self._change({new: self.names[old]})
-
     def remove(self, name: str) -> None:
         """Remove a name."""
         self._change({name: None})

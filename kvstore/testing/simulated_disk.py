@@ -158,15 +158,6 @@ class SimulatedDisk:
         self._happen(Platter.rename, old, new)
         _raise(fault, old)
 
-    def link(self, old: str, new: str) -> None:
-        """See `Disk`."""
-        fault = self._begin("link", old, _checked(new), may_be_done=True)
-        self._number(old)
-        if new in self._platter.names:
-            raise FileExistsError(errno.EEXIST, "File exists (simulated)", new)
-        self._happen(Platter.link, old, new)
-        _raise(fault, old)
-
     def remove(self, name: str) -> None:
         """See `Disk`."""
         fault = self._begin("remove", name, may_be_done=True)

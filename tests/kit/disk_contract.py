@@ -193,13 +193,12 @@ class DiskContract:
         self.assertRaises(FileNotFoundError, disk.rename, "a", "b")
         self.assertEqual(self.content(disk, "b"), b"old")
 
-    def test_rename_onto_a_link_of_the_same_file(self) -> None:
-        """POSIX: between two names of one file rename does nothing, and both stay."""
+    def test_rename_onto_itself(self) -> None:
+        """POSIX: it does nothing."""
         disk = self.make_disk()
         self.written(disk, "a", b"abc")
-        disk.link("a", "b")
-        disk.rename("a", "b")
-        self.assertEqual(disk.names(), ["a", "b"])
+        disk.rename("a", "a")
+        self.assertEqual(self.content(disk, "a"), b"abc")
 
     def test_open_file_follows_a_rename(self) -> None:
         """An open file is the file, not the name."""
@@ -211,33 +210,6 @@ class DiskContract:
         file.close()
         self.assertEqual(self.content(disk, "b"), b"mine")
         self.assertEqual(self.content(disk, "a"), b"other")
-
-    def test_link_gives_a_second_name(self) -> None:
-        """Two names, one file; it lives as long as one of them."""
-        disk = self.make_disk()
-        self.written(disk, "a", b"abc")
-        disk.link("a", "b")
-        file = disk.open("b")
-        file.write_at(0, b"X")
-        self.assertEqual(self.content(disk, "a"), b"Xbc")
-        disk.remove("a")
-        self.assertTrue(file.is_linked())
-        self.assertEqual(disk.names(), ["b"])
-        disk.remove("b")
-        self.assertFalse(file.is_linked())
-        file.close()
-
-    def test_link_refuses_a_taken_name(self) -> None:
-        """A link never replaces."""
-        disk = self.make_disk()
-        self.written(disk, "a", b"abc")
-        self.written(disk, "b", b"old")
-        self.assertRaises(FileExistsError, disk.link, "a", "b")
-        self.assertEqual(self.content(disk, "b"), b"old")
-
-    def test_link_needs_the_file(self) -> None:
-        """Linking what is not there raises."""
-        self.assertRaises(FileNotFoundError, self.make_disk().link, "a", "b")
 
     def test_remove(self) -> None:
         """The name is gone, an open file stays readable, and a second removal raises."""
@@ -258,12 +230,10 @@ class DiskContract:
         file.close()
 
     def test_leads_to(self) -> None:
-        """A name leads to the file that has it now, by each of its names, and to no other."""
+        """A name leads to the file that has it now, and to no other."""
         disk = self.make_disk()
         file = disk.create("a")
         self.assertTrue(disk.leads_to("a", file))
-        disk.link("a", "b")
-        self.assertTrue(disk.leads_to("b", file))
         disk.rename("a", "c")
         self.assertFalse(disk.leads_to("a", file))
         self.written(disk, "a", b"another")
