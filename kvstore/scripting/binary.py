@@ -11,7 +11,7 @@ from typing import Any, Final
 
 #: Added to a number whose magnitude is less than 2**51 it leaves the integer, rounded, in the low bits.
 _MAGIC: Final = 6755399441055744.0
-_MASK_32, _MASK_64 = 2**32 - 1, 2**64 - 1
+_MASK_64: Final = 2**64 - 1
 
 
 def _signed(value: int, bits: int) -> float:

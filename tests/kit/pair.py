@@ -19,15 +19,11 @@ from kvstore.commands.peer import Nobody
 from kvstore.wire import resp
 from kvstore.wire.resp import encode_error
 from tests.kit.harness import Rig
-from tests.kit.valkey import Connection, Valkey
+from tests.kit.valkey import UNORDERED, Connection, Valkey
 
 #: Replies that hold times: they may differ by so much, in the reply's own unit.
 _TIME_TOLERANCE = {b"TTL": 2, b"PTTL": 2000, b"EXPIRETIME": 2, b"PEXPIRETIME": 2000}
 _TIME_TOLERANCE |= {b"H" + name: tolerance for name, tolerance in _TIME_TOLERANCE.items()}
-#: Replies in no promised order.
-_UNORDERED = (b"KEYS", b"SCAN", b"HKEYS", b"HVALS", b"HGETALL", b"HSCAN", b"HRANDFIELD")
-_UNORDERED += (b"ZRANDMEMBER", b"ZSCAN")
-_UNORDERED += (b"SMEMBERS", b"SPOP", b"SRANDMEMBER", b"SSCAN", b"SINTER", b"SUNION", b"SDIFF")
 
 
 class Listener(Nobody):
@@ -123,7 +119,7 @@ def _alike(words: list[bytes], block: list[list[bytes]], theirs: Any, ours: Any)
         return all(a == b or (min(a, b) > 0 and abs(a - b) <= _TIME_TOLERANCE[name]) for a, b in both)
     if isinstance(ours, (dict, set)):
         return bool(theirs == ours)
-    if name in _UNORDERED and isinstance(ours, list):
+    if name in UNORDERED and isinstance(ours, list):
         return sorted(_flat(theirs), key=repr) == sorted(_flat(ours), key=repr)
     if name == b"EXEC" and isinstance(ours, list):
         elements = zip(block, theirs, ours, strict=True)

@@ -16,6 +16,12 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from kvstore.wire.resp import pack
 
+#: Commands whose replies have elements in no promised order.
+UNORDERED = frozenset(
+    b"KEYS SCAN HKEYS HVALS HGETALL HSCAN HRANDFIELD ZRANDMEMBER ZSCAN SMEMBERS SPOP SRANDMEMBER SSCAN SINTER SUNION"
+    b" SDIFF".split()
+)
+
 _START_TIMEOUT_S = 60
 
 

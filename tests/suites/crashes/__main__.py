@@ -19,7 +19,6 @@ import argparse
 import errno
 import math
 import os
-import random
 import sys
 import time
 from collections.abc import Iterator
@@ -139,9 +138,10 @@ def _violations_of_faults(task: Task, fault: Fault, counts: Counts) -> Iterator[
 
 def options() -> argparse.Namespace:
     """The options of the command line."""
-    parser = argparse.ArgumentParser(prog="crashpoints", description="Crash the store in every way, and count.")
-    parser.add_argument("--runs", type=int, default=6, metavar="N", help="seeds of a section (default %(default)s)")
-    parser.add_argument("--seed", default=None, help="what the runs are made from (default: drawn, and printed)")
+    parser = program.parser_of("crashpoints", __doc__)
+    parser.add_argument(
+        "--runs", type=program.positive, default=6, metavar="N", help="seeds of a section (default %(default)s)"
+    )
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: one a CPU)"
     )
@@ -155,8 +155,8 @@ def options() -> argparse.Namespace:
 def main() -> int:
     """The program. Returns the exit status."""
     chosen = options()
-    seed = chosen.seed or f"{random.SystemRandom().getrandbits(32):08x}"
-    todo = [task for task in tasks(seed, chosen.runs) if chosen.section in (None, task.section)]
+    seed = program.seed_of(chosen)
+    todo = [task for task in tasks(str(seed), chosen.runs) if chosen.section in (None, task.section)]
     if not todo:
         print(f"crashpoints: there is no section {chosen.section!r}", file=sys.stderr)
         return 2

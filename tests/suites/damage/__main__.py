@@ -7,7 +7,6 @@ quarter of kvstore's damages each, and together just all: for a machine that has
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 import time
@@ -108,7 +107,7 @@ def part_of(text: str) -> tuple[int, int]:
 
 def main() -> int:
     """The program."""
-    parser = argparse.ArgumentParser(prog="scripts/damage", description=__doc__)
+    parser = program.parser_of("damage", __doc__, seeded=False)
     parser.add_argument("--share", type=float, default=1.0, metavar="F", help="try this share of kvstore's damages (1)")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes (default %(default)s)")
     parser.add_argument("--part", type=part_of, default=(1, 1), metavar="I/N", help="only part I of N of kvstore's")
