@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 import orjson
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -251,7 +251,6 @@ _texts = st.one_of(
 class AtomsNamedTests(SynchronousTestCase):
     """One member of many texts."""
 
-    @settings(max_examples=150, deadline=None)
     @given(st.lists(_texts, max_size=6), _names)
     def test_as_one_by_one(self, texts: list[bytes], name: str) -> None:
         """It is what `loads` gives for each, exactly, of those that are objects and have it, in their order."""
@@ -276,7 +275,6 @@ class AtomsNamedTests(SynchronousTestCase):
 class AgreementTests(SynchronousTestCase):
     """The standard library's parser is the oracle."""
 
-    @settings(max_examples=150, deadline=None)
     @given(values)
     def test_round_trip(self, value: Any) -> None:
         """Every value comes back from its text, exactly, and both parsers read that text alike."""
@@ -284,7 +282,6 @@ class AgreementTests(SynchronousTestCase):
         self.assertTrue(same(loads(text), value))
         self.assertTrue(same(json.loads(text), value))
 
-    @settings(max_examples=150, deadline=None)
     @given(values, st.sampled_from([None, 1]), st.booleans())
     def test_reads_what_the_standard_library_writes(self, value: Any, indent: int | None, escaped: bool) -> None:
         """Blanks and escapes make no difference."""
@@ -296,7 +293,6 @@ class AgreementTests(SynchronousTestCase):
         else:
             self.assertTrue(same(loads(text), value))
 
-    @settings(max_examples=250, deadline=None)
     @given(st.text(st.sampled_from('[]{}",:0123456789.eE+-truefalsn \\/ud8\t'), max_size=30))
     def test_refuses_what_the_standard_library_refuses(self, text: str) -> None:
         """On JSON-like noise both say yes or both say no; only the numbers that JSON has no words for differ."""
@@ -310,7 +306,6 @@ class AgreementTests(SynchronousTestCase):
         else:
             self.assertTrue(same(loads(text.encode()), expected))
 
-    @settings(max_examples=150, deadline=None)
     @given(st.binary(max_size=40))
     def test_any_bytes(self, text: bytes) -> None:
         """Whatever comes in: a value, or ValueError."""

@@ -207,7 +207,7 @@ class AgainstValkeyTests(ValkeyTestCase):
         pair = Pair(self.valkey, 2)
         self.addCleanup(pair.close)
 
-        @settings(max_examples=_EXAMPLES or 200, derandomize=not _EXAMPLES, deadline=None, database=None)
+        @settings(max_examples=_EXAMPLES or 200, derandomize=not _EXAMPLES, database=None)
         @given(_floats, _floats)
         def run(number: str, increment: str) -> None:
             self.assertEqual(pair.differs(0, [b"SET", b"f", number.encode()]), "")

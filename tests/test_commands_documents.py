@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kvstore.base.reply import OK, JSONText
@@ -161,7 +161,6 @@ class QueryTests(CommandTestCase):
         self.rig.now_ms += 1
         self.assertEqual(self.ask("v", "1"), [b"b"])
 
-    @settings(max_examples=150, deadline=None)
     @given(
         st.lists(
             st.tuples(st.sampled_from("klmno"), st.none() | _documents, st.sampled_from("ab"), _atoms), max_size=20

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from unittest.mock import patch
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -76,13 +76,11 @@ _text = st.lists(st.sampled_from(_ALPHABET + b"&~|\xff\n"), max_size=6).map(byte
 class GlobTests(SynchronousTestCase):
     """Patterns and texts."""
 
-    @settings(max_examples=300, deadline=None)
     @given(_pattern, _text)
     def test_as_redis_matches(self, pattern: bytes, text: bytes) -> None:
         """Any pattern matches the texts that Redis's own matcher says it does."""
         self.assertEqual(bool(matcher(pattern)(text)), string_match(pattern, text))
 
-    @settings(max_examples=100, deadline=None)
     @given(_pattern, _text)
     def test_long_ones_match_alike(self, pattern: bytes, text: bytes) -> None:
         """A pattern without sets matches what it does when it has to be compiled."""

@@ -105,7 +105,7 @@ class ListingTests(CommandTestCase):
         self.assertEqual(self.do("KEYS", b"[\xfe-\xff]"), [b"\xff"])
         self.assertEqual(self.do("KEYS", "gone"), [])
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(st.sampled_from(["KEYS *", "KEYS k1*", "RANDOMKEY"]), st.integers(0, 40), st.data())
     def test_in_slices(self, request: str, expired: int, data: st.DataObject) -> None:
         """What changes between its slices is not seen: the answer is of the moment when the first one began."""
@@ -207,7 +207,7 @@ class ListingTests(CommandTestCase):
             SCAN 0 TYPE foo -> !ERR unknown type name 'foo'
         """)
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(st.integers(0, 400), st.integers(0, 400), st.integers(1, 40))
     def test_scan_while_the_table_changes(self, before: int, after: int, count: int) -> None:
         """A key that is there during the whole of a scan is given, whatever comes and goes meanwhile."""

@@ -6,7 +6,7 @@ from types import GeneratorType
 from typing import Any
 from unittest import mock
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kvstore.base import slices
@@ -258,7 +258,6 @@ class WatchTests(CommandTestCase):
         self.assertEqual(watches.count(), 0)
         self.assertEqual(self.rig.table._observers, [])
 
-    @settings(max_examples=100, deadline=None)
     @given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from(_CHANGES)), max_size=6), st.booleans())
     def test_many_keys_in_slices(self, changes: list[tuple[int, str]], leaves: bool) -> None:
         """A WATCH of many keys lets others go on between its slices; what they change counts from the beginning on."""

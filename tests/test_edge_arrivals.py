@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from unittest import mock
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectionLost
 
@@ -431,7 +431,6 @@ class SameTests(ArrivalsTestCase):
         """Each client has a key of its own, so that the order among them does not matter."""
         runs = [0, 0]
 
-        @settings(max_examples=100, deadline=None)
         @given(_turns)
         def try_out(turns: list[tuple[bytes, list[tuple[bytes | None, int]], int, bool]]) -> None:
             outcomes = []

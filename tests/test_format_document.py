@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -263,7 +264,7 @@ class ReaderTests(SynchronousTestCase):
         self.held_alike(writer)
         self.assertEqual(len(os.listdir(writer.directory)), 5)
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(_STEPS, st.data())
     def test_any_history(self, steps: list[tuple[str, object]], data: st.DataObject) -> None:
         """Random changes, commits, marks, compactions that end or not, restarts."""
@@ -492,11 +493,20 @@ class VerdictTests(SynchronousTestCase):
             path.unlink()
 
     def test_damage_anywhere(self) -> None:
-        """A few hundred single bytes of all files, drawn with a fixed seed: both readers agree on each."""
+        """Some single bytes of all files, drawn with a fixed seed: both readers agree on each."""
+        self.damage_bytes_of_each_file(20)
+
+    @pytest.mark.long
+    def test_damage_in_many_places(self) -> None:
+        """The same of a thousand bytes."""
+        self.damage_bytes_of_each_file(250)
+
+    def damage_bytes_of_each_file(self, count: int) -> None:
+        """One at a time."""
         chance = random.Random(20)
         verdicts = set()
         for name in sorted(os.listdir(self.directory)):
             size = len(Path(self.directory, name).read_bytes().rstrip(b"\0")) if name != "lock" else 0
-            for _ in range(60 if size else 0):
+            for _ in range(count if size else 0):
                 verdicts.add(self.change(name, flip(chance.randrange(size))))
         self.assertLessEqual({"corruption"}, verdicts)

@@ -340,7 +340,7 @@ class ScriptTests(CommandTestCase):
 class NumberTests(CommandTestCase):
     """Numbers as words."""
 
-    @settings(max_examples=200, derandomize=True, deadline=None, database=None)
+    @settings(max_examples=200, derandomize=True, database=None)
     @given(st.floats(allow_nan=False))
     def test_read_back(self, number: float) -> None:
         """The digits read back as the number."""
@@ -377,7 +377,7 @@ class AgainstValkeyTests(ValkeyTestCase):
         pair = Pair(self.valkey, 2)
         self.addCleanup(pair.close)
 
-        @settings(max_examples=200, derandomize=True, deadline=None, database=None)
+        @settings(max_examples=200, derandomize=True, database=None)
         @given(st.floats(allow_nan=False, allow_infinity=False))
         def run(number: float) -> None:
             source = f"return redis.call('echo', {number!r})".encode()

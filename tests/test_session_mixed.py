@@ -198,7 +198,7 @@ class SameTests(MixedTestCase):
         """Those who were taken first, in their order, then the others."""
         taken = [0, 0]
 
-        @settings(max_examples=30, deadline=None)
+        @settings(max_examples=30)
         @given(_turns)
         def try_out(turns: list[tuple[list[list[tuple[bytes, ...]]], int]]) -> None:
             self.setUp()

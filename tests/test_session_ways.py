@@ -361,7 +361,7 @@ class WaysTests(SynchronousTestCase):
     def compare(self, plans: st.SearchStrategy[list[tuple[Any, ...]]], examples: int) -> None:
         """Try so many plans."""
 
-        @settings(max_examples=examples, deadline=None)
+        @settings(max_examples=examples)
         @given(plans, st.one_of(st.none(), st.none(), st.integers(1, 3)))
         def try_out(plan: list[tuple[Any, ...]], limit: int | None) -> None:
             with mock.patch.object(log, "ZERO_FILL_BYTES", 512):

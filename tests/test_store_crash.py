@@ -72,7 +72,7 @@ class CrashTests(SynchronousTestCase):
         """The same on a disk that is full now and then: what was refused is not there, what was promised is."""
         run = Run(SimulatedDisk(), f"{SEED}/full", "always", tight=True).steps(100)
         self.assertGreater(run.refused, 0)
-        explore(run, Effort(states=4, most=64, second=1))
+        explore(run, Effort(states=2, most=64, second=1))
 
     def test_any_call_fails(self) -> None:
         """A call fails, by I/O error or for want of room, before, in the middle of or after its work: start again."""
@@ -86,7 +86,7 @@ class CrashTests(SynchronousTestCase):
                 times=chance.choice((1, None)),
             )
             sync = chance.choice(POLICIES)
-            came += explore_fault(fault, f"{SEED}/{number}", sync, 30, Effort(states=3, most=64, second=1), Counts())
+            came += explore_fault(fault, f"{SEED}/{number}", sync, 30, Effort(states=2, most=64, second=1), Counts())
         self.assertGreater(came, 15)
 
     def test_an_overlapped_sync_fails(self) -> None:

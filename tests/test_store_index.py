@@ -6,7 +6,7 @@ import json
 from collections.abc import Generator
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -127,7 +127,6 @@ class SearchTests(SynchronousTestCase):
         self.patch(slices, "SLICE_NS", 0)
         self.patch(index, "_AT_ONCE", 1)
 
-    @settings(max_examples=150, deadline=None)
     @given(st.lists(_documents, max_size=12), st.lists(_steps, max_size=60))
     def test_as_at_once(self, documents: list[dict[str, Any]], steps: list[tuple[str, Any, Any]]) -> None:
         """Whatever changes between its slices, a search finds what it would have found at once; indexes stay true."""

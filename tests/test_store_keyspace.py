@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -85,7 +85,6 @@ class Room:
 class RecordedTests(SynchronousTestCase):
     """What several databases record in one commit."""
 
-    @settings(max_examples=150, deadline=None)
     @given(_requests)
     def test_the_frame_says_what_was_done(self, requests: list[tuple[list[tuple[int, Any]], bool]]) -> None:
         """Replayed it makes the same state, undone requests left no trace, and every operation is counted."""

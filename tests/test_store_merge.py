@@ -9,7 +9,7 @@ from operator import add
 from typing import Any
 from unittest import mock
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -141,7 +141,6 @@ class AlikeTests(SynchronousTestCase):
             self.assertEqual(found, merged(disk, job, pass_bytes))
         return found
 
-    @settings(max_examples=200, deadline=None)
     @given(
         st.none() | states, st.lists(bodies, min_size=1, max_size=3), st.sampled_from([4 * KIB, 32 * MIB]),
         st.sampled_from([0, 1]),

@@ -98,7 +98,6 @@ class FileTests(SynchronousTestCase):
         """Make the store\'s units small."""
         self.enterContext(small_files())
 
-    @settings(max_examples=100, deadline=None)
     @given(st.lists(commits, max_size=12))
     def test_log_gives_back_what_it_took(self, made: list[Any]) -> None:
         """Recovery of a log is the replay of its commits."""
@@ -108,7 +107,6 @@ class FileTests(SynchronousTestCase):
         self.assertEqual((found.databases.at(0).values, found.databases.at(0).deadlines), model.state())
         self.assertEqual((found.sequence, found.tail), (len(made), None))
 
-    @settings(max_examples=100, deadline=None)
     @given(st.dictionaries(st.binary(max_size=8), contents, max_size=20), st.data())
     def test_checkpoint_gives_back_what_it_took(self, values: dict[bytes, bytes], data: st.DataObject) -> None:
         """Reading a checkpoint gives its state, however many frames it has."""
@@ -117,7 +115,6 @@ class FileTests(SynchronousTestCase):
         write_checkpoint(disk, (values, some), 7)
         self.assertEqual(read_checkpoint(disk, checkpoint.NAME), (values, some))
 
-    @settings(max_examples=150, deadline=None)
     @given(
         commits,
         st.lists(st.lists(commits, min_size=1, max_size=4), min_size=1, max_size=4),
@@ -143,7 +140,6 @@ class FileTests(SynchronousTestCase):
         self.assertEqual(read_checkpoint(disk, "new.tmp"), model.state())
         self.assertEqual(len(disk.contents()["new.tmp"]), size)
 
-    @settings(max_examples=75, deadline=None)
     @given(commits, st.lists(st.lists(commits, min_size=1, max_size=3), min_size=2, max_size=4))
     def test_merging_in_steps(self, before: list[Any], segments: list[Any]) -> None:
         """Segments merged one by one, or all at once, lead to the same state; so does recovery without any merge."""
@@ -206,7 +202,6 @@ class DamageTests(SynchronousTestCase):
         self.assertGreaterEqual(found.sequence, least)
         self.assertEqual((found.databases.at(0).values, found.databases.at(0).deadlines), states[found.sequence])
 
-    @settings(max_examples=150, deadline=None)
     @given(st.lists(commits, min_size=1, max_size=4), st.booleans(), st.data())
     def test_a_changed_byte(self, made: list[Any], durable: bool, data: st.DataObject) -> None:
         """One byte of one file changed: what was promised is served whole, or the start is refused."""
@@ -221,7 +216,6 @@ class DamageTests(SynchronousTestCase):
         least = len(states) - 1 - (not durable)
         self.check(SimulatedDisk.holding({**everything, name: bytes(image)}), states, least)
 
-    @settings(max_examples=200, deadline=None)
     @given(st.lists(commits, min_size=1, max_size=4), st.booleans(), st.data())
     def test_a_shortened_file(self, made: list[Any], durable: bool, data: st.DataObject) -> None:
         """A file cut off anywhere: what is marked is served whole, or the start is refused."""
@@ -232,7 +226,6 @@ class DamageTests(SynchronousTestCase):
         least = len(states) - 1 if durable else 2
         self.check(SimulatedDisk.holding({**everything, name: everything[name][:length]}), states, least)
 
-    @settings(max_examples=100, deadline=None)
     @given(st.lists(commits, min_size=1, max_size=4), st.booleans(), st.data())
     def test_zeroed_and_swapped_blocks(self, made: list[Any], durable: bool, data: st.DataObject) -> None:
         """A block of 512 bytes zeroed, or put in another's place: the same two outcomes."""
@@ -247,7 +240,7 @@ class DamageTests(SynchronousTestCase):
         least = len(states) - 1 if durable else 2
         self.check(SimulatedDisk.holding({**everything, name: bytes(image[: len(everything[name])])}), states, least)
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(st.lists(commits, min_size=1, max_size=3), st.data())
     def test_a_missing_or_foreign_file(self, made: list[Any], data: st.DataObject) -> None:
         """A file missing, or another one, copied or moved, in its place: the same two outcomes."""
@@ -417,12 +410,10 @@ class StoreTests(SynchronousTestCase):
 
     def test_any_order_of_steps(self) -> None:
         """Changes, commits, compactions, kills and power cuts in any order: recovery finds a promised state."""
-        quick = settings(
-            max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-        )
+        quick = settings(max_examples=60, stateful_step_count=40, suppress_health_check=list(HealthCheck))
         run_state_machine_as_test(StoreMachine, settings=quick)
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(st.lists(commits, max_size=6))
     def test_recovery_changes_nothing(self, made: list[Any]) -> None:
         """Recovered again and again, a directory holds the same state, and its log does not grow."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from unittest import mock
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -83,7 +83,6 @@ class ScanOrderTests(SynchronousTestCase):
             self.assertEqual(seen, set(table.values))
             table.scan_order.sort_some(20)
 
-    @settings(max_examples=100, deadline=None)
     @given(
         st.integers(0, 150),
         st.lists(st.tuples(st.sampled_from(_STEPS), st.integers(0, 200)), max_size=150),

@@ -88,7 +88,6 @@ class WriteStringsTests(SynchronousTestCase):
             pending.size_bytes, pending.room, set(table.open_keys), table.open_whole,
         )  # fmt: skip
 
-    @settings(max_examples=200, deadline=None)
     @given(pairs, pairs, ends)
     def test_as_one_by_one(
         self, before: list[tuple[bytes, bytes]], made: list[tuple[bytes, bytes]], ends: list[int] | None
@@ -227,7 +226,7 @@ class LookUpEachTests(SynchronousTestCase):
 class RecoveryTests(SynchronousTestCase):
     """What was logged in one piece is recovered as if in many."""
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(st.lists(st.tuples(st.booleans(), pairs), min_size=1, max_size=5))
     def test_recovered(self, made: list[tuple[bool, list[tuple[bytes, bytes]]]]) -> None:
         """Killed after any commits: the same values, and as many entries as there were writes."""

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 from unittest import mock
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -86,7 +86,6 @@ class Clock:
 class ExpiryTests(SynchronousTestCase):
     """Whatever became of the deadlines."""
 
-    @settings(max_examples=150, deadline=None)
     @given(st.lists(_steps, max_size=80), st.sampled_from([0, 3, 1024]), st.integers(1, 20))
     def test_as_a_full_search(self, steps: list[tuple[str, int, int]], few: int, counted: int) -> None:
         """Keys that have expired are counted right while they are few, noted right always, and all removed at last."""

@@ -72,7 +72,7 @@ def _rebuilt(value: Hash) -> Hash:
 class ModelTests(SynchronousTestCase):
     """Against dicts."""
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck), derandomize=True)
     @given(_edits)
     def test_edits(self, edits: list[tuple[bytes, Words]]) -> None:
         """Every operation does what it does to a dict, is undone exactly, and what is left can be built again."""

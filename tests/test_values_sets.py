@@ -55,7 +55,7 @@ def _rebuilt(value: Set) -> Set:
 class ModelTests(SynchronousTestCase):
     """Against Python's sets."""
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck), derandomize=True)
     @given(_edits)
     def test_edits(self, edits: list[tuple[bytes, list[bytes]]]) -> None:
         """Every operation does what it does to a set, is undone exactly, and what is left can be built again."""

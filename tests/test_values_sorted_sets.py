@@ -72,7 +72,7 @@ class ModelTests(SynchronousTestCase):
                 self.assertEqual(value.below(score, inclusive=inclusive), below)
         self.assertEqual((value.score(b"no"), value.rank(b"no")), (None, None))
 
-    @settings(max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=40, database=None, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def test_edits(self, data: st.DataObject) -> None:
         """Any edits, in blocks of few members, leave what they should; those that are undone leave nothing."""

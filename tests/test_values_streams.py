@@ -31,7 +31,7 @@ def filled(count: int, words: tuple[bytes, ...] = (b"f", b"v")) -> Stream:
 class BlockTests(SynchronousTestCase):
     """Entries, packed."""
 
-    @settings(max_examples=80, deadline=None, database=None)
+    @settings(max_examples=80, database=None)
     @given(_ids, st.data())
     def test_any_ids(self, ids: list[int], data: st.DataObject) -> None:
         """Of any size and distance, are what they were: all, some, one behind the other, and without some."""

@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -85,7 +85,6 @@ class EncodeTests(SynchronousTestCase):
                 self.assertEqual(list(json.loads(line).items())[-1], ("id", identity))
         self.assertNotIn(b'"id"', encode(OK, ABSENT) + encode_error("x", ABSENT))
 
-    @settings(deadline=None)
     @given(
         st.recursive(st.none() | st.binary() | st.integers() | any_text, lambda inner: st.lists(inner), max_leaves=9)
     )
@@ -123,7 +122,6 @@ class EncodeErrorTests(SynchronousTestCase):
 class KeyTests(SynchronousTestCase):
     """Keys are strings in JSON and bytes in the table."""
 
-    @settings(deadline=None)
     @given(any_text)
     def test_every_string_comes_back(self, text: str) -> None:
         """Every string that JSON can name is a key of its own, and is shown as it was."""
@@ -140,7 +138,6 @@ class KeyTests(SynchronousTestCase):
         self.assertEqual(bytes_to_text(b"\xed\xa0\x80"), "\ud800")
         self.assertNotEqual(key_to_bytes("\udcc3\udca9"), key_to_bytes("\u00e9"))
 
-    @settings(deadline=None)
     @given(st.binary())
     def test_any_bytes_are_shown(self, data: bytes) -> None:
         """Any bytes have a text; UTF-8 is shown as what it says."""

@@ -6,7 +6,7 @@ import itertools
 import re
 import tracemalloc
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -248,7 +248,6 @@ class SplitTests(SynchronousTestCase):
                 self.assertEqual(taken, [[b"GET", b"a"]] * len(taken))
                 self.assertTrue(left.endswith(rest + get))
 
-    @settings(max_examples=150, deadline=None)
     @given(st.lists(st.lists(st.sampled_from([b"", b"a", b"*1", b"$1", b"\r\n", b"xyz" * 9]), min_size=1)), st.binary())
     def test_is_right_when_sure(self, requests: list[list[bytes]], tail: bytes) -> None:
         """What it takes is what the careful reader takes, and the rest begins where that stopped."""
@@ -361,7 +360,6 @@ class UniformTests(SynchronousTestCase):
         ):
             self.assertIsNone(uniform_pipeline(stream), stream)
 
-    @settings(max_examples=200, deadline=None)
     @given(pipelines(), st.one_of(st.just(b""), st.integers(1, 40), st.binary(max_size=20)))
     def test_is_right_when_sure(self, stream: bytes, tail: bytes | int) -> None:
         """What it takes is what the careful reader takes, and the rest begins where that stopped."""
@@ -377,7 +375,6 @@ class UniformTests(SynchronousTestCase):
         self.assertEqual((pipeline.raw, pipeline.rest), (stream[:position], stream[position:]))
         self.assertEqual(pipeline.raw, b"".join(pack(*request) for request in pipeline.requests()))
 
-    @settings(max_examples=100, deadline=None)
     @given(streams, st.integers(1, 8))
     def test_any_bytes(self, stream: bytes, times: int) -> None:
         """Whatever the bytes, nothing is raised, and what is taken is what the careful reader takes."""
@@ -418,7 +415,6 @@ class ChunksTests(SynchronousTestCase):
         self.assertIsNone(uniform_chunks([get] * 5))
         self.assertIsNone(uniform_chunks([*[get] * 7, set_]))
 
-    @settings(max_examples=200, deadline=None)
     @given(pipelines(), st.lists(st.integers(0, 2**16), max_size=12), st.booleans())
     def test_is_right_when_sure(self, stream: bytes, cuts: list[int], fair: bool) -> None:
         """A chunk that is taken is so many whole requests, as the careful reader reads them, and nothing else.

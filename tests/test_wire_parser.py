@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -235,7 +235,6 @@ class UniformTests(SynchronousTestCase):
         for limit, taken in ((size - 1, False), (size, True), (size + 1, True)):
             self.assertEqual(RequestParser({}, limit).feed_uniform(self.GETS) is not None, taken)
 
-    @settings(max_examples=100, deadline=None)
     @given(st.lists(st.one_of(st.just(GETS), st.just(pack(b"SET", b"key", b"1") * 7), streams), max_size=6), places)
     def test_agrees_with_feed(self, parts: list[bytes], cut_places: list[int]) -> None:
         """Tried before `feed` on every chunk, it changes nothing in what is read."""
@@ -331,7 +330,6 @@ class WorkTests(SynchronousTestCase):
 class AgreementTests(SynchronousTestCase):
     """Whatever the bytes, how they are cut and which reader sees them changes nothing."""
 
-    @settings(max_examples=150, deadline=None)
     @given(streams, places, st.sampled_from([1 << 20, 5000, 40, 7]))
     @example(b"*2\r\n$1\r\na\r\n+x\r\n", [], 1 << 20)
     @example(b"*1\r\n$4\r\nPING*X~1\r\n$1\r\na\r\n", [], 1 << 20)
@@ -344,14 +342,12 @@ class AgreementTests(SynchronousTestCase):
             self.assertEqual(read([stream], limit), whole)
             self.assertEqual(read([stream[place : place + 1] for place in range(len(stream))], limit), whole)
 
-    @settings(max_examples=100, deadline=None)
     @given(st.lists(st.lists(st.binary(max_size=30), min_size=1, max_size=5), max_size=20), places)
     def test_arrays_come_back(self, requests: list[list[bytes]], cut_places: list[int]) -> None:
         """What `pack` wrote is read back, whatever bytes the arguments have."""
         stream = b"".join(pack(*request) for request in requests)
         self.assertEqual(read(cut_at(stream, cut_places)), [array(*request) for request in requests])
 
-    @settings(max_examples=100, deadline=None)
     @given(st.lists(st.binary(max_size=40), max_size=6))
     def test_nothing_escapes(self, chunks: list[bytes]) -> None:
         """No bytes at all make `feed` raise, and what it holds is part of what it was fed."""

@@ -8,7 +8,7 @@ from itertools import repeat
 from typing import Any
 
 import hiredis
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -175,7 +175,6 @@ class DoubleTests(SynchronousTestCase):
         """Not a number is nan, whatever its sign."""
         self.assertEqual(double_text(-math.nan), b"nan")
 
-    @settings(deadline=None)
     @given(st.floats(allow_nan=False))
     def test_reads_back(self, number: float) -> None:
         """The digits read back as the same double, to its sign."""
@@ -237,13 +236,11 @@ class ReadBackTests(SynchronousTestCase):
         self.assertFalse(reader.has_data())
         return reply
 
-    @settings(deadline=None)
     @given(_replies)
     def test_resp3(self, reply: Any) -> None:
         """In RESP3 every value comes back as what it was."""
         self.assertEqual(repr(self.read(encode3(reply))), repr(as_client(reply)))
 
-    @settings(deadline=None)
     @given(_replies)
     def test_resp2(self, reply: Any) -> None:
         """In RESP2 maps come back flat, doubles as text, truth values as integers."""
@@ -253,7 +250,6 @@ class ReadBackTests(SynchronousTestCase):
 class StringsTests(SynchronousTestCase):
     """Many strings at once."""
 
-    @settings(deadline=None)
     @given(st.lists(st.one_of(st.none(), st.binary(max_size=3), st.just(b"x" * 300))), st.sampled_from([2, 3]))
     def test_as_one_by_one(self, strings: list[bytes | None], protocol: int) -> None:
         """With nulls and without, in both versions."""

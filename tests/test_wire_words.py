@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -104,7 +104,6 @@ class SplitTests(SynchronousTestCase):
         """Outside quotes a backslash, and any byte but spaces and quotes, is itself."""
         self.assertEqual(split(b"a\\n \0\x80\xff"), [b"a\\n", b"\0\x80\xff"])
 
-    @settings(max_examples=400, deadline=None)
     @given(
         st.lists(st.sampled_from([bytes([byte]) for byte in b"\"'\\ ab\t\v\f\rxn4F\0\xff"]), max_size=16).map(b"".join)
     )

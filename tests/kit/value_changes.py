@@ -28,7 +28,7 @@ def check(examples: int, proof: Callable[..., None], *arguments: Any, shrink: bo
     """Try `proof(draw, *arguments)` on so many examples."""
 
     @settings(
-        max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck),
+        max_examples=examples, database=None, suppress_health_check=list(HealthCheck),
         phases=[Phase.generate, *([Phase.shrink] if shrink else [])],
     )  # fmt: skip
     @given(st.data())
