@@ -82,13 +82,14 @@ class BreakageTests(SynchronousTestCase):
         """Make the store's units small."""
         self.enterContext(small_files())
 
-    def assert_caught(self, run_class: type[Run] = Run, sync: str = "always") -> str:
-        """A run of the broken store ends in a Violation, in itself or in one of the states it leaves.
+    def assert_caught(self, run_class: type[Run] = Run, sync: str = "always", first: int = 0) -> str:
+        """A run of the broken store ends in a Violation, in itself or in one of the states it leaves. `first`: the
+        number of one that shows it soon.
 
         Returns its text.
         """
         with self.assertRaises(Violation) as caught:
-            for number in range(8):
+            for number in range(first, first + 8):
                 try:
                     run = run_class(SimulatedDisk(), f"breakage/{number}", sync).steps(60)
                 except Exception as error:
@@ -352,7 +353,7 @@ class BreakageTests(SynchronousTestCase):
             patch(database, key, state)
 
         with mock.patch.object(Database, "patch", forgetful):
-            self.assertIn("the state is not the one", self.assert_caught())
+            self.assertIn("the state is not the one", self.assert_caught(first=3))
 
     def test_a_whole_value_put_upon_what_is_there(self) -> None:
         """A value that replaces another one is recorded without the removal of that."""
