@@ -24,11 +24,17 @@ INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 is_short_number = re.compile(rb"(?:0|-?[1-9][0-9]{0,16})").fullmatch
 
 
+#: The numbers that most words are which are numbers.
+_SMALL = {b"%d" % number: number for number in range(256)}
+
+
 def to_integer(text: bytes, otherwise: str = NOT_AN_INTEGER) -> int:
     """A signed 64-bit integer in Redis's strict form (no spaces, plus sign, leading zeros).
 
     Raises InvalidRequest, with the text `otherwise`, for anything else.
     """
+    if (small := _SMALL.get(text)) is not None:
+        return small
     try:
         number = int(text)
     except ValueError:

@@ -166,7 +166,8 @@ class Scripts(Runner):
 
     def run(self, call: Call, kept: Kept, keys: int, words: Sequence[bytes], read_only: bool) -> Reply:
         """Run a script for a client's request. See `run_chunk`."""
-        read_only = self.only_may_read(kept.script.flags, read_only)
+        if read_only or kept.script.flags is not None:
+            read_only = self.only_may_read(kept.script.flags, read_only)
         if not self._engine.is_current(kept.chunk):
             kept.chunk = self._engine.compile(kept.script.body)
         return self.run_chunk(call, kept.chunk, keys, words, read_only)

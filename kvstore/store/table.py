@@ -277,7 +277,10 @@ class Table(ReadTable):
 
     def update(self, key: bytes, value: bytes, event: bytes = b"set") -> None:
         """Give `key` a new string and leave its deadline as it is. Raises StorageFull; then nothing changed."""
-        self.write(key, value, None if self._is_expired(key) else self.deadlines.get(key), event)
+        deadline_ms = self.deadlines.get(key) if self.deadlines else None
+        if deadline_ms is not None and deadline_ms <= self.now_ms():
+            deadline_ms = None
+        self.write(key, value, deadline_ms, event)
 
     def delete(self, key: bytes, event: bytes = DELETED) -> bool:
         """Remove `key`; returns whether there was such a key. Raises StorageFull; then nothing changed."""
