@@ -43,6 +43,9 @@ class SlowLogTests(CommandTestCase):
         self.assertEqual(self.do("SLOWLOG", "LEN"), 2)
         self.assertEqual(self.words(), [[b"GET", b"19"], [b"GET", b"18"]])
         self.do("SLOWLOG", "RESET")
+        self.do("CONFIG", "SET", "slowlog-max-len", 0)
+        self.note(b"PING")
+        self.do("CONFIG", "SET", "slowlog-max-len", 2)
         self.note(b"PING")
         self.assertEqual([entry[0] for entry in self.do("SLOWLOG", "GET")], [20])
 

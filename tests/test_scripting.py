@@ -268,6 +268,14 @@ class ScriptTests(CommandTestCase):
         sha = self.do("SCRIPT", "LOAD", "return redis.call('GET', KEYS[1])")
         self.assertIsNone(self.do("EVALSHA_RO", sha, 1, "a"))
 
+    def test_most_words(self) -> None:
+        """A command gets as many as Lua has places for."""
+        for count in (7989, 7990, 7997):
+            source = f"local a = {{}} for i = 1, {count} do a[i] = i end return redis.call('RPUSH', 'l', unpack(a))"
+            self.assertEqual(self.do("EVAL", source, 0), count)
+            self.assertEqual(self.do("LRANGE", "l", 7980, -1), [b"%d" % i for i in range(7981, count + 1)])
+            self.do("DEL", "l")
+
     def test_chance(self) -> None:
         """Numbers by chance are others in each script."""
         drawn = {self.do("EVAL", "return math.random(2^31)", 0) for _ in range(9)}
@@ -286,6 +294,8 @@ class ScriptTests(CommandTestCase):
         self.rig.server.configuration._values["enable-debug-command"] = "yes"
         self.do("DEBUG", "SET-DISABLE-DENY-SCRIPTS", 1)
         self.assertEqual(self.do("EVAL", "return redis.call('DEBUG', 'PROTOCOL', 'true')", 0), 1)
+        big = "redis.setresp(3) return redis.call('DEBUG', 'PROTOCOL', 'bignum').big_number"
+        self.assertEqual(self.do("EVAL", big, 0), b"1234567999999999999999999999999999999")
 
     def test_which_error_is_first(self) -> None:
         """What cannot be a SHA-1; the number of keys; the source, or that it is not kept."""

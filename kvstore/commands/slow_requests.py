@@ -31,7 +31,8 @@ class SlowLog:
 
     def note(self, client: Client, words: list[bytes], took_us: int, at_s: int) -> None:
         """A request was executed: keep it if it was slow. `at_s`: seconds since the epoch."""
-        if took_us < self._configuration.number("slowlog-log-slower-than"):
+        setting = self._configuration.number
+        if took_us < setting("slowlog-log-slower-than") or not setting("slowlog-max-len"):
             return
         self._entries.appendleft([self._next, at_s, took_us, _cut(words), client.address, client.name])
         self._next += 1

@@ -49,6 +49,8 @@ class Conversion:
 
     def _text(self, reply: str) -> Any:
         text = reply.encode("utf-8", "surrogatepass")
+        if self.protocol == 3 and isinstance(reply, BigNumber):
+            return self._make_table({b"big_number": text})
         if self.protocol == 2 or not isinstance(reply, Verbatim):
             return text
         return self._make_table({b"verbatim_string": self._make_table({b"string": text, b"format": b"txt"})})

@@ -106,6 +106,7 @@ class Engine:
         self._until_ns = 0
         self._allowed_bytes = 0
         self._failure: BaseException | None = None
+        self._gathered: list[Any] = []
         self._conversion = Conversion(self._table_from)
         self._states = 0
         self._make_state()
@@ -126,6 +127,8 @@ class Engine:
         self._set_limit = self._lua.set_max_memory
         functions = {
             b"call": self._call,
+            b"gather": self._gather,
+            b"call_gathered": self._call_gathered,
             b"find": _find,
             b"is_command": self._is_command,
             b"is_late": self._is_late,
@@ -272,6 +275,15 @@ class Engine:
         except BaseException as failure:
             self._failure = self._failure or failure
             return None, b"stop"
+
+    def _gather(self, is_first: bool, *words: Any) -> None:
+        """Some words of a command that has more than one call from Lua takes."""
+        self._gathered = [] if is_first else self._gathered
+        self._gathered += words
+
+    def _call_gathered(self) -> Any:
+        words, self._gathered = self._gathered, []
+        return self._call(*words)
 
     def _to_lua(self, reply: Reply) -> Any:
         room = self._allowed_bytes - self._lua.get_memory_used()

@@ -18,7 +18,7 @@ getmetatable(null).__tostring = function() return "userdata: (nil)" end
 getmetatable(null).__metatable = false
 
 local guard = part("guard", host, null)
-for _, name in ipairs { "call", "sha1", "pack_integer", "pack_float", "to_hex" } do
+for _, name in ipairs { "call", "call_gathered", "sha1", "pack_integer", "pack_float", "to_hex" } do
   host[name] = guard.careful(host[name])
 end
 local readonly = part("readonly")
@@ -39,7 +39,7 @@ globals.cjson = protect(part("json", guard, arguments, part("json_decoding", gua
 globals.cmsgpack = protect(part("msgpack", host, guard, arguments))
 globals.struct = protect(part("struct", host, guard, arguments))
 globals.bit = protect(part("bit", host, arguments))
-local server = part("server", host, guard)
+local server = part("server", host, guard, arguments)
 globals.redis = protect(server)
 globals.server = globals.redis
 

@@ -1,8 +1,9 @@
 -- The table `server`, also named `redis`: calls of the server, and what goes with them.
 
-local host, guard = ...
-local call, limit_memory = host.call, host.limit_memory
+local host, guard, arguments = ...
+local call, gather, call_gathered, limit_memory = host.call, host.gather, host.call_gathered, host.limit_memory
 local error, pairs, select, tonumber, tostring, type = error, pairs, select, tonumber, tostring, type
+local unpack, min = unpack, math.min
 local find, gsub, sub, concat = string.find, string.gsub, string.sub, table.concat
 
 local server = {}
@@ -43,7 +44,12 @@ local function request(raises, ...)
     end
   end
   if words[1] == nil then return refused(raises, "ERR Please specify at least one argument for this call") end
-  return answered(raises, call(...))
+  local count = select("#", ...)
+  if count <= arguments.MOST_VALUES then return answered(raises, call(...)) end
+  for first = 1, count, arguments.MOST_VALUES do
+    gather(first == 1, unpack(words, first, min(first + arguments.MOST_VALUES - 1, count)))
+  end
+  return answered(raises, call_gathered())
 end
 
 function server.call(...) return request(true, ...) end
