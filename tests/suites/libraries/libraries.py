@@ -104,7 +104,7 @@ def _pytest(*what: str) -> Callable[[Path, Path], list[str]]:
     """What failed is run once more, and that counts."""
     options = ("-q", "--tb=native", f"--timeout={_TIMEOUT}", "-p", "no:cacheprovider", "--reruns", "1")
     return lambda directory, report: [
-        str(directory / "venv/bin/python"), "-m", "pytest", *what, *options, f"--junitxml={report}"
+        str(directory / "venv/bin/python"), "-m", "pytest", *options, *what, f"--junitxml={report}"
     ]  # fmt: skip
 
 
@@ -142,8 +142,8 @@ LIBRARIES = {
     ),
     "fakeredis-machines": Library(
         "fakeredis 2.41.0", _FAKEREDIS, 6390, "fakeredis-2.41.0", _by_pip,
-        _pytest("-p", "named", "test/test_hypothesis"),
-        {"SERVER_NAME": "redis"},
+        _pytest("-p", "named", "--timeout=900", "--reruns=0", "test/test_hypothesis"),
+        {"SERVER_NAME": "redis", "FAKEREDIS_HYPOTHESIS_EXAMPLES": "100"},
     ),
     "txredisapi": Library(
         "txredisapi 1.6.0", _TXREDISAPI, 6379, "txredisapi-1.6.0", _by_pip, _pytest("tests")
