@@ -17,7 +17,14 @@ way: what fails here would be kvstore's fault.
 
 "Lost" is a job that its library had taken out of the queue without a note of that elsewhere (BRPOP, by Celery, kombu
 and huey): if the server, or the worker, dies before the worker has it, nobody does. At most one for each worker that
-waits is let pass. Run twice are jobs that had run when the kill kept their end from being written down.
+waits is let pass. A proxy that kept all that passed showed both kinds: a BRPOP that was in the log when the kill came,
+and its reply not yet sent; and a reply that the worker had, and had not yet noted (kombu) or asked about (huey) on the
+server. That is at most once, as with Valkey, which writes its append-only file before it replies, too. Run twice are
+jobs that had run when the kill kept their end from being written down.
+
+node-redis before 5.11 can hang after a kill, whatever the server: it takes a connection that is reset during its first
+requests (HELLO, CLIENT SETINFO) for one that is ready, and makes no other. `redis@5.9.0` does so each time when a proxy
+resets its second connection, before Valkey as before kvstore; 6.3.1 connects anew (its issue 3104).
 
 This page is made by `scripts/clients`, which installs each client in a directory of its own. The programs are
 in [tests/suites/clients/programs](../tests/suites/clients/programs).
