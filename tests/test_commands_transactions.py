@@ -96,6 +96,7 @@ class BlockTests(CommandTestCase):
                 "ERR syntax error",
             ],
         )
+        self.assertEqual(self.rig.server.errors_by_code["ERR"], 4)
 
     def test_immediate_commands(self) -> None:
         """QUIT and RESET are not queued; RESET ends the block."""

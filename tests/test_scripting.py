@@ -7,7 +7,7 @@ import hashlib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvstore.base.limits import MAX_EVAL_SCRIPTS
+from kvstore.base.limits import MAX_ERROR_CODES, MAX_EVAL_SCRIPTS
 from kvstore.scripting.conversion import number_text
 from tests.kit.harness import CommandTestCase
 from tests.kit.pair import Pair
@@ -275,6 +275,16 @@ class ScriptTests(CommandTestCase):
             self.assertEqual(self.do("EVAL", source, 0), count)
             self.assertEqual(self.do("LRANGE", "l", 7980, -1), [b"%d" % i for i in range(7981, count + 1)])
             self.do("DEL", "l")
+
+    def test_codes_of_errors(self) -> None:
+        """Past a limit those that scripts make up are counted as one."""
+        codes = self.rig.server.errors_by_code
+        for number in range(MAX_ERROR_CODES + 2):
+            self.error("EVAL", "return redis.error_reply('X' .. ARGV[1] .. ' y')", 0, number)
+        self.assertEqual((len(codes), codes["ERRORSTATS_OVERFLOW"]), (MAX_ERROR_CODES + 1, 2))
+        self.error("GET")
+        self.error("EVAL", "return redis.error_reply('X1 y')", 0)
+        self.assertEqual((codes["ERR"], codes["X1"], codes["ERRORSTATS_OVERFLOW"]), (1, 2, 2))
 
     def test_chance(self) -> None:
         """Numbers by chance are others in each script."""

@@ -55,7 +55,8 @@ class RunTests(SynchronousTestCase):
         self.assertEqual(settings, {"port": "7", "save": "", "unixsocket": "/s", "dir": "/d", "hz": "100"})
         words = words_of(settings)
         self.assertEqual(
-            words[words.index("--data") :], ["--data", "/d/kvstore-data", "--port", "7", "--listen", "unix:/s"]
+            words[words.index("--data") :],
+            ["--data", "/d/kvstore-data", "--port", "7", "--listen", "unix:/s", "--script-ms", "10000"],
         )
 
 

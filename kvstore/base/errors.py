@@ -28,6 +28,9 @@ class RequestError(KVStoreError):
     `text`: the message, one line, without the code. `code`: the first word of the RESP error (ERR, WRONGTYPE, ...).
     """
 
+    #: Whether the code is a client's: there may be any number.
+    is_custom = False
+
     def __init__(self, text: str, code: str = "ERR") -> None:
         super().__init__(text)
         self.text = text

@@ -169,5 +169,8 @@ MAX_SCRIPT_JUMPS = 4000
 MAX_SCRIPTS_BYTES = 16 * MIB
 MAX_EVAL_SCRIPTS = 500
 
+#: Most codes of errors that are counted by themselves, if they are a script's (Valkey: ERRORSTATS_LIMIT).
+MAX_ERROR_CODES = 128
+
 #: Most bytes of sources of all libraries of functions together: FUNCTION DUMP and RESTORE hold the loop for 0.2 s then.
 MAX_LIBRARIES_BYTES = 1 * MIB

@@ -13,7 +13,7 @@ from time import perf_counter_ns, sleep
 from typing import Any
 
 from kvstore.base.errors import InvalidRequest, RequestError
-from kvstore.base.limits import DROP_CLIENT_BYTES, MAX_VALUE_BYTES, SCRIPT_MS
+from kvstore.base.limits import DROP_CLIENT_BYTES, MAX_ERROR_CODES, MAX_VALUE_BYTES, SCRIPT_MS
 from kvstore.base.reply import Reply
 from kvstore.commands.accesses import Accesses
 from kvstore.commands.channels import Channels
@@ -129,7 +129,10 @@ class Server:
     def count_error(self, error: RequestError) -> None:
         """An error is about to be a reply."""
         self.errors += 1
-        self.errors_by_code[error.code] += 1
+        code = error.code
+        if error.is_custom and code not in self.errors_by_code and len(self.errors_by_code) >= MAX_ERROR_CODES:
+            code = "ERRORSTATS_OVERFLOW"
+        self.errors_by_code[code] += 1
 
 
 class Call:

@@ -228,6 +228,7 @@ def give_up(blocked: Blocked, error: RequestError | None) -> Outcome:
     if error is None:
         return Outcome(encoder.begin(wait.timed_out, in_slices=False), needed)
     call.server.count_error(error)
+    call.server.statistics[row].rejected += 1
     return Outcome(encoder.refusal(error), needed, str(error))
 
 

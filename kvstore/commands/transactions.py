@@ -104,6 +104,7 @@ def _run_one(call: Call, row: Command, request: list[bytes]) -> Reply:
     except StorageFull:
         raise
     except RequestError as error:
+        call.server.count_error(error)
         return error
 
 

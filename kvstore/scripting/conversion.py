@@ -135,6 +135,8 @@ def _hashable(reply: Reply) -> Reply:
 class ScriptError(RequestError):
     """What a script has raised, or answers, as an error: its text as it is."""
 
+    is_custom = True
+
     def __init__(self, line: str) -> None:
         code, _, text = line.partition(" ")
         super().__init__(text, code)

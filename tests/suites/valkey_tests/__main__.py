@@ -36,6 +36,9 @@ UNITS = tuple(
     for name in (
         "type/string", "type/incr", "type/list", "type/list-2", "type/list-3", "type/set", "type/zset", "type/hash",
         "hashexpire", "type/stream", "type/stream-cgroups", "expire", "keyspace", "scan", "sort", "multi",
+        "scripting", "functions", "pubsub", "pubsubshard", "tracking", "introspection", "introspection-2", "pause",
+        "protocol", "querybuf", "quit", "info", "info-command", "slowlog", "commandlog", "latency-monitor",
+        "networking", "obuf-limits", "limits", "other", "lazyfree", "memefficiency", "replybufsize", "fuzzer",
     )
 )  # fmt: skip
 

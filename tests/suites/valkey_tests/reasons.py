@@ -16,6 +16,7 @@ NOT_RUN = frozenset((
     "HSET - overwrite expired field without TTL clears expiration", "HINCRBY - on expired field",
     "HINCRBYFLOAT - on expired field", "HDEL - expired field is removed without triggering expiry logic",
     "Server should lazy expire keys", "Keyspace notifications: evicted events", "tot-net-out for replica client",
+    "Client tracking prefixes memory overhead",
     "command stats for MULTI", "Test eviction is skipped during client pause",
     "Timedout read-only scripts can be killed by SCRIPT KILL",
     "Timedout read-only scripts can be killed by SCRIPT KILL even when use pcall",
@@ -30,10 +31,11 @@ REASONS = [
     for why, pattern in (
         ("Of families that are not there yet: bitmaps, places, HyperLogLogs, LCS, DUMP, users",
          r"(?i:unknown command '(geo|pf|bit|[gs]etbit|acl|lcs|dump|restore|migrate))"
-         r"|- sanitize dump:|n command .dump.,"),
+         r"|- sanitize dump:|n command .dump.,|::(command|errors) stats for |::COMMAND GETKEYS LCS"
+         r"|::(MIGRATE|GEORADIUS) command is marked|::RESTORE expired keys"),
         ("There are no replicas: a server's changes go to its log alone",
          r"'(repl-ping-replica-period|replica-read-only)'|cannot be a replica"
-         r"|::XREADGROUP ACK would propagate"),
+         r"|::XREADGROUP ACK would propagate|::tot-net-out for replica client"),
         ("There is no import mode, in which keys do not expire",
          r"'import-mode'|IMPORT-SOURCE"),
         ("The log is not Valkey's: it has other files, and is neither switched off nor loaded into a server that runs",
@@ -45,16 +47,45 @@ REASONS = [
         ("INFO counts as changes the operations of the log, of which a move has two",
          r"::BLPOP/BLMOVE should increase dirty"),
         ("There is no limit of memory: nothing is evicted, nor refused for want of it",
-         r"::EXEC fails if there are errors while queueing commands #2|OOM|EXEC with at least one use-memory"),
+         r"::EXEC fails if there are errors while queueing commands #2|OOM|EXEC with at least one use-memory"
+         r"|::Keyspace notifications: evicted events|::Test eviction is skipped"),
         ("A script that takes too long is stopped and undone; nobody meets one that runs",
-         r"script timeout"),
+         r"script timeout|::(Timedout|SHUTDOWN NOSAVE can kill)|::FUNCTION - test (function|script) kill"),
         ("DEBUG tells nothing of how Valkey holds values, which is not done here",
          r"(?i:'(hashtable-can-abort-shrink|htstats|htstats-key|structsize|sdslen)')|ql_listpack_max"),
         ("What is past its deadline is gone for everybody at once, and is removed in the order of deadlines, not by"
          " whoever comes across it; fields are counted accordingly",
          r"::Server should lazy expire keys|SCAN with expired keys with TYPE|SCAN unknown type"
          r"|::(HRANDFIELD - CASE 4: does not loop|HSET - overwrite expired|HDEL - expired field is removed without)"
-         r"|::(HINCRBY|HINCRBYFLOAT) - on expired field|::CLIENT PAUSE WRITE blocks hash field active expiry"),
+         r"|::(HINCRBY|HINCRBYFLOAT) - on expired field|::CLIENT PAUSE WRITE blocks hash field active expiry"
+         r"|::Test both active and passive expires|::Test the randomkey command will not"
+         r"|::Script delete the expired key"),
+        ("There is no cluster",
+         r"::CLUSTER RESET can not|::COMMAND LIST FILTERBY PATTERN - list all"),
+        ("Accesses are noted under an LRU or LFU policy only",
+         r"alter the last access time"),
+        ("COMMANDLOG, Valkey's other name for SLOWLOG and two logs more, is not there yet",
+         r"(?i:unknown command 'commandlog')|unit/commandlog::"),
+        ("No samples of latency are kept, no percentiles, and no metrics of the loop",
+         r"unit/latency-monitor::|'latency-tracking'|::stats: (eventloop|instantaneous|debug) metrics"),
+        ("What is chosen at the start stays so: where the server listens, limits of clients, when it compacts, ...",
+         r"'(save|port|bind|bind-source-addr|io-threads|acl-pubsub-default|repl-backlog-size|proc-title-template"
+         r"|aof-use-rdb-preamble|oom-score-adj|client-(query|output)-buffer-limit)'"
+         r"|unit/networking::|::CONFIG (save params|REWRITE)|::valkey-server command line arguments"),
+        ("The sandbox of scripts is in Lua itself and takes 400 KiB; nothing leads out of it",
+         r"::EVAL does not leak in the Lua stack|::FUNCTION - test function flush will re-create"
+         r"|::Dynamic reset of lua engine"),
+        ("A client has no buffers set aside, and its requests are not counted by themselves",
+         r"unit/(querybuf|replybufsize)::|::client input output and command process statistics|::CLIENT (LIST|INFO): "
+         r"|::Client tracking prefixes memory overhead"),
+        ("Other memory than Valkey's is told of: no hash tables by their databases, nothing freed by threads",
+         r"\"(overhead\.)?db\.|::lazy free a stream|::Memory efficiency with values in range 32"),
+        ("There are no dumps: DEBUG RELOAD reads the log, and a compaction is in a process of its own",
+         r"::FUNCTION - test debug reload different options|::CLIENT KILL close the client connection during bgsave"),
+        ("MONITOR shows refused requests, too; SLOWLOG notes what waits by when it begins to",
+         r"::MONITOR correctly handles multi-exec|::SLOWLOG - blocking command"),
+        ("Errors that a script catches are not counted",
+         r"::errorstats: failed call within LUA"),
         ("A value is never changed where it is",
          r"::INCR can modify objects in-place"),
     )

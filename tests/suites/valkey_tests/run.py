@@ -23,7 +23,7 @@ from tests.suites.outcomes import Outcomes
 from tests.suites.valkey_tests.reasons import NOT_RUN
 
 #: In seconds: without progress of a unit's test, as the suite itself has it; and for all of a unit.
-_STALLED_S, _TIMEOUT_S = 120, 1200
+_STALLED_S, _TIMEOUT_S = 300, 1200
 
 #: Tests of what kvstore is not: of those that begin by linking servers to each other, most break off their unit.
 _LEFT_OUT = "-cluster -repl -needs:repl"
@@ -41,7 +41,7 @@ _BY_CHANCE = re.compile(r"at:0x[0-9a-f]+|\(context: .*")
 def run(side: str, source: Path, unit: str) -> Outcomes:
     """Run one unit, such as `unit/type/list`, against KVSTORE or VALKEY; `source` is left as it is.
 
-    A unit that breaks off, or says nothing for two minutes, has a failure of that name.
+    A unit that breaks off, or says nothing for five minutes, has a failure of that name.
     """
     with tempfile.TemporaryDirectory(prefix="kvstore-valkey-tests-") as directory:
         room = Path(directory)
