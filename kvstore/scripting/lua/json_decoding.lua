@@ -114,36 +114,40 @@ end
 
 local value_of
 
+-- The token behind the comma that follows an element; if that was the last, no kind and the place behind the end.
+local function next_token(text, place, settings, last, expected)
+  local kind, value, at, behind = token_at(text, place, settings)
+  if kind == last then return nil, nil, nil, behind end
+  if kind ~= "T_COMMA" then invalid(expected, kind, value, at) end
+  return token_at(text, behind, settings)
+end
+
 local function array_at(text, place, depth, settings)
   local out, count = {}, 0
   local kind, value, at, behind = token_at(text, place, settings)
   if kind == "T_ARR_END" then return out, behind end
-  while true do
+  while kind do
     count = count + 1
     out[count], behind = value_of(text, depth, settings, kind, value, at, behind)
-    kind, value, at, behind = token_at(text, behind, settings)
-    if kind == "T_ARR_END" then return out, behind end
-    if kind ~= "T_COMMA" then invalid("comma or array end", kind, value, at) end
-    kind, value, at, behind = token_at(text, behind, settings)
+    kind, value, at, behind = next_token(text, behind, settings, "T_ARR_END", "comma or array end")
   end
+  return out, behind
 end
 
 local function object_at(text, place, depth, settings)
   local out = {}
   local kind, value, at, behind = token_at(text, place, settings)
   if kind == "T_OBJ_END" then return out, behind end
-  while true do
+  while kind do
     if kind ~= "T_STRING" then invalid("object key string", kind, value, at) end
     local key = value
     kind, value, at, behind = token_at(text, behind, settings)
     if kind ~= "T_COLON" then invalid("colon", kind, value, at) end
     kind, value, at, behind = token_at(text, behind, settings)
     out[key], behind = value_of(text, depth, settings, kind, value, at, behind)
-    kind, value, at, behind = token_at(text, behind, settings)
-    if kind == "T_OBJ_END" then return out, behind end
-    if kind ~= "T_COMMA" then invalid("comma or object end", kind, value, at) end
-    kind, value, at, behind = token_at(text, behind, settings)
+    kind, value, at, behind = next_token(text, behind, settings, "T_OBJ_END", "comma or object end")
   end
+  return out, behind
 end
 
 local CONTAINERS = { T_ARR_BEGIN = array_at, T_OBJ_BEGIN = object_at }
