@@ -50,7 +50,7 @@ def run_units(side: str, source: Path, units: list[str]) -> Results:
         outcomes = run(side, source, unit)
         if not all(reason_of(unit, test, reason) for test, reason in outcomes.failed.items()):
             again = run(side, source, unit)
-            outcomes = min(outcomes, again, key=lambda each: len(each.failed))
+            outcomes = max(outcomes, again, key=lambda each: each.passed)
         results[unit] = outcomes
         counts = f"{outcomes.passed} passed, {len(outcomes.failed)} failed, {outcomes.skipped} skipped"
         print(f"{side} {unit}: {counts}", flush=True)

@@ -34,7 +34,7 @@ REASONS = [
          r"|- sanitize dump:|n command .dump.,|::(command|errors) stats for |::COMMAND GETKEYS LCS"
          r"|::(MIGRATE|GEORADIUS) command is marked|::RESTORE expired keys"),
         ("There are no replicas: a server's changes go to its log alone",
-         r"'(repl-ping-replica-period|replica-read-only)'|cannot be a replica"
+         r"'(repl-ping-replica-period|replica-read-only)'|cannot be a replica|breaks off.*key .pid. not known"
          r"|::XREADGROUP ACK would propagate|::tot-net-out for replica client"),
         ("There is no import mode, in which keys do not expire",
          r"'import-mode'|IMPORT-SOURCE"),

@@ -23,10 +23,13 @@ from tests.suites.outcomes import Outcomes
 from tests.suites.valkey_tests.reasons import NOT_RUN
 
 #: In seconds: without progress of a unit's test, as the suite itself has it; and for all of a unit.
-_STALLED_S, _TIMEOUT_S = 300, 1200
+_STALLED_S, _TIMEOUT_S = 300, 1800
 
 #: Tests of what kvstore is not: of those that begin by linking servers to each other, most break off their unit.
 _LEFT_OUT = "-cluster -repl -needs:repl"
+
+#: In place of a test's name: what happened between tests.
+BROKEN_OFF = "the unit breaks off"
 
 _LINE = re.compile(r"\[(ok|err|skip|ignore|exception)\]: (.*)")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -112,11 +115,11 @@ def _told(output: str) -> Iterator[tuple[str, str, str]]:
             if how == "err" and _WHERE.search(text):
                 yield how, _WHERE.sub("", text), _reason(lines[number + 1 : number + 3])
             elif how in ("err", "exception"):  # between tests
-                yield "err", "the unit breaks off", _BY_CHANCE.sub("", text)
+                yield "err", BROKEN_OFF, _BY_CHANCE.sub("", text)
             else:
                 yield how, _ELAPSED.sub("", text), "not run"
         elif line.startswith("[TIMEOUT]"):
-            yield "err", "the unit breaks off", f"nothing for {_STALLED_S} s"
+            yield "err", BROKEN_OFF, f"nothing for {_STALLED_S} s"
 
 
 def _reason(lines: list[str]) -> str:
