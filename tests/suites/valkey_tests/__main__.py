@@ -1,6 +1,6 @@
 """Run Valkey's own tests, as they are in its source, against kvstore.
 
-    scripts/valkey_suite                             # all of these units: some twenty minutes
+    scripts/valkey_suite                             # all of these units: some forty minutes
     scripts/valkey_suite unit/type/list unit/expire  # two of them
     scripts/valkey_suite --report                    # the same, and makes report/valkey-suite.md anew
     scripts/valkey_suite --report --valkey           # what to compare with, for a newer Valkey
