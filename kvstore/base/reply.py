@@ -124,6 +124,10 @@ class Pairs(list[tuple[Any, Any]]):
     """Keys with a value each, in order; a key may come twice (XREAD)."""
 
 
+class Map(list[tuple[Any, Any]]):
+    """A map whose keys may be any values, as of a script, in order: names and values in turn in RESP2."""
+
+
 class Strings(list[bytes]):
     """An array of nothing but strings: encoded without a look at each."""
 

@@ -66,9 +66,13 @@ def latency_graph(call: Call, event: bytes) -> Reply:
 
 @command("LATENCY|DOCTOR", ADMIN | NO_SCRIPT, group="server")
 def latency_doctor(call: Call) -> Reply:
-    """Say what makes requests slow."""
+    """Say what makes requests slow: in Valkey's words, that nobody has looked.
+
+    Unlike Valkey, there are never samples: INFO commandstats has the times of commands, --trace those of all.
+    """
     return Verbatim(
-        "No samples of latency are kept. INFO commandstats has the times of commands, --trace those of all.\n"
+        "I'm sorry, Dave, I can't do that. Latency monitoring is disabled in this Valkey instance. You may use "
+        '"CONFIG SET latency-monitor-threshold <milliseconds>." in order to enable it.\n'
     )
 
 

@@ -54,13 +54,17 @@ def _groups_of(name: str) -> set[str]:
 
 
 def _section(call: Call, name: str) -> str:
+    lines = [f"{field}:{value}\r\n" for field, value in fields_of(call, name).items()]
+    return f"# {_TITLES.get(name, name.capitalize())}\r\n" + "".join(lines)
+
+
+def fields_of(call: Call, name: str) -> dict[str, Any]:
+    """The fields of a section, named in lower case and without blanks."""
     own = _SECTIONS[name](call) if name in _SECTIONS else []
     added = call.server.info[name]() if name in call.server.info else []
     # redis-cli --stat takes the first field that begins with `used_memory`.
     fields = dict(own) | dict(added) if name != "memory" else dict(added) | dict(own)
-    absent = {field: value for field, value in absent_fields(name).items() if field not in fields}
-    lines = [f"{field}:{value}\r\n" for field, value in (fields | absent).items()]
-    return f"# {_TITLES.get(name, name.capitalize())}\r\n" + "".join(lines)
+    return fields | {field: value for field, value in absent_fields(name).items() if field not in fields}
 
 
 def _server(call: Call) -> Fields:

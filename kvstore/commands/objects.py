@@ -14,6 +14,7 @@ from kvstore.commands.arguments import pairs
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import MS_PER_S
 from kvstore.commands.encodings import encoding_of
+from kvstore.commands.info import fields_of
 from kvstore.commands.registry import READ, WHOLE, Key, command, container, to_integer
 
 container("OBJECT", "Look into values.", group="generic")
@@ -25,20 +26,26 @@ _SWITCHING = (
 
 #: What a key takes besides its own bytes and its value's: its places in the table and in the scan's order.
 _KEY_BYTES = 100
-#: INFO's fields, under the names that MEMORY STATS has for them.
+#: Of MEMORY STATS: the field of INFO that tells it.
 _STATS = {
-    "peak.allocated": "used_memory_peak",
-    "total.allocated": "used_memory",
-    "startup.allocated": "used_memory_startup",
-    "replication.backlog": "mem_replication_backlog",
-    "clients.normal": "mem_clients_normal",
-    "aof.buffer": "mem_aof_buffer",
-    "overhead.total": "used_memory_overhead",
-    "dataset.bytes": "used_memory_dataset",
-    "allocator.allocated": "allocator_allocated",
-    "allocator.active": "allocator_active",
-    "allocator.resident": "allocator_resident",
-}
+    "peak.allocated": "used_memory_peak", "total.allocated": "used_memory", "startup.allocated": "used_memory_startup",
+    "replication.backlog": "mem_replication_backlog", "replicas.repl.buffer": "mem_replicas_repl_buffer",
+    "clients.slaves": "mem_clients_slaves", "clients.normal": "mem_clients_normal",
+    "cluster.links": "mem_cluster_links", "cluster.slot_import": "mem_cluster_slot_import",
+    "cluster.slot_export": "mem_cluster_slot_export",
+    "aof.buffer": "mem_aof_buffer", "lua.caches": "used_memory_scripts_eval",
+    "functions.caches": "used_memory_functions",
+    "overhead.db.hashtable.rehashing": "mem_overhead_db_hashtable_rehashing", "overhead.total": "used_memory_overhead",
+    "dataset.bytes": "used_memory_dataset", "allocator.allocated": "allocator_allocated",
+    "allocator.active": "allocator_active", "allocator.resident": "allocator_resident",
+    "allocator.muzzy": "allocator_muzzy", "allocator-fragmentation.ratio": "allocator_frag_ratio",
+    "allocator-fragmentation.bytes": "allocator_frag_bytes", "allocator-rss.ratio": "allocator_rss_ratio",
+    "allocator-rss.bytes": "allocator_rss_bytes", "rss-overhead.ratio": "rss_overhead_ratio",
+    "rss-overhead.bytes": "rss_overhead_bytes", "fragmentation": "mem_fragmentation_ratio",
+    "fragmentation.bytes": "mem_fragmentation_bytes",
+}  # fmt: skip
+#: The same, with per cent behind the number there.
+_PERCENTAGES = {"dataset.percentage": "used_memory_dataset_perc", "peak.percentage": "used_memory_peak_perc"}
 
 
 @command("OBJECT|ENCODING", READ, group="generic")
@@ -106,13 +113,30 @@ def _check_samples(options: tuple[bytes, ...]) -> None:
 
 @command("MEMORY|STATS", WHOLE, group="server")
 def memory_stats(call: Call) -> Reply:
-    """Tell what takes how many bytes."""
-    section = call.server.info.get("memory")
-    told = dict(section()) if section is not None else {}
-    keys = sum(table.count() for table in call.store.databases)
-    stats: dict[str, Any] = {name: told[field] for name, field in _STATS.items() if field in told}
-    data = stats.get("dataset.bytes", 0)
-    return stats | {"keys.count": keys, "keys.bytes-per-key": data // keys if keys else 0}
+    """Tell what takes how many bytes.
+
+    Unlike Valkey, of a database it tells what Python's dicts take, of the keys and of their deadlines.
+    """
+    told = fields_of(call, "memory")
+    stats: dict[str, Any] = {name: _number(name, told[field]) for name, field in _STATS.items() if field in told}
+    stats |= {name: float(told[field].rstrip("%")) for name, field in _PERCENTAGES.items() if field in told}
+    tables = {table.number: table for table in call.store.databases if table.count()}
+    overheads = {
+        f"db.{number}": {
+            "overhead.hashtable.main": sys.getsizeof(table.values),
+            "overhead.hashtable.expires": sys.getsizeof(table.deadlines),
+        }
+        for number, table in tables.items()
+    }
+    keys = sum(table.count() for table in tables.values())
+    each = stats.get("dataset.bytes", 0) // keys if keys else 0
+    counted = {"db.dict.rehashing.count": 0, "keys.count": keys, "keys.bytes-per-key": each}
+    lut = sum(size for sizes in overheads.values() for size in sizes.values())
+    return stats | overheads | {"overhead.db.hashtable.lut": lut} | counted
+
+
+def _number(name: str, told: Any) -> float:
+    return float(told) if name.endswith("ratio") or name == "fragmentation" else int(told)
 
 
 @command("MEMORY|MALLOC-STATS", group="server")
@@ -123,8 +147,13 @@ def memory_malloc_stats(call: Call) -> Reply:
 
 @command("MEMORY|DOCTOR", group="server")
 def memory_doctor(call: Call) -> Reply:
-    """Say what is wrong with how memory is used."""
-    return Verbatim("Nothing is known to be wrong. INFO memory tells what the process takes.\n")
+    """Say what is wrong with how memory is used: in Valkey's words, nothing.
+
+    Unlike Valkey, it does not look: Python's allocator tells too little. INFO memory tells what the process takes.
+    """
+    return Verbatim(
+        "Hi Sam, I can't find any memory issue in your instance. I can only account for what occurs on this base.\n"
+    )
 
 
 @command("MEMORY|PURGE", group="server")

@@ -12,7 +12,7 @@ from typing import Any
 
 from kvstore.base.doubles import double_text
 from kvstore.base.errors import Failure, RequestError
-from kvstore.base.reply import NULL_ARRAY, BigNumber, Distinct, JSONText, Members, Pairs, Reply, Status, Verbatim
+from kvstore.base.reply import NULL_ARRAY, BigNumber, Distinct, JSONText, Map, Members, Pairs, Reply, Status, Verbatim
 
 #: What `lua/flattening.lua` puts before each value.
 _SCALAR, _ARRAY, _MAP, _SET, _DOUBLE, _STATUS, _ERROR, _BIG, _VERBATIM, _DEEP, _NULL = range(11)
@@ -90,7 +90,7 @@ class Conversion:
         if code == _ARRAY:
             return [self.to_reply(parts) for _ in range(value)]
         if code == _MAP:
-            return {_hashable(self.to_reply(parts)): self.to_reply(parts) for _ in range(value)}
+            return Map((self.to_reply(parts), self.to_reply(parts)) for _ in range(value))
         if code == _SET:
             return Distinct(self.to_reply(parts) for _ in range(value))
         return _special(code, value)
@@ -125,11 +125,6 @@ def _special(code: int, value: Any) -> Reply:
 
 def _line(text: bytes) -> str:
     return text.decode("ascii", "replace").replace("\r", " ").replace("\n", " ")
-
-
-def _hashable(reply: Reply) -> Reply:
-    """A key of a map: what cannot be one is a rarity that nobody can name."""
-    return reply if reply.__class__ in (bytes, int, bool, float, Status) else repr(reply)
 
 
 class ScriptError(RequestError):

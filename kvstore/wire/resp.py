@@ -25,6 +25,7 @@ from kvstore.base.reply import (
     BigNumber,
     Distinct,
     JSONText,
+    Map,
     Members,
     Numbers,
     Pairs,
@@ -309,9 +310,13 @@ def _append_push(out: Writer, reply: Push, protocol: int) -> None:
     _append_all(out, reply, protocol)
 
 
-def _append_map(out: Writer, reply: dict[Any, Any], protocol: int) -> None:
-    out.append(b"%%%d\r\n" % len(reply) if protocol == 3 else b"*%d\r\n" % (2 * len(reply)))
-    _append_all(out, list(chain.from_iterable(reply.items())), protocol)
+def _append_dict(out: Writer, reply: dict[Any, Any], protocol: int) -> None:
+    _append_map(out, reply.items(), protocol)
+
+
+def _append_map(out: Writer, pairs: Collection[tuple[Any, Any]], protocol: int) -> None:
+    out.append(b"%%%d\r\n" % len(pairs) if protocol == 3 else b"*%d\r\n" % (2 * len(pairs)))
+    _append_all(out, list(chain.from_iterable(pairs)), protocol)
 
 
 def _append_pairs(out: Writer, reply: Pairs, protocol: int) -> None:
@@ -360,11 +365,12 @@ _WRITERS: dict[type, Callable[[Writer, Any, int], None]] = {
     Strings: _append_strings,
     Members: _append_strings,
     Distinct: _append_set,
+    Map: _append_map,
     Pairs: _append_pairs,
     Replies: _append_all,
     list: _append_array,
     tuple: _append_array,
-    dict: _append_map,
+    dict: _append_dict,
     set: _append_set,
     frozenset: _append_set,
     Status: _append_status,

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from scripts.benching import large, loops, probes, rates, targets, together
+from scripts.benching import beside, large, loops, probes, rates, targets, together
 from scripts.measuring.bench import KVSTORE, VALKEY, Effort
 from scripts.measuring.drawing import COLORS, make_axes, save
 from scripts.measuring.program import Program
 from scripts.measuring.record import Entry, Figure, Record, number
 from scripts.measuring.results import Table, share
 
+_LABELS = large.LABELS | beside.LABELS
 GROUP_TITLES: dict[str, str] = {
     **probes.GROUP_TITLES,
     **rates.GROUP_TITLES,
@@ -43,7 +44,7 @@ def verdict(record: Record) -> list[Table]:
 def headline(entry: Entry, peer: str) -> str:
     """The first thing to know of each side."""
     figures = entry.figures()
-    name = next(name for name in large.LABELS.get(entry.title, ["per_second"]) if name in figures)
+    name = next(name for name in _LABELS.get(entry.title, ["per_second"]) if name in figures)
     numbers = [number(name, value) for value in figures[name][:2] if value is not None]
     return "  ".join(map(" ".join, zip(_names(entry, peer), numbers, strict=True)))
 
@@ -73,7 +74,7 @@ def _other_table(title: str, entries: Mapping[str, Entry], figures: _All, peer: 
     rows = [
         [f"{entry.title}: {label}", *(number(measure, value) for value in figure[:2]), *_ratio(figure)]
         for name, entry in entries.items()
-        for measure, label in large.LABELS[name].items()
+        for measure, label in _LABELS[name].items()
         if (figure := figures[name].get(measure))
     ]
     return Table(title, ["", KVSTORE, peer, "ratio", "rounds"], rows)
@@ -162,7 +163,7 @@ def _draw_ranges(axis: Any, label: str, rows: list[tuple[str, Figure]]) -> None:
 
 BENCH = Program(
     name="bench",
-    cases=[*probes.cases(), *rates.cases(), *loops.cases(), *together.cases(), *large.cases()],
+    cases=[*probes.cases(), *rates.cases(), *loops.cases(), *together.cases(), *large.cases(), *beside.cases()],
     full=Effort(rounds=5, seconds=0.6, keys=1_000_000, idle=5_000),
     quick=(Effort(rounds=2, seconds=0.15, keys=30_000, idle=1_000), []),
     how=HOW,
