@@ -145,6 +145,7 @@ return -3.99
 return tostring(1e15)
 return {double=3.5}
 return {map={a=1}}
+return {map={[{1,2}]=3}}
 return {set={a=true}}
 return {big_number='12'}
 redis.setresp(3); return {double=3.5}
