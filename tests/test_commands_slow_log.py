@@ -73,7 +73,7 @@ class SlowLogTests(CommandTestCase):
             SLOWLOG GET 0 -> []
             SLOWLOG GET -2 -> {wrong}
             SLOWLOG GET x -> {wrong}
-            SLOWLOG GET 1 2 -> !ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.
+            SLOWLOG gEt 1 2 -> !ERR unknown subcommand or wrong number of arguments for 'gEt'. Try SLOWLOG HELP.
             SLOWLOG LEN x -> !ERR wrong number of arguments for 'slowlog|len' command
             SLOWLOG FOO -> !ERR unknown subcommand 'FOO'. Try SLOWLOG HELP.
         """)

@@ -182,6 +182,18 @@ def unknown_command(request: list[bytes]) -> str:
     return f"unknown command '{shorten(request[0])}', with args beginning with: {shown}"
 
 
+class WrongSubcommand(InvalidRequest):
+    """A subcommand has too many or too few words, where Redis takes that for another one."""
+
+    def __init__(self, container: str, name: str) -> None:
+        super().__init__(wrong_subcommand(container, name))
+        self.container = container
+
+    def name_as_typed(self, name: bytes) -> None:
+        """The text has the subcommand as the client wrote it."""
+        self.text = wrong_subcommand(self.container, shorten(name))
+
+
 def wrong_subcommand(container: str, name: str) -> str:
     """The text for a subcommand with too many or too few words, where Redis takes that for another one."""
     return f"unknown subcommand or wrong number of arguments for '{name}'. Try {container} HELP."

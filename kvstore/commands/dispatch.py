@@ -31,7 +31,15 @@ from collections.abc import Callable, Generator
 from types import GeneratorType
 from typing import Any, NamedTuple, Protocol
 
-from kvstore.base.errors import Failure, InvalidRequest, ReplyTooLarge, RequestError, StorageFault, shorten
+from kvstore.base.errors import (
+    Failure,
+    InvalidRequest,
+    ReplyTooLarge,
+    RequestError,
+    StorageFault,
+    WrongSubcommand,
+    shorten,
+)
 from kvstore.base.limits import MAX_TRANSACTION_BYTES, QUEUED_WORD_BYTES
 from kvstore.base.reply import QUEUED, NotNow, Paused, Reply, Wait, advance, finish
 from kvstore.commands.client import UNKNOWN, Client
@@ -263,6 +271,8 @@ def run(
         if reply.__class__ in _UNFINISHED:
             reply = step(reply)
     except RequestError as error:
+        if error.__class__ is WrongSubcommand:
+            error.name_as_typed(request[1])
         statistics.count_error(error, request)
         call.store.pending.take_back(mark)
         del server.messages[told:]

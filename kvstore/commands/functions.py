@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kvstore.base.errors import Failure, InvalidRequest, wrong_subcommand
+from kvstore.base.errors import Failure, InvalidRequest, WrongSubcommand
 from kvstore.base.reply import OK, Distinct, Reply, Status
 from kvstore.base.sizes import human
 from kvstore.commands.context import Call, Server
@@ -81,7 +81,7 @@ def function_delete(call: Call, library_name: bytes) -> Reply:
 def function_flush(call: Call, *how: bytes) -> Reply:
     """Remove all libraries of functions."""
     if len(how) > 1:
-        raise InvalidRequest(wrong_subcommand("FUNCTION", "FLUSH"))
+        raise WrongSubcommand("FUNCTION", "FLUSH")
     if how and how[0].upper() not in (b"ASYNC", b"SYNC"):
         raise InvalidRequest("FUNCTION FLUSH only supports SYNC|ASYNC option")
     libraries_of(call.server).flush()
@@ -172,7 +172,7 @@ def function_dump(call: Call) -> Reply:
 def function_restore(call: Call, payload: bytes, *policies: bytes) -> Reply:
     """Keep the libraries that FUNCTION DUMP has given."""
     if len(policies) > 1:
-        raise InvalidRequest(wrong_subcommand("FUNCTION", "RESTORE"))
+        raise WrongSubcommand("FUNCTION", "RESTORE")
     policy = policies[0].upper() if policies else b"APPEND"
     if policy not in (b"FLUSH", b"APPEND", b"REPLACE"):
         raise InvalidRequest("Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.")

@@ -147,6 +147,7 @@ def _stats(call: Call) -> Fields:
         ("rejected_connections", server.connections_refused),
         ("expired_keys", sum(table.expired_count for table in databases)),
         ("expired_fields", sum(table.expired_inside for table in databases)),
+        ("evicted_scripts", server.scripts.forgotten if server.scripts else 0),
         ("keyspace_hits", sum(table.hits for table in databases)),
         ("keyspace_misses", sum(table.misses for table in databases)),
         ("pubsub_channels", len(server.channels.channels.subscribers)),

@@ -8,7 +8,7 @@ Commands of a script are asked for by a client of its own: it begins in the call
 script says otherwise, and what it chooses is forgotten with the script.
 
 Scripts are kept by the SHA-1 of their source and nothing of them is in the log: a client that gets NOSCRIPT sends the
-source again. What came by SCRIPT LOAD stays; of what came with EVAL the newest.
+source again. What came by SCRIPT LOAD stays; of what came with EVAL what was used last.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ _READ_ONLY = Failure("Write commands are not allowed from read-only scripts.")
 class Kept:
     """A script that is kept. `loaded`: by SCRIPT LOAD, so it stays."""
 
-    __slots__ = ("chunk", "loaded", "script", "source")
+    __slots__ = ("chunk", "loaded", "script", "sha", "source")
 
-    def __init__(self, source: bytes, script: Script, chunk: Chunk) -> None:
+    def __init__(self, sha: bytes, source: bytes, script: Script, chunk: Chunk) -> None:
+        self.sha = sha
         self.source = source
         self.script = script
         self.chunk = chunk
@@ -109,10 +110,12 @@ class Scripts(Runner):
 
     def __init__(self, server: Server) -> None:
         super().__init__(server, Engine(server.steady_ns, server.script_ms, constants()))
-        #: By SHA-1, in hexadecimal digits; those that stay apart from those of EVAL, oldest first.
+        #: By SHA-1, in hexadecimal digits; those that stay apart from those of EVAL, used last last.
         self._kept: dict[bytes, Kept] = {}
         self._passing: OrderedDict[bytes, None] = OrderedDict()
         self._loaded_bytes = 0
+        #: How many of EVAL had to go for others.
+        self.forgotten = 0
 
     def find(self, sha: bytes) -> Kept | None:
         """The script of that SHA-1, in letters of any case."""
@@ -133,10 +136,11 @@ class Scripts(Runner):
         kept = self._kept.get(sha)
         if kept is None:
             script = parse(source)
-            kept = self._kept[sha] = Kept(source, script, self._engine.compile(script.body))
+            kept = self._kept[sha] = Kept(sha, source, script, self._engine.compile(script.body))
             self._passing[sha] = None
             if len(self._passing) > MAX_EVAL_SCRIPTS:
                 del self._kept[self._passing.popitem(last=False)[0]]
+                self.forgotten += 1
         return sha, kept
 
     def load(self, source: bytes) -> bytes:
@@ -168,6 +172,8 @@ class Scripts(Runner):
         """Run a script for a client's request. See `run_chunk`."""
         if read_only or kept.script.flags is not None:
             read_only = self.only_may_read(kept.script.flags, read_only)
+        if not kept.loaded:
+            self._passing.move_to_end(kept.sha)
         if not self._engine.is_current(kept.chunk):
             kept.chunk = self._engine.compile(kept.script.body)
         return self.run_chunk(call, kept.chunk, keys, words, read_only)

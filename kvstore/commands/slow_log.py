@@ -6,7 +6,7 @@ has the price of `--trace`. So are the commands of a block, in place of its EXEC
 
 from __future__ import annotations
 
-from kvstore.base.errors import InvalidRequest, wrong_subcommand
+from kvstore.base.errors import WrongSubcommand
 from kvstore.base.reply import OK, Reply
 from kvstore.commands.arguments import at_least
 from kvstore.commands.context import Call
@@ -26,7 +26,7 @@ def slowlog_get(call: Call, *count: bytes) -> Reply:
     by itself. What waits (BLPOP) is noted by when it begins to.
     """
     if len(count) > 1:
-        raise InvalidRequest(wrong_subcommand("SLOWLOG", "GET"))
+        raise WrongSubcommand("SLOWLOG", "GET")
     number = at_least(-1, count[0] if count else _SHOWN, "count should be greater than or equal to -1")
     return call.server.slow_log.newest(number)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from kvstore.base.errors import Failure, InvalidRequest, syntax_error, wrong_subcommand
+from kvstore.base.errors import Failure, InvalidRequest, WrongSubcommand, syntax_error
 from kvstore.base.reply import NULL_ARRAY, OK, Pairs, Reply, Wait
 from kvstore.commands.context import Call
 from kvstore.commands.registry import FAST, READ, WRITE, Key, command, container, to_integer
@@ -116,14 +116,14 @@ def _group_options(options: Sequence[bytes], name: str, *, make: bool = True) ->
             if entries_read < UNKNOWN:
                 raise InvalidRequest("value for ENTRIESREAD must be positive or -1")
         else:
-            raise InvalidRequest(wrong_subcommand("XGROUP", name))
+            raise WrongSubcommand("XGROUP", name)
     return makes, entries_read
 
 
 def _check_number(options: Sequence[bytes], name: str, most: int) -> None:
     """Raise InvalidRequest if an option was said twice; what is wrong with the key comes before that."""
     if len(options) > most:
-        raise InvalidRequest(wrong_subcommand("XGROUP", name))
+        raise WrongSubcommand("XGROUP", name)
 
 
 def _existing(table: Table, key: bytes, name: bytes) -> tuple[Stream, Group]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest, wrong_subcommand
+from kvstore.base.errors import NO_SUCH_KEY, Failure, WrongSubcommand
 from kvstore.base.reply import Reply
 from kvstore.commands.context import Call
 from kvstore.commands.registry import READ, Key, command, container, to_integer
@@ -64,7 +64,7 @@ def _full_count(options: Sequence[bytes]) -> int | None:
         return None
     wrong = len(options) not in (1, 3) or options[0].upper() != b"FULL"
     if wrong or (len(options) == 3 and options[1].upper() != b"COUNT"):
-        raise InvalidRequest(wrong_subcommand("XINFO", "STREAM"))
+        raise WrongSubcommand("XINFO", "STREAM")
     count = to_integer(options[2]) if len(options) == 3 else _SHOWN
     return count if count >= 0 else _SHOWN
 

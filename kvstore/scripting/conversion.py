@@ -12,7 +12,19 @@ from typing import Any
 
 from kvstore.base.doubles import double_text
 from kvstore.base.errors import Failure, RequestError
-from kvstore.base.reply import NULL_ARRAY, BigNumber, Distinct, JSONText, Map, Members, Pairs, Reply, Status, Verbatim
+from kvstore.base.reply import (
+    NULL_ARRAY,
+    Attributed,
+    BigNumber,
+    Distinct,
+    JSONText,
+    Map,
+    Members,
+    Pairs,
+    Reply,
+    Status,
+    Verbatim,
+)
 
 #: What `lua/flattening.lua` puts before each value.
 _SCALAR, _ARRAY, _MAP, _SET, _DOUBLE, _STATUS, _ERROR, _BIG, _VERBATIM, _DEEP, _NULL = range(11)
@@ -56,6 +68,8 @@ class Conversion:
         return self._make_table({b"verbatim_string": self._make_table({b"string": text, b"format": b"txt"})})
 
     def _container(self, reply: Any) -> Any:
+        if isinstance(reply, Attributed):
+            return self.to_lua(reply.reply)
         if self.protocol == 3 and isinstance(reply, (dict, Pairs)):
             pairs = reply.items() if isinstance(reply, dict) else reply
             table = self._make_table({self._key(key): self.to_lua(value) for key, value in pairs})

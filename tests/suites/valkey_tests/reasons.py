@@ -47,7 +47,7 @@ REASONS = [
         ("INFO counts as changes the operations of the log, of which a move has two",
          r"::BLPOP/BLMOVE should increase dirty"),
         ("There is no limit of memory: nothing is evicted, nor refused for want of it",
-         r"::EXEC fails if there are errors while queueing commands #2|OOM|EXEC with at least one use-memory"
+         r"::EXEC fails if there are errors while queueing commands #2|OOM|allow-oom|EXEC with at least one use-memory"
          r"|::Keyspace notifications: evicted events|::Test eviction is skipped"),
         ("A script that takes too long is stopped and undone; nobody meets one that runs",
          r"script timeout|::(Timedout|SHUTDOWN NOSAVE can kill)|::FUNCTION - test (function|script) kill"),
@@ -66,10 +66,13 @@ REASONS = [
          r"alter the last access time"),
         ("COMMANDLOG, Valkey's other name for SLOWLOG and two logs more, is not there yet",
          r"(?i:unknown command 'commandlog')|unit/commandlog::"),
+        ("There is no debugger of scripts",
+         r"::Test scripting debug"),
         ("No samples of latency are kept, no percentiles, and no metrics of the loop",
          r"unit/latency-monitor::|'latency-tracking'|::stats: (eventloop|instantaneous|debug) metrics"),
         ("What is chosen at the start stays so: where the server listens, limits of clients, when it compacts, ...",
          r"'(save|port|bind|bind-source-addr|io-threads|acl-pubsub-default|repl-backlog-size|proc-title-template"
+         r"|min-replicas-to-write|replica-serve-stale-data"
          r"|aof-use-rdb-preamble|oom-score-adj|client-(query|output)-buffer-limit)'"
          r"|unit/networking::|::CONFIG (save params|REWRITE)|::valkey-server command line arguments"),
         ("The sandbox of scripts is in Lua itself and takes 400 KiB; nothing leads out of it",
