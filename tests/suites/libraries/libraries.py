@@ -146,7 +146,7 @@ LIBRARIES = {
         {"SERVER_NAME": "redis", "FAKEREDIS_HYPOTHESIS_EXAMPLES": "100"},
     ),
     "txredisapi": Library(
-        "txredisapi 1.6.0", _TXREDISAPI, 6379, "txredisapi-1.6.0", _by_pip, _pytest("tests")
+        "txredisapi 1.6.0", _TXREDISAPI, 6379, "txredisapi-1.6.0", _by_pip, _pytest("-c", os.devnull, "--rootdir=.", "tests")
     ),
     "ioredis": Library(
         "ioredis 2.4.0", _IOREDIS, 6379, "node_modules/ioredis", _by_npm, _mocha_of_ioredis, {"NODE_ENV": "test"}
