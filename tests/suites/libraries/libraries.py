@@ -143,10 +143,11 @@ LIBRARIES = {
     "fakeredis-machines": Library(
         "fakeredis 2.41.0", _FAKEREDIS, 6390, "fakeredis-2.41.0", _by_pip,
         _pytest("-p", "named", "--timeout=900", "--reruns=0", "test/test_hypothesis"),
-        {"SERVER_NAME": "redis", "FAKEREDIS_HYPOTHESIS_EXAMPLES": "100"},
+        {"SERVER_NAME": "redis", "FAKEREDIS_HYPOTHESIS_EXAMPLES": "50"},
     ),
     "txredisapi": Library(
-        "txredisapi 1.6.0", _TXREDISAPI, 6379, "txredisapi-1.6.0", _by_pip, _pytest("-c", os.devnull, "--rootdir=.", "tests")
+        "txredisapi 1.6.0", _TXREDISAPI, 6379, "txredisapi-1.6.0", _by_pip,
+        _pytest("-c", os.devnull, "--rootdir=.", "tests"),
     ),
     "ioredis": Library(
         "ioredis 2.4.0", _IOREDIS, 6379, "node_modules/ioredis", _by_npm, _mocha_of_ioredis, {"NODE_ENV": "test"}

@@ -7,6 +7,11 @@ they have taken Valkey's client, so these take either server for Redis.
 import os
 
 import redis
+from hypothesis import HealthCheck, settings
+
+# What the tests' own settings leave open: a busy machine is no fault.
+settings.register_profile("patient", deadline=None, suppress_health_check=list(HealthCheck))
+settings.load_profile("patient")
 
 _info = redis.Redis.info
 
