@@ -38,7 +38,6 @@ return {big_number = '12345678901234567890'}
 return {map = {a = 1}}
 return {set = {a = true}}
 return {set = {[{1, 2}] = true}}
-return {map = {[{1, 2}] = 3}}
 redis.setresp(3) return redis.call('command', 'getkeysandflags', 'type', 'l')
 return {ok = 'a\r\nb'}
 return {err = 'x'}
