@@ -46,6 +46,14 @@ class TrackingTests(SessionTestCase):
         self.assertEqual(self.one.released(), invalidate(b"a"))
         self.assertEqual(self.told("SET a 2", "SET c 2"), b"")
 
+    def test_scripts(self) -> None:
+        """What a script reads, not what it is told that it may; one that may only read, too."""
+        self.track()
+        for name in (b"EVAL", b"EVAL_RO"):
+            self.one.ask(pack(name, b"redis.call('GET', 'a')", b"2", b"a", b"b"))
+            self.assertEqual(self.told("SET b 1"), b"")
+            self.assertEqual(self.told("SET a 1"), invalidate(b"a"))
+
     def test_pipelines(self) -> None:
         """What executes at once tells as well; each key in its own message, but for those with a prefix."""
         sets = [f"SET k{number} 1" for number in range(9)]

@@ -45,7 +45,7 @@ from kvstore.base.reply import QUEUED, NotNow, Paused, Reply, Wait, advance, fin
 from kvstore.commands.client import UNKNOWN, Client
 from kvstore.commands.context import Call, Server
 from kvstore.commands.registry import IMMEDIATE, NO_MULTI, Command, table
-from kvstore.commands.row import NOT_KEYS, READ, RUNS, SUBSCRIBED, Scope
+from kvstore.commands.row import NOT_KEYS, READ, SUBSCRIBED, Scope
 from kvstore.commands.watches import unwatch
 
 _INTERNAL_ERROR = RequestError("internal error; the request changed nothing, please report what the server's log says")
@@ -310,7 +310,7 @@ def run_inside(call: Call, row: Command, request: list[bytes], step: Callable[[R
 def _remember(call: Call, row: Command, request: list[bytes]) -> None:
     """The client keeps what it reads; of a script, what that reads by its calls."""
     client = call.client
-    if client.tracking.remembers and row.flags & READ and not row.flags & (NOT_KEYS | RUNS):
+    if client.tracking.remembers and row.flags & READ and not row.flags & NOT_KEYS and row.group != "scripting":
         call.server.tracking.remember(client, row.keys_of(request))
 
 

@@ -34,7 +34,8 @@ REASONS = [
          r"|- sanitize dump:|n command .dump.,|::(command|errors) stats for |::COMMAND GETKEYS LCS"
          r"|::(MIGRATE|GEORADIUS) command is marked|::RESTORE expired keys"),
         ("There are no replicas: a server's changes go to its log alone",
-         r"'(repl-ping-replica-period|replica-read-only)'|cannot be a replica|breaks off.*key .pid. not known"
+         r"'(repl-ping-replica-period|replica-read-only|slave-read-only)'"
+         r"|read-only slaves|cannot be a replica|breaks off.*key .pid. not known"
          r"|::XREADGROUP ACK would propagate|::tot-net-out for replica client"),
         ("There is no import mode, in which keys do not expire",
          r"'import-mode'|IMPORT-SOURCE"),
@@ -47,7 +48,8 @@ REASONS = [
         ("INFO counts as changes the operations of the log, of which a move has two",
          r"::BLPOP/BLMOVE should increase dirty"),
         ("There is no limit of memory: nothing is evicted, nor refused for want of it",
-         r"::EXEC fails if there are errors while queueing commands #2|OOM|allow-oom|EXEC with at least one use-memory"
+         r"::EXEC fails if there are errors while queueing commands #2"
+         r"|OOM|allow-omm|allow-oom|deny oom|EXEC with at least one use-memory"
          r"|::Keyspace notifications: evicted events|::Test eviction is skipped"),
         ("A script that takes too long is stopped and undone; nobody meets one that runs",
          r"script timeout|::(Timedout|SHUTDOWN NOSAVE can kill)|::FUNCTION - test (function|script) kill"),
