@@ -73,7 +73,7 @@ _LIVE = (
     *_live(integer(0, INT32_MAX), list_compress_depth=0),
     *_live(memory(), hll_sparse_max_bytes=3000),
     # Nothing is evicted, whatever is said of it.
-    *_live(memory(), maxmemory=0),
+    *_live(memory(most=2**64 - 1), maxmemory=0),
     *_live(one_of(*_POLICIES), maxmemory_policy="noeviction"),
     *_live(integer(0, INT32_MAX), lfu_decay_time=1, lfu_log_factor=10),
     *_live(integer(1, 64), maxmemory_samples=5),
