@@ -75,8 +75,8 @@ class FilterTests(ValkeyTestCase):
 
     def test_times_and_addresses(self) -> None:
         """How old, how long silent, from where."""
-        now_ms, clients = self.rig.server.recent_ms, [call.client for call in self.ours]
-        clients[1].connected_ms = clients[1].last_request_ms = now_ms - 5_999
+        now_ms, clients = self.rig.server.recent_ms // 1000 * 1000, [call.client for call in self.ours]
+        clients[1].connected_ms = clients[1].last_request_ms = now_ms - 5_000
         clients[2].connected_ms, clients[2].address = now_ms - 7_000, "[::1]:7"
         clients[3].local_address, clients[3].address = "10.0.0.1:6380", "/a:b/socket:0"
         for words, expected in {

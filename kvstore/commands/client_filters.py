@@ -85,7 +85,7 @@ def _at_least(call: Call, option: bytes, value: bytes) -> _Test:
     if seconds < 1:
         raise InvalidRequest(f"{name} should be greater than 0")
     now_ms = call.server.recent_ms
-    return lambda client: (now_ms - since_ms(client)) // MS_PER_S >= seconds
+    return lambda client: now_ms // MS_PER_S - since_ms(client) // MS_PER_S >= seconds
 
 
 def _of_type(call: Call, option: str, value: bytes) -> _Test:

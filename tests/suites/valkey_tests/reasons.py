@@ -76,7 +76,11 @@ REASONS = [
          r"'(save|port|bind|bind-source-addr|io-threads|acl-pubsub-default|repl-backlog-size|proc-title-template"
          r"|min-replicas-to-write|replica-serve-stale-data"
          r"|aof-use-rdb-preamble|oom-score-adj|client-(query|output)-buffer-limit)'"
-         r"|unit/networking::|::CONFIG (save params|REWRITE)|::valkey-server command line arguments"),
+         r"|unit/networking::|::CONFIG (save params|REWRITE|sanity|SET rollback on apply)"
+         r"|::valkey-server command line arguments|::cannot modify protected|unsigned memory|SIGNED MEMORY"
+         r"|without a config"),
+        ("A server that loads takes no clients; and there are no passwords yet",
+         r"during loading|save already in progress|::auth check before command existence"),
         ("The sandbox of scripts is in Lua itself and takes 400 KiB; nothing leads out of it",
          r"::EVAL does not leak in the Lua stack|::FUNCTION - test function flush will re-create"
          r"|::Dynamic reset of lua engine"),
