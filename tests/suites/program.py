@@ -30,7 +30,12 @@ def parser_of(name: str, about: str | None, *, seeded: bool = True) -> argparse.
 
 def seed_of(arguments: argparse.Namespace) -> int:
     """The seed that was given, or one drawn now."""
-    return random.SystemRandom().randrange(2**32) if arguments.seed is None else int(arguments.seed)
+    return drawn_seed() if arguments.seed is None else int(arguments.seed)
+
+
+def drawn_seed() -> int:
+    """A seed that nobody knows before."""
+    return random.SystemRandom().randrange(2**32)
 
 
 def print_counts(counts: Iterable[tuple[str, object]], violation: object = None) -> None:

@@ -138,7 +138,12 @@ def _violations_of_faults(task: Task, fault: Fault, counts: Counts) -> Iterator[
 
 def options() -> argparse.Namespace:
     """The options of the command line."""
-    parser = program.parser_of("crashpoints", __doc__)
+    parser = program.parser_of("crashpoints", __doc__, seeded=False)
+    parser.add_argument(
+        "--seed",
+        default=str(program.drawn_seed()),
+        help="any text: of all that is random here (default: drawn, and printed)",
+    )
     parser.add_argument(
         "--runs", type=program.positive, default=6, metavar="N", help="seeds of a section (default %(default)s)"
     )
@@ -155,8 +160,8 @@ def options() -> argparse.Namespace:
 def main() -> int:
     """The program. Returns the exit status."""
     chosen = options()
-    seed = program.seed_of(chosen)
-    todo = [task for task in tasks(str(seed), chosen.runs) if chosen.section in (None, task.section)]
+    seed = chosen.seed
+    todo = [task for task in tasks(seed, chosen.runs) if chosen.section in (None, task.section)]
     if not todo:
         print(f"crashpoints: there is no section {chosen.section!r}", file=sys.stderr)
         return 2
