@@ -88,7 +88,10 @@ class TrackingTests(SessionTestCase):
         self.two.ask("CONFIG SET tracking-table-max-keys 2")
         self.assertEqual(self.one.ask("MGET a b"), b"*2\r\n_\r\n_\r\n")
         self.assertEqual(self.one.ask("GET c"), b"_\r\n" + invalidate(b"a"))
+        self.assertEqual(self.told("CONFIG SET tracking-table-max-keys 1"), invalidate(b"b"))
         self.two.ask("CONFIG SET tracking-table-max-keys 0")
+        self.assertEqual(self.told("SET c 1"), invalidate(b"c"))
+        self.one.ask("GET b", "GET c")
         one_bytes = TRACKED_KEY_BYTES + 1 + TRACKED_READER_BYTES
         for room_bytes, told in ((3 * one_bytes, b""), (3 * one_bytes - 1, invalidate(b"b"))):
             self.patch(tracking, "MAX_TRACKED_BYTES", room_bytes)

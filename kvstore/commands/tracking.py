@@ -88,6 +88,7 @@ class Tracking(Observer):
     def set_most_keys(self, text: str) -> None:
         """The setting `tracking-table-max-keys` is this now."""
         self.most_keys = int(text)
+        self._keep_to_limits()
 
     # Who tracks
 
@@ -148,6 +149,9 @@ class Tracking(Observer):
                 self.readers[key] = {*readers, client.identity}
             self.reader_count += 1
             self._size_bytes += TRACKED_READER_BYTES
+        self._keep_to_limits()
+
+    def _keep_to_limits(self) -> None:
         while self._is_full():
             key, readers = next(iter(self.readers.items()))
             self._tell_readers(key, readers, 0, None)  # at once: it is true whatever becomes of the request
