@@ -106,9 +106,15 @@ class TimedRequestsTests(ProtocolTestCase):
         self.assertEqual(self.noted(), [[b"SLOWLOG", b"RESET"], [b"GET", b"c"]])
 
     def test_a_block(self) -> None:
-        """Its commands are noted, not its EXEC: what is queued takes no time yet."""
+        """Its commands are noted, and MULTI, not its EXEC: what is queued takes no time yet."""
         self.client.ask(b"CONFIG SET slowlog-log-slower-than 0\r\nMULTI\r\nGET a\r\nEXEC\r\n")
-        self.assertEqual(self.noted(), [[b"GET", b"a"]])
+        self.assertEqual(self.noted(), [[b"MULTI"], [b"GET", b"a"]])
+
+    def test_what_is_refused(self) -> None:
+        """It is not executed, and not noted, in a block or not; what fails when it is executed is."""
+        refused = b"GET\r\nNONE\r\nCLIENT NONE\r\nMULTI\r\nGET\r\nEXEC\r\n"
+        self.client.ask(b"CONFIG SET slowlog-log-slower-than 0\r\n" + refused + b"SELECT 77\r\n")
+        self.assertEqual(self.noted(), [[b"MULTI"], [b"SELECT", b"77"]])
 
     def test_a_script(self) -> None:
         """So are those of a script, as its caller's, before itself."""

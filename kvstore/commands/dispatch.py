@@ -72,12 +72,13 @@ class Outcome(NamedTuple):
     """What came of a request.
 
     `reply`: encoded, or an `Unfinished`, or a `Blocked`. `needed`: the commit that it waits for, 0 for none. `text`:
-    `ok`, or why not, for whoever watches.
+    `ok`, or why not, for whoever watches. `has_begun`: its execution, that is; not if it is queued, or refused before.
     """
 
     reply: Any
     needed: int
     text: str = "ok"
+    has_begun: bool = True
 
 
 class Unfinished(NamedTuple):
@@ -130,7 +131,7 @@ def _answer(call: Call, request: list[bytes], encoder: Encoder, *, typed: bool) 
             check_subscribed(call, row)
         if client.queued is not None and not row.flags & IMMEDIATE:
             check_pause(call, row, request)
-            return Outcome(encoder.begin(_queue(call, row, request), in_slices=False), 0)
+            return Outcome(encoder.begin(_queue(call, row, request), in_slices=False), 0, has_begun=False)
     except RequestError as error:
         if row is None:
             client.last_command = UNKNOWN
@@ -380,7 +381,7 @@ def refuse(call: Call, row: Command | None, error: RequestError, encoder: Encode
     else:
         client.poisoned = client.queued is not None
     call.server.count_error(error)
-    return Outcome(encoder.refusal(error), 0, str(error))
+    return Outcome(encoder.refusal(error), 0, str(error), has_begun=False)
 
 
 def release(call: Call) -> None:

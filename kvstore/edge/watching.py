@@ -246,14 +246,9 @@ class SlowRequests:
             watchers.append(self)
 
     def __call__(self, executed: Executed) -> None:
-        """A request was executed; one that was only queued is noted when it is."""
+        """A request was executed; one that was only queued is noted when it is, one that was refused never."""
         client = self._clients.get(executed.client)
-        if (
-            executed.started_ns
-            and client is not None
-            and client.queued is None
-            and executed.words[0].upper() != b"EXEC"
-        ):
+        if executed.started_ns and client is not None and executed.has_begun and executed.words[0].upper() != b"EXEC":
             took_us = (executed.ended_ns - executed.started_ns) // 1000
             self._slow_log.note(client, executed.words, took_us, executed.time_us // 1_000_000)
 

@@ -250,7 +250,7 @@ class Execution:
         hooks.watched += 1
         executed = Executed(
             hooks.watched, client.identity, database, client.address, self._store.now_us(), started_ns,
-            self._steady_ns(), words, outcome.text, outcome.needed,
+            self._steady_ns(), words, outcome.text, outcome.needed, outcome.has_begun,
         )  # fmt: skip
         for watcher in tuple(hooks.watchers):
             watcher(executed)

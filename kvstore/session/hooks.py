@@ -14,7 +14,7 @@ class Executed(NamedTuple):
 
     `number`: the order in which requests executed, from 1. `database`: the one it was about. `started_ns`, `ended_ns`:
     steady clock. `time_us`: since the epoch. `words`: the request. `outcome`: `ok` or the error's text. `commit`: the
-    commit its reply waits for, 0 for none.
+    commit its reply waits for, 0 for none. `has_begun`: see `Outcome`.
     """
 
     number: int
@@ -27,6 +27,7 @@ class Executed(NamedTuple):
     words: list[bytes]
     outcome: str
     commit: int
+    has_begun: bool = True
 
 
 class Hooks:
