@@ -6,10 +6,11 @@ import hashlib
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.limits import MAX_ERROR_CODES, MAX_EVAL_SCRIPTS
 from kvstore.scripting.conversion import number_text
-from tests.kit.harness import CommandTestCase
+from tests.kit.harness import CommandTestCase, Rig
 from tests.kit.pair import Pair
 from tests.kit.valkey import ValkeyTestCase
 
@@ -358,6 +359,29 @@ class ScriptTests(CommandTestCase):
         self.assertIn("negative", self.error("EVAL", "return 1", -1))
         self.assertIn("greater", self.error("EVAL", "return 1", 2, "a"))
         self.assertIn("integer", self.error("EVAL", "return 1", "x"))
+
+
+class _Ticking(Rig):
+    """A server whose clock goes on whenever it is looked at."""
+
+    @property
+    def now_ms(self) -> int:
+        """Another time each time."""
+        self._now_ms += 1
+        return self._now_ms
+
+
+class TimeTests(SynchronousTestCase):
+    """What a script sees of time."""
+
+    def test_time_stands_still(self) -> None:
+        """TIME and deadlines are as of one moment in a script; the next request has another."""
+        rig = _Ticking()
+        rig.do("SET", "k", "v", "PX", "1000")
+        looks = "{redis.call('TIME')[2], redis.call('PTTL', 'k')}"
+        first, second = rig.do("EVAL", f"return {{{looks}, {looks}}}", "0")
+        self.assertEqual(first, second)
+        self.assertNotEqual(rig.do("TIME"), rig.do("TIME"))
 
 
 class NumberTests(CommandTestCase):

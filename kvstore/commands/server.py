@@ -59,8 +59,8 @@ def config_rewrite(call: Call) -> Reply:
 
 @command("TIME", FAST, group="server")
 def time(call: Call) -> Reply:
-    """Tell the server's clock: seconds since the epoch, and microseconds of the current one."""
-    seconds, microseconds = divmod(call.store.now_us(), US_PER_S)
+    """Tell the server's clock, as the request sees it: seconds since the epoch, and microseconds of the current one."""
+    seconds, microseconds = divmod(call.store.clock.in_us(), US_PER_S)
     return [b"%d" % seconds, b"%d" % microseconds]
 
 

@@ -24,17 +24,24 @@ class RequestClock:
     `now_us`: the clock in microseconds. `shown_ms`: the time of the request that executes, None if it has not asked.
     """
 
-    __slots__ = ("_now_us", "shown_ms")
+    __slots__ = ("_now_us", "_shown_us", "shown_ms")
 
     def __init__(self, now_us: Callable[[], int]) -> None:
         self._now_us = now_us
+        self._shown_us = 0
         self.shown_ms: int | None = None
 
     def __call__(self) -> int:
         """The time."""
         if self.shown_ms is None:
-            self.shown_ms = self._now_us() // 1000
+            self._shown_us = self._now_us()
+            self.shown_ms = self._shown_us // 1000
         return self.shown_ms
+
+    def in_us(self) -> int:
+        """The time, in microseconds."""
+        self()
+        return self._shown_us
 
     def go_on(self) -> None:
         """A request has ended: the next one has a time of its own."""
