@@ -145,6 +145,14 @@ class TogetherTests(ArrivalsTestCase):
         self.assertEqual(replies, [pack(name, b"v") for name in names] + [b":1\r\n"] * _MANY)
         self.assertEqual(self.together, [_MANY] * 2)
 
+    def test_a_time_to_wait_that_is_none(self) -> None:
+        """It is an error though there is no need to wait, and takes nothing."""
+        self.ask(pack(b"RPUSH", b"l", b"v"))
+        for timeout in (b"-1", b"x", b"inf"):
+            errors = self.ask(pack(b"BLPOP", b"l", timeout))
+            self.assertEqual([error[:12] for error in errors], [b"-ERR timeout"] * _MANY, timeout)
+        self.assertEqual((self.together, len(self.store.table.values[b"l"])), ([_MANY], _MANY))
+
     def test_a_read_of_what_is_in_flight(self) -> None:
         """It waits for that commit, with what its client asked in the same chunk; the others do not wait."""
         writer = self.commit._writer = LateWriter(self.store)

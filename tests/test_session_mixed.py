@@ -140,6 +140,18 @@ class MixedTests(MixedTestCase):
         self.assertEqual(self.taken, {1, 2})
         self.assertEqual(self.clients[0].ask("LRANGE to 0 -1"), b"*2\r\n$5\r\nfirst\r\n$5\r\nmoved\r\n")
 
+    def test_units_of_time(self) -> None:
+        """Of SETs beside each other each has its own."""
+        self.ask(*([f"SET {number} v {unit} 7"] for number, unit in enumerate(("EX", "PX", "ex", "PX"))))
+        lasts_ms = [self.serving.table.deadlines[b"%d" % number] - self.serving.now_ms for number in range(4)]
+        self.assertEqual((self.taken, lasts_ms), ({0, 1, 2, 3}, [7000, 7, 7000, 7]))
+
+    def test_stars_that_are_no_ids(self) -> None:
+        """What the log has of an entry is what was added, though a value looks as a new id does."""
+        self.ask(["XADD x * * *", "XADD y * f v"], ["XADD x * f *"], ["XADD y * * v"])
+        found = Store(self.serving.disk.crash(AllLost()), TYPES, lambda: self.serving.now_ms * 1000, bytes).table
+        self.assertEqual((self.taken, content(found)), ({0, 1, 2}, content(self.serving.table)))
+
     def test_long_ranges_of_many(self) -> None:
         """A turn's replies are built at once past a mebibyte too, if they are arrays; long strings go by reference."""
         self.clients[0].ask(
@@ -183,7 +195,7 @@ class MixedTests(MixedTestCase):
 
     def test_replies_wait(self) -> None:
         """For the commit in which something was changed, or which something was read of; no longer."""
-        self.clients[0].ask("SET a 1")
+        self.clients[3].ask("SET a 1")
         self.serving.close()
         self.execute([pack(b"GET", b"a"), pack(b"GET", b"b"), pack(b"SET", b"c", b"1")])
         waits = [client.session.waits_for for client in self.clients[:3]]
