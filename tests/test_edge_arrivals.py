@@ -153,6 +153,23 @@ class TogetherTests(ArrivalsTestCase):
             self.assertEqual([error[:12] for error in errors], [b"-ERR timeout"] * _MANY, timeout)
         self.assertEqual((self.together, len(self.store.table.values[b"l"])), ([_MANY], _MANY))
 
+    def test_who_waits_already(self) -> None:
+        """The first of what many bring at once is for who waits for it."""
+        waiter = self.connect()
+        waiter.send(pack(b"BLPOP", b"l", b"0"))
+        self.turn()
+        replies = self.ask(*(pack(b"RPUSH", b"l", b"%d" % number) for number in range(_MANY)))
+        self.assertEqual((waiter.received(), replies[:3]), (pack(b"l", b"0"), [b":1\r\n", b":1\r\n", b":2\r\n"]))
+
+    def test_who_listens(self) -> None:
+        """They are told of the deadlines of many SETs, too."""
+        listener = self.connect()
+        listener.send(pack(b"CONFIG", b"SET", b"notify-keyspace-events", b"Ex$g") + pack(b"PSUBSCRIBE", b"*"))
+        self.turn()
+        self.ask(*(pack(b"SET", b"k%d" % number, b"v", b"EX", b"9") for number in range(_MANY)))
+        told = listener.received()
+        self.assertEqual([told.count(event) for event in (b"__:set\r", b"__:expire\r")], [_MANY, _MANY])
+
     def test_a_read_of_what_is_in_flight(self) -> None:
         """It waits for that commit, with what its client asked in the same chunk; the others do not wait."""
         writer = self.commit._writer = LateWriter(self.store)
