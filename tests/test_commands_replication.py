@@ -70,7 +70,7 @@ class ReplicationTests(CommandTestCase):
             CLUSTER INFO -> !ERR This instance has cluster support disabled
             LOLWUT VERSION x -> !ERR value is not an integer or out of range
         """)
-        self.assertIn("No samples", self.do("LATENCY", "DOCTOR"))
+        self.assertIn("Latency monitoring is disabled", self.do("LATENCY", "DOCTOR"))
         for words in ([], ["VERSION", 5, 1], [80, 24]):
             self.assertIn("kvstore ver. ", self.do("LOLWUT", *words))
 

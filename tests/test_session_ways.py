@@ -34,6 +34,7 @@ from kvstore.commands.statistics import CommandStatistics
 from kvstore.session.grammar import Resp
 from kvstore.session.hooks import Hooks
 from kvstore.store import index, log
+from kvstore.store.log import Purpose
 from kvstore.store.operations import decode
 from kvstore.wire import resp
 from tests.kit.serving import UNLIMITED_BYTES, Connection, Serving
@@ -220,8 +221,11 @@ class Way:
         self.serving.now_ms += ms
 
     def full(self) -> None:
-        """The disk is full."""
+        """The disk is full, to the last byte: where some fit yet, many at once are refused that do not all fit."""
+        store = self.serving.store
         self.serving.disk.capacity_bytes = 0
+        store.log.give_back(store.pending.size_bytes + Purpose.GROW.kept_bytes)
+        store.pending.room = min(store.pending.room, store.pending.size_bytes)
 
     def room(self) -> None:
         """The disk has room."""

@@ -274,7 +274,7 @@ def _pop_each(table: Table, end: bytes, columns: list[list[bytes]]) -> Scored | 
     ranks: dict[bytes, tuple[bytes, bytes]] = {}
     for key, count in Counter(keys).items():
         value, size = held[key], len(held[key] or ())
-        if value is None or size <= count:
+        if value is None or size < count:
             return None
         start = 0 if end == b"MIN" else size - count
         pairs = value.pairs(start, start + count)

@@ -378,18 +378,25 @@ class Multibulk:
         return position + taken
 
     def _hold_header(self, part: bytes) -> None:
-        self._held += part
-        self._check_header(self._held)
+        held = self._held
+        if (held.endswith(b"\r") and part) or 0 <= part.find(b"\r") < len(part) - 1:
+            raise ProtocolError(_NO_CRLF)
+        held += part
+        self._check_length(held)
 
     def _rest_of_header(self, part: bytes) -> bytes:
         line = bytes(self._held) + part
         self._held.clear()
         return line
 
-    def _check_header(self, line: bytes | bytearray) -> None:
-        """Raise ProtocolError if a header, or the part of it that has come, is too long or has a CR before its end."""
+    def _check_header(self, line: bytes) -> None:
+        """Raise ProtocolError if a header is too long or has a CR before its end."""
         if 0 <= line.find(b"\r") < len(line) - 1:
             raise ProtocolError(_NO_CRLF)
+        self._check_length(line)
+
+    def _check_length(self, line: bytes | bytearray) -> None:
+        """Raise ProtocolError if a header, or the part of it that has come, is too long. Its CR does not count."""
         if len(line) - line.endswith(b"\r") > MAX_HEADER_BYTES:
             raise ProtocolError("too big mbulk count string" if self._missing < 0 else "too big bulk count string")
 
