@@ -17,6 +17,7 @@ NOT_RUN = frozenset((
     "HINCRBYFLOAT - on expired field", "HDEL - expired field is removed without triggering expiry logic",
     "Server should lazy expire keys", "Keyspace notifications: evicted events", "tot-net-out for replica client",
     "Client tracking prefixes memory overhead",
+    "Tracking invalidation message of eviction keys should be before response",
     "command stats for MULTI", "Test eviction is skipped during client pause",
     "Timedout read-only scripts can be killed by SCRIPT KILL",
     "Timedout read-only scripts can be killed by SCRIPT KILL even when use pcall",
@@ -49,7 +50,7 @@ REASONS = [
          r"::BLPOP/BLMOVE should increase dirty"),
         ("There is no limit of memory: nothing is evicted, nor refused for want of it",
          r"::EXEC fails if there are errors while queueing commands #2"
-         r"|OOM|allow-omm|allow-oom|deny oom|EXEC with at least one use-memory"
+         r"|OOM|eviction keys should be before|allow-omm|allow-oom|deny oom|EXEC with at least one use-memory"
          r"|::Keyspace notifications: evicted events|::Test eviction is skipped"),
         ("A script that takes too long is stopped and undone; nobody meets one that runs",
          r"script timeout|::(Timedout|SHUTDOWN NOSAVE can kill)|::FUNCTION - test (function|script) kill"),
