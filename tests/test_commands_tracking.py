@@ -125,6 +125,15 @@ class TrackingTests(SessionTestCase):
         self.assertIn(b"flags=tR ", self.one.ask("CLIENT LIST"))
         self.assertIn(b"broken_redirect", self.one.ask("CLIENT TRACKINGINFO"))
 
+    def test_redirected_to_one_that_has_quit(self) -> None:
+        """It is gone, though its connection may not be closed yet."""
+        self.two.ask("SUBSCRIBE __redis__:invalidate")
+        self.track("REDIRECT", "2")
+        self.two.ask("QUIT")
+        self.assertIn(2, self.serving.server.clients)
+        self.assertIn(b"tracking-redir-broken", self.one.told("GET a", "SET a 1"))
+        self.assertEqual(self.two.released(), b"")
+
     def test_expired(self) -> None:
         """A key whose time has come is told when it is removed."""
         self.two.told("SET a 1 PX 5")

@@ -234,7 +234,7 @@ class Tracking(Observer):
 
     def _send(self, client: Client, mode: Mode, notice: _Notice, needed: int) -> None:
         told = self._clients.get(mode.redirect) if mode.redirect else client
-        if told is None:
+        if told is None or (told.closing and told is not client):  # after QUIT it may be here for a moment yet
             if client.protocol > 2:
                 client.peer.send(Push((b"tracking-redir-broken", mode.redirect)), needed)
             self.set_mode(client, mode._replace(is_broken=True))
