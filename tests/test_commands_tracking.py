@@ -125,6 +125,14 @@ class TrackingTests(SessionTestCase):
         self.assertIn(b"flags=tR ", self.one.ask("CLIENT LIST"))
         self.assertIn(b"broken_redirect", self.one.ask("CLIENT TRACKINGINFO"))
 
+    def test_who_waited_is_told_behind_its_reply(self) -> None:
+        """Of what its own request changed; of what brought it, before."""
+        self.two.told(
+            "HELLO 3", "RPUSH to a", "CLIENT TRACKING on", "LLEN to", "LLEN from", "BLMOVE from to LEFT LEFT 0"
+        )
+        self.one.told("RPUSH from b")
+        self.assertEqual(self.two.released(), invalidate(b"from") + b"$1\r\nb\r\n" + invalidate(b"to"))
+
     def test_redirected_to_one_that_has_quit(self) -> None:
         """It is gone, though its connection may not be closed yet."""
         self.two.ask("SUBSCRIBE __redis__:invalidate")

@@ -325,7 +325,7 @@ def complete(call: Call, row: Command, request: list[bytes]) -> int:
         return commit_for(call, row, request)
     pending.undo.clear()
     pending.requests += 1
-    if call.server.waiting.places:
+    if call.server.waiting.places and not call.server.waiting.is_serving:
         if call.server.messages:  # they were there before those who are served now
             send_messages(call.server, pending.sequence, call.client)
         call.server.waiting.serve()

@@ -65,7 +65,7 @@ class _Place(NamedTuple):
 
 
 class WaitingRoom:
-    """All clients that wait. `places`: theirs, empty while nobody waits.
+    """All clients that wait. `places`: theirs, empty while nobody waits. `is_serving`: `serve` is under way.
 
     `now_ms`: the wall clock. `call_later`: given seconds and a function; what it returns can be cancelled. Set by the
     edge.
@@ -77,7 +77,7 @@ class WaitingRoom:
         self.places: dict[Client, _Place] = {}
         #: Tables with awaited keys.
         self._tables: dict[Table, None] = {}
-        self._serving = False
+        self.is_serving = False
 
     def enter(self, client: Client, waiter: Waiter, table: Table, wait: Wait) -> None:
         """Let a client wait, which does not yet."""
@@ -139,9 +139,9 @@ class WaitingRoom:
 
     def serve(self) -> None:
         """A request is whole: serve those who wait for what it brought."""
-        if self._serving:  # what this request has brought is looked at where that is done already
+        if self.is_serving:  # what this request has brought is looked at where that is done already
             return
-        self._serving = True
+        self.is_serving = True
         try:
             while (table := next((table for table in self._tables if table.ready), None)) is not None:
                 ready, table.ready = table.ready, []
@@ -149,7 +149,7 @@ class WaitingRoom:
                     for client in chain(_served(table, key), _losers(table, key)):
                         self.try_again(client)
         finally:
-            self._serving = False
+            self.is_serving = False
 
     def try_again(self, client: Client) -> None:
         """Try the request of a client that waits."""

@@ -239,10 +239,10 @@ class Execution:
         self.plain = _NO_ROWS if client.unanswered or client.tracking else self._call.server.statistics.plain
 
     def _serve(self) -> None:
-        """What a request has brought is for those who wait for it; what it tells others leaves."""
-        self._call.server.waiting.serve()
+        """What a request tells others leaves; what it has brought is for those who wait for it."""
         if self._messages:
             dispatch.send_messages(self._call.server, self.needed, self._client)
+        self._call.server.waiting.serve()
 
     def _show(self, database: int, words: list[bytes], started_ns: int, outcome: Outcome) -> None:
         """Show a request that was executed to whoever watches."""

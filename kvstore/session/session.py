@@ -210,6 +210,8 @@ class Session:
         if outcome is None:
             return False
         self._unblock(outcome)
+        if self._server.messages:  # of its own changes, behind its reply
+            dispatch.send_messages(self._server, outcome.needed, self.client)
         return True
 
     def resume(self) -> None:
