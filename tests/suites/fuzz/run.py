@@ -45,6 +45,9 @@ _MOST_GROWTH_BYTES = 250_000_000
 _PATIENCE_S = 60.0
 _MOST_HOARDERS = 150
 
+#: Containers of a reply inside each other: COMMAND DOCS tells of CLIENT's options in twelve, and EXEC puts one around.
+_DEEPEST = 13
+
 #: Commands that end the server, the witness or what it wrote; that is their purpose.
 _LEFT_OUT = {"FLUSHALL", "FLUSHDB", "SWAPDB", "SHUTDOWN", "CLIENT"}
 _NAMES = [row.name.encode() for row in table.all_rows() if row.name.split("|")[0] not in _LEFT_OUT]
@@ -109,7 +112,7 @@ def _one(data: bytes, position: int, depth: int) -> int:
         if not _SIMPLE[kind](text):
             raise Malformed(f"{data[position : end + 2]!r}")
         return end + 2
-    if depth > 10 or kind not in b"$=!*~>%" or not _NUMBER(text) or int(text) < -1:
+    if depth >= _DEEPEST or kind not in b"$=!*~>%" or not _NUMBER(text) or int(text) < -1:
         raise Malformed(f"{data[position : position + 100]!r}")
     length, position = int(text), end + 2
     if kind in _CONTAINERS:
