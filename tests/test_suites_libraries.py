@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from scripts.measuring.servers import KVSTORE, VALKEY
-from tests.suites.libraries.__main__ import KEPT, REPORT, markdown, reason_of
+from tests.suites.libraries.__main__ import SUITE, markdown, reason_of
 from tests.suites.libraries.libraries import LIBRARIES
 from tests.suites.outcomes import Outcomes, full_name, load, outcomes_of
 from tests.suites.redis_py.report import is_later
@@ -34,6 +34,6 @@ class ReportTests(SynchronousTestCase):
 
     def test_the_report_is_of_what_is_kept(self) -> None:
         """Otherwise run scripts/library_suites --report."""
-        kept = load(KEPT)
-        self.assertEqual(REPORT.read_text(encoding="utf-8"), markdown(kept[KVSTORE], kept[VALKEY]))
+        kept = load(SUITE.kept)
+        self.assertEqual(SUITE.report.read_text(encoding="utf-8"), markdown(kept[KVSTORE], kept[VALKEY]))
         self.assertLessEqual(set(kept[KVSTORE]) | set(kept[VALKEY]), set(LIBRARIES))

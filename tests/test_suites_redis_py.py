@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from scripts.measuring.servers import KVSTORE, VALKEY
 from tests.suites.outcomes import Outcomes, keep, load, only_here, outcomes_of
-from tests.suites.redis_py.__main__ import KEPT, REPORT, run_against
+from tests.suites.redis_py.__main__ import SUITE, run_against
 from tests.suites.redis_py.environment import REQUIREMENTS, pin_of
 from tests.suites.redis_py.report import markdown
 
@@ -52,8 +52,8 @@ class ReportTests(SynchronousTestCase):
 
     def test_the_report_is_of_what_is_kept(self) -> None:
         """Otherwise run scripts/redis_py_suite --report."""
-        kept = load(KEPT)
-        self.assertEqual(REPORT.read_text(encoding="utf-8"), markdown(kept[KVSTORE], kept[VALKEY]))
+        kept = load(SUITE.kept)
+        self.assertEqual(SUITE.report.read_text(encoding="utf-8"), markdown(kept[KVSTORE], kept[VALKEY]))
 
 
 class EnvironmentTests(SynchronousTestCase):
@@ -72,7 +72,7 @@ class SampleTests(SynchronousTestCase):
 
     def test_nothing_fails_that_did_not(self) -> None:
         """But what fails against Valkey, and what the report lists."""
-        kept = load(KEPT)
+        kept = load(SUITE.kept)
         ours = run_against(KVSTORE, ["lock", "monitor", "pipeline", "scripting"])
         known = {path: Outcomes(failed=kept[KVSTORE][path].failed | kept[VALKEY][path].failed) for path in ours}
         self.assertEqual(list(only_here(ours, known)), [])

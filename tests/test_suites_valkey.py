@@ -10,7 +10,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from scripts.measuring.servers import KVSTORE, VALKEY
 from tests.suites.outcomes import Outcomes, load, only_here
-from tests.suites.valkey_tests.__main__ import KEPT, REPORT, run_units
+from tests.suites.valkey_tests.__main__ import SUITE, run_units
 from tests.suites.valkey_tests.reasons import reason_of
 from tests.suites.valkey_tests.report import markdown
 from tests.suites.valkey_tests.run import outcomes_of
@@ -79,8 +79,8 @@ class ReportTests(SynchronousTestCase):
 
     def test_the_report_is_of_what_is_kept(self) -> None:
         """Otherwise run scripts/valkey_suite --report."""
-        kept = load(KEPT)
-        self.assertEqual(REPORT.read_text(encoding="utf-8"), markdown(kept.get(KVSTORE, {}), kept[VALKEY]))
+        kept = load(SUITE.kept)
+        self.assertEqual(SUITE.report.read_text(encoding="utf-8"), markdown(kept.get(KVSTORE, {}), kept[VALKEY]))
 
 
 @pytest.mark.long
@@ -92,6 +92,6 @@ class SampleTests(SynchronousTestCase):
         if shutil.which("tclsh") is None:
             raise SkipTest("tclsh is not installed; on Debian: apt-get install tcl")
         ours = run_units(KVSTORE, fetched(), ["unit/type/incr", "unit/type/hash"])
-        worse = only_here(ours, load(KEPT)[VALKEY])
+        worse = only_here(ours, load(SUITE.kept)[VALKEY])
         self.assertEqual([each for each in worse if not reason_of(*each)], [])
         self.assertGreater(sum(outcomes.passed for outcomes in ours.values()), 100)

@@ -21,16 +21,13 @@ import re
 import tempfile
 from pathlib import Path
 
-from kvstore.testing.server_process import ROOT
-from scripts.measuring.servers import KVSTORE, VALKEY, start_server
+from scripts.measuring.servers import start_server
 from tests.suites import program
+from tests.suites.comparison import Comparison, add_options, say, side_of
 from tests.suites.libraries.libraries import LIBRARIES
 from tests.suites.libraries.network import enter
-from tests.suites.outcomes import Outcomes, Results, full_name, keep, load, only_here, outcomes_of
+from tests.suites.outcomes import Outcomes, Results, full_name, outcomes_of
 from tests.suites.redis_py.report import compared, is_later
-
-#: What is kept of the last run, and what people read of it.
-KEPT, REPORT = Path(ROOT, "report", "library-suites.json"), Path(ROOT, "report", "library-suites.md")
 
 #: Why a test cannot pass here, and what is looked for in `TEST: REASON`; the first that is found counts.
 ON_PURPOSE = [
@@ -67,26 +64,24 @@ def run_against(side: str, name: str) -> Outcomes:
             server.kill()
 
 
-def _keep(side: str, results: Results) -> None:
-    """Put the results among those that are kept, and make the report anew."""
-    kept = load(KEPT)
-    keep(KEPT, kept | {side: kept.get(side, {}) | results})
-    kept = load(KEPT)
-    REPORT.write_text(markdown(kept.get(KVSTORE, {}), kept.get(VALKEY, {})), encoding="utf-8")
-
-
 def markdown(ours: Results, theirs: Results) -> str:
-    """The text of REPORT."""
+    """The text of the report."""
     titles = ", ".join(dict.fromkeys(library.title for library in LIBRARIES.values()))
     return compared(f"The own tests of {titles}", "library_suites --report", ours, theirs, reason_of)
+
+
+def _is_explained(library: str, test: str, reason: str) -> bool:
+    return bool(is_later(test, reason) or reason_of(test, reason))
+
+
+SUITE = Comparison("library-suites", markdown, _is_explained)
 
 
 def main() -> int:
     """The program. Returns the exit status."""
     parser = program.parser_of("library_suites", __doc__, seeded=False)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(LIBRARIES)} (default: all)")
-    parser.add_argument("--valkey", action="store_true", help="run them against Valkey, not against kvstore")
-    parser.add_argument("--report", action="store_true", help="keep the results, and make the report anew")
+    add_options(parser)
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(LIBRARIES):
         parser.error(f"there are no tests of {', '.join(sorted(unknown))}")
@@ -94,18 +89,13 @@ def main() -> int:
     for name in names:
         LIBRARIES[name].install()
     enter(__package__)
-    side, results = VALKEY if arguments.valkey else KVSTORE, Results()
+    side, results = side_of(arguments), Results()
     for name in names:
         outcomes = results[name] = run_against(side, name)
-        counts = f"{outcomes.passed} passed, {len(outcomes.failed)} failed, {outcomes.skipped} skipped"
-        print(f"{side} {name}: {counts}", flush=True)
+        say(side, name, outcomes)
         if arguments.report:
-            _keep(side, results)
-    worse = [] if arguments.valkey else list(only_here(results, load(KEPT).get(VALKEY, {})))
-    worse = [each for each in worse if not is_later(*each[1:]) and not reason_of(*each[1:])]
-    for name, test, reason in worse:
-        print(f"fails here, not against Valkey: {name}::{test}: {reason}")
-    return 1 if worse else 0
+            SUITE.keep(side, results)
+    return SUITE.conclude(side, results)
 
 
 if __name__ == "__main__":

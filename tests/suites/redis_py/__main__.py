@@ -18,15 +18,15 @@ import tempfile
 from pathlib import Path
 
 from kvstore.testing.server_process import ROOT
-from scripts.measuring.servers import KVSTORE, VALKEY, start_server
+from scripts.measuring.servers import start_server
 from tests.suites import program
-from tests.suites.outcomes import Results, keep, load, only_here
+from tests.suites.comparison import Comparison, add_options, say, side_of
+from tests.suites.outcomes import Results
 from tests.suites.redis_py.environment import Environment
 from tests.suites.redis_py.report import markdown
 from tests.suites.redis_py.run import NAMES, files, run
 
-#: What is kept of the last run, and what people read of it.
-KEPT, REPORT = Path(ROOT, "report", "redis-py.json"), Path(ROOT, "report", "redis-py.md")
+SUITE = Comparison("redis-py", markdown)
 
 #: Where some of the tests look for a server, whatever they are told.
 _USUAL_PORT = 6379
@@ -41,8 +41,7 @@ def run_against(side: str, names: list[str]) -> Results:
         try:
             for path in files(installed, names):
                 outcomes = results[path] = run(installed, path, server.port)
-                counts = f"{outcomes.passed} passed, {len(outcomes.failed)} failed, {outcomes.skipped} skipped"
-                print(f"{side} {path}: {counts}", flush=True)
+                say(side, path, outcomes)
         finally:
             server.kill()
     return results
@@ -54,31 +53,19 @@ def _is_free(port: int) -> bool:
     return False
 
 
-def _keep(side: str, results: Results) -> None:
-    """Put the results among those that are kept, and make the report anew."""
-    kept = load(KEPT)
-    keep(KEPT, kept | {side: kept.get(side, {}) | results})
-    kept = load(KEPT)
-    REPORT.write_text(markdown(kept.get(KVSTORE, {}), kept.get(VALKEY, {})), encoding="utf-8")
-
-
 def main() -> int:
     """The program. Returns the exit status."""
     parser = program.parser_of("redis_py_suite", __doc__, seeded=False)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)} (default: all)")
-    parser.add_argument("--valkey", action="store_true", help="run them against Valkey, not against kvstore")
-    parser.add_argument("--report", action="store_true", help="keep the results, and make the report anew")
+    add_options(parser)
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(NAMES):
         parser.error(f"there are no tests of {', '.join(sorted(unknown))}")
-    side = VALKEY if arguments.valkey else KVSTORE
+    side = side_of(arguments)
     results = run_against(side, arguments.names or list(NAMES))
     if arguments.report:
-        _keep(side, results)
-    worse = [] if arguments.valkey else list(only_here(results, load(KEPT).get(VALKEY, {})))
-    for name, test, reason in worse:
-        print(f"fails here, not against Valkey: {name}::{test}: {reason}")
-    return 1 if worse else 0
+        SUITE.keep(side, results)
+    return SUITE.conclude(side, results)
 
 
 if __name__ == "__main__":

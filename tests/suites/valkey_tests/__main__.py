@@ -17,17 +17,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kvstore.testing.server_process import ROOT
-from scripts.measuring.servers import KVSTORE, VALKEY
 from tests.suites import program
-from tests.suites.outcomes import Results, keep, load, only_here
+from tests.suites.comparison import Comparison, add_options, say, side_of
+from tests.suites.outcomes import Results
 from tests.suites.valkey_tests.reasons import reason_of
 from tests.suites.valkey_tests.report import markdown
 from tests.suites.valkey_tests.run import run
 from tests.suites.valkey_tests.source import fetched
 
-#: What is kept of the last run, and what people read of it.
-KEPT, REPORT = Path(ROOT, "report", "valkey-suite.json"), Path(ROOT, "report", "valkey-suite.md")
+SUITE = Comparison("valkey-suite", markdown, reason_of)
 
 #: The units of the families that are there. Left out: clusters, replicas, RDB and AOF, modules, TLS, users, eviction,
 #: bitmaps, places and HyperLogLogs.
@@ -52,17 +50,8 @@ def run_units(side: str, source: Path, units: list[str]) -> Results:
             again = run(side, source, unit)
             outcomes = max(outcomes, again, key=lambda each: each.passed)
         results[unit] = outcomes
-        counts = f"{outcomes.passed} passed, {len(outcomes.failed)} failed, {outcomes.skipped} skipped"
-        print(f"{side} {unit}: {counts}", flush=True)
+        say(side, unit, outcomes)
     return results
-
-
-def _keep(side: str, results: Results) -> None:
-    """Put the results among those that are kept, and make the report anew."""
-    kept = load(KEPT)
-    keep(KEPT, kept | {side: kept.get(side, {}) | results})
-    kept = load(KEPT)
-    REPORT.write_text(markdown(kept.get(KVSTORE, {}), kept.get(VALKEY, {})), encoding="utf-8")
 
 
 def main() -> int:
@@ -70,22 +59,17 @@ def main() -> int:
     parser = program.parser_of("valkey_suite", __doc__, seeded=False)
     parser.add_argument("units", nargs="*", metavar="UNIT", help=f"such as {', '.join(UNITS[:2])} (default: all)")
     parser.add_argument("--source", type=Path, metavar="DIRECTORY", help="Valkey's source (default: fetched)")
-    parser.add_argument("--valkey", action="store_true", help="run them against Valkey, not against kvstore")
-    parser.add_argument("--report", action="store_true", help="keep the results, and make the report anew")
+    add_options(parser)
     arguments = parser.parse_args()
     source = (arguments.source or fetched()).resolve()
     units = arguments.units or list(UNITS)
     if unknown := [unit for unit in units if not (source / "tests" / f"{unit}.tcl").exists()]:
         parser.error(f"there are no units {', '.join(unknown)}")
-    side = VALKEY if arguments.valkey else KVSTORE
+    side = side_of(arguments)
     results = run_units(side, source, units)
     if arguments.report:
-        _keep(side, results)
-    worse = [] if arguments.valkey else list(only_here(results, load(KEPT).get(VALKEY, {})))
-    worse = [each for each in worse if not reason_of(*each)]
-    for unit, test, reason in worse:
-        print(f"fails here, not against Valkey: {unit}::{test}: {reason}")
-    return 1 if worse else 0
+        SUITE.keep(side, results)
+    return SUITE.conclude(side, results)
 
 
 if __name__ == "__main__":
