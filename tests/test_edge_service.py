@@ -114,10 +114,23 @@ class StartTests(ServiceTestCase):
 
     def test_several_endpoints(self) -> None:
         """Each has its line."""
-        self.start(port=0, listen=("tcp:7000", "unix:/tmp/socket"))
+        self.start(port=0, listen=("tcp:7000:interface=127.0.0.1", "unix:/tmp/socket"))
         self.assertEqual([server[0] for server in self.reactor.tcpServers], [0, 7000])
         self.assertEqual(self.reactor.unixServers[0][0], "/tmp/socket")
         self.assertEqual(self.output.getvalue().count("Listening on "), 3)
+
+    def test_refused_for_strangers(self) -> None:
+        """Where anybody could come in: nothing is listened on then; unless that is wanted, and the log says so."""
+        self.assertRaises(StartEnded, self.make(listen=("tcp:7000",)).startService)
+        self.assertEqual(self.reactor.tcpServers, [])
+        self.assertIn("kvstore: --listen 'tcp:7000': anybody ", self.errors.getvalue())
+
+    def test_insecure(self) -> None:
+        """Strangers may come, and the log says so."""
+        with capturedLogs() as logs:
+            self.start(port=None, listen=("tcp:7000",), insecure=True)
+        self.assertEqual([server[0] for server in self.reactor.tcpServers], [7000])
+        self.assertIn("--insecure: anybody who can reach tcp:7000", " ".join(map(formatEvent, logs)))
 
     def test_refused_for_the_directory(self) -> None:
         """One line on stderr and in the log, and exit status 1; nothing is listened on."""

@@ -61,6 +61,8 @@ class SettingsTests(SynchronousTestCase):
             "script_ms": 1,
             "idle_timeout_s": 1,
             "debugging": "yes",
+            "tls_client_ca_path": "/c",
+            "insecure": True,
         }
         missing = {field.name for field in dataclasses.fields(Settings)} ^ set(changes)
         advice = "a new setting needs a change here, and a line in Settings.as_config (kvstore/edge/settings.py)"

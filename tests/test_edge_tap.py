@@ -20,6 +20,7 @@ from kvstore.base import limits
 from kvstore.base.address import CATALOG_VARIABLE
 from kvstore.edge import tap
 from kvstore.edge.settings import Settings
+from tests.kit.certificate import make_certificate
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST = 2**31 - 1
@@ -182,7 +183,7 @@ class ListenTests(OptionsTestCase):
 
     def test_two_command_lines_share_nothing(self) -> None:
         """The endpoints of one Options are not those of the next."""
-        parse("--listen", "tcp:1")
+        parse("--listen", "tcp:1", "--insecure")
         self.assertEqual(parse().listen, ())
 
     def test_endpoints_are_parsed(self) -> None:
@@ -205,7 +206,7 @@ class ListenTests(OptionsTestCase):
     def test_endpoint_ports(self) -> None:
         """An endpoint's port is checked here, since Twisted would only do so when it binds."""
         for kind in ("tcp", "tcp6"):
-            self.assertEqual(parse("--listen", f"{kind}:65535").listen, (f"{kind}:65535",))
+            self.assertEqual(parse("--listen", f"{kind}:65535", "--insecure").listen, (f"{kind}:65535",))
             self.assertIn("the port must be from 0 to 65535", self.refusal("--listen", f"{kind}:65536"))
 
     def test_nothing_is_bound(self) -> None:
@@ -213,6 +214,22 @@ class ListenTests(OptionsTestCase):
         path = self.mktemp()
         parse("--listen", f"unix:{path}")
         self.assertFalse(os.path.exists(path))
+
+    def test_strangers(self) -> None:
+        """Where anybody can connect, and nobody is asked for a password, is refused with advice, unless insisted on."""
+        error = self.refusal("--listen", "tcp:6380:interface=127.0.0.1", "--listen", "tcp:6380")
+        self.assertRegex(error, "^--listen 'tcp:6380': anybody .*--password-file.*ssl:PORT.*--insecure listens")
+        self.assertTrue(parse("--listen", "tcp:6380", "--insecure").insecure)
+
+    def test_client_certificates(self) -> None:
+        """The file is looked at, and an endpoint that asks for them has to be there."""
+        path, option = self.mktemp(), "--tls-client-ca"
+        make_certificate(path)
+        ssl = ("--listen", f"ssl:1:privateKey={path}")
+        self.assertEqual(parse(*ssl, option, path).tls_client_ca_path, os.path.abspath(path))
+        self.assertIn("no --listen ssl:", self.refusal(option, path))
+        self.assertIn("give the name of a file", self.refusal(*ssl, option, self.mktemp()))
+        self.assertIn("give a file of certificates", self.refusal(*ssl, option, __file__))
 
 
 class TogetherTests(OptionsTestCase):

@@ -1,71 +1,60 @@
-"""When TLS is loaded."""
+"""Client certificates, over real sockets."""
 
 from __future__ import annotations
 
-import importlib
-import sys
+import os
+import socket
+import ssl
 from pathlib import Path
-from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvstore.edge.tls import tls_if_needed
+from kvstore.edge.tls import authorities_in
 from kvstore.testing.server_process import ServerProcess
+from tests.kit.certificate import make_certificate
 
 
-class TLSIfNeededTests(SynchronousTestCase):
-    """The library can be imported or not; the tests' own process is left as it is."""
+class AuthoritiesTests(SynchronousTestCase):
+    """The file."""
 
-    def setUp(self) -> None:
-        """As if nothing had loaded it yet: a stand-in is found then."""
-        modules = mock.patch.dict(sys.modules)
-        modules.start()
-        self.addCleanup(modules.stop)
-        for name in [name for name in sys.modules if name.partition(".")[0] == "OpenSSL"]:
-            del sys.modules[name]
-        directory = Path(self.mktemp())
-        directory.mkdir()
-        (directory / "OpenSSL.py").write_text("")
-        path = mock.patch.object(sys, "path", [str(directory), *sys.path])
-        path.start()
-        self.addCleanup(path.stop)
-        importlib.invalidate_caches()
+    def test_all_certificates_of_it(self) -> None:
+        """Private keys between them do not matter."""
+        one, other, both = self.mktemp(), self.mktemp(), self.mktemp()
+        for path in (one, other):
+            make_certificate(path)
+        with open(both, "w") as file:
+            file.writelines(Path(path).read_text() for path in (one, other))
+        self.assertEqual([len(authorities_in(path)) for path in (one, both)], [1, 2])
 
-    def can_import(self, *endpoints: str) -> bool:
-        """Whether it can, while those are to be listened on."""
-        with tls_if_needed(endpoints):
-            try:
-                importlib.import_module("OpenSSL")
-            except ImportError:
-                return False
-        return True
-
-    def test_plain_endpoints(self) -> None:
-        """It is left out, for so long as that lasts."""
-        self.assertFalse(self.can_import())
-        self.assertFalse(self.can_import("tcp:6380", "unix:/tmp/s"))
-        importlib.import_module("OpenSSL")
-
-    def test_an_endpoint_that_may_need_it(self) -> None:
-        """It is there."""
-        self.assertTrue(self.can_import("tcp:6380", "ssl:6381:privateKey=key.pem"))
-
-    def test_an_endpoint_of_a_plugin(self) -> None:
-        """Nobody knows what one needs."""
-        self.assertTrue(self.can_import("le:/certificates:tcp:443"))
-
-    def test_loaded_before(self) -> None:
-        """What is loaded stays."""
-        module = importlib.import_module("OpenSSL")
-        self.assertTrue(self.can_import())
-        self.assertIs(sys.modules["OpenSSL"], module)
+    def test_none(self) -> None:
+        """A file that is missing, or holds something else, or half of one."""
+        half = self.mktemp()
+        with open(half, "w") as file:
+            file.write("-----BEGIN CERTIFICATE-----\nMIIB")
+        for path in (self.mktemp(), __file__, half):
+            self.assertIn("give a file of certificates", str(self.assertRaises(ValueError, authorities_in, path)))
 
 
-class ServerTests(SynchronousTestCase):
-    """The server's process."""
+class ClientCertificateTests(SynchronousTestCase):
+    """One server that asks for them."""
 
-    def test_a_plain_port(self) -> None:
-        """No library for TLS is mapped into it beside Python's own."""
-        with ServerProcess(data=self.mktemp()) as server:
-            maps = Path(f"/proc/{server.pid}/maps").read_text()
-        self.assertNotIn("cryptography", maps)
+    def test_who_gets_in(self) -> None:
+        """A client whose certificate is vouched for; none with another's, or without."""
+        own, other = os.path.abspath(self.mktemp()), os.path.abspath(self.mktemp())
+        make_certificate(own)
+        make_certificate(other)
+        endpoint = f"ssl:0:privateKey={own}:interface=127.0.0.1"
+        with ServerProcess("--listen", endpoint, "--tls-client-ca", own, data=self.mktemp(), port=None) as server:
+            self.assertEqual(self.ask(server.port, own, own), b"+PONG\r\n")
+            for certificate in (other, None):
+                self.assertRaises(ssl.SSLError, self.ask, server.port, own, certificate)
+
+    def ask(self, port: int, authority: str, certificate: str | None) -> bytes:
+        """What a PING gets. Raises SSLError if the server refuses the client."""
+        context = ssl.create_default_context(cafile=authority)
+        if certificate is not None:
+            context.load_cert_chain(certificate)
+        plain = socket.create_connection(("127.0.0.1", port), 10)
+        with plain, context.wrap_socket(plain, server_hostname="127.0.0.1") as wire:
+            wire.sendall(b"PING\r\n")
+            return wire.recv(100)

@@ -117,6 +117,8 @@ class Server:
         self.is_durable: Callable[[int], bool] = lambda sequence: True
         #: When the newest checkpoint was made, in milliseconds since the epoch.
         self.checkpoint_ms: Callable[[], int] = lambda: self.started_ms
+        #: Whether who connects is nobody before giving a password.
+        self.asks_for_passwords: Callable[[], bool] = lambda: False
         #: Log a bug: called inside the `except` of an unexpected error.
         self.report_bug: Callable[[str], None] = lambda text: None
         #: Stop the server, soon.

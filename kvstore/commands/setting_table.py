@@ -65,6 +65,7 @@ _LIVE = (
     *_live(integer(1, 2**32 - 1), maxclients=MAX_CLIENTS),
     *_live(shown_classes, notify_keyspace_events=""),
     *_live(anything, availability_zone=""),
+    *_live(yes_or_no, protected_mode="yes"),
     # Thresholds past which OBJECT ENCODING names another encoding; and of a stream's entries, what is trimmed at once.
     *_live(integer(), hash_max_listpack_entries=512, set_max_intset_entries=512, set_max_listpack_entries=128),
     *_live(integer(), set_max_listpack_value=64, zset_max_listpack_entries=128, stream_node_max_entries=100),
@@ -96,7 +97,6 @@ _HELD = (
     *_held(f"{_OPTION}sync", one_of("everysec", "always", "no"), appendfsync="always"),
     *_held("the log holds every change, and becomes a checkpoint when it is long: --compact-after", anything, save=""),
     *_held("there are no passwords yet; listen where only those can connect who may", anything, requirepass=""),
-    *_held("the server listens where --listen says, by default on this machine only", yes_or_no, protected_mode="no"),
     *_held(f"{_OPTION}max-request-bytes", memory(), proto_max_bulk_len=MAX_REQUEST_BYTES),
     *_held(f"{_OPTION}drop-client-bytes", anything, client_output_buffer_limit=_OUTPUT_LIMITS),
     *_held(f"{_OPTION}max-input-bytes", memory(), client_query_buffer_limit=MAX_REQUEST_BYTES),
@@ -141,7 +141,7 @@ _FIXED = """
     replica-read-only=yes replica-serve-stale-data=yes replicaof server-cpulist set-proc-title=no
     shutdown-on-sigint=default shutdown-on-sigterm=default slot-migration-max-failover-repl-bytes=0 socket-mark-id=0
     supervised=no syslog-enabled=no syslog-facility=local0 syslog-ident=kvstore tcp-backlog=4096 tcp-keepalive=7200
-    tls-auth-clients=yes tls-auth-clients-user=off tls-auto-reload-interval=0 tls-ca-cert-dir tls-ca-cert-file
+    tls-auth-clients=no tls-auth-clients-user=off tls-auto-reload-interval=0 tls-ca-cert-dir tls-ca-cert-file
     tls-cert-file tls-ciphers tls-ciphersuites tls-client-cert-file tls-client-key-file tls-client-key-file-pass
     tls-cluster=no tls-dh-params-file tls-key-file tls-key-file-pass tls-port=0 tls-prefer-server-ciphers=no
     tls-protocols tls-replication=no tls-session-cache-size=20480 tls-session-cache-timeout=300 tls-session-caching=yes

@@ -9,12 +9,14 @@ from typing import Any
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from kvstore.edge.exits import StartEnded, refuse_start
+from kvstore.edge.exposure import is_tls
+from kvstore.edge.factory import KVStoreFactory
 from kvstore.edge.open_files import PortLog
+from kvstore.edge.tls import ask_for_certificates
 
 _log = Logger()
 
@@ -36,12 +38,18 @@ class Listening:
         self.port_numbers: list[int] = []
         self.described: list[str] = []
 
-    def start(self, endpoints: Iterable[str], factory: Factory) -> None:
-        """Listen on all of them. Raises StartEnded after saying why, if one of them is refused."""
+    def start(self, endpoints: Iterable[str], factory: KVStoreFactory, authorities: list[Any] | None = None) -> None:
+        """Listen on all of them. `authorities`: who vouches for clients over TLS, None if nobody has to.
+
+        Raises StartEnded after saying why, if one of them is refused.
+        """
         self._starting = True
-        for endpoint in endpoints:
-            serverFromString(self._reactor, endpoint).listen(factory).addCallbacks(
-                self._listens, self._cannot_listen, errbackArgs=(endpoint,)
+        for text in endpoints:
+            endpoint = serverFromString(self._reactor, text)
+            if authorities is not None:
+                ask_for_certificates(endpoint, authorities)
+            endpoint.listen(factory.over_tls if is_tls(text) else factory).addCallbacks(
+                self._listens, self._cannot_listen, errbackArgs=(text,)
             )
         self._starting = False
         if self._refused is not None:

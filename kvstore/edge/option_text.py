@@ -150,6 +150,16 @@ def endpoint_with_mode(text: str) -> str:
     return text if kind != "unix" or says else f"{text}:mode=660"
 
 
+def input_file(text: str) -> str:
+    """The absolute path of a file that can be read. Raises ValueError."""
+    path = os.path.abspath(text)
+    if not text or not os.path.isfile(path):
+        raise ValueError("give the name of a file")
+    if not os.access(path, os.R_OK):
+        raise ValueError("this cannot be read; change its owner or permissions")
+    return path
+
+
 def output_file(text: str) -> str:
     """The absolute path of a file that can be written or made, in a directory that exists. Raises ValueError."""
     if not text:

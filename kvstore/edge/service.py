@@ -33,6 +33,7 @@ from kvstore.commands.context import Server
 from kvstore.edge import collector
 from kvstore.edge.compactor import Compactor, MergeProcess
 from kvstore.edge.exits import exit_at_once, refuse_start
+from kvstore.edge.exposure import open_endpoints, refusal
 from kvstore.edge.factory import KVStoreFactory
 from kvstore.edge.foreigners import Foreigners
 from kvstore.edge.group_commit import GroupCommit
@@ -41,6 +42,7 @@ from kvstore.edge.open_files import clients_allowed
 from kvstore.edge.settings import Settings
 from kvstore.edge.status import Pace, Sources, info_sections
 from kvstore.edge.steady import use_steady_clock
+from kvstore.edge.tls import authorities_in
 from kvstore.edge.turn import Turn
 from kvstore.edge.upkeep import Upkeep
 from kvstore.edge.watching import ClientLog, Monitor, SlowRequests, Trace
@@ -104,9 +106,31 @@ class KVStoreService(MultiService):
             self._assemble()
         except OSError as error:  # such as too few files for the syncs that overlap the loop
             raise refuse_start(str(error)) from None
+        self._refuse_strangers()
+        authorities = self._authorities()
         self._recovered()
         super().startService()
-        self.listening.start(self.settings.endpoints, self.factory)
+        self.listening.start(self.settings.endpoints, self.factory, authorities)
+
+    def _authorities(self) -> list[Any] | None:
+        """Who vouches for clients over TLS."""
+        path = self.settings.tls_client_ca_path
+        try:
+            return None if path is None else authorities_in(path)
+        except ValueError as error:  # since the options were checked
+            raise refuse_start(f"--tls-client-ca {path!r}: {error}") from None
+
+    def _refuse_strangers(self) -> None:
+        """See `exposure`."""
+        if self.server.asks_for_passwords():
+            return
+        for endpoint in open_endpoints(self.settings.endpoints):
+            if not self.settings.insecure:
+                raise refuse_start(f"--listen {refusal(endpoint)}")
+            _log.warn(
+                "--insecure: anybody who can reach {endpoint} can read and change everything; nobody is asked for a"
+                " password, and nothing is encrypted", endpoint=endpoint,
+            )  # fmt: skip
 
     def _open_archive(self) -> None:
         """Not only when the first segment is to be kept, in hours maybe, is it to show that nothing can be kept."""
@@ -245,7 +269,7 @@ class KVStoreService(MultiService):
         assert settings.project is not None
         if not settings.listen and settings.catalog.host not in _THIS_MACHINE:
             _log.warn(
-                "announced to {catalog}, but only clients on this machine can connect; add --listen tcp:PORT",
+                "announced to {catalog}, but only clients on this machine can connect; add --listen, with a password or TLS",
                 catalog=settings.catalog,
             )
         return CatalogAnnouncer(

@@ -57,7 +57,9 @@ class Settings:
     client that comes or goes. `databases`: how many there are. `max_clients`, `max_request_bytes`,
     `max_input_bytes`, `pause_reading_bytes`, `drop_client_bytes`, `client_share_ms`, `script_ms`: see the limits of
     these names. `idle_timeout_s`: a client that sent nothing for so many seconds is disconnected; 0 for never.
-    `debugging`: see `DebugPolicy`.
+    `debugging`: see `DebugPolicy`. `tls_client_ca_path`: a file of the authorities that vouch for clients over TLS,
+    absolute, or None to ask for no certificates. `insecure`: whether to listen, too, where strangers can connect
+    without a password.
     """
 
     data_path: str
@@ -83,6 +85,8 @@ class Settings:
     script_ms: int = SCRIPT_MS
     idle_timeout_s: int = 0
     debugging: DebugPolicy = "no"
+    tls_client_ca_path: str | None = None
+    insecure: bool = False
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -127,5 +131,8 @@ class Settings:
             "maxclients": str(self.max_clients),
             "port": str(self.port or 0),
             "proto-max-bulk-len": str(self.max_request_bytes),
+            "protected-mode": "no" if self.insecure else "yes",
             "timeout": str(self.idle_timeout_s),
+            "tls-auth-clients": "yes" if self.tls_client_ca_path else "no",
+            "tls-ca-cert-file": self.tls_client_ca_path or "",
         }

@@ -47,6 +47,7 @@ from kvstore.base.limits import (
     PAUSE_READING_BYTES,
     SCRIPT_MS,
 )
+from kvstore.edge.exposure import open_endpoints, refusal
 from kvstore.edge.option_text import (
     MAX_PORT,
     announced_name,
@@ -56,6 +57,7 @@ from kvstore.edge.option_text import (
     debug_policy,
     endpoint_with_mode,
     host_and_port,
+    input_file,
     is_file_of,
     output_file,
     overlap_policy,
@@ -70,7 +72,7 @@ from kvstore.edge.settings import (
     Settings,
 )
 from kvstore.edge.streams import never_block
-from kvstore.edge.tls import tls_if_needed
+from kvstore.edge.tls import authorities_in
 
 #: Largest number of entries, requests and seconds that an option takes: Redis's config file, too, stops at 32 bits.
 _MOST = 2**31 - 1
@@ -189,6 +191,13 @@ _ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
         partial(whole_number, least=0, most=_MOST),
         "Disconnect a client that sent nothing for so many seconds; 0 for never.",
     ),
+    (
+        "tls-client-ca",
+        None,
+        input_file,
+        "Ask clients of each ssl: endpoint for a certificate that one of those in this PEM file has signed."
+        " [default: ask for none]",
+    ),
 ]
 
 
@@ -199,7 +208,8 @@ class Options(usage.Options):
     longdesc = "A crash-only key-value server: JSON lines, words and RESP on one port. Stop is kill; start is recovery."
     optParameters: ClassVar[list[list[str | None]]] = [[name, None, default, text] for name, default, _, text in _ROWS]
     optFlags: ClassVar[list[list[str | None]]] = [
-        ["log-clients", None, "Log a line for each client that connects or disconnects."]
+        ["log-clients", None, "Log a line for each client that connects or disconnects."],
+        ["insecure", None, "Listen where strangers can connect, although nobody is asked for a password."],
     ]
     settings: Settings
 
@@ -247,9 +257,8 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Check every value and make `settings`. Raises UsageError for the first bad one."""
         value = {name: self._value(name, read) for name, _, read, _ in _ROWS}
-        with tls_if_needed(self["listen"]):
-            for endpoint in self["listen"]:
-                _read("--listen", endpoint, _check_endpoint)
+        for endpoint in self["listen"]:
+            _read("--listen", endpoint, _check_endpoint)
         self._check_together(value)
         self.settings = Settings(
             data_path=value["data"],
@@ -275,10 +284,16 @@ class Options(usage.Options):
             script_ms=value["script-ms"],
             idle_timeout_s=value["idle-timeout"],
             debugging=value["enable-debug-command"],
+            tls_client_ca_path=value["tls-client-ca"],
+            insecure=bool(self["insecure"]),
         )
 
     def _value(self, name: str, read: Callable[[str], Any]) -> Any:
         return None if self[name] is None else _read(f"--{name}", self[name], read)
+
+    def _names_users(self, value: dict[str, Any]) -> bool:
+        """Whether clients may be asked for a password; whether they are is seen when the file is read."""
+        return False
 
     def _check_together(self, value: dict[str, Any]) -> None:
         if value["pause-reading-bytes"] > value["drop-client-bytes"]:
@@ -303,6 +318,15 @@ class Options(usage.Options):
                 raise usage.UsageError(
                     f"--trace {self['trace']!r}: this is a file of --{name} {self[name]!r}; choose another place"
                 )
+        if value["tls-client-ca"] is not None:
+            _read("--tls-client-ca", self["tls-client-ca"], authorities_in)
+            if not any(endpoint.startswith("ssl:") for endpoint in self["listen"]):
+                raise usage.UsageError(
+                    f"--tls-client-ca {self['tls-client-ca']!r}: no --listen ssl:... is there to ask for certificates"
+                )
+        if not (self["insecure"] or self._names_users(value)):
+            for endpoint in open_endpoints(self["listen"]):
+                raise usage.UsageError(f"--listen {refusal(endpoint)}")
         for name in ("owner", "catalog"):
             if value[name] is not None and value["project"] is None:
                 raise usage.UsageError(
@@ -313,11 +337,10 @@ class Options(usage.Options):
 def makeService(options: Options) -> IService:
     """The server as a tree of services, for twistd to start. `options`: parsed. Opens nothing."""
     # Only now: importing the reactor any earlier would install one before twistd's --reactor is heard.
-    with tls_if_needed(options.settings.listen):
-        from kvstore.edge.reactor import the_reactor
-        from kvstore.edge.service import make_tree
+    from kvstore.edge.reactor import the_reactor
+    from kvstore.edge.service import make_tree
 
-        return make_tree(options.settings, the_reactor())
+    return make_tree(options.settings, the_reactor())
 
 
 def _read(source: str, text: str, read: Callable[[str], Any]) -> Any:

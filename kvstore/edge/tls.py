@@ -1,33 +1,42 @@
-"""TLS is loaded only if an endpoint may need it.
+"""Client certificates: an `ssl:` endpoint of Twisted's has a certificate of its own and asks for none. With
+`--tls-client-ca` a client must have one, too, that one of some authorities has signed; the handshake of any other
+fails, before a byte of it is looked at.
 
-Twisted loads pyOpenSSL wherever it is installed, and the whole of cryptography with it: 12 MiB of memory and 60 ms of
-each start. It does without if it cannot have it, so for a server that listens on plain sockets alone it is told that
-there is none while its reactor is being imported.
+Twisted's strings have no word for that, so the endpoint that one of them makes is told before it listens.
 
-Where the reactor is there already (`twistd --reactor`, a test) nothing is left to be spared.
+Rejected: an endpoint of our own (`tls:...:clientCA=FILE`), by a plugin: a second spelling of what everybody knows.
 """
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterable, Iterator
-
-#: Endpoints of Twisted's own that never use TLS. One of a plugin's may.
-_PLAIN = ("tcp:", "tcp4:", "tcp6:", "unix:", "systemd:")
-_LIBRARY = "OpenSSL"
+from typing import Any
 
 
-@contextlib.contextmanager
-def tls_if_needed(endpoints: Iterable[str]) -> Iterator[None]:
-    """While this lasts, Twisted's modules are imported without TLS, unless one of `endpoints` (Twisted's server
-    endpoint strings) may need it.
-    """
-    if _LIBRARY in sys.modules or not all(endpoint.startswith(_PLAIN) for endpoint in endpoints):
-        yield
-        return
-    sys.modules[_LIBRARY] = None  # type: ignore[assignment]  # as Python documents: the import then fails
+def authorities_in(path: str) -> list[Any]:
+    """The certificates, as Twisted has them, in a PEM file. Raises ValueError with advice if there are none."""
+    from twisted.internet.ssl import Certificate
+
+    begin, end = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
     try:
-        yield
-    finally:
-        del sys.modules[_LIBRARY]
+        with open(path, "rb") as file:
+            texts = file.read().split(begin)[1:]
+        found = [Certificate.loadPEM(begin + text.partition(end)[0] + end) for text in texts]
+    except OSError as error:
+        raise ValueError(f"{error.strerror}; give a file of certificates in PEM format") from None
+    except Exception:  # OpenSSL's
+        found = []
+    if not found:
+        raise ValueError("give a file of certificates in PEM format, of those who sign your clients'")
+    return found
+
+
+def ask_for_certificates(endpoint: Any, authorities: list[Any]) -> None:
+    """Have an endpoint of `ssl:`, which does not listen yet, take only clients that one of `authorities` vouches for.
+    Any other endpoint is left as it is.
+    """
+    from twisted.internet.ssl import trustRootFromCertificates
+
+    options = getattr(endpoint, "_sslContextFactory", None)
+    if options is not None:
+        options.trustRoot = trustRootFromCertificates(authorities)
+        options.verify = options.requireCertificate = True
