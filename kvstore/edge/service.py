@@ -269,9 +269,9 @@ class KVStoreService(MultiService):
         assert settings.project is not None
         if not settings.listen and settings.catalog.host not in _THIS_MACHINE:
             _log.warn(
-                "announced to {catalog}, but only clients on this machine can connect; add --listen, with a password or TLS",
-                catalog=settings.catalog,
-            )
+                "announced to {catalog}, but only clients on this machine can connect; add --listen, and a password or"
+                " TLS", catalog=settings.catalog,
+            )  # fmt: skip
         return CatalogAnnouncer(
             self._reactor, settings.project, settings.owner, self.listening.first_port, settings.catalog
         )
