@@ -34,6 +34,7 @@ BESIDE = {
         "kvstore.client.progress",
         "kvstore.scripting.shebang",
     },
+    "embedded": {"kvstore.base", "kvstore.store", "kvstore.values", "kvstore.commands"},
     "client": {"kvstore.base.jsontext", "kvstore.base.limits", "kvstore.base.errors", "kvstore.base.address"},
 }
 

@@ -99,6 +99,9 @@ class Disk(Protocol):
         Raises DirectoryInUse, StartRefused if something else than a file has the name of the lock, OSError.
         """
 
+    def unlock(self) -> None:
+        """Give the directory back before the process ends; nothing if it is not locked."""
+
     def check(self) -> str:
         """Look whether this is still the directory that its name leads to and, if it was locked, still is.
 
@@ -288,7 +291,7 @@ class RealDisk:
         return self._lock.keep() if self._lock is not None else ""
 
     def unlock(self) -> None:
-        """Give the directory back before the process ends: for tests and tools that open it more than once."""
+        """See `Disk`."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None

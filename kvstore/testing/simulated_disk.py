@@ -194,7 +194,7 @@ class SimulatedDisk:
         return ""
 
     def unlock(self) -> None:
-        """See `RealDisk.unlock`."""
+        """See `Disk`."""
         self._locked = False
 
     def free_bytes(self) -> int:
