@@ -63,6 +63,8 @@ class SettingsTests(SynchronousTestCase):
             "debugging": "yes",
             "tls_client_ca_path": "/c",
             "insecure": True,
+            "http": "tcp:1",
+            "http_hosts": ("h",),
         }
         missing = {field.name for field in dataclasses.fields(Settings)} ^ set(changes)
         advice = "a new setting needs a change here, and a line in Settings.as_config (kvstore/edge/settings.py)"

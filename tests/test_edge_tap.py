@@ -209,6 +209,19 @@ class ListenTests(OptionsTestCase):
             self.assertEqual(parse("--listen", f"{kind}:65535", "--insecure").listen, (f"{kind}:65535",))
             self.assertIn("the port must be from 0 to 65535", self.refusal("--listen", f"{kind}:65536"))
 
+    def test_http(self) -> None:
+        """A port is that of this machine; anything else an endpoint, checked as others are; names belong to it."""
+        self.assertEqual(parse("--http", "8081").http, "tcp:8081:interface=127.0.0.1")
+        self.assertEqual(parse("--http", "unix:/tmp/s").http, "unix:/tmp/s:mode=660")
+        self.assertEqual(parse("--http", "0", "--http-host", "A.b", "--http-host", "c").http_hosts, ("a.b", "c"))
+        self.assertIn("give one such as tcp:6380", self.refusal("--http", "pigeon:1"))
+        self.assertIn("from 0 to 65535", self.refusal("--http", "65536"))
+        for name in ("", "a:1", "http://a", "a b", "user@a"):
+            self.assertIn("without a port", self.refusal("--http", "0", "--http-host", name))
+        self.assertIn("give that too", self.refusal("--http-host", "a"))
+        self.assertIn("--insecure listens all the same", self.refusal("--http", "tcp:8081"))
+        self.assertEqual(parse("--http", "tcp:8081", "--insecure").http, "tcp:8081")
+
     def test_nothing_is_bound(self) -> None:
         """Checking an endpoint leaves no socket behind."""
         path = self.mktemp()

@@ -174,3 +174,18 @@ MAX_ERROR_CODES = 128
 
 #: Most bytes of sources of all libraries of functions together: FUNCTION DUMP and RESTORE hold the loop for 0.2 s then.
 MAX_LIBRARIES_BYTES = 1 * MIB
+
+#: Of an HTTP request (`--http`): line and headers together, in bytes, and how many headers. Apache: 8190 a line, 100.
+MAX_HTTP_HEADER_BYTES = 16 * KIB
+MAX_HTTP_HEADERS = 100
+
+#: Most connections by HTTP at once: programs that watch ask every few seconds, and a page in a browser holds one. They
+#: are of the OTHER_FILES.
+MAX_HTTP_CONNECTIONS = 32
+
+#: Seconds for an HTTP request to be complete, and for the client to take the answer. Apache: RequestReadTimeout 20.
+HTTP_REQUEST_S = 10
+HTTP_ANSWER_S = 30
+
+#: Seconds that who said a wrong password by HTTP waits for the answer.
+HTTP_WRONG_PASSWORD_S = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import serverFromString
@@ -14,22 +14,39 @@ from twisted.python.failure import Failure
 
 from kvstore.edge.exits import StartEnded, refuse_start
 from kvstore.edge.exposure import is_tls
-from kvstore.edge.factory import KVStoreFactory
 from kvstore.edge.open_files import PortLog
 from kvstore.edge.tls import ask_for_certificates
 
 _log = Logger()
 
 
+class Accepting(Protocol):
+    """A factory, with the one that is told when TLS protects what comes."""
+
+    @property
+    def over_tls(self) -> Any:
+        """Another factory, or the same."""
+
+
 class Listening:
     """All ports of a server. `turned_away`: called for each client that no file is left for. `exit_process`: called
-    with the exit status if an endpoint turns out not to work when the start is over.
+    with the exit status if an endpoint turns out not to work when the start is over. `what`: begins the line that says
+    where; `options`: those that say it.
 
     `port_numbers`: of the TCP ports listened on. `described`: each endpoint, as INFO has it.
     """
 
-    def __init__(self, reactor: Any, turned_away: Callable[[], None], exit_process: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        turned_away: Callable[[], None],
+        exit_process: Callable[[int], None],
+        what: str = "Listening",
+        options: str = "--port or --listen",
+    ) -> None:
         self._reactor = reactor
+        self._what = what
+        self._options = options
         self._exit_process = exit_process
         self._port_log = PortLog(turned_away)
         self._ports: list[IListeningPort] = []
@@ -38,7 +55,7 @@ class Listening:
         self.port_numbers: list[int] = []
         self.described: list[str] = []
 
-    def start(self, endpoints: Iterable[str], factory: KVStoreFactory, authorities: list[Any] | None = None) -> None:
+    def start(self, endpoints: Iterable[str], factory: Accepting, authorities: list[Any] | None = None) -> None:
         """Listen on all of them. `authorities`: who vouches for clients over TLS, None if nobody has to.
 
         Raises StartEnded after saying why, if one of them is refused.
@@ -48,9 +65,8 @@ class Listening:
             endpoint = serverFromString(self._reactor, text)
             if authorities is not None:
                 ask_for_certificates(endpoint, authorities)
-            endpoint.listen(factory.over_tls if is_tls(text) else factory).addCallbacks(
-                self._listens, self._cannot_listen, errbackArgs=(text,)
-            )
+            chosen: Any = factory.over_tls if is_tls(text) else factory
+            endpoint.listen(chosen).addCallbacks(self._listens, self._cannot_listen, errbackArgs=(text,))
         self._starting = False
         if self._refused is not None:
             raise self._refused
@@ -65,14 +81,14 @@ class Listening:
             self.described.append(f"name=tcp,bind={address.host},port={number}")
         else:
             self.described.append(f"name=unix,bind={getattr(address, 'name', address)}")
-        text = f"Listening on port {number}" if number is not None else f"Listening on {address}"
+        text = f"{self._what} on {address if number is None else f'port {number}'}"
         _log.info("{text}", text=text)
         if sys.__stdout__ is not None and not sys.__stdout__.closed:
             print(text, file=sys.__stdout__, flush=True)
 
     def _cannot_listen(self, failure: Failure, endpoint: str) -> None:
         self._refused = refuse_start(
-            f"cannot listen on {endpoint}: {failure.getErrorMessage()}; choose another --port or --listen"
+            f"cannot listen on {endpoint}: {failure.getErrorMessage()}; choose another {self._options}"
         )
         if not self._starting:
             self._exit_process(1)

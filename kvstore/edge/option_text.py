@@ -14,7 +14,7 @@ import os
 import re
 from typing import get_args
 
-from kvstore.base.address import Address, parse_address
+from kvstore.base.address import Address, can_be_a_host, parse_address
 from kvstore.base.disk import refuse_dangling
 from kvstore.base.errors import Unreachable
 from kvstore.edge.settings import DebugPolicy, OverlapPolicy, SyncPolicy
@@ -158,6 +158,23 @@ def input_file(text: str) -> str:
     if not os.access(path, os.R_OK):
         raise ValueError("this cannot be read; change its owner or permissions")
     return path
+
+
+def http_endpoint(text: str) -> str:
+    """A Twisted server endpoint string; a port alone is that of 127.0.0.1. Raises ValueError for a port past the last.
+
+    Whether it is one at all is not looked at: that is for who knows Twisted.
+    """
+    if _WHOLE_NUMBER.fullmatch(text):
+        return f"tcp:{port_number(text)}:interface=127.0.0.1"
+    return endpoint_with_mode(text)
+
+
+def host_name(text: str) -> str:
+    """The name of a host, without a port, in lower case. Raises ValueError."""
+    if not can_be_a_host(text) or not text.isascii() or re.search(r"[:/@\[\]]", text):
+        raise ValueError("give the name of a host, such as kvstore.example.com, without a port")
+    return text.lower()
 
 
 def output_file(text: str) -> str:

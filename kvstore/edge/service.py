@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -53,6 +53,9 @@ from kvstore.store.merge import MergeJob
 from kvstore.store.store import Store
 from kvstore.values import TYPES
 
+if TYPE_CHECKING:
+    from kvstore.edge.http.serving import WebSite
+
 _log = Logger()
 
 #: A file made, and removed, to see whether the archive can be written to; what a crash leaves of it is as any *.tmp.
@@ -83,6 +86,7 @@ class KVStoreService(MultiService):
         self._archive: RealDisk | None = None
         self._overlapped: OverlappedWriter | None = None
         self._preparing: IDelayedCall | None = None
+        self.http: WebSite | None = None
         self.listening = Listening(reactor, self._turned_away, exit_process)
 
     # Start
@@ -111,6 +115,8 @@ class KVStoreService(MultiService):
         self._recovered()
         super().startService()
         self.listening.start(self.settings.endpoints, self.factory, authorities)
+        if self.http is not None:
+            self.http.listen(authorities)
 
     def _authorities(self) -> list[Any] | None:
         """Who vouches for clients over TLS."""
@@ -124,9 +130,11 @@ class KVStoreService(MultiService):
         """See `exposure`."""
         if self.server.asks_for_passwords():
             return
-        for endpoint in open_endpoints(self.settings.endpoints):
+        http = [] if self.settings.http is None else [self.settings.http]
+        exposed = [("listen", each) for each in open_endpoints(self.settings.endpoints)]
+        for option, endpoint in [*exposed, *(("http", each) for each in open_endpoints(http))]:
             if not self.settings.insecure:
-                raise refuse_start(f"--listen {refusal(endpoint)}")
+                raise refuse_start(f"--{option} {refusal(endpoint)}")
             _log.warn(
                 "--insecure: anybody who can reach {endpoint} can read and change everything; nobody is asked for a"
                 " password, and nothing is encrypted", endpoint=endpoint,
@@ -255,12 +263,21 @@ class KVStoreService(MultiService):
             self.fail_stop,
         )  # fmt: skip
         self.upkeep.setServiceParent(self)
-        self.server.info.update(info_sections(Sources(
+        sources = Sources(
             self._reactor, self.store, self.settings.sync, self.commit, self.factory, self.compactor, *paces,
             self.listening, self._loaded_keys,
-        )))  # fmt: skip
+        )  # fmt: skip
+        self.server.info.update(info_sections(sources))
+        if self.settings.http is not None:
+            self._open_http(sources)
         if self.settings.project is not None:
             self._announcer().setServiceParent(self)
+
+    def _open_http(self, sources: Sources) -> None:
+        # Only now: twisted.web takes time and memory.
+        from kvstore.edge.http.serving import WebSite
+
+        self.http = WebSite(self.settings, sources, self._turned_away, self._exit_process)
 
     def _announcer(self) -> Service:
         from kvstore.edge.catalog import CatalogAnnouncer
@@ -294,6 +311,8 @@ class KVStoreService(MultiService):
 
     async def _stop(self) -> None:
         await self.listening.stop()
+        if self.http is not None:
+            await self.http.stop()
         if self._preparing is not None and self._preparing.active():
             self._preparing.cancel()
         await self.upkeep.end()

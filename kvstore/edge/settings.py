@@ -59,7 +59,8 @@ class Settings:
     these names. `idle_timeout_s`: a client that sent nothing for so many seconds is disconnected; 0 for never.
     `debugging`: see `DebugPolicy`. `tls_client_ca_path`: a file of the authorities that vouch for clients over TLS,
     absolute, or None to ask for no certificates. `insecure`: whether to listen, too, where strangers can connect
-    without a password.
+    without a password. `http`: the endpoint of the site for those who watch, a Twisted server endpoint string, or None;
+    `http_hosts`: names by which it is reached.
     """
 
     data_path: str
@@ -87,6 +88,8 @@ class Settings:
     debugging: DebugPolicy = "no"
     tls_client_ca_path: str | None = None
     insecure: bool = False
+    http: str | None = None
+    http_hosts: tuple[str, ...] = ()
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -105,6 +108,8 @@ class Settings:
             "compact-after": str(self.compact_after_entries or 0),
             "drop-client-bytes": str(self.drop_client_bytes),
             "group-limit": str(self.group_limit),
+            "http": self.http or "",
+            "http-host": " ".join(self.http_hosts),
             "keep-log": self.keep_log_path or "",
             "listen": " ".join(self.endpoints),
             "log-clients": "yes" if self.log_clients else "no",

@@ -57,6 +57,8 @@ from kvstore.edge.option_text import (
     debug_policy,
     endpoint_with_mode,
     host_and_port,
+    host_name,
+    http_endpoint,
     input_file,
     is_file_of,
     output_file,
@@ -133,6 +135,13 @@ _ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
         data_directory,
         "Keep sealed segments of the log in this directory when they are merged, for `kvstore restore --archive`."
         " [default: remove them]",
+    ),
+    (
+        "http",
+        None,
+        http_endpoint,
+        "Serve /metrics, /healthz and /readyz by HTTP on this port of 127.0.0.1, or Twisted server endpoint."
+        " [default: nowhere]",
     ),
     (
         "trace",
@@ -216,10 +225,15 @@ class Options(usage.Options):
     def __init__(self) -> None:
         super().__init__()
         self["listen"] = []
+        self["http-host"] = []
 
     def opt_listen(self, endpoint: str) -> None:
         """Listen on this Twisted server endpoint, such as tcp:6380, instead of the default port; may be repeated."""
         self["listen"].append(endpoint)
+
+    def opt_http_host(self, name: str) -> None:
+        """Answer by HTTP under this name too, such as a proxy's, besides localhost and addresses; may be repeated."""
+        self["http-host"].append(_read("--http-host", name, host_name))
 
     def getSynopsis(self) -> str:
         """Both ways to start the server, for --help."""
@@ -259,6 +273,8 @@ class Options(usage.Options):
         value = {name: self._value(name, read) for name, _, read, _ in _ROWS}
         for endpoint in self["listen"]:
             _read("--listen", endpoint, _check_endpoint)
+        if value["http"] is not None:
+            _read("--http", value["http"], _check_endpoint)
         self._check_together(value)
         self.settings = Settings(
             data_path=value["data"],
@@ -286,6 +302,8 @@ class Options(usage.Options):
             debugging=value["enable-debug-command"],
             tls_client_ca_path=value["tls-client-ca"],
             insecure=bool(self["insecure"]),
+            http=value["http"],
+            http_hosts=tuple(self["http-host"]),
         )
 
     def _value(self, name: str, read: Callable[[str], Any]) -> Any:
@@ -327,6 +345,12 @@ class Options(usage.Options):
         if not (self["insecure"] or self._names_users(value)):
             for endpoint in open_endpoints(self["listen"]):
                 raise usage.UsageError(f"--listen {refusal(endpoint)}")
+            for endpoint in open_endpoints([value["http"]] if value["http"] else []):
+                raise usage.UsageError(f"--http {refusal(endpoint)}")
+        if self["http-host"] and value["http"] is None:
+            raise usage.UsageError(
+                f"--http-host {self['http-host'][0]!r}: there is no HTTP without --http; give that too"
+            )
         for name in ("owner", "catalog"):
             if value[name] is not None and value["project"] is None:
                 raise usage.UsageError(

@@ -1,0 +1,62 @@
+"""The site of one server: all that there is to be seen by HTTP, and where it listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kvstore.edge.http.health import health_routes
+from kvstore.edge.http.origins import Origins
+from kvstore.edge.http.site import Site
+from kvstore.edge.http.visitors import Visitors
+from kvstore.edge.listening import Listening
+from kvstore.edge.settings import Settings
+from kvstore.edge.status import Sources
+
+#: What /readyz says is wrong.
+_FULL = "it is full, writes are refused"
+_FAILED = "the log cannot be written"
+
+
+class WebSite:
+    """See the module. `settings`: with `http`. `turned_away`, `exit_process`: see `Listening`.
+
+    `site`: its routes, and connections.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        sources: Sources,
+        turned_away: Callable[[], None],
+        exit_process: Callable[[int], None],
+    ) -> None:
+        assert settings.http is not None
+        self._endpoint = settings.http
+        self._listening = Listening(sources.reactor, turned_away, exit_process, "HTTP", "--http")
+        store = sources.store
+        checks = {
+            "recovery": lambda: "",
+            "disk": lambda: _FULL if store.refusals.now else "",
+            "log": lambda: _FAILED if store.failed is not None else "",
+        }
+        self.site = Site(
+            sources.reactor,
+            Origins(settings.http_hosts),
+            Visitors(sources.connections.server),
+            health_routes(checks),
+        )
+
+    @property
+    def port(self) -> int:
+        """The TCP port, 0 if there is none."""
+        return self._listening.first_port()
+
+    def listen(self, authorities: list[Any] | None) -> None:
+        """Begin. Raises StartEnded after saying why, if that is refused. `authorities`: see `Listening.start`."""
+        self._listening.start((self._endpoint,), self.site, authorities)
+
+    async def stop(self) -> None:
+        """Listen no more, and close all connections."""
+        await self._listening.stop()
+        self.site.close()

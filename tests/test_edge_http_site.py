@@ -1,0 +1,250 @@
+"""The site: what holds for every request by HTTP, and the limits of its connections."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.server import NOT_DONE_YET, Request
+
+from kvstore.base.limits import (
+    HTTP_ANSWER_S,
+    HTTP_REQUEST_S,
+    HTTP_WRONG_PASSWORD_S,
+    MAX_HTTP_CONNECTIONS,
+    MAX_HTTP_HEADER_BYTES,
+    MAX_HTTP_HEADERS,
+)
+from kvstore.edge.http.origins import Origins
+from kvstore.edge.http.site import Route, Site
+from kvstore.edge.http.visitors import Visitor
+from tests.kit.http import OWN_HOST, Connection, get, request
+
+
+class _Visitor(Visitor):
+    """May call INFO, and nothing else."""
+
+    def may(self, command: str) -> bool:
+        return command == "INFO"
+
+
+class _Visitors:
+    """`ann` has the password `pass:word`; nobody else is let in."""
+
+    def unnamed(self) -> Visitor | None:
+        return None
+
+    def named(self, name: bytes, password: bytes) -> Visitor | None:
+        return _Visitor("ann") if (name, password) == (b"ann", b"pass:word") else None
+
+
+def basic(name: str, password: str) -> tuple[str, str]:
+    """The header of HTTP Basic."""
+    return "Authorization", "Basic " + b64encode(f"{name}:{password}".encode()).decode()
+
+
+ANN = basic("ann", "pass:word")
+
+
+class SiteTestCase(SynchronousTestCase):
+    """A site with a resource for everybody, two for some, one that goes on, and one with a bug."""
+
+    def setUp(self) -> None:
+        """Make it."""
+        self.clock = Clock()
+        self.streams: list[Request] = []
+        self.site = Site(
+            self.clock,
+            Origins(("KV.example",)),
+            _Visitors(),  # type: ignore[arg-type]
+            {
+                b"/open": Route(lambda request, visitor: b"for all", None),
+                b"/some": Route(lambda request, visitor: visitor.name.encode(), ("INFO",), b"text/html"),
+                b"/few": Route(lambda request, visitor: b"", ("INFO", "CLIENT|LIST")),
+                b"/stream": Route(self._stream, None, b"text/event-stream"),
+                b"/bug": Route(lambda request, visitor: [][0], None),
+            },
+        )
+
+    def _stream(self, request: Request, visitor: Visitor) -> int:
+        request.write(b"one ")
+        self.streams.append(request)
+        return NOT_DONE_YET
+
+
+class AnswerTests(SiteTestCase):
+    """Who gets what."""
+
+    def test_get_and_head(self) -> None:
+        """The whole body, or its length; nothing is to be kept, framed or guessed, nor loaded from elsewhere."""
+        got = get(self.site, "/open")
+        self.assertEqual((got.status, got.body), (200, "for all"))
+        expected = {"cache-control": "no-store", "x-content-type-options": "nosniff", "connection": "close"}
+        self.assertEqual({name: got.headers[name] for name in expected}, expected)
+        policy = got.headers["content-security-policy"]
+        self.assertTrue("default-src 'none'" in policy and "frame-ancestors 'none'" in policy)
+        self.assertNotIn("unsafe", policy)
+        head = get(self.site, "/open?x=1", method="HEAD")
+        self.assertEqual((head.status, head.body, head.headers["content-length"]), (200, "", "7"))
+
+    def test_other_methods(self) -> None:
+        """Nothing can be changed here."""
+        for method in ("POST", "PUT", "OPTIONS", "NONE"):
+            got = get(self.site, "/open", method=method)
+            self.assertEqual((got.status, got.headers["allow"]), (405, "GET, HEAD"))
+
+    def test_paths_that_are_none(self) -> None:
+        """Only what there is, letter by letter."""
+        for path in ("/", "/nothing", "/open/", "//open", "/../open", "/OPEN", "/%6fpen"):
+            self.assertEqual(get(self.site, path).status, 404)
+
+    def test_hosts(self) -> None:
+        """Addresses, localhost and the names that were given; no stranger's, and not none or two."""
+        for host in (
+            "127.0.0.1",
+            "10.1.2.3:80",
+            "[::1]:8081",
+            "localhost",
+            "LOCALHOST:1",
+            "kv.example",
+            "KV.EXAMPLE:8",
+        ):
+            self.assertEqual(get(self.site, "/open", ("Host", host)).status, 200, host)
+        strange = (
+            "evil.com",
+            "localhost.evil.com",
+            "127.0.0.1.evil.com",
+            "[::1",
+            "evil.com:127",
+            "a@b",
+            "127.0.0.1@e.f",
+        )
+        for host in strange:
+            self.assertEqual(get(self.site, "/open", ("Host", host)).status, 403, host)
+        for headers in ((), (OWN_HOST, OWN_HOST)):
+            connection = Connection(self.site)
+            connection.send(request("/open", *headers))
+            self.assertEqual(connection.answer().status, 403)
+
+    def test_other_sites(self) -> None:
+        """What a page of another site asks for is not answered; what our own does is."""
+        own = f"http://{OWN_HOST[1]}"
+        for header in (("Origin", own), ("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "none")):
+            self.assertEqual(get(self.site, "/open", header).status, 200)
+        for origin in ("http://evil.com", "null", "http://127.0.0.1:9", ""):
+            self.assertEqual(get(self.site, "/open", ("Origin", origin)).status, 403)
+        for site in ("cross-site", "same-site"):
+            self.assertEqual(get(self.site, "/open", ("Sec-Fetch-Site", site)).status, 403)
+
+    def test_users(self) -> None:
+        """Who is somebody gets what they may see."""
+        got = get(self.site, "/some")
+        self.assertEqual((got.status, got.headers["www-authenticate"]), (401, 'Basic realm="kvstore", charset="UTF-8"'))
+        got = get(self.site, "/some", ANN)
+        self.assertEqual((got.status, got.body, got.headers["content-type"]), (200, "ann", "text/html"))
+        got = get(self.site, "/few", ANN)
+        self.assertEqual(got.status, 403)
+        self.assertIn("INFO and CLIENT|LIST", got.body)
+
+    def test_wrong_passwords_wait(self) -> None:
+        """Their answer comes later; also of what is no HTTP Basic."""
+        for header in (
+            basic("ann", "pass"),
+            ("Authorization", "Basic !"),
+            ("Authorization", "Bearer x"),
+            basic("", ""),
+        ):
+            connection = Connection(self.site)
+            connection.send(request("/some", OWN_HOST, header))
+            self.assertEqual(connection.transport.value(), b"")
+            self.clock.advance(HTTP_WRONG_PASSWORD_S)
+            self.assertEqual(connection.answer().status, 401)
+            connection.lose()
+        connection = Connection(self.site)
+        connection.send(request("/some", OWN_HOST, basic("ann", "x")))
+        connection.lose()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_bugs(self) -> None:
+        """A bug is an answer, and a line of the log."""
+        got = get(self.site, "/bug")
+        self.assertEqual((got.status, got.headers["cache-control"]), (500, "no-store"))
+        self.assertEqual(len(self.flushLoggedErrors(IndexError)), 1)
+
+
+class LimitTests(SiteTestCase):
+    """What one connection may do, and how many there are."""
+
+    def test_connections(self) -> None:
+        """So many; who goes makes room."""
+        connections = [Connection(self.site) for _ in range(MAX_HTTP_CONNECTIONS)]
+        self.assertIsNone(Connection(self.site).protocol)
+        connections[0].lose()
+        self.assertIsNotNone(Connection(self.site).protocol)
+
+    def test_headers(self) -> None:
+        """So many, and so long altogether with the first line."""
+        for count, status in ((MAX_HTTP_HEADERS - 1, 200), (MAX_HTTP_HEADERS, 400)):
+            self.assertEqual(get(self.site, "/open", *([("X", "y")] * count)).status, status)
+        first = len("GET /open HTTP/1.1" + "Host: " + OWN_HOST[1] + "X: ")
+        for length, status in ((MAX_HTTP_HEADER_BYTES, 200), (MAX_HTTP_HEADER_BYTES + 1, 400)):
+            connection = Connection(self.site)
+            half = (length - first - len("Y: ")) // 2
+            rest = length - first - len("Y: ") - half
+            connection.send(request("/open", OWN_HOST, ("X", "x" * half), ("Y", "y" * rest)))
+            self.assertEqual(connection.answer().status, status)
+            connection.lose()
+
+    def test_bodies(self) -> None:
+        """None is taken, however it is announced; what follows is not looked at."""
+        for header in (("Content-Length", "5"), ("Content-Length", "99999999"), ("Transfer-Encoding", "chunked")):
+            connection = Connection(self.site)
+            connection.send(request("/open", OWN_HOST, header, ("Expect", "100-continue")) + b"12345\r\n")
+            self.assertEqual(connection.answer().status, 413)
+            self.assertTrue(connection.transport.disconnecting)
+        self.assertEqual(get(self.site, "/open", ("Content-Length", "0")).status, 200)
+
+    def test_one_request_a_connection(self) -> None:
+        """What is sent behind the first is not answered."""
+        connection = Connection(self.site)
+        connection.send(request("/open", OWN_HOST) * 3)
+        self.assertEqual(connection.transport.value().count(b"HTTP/1.1"), 1)
+        self.assertTrue(connection.transport.disconnecting)
+
+    def test_a_request_has_a_time(self) -> None:
+        """However busily its bytes come in."""
+        connection = Connection(self.site)
+        for byte in request("/open", OWN_HOST)[:HTTP_REQUEST_S]:
+            self.assertFalse(connection.transport.disconnected)
+            connection.send(bytes([byte]))
+            self.clock.advance(1)
+        self.assertTrue(connection.transport.disconnected)
+
+    def test_an_answer_has_a_time(self) -> None:
+        """To be taken by the client."""
+        connection = Connection(self.site)
+        connection.send(request("/open", OWN_HOST))
+        self.clock.advance(HTTP_ANSWER_S - 1)
+        self.assertFalse(connection.transport.disconnected)
+        self.clock.advance(1)
+        self.assertTrue(connection.transport.disconnected)
+
+    def test_streams(self) -> None:
+        """What is made by and by lasts, and ends as any other; HEAD gets none of it."""
+        connection = Connection(self.site)
+        connection.send(request("/stream", OWN_HOST))
+        self.clock.advance(HTTP_REQUEST_S + HTTP_ANSWER_S)
+        self.assertFalse(connection.transport.disconnected)
+        connection.send(b"x" * 100_000)
+        self.streams[0].write(b"two")
+        self.assertIn("one", connection.answer().body)
+        self.assertIn("two", connection.answer().body)
+        self.streams[0].finish()
+        self.assertTrue(connection.transport.disconnecting)
+
+    def test_the_end(self) -> None:
+        """All connections are closed at once."""
+        connection = Connection(self.site)
+        self.site.close()
+        self.assertTrue(connection.transport.disconnected)
