@@ -54,23 +54,17 @@ class ReplicationTests(CommandTestCase):
         self.assertRegex(self.error("REPLICAOF", "localhost", 6379), "^ERR this server cannot be a replica")
 
     def test_what_is_not_there(self) -> None:
-        """Modules, a cluster, samples of latency: the answers of a server that has none."""
+        """Modules, a cluster: the answers of a server that has none."""
         self.script("""
             MODULE LIST -> []
             MODULE LOADEX x -> !ERR modules cannot be loaded into this server
             MODULE UNLOAD x -> !ERR modules cannot be loaded into this server
-            LATENCY LATEST -> []
-            LATENCY HISTORY x -> []
-            LATENCY RESET -> 0
-            LATENCY GRAPH x -> !ERR No samples available for event 'x'
-            LATENCY HISTOGRAM get -> {}
             READONLY -> OK
             READWRITE -> OK
             ASKING -> !ERR This instance has cluster support disabled
             CLUSTER INFO -> !ERR This instance has cluster support disabled
             LOLWUT VERSION x -> !ERR value is not an integer or out of range
         """)
-        self.assertIn("Latency monitoring is disabled", self.do("LATENCY", "DOCTOR"))
         for words in ([], ["VERSION", 5, 1], [80, 24]):
             self.assertIn("kvstore ver. ", self.do("LOLWUT", *words))
 

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import Failure
+from kvstore.commands.latency_events import LatencyEvents
 from kvstore.commands.registry import table as commands
 from kvstore.commands.statistics import _QUICK_NS, _UNTIMED, CommandStatistics
 from tests.kit.serving import Serving
@@ -154,12 +155,19 @@ class TimeTests(SynchronousTestCase):
         self.assertEqual(self.shown("strlen"), "calls=3,usec=6,usec_per_call=2.00,rejected_calls=0,failed_calls=3")
 
     def test_averages(self) -> None:
-        """What was not timed counts as what was."""
-        statistics = CommandStatistics(commands.by_name[b"GET"])
-        statistics.calls = 10
+        """What was not timed counts as the next that is."""
+        statistics = CommandStatistics(commands.by_name[b"GET"], LatencyEvents(lambda: 0))
+        statistics.calls = 1
         statistics.add_time(_QUICK_NS)
         self.assertEqual(statistics.untimed, 0)
+        statistics.calls = 2
         statistics.add_time(_QUICK_NS - 1)
         self.assertEqual(statistics.untimed, _UNTIMED)
-        statistics.add_time(8 * _QUICK_NS, 8)
-        self.assertIn("calls=10,usec=1000,usec_per_call=100.00", statistics.shown())
+        statistics.calls = 4
+        statistics.add_time(3 * _QUICK_NS + 1)
+        statistics.calls = 12
+        statistics.add_times(8 * _QUICK_NS, 8)
+        self.assertIn("calls=12,usec=1600,usec_per_call=133.33", statistics.shown())
+        statistics.not_called(8)
+        self.assertIn("calls=4,usec=800,usec_per_call=200.00", statistics.shown())
+        self.assertEqual(statistics.histogram().count, 4)

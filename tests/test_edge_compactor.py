@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -113,6 +114,15 @@ class CompactorTests(SynchronousTestCase):
         self.assertGreater(self.compactor.last_finished_ms, 0)
         self.assertEqual(sorted(name for name in self.disk.names() if name != "lock"), ["table.ckpt", "table.txn"])
         self.assertEqual(self.recovered(), [b"a", b"b", b"c", b"d"])
+
+    def test_events(self) -> None:
+        """For what of it the loop waits, is told."""
+        told: list[tuple[str, int]] = []
+        self.compactor.events = mock.Mock(note=lambda name, took_ns: told.append((name, took_ns)))
+        child = self.begun()
+        child.say(self.do_merge(child))
+        self.assertEqual([name for name, _ in told], ["log-seal", "fork", "aof-rename"])
+        self.assertTrue(all(took_ns > 0 for _, took_ns in told), told)
 
     def test_one_after_the_other(self) -> None:
         """While a child is at work, or has not ended yet, no other begins."""

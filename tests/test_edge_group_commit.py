@@ -9,6 +9,7 @@ from twisted.internet.testing import MemoryReactor
 from twisted.python.failure import Failure
 
 from kvstore.base.errors import StorageFault
+from kvstore.commands.latency_events import LatencyEvents
 from kvstore.edge import group_commit, writers
 from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.writers import InLoopWriter
@@ -147,6 +148,26 @@ class LateWriterTests(GroupCommitTestCase):
         self.clock.advance(1)
         self.group.commit_now()
         self.assertEqual((self.told, self.between, len(self.writer.begun)), ([], 0, 1))
+
+    def test_events(self) -> None:
+        """A commit that takes long is one; how it is named hangs on whether it was synced."""
+        events = LatencyEvents(lambda: 0)
+        now_ns = [0]
+        for policy in ("always", "no"):
+            group = GroupCommit(
+                self.turn, self.store, self.writer, policy, self.faults.append, lambda: None,
+                steady_ns=lambda: now_ns[0],
+            )  # fmt: skip
+            group.events = events
+            for threshold_ms in ("0", "5"):
+                events.set_threshold(threshold_ms)
+                self.change(b"k")
+                group.commit_now()
+                now_ns[0] += 5_000_000
+                self.writer.finish()
+        self.assertEqual({name: event.count for name, event in events.by_name.items()}, {
+            "aof-fsync-always": 1, "aof-write": 1,
+        })  # fmt: skip
 
     def test_figures(self) -> None:
         """What INFO shows: commits, requests, operations, bytes, and the largest group."""

@@ -97,6 +97,20 @@ class TurnReactorTests(SynchronousTestCase):
             self.reactor.doIteration(5)
         self.assertEqual(self.events, [errno.EAGAIN, errno.ECONNRESET, "lost"])
 
+    def test_watching_turns(self) -> None:
+        """Whoever watches is told how long each turn takes, and all else is as ever; later ones it is not told of."""
+        client = self.connect()
+        for owner in ("one", "two"):
+            self.reactor.watch_turns(owner, lambda took_ns: self.events.append(took_ns > 0))
+        client.sendall(b"a")
+        self.reactor.doIteration(5)
+        self.assertEqual(self.events, [b"a", True, True])
+        for owner in ("one", "two", "none"):
+            self.reactor.watch_turns(owner, None)
+        client.sendall(b"b")
+        self.reactor.doIteration(5)
+        self.assertEqual(self.events[3:], [b"b"])
+
     def test_asking_at_the_end(self) -> None:
         """That is for the next turn, which does not wait either."""
         self.reactor.callAtEndOfTurn(lambda: self.reactor.callAtEndOfTurn(lambda: self.events.append("next")))

@@ -1,4 +1,4 @@
-"""Commands about what there is none of: modules, a cluster, samples of latency. They say so, as a Redis without does.
+"""Commands about what there is none of: modules, a cluster. They say so, as a Redis without does.
 
 And LOLWUT, which is about nothing at all.
 """
@@ -6,14 +6,13 @@ And LOLWUT, which is about nothing at all.
 from __future__ import annotations
 
 from kvstore import __version__
-from kvstore.base.errors import Failure, InvalidRequest, shorten
+from kvstore.base.errors import Failure, InvalidRequest
 from kvstore.base.reply import OK, Reply, Verbatim
 from kvstore.commands.context import Call
 from kvstore.commands.registry import ADMIN, FAST, READ, command, container, to_integer
 from kvstore.commands.row import NO_SCRIPT
 
 container("MODULE", "Look at modules, of which there are none.", group="server")
-container("LATENCY", "Look at samples of latency, of which there are none.", group="server")
 
 
 @command("MODULE|LIST", ADMIN | NO_SCRIPT, group="server")
@@ -38,48 +37,6 @@ command("MODULE|LOADEX", ADMIN | NO_SCRIPT, group="server")(module_load)
 def module_unload(call: Call, name: bytes) -> Reply:
     """Refused: there are no modules."""
     raise Failure("modules cannot be loaded into this server")
-
-
-@command("LATENCY|LATEST", ADMIN | NO_SCRIPT, group="server")
-def latency_latest(call: Call) -> Reply:
-    """List the newest samples of each event: none."""
-    return []
-
-
-@command("LATENCY|HISTORY", ADMIN | NO_SCRIPT, group="server")
-def latency_history(call: Call, event: bytes) -> Reply:
-    """List the samples of an event: none."""
-    return []
-
-
-@command("LATENCY|RESET", ADMIN | NO_SCRIPT, group="server")
-def latency_reset(call: Call, *events: bytes) -> Reply:
-    """Forget samples; tells of how many events."""
-    return 0
-
-
-@command("LATENCY|GRAPH", ADMIN | NO_SCRIPT, group="server")
-def latency_graph(call: Call, event: bytes) -> Reply:
-    """Draw the samples of an event."""
-    raise Failure(f"No samples available for event '{shorten(event)}'")
-
-
-@command("LATENCY|DOCTOR", ADMIN | NO_SCRIPT, group="server")
-def latency_doctor(call: Call) -> Reply:
-    """Say what makes requests slow: in Valkey's words, that nobody has looked.
-
-    Unlike Valkey, there are never samples: INFO commandstats has the times of commands, --trace those of all.
-    """
-    return Verbatim(
-        "I'm sorry, Dave, I can't do that. Latency monitoring is disabled in this Valkey instance. You may use "
-        '"CONFIG SET latency-monitor-threshold <milliseconds>." in order to enable it.\n'
-    )
-
-
-@command("LATENCY|HISTOGRAM", ADMIN | NO_SCRIPT, group="server")
-def latency_histogram(call: Call, *commands: bytes) -> Reply:
-    """Tell how the times of commands are distributed, which is not noted."""
-    return {}
 
 
 @command("READONLY", FAST, group="cluster")

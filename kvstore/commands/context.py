@@ -20,6 +20,7 @@ from kvstore.commands.channels import Channels
 from kvstore.commands.client import Client
 from kvstore.commands.configuration import Configuration
 from kvstore.commands.events import Events
+from kvstore.commands.latency_events import LatencyEvents
 from kvstore.commands.pause import Pause
 from kvstore.commands.peer import Message
 from kvstore.commands.script_calls import ScriptCalls
@@ -65,7 +66,12 @@ class Server:
         self.errors_by_code: Counter[str] = Counter()
         #: What CONFIG RESETSTAT takes off the bytes received and sent, see `network_bytes`.
         self.network_bytes_before = (0, 0)
-        self.statistics = Statistics()
+        #: What took long, while that is noted, and how long commands take.
+        self.latency = LatencyEvents(now_ms)
+        self.statistics = Statistics(self.latency)
+        self.latency.changed.append(self.statistics.time_all)
+        self.configuration.applied["latency-monitor-threshold"] = self.latency.set_threshold
+        self.configuration.applied["latency-tracking"] = lambda text: self.statistics.track(text.lower() == "yes")
         self.waiting = WaitingRoom(now_ms)
         self.pause = Pause(self.statistics, now_ms, self.waiting)
         #: Who waits for a compaction to end, and for more to get to the disk.

@@ -42,6 +42,7 @@ from kvstore.base.errors import (
 )
 from kvstore.base.limits import MAX_TRANSACTION_BYTES, QUEUED_WORD_BYTES
 from kvstore.base.reply import QUEUED, NotNow, Paused, Reply, Wait, advance, finish
+from kvstore.base.slices import SLICE_NS
 from kvstore.commands.client import UNKNOWN, Client
 from kvstore.commands.context import Call, Server
 from kvstore.commands.registry import IMMEDIATE, NO_MULTI, Command, table
@@ -82,13 +83,17 @@ class Outcome(NamedTuple):
 
 
 class Unfinished(NamedTuple):
-    """A request that goes on in a next slice, to its encoded reply. `needed`: the commit that this waits for."""
+    """A request that goes on in a next slice, to its encoded reply. `needed`: the commit that this waits for.
+
+    `took_ns`: all slices so far; the first takes what a slice may.
+    """
 
     row: Command
     request: list[bytes]
     slices: Generator[None, None, Any]
     needed: int
     encoder: Encoder
+    took_ns: int = SLICE_NS
 
 
 class Postponed(NamedTuple):
@@ -188,17 +193,21 @@ def _conclude(
         del call.server.messages[told:]
         return report_bug(call, request, encoder)
     if encoded.__class__ is GeneratorType:
+        call.server.statistics[row].goes_on()
         encoded = Unfinished(row, request, encoded, needed, encoder)
     return Outcome(encoded, needed)
 
 
 def go_on(call: Call, unfinished: Unfinished) -> Outcome:
     """Execute the next slice. It changes nothing, so there is nothing to undo. Raises StorageFault."""
-    row, request, slices, needed, encoder = unfinished
+    row, request, slices, needed, encoder, took_ns = unfinished
     statistics, began_ns = call.server.statistics[row], call.server.steady_ns()
     try:
         encoded = advance(slices)
-        statistics.add_time(call.server.steady_ns() - began_ns, 0)
+        took_ns += call.server.steady_ns() - began_ns
+        if encoded is slices:
+            return Outcome(unfinished._replace(took_ns=took_ns), needed)
+        statistics.finished(took_ns)
     except RequestError as error:
         statistics.failed += 1
         call.server.count_error(error)
@@ -207,7 +216,7 @@ def go_on(call: Call, unfinished: Unfinished) -> Outcome:
         raise
     except Exception:
         return report_bug(call, request, encoder)
-    return Outcome(unfinished if encoded is slices else encoded, needed)
+    return Outcome(encoded, needed)
 
 
 def try_again(blocked: Blocked) -> Outcome | None:
@@ -271,6 +280,7 @@ def run(
         reply = row.function(call, *(row.arguments(request) if arguments is None else arguments))
         if reply.__class__ in _UNFINISHED:
             reply = step(reply)
+        statistics.calls += 1
     except RequestError as error:
         if error.__class__ is WrongSubcommand:
             error.name_as_typed(request[1])
@@ -289,7 +299,6 @@ def run(
             statistics.untimed -= 1
         if call.client.tracking is not None:
             _remember(call, row, request)
-    statistics.calls += 1
     if server.accesses.policy:
         server.accesses.note(call.table, call.client, row, request)
     return reply

@@ -20,6 +20,7 @@ from kvstore.commands.context import Call
 from kvstore.commands.deadlines import MS_PER_S
 from kvstore.commands.functions import memory_fields
 from kvstore.commands.info_absent import absent_fields
+from kvstore.commands.latency import percentile_fields
 from kvstore.commands.registry import WHOLE, command, table
 from kvstore.commands.versions import REDIS_VERSION, VALKEY_VERSION
 from kvstore.store.table import Table
@@ -209,7 +210,7 @@ _SECTIONS: dict[str, Callable[[Call], Fields]] = {
     "modules": _nothing,
     "commandstats": _commandstats,
     "errorstats": _errorstats,
-    "latencystats": _nothing,
+    "latencystats": percentile_fields,
     "cluster": _nothing,
     "cluster_info": _nothing,
     "scriptingengines": _nothing,

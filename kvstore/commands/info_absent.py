@@ -34,7 +34,7 @@ _FIELDS = {
         sync_full sync_partial_ok sync_partial_err expired_stale_perc=0.00
         expired_keys_with_volatile_items_stale_perc=0.00 expired_time_cap_reached_count expire_cycle_cpu_milliseconds
         evicted_keys evicted_clients total_eviction_exceeded_time current_eviction_exceeded_time
-        latest_fork_usec total_forks migrate_cached_sockets slave_expires_tracked_keys active_defrag_hits
+        migrate_cached_sockets slave_expires_tracked_keys active_defrag_hits
         active_defrag_misses active_defrag_key_hits active_defrag_key_misses total_active_defrag_time
         current_active_defrag_time
         unexpected_error_replies dump_payload_sanitizations total_reads_processed total_writes_processed

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from kvstore.base.errors import InvalidRequest
 from kvstore.base.limits import KIB, MIB
-from kvstore.commands.arguments import INT64_MAX, to_integer
+from kvstore.commands.arguments import INT64_MAX, to_integer, to_number
 
 #: From what CONFIG SET is given to what CONFIG GET shows. Raises ValueError with what is wrong.
 Kind: TypeAlias = Callable[[str], str]
@@ -80,6 +80,17 @@ def one_of(*words: str) -> Kind:
         return text.lower()
 
     return check
+
+
+def percentiles(text: str) -> str:
+    """Numbers from 0 to 100, between blanks; or none."""
+    try:
+        numbers = [to_number(word.encode()) for word in text.split()]
+    except InvalidRequest:
+        raise ValueError("Invalid latency-tracking-info-percentiles parameters") from None
+    if not all(0 <= number <= 100 for number in numbers):
+        raise ValueError("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]")
+    return " ".join(f"{number:f}".rstrip("0").rstrip(".") for number in numbers)
 
 
 def anything(text: str) -> str:

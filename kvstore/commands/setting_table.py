@@ -28,6 +28,7 @@ from kvstore.commands.setting_kinds import (
     memory,
     memory_or_share,
     one_of,
+    percentiles,
     yes_or_no,
 )
 
@@ -84,6 +85,8 @@ _LIVE = (
     *_live(integer(-1), commandlog_request_larger_than=MIB),
     *_live(integer(), commandlog_slow_execution_max_len=128, commandlog_large_reply_max_len=128),
     *_live(integer(), commandlog_large_request_max_len=128, acllog_max_len=128),
+    *_live(yes_or_no, latency_tracking="yes"),
+    *_live(percentiles, latency_tracking_info_percentiles="50 99 99.9"),
     *_live(integer(), latency_monitor_threshold=0, busy_reply_threshold=5000, tracking_table_max_keys=1_000_000),
     # How work goes on in the background, which it does otherwise here.
     *_live(yes_or_no, activerehashing="yes", lazyfree_lazy_eviction="yes", lazyfree_lazy_expire="yes"),
@@ -101,7 +104,6 @@ _HELD = (
     *_held(f"{_OPTION}drop-client-bytes", anything, client_output_buffer_limit=_OUTPUT_LIMITS),
     *_held(f"{_OPTION}max-input-bytes", memory(), client_query_buffer_limit=MAX_REQUEST_BYTES),
     *_held(f"{_OPTION}max-input-bytes", memory_or_share, maxmemory_clients=0),
-    *_held("times are counted, no percentiles are kept", yes_or_no, latency_tracking="no"),
     *_held("writes are refused when a disk is full, whatever becomes of a save", yes_or_no, **{
         "stop_writes_on_bgsave_error": "no",
     }),
@@ -147,7 +149,7 @@ _FIXED = """
     tls-protocols tls-replication=no tls-session-cache-size=20480 tls-session-cache-timeout=300 tls-session-caching=yes
     unixsocket unixsocketgroup unixsocketperm=0
 """
-_FIXED_WITH_BLANKS = {"latency-tracking-info-percentiles": "50 99 99.9", "oom-score-adj-values": "0 200 800"}
+_FIXED_WITH_BLANKS = {"oom-score-adj-values": "0 200 800"}
 
 
 def _fixed() -> Iterator[Setting]:

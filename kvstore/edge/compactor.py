@@ -32,6 +32,7 @@ import kvstore
 from kvstore.base.disk import RealDisk
 from kvstore.base.errors import StorageFault, StorageFull
 from kvstore.base.limits import KIB
+from kvstore.commands.latency_events import LatencyEvents
 from kvstore.edge.merge_process import command
 from kvstore.store.merge import MergeJob
 from kvstore.store.store import Store
@@ -123,8 +124,9 @@ class Compactor:
 
     `start`: begins a merge: called with the job, and the two callbacks of `MergeProcess`. `fault`: called with a
     StorageFault. `done`: called when one has ended, well or badly, or could not begin. `last_error`, `last_seconds`,
-    `last_seal_seconds`, `last_finish_seconds`, `last_finished_ms` (since the epoch): of the last compaction; sealing
-    and finishing are what the loop waits for. One that was asked for and had nothing to do is finished at once.
+    `last_seal_seconds`, `last_fork_seconds`, `last_finish_seconds`, `last_finished_ms` (since the epoch): of the last
+    compaction; sealing, starting the child and finishing are what the loop waits for, of which `events` are told. One
+    that was asked for and had nothing to do is finished at once.
     """
 
     def __init__(
@@ -145,8 +147,10 @@ class Compactor:
         self.last_error = ""
         self.last_seconds = 0.0
         self.last_seal_seconds = 0.0
+        self.last_fork_seconds = 0.0
         self.last_finish_seconds = 0.0
         self.last_finished_ms = 0
+        self.events = LatencyEvents(_now_ms)
 
     @property
     def running(self) -> bool:
@@ -186,12 +190,20 @@ class Compactor:
             return
         except Exception as error:  # half-way, for whatever reason: no more commits to this log
             raise self._store.fail(error) from error
-        self.last_seal_seconds = time.monotonic() - self._begun
+        self.last_seal_seconds = self._since("log-seal", self._begun)
         self._complaint = ""
+        forking = time.monotonic()
         try:
             self._child = self._start(job, self._said, self._ended)
         except Exception as error:
             self._abandon(f"the compaction process could not be started: {error}")
+        self.last_fork_seconds = self._since("fork", forking)
+
+    def _since(self, event: str, began: float) -> float:
+        """Something that the loop waited for is over. Returns for how many seconds it did."""
+        seconds = time.monotonic() - began
+        self.events.note(event, int(seconds * 1e9))
+        return seconds
 
     def _said(self, line: str) -> None:
         """A line from the child: its report, or part of a traceback."""
@@ -207,7 +219,7 @@ class Compactor:
             if error is None:
                 finishing = time.monotonic()
                 self._store.finish_compaction(size_bytes)
-                self.last_finish_seconds = time.monotonic() - finishing
+                self.last_finish_seconds = self._since("aof-rename", finishing)
                 self.last_error = ""
                 self.last_seconds = time.monotonic() - self._begun
                 self.last_finished_ms = _now_ms()

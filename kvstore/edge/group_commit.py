@@ -29,6 +29,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from kvstore.base.errors import StorageFault
+from kvstore.commands.latency_events import LatencyEvents
 from kvstore.edge.settings import SyncPolicy
 from kvstore.edge.turn import Turn
 from kvstore.edge.writers import Writer
@@ -76,7 +77,8 @@ class GroupCommit:
 
     `turn`: at whose ends there are commits. `fault`: called once with a StorageFault; nothing is settled
     after it. `between`: called when a commit was settled and none is in flight: the moment at which the log may be
-    sealed. `clients`: how many are connected. `steady_ns`: the clock by which commits are timed.
+    sealed. `clients`: how many are connected. `steady_ns`: the clock by which commits are timed. `events`: are told of
+    those that took long.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class GroupCommit:
         #: By the number of a commit: who is told when it is settled.
         self._waiters: dict[int, dict[Waiter, None]] = {}
         self.figures = Figures()
+        self.events = LatencyEvents(lambda: 0)
 
     def commit_now(self, writer: Writer | None = None) -> None:
         """Close the open commit and put it on its way, unless one is in flight: then it follows when that is done.
@@ -190,6 +193,8 @@ class GroupCommit:
     def _settle(self, commit: Commit) -> None:
         took_ns = self._steady_ns() - self._begun_ns
         self._count(commit, took_ns)
+        if took_ns >= self.events.threshold_ns:
+            self.events.note("aof-fsync-always" if self._durable else "aof-write", took_ns)
         self._store.settle(commit, durable=self._durable)
         waiters = self._waiters.pop(commit.sequence, {})
         self._enough_requests = self._store.pending.requests + sum(waiter.clients for waiter in waiters)

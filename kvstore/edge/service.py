@@ -17,6 +17,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
@@ -208,6 +209,8 @@ class KVStoreService(MultiService):
         self.hooks.report_foreign = Foreigners(self._reactor.seconds).note
         slow = SlowRequests(server.clients, self.hooks, server.slow_log)
         server.configuration.applied["commandlog-execution-slower-than"] = slow.begin_or_end
+        self.commit.events = self.compactor.events = server.latency
+        server.latency.changed.append(self._watch_turns)
         self.hooks.monitor = Monitor(server.clients, self.hooks, server.script_calls).add
         if self._trace is not None:
             self.hooks.watchers.append(self._trace)
@@ -215,6 +218,12 @@ class KVStoreService(MultiService):
         if settings.log_clients:
             self.factory.doors.append(ClientLog())
         self._add_services()
+
+    def _watch_turns(self, watches: bool) -> None:
+        """Have it noted, or not, when a turn of the loop takes long; only our own reactor tells."""
+        watch = getattr(self._reactor, "watch_turns", None)
+        if watch is not None:
+            watch(self, partial(self.server.latency.note, "eventloop") if watches else None)
 
     def _check_clients(self, wanted: str) -> None:
         """Raise ValueError, in Redis's words, if there are not the files for so many clients."""
@@ -327,6 +336,7 @@ class KVStoreService(MultiService):
             self.hooks.watchers.clear()
         if self._overlapped is not None:
             self._overlapped.close()
+        self._watch_turns(False)
         self.store.close()
         self._disk.unlock()
 

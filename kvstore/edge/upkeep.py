@@ -129,7 +129,9 @@ class Upkeep(MultiService):
         if self._tidying_soon is not None and self._tidying_soon.active():
             return  # one is enough: the timer must not begin another row of hurried rounds
         self._server.recent_ms = self._server.started_ms + int(1000 * (self._reactor.seconds() - self._started_s))
+        began_ns = self._server.steady_ns()
         is_left = self._removes_expired() and one_slice(iter(self._store.tidy, False))
+        self._server.latency.note("expire-cycle", self._server.steady_ns() - began_ns)
         if self._server.messages:
             dispatch.send_messages(self._server, self._store.pending.sequence, None)
         if self._server.waiting.places:

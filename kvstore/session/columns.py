@@ -49,7 +49,7 @@ def execute(
         table.hits, table.misses = looked_up  # each request counts for itself
         return None
     statistics.calls += pipeline.length
-    statistics.add_time(server.steady_ns() - began_ns, pipeline.length)
+    statistics.add_times(server.steady_ns() - began_ns, pipeline.length)
     if row.writes and table.pending.operations:
         table.pending.requests += pipeline.length
         if server.messages:

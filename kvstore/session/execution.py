@@ -137,6 +137,7 @@ class Execution:
                 return encoded
             if encoded.__class__ is GeneratorType:
                 encoded = Unfinished(row, request, encoded, self.needed, self._resp)
+                statistics.goes_on()
             if encoded.__class__ in _LATER:
                 self.unfinished = encoded
                 return None

@@ -138,7 +138,7 @@ class _Mixture:
             if alike.starts and not self._as_columns(statistics, alike):
                 table.hits, table.misses = looked_up
                 for executed, each in reads[:place]:
-                    executed.calls -= len(each.starts)
+                    executed.not_called(len(each.starts))
                 self._drop(alike.starts)
                 return False
         return True

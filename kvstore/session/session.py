@@ -332,7 +332,7 @@ class Session:
             return execution.run(statistics, request)
         began_ns = self._steady_ns()
         reply = execution.run(statistics, request)
-        if reply is not None or execution.unfinished is not request:
+        if reply is not None or execution.unfinished.__class__ is Blocked:  # else it has not begun, or is not done
             statistics.add_time(self._steady_ns() - began_ns)
         return reply
 
@@ -369,7 +369,7 @@ class Session:
                 now_ns = steady_ns()
                 if statistics.untimed:
                     statistics.untimed -= 1
-                else:
+                elif encoded is not None or execution.unfinished.__class__ is Blocked:
                     statistics.add_time(now_ns - before_ns)
             else:
                 encoded = execution.respond(request)
