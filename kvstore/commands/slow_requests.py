@@ -29,6 +29,11 @@ class SlowLog:
         self._trim()
         return len(self._entries)
 
+    @property
+    def noted(self) -> int:
+        """How many slow requests there were."""
+        return self._next
+
     def note(self, client: Client, words: list[bytes], took_us: int, at_s: int) -> None:
         """A request was executed: keep it if it was slow. `at_s`: seconds since the epoch."""
         setting = self._configuration.number

@@ -9,7 +9,11 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from kvstore.edge.compactor import Compactor
 from kvstore.edge.http.site import Site
+from kvstore.edge.listening import Listening
+from kvstore.edge.status import Pace, Sources
+from tests.kit.edge import ProtocolTestCase
 
 _PEER = IPv4Address("TCP", "127.0.0.1", 50_000)
 OWN_HOST = ("Host", "127.0.0.1:8081")
@@ -60,3 +64,20 @@ def get(site: Site, path: str, *headers: tuple[str, str], method: str = "GET") -
     connection.send(request(path, *(headers if dict(headers).get("Host") else (OWN_HOST, *headers)), method=method))
     connection.lose()
     return connection.answer()
+
+
+class WatchedTestCase(ProtocolTestCase):
+    """A server on a simulated clock and disk with all that tells of it. `sources`: whom one asks."""
+
+    def setUp(self) -> None:
+        """Make it."""
+        super().setUp()
+        compactor = Compactor(self.store, self._no_merge, self.faults.append)
+        paces = [Pace(self.clock.seconds, lambda: self.server.requests_executed) for _ in range(3)]
+        listening = Listening(self.clock, lambda: None, lambda status: None)
+        self.sources = Sources(
+            self.clock, self.store, "always", self.commit, self.factory, compactor, *paces, listening, 0
+        )
+
+    def _no_merge(self, job: Any, said: Any, ended: Any) -> Any:
+        raise OSError("there are no processes here")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kvstore.edge.http.health import health_routes
+from kvstore.edge.http.metrics import metrics_routes
 from kvstore.edge.http.origins import Origins
 from kvstore.edge.http.site import Site
 from kvstore.edge.http.visitors import Visitors
@@ -44,7 +45,7 @@ class WebSite:
             sources.reactor,
             Origins(settings.http_hosts),
             Visitors(sources.connections.server),
-            health_routes(checks),
+            {**health_routes(checks), **metrics_routes(sources, sources.reactor.seconds)},
         )
 
     @property

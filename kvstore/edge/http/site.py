@@ -107,7 +107,14 @@ class _Door(Resource):
         self._site = site
 
     def render(self, request: Request) -> Answer:
-        """Answer it, or say why not."""
+        """Answer it, or say why not; to HEAD with how long the answer would be."""
+        answer = self._answer(request)
+        if request.method != b"HEAD" or isinstance(answer, int):
+            return answer
+        request.setHeader(b"Content-Length", b"%d" % len(answer))
+        return b""
+
+    def _answer(self, request: Request) -> Answer:
         for name, value in _HEADERS.items():
             request.setHeader(name, value)
         request.setHeader(b"Content-Type", TEXT)

@@ -1,0 +1,220 @@
+"""Every metric of /metrics: its name, what it means, and where it is read.
+
+Names follow Prometheus's conventions: `kvstore_` before all of them, base units (seconds, bytes), `_total` behind what
+only grows. What is read is counted anyway, for INFO: nothing here costs a request anything. Counters that CONFIG
+RESETSTAT sets back begin again, which Prometheus takes for a restart.
+
+docs/MONITORING.md has this table, put there by `scripts/metrics_table`.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Literal, NamedTuple, TypeAlias
+
+import twisted
+
+from kvstore import __version__
+from kvstore.base.doubling import at_most
+from kvstore.commands.statistics import CommandStatistics
+from kvstore.edge.memory import resident_bytes
+from kvstore.edge.status import Sources
+from kvstore.store.table import Table
+
+Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
+
+_NS = 1_000_000_000
+_MS = 1000
+#: Bounds of the histograms, as powers of two: requests of a commit; nanoseconds, 16 us to 17 s.
+_SIZES = (1, 12)
+_DURATIONS = (14, 34)
+
+
+class Buckets(NamedTuple):
+    """What a histogram is at some moment. `at_most`: each bound with how many were no larger; `number`: of all."""
+
+    at_most: list[tuple[float, int]]
+    number: int
+    total: float
+
+
+#: What is read: one number, or some by the values of the labels, or a histogram.
+Reading: TypeAlias = float | Mapping[tuple[str, ...], float] | Buckets
+
+
+class Metric(NamedTuple):
+    """A row. `name`: without the prefix, nor `_total`."""
+
+    name: str
+    kind: Kind
+    text: str
+    read: Callable[[Sources], Reading]
+    labels: tuple[str, ...] = ()
+
+    @property
+    def shown_name(self) -> str:
+        """As Prometheus knows it."""
+        return f"kvstore_{self.name}{'_total' if self.kind == 'counter' else ''}"
+
+
+def _by_command(value: Callable[[CommandStatistics], float]) -> Callable[[Sources], Mapping[tuple[str, ...], float]]:
+    """Of each command that was called."""
+
+    def read(sources: Sources) -> Mapping[tuple[str, ...], float]:
+        statistics = sources.connections.server.statistics
+        called = [each for each in statistics.values() if each.calls or each.rejected]
+        return {(each.row.name.lower(),): value(each) for each in called}
+
+    return read
+
+
+def _by_database(value: Callable[[Table], float]) -> Callable[[Sources], Mapping[tuple[str, ...], float]]:
+    """Of each database that has keys, the first always."""
+
+    def read(sources: Sources) -> Mapping[tuple[str, ...], float]:
+        tables = [table for table in sources.store.databases if table.number == 0 or table.count()]
+        return {(str(table.number),): value(table) for table in tables}
+
+    return read
+
+
+def _of_all(value: Callable[[Table], int]) -> Callable[[Sources], float]:
+    """Of all databases together."""
+    return lambda sources: sum(map(value, sources.store.databases))
+
+
+def _sizes(sources: Sources) -> Buckets:
+    figures = sources.commit.figures
+    return Buckets(list(at_most(figures.sizes, *_SIZES)), figures.commits, figures.requests)
+
+
+def _durations(sources: Sources) -> Buckets:
+    figures = sources.commit.figures
+    # To the next nanosecond, for the sake of who reads the bounds.
+    bounds = [((bound_ns + 1) / _NS, count) for bound_ns, count in at_most(figures.durations_ns, *_DURATIONS)]
+    return Buckets(bounds, figures.commits, figures.syncing_ns / _NS)
+
+
+def _build(sources: Sources) -> Mapping[tuple[str, ...], float]:
+    return {(__version__, platform.python_version(), twisted.__version__, sources.sync): 1}
+
+
+def _errors(sources: Sources) -> Mapping[tuple[str, ...], float]:
+    return {(code,): count for code, count in sources.connections.server.errors_by_code.items()}
+
+
+def _blocked(sources: Sources) -> float:
+    server = sources.connections.server
+    return len(server.waiting.places) + len(server.pause.waiting)
+
+
+def _rows() -> Iterator[Metric]:
+    yield Metric(
+        "build_info", "gauge", "1; its labels say what runs.", _build, ("version", "python", "twisted", "sync")
+    )
+    yield from _of_clients()
+    yield from _of_requests()
+    yield from _of_commits()
+    yield from _of_files()
+    yield from _of_keys()
+
+
+def _of_clients() -> Iterable[Metric]:
+    return (
+        Metric("clients", "gauge", "Clients connected.", lambda s: len(s.connections.server.clients)),
+        Metric("clients_max", "gauge", "Clients that may be connected: --max-clients, or what files there are.",
+               lambda s: s.connections.server.configuration.number("maxclients")),
+        Metric("clients_blocked", "gauge", "Clients that wait for keys (BLPOP), or for a pause to end.", _blocked),
+        Metric("clients_subscribed", "gauge", "Clients that are subscribed to channels or patterns.",
+               lambda s: s.connections.server.channels.clients()),
+        Metric("clients_tracking", "gauge", "Clients that cache, and are told of changes (CLIENT TRACKING).",
+               lambda s: len(s.connections.server.tracking.modes)),
+        Metric("connections_received", "counter", "Clients that have connected.",
+               lambda s: s.connections.server.connections_received),
+        Metric("connections_refused", "counter", "Clients turned away: too many, no files left, or not let in.",
+               lambda s: s.connections.server.connections_refused),
+        Metric("network_received_bytes", "counter", "Bytes received from clients.",
+               lambda s: s.connections.network_bytes()[0]),
+        Metric("network_sent_bytes", "counter", "Bytes sent to clients.", lambda s: s.connections.network_bytes()[1]),
+        Metric("pubsub_channels", "gauge", "Channels that somebody is subscribed to.",
+               lambda s: len(s.connections.server.channels.channels.subscribers)),
+        Metric("pubsub_patterns", "gauge", "Patterns that somebody is subscribed to.",
+               lambda s: len(s.connections.server.channels.patterns.subscribers)),
+    )  # fmt: skip
+
+
+def _of_requests() -> Iterable[Metric]:
+    return (
+        Metric("requests", "counter", "Requests executed.", lambda s: s.connections.server.requests_executed),
+        Metric("commands", "counter", "Calls of each command, those of scripts and blocks too.",
+               _by_command(lambda each: each.calls), ("command",)),
+        Metric("commands_failed", "counter", "Calls of each command that ended in an error.",
+               _by_command(lambda each: each.failed), ("command",)),
+        Metric("commands_rejected", "counter", "Requests of each command that were refused before they were executed.",
+               _by_command(lambda each: each.rejected), ("command",)),
+        Metric("errors", "counter", "Error replies, by the word that they begin with.", _errors, ("code",)),
+        Metric("slow_requests", "counter", "Requests noted by SLOWLOG, whose threshold is at first never.",
+               lambda s: s.connections.server.slow_log.noted),
+        Metric("scripts", "gauge", "Scripts that are kept for EVALSHA.",
+               lambda s: s.connections.server.scripts.count() if s.connections.server.scripts else 0),
+        Metric("libraries", "gauge", "Libraries of functions.", lambda s: len(s.store.libraries.values)),
+    )  # fmt: skip
+
+
+def _of_commits() -> Iterable[Metric]:
+    return (
+        Metric("commits", "counter", "Commits: frames written to the log, each under one sync.",
+               lambda s: s.commit.figures.commits),
+        Metric("commit_operations", "counter", "Changes that commits hold.", lambda s: s.commit.figures.operations),
+        Metric("commit_bytes", "counter", "Bytes of commits.", lambda s: s.commit.figures.bytes),
+        Metric("commit_requests", "histogram", "How many requests shared a commit: the size of the group.", _sizes),
+        Metric("commit_duration_seconds", "histogram",
+               "How long commits took, from their end to the disk: writing, and the sync under --sync always.",
+               _durations),
+        Metric("commit_sequence", "gauge", "Number of the newest commit.", lambda s: s.store.settled_sequence()),
+        Metric("durable_commit_sequence", "gauge", "Number of the newest commit that is known to be on disk.",
+               lambda s: s.store.durable_sequence),
+    )  # fmt: skip
+
+
+def _of_files() -> Iterable[Metric]:
+    return (
+        Metric("log_bytes", "gauge", "Size of the log since the last compaction.", lambda s: s.store.log.end),
+        Metric("log_entries", "gauge", "Changes in the log since the last compaction.", lambda s: s.store.log.entries),
+        Metric("checkpoint_bytes", "gauge", "Size of the checkpoint.", lambda s: s.store.checkpoint_bytes),
+        Metric("room_for_writes_bytes", "gauge", "Room on the disk for writes, before they are refused.",
+               lambda s: s.store.room_bytes()),
+        Metric("writes_refused", "gauge", "1 while writes are refused as the disk is full.",
+               lambda s: s.store.refusals.now),
+        Metric("refused_writes", "counter", "Writes that were refused as the disk was full.",
+               lambda s: s.store.refusals.count),
+        Metric("compactions", "counter", "Compactions that ended well.", lambda s: s.store.compactions),
+        Metric("compaction_running", "gauge", "1 while a compaction is under way.", lambda s: s.compactor.due),
+        Metric("compaction_failed", "gauge", "1 if the last compaction failed; it is tried again.",
+               lambda s: bool(s.compactor.last_error)),
+        Metric("compaction_duration_seconds", "gauge", "How long the last compaction took.",
+               lambda s: s.compactor.last_seconds),
+        Metric("compaction_end_timestamp_seconds", "gauge", "When the last compaction ended, 0 if there was none.",
+               lambda s: s.compactor.last_finished_ms / _MS),
+    )  # fmt: skip
+
+
+def _of_keys() -> Iterable[Metric]:
+    return (
+        Metric("keys", "gauge", "Keys of each database.", _by_database(lambda table: table.count()), ("database",)),
+        Metric("keys_with_deadline", "gauge", "Keys of each database that will expire.",
+               _by_database(lambda table: len(table.deadlines)), ("database",)),
+        Metric("keys_recovered", "gauge", "Keys that were there at the start.", lambda s: s.loaded_keys),
+        Metric("keyspace_hits", "counter", "Reads of a key that was there.", _of_all(lambda table: table.hits)),
+        Metric("keyspace_misses", "counter", "Reads of a key that was not.", _of_all(lambda table: table.misses)),
+        Metric("expired_keys", "counter", "Keys that have expired.", _of_all(lambda table: table.expired_count)),
+        Metric("expired_fields", "counter", "Fields of hashes that have expired.",
+               _of_all(lambda table: table.expired_inside)),
+        Metric("memory_resident_bytes", "gauge", "Memory of the process.", lambda s: resident_bytes()),
+        Metric("memory_max_bytes", "gauge", "What it may grow to, 0 for as much as there is: maxmemory.",
+               lambda s: s.connections.server.configuration.number("maxmemory")),
+    )  # fmt: skip
+
+
+METRICS: tuple[Metric, ...] = tuple(_rows())

@@ -1,0 +1,142 @@
+"""/metrics: what Prometheus gets is what the server counted, under names that follow its conventions."""
+
+from __future__ import annotations
+
+import re
+
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
+from prometheus_client.parser import text_string_to_metric_families as parse
+
+from kvstore.edge.http.metrics import metrics_routes
+from kvstore.edge.http.metrics_table import METRICS
+from kvstore.edge.http.origins import Origins
+from kvstore.edge.http.site import Site
+from kvstore.edge.http.visitors import Visitors
+from tests.kit.http import Answer, WatchedTestCase, get
+
+_OPEN = ("Accept", "application/openmetrics-text; version=1.0.0")
+_UNITS = ("_seconds", "_bytes", "_info")
+
+
+class MetricsTestCase(WatchedTestCase):
+    """A server with a site that has metrics only."""
+
+    def setUp(self) -> None:
+        """Make it."""
+        super().setUp()
+        routes = metrics_routes(self.sources, self.clock.seconds)
+        self.site = Site(self.clock, Origins(), Visitors(self.server), routes)
+
+    def scrape(self, *headers: tuple[str, str]) -> Answer:
+        """A scrape, of nothing older."""
+        self.clock.advance(1)
+        return get(self.site, "/metrics", *headers)
+
+    def values(self) -> dict[str, float]:
+        """Every sample by its name with its labels, as `name{label=value}`."""
+        samples = (sample for family in parse(self.scrape().body) for sample in family.samples)
+        return {_shown(name, labels): value for name, labels, value, *_ in samples}
+
+
+def _shown(name: str, labels: dict[str, str]) -> str:
+    inside = ",".join(f"{label}={value}" for label, value in sorted(labels.items()))
+    return f"{name}{{{inside}}}" if inside else name
+
+
+class ScrapeTests(MetricsTestCase):
+    """The resource."""
+
+    def test_formats(self) -> None:
+        """Prometheus's text unless OpenMetrics is asked for; both can be parsed, and tell of the same."""
+        plain, open_ = self.scrape(), self.scrape(_OPEN)
+        self.assertTrue(plain.headers["content-type"].startswith("text/plain; version=0.0.4"))
+        self.assertTrue(open_.headers["content-type"].startswith("application/openmetrics-text"))
+        names = [{family.name for family in parser(answer.body)} for parser, answer in
+                 ((parse, plain), (parse_open, open_))]  # fmt: skip
+        self.assertEqual(*names)
+        self.assertLessEqual({f"kvstore_{metric.name}" for metric in METRICS}, names[0])
+
+    def test_a_text_is_kept_for_a_second(self) -> None:
+        """Who asks again and again gets the same; later there is a new one."""
+        before = self.scrape().body
+        self.connect()
+        self.assertEqual(get(self.site, "/metrics").body, before)
+        self.assertEqual(self.values()["kvstore_clients"], 1)
+
+    def test_two_servers_share_nothing(self) -> None:
+        """Each has a registry of its own."""
+        Site(self.clock, Origins(), Visitors(self.server), metrics_routes(self.sources, self.clock.seconds))
+        self.assertEqual(self.values()["kvstore_clients"], 0)
+
+
+class ValueTests(MetricsTestCase):
+    """What is told."""
+
+    def test_what_was_done(self) -> None:
+        """Requests, commands, errors, bytes, commits and keys."""
+        client = self.connect()
+        requests = b"SET a 1\r\nSET b 1 EX 9\r\nGET a\r\nGET none\r\nLPOP a\r\nSET\r\nGET\r\n"
+        client.send(requests)
+        self.turn()
+        values = self.values()
+        expected = {
+            "kvstore_requests_total": self.server.requests_executed,
+            "kvstore_commands_total{command=set}": 2,
+            "kvstore_commands_failed_total{command=lpop}": 1,
+            "kvstore_commands_rejected_total{command=set}": 1,
+            "kvstore_errors_total{code=WRONGTYPE}": 1,
+            "kvstore_errors_total{code=ERR}": 2,
+            "kvstore_clients": 1,
+            "kvstore_connections_received_total": 1,
+            "kvstore_network_received_bytes_total": len(requests),
+            "kvstore_commits_total": 1,
+            "kvstore_commit_operations_total": 2,
+            "kvstore_commit_sequence": 1,
+            "kvstore_keys{database=0}": 2,
+            "kvstore_keys_with_deadline{database=0}": 1,
+            "kvstore_keyspace_misses_total": 1,
+            "kvstore_writes_refused": 0,
+        }
+        self.assertEqual({name: values.get(name, -1) for name in expected if values.get(name) != expected[name]}, {})
+        self.assertGreater(values["kvstore_memory_resident_bytes"], 1e6)
+
+    def test_histograms(self) -> None:
+        """Buckets grow to the count; the size of a group is how many requests shared a commit."""
+        client = self.connect()
+        client.send(b"SET a 1\r\n")
+        self.turn()
+        client.send(b"SET b 1\r\n" * 5)
+        self.turn()
+        values = self.values()
+        sizes = {
+            bound: values[f"kvstore_commit_requests_bucket{{le={bound}}}"] for bound in ("1.0", "3.0", "7.0", "+Inf")
+        }
+        self.assertEqual(sizes, {"1.0": 1, "3.0": 1, "7.0": 2, "+Inf": 2})
+        self.assertEqual([values[f"kvstore_commit_requests_{part}"] for part in ("count", "sum")], [2, 6])
+        self.assertEqual(values["kvstore_commit_duration_seconds_bucket{le=1.6384e-05}"], 2)  # a clock that stands
+
+    def test_a_full_disk(self) -> None:
+        """It shows at once."""
+        self.store.refusals.add(1, "full")
+        values = self.values()
+        self.assertEqual([values["kvstore_writes_refused"], values["kvstore_refused_writes_total"]], [1, 1])
+
+
+class ConventionTests(MetricsTestCase):
+    """The table of metrics."""
+
+    def test_names(self) -> None:
+        """Prometheus's conventions: base units, and `_total` for what only grows."""
+        names = [metric.name for metric in METRICS]
+        self.assertEqual(len(names), len(set(names)))
+        for metric in METRICS:
+            self.assertRegex(metric.name, r"^[a-z]+(_[a-z]+)*$")
+            self.assertIsNone(re.search("_(ms|us|milliseconds|kb|total|count)(_|$)", metric.name), metric.name)
+            self.assertEqual(metric.shown_name.endswith("_total"), metric.kind == "counter")
+            for word in _UNITS:
+                self.assertTrue(word not in metric.name or metric.name.endswith(word), metric.name)
+
+    def test_texts(self) -> None:
+        """Each says what it means, in a sentence."""
+        for metric in METRICS:
+            self.assertRegex(metric.text, r"^[A-Z0-9].*\.$")
