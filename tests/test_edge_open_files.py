@@ -13,6 +13,7 @@ from twisted.logger import Logger, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.edge import open_files
+from kvstore.edge.log_limit import LogLimit
 from kvstore.edge.open_files import PortLog, clients_allowed
 from kvstore.testing.server_process import ServerProcess, command, environment
 from tests.kit.server_process import Wire, eventually
@@ -61,7 +62,7 @@ class PortLogTests(SynchronousTestCase):
         """One line for three clients of three lines each; each client counts."""
         turned_away: list[None] = []
         port = SimpleNamespace(_logger=Logger())
-        PortLog(lambda: turned_away.append(None)).watch(port)
+        PortLog(lambda: turned_away.append(None), LogLimit(lambda: 0.0)).watch(port)
         with capturedLogs() as logs:
             for number in range(3):
                 port._logger.info("EMFILE encountered; releasing reserved file descriptor.")
@@ -72,7 +73,7 @@ class PortLogTests(SynchronousTestCase):
 
     def test_a_port_without_a_log(self) -> None:
         """Of somebody's plugin, say: it is left as it is."""
-        PortLog(lambda: None).watch(object())
+        PortLog(lambda: None, LogLimit(lambda: 0.0)).watch(object())
 
 
 class RealServerTests(SynchronousTestCase):

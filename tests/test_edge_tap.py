@@ -137,6 +137,20 @@ class ValueTests(OptionsTestCase):
         """On demand only."""
         self.assertEqual((parse().log_clients, parse("--log-clients").log_clients), (False, True))
 
+    def test_log(self) -> None:
+        """Each format and level is taken, and anything else told all; the file becomes absolute, and is not made."""
+        for option, setting, names in (
+            ("--log-format", "log_format", ("text", "json")),
+            ("--log-level", "log_level", ("debug", "info", "warn", "error")),
+        ):  # fmt: skip
+            self.assertEqual([getattr(parse(option, name), setting) for name in names], list(names))
+            self.assertTrue(self.refusal(option, "x").startswith(f"{option} 'x': give {names[0]}"))
+        self.assertEqual(parse("--log-file", "a-log").log_path, os.path.abspath("a-log"))
+        self.assertFalse(os.path.exists("a-log"))
+        self.assertIn("this is a file of --data", self.refusal("--data", ".", "--log-file", "log"))
+        config = parse("--log-level=error", "--log-file=l").as_config()
+        self.assertEqual((config["loglevel"], config["logfile"]), ("nothing", os.path.abspath("l")))
+
     def test_announcement(self) -> None:
         """Project, owner and catalog are taken together."""
         settings = parse("--project", "me-a5", "--owner", "me", "--catalog", "[::1]:9097")
@@ -322,10 +336,12 @@ class TogetherTests(OptionsTestCase):
 class TwistdTests(OptionsTestCase):
     """What twistd makes of it."""
 
-    def under_twistd(self, *words: str) -> tap.Options:
-        """Options with a parent, as twistd makes them."""
+    def under_twistd(self, *words: str, **twistd: Any) -> tap.Options:
+        """Options with a parent, as twistd makes them. `twistd`: its options."""
+        self.patch(tap, "never_block", lambda: None)
         options = tap.Options()
         options.parent = usage.Options()
+        options.parent.update(twistd)
         options.parseOptions(list(words))
         return options
 
@@ -340,6 +356,25 @@ class TwistdTests(OptionsTestCase):
             error = self.assertRaises(SystemExit, self.under_twistd, word)
             self.assertEqual(error.code, f"kvstore: option {word} {reason}; see kvstore serve --help")
 
+    def test_whose_log(self) -> None:
+        """That of the option, else of twistd's; none beside another observer of twistd's."""
+        for words, twistd, path in (
+            ((), {"nodaemon": 1}, None),
+            (("--log-file", "a"), {"nodaemon": 1, "logfile": "b"}, "a"),
+            ((), {"nodaemon": 1, "logfile": "b"}, "b"),
+            ((), {"nodaemon": 1, "logfile": "-"}, None),
+            ((), {}, "twistd.log"),
+        ):
+            options = self.under_twistd(*words, **twistd)
+            assert options.log is not None
+            self.assertEqual((options.log.path, options.settings.log_path), (path and os.path.abspath(path),) * 2)
+        for name in ("logger", "syslog"):
+            self.assertIsNone(self.under_twistd(**{name: "x"}).log)
+            error = self.assertRaises(SystemExit, self.under_twistd, "--log-format=json", **{name: "x"})
+            self.assertIn(f"say nothing to twistd's --{name}", str(error))
+        error = self.assertRaises(SystemExit, self.under_twistd, logfile="-")
+        self.assertIn("a daemon has no standard output", str(error))
+
     def test_make_service(self) -> None:
         """MakeService hands the settings and the reactor to the service tree, and returns that."""
         tree = Service()
@@ -347,7 +382,7 @@ class TwistdTests(OptionsTestCase):
         options = self.under_twistd("--port", "0")
         with mock.patch.dict(sys.modules, {"kvstore.edge.service": mock.Mock(make_tree=make_tree)}):
             self.assertIs(tap.makeService(options), tree)
-        make_tree.assert_called_once_with(options.settings, reactor)
+        make_tree.assert_called_once_with(options.settings, reactor, options.log)
 
     def test_plugin(self) -> None:
         """The plugin file offers twistd one service maker, named kvstore, with these options."""

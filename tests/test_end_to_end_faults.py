@@ -316,12 +316,6 @@ class SignalTests(Serving, SynchronousTestCase):
         """The orderly stop."""
         self.run_with(signal.SIGTERM)
 
-    def test_sighup(self) -> None:
-        """The terminal is gone: the server ends as by kill -9; there is nothing that it would reload."""
-        before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, by children too
-        self.addCleanup(signal.signal, signal.SIGHUP, before)
-        self.run_with(signal.SIGHUP)
-
     def test_stopped_and_continued(self) -> None:
         """SIGSTOP and SIGCONT: clients wait for a while, no longer, and nothing else happens."""
         server = self.start("--compact-after", "50")

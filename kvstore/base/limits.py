@@ -113,6 +113,18 @@ LISTEN_BACKLOG = 4096
 #: Bytes of hostile input that may reach a log line.
 MAX_LOGGED_BYTES = 128
 
+#: Lines of one kind that clients can have written to the log in each period, and how long that is. Redis writes one a
+#: minute of those who speak HTTP (securityWarningCommand), and of the others as many as there are.
+LOG_LINES_A_PERIOD = 10
+LOG_PERIOD_S = 60
+
+#: The same of clients that come and go (`--log-clients`), and of what scripts say (redis.log): somebody asked for them.
+CLIENT_LINES_A_PERIOD = 1000
+SCRIPT_LINES_A_PERIOD = 100
+
+#: Characters of one line that a script writes to the log. Valkey: LOG_MAX_LEN.
+MAX_SCRIPT_LINE = 1024
+
 #: Characters of one request that MONITOR shows. Redis shows all, at up to four times its size for every client that
 #: watches; 64 KiB is the longest line that Redis itself reads, PROTO_INLINE_MAX_SIZE.
 MAX_MONITORED_BYTES = 64 * KIB

@@ -127,6 +127,8 @@ class Server:
         self.asks_for_passwords: Callable[[], bool] = lambda: False
         #: Log a bug: called inside the `except` of an unexpected error.
         self.report_bug: Callable[[str], None] = lambda text: None
+        #: Write what a script says (redis.log) to the log. Levels: 0, debug, to 3, a warning.
+        self.script_log: Callable[[int, bytes], None] = lambda level, text: None
         #: Stop the server, soon.
         self.shutdown: Callable[[], None] = lambda: None
 

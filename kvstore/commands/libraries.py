@@ -42,8 +42,11 @@ class _Late(Failure):
     """A library took too long to load."""
 
 
-class _Silent:
-    """What the calls of a library do while it is loaded: there are none. A `kvstore.scripting.engine.Host`."""
+class _Loading:
+    """What the calls of a library do while it is loaded: it can say something. A `kvstore.scripting.engine.Host`."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
 
     def perform(self, words: list[bytes]) -> Reply:
         """See `Host`."""
@@ -58,6 +61,7 @@ class _Silent:
 
     def log(self, level: int, text: bytes) -> None:
         """See `Host`."""
+        self._server.script_log(level, text)
 
 
 class Libraries(Runner, Observer):
@@ -140,7 +144,7 @@ class Libraries(Runner, Observer):
         """Raises RequestError."""
         name, body = parse_library(source)
         try:
-            functions = self._engine.load(body, _Silent())
+            functions = self._engine.load(body, _Loading(self._server))
         except Stopped as end:
             if end.reason == "late":
                 raise _Late("Error registering functions: ERR FUNCTION LOAD timeout") from None

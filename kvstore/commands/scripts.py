@@ -240,7 +240,8 @@ class _Host:
         return name.upper() in table.by_name
 
     def log(self, level: int, text: bytes) -> None:
-        """See `Host`. The log is the operator's; clients do not write into it."""
+        """See `Host`."""
+        self._call.server.script_log(level, text)
 
 
 class _Ends(Exception):

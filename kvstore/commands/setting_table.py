@@ -67,6 +67,8 @@ _LIVE = (
     *_live(shown_classes, notify_keyspace_events=""),
     *_live(anything, availability_zone=""),
     *_live(yes_or_no, protected_mode="yes"),
+    *_live(one_of("debug", "verbose", "notice", "warning", "nothing"), loglevel="notice"),
+    *_live(yes_or_no, hide_user_data_from_log="yes"),
     # Thresholds past which OBJECT ENCODING names another encoding; and of a stream's entries, what is trimmed at once.
     *_live(integer(), hash_max_listpack_entries=512, set_max_intset_entries=512, set_max_listpack_entries=128),
     *_live(integer(), set_max_listpack_value=64, zset_max_listpack_entries=128, stream_node_max_entries=100),
@@ -129,8 +131,8 @@ _FIXED = """
     cluster-require-full-coverage=yes cluster-slot-migration-log-max-len=1000 cluster-slot-stats-enabled=no
     crash-log-enabled=yes crash-memcheck-enabled=no daemonize=no databases=16 dbfilename=table.ckpt dir disable-thp=no
     dual-channel-replication-enabled=no enable-module-command=no enable-protected-configs=no
-    extended-redis-compatibility=no hash-seed hide-user-data-from-log=yes ignore-warnings import-mode=no io-threads=1
-    jemalloc-bg-thread=no locale-collate log-format=legacy log-timestamp-format=iso8601 logfile loglevel=notice
+    extended-redis-compatibility=no hash-seed ignore-warnings import-mode=no io-threads=1
+    jemalloc-bg-thread=no locale-collate log-format=text log-timestamp-format=iso8601 logfile
     max-new-connections-per-cycle=1000 max-new-tls-connections-per-cycle=1000 min-replicas-max-lag=10
     min-replicas-to-write=0 mptcp=no no-appendfsync-on-rewrite=no oom-score-adj=no pidfile port=6380
     prefetch-batch-max-size=0 primaryauth primaryuser proc-title-template propagation-error-behavior=ignore

@@ -34,6 +34,5 @@ class StartEnded(SystemExit, Exception):
 
 def refuse_start(reason: str) -> StartEnded:
     """The exception that ends a start: one line on stderr and in the log, exit status 1."""
-    line = f"kvstore: {reason}"
-    _log.critical("{line}", line=line)
-    return StartEnded(line)
+    _log.critical("kvstore: {reason}", reason=reason)
+    return StartEnded(f"kvstore: {reason}")

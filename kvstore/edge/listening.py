@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from kvstore.edge.exits import StartEnded, refuse_start
 from kvstore.edge.exposure import is_tls
+from kvstore.edge.log_limit import LogLimit
 from kvstore.edge.open_files import PortLog
 from kvstore.edge.tls import ask_for_certificates
 
@@ -31,7 +32,7 @@ class Accepting(Protocol):
 class Listening:
     """All ports of a server. `turned_away`: called for each client that no file is left for. `exit_process`: called
     with the exit status if an endpoint turns out not to work when the start is over. `what`: begins the line that says
-    where; `options`: those that say it.
+    where; `options`: those that say it. `prints`: whether standard output is told, too.
 
     `port_numbers`: of the TCP ports listened on. `described`: each endpoint, as INFO has it.
     """
@@ -43,12 +44,15 @@ class Listening:
         exit_process: Callable[[int], None],
         what: str = "Listening",
         options: str = "--port or --listen",
+        *,
+        prints: bool = True,
     ) -> None:
         self._reactor = reactor
         self._what = what
         self._options = options
+        self._prints = prints
         self._exit_process = exit_process
-        self._port_log = PortLog(turned_away)
+        self._port_log = PortLog(turned_away, LogLimit(reactor.seconds))
         self._ports: list[IListeningPort] = []
         self._starting = False
         self._refused: StartEnded | None = None
@@ -81,9 +85,14 @@ class Listening:
             self.described.append(f"name=tcp,bind={address.host},port={number}")
         else:
             self.described.append(f"name=unix,bind={getattr(address, 'name', address)}")
-        text = f"{self._what} on {address if number is None else f'port {number}'}"
-        _log.info("{text}", text=text)
-        if sys.__stdout__ is not None and not sys.__stdout__.closed:
+        what = self._what
+        if number is not None:
+            text = f"{what} on port {number}"
+            _log.info("{what} on port {port}", what=what, port=number)
+        else:
+            text = f"{what} on {address}"
+            _log.info("{what} on {address}", what=what, address=address)
+        if self._prints and sys.__stdout__ is not None and not sys.__stdout__.closed:
             print(text, file=sys.__stdout__, flush=True)
 
     def _cannot_listen(self, failure: Failure, endpoint: str) -> None:

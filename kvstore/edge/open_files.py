@@ -3,7 +3,7 @@
 A client past the limit is to be told so, not just dropped, and that takes a file: so `maxclients` is never more than
 what fits beside the server's own files, as in Redis. Where files run out all the same (somebody lowered the limit of
 the running process), Twisted accepts and closes, and writes three lines for each client. Its ports get a logger that
-says it once; each client turned away counts as rejected.
+says it once a minute; each client turned away counts as rejected.
 
 Rejected: to stop listening until files are free again (a client would wait for an answer that nobody promises it).
 """
@@ -19,6 +19,7 @@ from twisted.logger import ILogObserver, LogEvent, Logger
 from zope.interface import implementer
 
 from kvstore.base.limits import MOST_CLIENTS_OF_SELECT, OTHER_FILES
+from kvstore.edge.log_limit import LogLimit
 
 _log = Logger()
 
@@ -59,9 +60,9 @@ def _that_fit(max_clients: int) -> int:
 class PortLog:
     """What Twisted's ports say of clients that they could not take. `turned_away`: called for each."""
 
-    def __init__(self, turned_away: Callable[[], None]) -> None:
+    def __init__(self, turned_away: Callable[[], None], limit: LogLimit) -> None:
         self._turned_away = turned_away
-        self._said = False
+        self._limit = limit
 
     def watch(self, port: Any) -> None:
         """Take the place of the logger of a listening port; one that has none says nothing."""
@@ -69,12 +70,12 @@ class PortLog:
             port._logger = Logger(namespace=__name__, observer=self)
 
     def __call__(self, event: LogEvent) -> None:
-        """One line for all, the first time."""
+        """One line a minute, for all."""
         if str(event.get("log_format")).startswith(_TURNED_AWAY):
             self._turned_away()
-        if not self._said:
-            self._said = True
-            _log.error(
-                "no more files may be open: clients are turned away, and counted in INFO as rejected_connections;"
-                " raise ulimit -n, or lower --max-clients"
-            )
+        self._limit(
+            _log.error,
+            "no more files may be open: clients are turned away, and counted in INFO as rejected_connections;"
+            " raise ulimit -n, or lower --max-clients",
+            most=1,
+        )

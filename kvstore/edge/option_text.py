@@ -17,7 +17,7 @@ from typing import get_args
 from kvstore.base.address import Address, can_be_a_host, parse_address
 from kvstore.base.disk import refuse_dangling
 from kvstore.base.errors import Unreachable
-from kvstore.edge.settings import DebugPolicy, OverlapPolicy, SyncPolicy
+from kvstore.edge.settings import DebugPolicy, LogFormat, LogLevel, OverlapPolicy, SyncPolicy
 
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 _BYTES = re.compile(r"([0-9]{1,18})(b|k|kb|m|mb|g|gb)?", re.ASCII | re.IGNORECASE)
@@ -74,6 +74,22 @@ def debug_policy(text: str) -> DebugPolicy:
         if text == policy:
             return policy  # type: ignore[no-any-return]  # get_args knows no types
     raise ValueError("give no, local or yes")
+
+
+def log_format(text: str) -> LogFormat:
+    """One of the names of `LogFormat`. Raises ValueError with all of them."""
+    for name in get_args(LogFormat):
+        if text == name:
+            return name  # type: ignore[no-any-return]  # get_args knows no types
+    raise ValueError("give text or json")
+
+
+def log_level(text: str) -> LogLevel:
+    """One of the names of `LogLevel`. Raises ValueError with all of them."""
+    for name in get_args(LogLevel):
+        if text == name:
+            return name  # type: ignore[no-any-return]  # get_args knows no types
+    raise ValueError("give debug, info, warn or error")
 
 
 def overlap_policy(text: str) -> OverlapPolicy:

@@ -183,7 +183,7 @@ class KVStoreProtocol(LineReceiver):
 
     def bug(self) -> None:
         """Called inside the `except` of what nobody meant."""
-        _log.failure("bug; client {address} is disconnected", address=self.client.address)
+        self._turn.log_limit(_log.failure, "bug; client {address} is disconnected", address=self.client.address)
         self.close()
 
     def _send_and_go_on(self) -> None:
@@ -262,7 +262,8 @@ class KVStoreProtocol(LineReceiver):
 
     def _drop_for(self, unsent: int) -> None:
         """It does not take its replies at all."""
-        _log.warn(
+        self._turn.log_limit(
+            _log.warn,
             "client {address} dropped: {unsent} bytes of replies not taken, more than --drop-client-bytes {limit}",
             address=self.client.address, unsent=unsent, limit=self._settings.drop_client_bytes,
         )  # fmt: skip
@@ -272,7 +273,8 @@ class KVStoreProtocol(LineReceiver):
     def drop_unfinished(self, held_bytes: int, all_bytes: int) -> None:
         """This client began most of what all clients did not end, and that is too much."""
         limit = self._settings.max_input_bytes
-        _log.warn(
+        self._turn.log_limit(
+            _log.warn,
             "client {address} dropped: {held} bytes of unfinished requests and subscriptions, the most of any client;"
             " all clients' are {all}, more than --max-input-bytes {limit}",
             address=self.client.address, held=held_bytes, all=all_bytes, limit=limit,

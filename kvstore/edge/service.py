@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
 
 from kvstore.base.disk import RealDisk
 from kvstore.base.errors import KVStoreError, StorageFault
@@ -36,10 +36,12 @@ from kvstore.edge.compactor import Compactor, MergeProcess
 from kvstore.edge.exits import exit_at_once, refuse_start
 from kvstore.edge.exposure import open_endpoints, refusal
 from kvstore.edge.factory import KVStoreFactory
-from kvstore.edge.foreigners import Foreigners
+from kvstore.edge.foreigners import note_foreigner
 from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.listening import Listening
 from kvstore.edge.open_files import clients_allowed
+from kvstore.edge.script_log import note_script
+from kvstore.edge.server_log import ServerLog
 from kvstore.edge.settings import Settings
 from kvstore.edge.status import Pace, Sources, info_sections
 from kvstore.edge.steady import use_steady_clock
@@ -66,7 +68,7 @@ _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 class KVStoreService(MultiService):
     """One server. `reactor`: its loop. `exit_process`: called with the exit status on fail-stop. `recovered`: called
-    when all that stays in memory is there.
+    when all that stays in memory is there. `log`: the process's, for CONFIG SET to change.
 
     After `startService`: `store`, `factory`, `compactor`, `commit`, `upkeep`; `listening` knows the ports.
     """
@@ -77,20 +79,28 @@ class KVStoreService(MultiService):
         reactor: Any,
         exit_process: Callable[[int], None] = exit_at_once,
         recovered: Callable[[], None] = lambda: None,
+        log: ServerLog | None = None,
     ) -> None:
         super().__init__()
         self.settings = settings
         self._reactor = reactor
         self._exit_process = exit_process
         self._recovered = recovered
+        self._server_log = log
         self._trace: Trace | None = None
         self._archive: RealDisk | None = None
         self._overlapped: OverlappedWriter | None = None
         self._preparing: IDelayedCall | None = None
         self.http: WebSite | None = None
-        self.listening = Listening(reactor, self._turned_away, exit_process)
+        self.listening = Listening(reactor, self._turned_away, exit_process, prints=settings.prints)
 
     # Start
+
+    def setServiceParent(self, parent: Any) -> None:
+        """See IService. An application of twistd's takes the log from here."""
+        super().setServiceParent(parent)
+        if self._server_log is not None:
+            parent.setComponent(ILogObserver, self._server_log.begin())
 
     def startService(self) -> None:
         """Recover, listen, announce. Raises SystemExit after saying why, if the start is refused."""
@@ -205,8 +215,13 @@ class KVStoreService(MultiService):
         self.hooks.share_ns = share_ns
         if settings.group_limit:
             self.hooks.request_limit = settings.group_limit
-        server.report_bug = lambda text: _log.failure("{text}", text=text)
-        self.hooks.report_foreign = Foreigners(self._reactor.seconds).note
+        limit = self.turn.log_limit
+        server.report_bug = lambda text: limit(_log.failure, "{text}", text=text)
+        if self._server_log is not None:
+            server.configuration.applied["loglevel"] = self._server_log.set_level
+            server.configuration.applied["hide-user-data-from-log"] = self._server_log.hide_data
+        server.script_log = partial(note_script, limit)
+        self.hooks.report_foreign = partial(note_foreigner, limit)
         slow = SlowRequests(server.clients, self.hooks, server.slow_log)
         server.configuration.applied["commandlog-execution-slower-than"] = slow.begin_or_end
         self.commit.events = self.compactor.events = server.latency
@@ -216,7 +231,7 @@ class KVStoreService(MultiService):
             self.hooks.watchers.append(self._trace)
             self.factory.doors.append(self._trace)
         if settings.log_clients:
-            self.factory.doors.append(ClientLog())
+            self.factory.doors.append(ClientLog(limit))
         self._add_services()
 
     def _watch_turns(self, watches: bool) -> None:
@@ -357,6 +372,6 @@ class KVStoreService(MultiService):
         return stopped
 
 
-def make_tree(settings: Settings, reactor: Any) -> KVStoreService:
+def make_tree(settings: Settings, reactor: Any, log: ServerLog | None = None) -> KVStoreService:
     """The server for these settings, not started. Opens nothing."""
-    return KVStoreService(settings, reactor, recovered=collector.tame)
+    return KVStoreService(settings, reactor, recovered=collector.tame, log=log)

@@ -35,6 +35,13 @@ OverlapPolicy: TypeAlias = Literal["auto", "always", "never"]
 #: Who may use DEBUG: nobody, who connects from this machine, anybody. Redis has the same.
 DebugPolicy: TypeAlias = Literal["no", "local", "yes"]
 
+#: How lines of the log are written, and which: those of this level, and what is more important.
+LogFormat: TypeAlias = Literal["text", "json"]
+LogLevel: TypeAlias = Literal["debug", "info", "warn", "error"]
+
+#: What Redis calls the levels (`loglevel`). A server that is to say nothing still tells of errors.
+REDIS_LEVELS: dict[LogLevel, str] = {"debug": "debug", "info": "notice", "warn": "warning", "error": "nothing"}
+
 #: Where the server listens unless told otherwise; one past Redis's 6379, so that both can run on one machine.
 DEFAULT_PORT = 6380
 
@@ -60,7 +67,8 @@ class Settings:
     `debugging`: see `DebugPolicy`. `tls_client_ca_path`: a file of the authorities that vouch for clients over TLS,
     absolute, or None to ask for no certificates. `insecure`: whether to listen, too, where strangers can connect
     without a password. `http`: the endpoint of the site for those who watch, a Twisted server endpoint string, or None;
-    `http_hosts`: names by which it is reached.
+    `http_hosts`: names by which it is reached. `log_format`, `log_level`: see `LogFormat`. `log_path`: the file that
+    the log goes to, absolute, or None for where twistd would write it.
     """
 
     data_path: str
@@ -90,12 +98,20 @@ class Settings:
     insecure: bool = False
     http: str | None = None
     http_hosts: tuple[str, ...] = ()
+    log_format: LogFormat = "text"
+    log_level: LogLevel = "info"
+    log_path: str | None = None
 
     @property
     def endpoints(self) -> tuple[str, ...]:
         """Everything to listen on, as Twisted's server endpoint strings; the port, if there is one, comes first."""
         own = () if self.port is None else (f"tcp:{self.port}:interface=127.0.0.1:backlog={LISTEN_BACKLOG}",)
         return own + self.listen
+
+    @property
+    def prints(self) -> bool:
+        """Whether standard output is told where the server listens: not if programs read the log from it."""
+        return self.log_format == "text" or self.log_path is not None
 
     def as_config(self) -> dict[str, str]:
         """What CONFIG GET shows: parameter name to text, under Redis's names where Redis has the parameter.
@@ -113,6 +129,7 @@ class Settings:
             "keep-log": self.keep_log_path or "",
             "listen": " ".join(self.endpoints),
             "log-clients": "yes" if self.log_clients else "no",
+            "log-format": self.log_format,
             "overlap": self.overlap,
             "max-input-bytes": str(self.max_input_bytes),
             "max-request-bytes": str(self.max_request_bytes),
@@ -133,6 +150,8 @@ class Settings:
             "databases": str(self.databases),
             "dir": self.data_path,
             "enable-debug-command": self.debugging,
+            "logfile": self.log_path or "",
+            "loglevel": REDIS_LEVELS[self.log_level],
             "maxclients": str(self.max_clients),
             "port": str(self.port or 0),
             "proto-max-bulk-len": str(self.max_request_bytes),

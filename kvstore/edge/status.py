@@ -19,6 +19,7 @@ from kvstore.edge.compactor import Compactor
 from kvstore.edge.connections import Connections
 from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.listening import Listening
+from kvstore.edge.log_limit import LogLimit
 from kvstore.edge.memory import Memory
 from kvstore.session.together import Together
 from kvstore.store.store import Store
@@ -181,8 +182,9 @@ def _group_commit(commit: GroupCommit, together: Together) -> list[tuple[str, An
 class RefusalLines:
     """The lines of the log about a full volume: the first write refused, and the first one taken after it."""
 
-    def __init__(self, refusals: Refusals) -> None:
+    def __init__(self, refusals: Refusals, limit: LogLimit) -> None:
         self._refusals = refusals
+        self._limit = limit
         self._told = 0
         self._refusing = False
 
@@ -191,8 +193,9 @@ class RefusalLines:
         refusals = self._refusals
         if refusals.count > self._told and not self._refusing:
             self._refusing = True
-            _log.warn("a write was refused: {reason} Reads, and what removes keys, are served", reason=refusals.reason)
+            text = "a write was refused: {reason} Reads, and what removes keys, are served"
+            self._limit(_log.warn, text, reason=refusals.reason)
         elif self._refusing and not refusals.now:
             self._refusing = False
-            _log.info("writes are taken again; refused so far: {count}", count=refusals.count)
+            self._limit(_log.info, "writes are taken again; refused so far: {count}", count=refusals.count)
         self._told = refusals.count

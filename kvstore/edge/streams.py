@@ -1,9 +1,9 @@
-"""Standard output and error that nobody has to read.
+"""Standard output and error that nobody has to read, and a log file that may fail.
 
 Under `twistd -n` the log goes to standard output, from within the loop. A pipe whose reader has stopped, or a terminal
 halted with Ctrl-S, would hold everybody up with its first full buffer. So a line is written as far as it is taken at
 once; while the rest of one waits, those after it are left out, and counted in a line of their own once there is room. A
-stream that fails (its reader is gone, its disk is full) loses the line and nothing else.
+stream that fails (its reader is gone, its disk is full) loses the line, which is counted as well, and nothing else.
 
 Pipes and terminals are opened anew, not to block: the flag belongs to the open file, and that of our parent is left as
 it was. A socket cannot be; it is asked each time whether it takes a write, as are pipes where there is no /proc.
@@ -31,18 +31,31 @@ def never_block() -> None:
     sys.stderr = sys.__stderr__ = Unblocked(2, sys.stderr)  # type: ignore[assignment, misc]
 
 
-class Unblocked(io.TextIOBase):
-    """Text for descriptor `number`, see the module. `before`: the stream that it replaces, if there was one."""
+def left_out_text(count: int) -> str:
+    """The line that stands for `count` lines."""
+    return f"({count} lines are left out here: nobody read this stream, or it could not be written)"
 
-    def __init__(self, number: int, before: object) -> None:
+
+class Unblocked(io.TextIOBase):
+    """Text for descriptor `number`, see the module. `before`: the stream that it replaces, if there was one.
+
+    `left_out_text`: makes the line that stands for some that are left out.
+    """
+
+    def __init__(self, number: int, before: object = None) -> None:
+        self.left_out_text = left_out_text
         self._number = number
         self._descriptor = _opened_anew(number)
+        # A file takes all of a line, or fails; whole lines of two processes are not mixed there.
+        self._piece_bytes = 2**30 if stat.S_ISREG(os.fstat(number).st_mode) else _PIECE_BYTES
         self._encoding: str = getattr(before, "encoding", None) or "utf-8"
         self._poll = select.poll()
         self._poll.register(self._descriptor, select.POLLOUT)
         self._begun = ""
         self._rest = b""
         self._left_out = 0
+        self._in_rest = 0  # lines that `_rest` has, or counts
+        self._is_torn = False  # the last line was written in part
 
     def fileno(self) -> int:
         """See io.TextIOBase."""
@@ -73,10 +86,11 @@ class Unblocked(io.TextIOBase):
         if not self._drained():
             self._left_out += 1
             return
+        before = "\n" if self._is_torn else ""
         if self._left_out:
-            self._rest = b"(%d lines are left out here: nobody read this stream)\n" % self._left_out
-            self._left_out = 0
-        self._rest += self._encoded(line + "\n")
+            before += self.left_out_text(self._left_out) + "\n"
+        self._in_rest, self._left_out = 1 + self._left_out, 0
+        self._rest = self._encoded(f"{before}{line}\n")
         self._drained()
 
     def _encoded(self, text: str) -> bytes:
@@ -88,11 +102,13 @@ class Unblocked(io.TextIOBase):
             if not self._poll.poll(0):
                 return False
             try:
-                written = os.write(self._descriptor, self._rest[:_PIECE_BYTES])
+                written = os.write(self._descriptor, self._rest[: self._piece_bytes])
+                self._is_torn = written < len(self._rest)
             except BlockingIOError:
                 return False
             except OSError:
                 written = len(self._rest)
+                self._left_out += self._in_rest
             self._rest = self._rest[written:]
         return True
 

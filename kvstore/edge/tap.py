@@ -20,7 +20,9 @@ import platform
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
+from itertools import product
 from typing import Any, ClassVar
 
 import twisted
@@ -61,6 +63,8 @@ from kvstore.edge.option_text import (
     http_endpoint,
     input_file,
     is_file_of,
+    log_format,
+    log_level,
     output_file,
     overlap_policy,
     port_number,
@@ -68,6 +72,7 @@ from kvstore.edge.option_text import (
     sync_policy,
     whole_number,
 )
+from kvstore.edge.server_log import ServerLog
 from kvstore.edge.settings import (
     DEFAULT_DATA_DIRECTORY,
     DEFAULT_PORT,
@@ -194,6 +199,20 @@ _ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
         debug_policy,
         "Who may use DEBUG, which can hold up the server: no (nobody), local (from this machine) or yes.",
     ),
+    ("log-format", "text", log_format, "How lines of the log are written: text, or json (an object on each line)."),
+    (
+        "log-level",
+        "info",
+        log_level,
+        "What the log tells of: debug, info, warn or error, and what is more important.",
+    ),
+    (
+        "log-file",
+        None,
+        output_file,
+        "Append the log to this file; SIGHUP and SIGUSR1 open it anew. [default: what twistd's --logfile says, else"
+        " standard output]",
+    ),
     (
         "idle-timeout",
         "0",
@@ -211,7 +230,9 @@ _ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
 
 
 class Options(usage.Options):
-    """The options of `twistd kvstore`. `settings`: what they come to, once they are parsed."""
+    """The options of `twistd kvstore`. `settings`: what they come to, once they are parsed. `log`: where twistd is to
+    write the log; None where it is told by its own options, or there is no twistd.
+    """
 
     synopsis = "[options]"
     longdesc = "A crash-only key-value server: JSON lines, words and RESP on one port. Stop is kill; start is recovery."
@@ -221,9 +242,11 @@ class Options(usage.Options):
         ["insecure", None, "Listen where strangers can connect, although nobody is asked for a password."],
     ]
     settings: Settings
+    log: ServerLog | None
 
     def __init__(self) -> None:
         super().__init__()
+        self.log = None
         self["listen"] = []
         self["http-host"] = []
 
@@ -254,8 +277,10 @@ class Options(usage.Options):
             open_closed_descriptors()
         try:
             super().parseOptions(options)
-            if self.parent is not None and self.parent.get("nodaemon"):
-                never_block()
+            if self.parent is not None:
+                self._choose_log(self.parent)
+                if self.parent.get("nodaemon"):
+                    never_block()
         except usage.UsageError as error:
             if self.parent is None:
                 raise
@@ -304,7 +329,25 @@ class Options(usage.Options):
             insecure=bool(self["insecure"]),
             http=value["http"],
             http_hosts=tuple(self["http-host"]),
+            log_format=value["log-format"],
+            log_level=value["log-level"],
+            log_path=value["log-file"],
         )
+
+    def _choose_log(self, twistd: usage.Options) -> None:
+        """Make the log, unless twistd is told of another. Raises UsageError for what does not go together."""
+        settings = self.settings
+        own = next((name for name in ("logger", "syslog") if twistd.get(name)), None)
+        if own is not None:
+            if (settings.log_format, settings.log_level, settings.log_path) != ("text", "info", None):
+                raise usage.UsageError(f"--log-format, --log-level and --log-file say nothing to twistd's --{own}")
+            return
+        is_daemon = not twistd.get("nodaemon")
+        path = settings.log_path or twistd.get("logfile") or ("twistd.log" if is_daemon else "-")
+        if path == "-" and is_daemon:
+            raise usage.UsageError("a daemon has no standard output; give --log-file")
+        self.settings = replace(settings, log_path=None if path == "-" else os.path.abspath(path))
+        self.log = ServerLog(settings.log_format, settings.log_level, self.settings.log_path)
 
     def _value(self, name: str, read: Callable[[str], Any]) -> Any:
         return None if self[name] is None else _read(f"--{name}", self[name], read)
@@ -331,10 +374,10 @@ class Options(usage.Options):
             )
         if value["keep-log"] is not None and same_place(value["keep-log"], value["data"]):
             raise usage.UsageError(f"--keep-log {self['keep-log']!r}: give another directory than --data")
-        for name in ("data", "keep-log"):
-            if value["trace"] is not None and value[name] is not None and is_file_of(value[name], value["trace"]):
+        for name, file in product(("data", "keep-log"), ("trace", "log-file")):
+            if value[file] is not None and value[name] is not None and is_file_of(value[name], value[file]):
                 raise usage.UsageError(
-                    f"--trace {self['trace']!r}: this is a file of --{name} {self[name]!r}; choose another place"
+                    f"--{file} {self[file]!r}: this is a file of --{name} {self[name]!r}; choose another place"
                 )
         if value["tls-client-ca"] is not None:
             _read("--tls-client-ca", self["tls-client-ca"], authorities_in)
@@ -364,7 +407,7 @@ def makeService(options: Options) -> IService:
     from kvstore.edge.reactor import the_reactor
     from kvstore.edge.service import make_tree
 
-    return make_tree(options.settings, the_reactor())
+    return make_tree(options.settings, the_reactor(), options.log)
 
 
 def _read(source: str, text: str, read: Callable[[str], Any]) -> Any:

@@ -26,6 +26,8 @@ from typing import Any, Protocol
 
 from twisted.logger import Logger
 
+from kvstore.edge.log_limit import LogLimit
+
 _log = Logger()
 
 
@@ -88,6 +90,7 @@ class Turn:
     """See the module. `reactor`: with `callAtEndOfTurn`, or at least callLater.
 
     `gathers`: whether replies are to be gathered. `commit_asked`: whether there is a commit at the end of this turn.
+    `log_limit`: of the lines that clients can cause.
 
     `share_ns`: see the module. `steady_ns`: the clock by which it ends.
     """
@@ -103,6 +106,7 @@ class Turn:
         self._share_ns = share_ns
         self._steady_ns = steady_ns
         self.commit_asked = False
+        self.log_limit = LogLimit(reactor.seconds)
         self._look_again: Callable[[], bool] = getattr(reactor, "look_again", lambda: False)
         self._arrivals: Executes = _Nothing()
         self._commit: Commits = _Nothing()
@@ -146,7 +150,7 @@ class Turn:
                 pass
             self._arrivals.execute()
         except Exception:
-            _log.failure("bug at the end of a turn; what was executed is committed all the same")
+            self.log_limit(_log.failure, "bug at the end of a turn; what was executed is committed all the same")
         self._scheduled = False
         if self._gathered and not (self.commit_asked and self._commit.overlaps):
             self._flush()
@@ -176,4 +180,4 @@ class Turn:
             try:
                 gatherer.flush()
             except Exception:
-                _log.failure("bug while replies were sent; the others' leave all the same")
+                self.log_limit(_log.failure, "bug while replies were sent; the others' leave all the same")

@@ -58,7 +58,7 @@ class Upkeep(MultiService):
         self._paces = paces
         self._sync = sync
         self._fail_stop = fail_stop
-        self._refusal_lines = RefusalLines(server.store.refusals)
+        self._refusal_lines = RefusalLines(server.store.refusals, turn.log_limit)
         self._started_s = reactor.seconds()
         self._syncing: Deferred[None] | None = None
         self._marked = False  # in the log, and not yet synced
@@ -113,6 +113,7 @@ class Upkeep(MultiService):
         if not self._compactor.running:
             store.measure_volume()
         self._refusal_lines.tell()
+        self._turn.log_limit.tell()
         if store.in_flight is None:
             self.between_commits()
 

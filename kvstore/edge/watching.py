@@ -43,13 +43,14 @@ from time import perf_counter_ns
 from twisted.logger import Logger
 
 from kvstore.base.errors import InvalidRequest
-from kvstore.base.limits import MAX_LOGGED_BYTES, MAX_MONITORED_BYTES
+from kvstore.base.limits import CLIENT_LINES_A_PERIOD, MAX_LOGGED_BYTES, MAX_MONITORED_BYTES
 from kvstore.base.reply import Status
 from kvstore.commands.client import Client
 from kvstore.commands.passwords import without_passwords
 from kvstore.commands.registry import READ, table
 from kvstore.commands.script_calls import ScriptCalls
 from kvstore.commands.slow_requests import SlowLog
+from kvstore.edge.log_limit import LogLimit
 from kvstore.session.hooks import Executed, Hooks
 
 _log = Logger()
@@ -216,14 +217,20 @@ def _escaped(data: bytes) -> str:
 class ClientLog:
     """Tells the log of each client that comes and goes (--log-clients)."""
 
+    def __init__(self, limit: LogLimit) -> None:
+        self._limit = limit
+
     def came(self, client: Client) -> None:
         """See `Door`."""
-        _log.info("client {number}@{address} connected", number=client.identity, address=client.address)
+        self._limit(
+            _log.info, "client {number}@{address} connected", CLIENT_LINES_A_PERIOD,
+            number=client.identity, address=client.address,
+        )  # fmt: skip
 
     def left(self, client: Client, how: str) -> None:
         """See `Door`."""
-        _log.info(
-            "client {number}@{address} disconnected ({how})",
+        self._limit(
+            _log.info, "client {number}@{address} disconnected ({how})", CLIENT_LINES_A_PERIOD,
             number=client.identity, address=client.address, how="closed" if how == "ok" else how,
         )  # fmt: skip
 

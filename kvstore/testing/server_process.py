@@ -32,8 +32,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 #: How long anything may take before a test or a script gives up on it. Never waited for in vain.
 PATIENCE_S = 60.0
 
-#: The first line it prints once it accepts connections; with another endpoint than a TCP port, its address.
-_LISTENING = re.compile(r"Listening on (?:port ([0-9]+)|.+)$")
+#: The first line it prints once it accepts connections; with another endpoint than a TCP port, its address. As JSON, if
+#: the log that goes to standard output is.
+_LISTENING = re.compile(r"""(?:\{.*"text": ")?Listening on (?:port ([0-9]+)|.+)""")
 
 
 class StartFailed(Exception):

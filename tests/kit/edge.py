@@ -114,6 +114,7 @@ class TellingReactor:
         self.ready = 0
         self.coming: list[Callable[[], None]] = []
         self.looks = 0
+        self.seconds = Clock().seconds
 
     def look_again(self) -> bool:
         """Whether anything comes."""

@@ -34,7 +34,9 @@ class WebSite:
     ) -> None:
         assert settings.http is not None
         self._endpoint = settings.http
-        self._listening = Listening(sources.reactor, turned_away, exit_process, "HTTP", "--http")
+        self._listening = Listening(
+            sources.reactor, turned_away, exit_process, "HTTP", "--http", prints=settings.prints
+        )
         store = sources.store
         checks = {
             "recovery": lambda: "",

@@ -2,8 +2,8 @@
 
     scripts/faults --rounds 50
 
-Each round records one history of six concurrent clients (see `run`) in which the server is ended by SIGKILL, SIGTERM or
-SIGHUP and started again, each time with another --overlap; it compacts every 100 entries. While the clients work it is
+Each round records one history of six concurrent clients (see `run`) in which the server is ended by SIGKILL or SIGTERM
+and started again, each time with another --overlap; it compacts every 100 entries. While the clients work it is
 stopped and continued (SIGSTOP, SIGCONT), its compaction process is killed, and, where this runs as root, its disk, a
 small tmpfs, is filled and emptied: writes that are refused then (-MISCONF, or a JSON failure that says the same) must
 have changed nothing. The history must be linearizable: nothing acknowledged is lost, nothing refused is done, nothing
@@ -35,7 +35,7 @@ from tests.suites.histories.checker import NotLinearizable
 from tests.suites.histories.run import ConcurrentRun
 from tests.suites.program import positive
 
-_ENDINGS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
+_ENDINGS = (signal.SIGKILL, signal.SIGTERM)
 
 
 class Troubles:
@@ -113,8 +113,6 @@ def main() -> int:
     parser = program.parser_of("faults", __doc__)
     parser.add_argument("--rounds", type=positive, default=50, metavar="N", help="(default %(default)s)")
     arguments = parser.parse_args()
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # under nohup: the server would ignore it, too, and never end
-        signal.signal(signal.SIGHUP, lambda *_: None)
     seed = program.seed_of(arguments)
     print(f"scripts/faults --rounds {arguments.rounds} --seed {seed}", flush=True)
     directory = Path(tempfile.mkdtemp(prefix="kvstore-faults-"))
