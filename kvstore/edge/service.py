@@ -302,6 +302,7 @@ class KVStoreService(MultiService):
         from kvstore.edge.http.serving import WebSite
 
         self.http = WebSite(self.settings, sources, self._turned_away, self._exit_process)
+        self.upkeep.samples.append(self.http.history)
 
     def _announcer(self) -> Service:
         from kvstore.edge.catalog import CatalogAnnouncer

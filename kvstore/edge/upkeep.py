@@ -7,7 +7,7 @@ A bug here is logged, and the timers go on; a StorageFault ends the process, as 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.application.internet import TimerService
 from twisted.application.service import MultiService
@@ -23,7 +23,7 @@ from kvstore.commands import dispatch
 from kvstore.commands.context import Server
 from kvstore.edge.compactor import Compactor
 from kvstore.edge.connections import Connections
-from kvstore.edge.status import Pace, RefusalLines
+from kvstore.edge.status import RefusalLines
 from kvstore.edge.turn import Turn
 
 _log = Logger()
@@ -34,8 +34,15 @@ _TIDY_HURRY_S = 0.004
 _TICK_S = 1.0
 
 
+class Sampled(Protocol):
+    """What looks at counters once a second."""
+
+    def sample(self) -> None:
+        """A second has passed, or so."""
+
+
 class Upkeep(MultiService):
-    """See the module. `sync`: the policy. `fail_stop`: called with a StorageFault."""
+    """See the module. `samples`: more may be added. `sync`: the policy. `fail_stop`: called with a StorageFault."""
 
     def __init__(
         self,
@@ -44,7 +51,7 @@ class Upkeep(MultiService):
         turn: Turn,
         compactor: Compactor,
         connections: Connections,
-        paces: Sequence[Pace],
+        samples: Sequence[Sampled],
         sync: str,
         fail_stop: Callable[[StorageFault], None],
     ) -> None:
@@ -55,7 +62,7 @@ class Upkeep(MultiService):
         self._turn = turn
         self._compactor = compactor
         self._connections = connections
-        self._paces = paces
+        self.samples = list(samples)
         self._sync = sync
         self._fail_stop = fail_stop
         self._refusal_lines = RefusalLines(server.store.refusals, turn.log_limit)
@@ -98,8 +105,8 @@ class Upkeep(MultiService):
 
     def _tick(self) -> None:
         """Once a second: look after the files and the clients."""
-        for pace in self._paces:
-            pace.sample()
+        for each in self.samples:
+            each.sample()
         store = self._store
         self._say_once(store.check_files())
         if self._sync == "everysec":

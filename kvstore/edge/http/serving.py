@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from kvstore.edge.history import History
 from kvstore.edge.http.health import health_routes
 from kvstore.edge.http.metrics import metrics_routes
 from kvstore.edge.http.origins import Origins
@@ -22,7 +23,7 @@ _FAILED = "the log cannot be written"
 class WebSite:
     """See the module. `settings`: with `http`. `turned_away`, `exit_process`: see `Listening`.
 
-    `site`: its routes, and connections.
+    `site`: its routes, and connections. `history`: to be sampled once a second.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class WebSite:
         self._listening = Listening(
             sources.reactor, turned_away, exit_process, "HTTP", "--http", prints=settings.prints
         )
+        self.history = History(sources)
         store = sources.store
         checks = {
             "recovery": lambda: "",
