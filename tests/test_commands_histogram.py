@@ -32,6 +32,25 @@ class HistogramTests(SynchronousTestCase):
         self.assertEqual(histogram.percentiles_ns([0, 50, 98, 99, 100]), [1000, 1003, 1003, 2007, 2007])
         self.assertEqual(Histogram().percentiles_ns([50]), [0])
 
+    def test_at_most(self) -> None:
+        """For any bounds that rise."""
+        histogram = Histogram()
+        histogram.add(1000, 98)
+        histogram.add(2000, 2)
+        self.assertEqual(histogram.at_most([1, 1000, 1999, 2000, 10**9]), [0, 98, 98, 100, 100])
+
+    def test_what_has_come_since(self) -> None:
+        """Of some together, and of these what is new; what was set back is no less than nothing."""
+        before, now, other = Histogram(), Histogram(), Histogram()
+        before.add(1000, 5)
+        before.add(9000, 1)
+        now.add(1000, 6)
+        other.add(2000, 2)
+        now.add_all(other)
+        since = now.since(before)
+        self.assertEqual((now.count, now.total_ns), (8, 10_000))
+        self.assertEqual((since.count, since.percentiles_ns([0, 100])), (3, [1000, 2007]))
+
     def test_mean(self) -> None:
         """The sum is exact."""
         histogram = Histogram()

@@ -66,6 +66,18 @@ class HistoryTests(WatchedTestCase):
         self.assertEqual([f"{time_s:.2g}" for time_s in seconds["commit_p50_s"]], ["0.00079", "8e-07", "0"])
         self.assertEqual([f"{time_s:.2g}" for time_s in seconds["commit_p99_s"]], ["0.001", "1", "0"])
 
+    def test_times_of_calls(self) -> None:
+        """Of all commands together."""
+        client, times = self.connect(), iter((0, 1_000_000, 0, 1_000_000))
+        self.server.steady_ns = lambda: next(times)
+        client.send(b"LPUSH a 1\r\n")
+        self.second()
+        client.send(b"PING\r\n")
+        self.second()
+        self.second()
+        seconds = self.history.seconds.columns()
+        self.assertEqual([f"{time_s:.1g}" for time_s in seconds["call_p50_s"]], ["0.001", "0.001", "0"])
+
     def test_minutes(self) -> None:
         """Over the whole of one."""
         for _ in range(119):

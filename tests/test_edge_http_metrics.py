@@ -115,6 +115,19 @@ class ValueTests(MetricsTestCase):
         self.assertEqual([values[f"kvstore_commit_requests_{part}"] for part in ("count", "sum")], [2, 6])
         self.assertEqual(values["kvstore_commit_duration_seconds_bucket{le=1.6384e-05}"], 2)  # a clock that stands
 
+    def test_times_of_commands(self) -> None:
+        """Each that was called has a histogram."""
+        client, times = self.connect(), iter((0, 20_000))
+        self.server.steady_ns = lambda: next(times)
+        client.send(b"LPUSH a 1\r\n")
+        name = "kvstore_command_duration_seconds"
+        values = self.values()
+        counts = [
+            values[f"{name}_bucket{{command=lpush,le={bound}}}"] for bound in ("1.6384e-05", "6.5536e-05", "+Inf")
+        ]
+        self.assertEqual(counts, [0, 1, 1])
+        self.assertEqual(values[f"{name}_sum{{command=lpush}}"], 2e-5)
+
     def test_a_full_disk(self) -> None:
         """It shows at once."""
         self.store.refusals.add(1, "full")

@@ -31,6 +31,31 @@ class Histogram:
         self.count += count
         self.total_ns += took_ns * count
 
+    def add_all(self, other: Histogram) -> None:
+        """Those that another has counted, too."""
+        for lowest, count in other._counts.items():
+            self._counts[lowest] = self._counts.get(lowest, 0) + count
+        self.count += other.count
+        self.total_ns += other.total_ns
+
+    def since(self, before: Histogram) -> Histogram:
+        """What was counted since it was as `before`; nothing, in buckets that have less now."""
+        grown = Histogram()
+        for lowest, count in self._counts.items():
+            if count > (earlier := before._counts.get(lowest, 0)):
+                grown.add(lowest, count - earlier)
+        return grown
+
+    def at_most(self, bounds_ns: Iterable[int]) -> list[int]:
+        """For each bound, in rising order, how many calls took no longer, but for those of the bucket that it is in."""
+        buckets = sorted(self._counts.items(), reverse=True)
+        found, so_far = [], 0
+        for bound_ns in bounds_ns:
+            while buckets and buckets[-1][0] <= bound_ns:
+                so_far += buckets.pop()[1]
+            found.append(so_far)
+        return found
+
     def percentiles_ns(self, percents: Iterable[float]) -> list[int]:
         """For each, the longest time, in nanoseconds, in the bucket up to which that share of the calls is; 0 for 0
         calls, and the shortest for 0 %.

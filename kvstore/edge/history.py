@@ -4,8 +4,8 @@ Once a second the counters are looked at, that are counted anyway: a request cos
 bounded: ten minutes by the second and a day by the minute, 300 KB together. It begins with the server, and is gone with
 it: for longer there is Prometheus.
 
-Rates are what a counter grew by, per second; levels are what there is at the moment; times are quantiles of the
-commits since the sample before.
+Rates are what a counter grew by, per second; levels are what there is at the moment; times are quantiles since the
+sample before: of the calls of all commands, and of the commits.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from kvstore.base.doubling import quantile
+from kvstore.commands.histogram import Histogram
 from kvstore.edge.memory import resident_bytes
 from kvstore.edge.status import Sources
 
@@ -50,7 +51,8 @@ LEVELS: _Measures = {
     "checkpoint_bytes": lambda s: s.store.checkpoint_bytes,
 }
 
-#: Shares of the commits, whose times are shown: so many took no longer.
+#: Shares of the calls, in percent, and of the commits: so many took no longer than what is shown.
+CALL_TIMES = {"call_p50_s": 50, "call_p99_s": 99, "call_p999_s": 99.9}
 COMMIT_TIMES = {"commit_p50_s": 0.5, "commit_p99_s": 0.99}
 
 
@@ -86,7 +88,7 @@ class History:
     """
 
     def __init__(self, sources: Sources) -> None:
-        names = ["at_s", *RATES, *LEVELS, *COMMIT_TIMES]
+        names = ["at_s", *RATES, *LEVELS, *CALL_TIMES, *COMMIT_TIMES]
         self.seconds, self.minutes = Series(names, SECONDS), Series(names, MINUTES)
         self._by_second, self._by_minute = _Sampler(sources), _Sampler(sources)
         self._until_minute = _PER_MINUTE
@@ -111,15 +113,21 @@ class _Sampler:
         self._at = self._sources.reactor.seconds()
         self._totals = {name: read(self._sources) for name, read in RATES.items()}
         self._durations_ns = list(self._sources.commit.figures.durations_ns)
+        self._calls = Histogram()
+        for each in self._sources.connections.server.statistics.histograms().values():
+            self._calls.add_all(each)
 
     def sample(self) -> dict[str, float]:
         """What was since."""
-        sources, at, totals, durations_ns = self._sources, self._at, self._totals, self._durations_ns
+        sources, at, totals = self._sources, self._at, self._totals
+        durations_ns, calls = self._durations_ns, self._calls
         self._look()
         passed_s = max(self._at - at, 1e-3)
         # CONFIG RESETSTAT takes counts back.
         rates = {name: max(0.0, (self._totals[name] - before) / passed_s) for name, before in totals.items()}
         levels = {name: read(sources) for name, read in LEVELS.items()}
         took_ns = [now - before for now, before in zip(self._durations_ns, durations_ns, strict=True)]
-        times = {name: quantile(took_ns, share) / _NS for name, share in COMMIT_TIMES.items()}
-        return {"at_s": sources.connections.server.now_ms() / 1000, **rates, **levels, **times}
+        commits = {name: quantile(took_ns, share) / _NS for name, share in COMMIT_TIMES.items()}
+        percentiles_ns = self._calls.since(calls).percentiles_ns(CALL_TIMES.values())
+        called = {name: took_ns / _NS for name, took_ns in zip(CALL_TIMES, percentiles_ns, strict=True)}
+        return {"at_s": sources.connections.server.now_ms() / 1000, **rates, **levels, **called, **commits}

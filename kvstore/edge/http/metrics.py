@@ -10,7 +10,7 @@ again and again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -70,19 +70,21 @@ class Scrape:
         return self._kept[content_type][1]
 
 
+_KINDS: dict[str, Any] = {
+    "counter": CounterMetricFamily,
+    "gauge": GaugeMetricFamily,
+    "histogram": HistogramMetricFamily,
+}
+
+
 def _family(metric: Metric, reading: Reading) -> Family:
-    family: Any
-    name = f"kvstore_{metric.name}"
-    if metric.kind == "histogram":
-        family = HistogramMetricFamily(name, metric.text)
-        if isinstance(reading, Buckets):
-            bounds = [(_number(bound), count) for bound, count in reading.at_most]
-            family.add_metric((), [*bounds, ("+Inf", reading.number)], reading.total)
-        return family  # type: ignore[no-any-return]
-    kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-    family = kind(name, metric.text, labels=metric.labels)
-    for labels, value in reading.items() if isinstance(reading, dict) else [((), reading)]:
-        family.add_metric(labels, value)
+    family = _KINDS[metric.kind](f"kvstore_{metric.name}", metric.text, labels=metric.labels)
+    for labels, value in reading.items() if isinstance(reading, Mapping) else [((), reading)]:
+        if isinstance(value, Buckets):
+            bounds = [(_number(bound), count) for bound, count in value.at_most]
+            family.add_metric(labels, [*bounds, ("+Inf", value.number)], value.total)
+        else:
+            family.add_metric(labels, value)
     return family  # type: ignore[no-any-return]
 
 

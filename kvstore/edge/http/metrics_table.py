@@ -17,6 +17,7 @@ import twisted
 
 from kvstore import __version__
 from kvstore.base.doubling import at_most
+from kvstore.commands.histogram import Histogram
 from kvstore.commands.statistics import CommandStatistics
 from kvstore.edge.memory import resident_bytes
 from kvstore.edge.status import Sources
@@ -29,6 +30,8 @@ _MS = 1000
 #: Bounds of the histograms, as powers of two: requests of a commit; nanoseconds, 16 us to 17 s.
 _SIZES = (1, 12)
 _DURATIONS = (14, 34)
+#: Of the commands' times, fewer, since each command has them: 4 us, 16 us, and so on to 17 s.
+_COMMAND_BOUNDS_NS = [4**power for power in range(6, 18)]
 
 
 class Buckets(NamedTuple):
@@ -39,8 +42,9 @@ class Buckets(NamedTuple):
     total: float
 
 
-#: What is read: one number, or some by the values of the labels, or a histogram.
-Reading: TypeAlias = float | Mapping[tuple[str, ...], float] | Buckets
+#: What is read: a number or histogram, or some by the values of the labels.
+Value: TypeAlias = float | Buckets
+Reading: TypeAlias = Value | Mapping[tuple[str, ...], Value]
 
 
 class Metric(NamedTuple):
@@ -58,10 +62,10 @@ class Metric(NamedTuple):
         return f"kvstore_{self.name}{'_total' if self.kind == 'counter' else ''}"
 
 
-def _by_command(value: Callable[[CommandStatistics], float]) -> Callable[[Sources], Mapping[tuple[str, ...], float]]:
+def _by_command(value: Callable[[CommandStatistics], float]) -> Callable[[Sources], Reading]:
     """Of each command that was called."""
 
-    def read(sources: Sources) -> Mapping[tuple[str, ...], float]:
+    def read(sources: Sources) -> Reading:
         statistics = sources.connections.server.statistics
         called = [each for each in statistics.values() if each.calls or each.rejected]
         return {(each.row.name.lower(),): value(each) for each in called}
@@ -69,10 +73,10 @@ def _by_command(value: Callable[[CommandStatistics], float]) -> Callable[[Source
     return read
 
 
-def _by_database(value: Callable[[Table], float]) -> Callable[[Sources], Mapping[tuple[str, ...], float]]:
+def _by_database(value: Callable[[Table], float]) -> Callable[[Sources], Reading]:
     """Of each database that has keys, the first always."""
 
-    def read(sources: Sources) -> Mapping[tuple[str, ...], float]:
+    def read(sources: Sources) -> Reading:
         tables = [table for table in sources.store.databases if table.number == 0 or table.count()]
         return {(str(table.number),): value(table) for table in tables}
 
@@ -96,12 +100,27 @@ def _durations(sources: Sources) -> Buckets:
     return Buckets(bounds, figures.commits, figures.syncing_ns / _NS)
 
 
-def _build(sources: Sources) -> Mapping[tuple[str, ...], float]:
+def _command_durations(sources: Sources) -> Reading:
+    histograms = sources.connections.server.statistics.histograms()
+    return {(row.name.lower(),): _of_command(histogram) for row, histogram in histograms.items()}
+
+
+def _of_command(histogram: Histogram) -> Buckets:
+    counts = histogram.at_most(_COMMAND_BOUNDS_NS)
+    bounds = [(bound_ns / _NS, count) for bound_ns, count in zip(_COMMAND_BOUNDS_NS, counts, strict=True)]
+    return Buckets(bounds, histogram.count, histogram.total_ns / _NS)
+
+
+def _build(sources: Sources) -> Reading:
     return {(__version__, platform.python_version(), twisted.__version__, sources.sync): 1}
 
 
-def _errors(sources: Sources) -> Mapping[tuple[str, ...], float]:
+def _errors(sources: Sources) -> Reading:
     return {(code,): count for code, count in sources.connections.server.errors_by_code.items()}
+
+
+def _slow_events(sources: Sources) -> Reading:
+    return {(name,): event.count for name, event in sources.connections.server.latency.by_name.items()}
 
 
 def _blocked(sources: Sources) -> float:
@@ -153,9 +172,14 @@ def _of_requests() -> Iterable[Metric]:
                _by_command(lambda each: each.failed), ("command",)),
         Metric("commands_rejected", "counter", "Requests of each command that were refused before they were executed.",
                _by_command(lambda each: each.rejected), ("command",)),
+        Metric("command_duration_seconds", "histogram",
+               "How long calls of each command took, without waiting for the disk; one in 16 quick ones is timed.",
+               _command_durations, ("command",)),
         Metric("errors", "counter", "Error replies, by the word that they begin with.", _errors, ("code",)),
         Metric("slow_requests", "counter", "Requests noted by SLOWLOG, whose threshold is at first never.",
                lambda s: s.connections.server.slow_log.noted),
+        Metric("latency_events", "counter", "What took longer than latency-monitor-threshold, by LATENCY's names.",
+               _slow_events, ("event",)),
         Metric("scripts", "gauge", "Scripts that are kept for EVALSHA.",
                lambda s: s.connections.server.scripts.count() if s.connections.server.scripts else 0),
         Metric("libraries", "gauge", "Libraries of functions.", lambda s: len(s.store.libraries.values)),
