@@ -81,10 +81,9 @@ class ConfigurationTests(SynchronousTestCase):
 
     def test_held(self) -> None:
         """What cannot be otherwise is taken as it is, else the reason is told; a wrong value is wrong first."""
-        self.change("save", "", "appendonly", "YES", "maxmemory-clients", "0", "requirepass", "", "appendfsync", "no")
+        self.change("save", "", "appendonly", "YES", "maxmemory-clients", "0", "appendfsync", "no")
         self.assertIn("--sync", attempt(self.configuration, "appendfsync", "always"))
         self.assertIn("argument must be 'yes' or 'no'", attempt(self.configuration, "appendonly", "x"))
-        self.assertIn("no passwords", attempt(self.configuration, "requirepass", "secret"))
 
     def test_checks(self) -> None:
         """What only others know may forbid a value, too."""

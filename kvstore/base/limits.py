@@ -201,3 +201,6 @@ HTTP_ANSWER_S = 30
 
 #: Seconds that who said a wrong password by HTTP waits for the answer.
 HTTP_WRONG_PASSWORD_S = 1
+
+#: Most bytes of a name (of a key, a channel, a user) that an entry of ACL LOG keeps; Valkey keeps it whole.
+ACL_LOG_NAME_BYTES = 1 * KIB

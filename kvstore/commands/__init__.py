@@ -6,6 +6,7 @@ Importing this package fills the table. What a command is made of: `registry` (t
 
 from kvstore.commands import (
     absent,
+    acl,
     blocking_lists,
     blocking_sorted_sets,
     clients,
@@ -47,6 +48,7 @@ from kvstore.commands.registry import table
 __all__ = [
     "WORD_VERBS",
     "absent",
+    "acl",
     "blocking_lists",
     "blocking_sorted_sets",
     "clients",

@@ -117,7 +117,7 @@ Integer: TypeAlias = Annotated[int, Argument("integer", to_integer)]
 IntegerText: TypeAlias = Annotated[bytes, Argument("integer")]
 Number: TypeAlias = Annotated[float, Argument("double", to_number)]
 Json: TypeAlias = Annotated[Any, Argument("json", to_json)]
-_PLAIN = Argument("string")
+PLAIN = Argument("string")
 
 #: One parameter of a command: name, type, whether it may be left out, whether it takes all that is left.
 Parameter: TypeAlias = tuple[str, Argument, bool, bool]
@@ -138,7 +138,7 @@ def _argument_of(hint: Any) -> Argument:
         for metadata in getattr(annotated, "__metadata__", ()):
             if isinstance(metadata, Argument):
                 return metadata
-    return _PLAIN
+    return PLAIN
 
 
 def from_json(name: str, argument: Argument, value: Any) -> Any:

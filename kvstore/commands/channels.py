@@ -129,6 +129,10 @@ class Channels:
         """How many clients subscribe to anything."""
         return len(set().union(*(kind.clients() for kind in self._kinds)))
 
+    def names_of(self, client: Client) -> Iterator[tuple[bytes, bool]]:
+        """Each name that a client subscribes to, and whether it is a pattern."""
+        return ((name, kind is self.patterns) for kind in self._kinds for name in kind.names_of(client))
+
     def of(self, client: Client) -> Held:
         """What a client subscribes to, for `restore`."""
         return [list(kind.names_of(client)) for kind in self._kinds] if client.subscription_bytes else []

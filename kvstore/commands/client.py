@@ -6,10 +6,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from kvstore.commands.peer import Nobody, Peer
+from kvstore.commands.rights import Rights
 from kvstore.commands.row import Command
+from kvstore.commands.statistics import NO_ROWS, CommandStatistics
+from kvstore.commands.users import User, default_user
 
 #: In CLIENT LIST, of a client that has asked for nothing yet, or for no command that there is.
 UNKNOWN = "NULL"
+
+#: Who a client is before anybody has looked.
+_ANYBODY = default_user()
 
 
 class Traffic(NamedTuple):
@@ -51,10 +57,11 @@ class Client:
     """
 
     __slots__ = (
-        "address", "capabilities", "closing", "connected_ms", "database", "identity", "is_blocked", "is_postponed",
-        "last_command", "last_request_ms", "library_name", "library_version", "local_address", "monitoring", "name",
-        "peer", "poisoned", "protocol", "queued", "queued_bytes", "subscription_bytes", "switches", "take_back",
-        "through_file", "tracking", "traffic", "unanswered", "watched_changed", "watching",
+        "address", "asked_by", "capabilities", "closing", "connected_ms", "database", "identity", "is_authenticated",
+        "is_blocked", "is_postponed", "last_command", "last_request_ms", "library_name", "library_version",
+        "local_address", "monitoring", "name", "peer", "plain", "poisoned", "protocol", "queued", "queued_bytes",
+        "queued_database", "rights", "subscription_bytes", "switches", "take_back", "through_file", "tracking",
+        "traffic", "unanswered", "user", "was_authenticated", "watched_changed", "watching",
     )  # fmt: skip
 
     def __init__(self, identity: int, address: str, local_address: str, connected_ms: int) -> None:
@@ -72,10 +79,19 @@ class Client:
         #: Letters of READONLY (r), CLIENT NO-EVICT (e) and NO-TOUCH (T) where they are on.
         self.switches: set[str] = set()
         self.through_file = False  # connected by a Unix socket, which is a file
+        #: Who it is, and what it may do: see `gate`, which alone sets these. `is_authenticated`: it has said who it is,
+        #: or need not. `was_authenticated`: it has been, some time.
+        self.user: User = _ANYBODY
+        self.rights: Rights | None = None
+        self.is_authenticated = self.was_authenticated = False
+        #: The rows of its requests that take the quick way, by name; see `use`.
+        self.plain: dict[bytes, CommandStatistics] = NO_ROWS
         self.protocol = 2  # RESP version, set by HELLO
         self.database = 0  # its number, set by SELECT
         self.closing = False  # close once the replies so far have left (QUIT)
         self.monitoring = False
+        #: Of the one by whom scripts ask: whose script it is.
+        self.asked_by: Client | None = None
         self.is_blocked = False  # waits, see `waiting`
         self.is_postponed = False  # waits for the end of a pause, see `pause`
         #: How many replies, from that to the request that executes on, are not to be sent: CLIENT REPLY.
@@ -84,6 +100,7 @@ class Client:
         # MULTI: requests queued so far, or None outside a block; a request refused while queueing poisons the block.
         self.queued: list[tuple[Command, list[bytes]]] | None = None
         self.queued_bytes = 0
+        self.queued_database = 0  # the one that is chosen at the block's end, so far
         self.poisoned = False
         #: Takes back what the request that executes has done to the client itself; None if that is nothing.
         self.take_back: Callable[[], None] | None = None
@@ -93,6 +110,12 @@ class Client:
         #: How it tracks keys for a cache of its own, see `tracking`; None if it does not.
         self.tracking: Any = None
         self.cut_off()
+
+    def use(self, plain: dict[bytes, CommandStatistics]) -> None:
+        """Have requests for these rows take the quick way, if anything can: nothing may go past the encoder while it
+        leaves out replies, nor past who notes what is read, nor past the gate.
+        """
+        self.plain = NO_ROWS if self.unanswered or self.tracking or self.rights is not None else plain
 
     @property
     def flags(self) -> str:

@@ -97,9 +97,10 @@ def _of_type(call: Call, option: str, value: bytes) -> _Test:
 
 
 def _of_user(call: Call, option: str, value: bytes) -> _Test:
-    if value != b"default":
+    user = call.server.users.get(value)
+    if user is None:
         raise Failure(f"No such user '{shorten(value)}'")
-    return lambda client: True
+    return lambda client: client.user is user
 
 
 def _of_database(call: Call, option: str, value: bytes) -> _Test:

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable
 
 from kvstore.base.errors import Failure, InvalidRequest, shorten, syntax_error
 from kvstore.base.reply import OK, Reply, Verbatim
-from kvstore.commands.channels import Channels
-from kvstore.commands.client import UNKNOWN, Client
+from kvstore.commands.client import Client
 from kvstore.commands.client_filters import select
+from kvstore.commands.client_line import client_line
 from kvstore.commands.connection import to_client_name
 from kvstore.commands.context import Call
-from kvstore.commands.deadlines import MS_PER_S
 from kvstore.commands.registry import ADMIN, IntegerText, command, container, to_integer
 from kvstore.commands.row import NO_SCRIPT
 
@@ -80,54 +79,7 @@ def client_list(call: Call, *filters: bytes) -> Reply:
 
 def _listing(call: Call, clients: Iterable[Client]) -> Verbatim:
     now_ms = call.server.recent_ms
-    return Verbatim("".join(_described(client, now_ms, call.server.channels) + "\n" for client in clients))
-
-
-def _described(client: Client, now_ms: int, channels: Channels) -> str:
-    """One line of CLIENT LIST: the fields of Valkey, in its order.
-
-    Nothing is set aside for a client here, so there is no free part of a query buffer and no reply buffer (`rbs`,
-    `rbp`); the words of a request are part of `qbuf` until it executes. `tot-mem` is all that grows with what the
-    client does.
-    """
-    traffic = client.traffic()
-    fields = {
-        "id": client.identity,
-        "addr": client.address,
-        "laddr": client.local_address,
-        "fd": traffic.descriptor,
-        "name": client.name.decode("ascii"),
-        "age": (now_ms - client.connected_ms) // MS_PER_S,
-        "idle": now_ms // MS_PER_S - client.last_request_ms // MS_PER_S,
-        "flags": client.flags,
-        "capa": client.capabilities,
-        "db": client.database,
-        "sub": len(channels.channels.names_of(client)),
-        "psub": len(channels.patterns.names_of(client)),
-        "ssub": len(channels.shard_channels.names_of(client)),
-        "multi": -1 if client.queued is None else len(client.queued),
-        "watch": 0 if client.watched_changed else sum(watches.count_of(client) for watches in client.watching),
-        "qbuf": traffic.unread_bytes,
-        "qbuf-free": 0,
-        "argv-mem": 0,
-        "multi-mem": client.queued_bytes,
-        "rbs": 0,
-        "rbp": 0,
-        "obl": traffic.waiting_bytes,
-        "oll": traffic.pieces,
-        "omem": traffic.unsent_bytes - traffic.waiting_bytes,
-        "tot-mem": traffic.unread_bytes + client.queued_bytes + client.kept_bytes + traffic.unsent_bytes,
-        "events": traffic.events,
-        "cmd": client.last_command if client.last_command == UNKNOWN else client.last_command.lower(),
-        "user": "default",
-        "redir": -1 if client.tracking is None else client.tracking.redirect,
-        "resp": client.protocol,
-        "lib-name": client.library_name.decode("ascii"),
-        "lib-ver": client.library_version.decode("ascii"),
-        "tot-net-in": traffic.received_bytes,
-        "tot-net-out": traffic.sent_bytes,
-    }
-    return " ".join(f"{name}={value}" for name, value in fields.items())
+    return Verbatim("".join(client_line(client, now_ms, call.server.channels) + "\n" for client in clients))
 
 
 @command("CLIENT|KILL", ADMIN | NO_SCRIPT, group="connection", options=_FILTERS)
@@ -137,19 +89,19 @@ def client_kill(call: Call, address_or_filter: bytes, *filters: bytes) -> Reply:
         return _kill_address(call, address_or_filter)
     doomed = select(call, (address_or_filter, *filters), skip_me=True)
     for client in doomed:
-        _kill(call, client)
+        end(call, client)
     return len(doomed)
 
 
 def _kill_address(call: Call, address: bytes) -> Reply:
     for client in list(call.server.clients.values()):
         if client.address.encode() == address:
-            _kill(call, client)
+            end(call, client)
             return OK
     raise Failure("No such client")
 
 
-def _kill(call: Call, client: Client) -> None:
+def end(call: Call, client: Client) -> None:
     """End a connection; one's own when its reply has left."""
     if client is call.client:
         client.closing = True

@@ -12,9 +12,14 @@ from kvstore.commands import dispatch
 from kvstore.commands.arguments import Argument
 from kvstore.commands.context import Call
 from kvstore.commands.registry import FAST, IMMEDIATE, Integer, command, to_integer
-from kvstore.commands.row import NO_SCRIPT, SUBSCRIBED
+from kvstore.commands.row import NO_AUTH, NO_SCRIPT, SUBSCRIBED
+from kvstore.commands.users import DEFAULT
 
 _RESET = Status("RESET")
+_HELLO_FIRST = (
+    "HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option"
+    " can be used to authenticate the client and select the RESP protocol version at the same time"
+)
 
 
 def to_protocol(text: bytes) -> int:
@@ -42,13 +47,17 @@ def echo(call: Call, message: bytes) -> Reply:
     return message
 
 
-@command("HELLO", FAST | NO_SCRIPT, group="connection", options="[AUTH username password] [SETNAME clientname]")
+@command(
+    "HELLO", FAST | NO_SCRIPT | NO_AUTH, group="connection", options="[AUTH username password] [SETNAME clientname]"
+)
 def hello(call: Call, protover: Protocol | None = None, *options: bytes) -> Reply:
     """Choose the version of RESP, say who one is; returns what server this is."""
     client = call.client
     user, name = _hello_options(options)
     if user is not None:
-        authenticate(*user)
+        call.server.gate.log_in(client, *user, b"HELLO")
+    if not client.is_authenticated:
+        raise Failure(_HELLO_FIRST, "NOAUTH")
     if name is not None:
         client.name = name
     client.protocol = protover or client.protocol
@@ -89,24 +98,22 @@ def to_client_name(text: bytes) -> bytes:
     return text
 
 
-@command("AUTH", FAST | NO_SCRIPT, group="connection", options="[password]")
+@command(
+    "AUTH", FAST | NO_SCRIPT | NO_AUTH, group="connection", options="[password]",
+    members=(("username", "default"), ("password", None)),
+)  # fmt: skip
 def auth(call: Call, username_or_password: bytes, *password: bytes) -> Reply:
-    """Say who one is; here everybody is the default user, who has no password."""
+    """Say who one is: a user's name and password, or the default user's password."""
     if len(password) > 1:
         raise syntax_error()
-    if not password:
+    if not password and call.server.users.default.needs_no_password:
         raise InvalidRequest(
             "AUTH <password> called without any password configured for the default user."
             " Are you sure your configuration is correct?"
         )
-    authenticate(username_or_password, *password)
+    name = username_or_password if password else DEFAULT
+    call.server.gate.log_in(call.client, name, password[0] if password else username_or_password, b"AUTH")
     return OK
-
-
-def authenticate(user: bytes, password: bytes) -> None:
-    """Check who a client says it is. As in Redis, a user without a password may give any. Raises Failure."""
-    if user != b"default":
-        raise Failure("invalid username-password pair or user is disabled.", "WRONGPASS")
 
 
 @command("SELECT", FAST, group="connection")
@@ -117,7 +124,7 @@ def select(call: Call, index: Integer) -> Reply:
     return OK
 
 
-@command("RESET", FAST | IMMEDIATE | SUBSCRIBED | NO_SCRIPT, group="connection")
+@command("RESET", FAST | IMMEDIATE | SUBSCRIBED | NO_SCRIPT | NO_AUTH, group="connection")
 def reset(call: Call) -> Reply:
     """Make the connection as it was when it was new."""
     client = call.client
@@ -130,10 +137,11 @@ def reset(call: Call) -> Reply:
     client.protocol = 2
     client.monitoring = False
     call.select(0)
+    call.server.gate.welcome(client)
     return _RESET
 
 
-@command("QUIT", FAST | IMMEDIATE | SUBSCRIBED | NO_SCRIPT, group="connection")
+@command("QUIT", FAST | IMMEDIATE | SUBSCRIBED | NO_SCRIPT | NO_AUTH, group="connection")
 def quit_(call: Call, *_ignored: bytes) -> Reply:
     """Close the connection when the replies so far have left."""
     call.client.closing = True

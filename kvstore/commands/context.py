@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
-from random import Random
+from random import Random, SystemRandom
 from time import perf_counter_ns, sleep
 from typing import Any
 
@@ -16,10 +16,12 @@ from kvstore.base.errors import InvalidRequest, RequestError
 from kvstore.base.limits import DROP_CLIENT_BYTES, MAX_ERROR_CODES, MAX_VALUE_BYTES, SCRIPT_MS
 from kvstore.base.reply import Reply
 from kvstore.commands.accesses import Accesses
+from kvstore.commands.acl_log import AclLog
 from kvstore.commands.channels import Channels
 from kvstore.commands.client import Client
 from kvstore.commands.configuration import Configuration
 from kvstore.commands.events import Events
+from kvstore.commands.gate import Gate
 from kvstore.commands.latency_events import LatencyEvents
 from kvstore.commands.pause import Pause
 from kvstore.commands.peer import Message
@@ -27,6 +29,7 @@ from kvstore.commands.script_calls import ScriptCalls
 from kvstore.commands.slow_requests import SlowLog
 from kvstore.commands.statistics import Statistics
 from kvstore.commands.tracking import Tracking
+from kvstore.commands.users import Users
 from kvstore.commands.waiting import Line, WaitingRoom
 from kvstore.commands.watches import Watches
 from kvstore.store.store import Store
@@ -77,6 +80,14 @@ class Server:
         #: Who waits for a compaction to end, and for more to get to the disk.
         self.saving, self.syncing = Line(self.waiting), Line(self.waiting)
         self.channels = Channels()
+        #: Who may connect, and do what; and who sees to that.
+        self.users = Users()
+        self.gate = Gate(
+            self.users, AclLog(self.configuration), self.clients, self.channels, self.statistics,
+            len(store.databases), now_ms, lambda: self.recent_ms,
+        )  # fmt: skip
+        self.configuration.applied["requirepass"] = self.gate.require_password
+        self.configuration.applied["acl-pubsub-default"] = self.gate.choose_channels
         #: What the request that executes tells other clients, see `peer`; one list for good.
         self.messages: list[Message] = []
         #: Of each database.
@@ -89,8 +100,9 @@ class Server:
         self.configuration.applied["notify-keyspace-events"] = self.events.choose
         #: A steady clock, in nanoseconds: for how long requests take, and how long they may.
         self.steady_ns: Callable[[], int] = perf_counter_ns
-        #: Where RANDOMKEY takes its chance from.
+        #: Where RANDOMKEY takes its chance from, and ACL GENPASS, whose nobody may guess.
         self.random = Random()
+        self.secrets: Random = SystemRandom()
         for table in store.databases:
             table.chance = self.random
         self.accesses = Accesses(self.configuration, self.statistics, now_ms, self.random)
@@ -155,6 +167,7 @@ class Call:
         self.client = client
         self.store: Store = server.store
         self.table: Table = server.store.databases[client.database]
+        server.gate.welcome(client)
 
     def tell(self, client: Client, message: Reply) -> None:
         """Send `message` to another client, or this one, when this request is whole: see `peer`."""

@@ -31,22 +31,14 @@ from collections.abc import Callable, Generator
 from types import GeneratorType
 from typing import Any, NamedTuple, Protocol
 
-from kvstore.base.errors import (
-    Failure,
-    InvalidRequest,
-    ReplyTooLarge,
-    RequestError,
-    StorageFault,
-    WrongSubcommand,
-    shorten,
-)
-from kvstore.base.limits import MAX_TRANSACTION_BYTES, QUEUED_WORD_BYTES
-from kvstore.base.reply import QUEUED, NotNow, Paused, Reply, Wait, advance, finish
+from kvstore.base.errors import Failure, ReplyTooLarge, RequestError, StorageFault, WrongSubcommand, shorten
+from kvstore.base.reply import NotNow, Reply, Wait, advance, finish
 from kvstore.base.slices import SLICE_NS
-from kvstore.commands.client import UNKNOWN, Client
+from kvstore.commands.admission import admit, check_pause, check_rights, find, queue
+from kvstore.commands.client import Client
 from kvstore.commands.context import Call, Server
-from kvstore.commands.registry import IMMEDIATE, NO_MULTI, Command, table
-from kvstore.commands.row import NOT_KEYS, READ, SUBSCRIBED, Scope
+from kvstore.commands.registry import IMMEDIATE, Command
+from kvstore.commands.row import NOT_KEYS, READ, Scope
 from kvstore.commands.watches import unwatch
 
 _INTERNAL_ERROR = RequestError("internal error; the request changed nothing, please report what the server's log says")
@@ -129,17 +121,12 @@ def _answer(call: Call, request: list[bytes], encoder: Encoder, *, typed: bool) 
     client = call.client
     row = None
     try:
-        row = table.find_typed(request) if typed else table.find(request)
-        client.last_command = row.name
-        _check_arity(call, row, request)
-        if client.subscription_bytes:
-            check_subscribed(call, row)
+        row = find(call, request, typed=typed)
+        admit(call, row, request)
         if client.queued is not None and not row.flags & IMMEDIATE:
             check_pause(call, row, request)
-            return Outcome(encoder.begin(_queue(call, row, request), in_slices=False), 0, has_begun=False)
+            return Outcome(encoder.begin(queue(call, row, request), in_slices=False), 0, has_begun=False)
     except RequestError as error:
-        if row is None:
-            client.last_command = UNKNOWN
         return refuse(call, row, error, encoder)
     return execute(call, row, request, encoder)
 
@@ -222,6 +209,11 @@ def go_on(call: Call, unfinished: Unfinished) -> Outcome:
 def try_again(blocked: Blocked) -> Outcome | None:
     """Try a request that waits again, as of now; None: it waits on. Raises StorageFault."""
     call, row, request, wait, encoder = blocked
+    if call.client.rights is not None:
+        try:
+            check_rights(call, row, request)
+        except RequestError as error:
+            return refuse(call, row, error, encoder)
     call.store.clock.go_on()  # what brought a key may have taken longer than the key lasts
 
     def again() -> Reply:
@@ -386,7 +378,8 @@ def refuse(call: Call, row: Command | None, error: RequestError, encoder: Encode
     client = call.client
     if row is not None and row.name == "EXEC":
         release(call)
-        error = Failure(f"Transaction discarded because of: {error.text}", "EXECABORT")
+        reason = error.text if error.code == "ERR" else str(error)
+        error = Failure(f"Transaction discarded because of: {reason}", "EXECABORT")
     else:
         client.poisoned = client.queued is not None
     call.server.count_error(error)
@@ -400,57 +393,3 @@ def release(call: Call) -> None:
     client.queued_bytes = 0
     client.poisoned = False
     unwatch(client)
-
-
-def _check_arity(call: Call, row: Command, request: list[bytes]) -> None:
-    """Raise InvalidRequest, and count it, if the command takes another number of words."""
-    if not row.accepts(len(request)):
-        call.server.statistics[row].rejected += 1
-        raise row.wrong_arity()
-
-
-def check_pause(call: Call, row: Command, request: list[bytes]) -> None:
-    """Raise Paused if the request has to wait for the end of a pause."""
-    if call.server.pause.holds(call, row, request):
-        raise Paused
-
-
-def check_subscribed(call: Call, row: Command) -> None:
-    """Raise InvalidRequest, and count it, if the client is subscribed and may not use the command."""
-    if call.client.only_listens and not row.flags & SUBSCRIBED:
-        call.server.statistics[row].rejected += 1
-        raise InvalidRequest(
-            f"Can't execute '{row.name.lower()}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are"
-            " allowed in this context"
-        )
-
-
-def _queue(call: Call, row: Command, request: list[bytes]) -> Reply:
-    """Put a request at the end of the client's MULTI block. Returns QUEUED; raises InvalidRequest.
-
-    In a block that is poisoned already nothing is stored: it will not run.
-    """
-    client = call.client
-    assert client.queued is not None
-    try:
-        _check_queueable(row, client.queued_bytes + _size_bytes(request))
-    except RequestError:
-        call.server.statistics[row].rejected += 1
-        client.queued.clear()
-        client.queued_bytes = 0
-        raise
-    if not client.poisoned:
-        client.queued.append((row, request))
-        client.queued_bytes += _size_bytes(request)
-    return QUEUED
-
-
-def _check_queueable(row: Command, block_bytes: int) -> None:
-    if row.flags & NO_MULTI:
-        raise InvalidRequest(f"Command '{row.name.lower()}' not allowed inside a transaction")
-    if block_bytes > MAX_TRANSACTION_BYTES:
-        raise InvalidRequest(f"the transaction is larger than {MAX_TRANSACTION_BYTES} bytes; send several smaller ones")
-
-
-def _size_bytes(request: list[bytes]) -> int:
-    return sum(map(len, request)) + QUEUED_WORD_BYTES * len(request)

@@ -29,6 +29,9 @@ _S_PER_DAY = 86_400
 #: The clock by which Redis notes accesses has so many bits of seconds.
 _LRU_CLOCK_MASK = 2**24 - 1
 
+#: Why requests were refused, as INFO calls it, and as ACL LOG does.
+_DENIALS = {"auth": "auth", "cmd": "command", "key": "key", "channel": "channel", "db": "database"}
+
 Fields = list[tuple[str, Any]]
 
 
@@ -158,6 +161,7 @@ def _stats(call: Call) -> Fields:
         ("tracking_total_items", server.tracking.reader_count),
         ("tracking_total_prefixes", len(server.tracking.prefixes)),
         ("total_error_replies", server.errors),
+        *((f"acl_access_denied_{name}", server.gate.log.counts[reason]) for name, reason in _DENIALS.items()),
     ]
 
 

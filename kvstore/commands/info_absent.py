@@ -42,9 +42,8 @@ _FIELDS = {
         io_threaded_poll_processed io_threaded_total_prefetch_batches io_threaded_total_prefetch_entries
         client_query_buffer_limit_disconnections client_output_buffer_limit_disconnections reply_buffer_shrinks
         reply_buffer_expands eventloop_cycles eventloop_duration_sum eventloop_duration_cmd_sum
-        instantaneous_eventloop_cycles_per_sec instantaneous_eventloop_duration_usec acl_access_denied_auth
-        acl_access_denied_cmd acl_access_denied_key acl_access_denied_channel acl_access_denied_tls_cert
-        acl_access_denied_db
+        instantaneous_eventloop_cycles_per_sec instantaneous_eventloop_duration_usec
+        acl_access_denied_tls_cert
     """,
     "replication": """
         replicas_waiting_psync master_failover_state=no-failover

@@ -31,6 +31,9 @@ class Peer(Protocol):
     def wake(self) -> None:
         """The client's session has something to send, or to go on with: see to it in this turn. Raises nothing."""
 
+    def changed(self) -> None:
+        """What the client may do has changed: serve it accordingly from now on. Raises nothing."""
+
     def close(self) -> None:
         """Drop the connection, at once. A client's own end is `Client.closing`, so that its reply gets out."""
 
@@ -42,6 +45,9 @@ class Nobody:
         """See `Peer`."""
 
     def wake(self) -> None:
+        """See `Peer`."""
+
+    def changed(self) -> None:
         """See `Peer`."""
 
     def close(self) -> None:

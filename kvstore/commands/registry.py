@@ -42,6 +42,7 @@ from kvstore.commands.row import (
     Flag,
     KeyPlaces,
     Many,
+    Members,
     OnlyReads,
 )
 
@@ -65,15 +66,16 @@ class CommandTable:
         keys: KeyPlaces | None = None,
         options: str = "",
         least: int = 0,
+        members: Members = (),
     ) -> Callable[[_Function], _Function]:
         """Decorator: add a row for the function. A container comes before its subcommands.
 
         `keys`: where the signature cannot say it: (first, last, step) (MSET), or a function of the request's words, as
-        `numbered_keys` makes them (LMPOP). `options`, `least`: see `Command`.
+        `numbered_keys` makes them (LMPOP). `options`, `least`, `members`: see `Command`.
         """
 
         def add(function: _Function) -> _Function:
-            row = Command(name, flags, group, function, keys, options, least)
+            row = Command(name, flags, group, function, keys, options, least, members)
             if row.words == 1:
                 self.by_name[name.encode()] = self.by_name[name.lower().encode()] = row
             else:
@@ -146,8 +148,13 @@ class CommandTable:
 
     @functools.cached_property
     def verbs(self) -> dict[str, Command]:
-        """The verbs of our own, by their names in lower case: what a JSON line may call. For a full table."""
+        """The verbs of our own, by their names in lower case. For a full table."""
         return {row.name.lower(): row for row in self.rows() if row.flags & VERB}
+
+    @functools.cached_property
+    def methods(self) -> dict[str, Command]:
+        """The commands that a JSON line may call, by their names in lower case. For a full table."""
+        return {row.name.lower(): row for row in self.rows() if row.flags & VERB or row.members}
 
     def find(self, request: list[bytes]) -> Command:
         """The row for a request, in any case of letters; follows subcommands.

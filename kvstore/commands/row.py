@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from kvstore.base.errors import InvalidRequest, wrong_arity
 from kvstore.base.limits import LONG_STRING_BYTES, MIB
 from kvstore.base.reply import Arrays, Numbers, Reply, Status
-from kvstore.commands.arguments import Converter, Parameter, from_json, parameters_of
+from kvstore.commands.arguments import PLAIN, Converter, Parameter, from_json, parameters_of
 
 
 class Flag(enum.IntFlag):
@@ -36,12 +36,13 @@ class Flag(enum.IntFlag):
     PUBSUB = 8192  # about channels
     NO_SCRIPT = 16384  # no script may ask for it
     RUNS = 32768  # runs a script, which may read, change and tell
+    NO_AUTH = 65536  # also for who has not said yet who it is
 
 
 READ, WRITE, FAST, WHOLE, ADMIN = Flag.READ, Flag.WRITE, Flag.FAST, Flag.WHOLE, Flag.ADMIN
 NO_MULTI, IMMEDIATE, VERB, BLOCKING = Flag.NO_MULTI, Flag.IMMEDIATE, Flag.VERB, Flag.BLOCKING
 SUBSCRIBED, NOT_KEYS, ALONE, TELLS, PUBSUB = Flag.SUBSCRIBED, Flag.NOT_KEYS, Flag.ALONE, Flag.TELLS, Flag.PUBSUB
-NO_SCRIPT, RUNS = Flag.NO_SCRIPT, Flag.RUNS
+NO_SCRIPT, RUNS, NO_AUTH = Flag.NO_SCRIPT, Flag.RUNS, Flag.NO_AUTH
 NO_FLAGS = Flag(0)
 
 
@@ -70,6 +71,10 @@ def can_be_taken(strings: Sequence[bytes]) -> bool:
     sizes = list(map(len, strings))
     return sum(sizes) <= _TAKEN_BYTES and max(sizes, default=0) < LONG_STRING_BYTES
 
+
+#: How a JSON line calls a command that is no verb: the members that are its arguments, each with its value where it is
+#: left out, None if it may not be.
+Members: TypeAlias = "tuple[tuple[str, str | None], ...]"
 
 #: Where a command's keys are: (first, last, step), or a function of the request's words (the name first).
 KeyPlaces: TypeAlias = "tuple[int, int, int] | Callable[[list[bytes]], list[bytes]]"
@@ -140,12 +145,14 @@ class Command:
     `least`, `most`: number of request words including the name (a subcommand counts two words); `least` is given where
     options stand before what is required. `keys`: (first, last,
     step) as COMMAND INFO gives them, (0, 0, 0) for none; `find_keys`: tells them of a request, where it takes that.
-    `parameters`: (name, Argument, optional, variadic) of each.
+    `parameters`: (name, Argument, optional, variadic) of each. `members`: see `Members`; none unless a JSON line may
+    call it and it is no verb.
     `convert`: one converter or None for each parameter, or None if no argument is converted.
     """
 
     __slots__ = (
-        "_converters", "convert", "find_keys", "flags", "function", "group", "keys", "least", "many", "most", "name",
+        "_converters", "convert", "find_keys", "flags", "function", "group", "keys", "least", "many", "members", "most",
+        "name",
         "one_element", "only_reads", "options", "parameters", "scope", "subcommands", "summary", "takes_one_word",
         "takes_two_words", "wire_name", "words", "words_of_many", "writes",
     )  # fmt: skip
@@ -159,6 +166,7 @@ class Command:
         keys: KeyPlaces | None = None,
         options: str = "",
         least: int = 0,
+        members: Members = (),
     ) -> None:
         self.name = name
         self.flags = flags
@@ -186,6 +194,7 @@ class Command:
         self.words_of_many: tuple[int, ...] = ()
         #: With so many arguments it is about one element of a value, which the second one names; 0 if never.
         self.one_element = 0
+        self.members = members
         #: Of a command that RUNS a script: see `CommandTable.only_reads`.
         self.only_reads: OnlyReads | None = None
         self.wire_name = name.encode()
@@ -254,7 +263,11 @@ class Command:
         `members`: the request's object. Raises InvalidRequest for a member that is missing or of the wrong type.
         """
         arguments: list[Any] = []
-        for name, argument, optional, variadic in self.parameters:
+        for name, otherwise in self.members:
+            if (value := members.get(name, otherwise)) is None:
+                raise InvalidRequest(f"missing member '{name}'")
+            arguments.append(from_json(name, PLAIN, value))
+        for name, argument, optional, variadic in self.parameters if not self.members else ():
             if name in members:
                 arguments.append(from_json(name, argument, members[name]))
             elif optional or variadic:

@@ -69,6 +69,7 @@ class Runner:
             self._call.select(caller.database)
         client.protocol = 2
         client.tracking, client.identity = caller.tracking, caller.identity
+        client.rights, client.asked_by = caller.rights, caller
         if self._server.slow_log.is_on:
             client.address, client.name = caller.address, caller.name
         try:
@@ -194,6 +195,9 @@ class _Host:
     def perform(self, words: list[bytes]) -> Reply:
         """See `Host`."""
         row = self._rows.get((words[0], len(words))) or self._find(words)
+        client = self._call.client
+        if client.rights is not None:
+            self._call.server.gate.check_call(client, row, words)
         try:
             if self._slow_log.is_on:
                 return dispatch.run_inside(self._call, row, words, self._finish)

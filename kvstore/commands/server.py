@@ -25,7 +25,7 @@ def config_get(call: Call, parameter: bytes, *parameters: bytes) -> Reply:
 def config_set(call: Call, parameter: bytes, value: bytes, *pairs: bytes) -> Reply:
     """Change settings, all of them or none, until the server stops.
 
-    Unlike Valkey, of what a promise hangs on, or what there is none of (`appendfsync`, `requirepass`), it takes the
+    Unlike Valkey, of what a promise hangs on, or what there is none of (`appendfsync`), it takes the
     value that it has, and says why it can be no other. `maxmemory` and its kin are remembered, and nothing is
     evicted. Of a request that fails no event is told (`notify-keyspace-events`), `keymiss` not either; OBJECT tells
     of it as any other that reads. That a key has expired is told when a request that reads does not find it, when a

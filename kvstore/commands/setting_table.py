@@ -3,14 +3,14 @@
 - live: CONFIG SET sets it. What is obeyed; and what tunes something that works otherwise here, which is remembered, so
   that suites and clients which set it go on.
 - held: CONFIG SET takes the value that it has, and says why it can be no other. What a promise hangs on, and what would
-  be a lie: nobody may think that a password is asked for.
+  be a lie.
 - fixed: CONFIG SET refuses it, in Valkey's words. What is chosen at the start; and what belongs to a feature that is
   not there, and is what it is without it.
 
 Settings that only kvstore has are fixed; they come from the options that it was started with (`edge.settings`), which
 also give some of those here their values. A value here is the one of a server about which nothing was said.
 
-Rejected: to accept whatever Valkey does (a `CONFIG SET requirepass` that protects nothing).
+Rejected: to accept whatever Valkey does (a `CONFIG SET appendonly no` that turns nothing off).
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ _LIVE = (
     *_live(yes_or_no, protected_mode="yes"),
     *_live(one_of("debug", "verbose", "notice", "warning", "nothing"), loglevel="notice"),
     *_live(yes_or_no, hide_user_data_from_log="yes"),
+    *_live(anything, requirepass=""),
+    *_live(one_of("allchannels", "resetchannels"), acl_pubsub_default="resetchannels"),
     # Thresholds past which OBJECT ENCODING names another encoding; and of a stream's entries, what is trimmed at once.
     *_live(integer(), hash_max_listpack_entries=512, set_max_intset_entries=512, set_max_listpack_entries=128),
     *_live(integer(), set_max_listpack_value=64, zset_max_listpack_entries=128, stream_node_max_entries=100),
@@ -101,7 +103,6 @@ _HELD = (
     *_held("every change is in the log before its reply; there is no server without", yes_or_no, appendonly="yes"),
     *_held(f"{_OPTION}sync", one_of("everysec", "always", "no"), appendfsync="always"),
     *_held("the log holds every change, and becomes a checkpoint when it is long: --compact-after", anything, save=""),
-    *_held("there are no passwords yet; listen where only those can connect who may", anything, requirepass=""),
     *_held(f"{_OPTION}max-request-bytes", memory(), proto_max_bulk_len=MAX_REQUEST_BYTES),
     *_held(f"{_OPTION}drop-client-bytes", anything, client_output_buffer_limit=_OUTPUT_LIMITS),
     *_held(f"{_OPTION}max-input-bytes", memory(), client_query_buffer_limit=MAX_REQUEST_BYTES),
@@ -115,7 +116,7 @@ _HELD = (
 
 #: `name` or `name=value`, between blanks; one that is said twice or holds blanks stands below.
 _FIXED = """
-    acl-pubsub-default=resetchannels aclfile active-defrag-cycle-max=25 active-defrag-cycle-min=1
+    aclfile active-defrag-cycle-max=25 active-defrag-cycle-min=1
     active-defrag-cycle-us=500 active-defrag-ignore-bytes=104857600 active-defrag-max-scan-fields=1000
     active-defrag-threshold-lower=10 active-defrag-threshold-upper=100 always-show-logo=no aof-load-truncated=yes
     aof-rewrite-cpulist aof-rewrite-incremental-fsync=no aof-timestamp-enabled=yes aof-use-rdb-preamble=no

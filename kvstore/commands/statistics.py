@@ -186,5 +186,9 @@ class Statistics(dict[Command, CommandStatistics]):
             each.reset()
 
 
+#: For clients whose requests have no quick way.
+NO_ROWS: dict[bytes, CommandStatistics] = {}
+
+
 def _is_sortable(row: Command) -> bool:
     return row.many is not None and row.keys == (1, 1, 1)

@@ -29,6 +29,7 @@ from kvstore.commands.channels import Held
 from kvstore.commands.context import Call
 from kvstore.commands.registry import FAST, IMMEDIATE, NO_MULTI, WHOLE, Command, Key, command
 from kvstore.commands.row import ALONE, NO_SCRIPT
+from kvstore.commands.users import User
 
 
 class _Own(NamedTuple):
@@ -39,12 +40,15 @@ class _Own(NamedTuple):
     names: tuple[bytes, bytes, bytes]
     subscriptions: Held
     tracking: Any
+    user: User
+    is_authenticated: bool
 
 
 @command("MULTI", FAST | NO_MULTI | NO_SCRIPT, group="transactions")
 def multi(call: Call) -> Reply:
     """Begin a block: what follows is queued, until EXEC runs it whole."""
     call.client.queued = []
+    call.client.queued_database = call.client.database
     return OK
 
 
@@ -72,7 +76,10 @@ def exec_(call: Call) -> Reply:
 def _own_state(call: Call) -> _Own:
     client = call.client
     names = client.name, client.library_name, client.library_version
-    return _Own(client.database, client.protocol, names, call.server.channels.of(client), client.tracking)
+    return _Own(
+        client.database, client.protocol, names, call.server.channels.of(client), client.tracking, client.user,
+        client.is_authenticated,
+    )  # fmt: skip
 
 
 def _restore(call: Call, before: _Own) -> None:
@@ -83,6 +90,7 @@ def _restore(call: Call, before: _Own) -> None:
     client.name, client.library_name, client.library_version = before.names
     call.server.channels.restore(client, before.subscriptions)
     call.server.tracking.set_mode(client, before.tracking)
+    call.server.gate.restore(client, before.user, is_authenticated=before.is_authenticated)
 
 
 def _run_all(call: Call, queued: list[tuple[Command, list[bytes]]]) -> list[Reply]:
@@ -99,7 +107,10 @@ def _run_all(call: Call, queued: list[tuple[Command, list[bytes]]]) -> list[Repl
 def _run_one(call: Call, row: Command, request: list[bytes]) -> Reply:
     if row.flags & ALONE:
         return InvalidRequest(f"{row.name} isn't allowed for a DENY BLOCKING client")
+    client = call.client
     try:
+        if client.rights is not None:
+            call.server.gate.check_again(client, row, request, client.database)
         return dispatch.run_inside(call, row, request)
     except StorageFull:
         raise

@@ -79,6 +79,8 @@ class KVStoreProtocol(LineReceiver):
         client.traffic = self._traffic
         client.peer = self
         self._connections.add(self)
+        if client.rights is not None:
+            self._see()
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the client: keep them for the end of the turn, or execute what they complete.
@@ -162,6 +164,10 @@ class KVStoreProtocol(LineReceiver):
     def wake(self) -> None:
         """See `Peer`."""
         self._arrivals.wake(self)
+
+    def changed(self) -> None:
+        """See `Peer`."""
+        self._see()
 
     def close(self) -> None:
         """See `Peer`."""

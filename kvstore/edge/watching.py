@@ -28,7 +28,8 @@ MONITOR's lines are Redis's: `+TIME [0 ADDRESS] "word" "word"`, quoted as sdscat
 three ways: a client does not see its own requests; requests that are refused, and those for administrators, are
 shown too; a long request is shown in part, in the words that SLOWLOG has for it.
 
-Passwords (AUTH, HELLO) are shown as `(redacted)`, as in Redis; no other argument is secret.
+Passwords are shown as `(redacted)`, as in Redis: see `commands.passwords`. Of a request with any, an error is told by
+its code alone.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from kvstore.base.errors import InvalidRequest
 from kvstore.base.limits import CLIENT_LINES_A_PERIOD, MAX_LOGGED_BYTES, MAX_MONITORED_BYTES
 from kvstore.base.reply import Status
 from kvstore.commands.client import Client
-from kvstore.commands.passwords import without_passwords
+from kvstore.commands.passwords import has_passwords, without_passwords
 from kvstore.commands.registry import READ, table
 from kvstore.commands.script_calls import ScriptCalls
 from kvstore.commands.slow_requests import SlowLog
@@ -153,9 +154,14 @@ def trace_line(executed: Executed) -> str:
     """One line of the trace for a request, with its line end; ASCII."""
     return _line(
         executed.number, executed.time_us, executed.started_ns, executed.ended_ns, executed.client, executed.address,
-        executed.commit, kind_of(executed.words), executed.outcome,
+        executed.commit, kind_of(executed.words), _told_outcome(executed),
         shown(executed.words, MAX_LOGGED_BYTES, _TRACED_WORD),
     )  # fmt: skip
+
+
+def _told_outcome(executed: Executed) -> str:
+    """What came of a request; of one with passwords, which the text of an error may repeat, only the error's code."""
+    return executed.outcome.split(" ", 1)[0] if has_passwords(executed.words) else executed.outcome
 
 
 def _line(

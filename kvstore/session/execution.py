@@ -33,12 +33,13 @@ from kvstore.base.errors import ForeignProtocol, InvalidRequest, ProtocolError, 
 from kvstore.base.jsontext import dumps
 from kvstore.base.limits import LONG_STRING_BYTES
 from kvstore.base.reply import NotNow, Numbers, Paused, Status, Wait, advance
-from kvstore.commands import dispatch
+from kvstore.commands import admission, dispatch
 from kvstore.commands.context import Call
 from kvstore.commands.dispatch import Blocked, Outcome, Postponed, Unfinished
+from kvstore.commands.gate import check_authenticated
 from kvstore.commands.registry import VERB, Command
 from kvstore.commands.registry import table as commands
-from kvstore.commands.statistics import CommandStatistics
+from kvstore.commands.statistics import NO_ROWS, CommandStatistics
 from kvstore.session import columns
 from kvstore.session.grammar import Json, Resp, Typed
 from kvstore.session.hooks import Executed, Hooks
@@ -49,7 +50,6 @@ from kvstore.wire.pieces import UNLIMITED_BYTES, Encoded
 
 #: Not a reply yet.
 _LATER = (Unfinished, Blocked)
-_NO_ROWS: dict[bytes, CommandStatistics] = {}
 
 
 class Execution:
@@ -61,7 +61,7 @@ class Execution:
 
     __slots__ = (
         "_call", "_client", "_clock", "_hooks", "_limit_bytes", "_messages", "_pending", "_places", "_resp",
-        "_steady_ns", "_store", "needed", "plain", "unfinished",
+        "_steady_ns", "_store", "needed", "unfinished",
     )  # fmt: skip
 
     unfinished: Any
@@ -76,7 +76,6 @@ class Execution:
         self._limit_bytes = call.server.max_reply_bytes
         self._steady_ns = call.server.steady_ns
         self._resp = Resp(call.client, self._limit_bytes)
-        self.plain = call.server.statistics.plain
         self._places = call.server.waiting.places
         self._messages = call.server.messages
         self.needed = 0
@@ -87,8 +86,8 @@ class Execution:
         """
         client = self._client
         if client.queued is not None or client.only_listens or self._hooks.watchers:
-            return _NO_ROWS
-        return self.plain
+            return NO_ROWS
+        return client.plain
 
     def run(self, statistics: CommandStatistics, request: list[bytes]) -> Encoded | None:
         """Execute one RESP request for one of the `plain_rows`, and count it; its time is for the caller to count.
@@ -231,13 +230,11 @@ class Execution:
         return outcome.reply  # type: ignore[no-any-return]
 
     def done(self) -> None:
-        """A request is done: of the replies that are not to be sent, its was one. As long as there are more, nothing
-        goes past the encoder that leaves them out; nor, if the client tracks what it reads, past who notes that.
-        """
+        """A request is done: of the replies that are not to be sent, its was one."""
         client = self._client
         if client.unanswered:
             client.unanswered -= 1
-        self.plain = _NO_ROWS if client.unanswered or client.tracking else self._call.server.statistics.plain
+        client.use(self._call.server.statistics.plain)
 
     def _serve(self) -> None:
         """What a request tells others leaves; what it has brought is for those who wait for it."""
@@ -289,9 +286,11 @@ class Execution:
             row = self._verb(members)
             self._client.last_command = row.name
             arguments = self._arguments(row, members)
+            words += [a if isinstance(a, bytes) else self._shown(a) for a in arguments]
+            if self._client.rights is not None:
+                admission.check_rights(self._call, row, words)
         except RequestError as error:
             return dispatch.refuse(self._call, None, error, grammar), words
-        words += [a if isinstance(a, bytes) else self._shown(a) for a in arguments]
         return dispatch.execute(self._call, row, words, grammar, arguments), words
 
     def _arguments(self, row: Command, members: dict[str, Any]) -> list[Any]:
@@ -311,10 +310,12 @@ class Execution:
             raise InvalidRequest("missing member 'method', a string such as \"lookup\"")
         if self._client.queued is not None:
             raise InvalidRequest("a JSON line cannot be part of a MULTI block; EXEC or DISCARD it first")
-        row = commands.verbs.get(method) or commands.verbs.get(method.lower())
+        row = commands.methods.get(method) or commands.methods.get(method.lower())
         if row is None:
+            check_authenticated(self._client, None)
             raise InvalidRequest(f"unknown method '{shorten(method.encode('utf-8', 'surrogatepass'))}'; try help")
-        dispatch.check_subscribed(self._call, row)
+        check_authenticated(self._client, row)
+        admission.check_subscribed(self._call, row)
         return row
 
 

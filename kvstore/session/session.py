@@ -100,7 +100,7 @@ class Session:
         return (
             parser.state is not BOUNDARY or self.client.queued is not None or self.closing or bool(self.backlog)
             or self.client.subscription_bytes > 0 or self.client.unanswered > 0
-            or self.client.tracking is not None
+            or self.client.tracking is not None or self.client.rights is not None
         )  # fmt: skip
 
     @property
@@ -139,7 +139,7 @@ class Session:
             self.backlog.extend(requests)
         elif len(requests) == 1 and self._one(requests[0]):
             # As `in_the_middle`, of a client that is not in a block, nor subscribed; most requests come alone.
-            return parser.state is not BOUNDARY or self.closing or bool(self.backlog)
+            return parser.state is not BOUNDARY or self.closing or bool(self.backlog) or self.client.rights is not None
         elif requests:
             self._begin(requests)
         else:  # part of a request: the client is slow, not idle
@@ -306,7 +306,7 @@ class Session:
         execution.needed = self._held[-1][0] if self._held else 0
         if request.__class__ is JSONLine:
             reply = execution.respond(request)
-        elif request.__class__ is list and (statistics := execution.plain.get(request[0])) is not None:
+        elif request.__class__ is list and (statistics := client.plain.get(request[0])) is not None:
             reply = self._run(statistics, request)
             client.last_command = statistics.row.name
         else:

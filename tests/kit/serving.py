@@ -75,6 +75,9 @@ class Connection:
         """See `Peer`; what the edge does then a test does itself."""
         self.woken += 1
 
+    def changed(self) -> None:
+        """See `Peer`."""
+
     def close(self) -> None:
         """See `Peer`."""
         self.session.disconnected()
