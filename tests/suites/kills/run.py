@@ -166,9 +166,13 @@ class KillRun:
         self._highest_read = 0
         self._checkpoint: tuple[int, int] | None = None
         self.server = self._start()
-        with RawConnection(Address("127.0.0.1", self.server.port)) as connection:
+        with self.connect() as connection:
             ask(connection, ("SET", SHARED, "0", "NX"))  # so that it can be read from the beginning
             ask(connection, ("XGROUP", "CREATE", STREAM, "g", "0", "MKSTREAM"))
+
+    def connect(self) -> RawConnection:
+        """A connection to look at what there is."""
+        return RawConnection(Address("127.0.0.1", self.server.port))
 
     def round(self) -> None:
         """Load, kill, start, compare. Raises Violation."""
@@ -325,7 +329,7 @@ class KillRun:
     def _read_all(self) -> dict[bytes, Held]:
         """Every key (see `place`) and what it holds."""
         found: dict[bytes, Held] = {}
-        with RawConnection(Address("127.0.0.1", self.server.port)) as connection:
+        with self.connect() as connection:
             for database in range(DATABASES):
                 ask(connection, ("SELECT", b"%d" % database))
                 found.update({place(database, key): held for key, held in read_database(connection)})

@@ -1,0 +1,101 @@
+"""An hour of mixed load at a modest rate, with all that can go wrong, and whether anything grows or slows down.
+
+    scripts/soak --minutes 60
+
+Clients on all types of values, whose every reply is checked, in several databases: strings, documents, hashes, lists,
+sets, sorted sets, streams with groups, scripts, functions, MULTI blocks, and four who wait for elements of queues; a
+cache whose keys expire; large values that come and go; subscribers; clients who cache and are told of changes; who
+polls the status page, where there is one; and clients who stall, lie and vanish: half requests, slow readers, garbage,
+scanners' probes, blocks that never end, crowds. Beside them a few calm clients, who measure how long they are served.
+
+Four times the server is killed (kill -9) and started, and all that was acknowledged must be there; four times the disk
+is full (the data are on a small file system, which takes root to mount; without that it never is); compactions come by
+themselves, and are asked for.
+
+Memory, open files, latencies and the sizes of the files are noted every few seconds; soak.json, soak.md (the rules of
+the verdict, and what was found) and soak.png go into report/, or where --out says. Exit status: 0 if all rules hold, 1
+if one does not. A short run is not judged by rules that take many samples.
+
+Needs Linux.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from kvstore.testing.server_process import ROOT
+from scripts.measuring.results import describe_machine
+from tests.suites import program
+from tests.suites.program import positive
+from tests.suites.soak import report
+from tests.suites.soak.companions import Companion
+from tests.suites.soak.judging import judge
+from tests.suites.soak.run import Soak
+from tests.suites.soak.sockets import Server
+from tests.suites.soak.volume import mounted
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = program.parser_of("soak", __doc__)
+    parser.add_argument("--minutes", type=float, default=60.0, metavar="M", help="(default %(default)g)")
+    parser.add_argument(
+        "--rate", type=positive, default=350, metavar="N",
+        help="requests a second of those who check all, some 150 of others beside them (default %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--every", type=float, default=5.0, metavar="S", help="between samples (default %(default)g s)")
+    parser.add_argument("--volume-mib", type=positive, default=512, metavar="N", help="(default %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path(ROOT, "report"), metavar="DIR", help="(default: report)")
+    parser.add_argument(
+        "--server-option", action="append", default=[], metavar="WORD", help="a word for the server; repeatable"
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run it. Returns the exit status."""
+    arguments = parse_arguments()
+    seed = program.seed_of(arguments)
+    place = Path(tempfile.mkdtemp(prefix="kvstore-soak-"))
+    about = {"command": shlex.join(["scripts/soak", *sys.argv[1:]]), "seed": str(seed)} | describe_machine(place)
+    volume, missing = mounted(place, arguments.volume_mib)
+    about["disk"] = f"ext4 of {arguments.volume_mib} MiB in a file" if volume else f"never full: {missing}"
+    about["began"] = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+    options, password, others = _with_what_there_is(arguments.server_option)
+    about["server options"] = shlex.join(options) or "none"
+    print("\n".join(f"{name}: {text}" for name, text in about.items()), flush=True)
+    data = (volume.directory if volume else place) / "data"
+    seconds = 60 * arguments.minutes
+    try:
+        soak = Soak(data, seconds, arguments.rate, seed, options, password, volume, others, arguments.every)
+        soak.run()
+        judgements = judge(soak, seconds)
+        about["load at the end"] = f"{os.getloadavg()[0]:.2f} (1 minute)"
+        report.write(soak, judgements, about, seconds, arguments.out)
+    finally:
+        if volume is not None:
+            volume.unmount()
+    program.print_counts(report.counts_of(soak), soak.violation)
+    for each in judgements:
+        print(f"{ {True: 'holds', False: 'BROKEN', None: 'not judged'}[each.holds]:<11}{each.rule}: {each.found}")
+    print(f"verdict: {report.verdict_of(judgements)}")
+    if not soak.violation:
+        shutil.rmtree(place, ignore_errors=True)
+    return 1 if any(each.holds is False for each in judgements) else 0
+
+
+def _with_what_there_is(given: list[str]) -> tuple[list[str], str | None, list[Callable[[Server], Companion]]]:
+    """Options, the password that they ask for, and who uses what they bring."""
+    return given, None, []
+
+
+if __name__ == "__main__":
+    program.run(main)
