@@ -25,10 +25,12 @@ import argparse
 import os
 import shlex
 import shutil
+import socket
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from kvstore.testing.server_process import ROOT
@@ -36,11 +38,14 @@ from scripts.measuring.results import describe_machine
 from tests.suites import program
 from tests.suites.program import positive
 from tests.suites.soak import report
-from tests.suites.soak.companions import Companion
+from tests.suites.soak.companions import Companion, Looker
 from tests.suites.soak.judging import judge
 from tests.suites.soak.run import Soak
 from tests.suites.soak.sockets import Server
 from tests.suites.soak.volume import mounted
+
+#: What is looked at by HTTP.
+_PATHS = ("/healthz", "/readyz", "/metrics")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -94,7 +99,15 @@ def main() -> int:
 
 def _with_what_there_is(given: list[str]) -> tuple[list[str], str | None, list[Callable[[Server], Companion]]]:
     """Options, the password that they ask for, and who uses what they bring."""
-    return given, None, []
+    http_port = _free_port()
+    looks = partial(Looker, period_s=2.0, seed=0, port=http_port, paths=_PATHS)
+    return [*given, "--http", f"tcp:{http_port}:interface=127.0.0.1"], None, [looks]
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+        return port
 
 
 if __name__ == "__main__":

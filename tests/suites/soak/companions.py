@@ -17,7 +17,7 @@ import random
 import threading
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import hiredis
 
@@ -180,7 +180,7 @@ class Tracker(Companion):
 class Looker(Companion):
     """See the module. `port`: of --http; `paths`: what is asked for."""
 
-    def __init__(self, server: Server, period_s: float, seed: int, port: int, paths: list[str]) -> None:
+    def __init__(self, server: Server, period_s: float, seed: int, port: int, paths: Sequence[str]) -> None:
         super().__init__(server, period_s, seed)
         self._port = port
         self._paths = paths

@@ -25,8 +25,9 @@ _MORE_FILES = 4
 _SLOWER, _SLOWER_MS = 2.0, 5.0
 #: How many times as large the files may be at most, and so many bytes.
 _LARGER, _LARGER_BYTES = 1.5, 8 * MIB
-#: With fewer samples than this nothing is said.
+#: With fewer samples than this nothing is said; of growth neither, in a time that is too short for it.
 _LEAST_SAMPLES = 20
+_LEAST_TO_GROW_S = 600.0
 _HOUR_S = 3600.0
 
 
@@ -80,8 +81,8 @@ def slope_per_hour(points: Sequence[tuple[float, float]]) -> float:
 def _memory(name: str, title: str, samples: Sequence[Sample], seconds: float) -> Judgement:
     rule = f"{title} grows by less than {_GROWTH_PART:.0%} and {_GROWTH_BYTES // MIB} MiB in an hour"
     points = in_long_life(samples, name, seconds)
-    if len(points) < _LEAST_SAMPLES:
-        return Judgement(rule, "too few samples", None)
+    if len(points) < _LEAST_SAMPLES or points[-1][0] - points[0][0] < _LEAST_TO_GROW_S:
+        return Judgement(rule, "too short a time", None)
     slope, level = slope_per_hour(points), median(value for _, value in points)
     found = f"{slope / MIB:+.1f} MiB in an hour, of {level / MIB:.0f} MiB"
     return Judgement(rule, found, slope < max(_GROWTH_PART * level, _GROWTH_BYTES))

@@ -14,8 +14,8 @@ from tests.suites.soak.plan import long_life
 from tests.suites.soak.run import Soak
 from tests.suites.soak.sampling import Sample
 
-_HOW = """Made by `scripts/soak`, whose `--help` tells what is done; all samples are in [soak.json](soak.json). The rules are in
-`tests/suites/soak/judging.py`.
+_HOW = """Made by `scripts/soak`, whose `--help` tells what is done; all samples are in [soak.json](soak.json).
+The rules are in `tests/suites/soak/judging.py`.
 """
 _HOLDS = {True: "holds", False: "**does not hold**", None: "not judged"}
 
