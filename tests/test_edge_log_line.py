@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from twisted.logger import LogEvent, Logger
+from twisted.logger import LogEvent, Logger, capturedLogs
 from twisted.python import log as old_log
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -46,12 +46,12 @@ class LineTests(SynchronousTestCase):
             _fail(SECRET)
         except ValueError:
             if old:
-                publisher = old_log.LogPublisher()
-                publisher.addObserver(events.append)
-                publisher.msg(failure=Failure(), why="oh", isError=1)
-                event = dict(events[0], log_failure=events[0]["failure"], log_text=old_log.textFromEventDict(events[0]))
-                return event | {"log_format": "{log_text}"}
-            Logger("some.where", observer=events.append).failure("oh")
+                with capturedLogs() as captured:
+                    old_log.err(None, "oh")
+                self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+                events.extend(captured)
+            else:
+                Logger("some.where", observer=events.append).failure("oh")
         return events[0]
 
     def parsed(self, event: LogEvent, shows_data: bool = False) -> Any:

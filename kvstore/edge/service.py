@@ -45,6 +45,7 @@ from kvstore.edge.server_log import ServerLog
 from kvstore.edge.settings import Settings
 from kvstore.edge.status import Pace, Sources, info_sections
 from kvstore.edge.steady import use_steady_clock
+from kvstore.edge.supervision import Supervision
 from kvstore.edge.tls import authorities_in
 from kvstore.edge.turn import Turn
 from kvstore.edge.upkeep import Upkeep
@@ -68,7 +69,8 @@ _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 class KVStoreService(MultiService):
     """One server. `reactor`: its loop. `exit_process`: called with the exit status on fail-stop. `recovered`: called
-    when all that stays in memory is there. `log`: the process's, for CONFIG SET to change.
+    when all that stays in memory is there. `log`: the process's, for CONFIG SET to change. `ready`: called when it
+    serves, with a status for people.
 
     After `startService`: `store`, `factory`, `compactor`, `commit`, `upkeep`; `listening` knows the ports.
     """
@@ -80,6 +82,7 @@ class KVStoreService(MultiService):
         exit_process: Callable[[int], None] = exit_at_once,
         recovered: Callable[[], None] = lambda: None,
         log: ServerLog | None = None,
+        ready: Callable[[str], None] = lambda status: None,
     ) -> None:
         super().__init__()
         self.settings = settings
@@ -87,6 +90,7 @@ class KVStoreService(MultiService):
         self._exit_process = exit_process
         self._recovered = recovered
         self._server_log = log
+        self._ready = ready
         self._trace: Trace | None = None
         self._archive: RealDisk | None = None
         self._overlapped: OverlappedWriter | None = None
@@ -128,6 +132,7 @@ class KVStoreService(MultiService):
         self.listening.start(self.settings.endpoints, self.factory, authorities)
         if self.http is not None:
             self.http.listen(authorities)
+        self._ready(f"serving {self._loaded_keys} recovered keys, and what came since")
 
     def _authorities(self) -> list[Any] | None:
         """Who vouches for clients over TLS."""
@@ -375,4 +380,7 @@ class KVStoreService(MultiService):
 
 def make_tree(settings: Settings, reactor: Any, log: ServerLog | None = None) -> KVStoreService:
     """The server for these settings, not started. Opens nothing."""
-    return KVStoreService(settings, reactor, recovered=collector.tame, log=log)
+    supervision = Supervision(reactor)
+    tree = KVStoreService(settings, reactor, recovered=collector.tame, log=log, ready=supervision.ready)
+    supervision.setServiceParent(tree)
+    return tree

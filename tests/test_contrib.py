@@ -1,0 +1,84 @@
+"""The files in contrib/, looked at by the programs that they are for; what is not installed here is skipped."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from kvstore.edge import tap
+from kvstore.testing.server_process import PATIENCE_S
+from tests.kit.server_process import Serving, eventually, new_directory
+
+CONTRIB = Path(__file__).resolve().parent.parent / "contrib"
+UNITS = sorted((CONTRIB / "systemd").iterdir())
+
+#: What `systemd-analyze security` gives at most, times ten: 0 is a service that can do nothing, 96 one without limits.
+MOST_EXPOSURE = "15"
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run a program that a test needs. Raises SkipTest if it is not there."""
+    program = shutil.which(words[0], path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    if program is None:
+        raise SkipTest(f"{words[0]} is not installed: .ci/run installs it")
+    return subprocess.run([program, *words[1:]], capture_output=True, text=True, timeout=PATIENCE_S)
+
+
+class SystemdTests(SynchronousTestCase):
+    """The units."""
+
+    def test_verify(self) -> None:
+        """Nothing is misspelt, nothing unknown; with a program that there is in place of ours."""
+        directory = Path(new_directory(self.addCleanup))
+        for unit in UNITS:
+            text = re.sub(r"^(ExecStart=)\S+", rf"\1{shutil.which('true')}", unit.read_text(), flags=re.MULTILINE)
+            (directory / unit.name).write_text(text)
+        done = run("systemd-analyze", "verify", "--man=no", *(str(directory / unit.name) for unit in UNITS))
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def test_security(self) -> None:
+        """What a server that was taken over could still do is little."""
+        for unit in UNITS:
+            if unit.suffix == ".service":
+                done = run("systemd-analyze", "security", "--offline=true", f"--threshold={MOST_EXPOSURE}", str(unit))
+                self.assertEqual(done.returncode, 0, done.stdout)
+
+    def test_options(self) -> None:
+        """The server takes the options that the units have for it."""
+        texts = "".join(unit.read_text() for unit in UNITS)
+        told = re.findall(r"kvstore serve (.*)", texts) + re.findall(r'KVSTORE_OPTIONS=(--[^"\n]*)', texts)
+        self.assertEqual(len(told), 2)
+        words = [word for word in shlex.split(" ".join(told)) if word.startswith("--")]
+        known = {f"--{name}" for name, *_ in tap.Options.optParameters} | {"--listen"}
+        self.assertEqual(set(words) - known, set())
+
+
+class LogrotateTests(Serving, SynchronousTestCase):
+    """The example, with its paths and its signal's way changed; and the other way that logrotate has."""
+
+    def test_rotates(self) -> None:
+        """All lines are in one of the two files, and the server goes on in the new one."""
+        directory = new_directory(self.addCleanup)
+        log = Path(directory, "kvstore.log")
+        server = self.start("--log-file", str(log), "--log-clients")
+        example = (CONTRIB / "logrotate" / "kvstore").read_text()
+        self.assertIn("/var/log/kvstore/kvstore.log", example)
+        text = example.replace("/var/log/kvstore", directory)
+        text = re.sub(r"systemctl kill .*", f"kill -HUP {server.pid}", text)
+        for number, configuration in enumerate((text, re.sub("nocreate", "copytruncate", text), text)):
+            Path(directory, "conf").write_text(configuration)
+            os.chmod(os.path.join(directory, "conf"), 0o644)
+            self.connect(server).ask("PING")
+            done = run("logrotate", "--force", "--state", f"{directory}/state", f"{directory}/conf")
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            eventually(lambda: log.exists() and "opened anew" in log.read_text())
+            self.assertIn(f"client {number + 1}@", Path(f"{log}.1").read_text())
+        self.assertEqual(sorted(path.name for path in Path(directory).glob("*.gz")), [
+            "kvstore.log.2.gz", "kvstore.log.3.gz",
+        ])  # fmt: skip
