@@ -65,6 +65,8 @@ class SettingsTests(SynchronousTestCase):
             "log_path": "/l",
             "debugging": "yes",
             "tls_client_ca_path": "/c",
+            "password_hash": b"0",
+            "acl_file_path": "/u",
             "insecure": True,
             "http": "tcp:1",
             "http_hosts": ("h",),

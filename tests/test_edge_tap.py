@@ -6,6 +6,7 @@ import getpass
 import os
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -18,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base import limits
 from kvstore.base.address import CATALOG_VARIABLE
+from kvstore.base.limits import MAX_PASSWORD_BYTES
 from kvstore.edge import tap
 from kvstore.edge.settings import Settings
 from tests.kit.certificate import make_certificate
@@ -31,6 +33,13 @@ def parse(*words: str) -> Settings:
     options = tap.Options()
     options.parseOptions(list(words))
     return options.settings
+
+
+def write_private(path: str, content: bytes, mode: int) -> None:
+    """Make a file that has these permissions."""
+    Path(path).unlink(missing_ok=True)
+    Path(path).write_bytes(content)
+    os.chmod(path, mode)
 
 
 class OptionsTestCase(SynchronousTestCase):
@@ -247,6 +256,41 @@ class ListenTests(OptionsTestCase):
         error = self.refusal("--listen", "tcp:6380:interface=127.0.0.1", "--listen", "tcp:6380")
         self.assertRegex(error, "^--listen 'tcp:6380': anybody .*--password-file.*ssl:PORT.*--insecure listens")
         self.assertTrue(parse("--listen", "tcp:6380", "--insecure").insecure)
+
+    def test_password_file(self) -> None:
+        """Only its owner may read the file; it has one line; and it says nothing of what is in it."""
+        path, option = self.mktemp(), "--password-file"
+        for content, mode, wrong in (
+            (b"secret\n", 0o600, None),
+            (b"secret", 0o400, None),
+            (b"secret\n", 0o640, r"others than its owner .*\(mode 0640\); chmod 600"),
+            (b"secret\n", 0o604, "chmod 600"),
+            (b"\n", 0o600, "a password in one line"),
+            (b"a\nb\n", 0o600, "a password in one line"),
+            (b"x" * (MAX_PASSWORD_BYTES + 1), 0o600, "at most"),
+        ):
+            write_private(path, content, mode)
+            if wrong is None:
+                self.assertEqual(parse(option, path).password_hash, sha256(b"secret").hexdigest().encode())
+                self.assertEqual(parse("--listen", "tcp:6380", option, path).listen, ("tcp:6380",))
+            else:
+                self.assertRegex(self.refusal(option, path), wrong)
+        self.assertIn("No such file", self.refusal(option, self.mktemp()))
+
+    def test_credentials_of_systemd(self) -> None:
+        """The group's permissions of a credential are those of who may read it."""
+        path = os.path.abspath(self.mktemp())
+        write_private(path, b"secret", 0o440)
+        self.patch(os, "environ", os.environ | {"CREDENTIALS_DIRECTORY": os.path.dirname(path)})
+        self.assertIsNotNone(parse("--password-file", path).password_hash)
+
+    def test_acl_file(self) -> None:
+        """It has to be there, and says of the default user, too, what its password is."""
+        path = self.mktemp()
+        self.assertIn("give the name of a file", self.refusal("--acl-file", path))
+        write_private(path, b"secret", 0o600)
+        self.assertEqual(parse("--acl-file", path).acl_file_path, os.path.abspath(path))
+        self.assertIn("give one of them", self.refusal("--acl-file", path, "--password-file", path))
 
     def test_client_certificates(self) -> None:
         """The file is looked at, and an endpoint that asks for them has to be there."""

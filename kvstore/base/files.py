@@ -7,7 +7,7 @@ somebody wrote and synced under its temporary name, `replace_with` for one whose
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from operator import eq
 
 from kvstore.base.disk import Disk, File
@@ -31,13 +31,17 @@ def publish(disk: Disk, written: str, name: str) -> None:
     disk.sync_directory()
 
 
-def replace_with(disk: Disk, name: str, content: Iterable[bytes]) -> None:
-    """Replace file `name` atomically by one of that `content`, in pieces. Raises OSError, which names the file that
-    cannot be written. Durability: on disk when this returns.
+def replace_with(
+    disk: Disk, name: str, content: Iterable[bytes], prepare: Callable[[File], None] = lambda file: None
+) -> None:
+    """Replace file `name` atomically by one of that `content`, in pieces. `prepare`: is called with the new file while
+    there is nothing in it. Raises OSError, which names the file that cannot be written. Durability: on disk when this
+    returns.
     """
     written = temporary(name)
     file = disk.create(written)
     try:
+        prepare(file)
         offset = 0
         for piece in content:
             with _naming(disk.describe(written)):

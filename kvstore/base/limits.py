@@ -204,3 +204,6 @@ HTTP_WRONG_PASSWORD_S = 1
 
 #: Most bytes of a name (of a key, a channel, a user) that an entry of ACL LOG keeps; Valkey keeps it whole.
 ACL_LOG_NAME_BYTES = 1 * KIB
+
+#: Most bytes of a password in a file (--password-file).
+MAX_PASSWORD_BYTES = 4 * KIB

@@ -6,6 +6,7 @@ from typing import Any
 
 from kvstore.base.errors import Failure, InvalidRequest, shorten, wrong_arity, wrong_subcommand
 from kvstore.base.reply import OK, Distinct, Reply
+from kvstore.commands.acl_file import BadUsers, Kept, text_of
 from kvstore.commands.categories import CATEGORIES, rows_of
 from kvstore.commands.clients import end
 from kvstore.commands.context import Call
@@ -150,3 +151,43 @@ def acl_log(call: Call, *count: bytes) -> Reply:
         log.clear()
         return OK
     return log.newest(max(0, to_integer(count[0])) if count else 10, call.server.now_ms())
+
+
+@command("ACL|LOAD", ADMIN | NO_SCRIPT, group="server")
+def acl_load(call: Call) -> Reply:
+    """Take all users from the file of users, or, if there is anything wrong with it, none."""
+    file = _file_of(call)
+    try:
+        call.server.load_users(file)
+    except OSError as error:
+        raise Failure(f"Error loading ACLs, opening file '{file.path}': {error.strerror}") from None
+    except BadUsers as error:
+        raise Failure(
+            f"{error} WARNING: ACL errors detected, no change to the previously active ACL rules was performed"
+        ) from None
+    end_doomed(call)
+    return OK
+
+
+@command("ACL|SAVE", ADMIN | NO_SCRIPT, group="server")
+def acl_save(call: Call) -> Reply:
+    """Put all users into the file of users."""
+    file = _file_of(call)
+    try:
+        file.write(text_of(call.server.users))
+    except OSError:
+        raise Failure(
+            "There was an error trying to save the ACLs. Please check the server logs for more information"
+        ) from None
+    return OK
+
+
+def _file_of(call: Call) -> Kept:
+    file = call.server.user_file
+    if file is None:
+        raise Failure(
+            "This instance is not configured to use an ACL file. You may want to specify users via the ACL SETUSER"
+            " command and then issue a CONFIG REWRITE (assuming you have a configuration file set) in order to store"
+            " users in the configuration."
+        )
+    return file

@@ -16,6 +16,7 @@ from kvstore.base.errors import InvalidRequest, RequestError
 from kvstore.base.limits import DROP_CLIENT_BYTES, MAX_ERROR_CODES, MAX_VALUE_BYTES, SCRIPT_MS
 from kvstore.base.reply import Reply
 from kvstore.commands.accesses import Accesses
+from kvstore.commands.acl_file import Kept, parse
 from kvstore.commands.acl_log import AclLog
 from kvstore.commands.channels import Channels
 from kvstore.commands.client import Client
@@ -86,6 +87,8 @@ class Server:
             self.users, AclLog(self.configuration), self.clients, self.channels, self.statistics,
             len(store.databases), now_ms, lambda: self.recent_ms,
         )  # fmt: skip
+        #: Where they are kept; set by the edge, if there is a file.
+        self.user_file: Kept | None = None
         self.configuration.applied["requirepass"] = self.gate.require_password
         self.configuration.applied["acl-pubsub-default"] = self.gate.choose_channels
         #: What the request that executes tells other clients, see `peer`; one list for good.
@@ -136,13 +139,18 @@ class Server:
         #: When the newest checkpoint was made, in milliseconds since the epoch.
         self.checkpoint_ms: Callable[[], int] = lambda: self.started_ms
         #: Whether who connects is nobody before giving a password.
-        self.asks_for_passwords: Callable[[], bool] = lambda: False
+        self.asks_for_passwords: Callable[[], bool] = lambda: not self.users.default.lets_in_anybody
         #: Log a bug: called inside the `except` of an unexpected error.
         self.report_bug: Callable[[str], None] = lambda text: None
         #: Write what a script says (redis.log) to the log. Levels: 0, debug, to 3, a warning.
         self.script_log: Callable[[int, bytes], None] = lambda level, text: None
         #: Stop the server, soon.
         self.shutdown: Callable[[], None] = lambda: None
+
+    def load_users(self, file: Kept) -> None:
+        """The users are those of a file from now on. Raises BadUsers, OSError: nothing has changed then."""
+        self.users.replace(parse(file.read(), file.path, all_channels=self.users.all_channels))
+        self.user_file = file
 
     def tell(self, clients: Iterable[Client], message: Reply) -> None:
         """Send `message` to some clients when the request that executes is whole: see `peer`."""

@@ -137,6 +137,7 @@ class Gate:
 
     def check_again(self, client: Client, row: Command, words: list[bytes], database: int) -> None:
         """The same of a command in a block that executes."""
+        check_authenticated(client, row)
         denial = self._noted(client, row, words, database, "multi")
         if denial is not None:
             raise Failure(
@@ -149,6 +150,7 @@ class Gate:
         """The same of what a script asks for, whose `client` that is."""
         caller = client.asked_by
         assert caller is not None
+        check_authenticated(caller, row)
         denial = self._noted(caller, row, words, client.database, "lua")
         if denial is not None:
             raise Failure(f"ACL failure in script: {refusal(denial, caller.user)}")
@@ -183,11 +185,10 @@ class Gate:
             if client.user is user and client.is_authenticated:
                 self._set_rights(client)
                 self._doom_if_not_allowed(client)
-            elif not client.is_authenticated and self.users.default.lets_in_anybody:
+                client.peer.changed()
+            elif not client.is_authenticated and self.users.default.lets_in_anybody and client not in self._doomed:
                 self.welcome(client)
-            else:
-                continue
-            client.peer.changed()
+                client.peer.changed()
 
     def _doom_if_not_allowed(self, client: Client) -> None:
         """Who may not do any more what it goes on doing is to be disconnected."""

@@ -27,7 +27,6 @@ from kvstore.commands.row import NO_AUTH
 from kvstore.commands.setting_kinds import INT32_MAX
 
 _WRONG_SYNTAX = "Syntax error"
-_UNKNOWN_COMMAND = "Unknown command or category name in ACL"
 _AFTER_ALL = (
     "Adding a pattern after the * pattern (or the 'all{0}' flag) is not valid and does not have any effect."
     " Try 'reset{0}' to start with an empty list of {1}"
@@ -42,6 +41,13 @@ _DATABASE = re.compile(rb"[ \t\n\v\f\r]*([+-]?[0-9]+)").fullmatch
 
 class RuleError(Exception):
     """A rule that means nothing; nothing was changed. The text is Valkey's."""
+
+
+class UnknownCommand(RuleError):
+    """The rule is about a command, or a category, that there is not."""
+
+    def __init__(self) -> None:
+        super().__init__("Unknown command or category name in ACL")
 
 
 class Selector:
@@ -105,7 +111,7 @@ class Selector:
     def _change_commands(self, name: str, *, allow: bool) -> None:
         if name.startswith("@"):
             if name[1:] not in CATEGORIES:
-                raise RuleError(_UNKNOWN_COMMAND)
+                raise UnknownCommand
             for each in commands_of(name):
                 self._let(each, allow=allow)
         elif (known := name.upper()) in known_commands():
@@ -113,7 +119,7 @@ class Selector:
         elif allow and "|" in name:
             self._let_first_argument(name)
         else:
-            raise RuleError(_UNKNOWN_COMMAND)
+            raise UnknownCommand
         self._note_rule(name, allow=allow)
 
     def _let(self, name: str, *, allow: bool) -> None:
@@ -129,7 +135,7 @@ class Selector:
         command, _, argument = name.rpartition("|")
         command = command.upper()
         if command not in known_commands() or (subcommands_of(command) and argument):
-            raise RuleError(_UNKNOWN_COMMAND)
+            raise UnknownCommand
         if "|" in command:
             raise RuleError("Allowing first-arg of a subcommand is not supported")
         if not argument:

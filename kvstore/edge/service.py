@@ -30,6 +30,7 @@ from kvstore.base.disk import RealDisk
 from kvstore.base.errors import KVStoreError, StorageFault
 from kvstore.base.limits import LONG_STRING_BYTES
 from kvstore.base.syncing import best_syncer
+from kvstore.commands.acl_file import BadUsers
 from kvstore.commands.context import Server
 from kvstore.edge import collector
 from kvstore.edge.compactor import Compactor, MergeProcess
@@ -49,6 +50,7 @@ from kvstore.edge.supervision import Supervision
 from kvstore.edge.tls import authorities_in
 from kvstore.edge.turn import Turn
 from kvstore.edge.upkeep import Upkeep
+from kvstore.edge.user_file import UserFile
 from kvstore.edge.watching import ClientLog, Monitor, SlowRequests, Trace
 from kvstore.edge.writers import AdaptiveWriter, InLoopWriter, OverlappedWriter, Writer
 from kvstore.session.hooks import Hooks
@@ -204,6 +206,10 @@ class KVStoreService(MultiService):
         )  # fmt: skip
         server = Server(store, lambda: time.time_ns() // 1_000_000, settings.as_config(), os.urandom(20).hex())
         self.server = server
+        if settings.password_hash is not None:
+            server.users.set_default_hash(settings.password_hash)
+        if settings.acl_file_path is not None:
+            self._load_users(settings.acl_file_path)
         server.configuration.checks["maxclients"] = self._check_clients
         server.save_error, self.compactor.done = self.compactor.error, server.saving.try_all
         server.is_durable = lambda sequence: settings.sync == "always" or sequence <= store.durable_sequence
@@ -244,6 +250,17 @@ class KVStoreService(MultiService):
         watch = getattr(self._reactor, "watch_turns", None)
         if watch is not None:
             watch(self, partial(self.server.latency.note, "eventloop") if watches else None)
+
+    def _load_users(self, path: str) -> None:
+        try:
+            self.server.load_users(UserFile(path))
+        except OSError as error:
+            raise refuse_start(f"--acl-file {path!r}: {error.strerror}") from None
+        except BadUsers as error:
+            raise refuse_start(f"--acl-file: {error} Nobody was let in: mend the file, and start again.") from None
+        for user in self.server.users:
+            if not user.is_on:
+                _log.info("--acl-file: nobody can log in as {user!r}, which is not on", user=user.name)
 
     def _check_clients(self, wanted: str) -> None:
         """Raise ValueError, in Redis's words, if there are not the files for so many clients."""

@@ -65,10 +65,11 @@ class Settings:
     `max_input_bytes`, `pause_reading_bytes`, `drop_client_bytes`, `client_share_ms`, `script_ms`: see the limits of
     these names. `idle_timeout_s`: a client that sent nothing for so many seconds is disconnected; 0 for never.
     `debugging`: see `DebugPolicy`. `tls_client_ca_path`: a file of the authorities that vouch for clients over TLS,
-    absolute, or None to ask for no certificates. `insecure`: whether to listen, too, where strangers can connect
-    without a password. `http`: the endpoint of the site for those who watch, a Twisted server endpoint string, or None;
-    `http_hosts`: names by which it is reached. `log_format`, `log_level`: see `LogFormat`. `log_path`: the file that
-    the log goes to, absolute, or None for where twistd would write it.
+    absolute, or None to ask for no certificates. `password_hash`: of the default user's password (see `users.hashed`),
+    or None if it needs none. `acl_file_path`: the file of all users, absolute, or None. `insecure`: whether to listen,
+    too, where strangers can connect without a password. `http`: the endpoint of the site for those who watch, a Twisted
+    server endpoint string, or None; `http_hosts`: names by which it is reached. `log_format`, `log_level`: see
+    `LogFormat`. `log_path`: the file that the log goes to, absolute, or None for where twistd would write it.
     """
 
     data_path: str
@@ -95,6 +96,8 @@ class Settings:
     idle_timeout_s: int = 0
     debugging: DebugPolicy = "no"
     tls_client_ca_path: str | None = None
+    password_hash: bytes | None = None
+    acl_file_path: str | None = None
     insecure: bool = False
     http: str | None = None
     http_hosts: tuple[str, ...] = ()
@@ -134,6 +137,7 @@ class Settings:
             "max-input-bytes": str(self.max_input_bytes),
             "max-request-bytes": str(self.max_request_bytes),
             "owner": self.owner,
+            "password-file": "(redacted)" if self.password_hash else "",
             "pause-reading-bytes": str(self.pause_reading_bytes),
             "project": self.project or "",
             "script-ms": str(self.script_ms),
@@ -143,6 +147,7 @@ class Settings:
     def _as_redis_names_it(self) -> dict[str, str]:
         output = f"{self.drop_client_bytes} 0 0"
         return {
+            "aclfile": self.acl_file_path or "",
             "appendfsync": self.sync,
             "bind": "127.0.0.1" if self.port is not None else "",
             "client-output-buffer-limit": f"normal {output} slave {output} pubsub {output}",

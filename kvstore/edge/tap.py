@@ -72,6 +72,7 @@ from kvstore.edge.option_text import (
     sync_policy,
     whole_number,
 )
+from kvstore.edge.password_file import password_hash
 from kvstore.edge.server_log import ServerLog
 from kvstore.edge.settings import (
     DEFAULT_DATA_DIRECTORY,
@@ -220,6 +221,19 @@ _ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
         "Disconnect a client that sent nothing for so many seconds; 0 for never.",
     ),
     (
+        "password-file",
+        None,
+        password_hash,
+        "Ask clients for the password in this file, which only its owner may read. [default: ask for none]",
+    ),
+    (
+        "acl-file",
+        None,
+        input_file,
+        "Take the users, and what each may do, from this file, in the form of ACL LIST. [default: one user, who may do"
+        " everything]",
+    ),
+    (
         "tls-client-ca",
         None,
         input_file,
@@ -326,6 +340,8 @@ class Options(usage.Options):
             idle_timeout_s=value["idle-timeout"],
             debugging=value["enable-debug-command"],
             tls_client_ca_path=value["tls-client-ca"],
+            password_hash=value["password-file"],
+            acl_file_path=value["acl-file"],
             insecure=bool(self["insecure"]),
             http=value["http"],
             http_hosts=tuple(self["http-host"]),
@@ -354,7 +370,7 @@ class Options(usage.Options):
 
     def _names_users(self, value: dict[str, Any]) -> bool:
         """Whether clients may be asked for a password; whether they are is seen when the file is read."""
-        return False
+        return value["password-file"] is not None or value["acl-file"] is not None
 
     def _check_together(self, value: dict[str, Any]) -> None:
         if value["pause-reading-bytes"] > value["drop-client-bytes"]:
@@ -390,6 +406,11 @@ class Options(usage.Options):
                 raise usage.UsageError(f"--listen {refusal(endpoint)}")
             for endpoint in open_endpoints([value["http"]] if value["http"] else []):
                 raise usage.UsageError(f"--http {refusal(endpoint)}")
+        if value["password-file"] is not None and value["acl-file"] is not None:
+            raise usage.UsageError(
+                f"--password-file {self['password-file']!r}: the file of --acl-file says what the default user's"
+                " password is; give one of them"
+            )
         if self["http-host"] and value["http"] is None:
             raise usage.UsageError(
                 f"--http-host {self['http-host'][0]!r}: there is no HTTP without --http; give that too"
