@@ -32,6 +32,8 @@ BESIDE = {
         "kvstore.store",
         "kvstore.values",
         "kvstore.client.progress",
+        "kvstore.client.raw",
+        "kvstore.client.target",
         "kvstore.scripting.shebang",
     },
     "embedded": {"kvstore.base", "kvstore.store", "kvstore.values", "kvstore.commands"},

@@ -17,7 +17,7 @@ from kvstore.base.address import Address
 from kvstore.base.limits import MAX_READ_REPLY_BYTES
 from kvstore.client.endpoint import Endpoint
 from kvstore.client.patience import Patience
-from kvstore.client.stream import Stream, too_long
+from kvstore.client.stream import Stream, too_long, trusting
 
 _TIMEOUT_SECONDS = 5.0
 
@@ -28,12 +28,15 @@ _SHOWN_BYTES = 80
 
 
 class RawConnection:
-    """One connection. `server`: where to. Every method raises OSError if the server is gone or silent for 5 s."""
+    """One connection. `server`: where to; `ca_file`: certificates (PEM) to trust, None for those that the system does.
 
-    def __init__(self, server: Address | Endpoint) -> None:
+    Every method raises OSError if the server is gone or silent for 5 s.
+    """
+
+    def __init__(self, server: Address | Endpoint, ca_file: str | None = None) -> None:
         endpoint = server if isinstance(server, Endpoint) else Endpoint(server)
         self._patience = Patience(_TIMEOUT_SECONDS, time.monotonic)
-        self._stream = Stream(endpoint, self._patience)
+        self._stream = Stream(endpoint, self._patience, trusting(ca_file) if endpoint.tls else None)
         self._reader = _Reader(self._stream, self._patience)
         self._file = io.BufferedReader(self._reader)
 
@@ -93,13 +96,17 @@ class RawConnection:
         self._begin()
         return self._file.read(1) == b""
 
+    def close(self) -> None:
+        """No more of it."""
+        self._stream.close()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._stream.close()
+        self.close()
 
 
 class _Reader(io.RawIOBase):

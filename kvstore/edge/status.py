@@ -175,6 +175,7 @@ def _group_commit(commit: GroupCommit, together: Together) -> list[tuple[str, An
         ("requests_per_commit", f"{figures.requests / commits:.2f}"),
         ("largest_group", figures.largest_group),
         ("requests_together", together.requests),
+        ("commit_usec_total", figures.syncing_ns // 1000),
         ("microseconds_per_commit", f"{figures.syncing_ns / commits / 1e3:.1f}"),
     ]
 

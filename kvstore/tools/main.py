@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 from kvstore import __version__
 from kvstore.base.errors import KVStoreError, NewerVersion, NothingThere, Unfinished, Unreachable
-from kvstore.tools import backup, export, import_, repair, restore, show, verify
+from kvstore.tools import backup, export, import_, repair, restore, show, top, verify
 from kvstore.tools.streams import complain, prepare, silence
 
 _TOOLS = {
     "verify": verify, "show": show, "repair": repair, "restore": restore, "export": export, "import": import_,
-    "backup": backup,
+    "backup": backup, "top": top,
 }  # fmt: skip
 _STATUS: dict[type[Exception], int] = {NothingThere: 3, Unfinished: 4, Unreachable: 5, NewerVersion: 6}
 
@@ -25,7 +25,7 @@ _STATUS: dict[type[Exception], int] = {NothingThere: 3, Unfinished: 4, Unreachab
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one tool; returns the exit status. `arguments`: without the program's name; None for the process's own."""
     parser = argparse.ArgumentParser(
-        prog="kvstore", description="Look at, save and mend data directories of kvstore.",
+        prog="kvstore", description="Look at, save and mend data directories of kvstore; watch a server.",
         epilog="kvstore serve [options] is the server: see kvstore serve --help.",
     )  # fmt: skip
     parser.add_argument(

@@ -1,0 +1,135 @@
+"""Watch a running server: requests, commits, memory, files, commands, clients, slow requests.
+
+TARGET is HOST:PORT, unix:PATH, the name of a project, or tls: before one of these. Keys: Tab or 1 to 4 another table,
+Left and Right the column to sort by, r the other way round, Space stand still, q quit.
+
+For scripts: --once prints all of it once, after one interval, --json as JSON; without --once a line for each interval.
+The user needs +info, for the tables +client|list, +slowlog|get and +latency|latest. A password comes from a file, the
+variable KVSTORE_PASSWORD, or the keyboard; never from the command line, which everybody on the machine can see.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import getpass
+import json
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from kvstore.base.errors import KVStoreError
+from kvstore.client.raw import RawConnection, resp_request
+from kvstore.client.target import resolve
+from kvstore.tools.figures import Sample, ask, compare
+from kvstore.tools.screen import VIEWS, Line, Style, summary, table
+from kvstore.tools.streams import output
+
+_PASSWORD = "KVSTORE_PASSWORD"
+#: Rows of each table that --once prints, and how wide they are.
+_MOST_ROWS = 50
+_WIDTH = 200
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line."""
+    parser.add_argument("target", metavar="TARGET")
+    parser.add_argument("--interval", type=_seconds, default=2.0, metavar="SECONDS", help="[default: 2]")
+    parser.add_argument("--once", action="store_true", help="print all of it once")
+    parser.add_argument("--json", action="store_true", help="as JSON, a line for each interval")
+    parser.add_argument("--user", default="default", metavar="NAME", help="who you are [default: default]")
+    parser.add_argument("--password-file", metavar="FILE", help="its first line is the password")
+    parser.add_argument("--ask-password", action="store_true", help="read the password from the keyboard")
+    parser.add_argument("--ca-file", metavar="FILE", help="for tls: certificates (PEM) to trust")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The tool."""
+    stream = output()
+    server = Server(arguments.target, arguments.user, _password(arguments), arguments.ca_file)
+    if arguments.json or arguments.once:
+        for figures in _figures(server, arguments.interval, once=arguments.once):
+            print(_as_json(figures, server.target) if arguments.json else _as_text(figures, server.target), flush=True)
+        return 0
+    if not stream.isatty():
+        raise KVStoreError("standard output is no terminal; give --once or --json")
+    from kvstore.tools.terminal import watch  # curses is not everywhere
+
+    watch(server, arguments.interval)
+    return 0
+
+
+class Server:
+    """The one that is watched. It is connected to when it is asked, anew if it went away. `target`: as it was given."""
+
+    def __init__(self, target: str, user: str, password: str | None, ca_file: str | None = None) -> None:
+        self.target = target
+        self._user = user
+        self._password = password
+        self._ca_file = ca_file
+        self._connection: RawConnection | None = None
+
+    def ask(self, *wanted: str) -> Sample:
+        """A sample. Raises OSError if the server does not answer, KVStoreError if it does not let us in."""
+        connection = self._connection or self._connect()
+        try:
+            self._connection = connection
+            return ask(connection, *([wanted] if wanted else []))
+        except (OSError, ValueError):
+            self._connection = None
+            connection.close()
+            raise
+
+    def _connect(self) -> RawConnection:
+        connection = RawConnection(resolve(self.target), self._ca_file)
+        if self._password is not None:
+            connection.send(resp_request("AUTH", self._user, self._password))
+            answer = connection.resp()
+            if answer != "+OK":
+                connection.close()
+                raise KVStoreError(f"{self.target}: {str(answer)[1:]}")
+        return connection
+
+
+def _figures(server: Server, interval_s: float, *, once: bool) -> Iterator[dict[str, Any]]:
+    """By two samples each, until somebody interrupts."""
+    before = server.ask()
+    while True:
+        time.sleep(interval_s)
+        now = server.ask()
+        yield compare(before, now)
+        if once:
+            return
+        before = now
+
+
+def _as_json(figures: dict[str, Any], target: str) -> str:
+    return json.dumps({"target": target, "time": round(time.time(), 3), **figures})
+
+
+def _as_text(figures: dict[str, Any], target: str) -> str:
+    lines = summary(figures, target)
+    for view in VIEWS:
+        heading = Line(f"\n{view.title}", Style.TITLE)
+        lines += [heading, *table(figures, view, view.sort, True, _MOST_ROWS, _WIDTH)]
+    return "\n".join(line.text for line in lines)
+
+
+def _password(arguments: argparse.Namespace) -> str | None:
+    if arguments.ask_password:
+        return getpass.getpass(f"Password of {arguments.user}: ")
+    if arguments.password_file is not None:
+        with open(arguments.password_file, encoding="utf-8") as file:
+            return file.readline().rstrip("\r\n")
+    password = os.environ.get(_PASSWORD)
+    if password is None and arguments.user != "default":
+        raise ValueError(f"user {arguments.user} needs a password: --password-file, --ask-password or {_PASSWORD}")
+    return password
+
+
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0.1 <= float(text) <= 3600:
+            return float(text)
+    raise argparse.ArgumentTypeError("give seconds from 0.1 to 3600")

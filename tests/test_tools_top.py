@@ -1,0 +1,80 @@
+"""`kvstore top` with a real server: for scripts, and on a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvstore.testing.server_process import PATIENCE_S, environment
+from tests.kit.server_process import Serving, Wire
+from tests.kit.tools import run_tool
+
+_ENTERS, _LEAVES = b"\x1b[?1049h", b"\x1b[?1049l"
+
+
+class TopTests(Serving, SynchronousTestCase):
+    """What it shows, and how it ends."""
+
+    def setUp(self) -> None:
+        """Where the server is."""
+        self.target = f"127.0.0.1:{self.server.port}"
+
+    def test_for_scripts(self) -> None:
+        """The same figures as text and as JSON."""
+        with Wire(self.server.port) as wire:
+            wire.ask("SET", "a", "1")
+        status, text = run_tool("top", self.target, "--once", "--interval", "0.1")
+        self.assertEqual(status, 0, text)
+        for found in (f"at {self.target}", r"keys +1 ", r"\nset +", "Slow requests", r"client\|list"):
+            self.assertRegex(text, found)
+        status, text = run_tool("top", self.target, "--once", "--json", "--interval", "0.1")
+        figures = json.loads(text)
+        self.assertEqual((status, figures["target"], figures["keys"]["all"]), (0, self.target, 1))
+        self.assertGreater(figures["commits"]["newest"], 0)
+
+    def test_what_is_wrong(self) -> None:
+        """One line, and status 1: no terminal, nobody there, no password, a wrong one."""
+        path = self.mktemp()
+        with open(path, "w", encoding="ascii") as file:
+            file.write("wrong\n")
+        for words, found in (
+            ((self.target,), "no terminal"),
+            (("127.0.0.1:1", "--once"), "refused"),
+            ((self.target, "--once", "--user", "ann"), "needs a password"),
+            ((self.target, "--once", "--user", "ann", "--password-file", path), "WRONGPASS"),
+        ):
+            status, text = run_tool("top", *words)
+            self.assertEqual((status, text.count("\n")), (1, 1), text)
+            self.assertIn(found, text)
+
+    def test_on_a_terminal(self) -> None:
+        """It draws, obeys keys, and leaves the terminal as it was."""
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        words = [sys.executable, "-m", "kvstore", "top", self.target, "--interval", "0.2"]
+        process = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+                                   env=environment(TERM="xterm", LINES="24", COLUMNS="100"))  # fmt: skip
+        self.addCleanup(process.kill)
+        os.close(theirs)
+        seen = _read_until(ours, b"calls/s")
+        self.assertIn(_ENTERS, seen)
+        for key, found in ((b"2", b"address"), (b" ", b"standing still"), (b"3", b"took"), (b"r", rb"\^")):
+            os.write(ours, key)
+            _read_until(ours, found)
+        os.write(ours, b"q")
+        _read_until(ours, re.escape(_LEAVES))
+        self.assertEqual(process.wait(PATIENCE_S), 0)
+
+
+def _read_until(terminal: int, wanted: bytes) -> bytes:
+    """What comes until that was there. Raises OSError if the terminal is gone before."""
+    seen = b""
+    while not re.search(wanted, seen):
+        seen += os.read(terminal, 65536)
+    return seen
