@@ -30,6 +30,8 @@ class RequestError(KVStoreError):
 
     #: Whether the code is a client's: there may be any number.
     is_custom = False
+    #: Whether it was counted already, as what a script's call answered.
+    is_counted = False
 
     def __init__(self, text: str, code: str = "ERR") -> None:
         super().__init__(text)

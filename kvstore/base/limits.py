@@ -76,6 +76,10 @@ DROP_CLIENT_BYTES = 256 * MIB
 #: reply. Redis copies replies into chunks of 16 KiB, PROTO_REPLY_CHUNK_BYTES.
 LONG_STRING_BYTES = 16 * KIB
 
+#: A request, or a reply, of at least so many bytes is large: the one comes in several parts, since less is read from a
+#: socket at once, and the other leaves as `Pieces`. So COMMANDLOG need not look at those that are not.
+LARGE_BYTES = 128 * KIB
+
 #: Milliseconds that one client's requests may take in one turn of the loop before others have theirs
 #: (`--client-share-ms`). Redis: none; one request, but a whole pipeline too, is executed to its end.
 CLIENT_SHARE_MS = 5

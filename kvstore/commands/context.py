@@ -24,10 +24,10 @@ from kvstore.commands.configuration import Configuration
 from kvstore.commands.events import Events
 from kvstore.commands.gate import Gate
 from kvstore.commands.latency_events import LatencyEvents
+from kvstore.commands.noted_requests import CommandLog
 from kvstore.commands.pause import Pause
 from kvstore.commands.peer import Message
 from kvstore.commands.script_calls import ScriptCalls
-from kvstore.commands.slow_requests import SlowLog
 from kvstore.commands.statistics import Statistics
 from kvstore.commands.tracking import Tracking
 from kvstore.commands.users import Users
@@ -64,7 +64,7 @@ class Server:
         self.connections_received = 0
         self.connections_refused = 0
         self.requests_executed = 0
-        self.slow_log = SlowLog(self.configuration)
+        self.command_log = CommandLog(self.configuration, now_ms)
         self.errors = 0
         #: How many error replies began with which code.
         self.errors_by_code: Counter[str] = Counter()
@@ -157,7 +157,9 @@ class Server:
         self.messages.append(partial(_send, tuple(clients), message))
 
     def count_error(self, error: RequestError) -> None:
-        """An error is about to be a reply."""
+        """An error is about to be a reply, of a client's request or of a script's."""
+        if error.is_counted:
+            return
         self.errors += 1
         code = error.code
         if error.is_custom and code not in self.errors_by_code and len(self.errors_by_code) >= MAX_ERROR_CODES:

@@ -32,7 +32,7 @@ from types import GeneratorType
 from typing import Any, NamedTuple, Protocol
 
 from kvstore.base.errors import Failure, ReplyTooLarge, RequestError, StorageFault, WrongSubcommand, shorten
-from kvstore.base.reply import NotNow, Reply, Wait, advance, finish
+from kvstore.base.reply import NotNow, Reply, Wait, advance, finish, size_bytes
 from kvstore.base.slices import SLICE_NS
 from kvstore.commands.admission import admit, check_pause, check_rights, find, queue
 from kvstore.commands.client import Client
@@ -195,6 +195,8 @@ def go_on(call: Call, unfinished: Unfinished) -> Outcome:
         if encoded is slices:
             return Outcome(unfinished._replace(took_ns=took_ns), needed)
         statistics.finished(took_ns)
+        if row.name != "EXEC":
+            call.server.command_log.executed(call.client, request, took_ns // 1000, len(encoded))
     except RequestError as error:
         statistics.failed += 1
         call.server.count_error(error)
@@ -297,16 +299,17 @@ def run(
 
 
 def run_inside(call: Call, row: Command, request: list[bytes], step: Callable[[Reply], Reply] = finish) -> Reply:
-    """As `run`, one of several commands of a request: SLOWLOG, if it is on, notes each."""
-    server = call.server
-    if not server.slow_log.is_on:
+    """As `run`, one of several commands of a request: COMMANDLOG, if it watches requests, notes each."""
+    server, reply = call.server, None
+    if not server.command_log.watches:
         return run(call, row, request, None, step)
     began_ns = server.steady_ns()
     try:
-        return run(call, row, request, None, step)
+        reply = run(call, row, request, None, step)
+        return reply
     finally:
         took_us = (server.steady_ns() - began_ns) // 1000
-        server.slow_log.note(call.client, request, took_us, call.store.now_us() // 1_000_000)
+        server.command_log.executed(call.client, request, took_us, size_bytes(reply))
 
 
 def _remember(call: Call, row: Command, request: list[bytes]) -> None:

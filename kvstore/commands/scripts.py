@@ -28,6 +28,7 @@ from kvstore.commands.context import Call, Server
 from kvstore.commands.registry import WRITE, Command, table
 from kvstore.commands.row import ALONE, NO_SCRIPT, TELLS
 from kvstore.commands.versions import REDIS_VERSION, VALKEY_VERSION
+from kvstore.scripting.conversion import ScriptError
 from kvstore.scripting.engine import Chunk, Engine, Stopped
 from kvstore.scripting.shebang import Script, parse
 
@@ -70,15 +71,20 @@ class Runner:
         client.protocol = 2
         client.tracking, client.identity = caller.tracking, caller.identity
         client.rights, client.asked_by = caller.rights, caller
-        if self._server.slow_log.is_on:
+        if self._server.command_log.watches:
             client.address, client.name = caller.address, caller.name
+        host = self._hosts[read_only]
+        host.counted.clear()
         try:
-            reply = self._engine.run(chunk, keys, words, self._hosts[read_only])
+            reply = self._engine.run(chunk, keys, words, host)
+        except ScriptError as error:
+            error.is_counted = host.has_counted(error)
+            raise
         except Stopped as end:
             raise self.explained(end) from None
         except _Ends as end:
             raise end.error from None
-        if isinstance(reply, RequestError):
+        if isinstance(reply, RequestError) and not host.has_counted(reply):
             self._server.count_error(reply)
         return reply
 
@@ -188,7 +194,10 @@ class _Host:
         self._engine = engine
         self._read_only = read_only
         self._calls = call.server.script_calls
-        self._slow_log = call.server.slow_log
+        self._command_log = call.server.command_log
+        #: The texts of errors that calls of the script which runs have answered: each is counted, whether or not the
+        #: script catches it, and not again if it is the script's own answer.
+        self.counted: set[str] = set()
         #: Rows that scripts may use, by the names in the table, and with how many words.
         self._rows: dict[tuple[bytes, int], Command] = {}
 
@@ -197,18 +206,41 @@ class _Host:
         row = self._rows.get((words[0], len(words))) or self._find(words)
         client = self._call.client
         if client.rights is not None:
-            self._call.server.gate.check_call(client, row, words)
+            self._check(client, row, words)
         try:
-            if self._slow_log.is_on:
+            if self._command_log.watches:
                 return dispatch.run_inside(self._call, row, words, self._finish)
             return dispatch.run(self._call, row, words, step=self._finish)
         except StorageFull as error:
             raise _Ends(error) from None
+        except RequestError as error:
+            raise self._counted(error) from None
         finally:
             if self._calls.wanted:
                 self._calls.note(self._call.client.database, words)
 
+    def _counted(self, error: RequestError) -> RequestError:
+        self._call.server.count_error(error)
+        self.counted.add(str(error))
+        return error
+
+    def has_counted(self, error: RequestError) -> bool:
+        """Whether what a script raises, or answers, is the error of one of its calls."""
+        return bool(self.counted) and str(error).partition(" script: on @")[0] in self.counted
+
     def _find(self, words: list[bytes]) -> Command:
+        try:
+            return self._allowed(words)
+        except RequestError as error:
+            raise self._counted(error) from None
+
+    def _check(self, client: Client, row: Command, words: list[bytes]) -> None:
+        try:
+            self._call.server.gate.check_call(client, row, words)
+        except RequestError as error:
+            raise self._counted(error) from None
+
+    def _allowed(self, words: list[bytes]) -> Command:
         name = words[0] if words[0] in table.by_name else words[0].upper()
         row = table.by_name.get(name)
         if row is None:

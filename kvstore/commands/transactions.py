@@ -97,9 +97,12 @@ def _run_all(call: Call, queued: list[tuple[Command, list[bytes]]]) -> list[Repl
     replies, size, limit = [], 0, call.server.max_reply_bytes
     for row, request in queued:
         reply = _run_one(call, row, request)
-        size += size_bytes(reply)
+        reply_bytes = size_bytes(reply)
+        size += reply_bytes
         if size > limit:
             raise ReplyTooLarge(limit)
+        if reply_bytes >= call.server.command_log.reply_bytes:
+            call.server.command_log.replied(call.client, request, reply_bytes)
         replies.append(reply)
     return replies
 

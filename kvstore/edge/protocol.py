@@ -97,10 +97,13 @@ class KVStoreProtocol(LineReceiver):
 
     def execute(self, data: bytes) -> None:
         """Execute the requests that these bytes complete. Raises nothing that the client could bring about."""
-        if self.state is GONE:
-            return
+        receive = self.session.receive
+        if self.state is not OPEN:
+            if self.state is GONE:
+                return
+            receive = self.session.receive_more
         try:
-            if self.session.receive(data) or self.state is not OPEN:
+            if receive(data) or self.state is not OPEN:
                 self._see()
         except StorageFault as fault:
             self._connections.fault(fault)

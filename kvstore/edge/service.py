@@ -51,7 +51,7 @@ from kvstore.edge.tls import authorities_in
 from kvstore.edge.turn import Turn
 from kvstore.edge.upkeep import Upkeep
 from kvstore.edge.user_file import UserFile
-from kvstore.edge.watching import ClientLog, Monitor, SlowRequests, Trace
+from kvstore.edge.watching import ClientLog, LoggedCommands, Monitor, Trace
 from kvstore.edge.writers import AdaptiveWriter, InLoopWriter, OverlappedWriter, Writer
 from kvstore.session.hooks import Hooks
 from kvstore.store.compaction import CompactionPolicy
@@ -233,8 +233,7 @@ class KVStoreService(MultiService):
             server.configuration.applied["hide-user-data-from-log"] = self._server_log.hide_data
         server.script_log = partial(note_script, limit)
         self.hooks.report_foreign = partial(note_foreigner, limit)
-        slow = SlowRequests(server.clients, self.hooks, server.slow_log)
-        server.configuration.applied["commandlog-execution-slower-than"] = slow.begin_or_end
+        LoggedCommands(server.clients, self.hooks, server.command_log)
         self.commit.events = self.compactor.events = server.latency
         server.latency.changed.append(self._watch_turns)
         self.hooks.monitor = Monitor(server.clients, self.hooks, server.script_calls).add

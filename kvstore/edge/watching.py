@@ -1,4 +1,4 @@
-r"""Who watches requests execute: the trace file, clients in MONITOR, SLOWLOG. Nothing is gathered while nobody does.
+r"""Who watches requests execute: the trace file, clients in MONITOR, COMMANDLOG. Nothing is gathered while nobody does.
 And who watches clients come and go: the trace, and the log (`ClientLog`).
 
 The trace is one line per request, in the order they executed, of fields between tabs:
@@ -26,7 +26,7 @@ reads it.
 MONITOR's lines are Redis's: `+TIME [0 ADDRESS] "word" "word"`, quoted as sdscatrepr does; what a script asks for has
 `lua` for an address, in a line behind that of its request. They differ from Redis in
 three ways: a client does not see its own requests; requests that are refused, and those for administrators, are
-shown too; a long request is shown in part, in the words that SLOWLOG has for it.
+shown too; a long request is shown in part, in the words that COMMANDLOG has for it.
 
 Passwords are shown as `(redacted)`, as in Redis: see `commands.passwords`. Of a request with any, an error is told by
 its code alone.
@@ -47,10 +47,10 @@ from kvstore.base.errors import InvalidRequest
 from kvstore.base.limits import CLIENT_LINES_A_PERIOD, MAX_LOGGED_BYTES, MAX_MONITORED_BYTES
 from kvstore.base.reply import Status
 from kvstore.commands.client import Client
+from kvstore.commands.noted_requests import CommandLog
 from kvstore.commands.passwords import has_passwords, without_passwords
 from kvstore.commands.registry import READ, table
 from kvstore.commands.script_calls import ScriptCalls
-from kvstore.commands.slow_requests import SlowLog
 from kvstore.edge.log_limit import LogLimit
 from kvstore.session.hooks import Executed, Hooks
 
@@ -241,29 +241,33 @@ class ClientLog:
         )  # fmt: skip
 
 
-class SlowRequests:
-    """Has slow requests noted in a log. Those of blocks and scripts are noted where these run."""
+class LoggedCommands:
+    """Tells COMMANDLOG of each request, while it watches them. Those of blocks and scripts it is told where these run,
+    of those that go on or wait when they are done.
+    """
 
-    def __init__(self, clients: dict[int, Client], hooks: Hooks, slow_log: SlowLog) -> None:
+    def __init__(self, clients: dict[int, Client], hooks: Hooks, command_log: CommandLog) -> None:
         self._clients = clients
         self._hooks = hooks
-        self._slow_log = slow_log
+        self._command_log = command_log
+        command_log.watched = self._begin_or_end
+        self._begin_or_end(command_log.watches)
 
-    def begin_or_end(self, threshold_us: str) -> None:
-        """The setting `slowlog-log-slower-than` is this now: time requests, or do not if it is negative."""
+    def _begin_or_end(self, watches: bool) -> None:
         watchers = self._hooks.watchers
         if self in watchers:
             watchers.remove(self)
-        self._slow_log.is_on = int(threshold_us) >= 0
-        if self._slow_log.is_on:
+        if watches:
             watchers.append(self)
 
     def __call__(self, executed: Executed) -> None:
         """A request was executed; one that was only queued is noted when it is, one that was refused never."""
         client = self._clients.get(executed.client)
-        if executed.started_ns and client is not None and executed.has_begun and executed.words[0].upper() != b"EXEC":
-            took_us = (executed.ended_ns - executed.started_ns) // 1000
-            self._slow_log.note(client, executed.words, took_us, executed.time_us // 1_000_000)
+        is_whole = executed.has_begun and executed.reply_bytes >= 0 and executed.words[0].upper() != b"EXEC"
+        if is_whole and client is not None:
+            # By the one that has the requests watched nobody looked at the clock.
+            took_ns = executed.ended_ns - executed.started_ns if executed.started_ns else 0
+            self._command_log.executed(client, executed.words, took_ns // 1000, executed.reply_bytes)
 
 
 class Monitor:

@@ -46,7 +46,7 @@ from kvstore.session.hooks import Executed, Hooks
 from kvstore.wire import jsonlines, resp
 from kvstore.wire.multibulk import Uniform
 from kvstore.wire.parser import BadLine, JSONLine, Negotiation, Words
-from kvstore.wire.pieces import UNLIMITED_BYTES, Encoded
+from kvstore.wire.pieces import UNLIMITED_BYTES, Encoded, Pieces
 
 #: Not a reply yet.
 _LATER = (Unfinished, Blocked)
@@ -140,6 +140,7 @@ class Execution:
             if encoded.__class__ in _LATER:
                 self.unfinished = encoded
                 return None
+            self._call.server.command_log.replied(self._client, request, len(encoded))
             return encoded  # type: ignore[no-any-return]
         except RequestError as error:
             statistics.count_error(error, request)
@@ -168,7 +169,8 @@ class Execution:
         if statistics is None:
             return None
         client = self._client
-        limit_bytes = UNLIMITED_BYTES if statistics.row.writes else budget_bytes
+        most_bytes = min(budget_bytes, self._call.server.command_log.reply_bytes)  # so that none of them is noted
+        limit_bytes = UNLIMITED_BYTES if statistics.row.writes else most_bytes
         reply = columns.execute(
             self._call, statistics, pipeline, self._hooks,
             lambda replies: resp.encode_strings(replies, client.protocol, limit_bytes),
@@ -213,6 +215,8 @@ class Execution:
             return None
         if self._hooks.watchers:
             self._show(database, words, started_ns, outcome)
+        if outcome.reply.__class__ is Pieces and words[0].upper() != b"EXEC":
+            self._call.server.command_log.replied(self._client, words, len(outcome.reply))
         # Only now: a commit lets waiting clients go on at once, and their requests come after this one.
         if requests < self._pending.requests:
             self._close_if_full()
@@ -249,6 +253,7 @@ class Execution:
         executed = Executed(
             hooks.watched, client.identity, database, client.address, self._store.now_us(), started_ns,
             self._steady_ns(), words, outcome.text, outcome.needed, outcome.has_begun,
+            -1 if outcome.reply.__class__ in _LATER else len(outcome.reply),
         )  # fmt: skip
         for watcher in tuple(hooks.watchers):
             watcher(executed)

@@ -14,7 +14,8 @@ class Executed(NamedTuple):
 
     `number`: the order in which requests executed, from 1. `database`: the one it was about. `started_ns`, `ended_ns`:
     steady clock. `time_us`: since the epoch. `words`: the request. `outcome`: `ok` or the error's text. `commit`: the
-    commit its reply waits for, 0 for none. `has_begun`: see `Outcome`.
+    commit its reply waits for, 0 for none. `has_begun`: see `Outcome`. `reply_bytes`: of its reply, -1 if that is not
+    there yet.
     """
 
     number: int
@@ -28,6 +29,7 @@ class Executed(NamedTuple):
     outcome: str
     commit: int
     has_begun: bool = True
+    reply_bytes: int = -1
 
 
 class Hooks:

@@ -133,7 +133,8 @@ class _Mixture:
         """Execute what reads; False if somebody had to be dropped: then it is to be done again without, and counts."""
         table = self._call.table
         looked_up = table.hits, table.misses
-        self._left_bytes = min(_MOST_BYTES, self._call.server.max_reply_bytes)
+        server = self._call.server
+        self._left_bytes = min(_MOST_BYTES, server.max_reply_bytes, server.command_log.reply_bytes)
         for place, (statistics, alike) in enumerate(reads):
             if alike.starts and not self._as_columns(statistics, alike):
                 table.hits, table.misses = looked_up

@@ -27,14 +27,16 @@ from kvstore.base.reply import Reply
 from kvstore.commands import dispatch
 from kvstore.commands.context import Call
 from kvstore.commands.dispatch import Blocked, Outcome, Postponed, Unfinished
+from kvstore.commands.noted_requests import request_bytes
 from kvstore.commands.registry import Command
 from kvstore.commands.statistics import CommandStatistics
 from kvstore.session.execution import Execution
 from kvstore.session.hooks import Hooks
 from kvstore.wire import jsonlines, resp
 from kvstore.wire.multibulk import SHORTEST_PIPELINE_BYTES, Uniform
-from kvstore.wire.parser import BOUNDARY, JSONLine, RequestParser
+from kvstore.wire.parser import BOUNDARY, JSONLine, Request, RequestParser
 from kvstore.wire.pieces import Encoded, joined
+from kvstore.wire.words import Words
 
 
 class Session:
@@ -134,9 +136,7 @@ class Session:
                 return self.receive(pipeline.rest) if pipeline.rest else self.in_the_middle
         requests = parser.feed(data)
         if self.backlog:
-            if self.is_blocked:
-                self.backlog_bytes += len(data)
-            self.backlog.extend(requests)
+            self._put_behind(requests, data)
         elif len(requests) == 1 and self._one(requests[0]):
             # As `in_the_middle`, of a client that is not in a block, nor subscribed; most requests come alone.
             return parser.state is not BOUNDARY or self.closing or bool(self.backlog) or self.client.rights is not None
@@ -145,6 +145,37 @@ class Session:
         else:  # part of a request: the client is slow, not idle
             self.client.last_request_ms = self._server.recent_ms
         return self.in_the_middle
+
+    def receive_more(self, data: bytes) -> bool:
+        """As `receive`, of a client that may be in the middle of a request: a large one is noted."""
+        parser, log = self._parser, self._server.command_log
+        if parser.state is BOUNDARY or self.closing or parser.unread_bytes + len(data) < log.request_bytes:
+            return self.receive(data)
+        line_bytes = parser.unread_bytes + data.find(b"\n") + 1
+        requests = parser.feed(data)
+        if requests:
+            self._note_large(requests[0], line_bytes)
+        if self.backlog:
+            self._put_behind(requests, data)
+        elif requests:
+            self._begin(requests)
+        return self.in_the_middle
+
+    def _note_large(self, request: Any, line_bytes: int) -> None:
+        log, client = self._server.command_log, self.client
+        if request.__class__ is list:
+            log.received(client, request, request_bytes(request))
+        elif isinstance(request, Words):
+            log.received(client, request, line_bytes)
+        elif isinstance(request, JSONLine):
+            names = (str(request.members.get(name)) for name in ("method", "key"))
+            log.received(client, [name.encode("utf-8", "replace") for name in names], line_bytes)
+
+    def _put_behind(self, requests: list[Request], data: bytes) -> None:
+        """Requests that came while others wait; `data`: with the end of which."""
+        if self.is_blocked:
+            self.backlog_bytes += len(data)
+        self.backlog.extend(requests)
 
     def run(self, budget_bytes: int) -> None:
         """Execute the backlog until its replies pass `budget_bytes`, or the share of time ends. Raises StorageFault."""
@@ -227,13 +258,14 @@ class Session:
 
     def _unblock(self, outcome: Outcome) -> None:
         """The request that waited is done, or goes on in slices."""
-        self.backlog.popleft()
+        request = self.backlog.popleft().request
         self.backlog_bytes = 0
         if outcome.reply.__class__ is Unfinished:
             self.backlog.appendleft(outcome.reply)
         else:
             self._server.requests_executed += 1
             self._execution.done()
+            self._server.command_log.executed(self.client, request, 0, len(outcome.reply))
             self.deliver(outcome.reply, outcome.needed)
         self.client.last_request_ms = self._server.recent_ms
         if self.client.closing:

@@ -9,7 +9,7 @@ good; each client's own requests keep theirs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, repeat
 
@@ -65,7 +65,7 @@ class Together:
         of_each = None if pipeline.length == len(counts) else counts
         reply = columns.execute(
             sessions[0].call, self._server.statistics[row], pipeline, self._hooks,
-            lambda replies: columns.encode_each(replies, protocols, self._limit_bytes(row, replies), of_each),
+            lambda replies: self._encode(row, replies, protocols, of_each),
         )  # fmt: skip
         if reply is None:
             return None
@@ -84,11 +84,22 @@ class Together:
             return self._hold(sessions, reply)
         return self._deliver(sessions, counts, pipeline.columns[0], reply)
 
+    def _encode(
+        self, row: Command, replies: Sequence[bytes | None] | Arrays, protocols: Callable[[], Iterable[int]],
+        counts: list[int] | None,
+    ) -> list[bytes] | None:  # fmt: skip
+        """The bytes for each client; None if each request has to be executed alone: for one whose reply is noted."""
+        each = columns.encode_each(replies, protocols, self._limit_bytes(row, replies), counts)
+        if each is None or row.writes or not isinstance(replies, Arrays):
+            return each
+        return each if max(map(len, each)) < self._server.command_log.reply_bytes else None
+
     def _limit_bytes(self, row: Command, replies: Sequence[bytes | None] | Arrays) -> int:
         if row.writes:
             return UNLIMITED_BYTES
-        most_bytes = _MOST_BYTES_OF_ARRAYS if isinstance(replies, Arrays) else _MOST_BYTES
-        return min(most_bytes, self._server.max_reply_bytes)
+        if isinstance(replies, Arrays):
+            return min(_MOST_BYTES_OF_ARRAYS, self._server.max_reply_bytes)
+        return min(_MOST_BYTES, self._server.max_reply_bytes, self._server.command_log.reply_bytes)
 
     def execute_mixed(self, sessions: list[Session], chunks: list[bytes]) -> set[int]:
         """The same for requests of several commands, as far as they can be sorted: see `mixed`.

@@ -17,7 +17,7 @@ from itertools import accumulate, islice
 from typing import Any, TypeAlias, final
 
 from kvstore.base.errors import ReplyTooLarge
-from kvstore.base.limits import LONG_STRING_BYTES
+from kvstore.base.limits import LARGE_BYTES, LONG_STRING_BYTES
 
 #: For replies that nobody limits: those of tests, and those that are short by nature.
 UNLIMITED_BYTES = 2**62
@@ -74,9 +74,11 @@ class Writer:
             self._add(together)
 
     def finish(self) -> Encoded:
-        """The reply."""
+        """The reply: `Pieces` if it holds a long string, or is large."""
         self.gather()
-        return self._pieces[0] if len(self._pieces) == 1 else Pieces(self._pieces, self._size_bytes)
+        if len(self._pieces) == 1 and self._size_bytes < LARGE_BYTES:
+            return self._pieces[0]
+        return Pieces(self._pieces, self._size_bytes)
 
     def _add(self, piece: bytes) -> None:
         self._size_bytes += len(piece)

@@ -177,7 +177,7 @@ def _of_requests() -> Iterable[Metric]:
                _command_durations, ("command",)),
         Metric("errors", "counter", "Error replies, by the word that they begin with.", _errors, ("code",)),
         Metric("slow_requests", "counter", "Requests noted by SLOWLOG, whose threshold is at first never.",
-               lambda s: s.connections.server.slow_log.noted),
+               lambda s: s.connections.server.command_log.slow.noted),
         Metric("latency_events", "counter", "What took longer than latency-monitor-threshold, by LATENCY's names.",
                _slow_events, ("event",)),
         Metric("scripts", "gauge", "Scripts that are kept for EVALSHA.",
