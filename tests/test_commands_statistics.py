@@ -10,6 +10,7 @@ from kvstore.base.errors import Failure
 from kvstore.commands.latency_events import LatencyEvents
 from kvstore.commands.registry import table as commands
 from kvstore.commands.statistics import _QUICK_NS, _UNTIMED, CommandStatistics
+from kvstore.wire.resp import pack
 from tests.kit.serving import Serving
 from tests.kit.valkey import ValkeyTestCase
 
@@ -57,6 +58,37 @@ class AsValkeyTests(ValkeyTestCase):
                 expected = counted(theirs.ask([b"INFO", b"commandstats"])[1].decode())
                 lines = ours.told("INFO commandstats").decode()
                 self.assertEqual(counted(lines), expected, step)
+
+
+class ErrorsAsValkeyTests(ValkeyTestCase):
+    """Errors in scripts, by the words they begin with, as Valkey counts them."""
+
+    def test_errors_of_scripts(self) -> None:
+        """Each call that fails counts, caught or not, and not again as the script's answer; what a script makes counts
+        as that.
+        """
+        ours = Serving().connect()
+        theirs = self.valkey.connect()
+        self.addCleanup(theirs.close)
+        for script in (
+            b"redis.pcall('INCRBY', 'a', 'x') return 1",
+            b"return redis.pcall('INCRBY', 'a', 'x')",
+            b"redis.call('INCRBY', 'a', 'x')",
+            b"redis.pcall('GET') return 1",
+            b"redis.pcall('NONE') redis.pcall('SELECT', '99') return redis.pcall('LPUSH', 's', 'a')",
+            b"return redis.error_reply('MINE of my own')",
+            b"error({err='MINE of my own'})",
+            b"redis.pcall('INCRBY', 'a', 'x') return redis.error_reply('MINE of my own')",
+        ):
+            found = []
+            for ask in (lambda request: theirs.ask(request), lambda request: ours.told(pack(*request))):
+                ask([b"SET", b"s", b"a"])
+                ask([b"CONFIG", b"RESETSTAT"])
+                ask([b"EVAL", script, b"0"])
+                shown = ask([b"INFO", b"errorstats"])
+                text = (shown if isinstance(shown, bytes) else shown[1]).decode()
+                found.append(sorted(line for line in text.split() if "errorstat_" in line))
+            self.assertEqual(found[1], found[0], script)
 
 
 class FailingTests(SynchronousTestCase):

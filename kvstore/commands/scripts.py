@@ -34,6 +34,8 @@ from kvstore.scripting.shebang import Script, parse
 
 #: Requests of scripts that have so many words are found anew each time.
 _MANY_WORDS = 64
+#: Errors of one script that are known again when they are its answer.
+_MOST_TEXTS = 64
 _READ_ONLY = Failure("Write commands are not allowed from read-only scripts.")
 
 
@@ -221,6 +223,8 @@ class _Host:
 
     def _counted(self, error: RequestError) -> RequestError:
         self._call.server.count_error(error)
+        if len(self.counted) >= _MOST_TEXTS:
+            self.counted.clear()
         self.counted.add(str(error))
         return error
 
