@@ -20,8 +20,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base import slices
 from kvstore.base.disk import RealDisk
 from kvstore.base.errors import DirectoryInUse, StorageFault
-from kvstore.edge import service, upkeep
-from kvstore.edge.exits import StartEnded
+from kvstore.edge import exits, service, upkeep
+from kvstore.edge.exits import OwnProcess, StartEnded
 from kvstore.edge.protocol import KVStoreProtocol
 from kvstore.edge.service import KVStoreService, make_tree
 from kvstore.edge.settings import Settings
@@ -41,7 +41,7 @@ class ServiceTestCase(SynchronousTestCase):
         self.now_us = 2_000_000_000_000_000
         clock = SimpleNamespace(time_ns=lambda: self.now_us * 1000, monotonic=time.monotonic)
         self.patch(service, "time", clock)
-        self.patch(service, "clients_allowed", lambda max_clients, reactor: max_clients)
+        self.patch(exits, "clients_allowed", lambda max_clients, reactor: max_clients)
         self.output, self.errors = io.StringIO(), io.StringIO()
         self.patch(sys, "__stdout__", self.output)
         self.patch(sys, "__stderr__", self.errors)
@@ -51,7 +51,7 @@ class ServiceTestCase(SynchronousTestCase):
         """A server, not started; stopped after the test."""
         # The reactor in memory would never tell that a sync which overlaps the loop has ended.
         settings = Settings(data_path=self.data_path, overlap="never", **options)
-        tree = KVStoreService(settings, self.reactor, self.exits.append)
+        tree = KVStoreService(settings, self.reactor, OwnProcess(self.reactor, self.exits.append, lambda: None))
         self.addCleanup(lambda: self.stop(tree) if tree.running else None)
         return tree
 
@@ -98,9 +98,8 @@ class StartTests(ServiceTestCase):
         """Whoever wants to know is told once everything is in memory, before the first client."""
         seen: list[Any] = []
         settings = Settings(data_path=self.data_path)
-        tree = KVStoreService(
-            settings, self.reactor, recovered=lambda: seen.append((tree.factory, len(self.reactor.tcpServers)))
-        )
+        process = OwnProcess(self.reactor, recovered=lambda: seen.append((tree.factory, len(self.reactor.tcpServers))))
+        tree = KVStoreService(settings, self.reactor, process)
         self.addCleanup(lambda: self.stop(tree))
         tree.startService()
         self.assertEqual(seen, [(tree.factory, 0)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -12,7 +11,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from kvstore.edge.exits import StartEnded, refuse_start
+from kvstore.edge.exits import Process
 from kvstore.edge.exposure import is_tls
 from kvstore.edge.log_limit import LogLimit
 from kvstore.edge.open_files import PortLog
@@ -30,9 +29,8 @@ class Accepting(Protocol):
 
 
 class Listening:
-    """All ports of a server. `turned_away`: called for each client that no file is left for. `exit_process`: called
-    with the exit status if an endpoint turns out not to work when the start is over. `what`: begins the line that says
-    where; `options`: those that say it. `prints`: whether standard output is told, too.
+    """All ports of a server. `turned_away`: called for each client that no file is left for. `process`: that is told
+    where, and of what cannot be listened on. `what`: begins the line that says where; `options`: those that say it.
 
     `port_numbers`: of the TCP ports listened on. `described`: each endpoint, as INFO has it.
     """
@@ -41,28 +39,25 @@ class Listening:
         self,
         reactor: Any,
         turned_away: Callable[[], None],
-        exit_process: Callable[[int], None],
+        process: Process,
         what: str = "Listening",
         options: str = "--port or --listen",
-        *,
-        prints: bool = True,
     ) -> None:
         self._reactor = reactor
         self._what = what
         self._options = options
-        self._prints = prints
-        self._exit_process = exit_process
+        self._process = process
         self._port_log = PortLog(turned_away, LogLimit(reactor.seconds))
         self._ports: list[IListeningPort] = []
         self._starting = False
-        self._refused: StartEnded | None = None
+        self._refused: Exception | None = None
         self.port_numbers: list[int] = []
         self.described: list[str] = []
 
     def start(self, endpoints: Iterable[str], factory: Accepting, authorities: list[Any] | None = None) -> None:
         """Listen on all of them. `authorities`: who vouches for clients over TLS, None if nobody has to.
 
-        Raises StartEnded after saying why, if one of them is refused.
+        Raises what the process says, if one of them is refused.
         """
         self._starting = True
         for text in endpoints:
@@ -92,15 +87,14 @@ class Listening:
         else:
             text = f"{what} on {address}"
             _log.info("{what} on {address}", what=what, address=address)
-        if self._prints and sys.__stdout__ is not None and not sys.__stdout__.closed:
-            print(text, file=sys.__stdout__, flush=True)
+        self._process.says(text)
 
     def _cannot_listen(self, failure: Failure, endpoint: str) -> None:
-        self._refused = refuse_start(
+        self._refused = self._process.refused(
             f"cannot listen on {endpoint}: {failure.getErrorMessage()}; choose another {self._options}"
         )
         if not self._starting:
-            self._exit_process(1)
+            self._process.failed(self._refused)
 
     def first_port(self) -> int:
         """The first TCP port listened on, 0 if there is none."""

@@ -2,7 +2,7 @@
 
 Start: lock the directory and recover (the same path after a kill, a crash and a first start), then listen, then
 announce. Nothing is opened before `startService`: twistd has become a daemon by then. A start that is refused is one
-line on stderr, in the log, and exit status 1.
+line on stderr, in the log, and exit status 1; in a process that is not the server's own, an exception (`exits`).
 
 Stop is a courtesy, never needed: no more connections, the compaction child killed, one last commit, a mark. `kill -9`
 skips all of it and loses nothing that was acknowledged.
@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from time import perf_counter_ns
@@ -32,20 +33,17 @@ from kvstore.base.limits import LONG_STRING_BYTES
 from kvstore.base.syncing import best_syncer
 from kvstore.commands.acl_file import BadUsers
 from kvstore.commands.context import Server
-from kvstore.edge import collector
 from kvstore.edge.compactor import Compactor, MergeProcess
-from kvstore.edge.exits import exit_at_once, refuse_start
+from kvstore.edge.exits import OwnProcess, Process
 from kvstore.edge.exposure import open_endpoints, refusal
 from kvstore.edge.factory import KVStoreFactory
 from kvstore.edge.foreigners import note_foreigner
 from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.listening import Listening
-from kvstore.edge.open_files import clients_allowed
 from kvstore.edge.script_log import note_script
 from kvstore.edge.server_log import ServerLog
 from kvstore.edge.settings import Settings
 from kvstore.edge.status import Pace, Sources, info_sections
-from kvstore.edge.steady import use_steady_clock
 from kvstore.edge.supervision import Supervision
 from kvstore.edge.tls import authorities_in
 from kvstore.edge.turn import Turn
@@ -70,9 +68,8 @@ _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
 class KVStoreService(MultiService):
-    """One server. `reactor`: its loop. `exit_process`: called with the exit status on fail-stop. `recovered`: called
-    when all that stays in memory is there. `log`: the process's, for CONFIG SET to change. `ready`: called when it
-    serves, with a status for people.
+    """One server. `reactor`: its loop. `process`: that it runs in. `log`: the process's, for CONFIG SET to change.
+    `ready`: called when it serves, with a status for people.
 
     After `startService`: `store`, `factory`, `compactor`, `commit`, `upkeep`; `listening` knows the ports.
     """
@@ -81,16 +78,16 @@ class KVStoreService(MultiService):
         self,
         settings: Settings,
         reactor: Any,
-        exit_process: Callable[[int], None] = exit_at_once,
-        recovered: Callable[[], None] = lambda: None,
+        process: Process,
         log: ServerLog | None = None,
         ready: Callable[[str], None] = lambda status: None,
     ) -> None:
         super().__init__()
         self.settings = settings
         self._reactor = reactor
-        self._exit_process = exit_process
-        self._recovered = recovered
+        self._process = process
+        #: What is to be given back in the end, in the order in which it was taken.
+        self._held = ExitStack()
         self._server_log = log
         self._ready = ready
         self._trace: Trace | None = None
@@ -98,7 +95,7 @@ class KVStoreService(MultiService):
         self._overlapped: OverlappedWriter | None = None
         self._preparing: IDelayedCall | None = None
         self.http: WebSite | None = None
-        self.listening = Listening(reactor, self._turned_away, exit_process, prints=settings.prints)
+        self.listening = Listening(reactor, self._turned_away, process)
 
     # Start
 
@@ -109,9 +106,9 @@ class KVStoreService(MultiService):
             parent.setComponent(ILogObserver, self._server_log.begin())
 
     def startService(self) -> None:
-        """Recover, listen, announce. Raises SystemExit after saying why, if the start is refused."""
-        self.settings = replace(self.settings, max_clients=clients_allowed(self.settings.max_clients, self._reactor))
-        use_steady_clock(self._reactor)
+        """Recover, listen, announce. Raises what the process says, if the start is refused."""
+        self.settings = replace(self.settings, max_clients=self._process.clients_allowed(self.settings.max_clients))
+        self._process.begins()
         for option, path, open_ in (
             ("keep-log", self.settings.keep_log_path, self._open_archive),
             ("data", self.settings.data_path, self._open_store),
@@ -120,16 +117,17 @@ class KVStoreService(MultiService):
             try:
                 open_()
             except OSError as error:
-                raise refuse_start(f"--{option} {path!r}: {error.strerror or error}; choose another place") from None
+                reason = f"--{option} {path!r}: {error.strerror or error}; choose another place"
+                raise self._process.refused(reason) from None
             except KVStoreError as error:  # it names the file, and says what to do
-                raise refuse_start(str(error)) from None
+                raise self._process.refused(str(error)) from None
         try:
             self._assemble()
         except OSError as error:  # such as too few files for the syncs that overlap the loop
-            raise refuse_start(str(error)) from None
+            raise self._process.refused(str(error)) from None
         self._refuse_strangers()
         authorities = self._authorities()
-        self._recovered()
+        self._process.recovered()
         super().startService()
         self.listening.start(self.settings.endpoints, self.factory, authorities)
         if self.http is not None:
@@ -142,7 +140,7 @@ class KVStoreService(MultiService):
         try:
             return None if path is None else authorities_in(path)
         except ValueError as error:  # since the options were checked
-            raise refuse_start(f"--tls-client-ca {path!r}: {error}") from None
+            raise self._process.refused(f"--tls-client-ca {path!r}: {error}") from None
 
     def _refuse_strangers(self) -> None:
         """See `exposure`."""
@@ -152,7 +150,7 @@ class KVStoreService(MultiService):
         exposed = [("listen", each) for each in open_endpoints(self.settings.endpoints)]
         for option, endpoint in [*exposed, *(("http", each) for each in open_endpoints(http))]:
             if not self.settings.insecure:
-                raise refuse_start(f"--{option} {refusal(endpoint)}")
+                raise self._process.refused(f"--{option} {refusal(endpoint)}")
             _log.warn(
                 "--insecure: anybody who can reach {endpoint} can read and change everything; nobody is asked for a"
                 " password, and nothing is encrypted", endpoint=endpoint,
@@ -168,10 +166,12 @@ class KVStoreService(MultiService):
     def _open_store(self) -> None:
         began = time.monotonic()
         self._disk = RealDisk(self.settings.data_path)
+        self._held.callback(self._disk.unlock)
         policy = CompactionPolicy(self.settings.compact_after_entries)
         self.store = Store(
             self._disk, TYPES, lambda: time.time_ns() // 1000, os.urandom, policy, self.settings.databases
         )
+        self._held.callback(self.store.close)
         found = self.store.found
         if self.store.torn_copy is not None and found.tail is not None:
             _log.warn(
@@ -193,6 +193,7 @@ class KVStoreService(MultiService):
     def _open_trace(self) -> None:
         if self.settings.trace_path is not None:
             self._trace = Trace(self.settings.trace_path)
+            self._held.callback(self._trace.close)
 
     def _assemble(self) -> None:
         settings, store = self.settings, self.store
@@ -219,7 +220,7 @@ class KVStoreService(MultiService):
         server.script_ms = settings.script_ms
         server.max_reply_bytes = max(settings.drop_client_bytes, LONG_STRING_BYTES)
         server.waiting.call_later = self._reactor.callLater
-        server.shutdown = lambda: self._reactor.callLater(0, self._reactor.stop)
+        server.shutdown = lambda: self._reactor.callLater(0, self._process.shut_down)
         self.factory = KVStoreFactory(settings, server, self.turn, self.commit, self.hooks, self.fail_stop)
         self.turn.drive(self.commit, self.factory.arrivals)
         self.hooks.commit_now = self.commit.commit_now
@@ -254,16 +255,18 @@ class KVStoreService(MultiService):
         try:
             self.server.load_users(UserFile(path))
         except OSError as error:
-            raise refuse_start(f"--acl-file {path!r}: {error.strerror}") from None
+            raise self._process.refused(f"--acl-file {path!r}: {error.strerror}") from None
         except BadUsers as error:
-            raise refuse_start(f"--acl-file: {error} Nobody was let in: mend the file, and start again.") from None
+            raise self._process.refused(
+                f"--acl-file: {error} Nobody was let in: mend the file, and start again."
+            ) from None
         for user in self.server.users:
             if not user.is_on:
                 _log.info("--acl-file: nobody can log in as {user!r}, which is not on", user=user.name)
 
     def _check_clients(self, wanted: str) -> None:
         """Raise ValueError, in Redis's words, if there are not the files for so many clients."""
-        fit = clients_allowed(int(wanted), self._reactor)
+        fit = self._process.clients_allowed(int(wanted))
         if fit < int(wanted):
             raise ValueError(
                 f"The operating system is not able to handle the specified number of clients, try with {fit}"
@@ -289,6 +292,7 @@ class KVStoreService(MultiService):
         except BaseException:
             syncer.close()
             raise
+        self._held.callback(self._overlapped.close)
         how = f"a thread, as Linux AIO does not work here ({missing})" if missing else "Linux AIO"
         _log.info("syncs can overlap the loop, by {how}", how=how)
         return self._overlapped
@@ -322,7 +326,7 @@ class KVStoreService(MultiService):
         # Only now: twisted.web takes time and memory.
         from kvstore.edge.http.serving import WebSite
 
-        self.http = WebSite(self.settings, sources, self._turned_away, self._exit_process)
+        self.http = WebSite(self.settings, sources, self._turned_away, self._process)
         self.upkeep.samples.append(self.http.history)
 
     def _announcer(self) -> Service:
@@ -351,7 +355,7 @@ class KVStoreService(MultiService):
             for protocol in list(self.factory.protocols.values()):
                 protocol.close()
         finally:
-            self._exit_process(1)
+            self._process.failed(fault)
 
     # Stop
 
@@ -368,14 +372,9 @@ class KVStoreService(MultiService):
         self.upkeep.guarded(self._last_commit)
         for protocol in list(self.factory.protocols.values()):
             protocol.end()
-        if self._trace is not None:
-            self._trace.close()
-            self.hooks.watchers.clear()
-        if self._overlapped is not None:
-            self._overlapped.close()
+        self.hooks.watchers.clear()
         self._watch_turns(False)
-        self.store.close()
-        self._disk.unlock()
+        self._held.close()
 
     def _last_commit(self) -> None:
         """Put everything on disk, whatever the policy, and note that it is."""
@@ -397,6 +396,6 @@ class KVStoreService(MultiService):
 def make_tree(settings: Settings, reactor: Any, log: ServerLog | None = None) -> KVStoreService:
     """The server for these settings, not started. Opens nothing."""
     supervision = Supervision(reactor)
-    tree = KVStoreService(settings, reactor, recovered=collector.tame, log=log, ready=supervision.ready)
+    tree = KVStoreService(settings, reactor, OwnProcess(reactor, prints=settings.prints), log, supervision.ready)
     supervision.setServiceParent(tree)
     return tree

@@ -10,6 +10,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from kvstore.edge.compactor import Compactor
+from kvstore.edge.exits import OwnProcess
 from kvstore.edge.http.site import Site
 from kvstore.edge.listening import Listening
 from kvstore.edge.status import Pace, Sources
@@ -74,7 +75,7 @@ class WatchedTestCase(ProtocolTestCase):
         super().setUp()
         compactor = Compactor(self.store, self._no_merge, self.faults.append)
         paces = [Pace(self.clock.seconds, lambda: self.server.requests_executed) for _ in range(3)]
-        listening = Listening(self.clock, lambda: None, lambda status: None)
+        listening = Listening(self.clock, lambda: None, OwnProcess(self.clock, lambda status: None, prints=False))
         self.sources = Sources(
             self.clock, self.store, "always", self.commit, self.factory, compactor, *paces, listening, 0
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from kvstore.edge.exits import Process
 from kvstore.edge.history import History
 from kvstore.edge.http.health import health_routes
 from kvstore.edge.http.metrics import metrics_routes
@@ -21,7 +22,7 @@ _FAILED = "the log cannot be written"
 
 
 class WebSite:
-    """See the module. `settings`: with `http`. `turned_away`, `exit_process`: see `Listening`.
+    """See the module. `settings`: with `http`. `turned_away`, `process`: see `Listening`.
 
     `site`: its routes, and connections. `history`: to be sampled once a second.
     """
@@ -31,13 +32,11 @@ class WebSite:
         settings: Settings,
         sources: Sources,
         turned_away: Callable[[], None],
-        exit_process: Callable[[int], None],
+        process: Process,
     ) -> None:
         assert settings.http is not None
         self._endpoint = settings.http
-        self._listening = Listening(
-            sources.reactor, turned_away, exit_process, "HTTP", "--http", prints=settings.prints
-        )
+        self._listening = Listening(sources.reactor, turned_away, process, "HTTP", "--http")
         self.history = History(sources)
         store = sources.store
         checks = {
@@ -58,7 +57,7 @@ class WebSite:
         return self._listening.first_port()
 
     def listen(self, authorities: list[Any] | None) -> None:
-        """Begin. Raises StartEnded after saying why, if that is refused. `authorities`: see `Listening.start`."""
+        """Begin. Raises what the process says, if that is refused. `authorities`: see `Listening.start`."""
         self._listening.start((self._endpoint,), self.site, authorities)
 
     async def stop(self) -> None:
