@@ -84,3 +84,66 @@ class RightsTests(UsersTestCase):
         (reply,) = self.do("EXEC", by=fred)
         self.assertIn("NOPERM ACLs rules changed", str(reply))
         self.assertIn("no permission to execute the command or subcommand", str(reply))
+
+
+class IndirectTests(UsersTestCase):
+    """What a request does to keys that it does not name, or by the hands of others."""
+
+    def test_sort(self) -> None:
+        """Patterns may lead to any key, so who uses them has to be let to read all."""
+        self.do("RPUSH", "l", 1)
+        fred = self.user("+sort", "+sort_ro", "~l")
+        no = "ERR {} option of SORT denied due to insufficient ACL permissions."
+        self.assertEqual(self.do("SORT", "l", "BY", "constant", by=fred), [b"1"])
+        self.assertEqual(self.denied(fred, "SORT", "l", "BY", "w*"), no.format("BY"))
+        self.assertEqual(self.denied(fred, "SORT_RO", "l", "GET", "#"), no.format("GET"))
+        self.assertIn("No permissions to access a key", self.denied(fred, "SORT", "l", "STORE", "other"))
+        self.do("ACL", "SETUSER", "fred", "%R~*")
+        self.assertEqual(self.do("SORT", "l", "BY", "w*", "GET", "#", by=fred), [b"1"])
+
+    def test_query(self) -> None:
+        """QUERY shows any document, so it is for who may read all keys."""
+        fred = self.user("+@all", "~a*", "%W~*")
+        self.assertIn("No permissions to access a key", self.denied(fred, "QUERY", "name", "1"))
+        self.do("ACL", "SETUSER", "fred", "%R~*")
+        self.assertEqual(self.do("QUERY", "name", "1", by=fred), [])
+
+    def test_scripts(self) -> None:
+        """A script may do what its caller may; so may a function; and it can ask before."""
+        fred = self.user("+eval", "+fcall", "+set", "+select", "~a", "db=0")
+        no = "ACL failure in script: "
+        for source, wrong in (
+            ("return redis.call('SET', 'b', 1)", "No permissions to access a key"),
+            ("return redis.call('GET', 'a')", "User fred has no permissions to run the 'get' command"),
+            ("return redis.call('SELECT', 1)", "No permissions to access database"),
+        ):
+            self.assertIn(no + wrong, self.denied(fred, "EVAL", source, 0))
+        self.assertEqual(self.do("EVAL", "return redis.call('SET', 'a', 1)", 0, by=fred).text, "OK")
+        self.assertEqual(self.do("EVAL", "return redis.pcall('GET', 'a').err", 0, by=fred)[:16], b"ERR ACL failure ")
+        may = "return {tostring(redis.acl_check_cmd('SET', 'a', 1)), tostring(redis.acl_check_cmd('GET', 'a'))}"
+        self.assertEqual(self.do("EVAL", may, 0, by=fred), [b"true", b"false"])
+        code = "#!lua name=l\nserver.register_function('f', function() return server.call('GET', 'a') end)"
+        self.do("FUNCTION", "LOAD", code)
+        self.assertIn(no, self.denied(fred, "FCALL", "f", 0))
+        self.assertEqual([entry["context"] for entry in self.do("ACL", "LOG")], ["lua"] * 3)
+        self.assertIn("cmd=fcall", self.do("ACL", "LOG", 1)[0]["client-info"])
+
+    def test_databases(self) -> None:
+        """What is about keys is let in the databases that are let; what takes or clears others, too, only there."""
+        fred = self.user("+@all", "~*", "db=0,2")
+        no = "NOPERM No permissions to access database"
+        for request in (
+            "SELECT 1", "SWAPDB 0 1", "MOVE a 1", "COPY a b DB 1", "COPY a b DB 0 DB 1", "FLUSHALL",
+        ):  # fmt: skip
+            self.assertEqual(self.denied(fred, *request.split()), no)
+        self.do("SELECT", 2, by=fred)
+        self.assertIsNone(self.do("GET", "a", by=fred))
+        self.do("MULTI", by=fred)
+        self.do("SELECT", 0, by=fred)
+        self.do("ACL", "SETUSER", "fred", "db=2")
+        self.assertEqual(self.denied(fred, "GET", "a"), no)
+        self.do("DISCARD", by=fred)
+        self.do("ACL", "SETUSER", "fred", "db=0")
+        for request in ("GET a", "DBSIZE", "KEYS *", "SIZE", "INSERT a 1", "MOVE a 0", "EVAL x 0"):
+            self.assertEqual(self.denied(fred, *request.split()), no)
+        self.assertEqual(self.do("PING", by=fred).text, "PONG")

@@ -26,6 +26,8 @@ _CHANNELS: dict[str, tuple[int | None, bool]] = {
 _DATABASES = {"SELECT": (1,), "SWAPDB": (1, 2), "MOVE": (2,)}
 #: What is about all databases.
 OF_ALL_DATABASES = ("FLUSHALL",)
+#: What tells of the values of keys that it does not name.
+_OF_ALL_KEYS = ("QUERY",)
 
 
 class Reason(enum.IntEnum):
@@ -71,6 +73,11 @@ class Asked:
             (key, functools.reduce(int.__or__, (_ACCESS.get(flag, 0) for flag in flags), 0))
             for key, flags in zip(keys, told, strict=True)
         ]
+
+    @property
+    def reads_all_keys(self) -> bool:
+        """Whether it tells of any values."""
+        return self.row.name in _OF_ALL_KEYS
 
     @functools.cached_property
     def named_databases(self) -> list[tuple[int, int]]:

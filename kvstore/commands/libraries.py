@@ -55,9 +55,9 @@ class _Loading:
     def set_protocol(self, version: int) -> None:
         """See `Host`."""
 
-    def is_command(self, name: bytes) -> bool:
+    def may(self, words: list[bytes]) -> bool | None:
         """See `Host`."""
-        return False
+        return None
 
     def log(self, level: int, text: bytes) -> None:
         """See `Host`."""

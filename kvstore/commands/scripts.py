@@ -275,9 +275,14 @@ class _Host:
         """See `Host`."""
         self._call.client.protocol = version
 
-    def is_command(self, name: bytes) -> bool:
+    def may(self, words: list[bytes]) -> bool | None:
         """See `Host`."""
-        return name.upper() in table.by_name
+        try:
+            row = table.find(words)
+        except RequestError:
+            return None
+        client = self._call.client
+        return self._call.server.gate.may(client, row, words, client.database)
 
     def log(self, level: int, text: bytes) -> None:
         """See `Host`."""

@@ -214,6 +214,8 @@ class Selector:
         return Denial(Reason.DATABASE, 0, row.name.lower().encode()) if is_denied else None
 
     def _denied_key(self, asked: Asked) -> Denial | None:
+        if asked.reads_all_keys and not self.lets_all_keys(READ_KEYS):
+            return Denial(Reason.KEY, 1, b"*")
         for place, (key, access) in enumerate(asked.keys, 1):
             if not self._lets_key(key, access):
                 return Denial(Reason.KEY, place, key)

@@ -22,12 +22,13 @@ from operator import itemgetter
 from typing import Any
 
 from kvstore.base.chance import Chance
-from kvstore.base.errors import syntax_error, wrong_type
+from kvstore.base.errors import Failure, syntax_error, wrong_type
 from kvstore.base.reply import Reply
 from kvstore.base.slices import Slices
 from kvstore.commands.arguments import Key, to_integer
+from kvstore.commands.asked import READ_KEYS
 from kvstore.commands.context import Call
-from kvstore.commands.registry import READ, WHOLE, WRITE, command
+from kvstore.commands.registry import READ, WHOLE, WRITE, command, table
 from kvstore.commands.row import FoundKeys
 from kvstore.commands.scores import is_plain_score, to_score
 from kvstore.store.table import Table
@@ -48,13 +49,13 @@ _KEY = itemgetter(0)
 
 
 class _Asked:
-    """What the options of a request ask for. Raises RequestError.
+    """What the options of a request ask for. `may_look`: whether patterns may lead to any key. Raises RequestError.
 
     `by`: None to sort by the elements themselves. `gets`: patterns, none for the elements themselves. `sorts`: whether
     there is anything to sort by. `count`: below 0 for all.
     """
 
-    def __init__(self, options: Sequence[bytes], *, may_store: bool) -> None:
+    def __init__(self, options: Sequence[bytes], *, may_store: bool, may_look: bool) -> None:
         self.by: bytes | None = None
         self.gets: list[bytes] = []
         self.start, self.count = 0, -1
@@ -63,6 +64,13 @@ class _Asked:
         left = deque(options)
         while left:
             self._take(left.popleft().upper(), left, may_store)
+            if not may_look:
+                self._refuse_to_look()
+
+    def _refuse_to_look(self) -> None:
+        if self.gets or (self.by is not None and self.sorts):
+            option = "GET" if self.gets else "BY"
+            raise Failure(f"{option} option of SORT denied due to insufficient ACL permissions.")
 
     def _take(self, option: bytes, left: deque[bytes], may_store: bool) -> None:
         if option in (b"ASC", b"DESC"):
@@ -119,7 +127,7 @@ def sort(call: Call, key: Key, *options: bytes) -> Reply:
     Unlike Valkey, a set that is not to be sorted is sorted as text, and elements whose patterns lead to the same text
     keep their order with LIMIT, too.
     """
-    return _sort(call.table, key, _Asked(options, may_store=True))
+    return _sort(call.table, key, _Asked(options, may_store=True, may_look=_may_look(call, b"SORT", key, options)))
 
 
 @command(
@@ -127,7 +135,14 @@ def sort(call: Call, key: Key, *options: bytes) -> Reply:
 )
 def sort_ro(call: Call, key: Key, *options: bytes) -> Reply:
     """Give the elements of a list, set or sorted set in order, or what they lead to."""
-    return _sort(call.table, key, _Asked(options, may_store=False))
+    return _sort(call.table, key, _Asked(options, may_store=False, may_look=_may_look(call, b"SORT_RO", key, options)))
+
+
+def _may_look(call: Call, name: bytes, key: bytes, options: Sequence[bytes]) -> bool:
+    """Whether the client may have patterns lead to any key: what they lead to, nobody has looked at before."""
+    client = call.client
+    row, words = table.by_name[name], [name, key, *options]
+    return client.rights is None or call.server.gate.may_with_all_keys(client, row, words, client.database, READ_KEYS)
 
 
 def _sort(table: Table, key: bytes, asked: _Asked) -> Reply:

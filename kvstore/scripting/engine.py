@@ -65,8 +65,8 @@ class Host(Protocol):
     def set_protocol(self, version: int) -> None:
         """The script wants replies as they are in RESP 2 or 3; at first 2."""
 
-    def is_command(self, name: bytes) -> bool:
-        """Whether there is a command of that name."""
+    def may(self, words: list[bytes]) -> bool | None:
+        """Whether the client may do that request; None if there is no such command. Raises nothing."""
 
     def log(self, level: int, text: bytes) -> None:
         """A script has something for the log. `level`: 0, debug, to 3, a warning."""
@@ -130,11 +130,11 @@ class Engine:
             b"gather": self._gather,
             b"call_gathered": self._call_gathered,
             b"find": _find,
-            b"is_command": self._is_command,
             b"is_late": self._is_late,
             b"is_running": self._is_running,
             b"limit_memory": self._set_limit,
             b"log": self._log,
+            b"may": self._may,
             b"set_protocol": self._set_protocol,
             b"sha1": _sha1,
             b"source": _source,
@@ -327,8 +327,9 @@ class Engine:
             self._failure = self._failure or failure
             return None
 
-    def _is_command(self, name: Any) -> bool:
-        return bool(self._host.is_command(name))
+    def _may(self, *words: Any) -> bool | None:
+        may: bool | None = self._host.may([word if word.__class__ is bytes else _number_word(word) for word in words])
+        return may
 
     def _log(self, level: Any, text: Any) -> None:
         self._host.log(int(level), text)

@@ -111,10 +111,13 @@ function server.acl_check_cmd(...)
   if select("#", ...) == 0 then
     fail("ERR Please specify at least one argument for this server.acl_check_cmd() call")
   end
-  if type((...)) ~= "string" or not host.is_command((...)) then
-    fail("ERR Invalid command passed to server.acl_check_cmd()")
+  for i = 1, select("#", ...) do
+    local kind = type((select(i, ...)))
+    if kind ~= "string" and kind ~= "number" then fail("ERR Command arguments must be strings or integers") end
   end
-  return true
+  local may = select("#", ...) <= arguments.MOST_VALUES and host.may(...)
+  if may == nil then fail("ERR Invalid command passed to server.acl_check_cmd()") end
+  return may
 end
 
 function server.replicate_commands() return true end
