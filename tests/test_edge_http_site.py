@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 
-from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import NOT_DONE_YET, Request
 
 from kvstore.base.limits import (
@@ -18,25 +16,9 @@ from kvstore.base.limits import (
 )
 from kvstore.edge.http.origins import Origins
 from kvstore.edge.http.site import Route, Site
-from kvstore.edge.http.visitors import Visitor
+from kvstore.edge.http.visitors import Visitor, Visitors
+from tests.kit.edge import ProtocolTestCase
 from tests.kit.http import OWN_HOST, Connection, get, request
-
-
-class _Visitor(Visitor):
-    """May call INFO, and nothing else."""
-
-    def may(self, command: str) -> bool:
-        return command == "INFO"
-
-
-class _Visitors:
-    """`ann` has the password `pass:word`; nobody else is let in."""
-
-    def unnamed(self) -> Visitor | None:
-        return None
-
-    def named(self, name: bytes, password: bytes) -> Visitor | None:
-        return _Visitor("ann") if (name, password) == (b"ann", b"pass:word") else None
 
 
 def basic(name: str, password: str) -> tuple[str, str]:
@@ -47,17 +29,22 @@ def basic(name: str, password: str) -> tuple[str, str]:
 ANN = basic("ann", "pass:word")
 
 
-class SiteTestCase(SynchronousTestCase):
-    """A site with a resource for everybody, two for some, one that goes on, and one with a bug."""
+class SiteTestCase(ProtocolTestCase):
+    """A site with a resource for everybody, two for some, one that goes on, and one with a bug.
+
+    `ann` may call INFO, and nothing else; nobody is let in without a password.
+    """
 
     def setUp(self) -> None:
         """Make it."""
-        self.clock = Clock()
+        super().setUp()
+        self.server.users.set_user(b"ann", [b"on", b">pass:word", b"+info"])
+        self.server.users.set_user(b"default", [b"resetpass"])
         self.streams: list[Request] = []
         self.site = Site(
             self.clock,
             Origins(("KV.example",)),
-            _Visitors(),  # type: ignore[arg-type]
+            Visitors(self.server),
             {
                 b"/open": Route(lambda request, visitor: b"for all", None),
                 b"/some": Route(lambda request, visitor: visitor.name.encode(), ("INFO",), b"text/html"),
@@ -146,6 +133,36 @@ class AnswerTests(SiteTestCase):
         got = get(self.site, "/few", ANN)
         self.assertEqual(got.status, 403)
         self.assertIn("INFO and CLIENT|LIST", got.body)
+
+    def test_strangers(self) -> None:
+        """While nobody is asked for a password, those of this machine may see all; others only by TLS."""
+        self.server.users.set_user(b"default", [b"nopass"])
+        self.assertEqual(get(self.site, "/few").status, 200)
+        visitors = self.site.visitors
+        for host, secure, may in (
+            (None, False, True), ("::1", False, True), ("10.0.0.1", False, False), ("10.0.0.1", True, True)
+        ):  # fmt: skip
+            visitor = visitors.unnamed(host, secure=secure)
+            self.assertEqual(visitor is not None and visitor.may("INFO"), may, host)
+        self.server.configuration.set([(b"protected-mode", b"no")])
+        self.assertTrue(visitors.unnamed("10.0.0.1", secure=False).may("INFO"))  # type: ignore[union-attr]
+
+    def test_rights_are_those_of_the_moment(self) -> None:
+        """Given, taken, and gone with the user."""
+        ann = self.site.visitors.named(b"ann", b"pass:word", None)
+        assert ann is not None
+        self.assertEqual([ann.may(name) for name in ("INFO", "CLIENT|LIST", "SLOWLOG|GET")], [True, False, False])
+        self.server.users.set_user(b"ann", [b"+client|list", b"-info"])
+        self.assertEqual([ann.may(name) for name in ("INFO", "CLIENT|LIST", "SLOWLOG|GET")], [False, True, False])
+        self.server.users.delete(b"ann")
+        self.assertFalse(ann.may("CLIENT|LIST"))
+
+    def test_wrong_passwords_are_noted(self) -> None:
+        """In ACL LOG, with who asked."""
+        Connection(self.site).send(request("/some", OWN_HOST, basic("eve", "x")))
+        (entry,) = self.server.gate.log.newest(1, self.now_ms)
+        told = [entry[name] for name in ("reason", "object", "username", "client-info")]
+        self.assertEqual(told, ["auth", b"HTTP", b"eve", "addr=127.0.0.1 cmd=http user=(none)"])
 
     def test_wrong_passwords_wait(self) -> None:
         """Their answer comes later; also of what is no HTTP Basic."""

@@ -130,17 +130,21 @@ class _Door(Resource):
         return self._admit(request, route)
 
     def _admit(self, request: Request, route: Route) -> Answer:
-        if route.needs is None:
-            return _answer(request, route, NOBODY)
-        authorization = _header(request, "Authorization")
         visitors = self._site.visitors
-        visitor = visitors.named(*_credentials(authorization[0])) if authorization else visitors.unnamed()
+        if route.needs is None:
+            return _answer(request, route, visitors.nobody)
+        host: str | None = getattr(request.getClientAddress(), "host", None)
+        said = _header(request, "Authorization")
+        if said:
+            visitor = visitors.named(*_credentials(said[0]), host)
+        else:
+            visitor = visitors.unnamed(host, secure=request.isSecure())
         if visitor is None:
             request.setHeader(b"WWW-Authenticate", _CHALLENGE)
             text = refuse(request, 401, "say who you are: a user and password of this server")
-            return self._later(request, text) if authorization else text
+            return self._later(request, text) if said else text
         if not visitor.may_all(route.needs):
-            return refuse(request, 403, f"user {visitor.name} may not see this: it needs {' and '.join(route.needs)}")
+            return refuse(request, 403, _not_allowed(visitor, route.needs))
         return _answer(request, route, visitor)
 
     def _later(self, request: Request, text: bytes) -> Answer:
@@ -155,7 +159,9 @@ class _Door(Resource):
         return NOT_DONE_YET
 
 
-NOBODY = Visitor("")
+def _not_allowed(visitor: Visitor, needs: tuple[str, ...]) -> str:
+    who = f"user {visitor.name}" if visitor.name else "who comes from another machine without TLS or a password"
+    return f"{who} may not see this: it needs {' and '.join(needs)}"
 
 
 def refuse(request: Request, code: int, reason: str) -> bytes:
