@@ -52,6 +52,8 @@ class SettingsTests(SynchronousTestCase):
             "trace_path": "/t",
             "log_clients": True,
             "databases": 1,
+            "max_memory_bytes": 1,
+            "max_memory_policy": "allkeys-lru",
             "max_clients": 1,
             "max_request_bytes": 1,
             "max_input_bytes": 1,

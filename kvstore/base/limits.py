@@ -91,6 +91,15 @@ MOST_CLIENT_SHARE_MS = 10_000
 #: (`--max-input-bytes`). Twice the largest request, if that is more. Redis: maxmemory-clients, by default none.
 MAX_INPUT_BYTES = 256 * MIB
 
+#: Which keys go when memory is short (`--max-memory-policy`): Redis's maxmemory-policy.
+MEMORY_POLICIES = (
+    "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl", "allkeys-lru", "allkeys-lfu", "allkeys-random",
+    "noeviction",
+)  # fmt: skip
+
+#: What `--max-memory` may be at most, in bytes; more than there is. Redis: 64 bits.
+MOST_MEMORY_BYTES = 2**63 - 1
+
 #: Bytes of one client's unfinished requests that are not worth counting: what is cut off by a read is rarely more.
 UNCOUNTED_INPUT_BYTES = 4 * KIB
 

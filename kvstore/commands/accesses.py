@@ -1,5 +1,5 @@
-"""When keys were last asked for, or how often: OBJECT IDLETIME and FREQ. Noted only under an LRU or LFU policy, since
-nothing is evicted: then who looks at that wants to see it.
+"""When keys were last asked for, or how often: for `eviction`, and OBJECT IDLETIME and FREQ. Noted only under an LRU or
+LFU policy.
 
 | `maxmemory-policy` | of each key is noted | of a key not asked for since the policy was set |
 |---|---|---|
@@ -48,7 +48,7 @@ class Accesses:
         self._began_ms = 0
         #: Of each database, by key: when it was last asked for, and the counter then.
         self._noted: dict[Table, dict[bytes, tuple[int, int]]] = {}
-        configuration.applied["maxmemory-policy"] = self.choose
+        self.choose(configuration.text("maxmemory-policy"))
 
     def choose(self, name: str) -> None:
         """`maxmemory-policy` is this now."""

@@ -24,6 +24,7 @@ from kvstore.commands.configuration import Configuration
 from kvstore.commands.events import Events
 from kvstore.commands.gate import Gate
 from kvstore.commands.latency_events import LatencyEvents
+from kvstore.commands.memory_limit import MemoryLimit
 from kvstore.commands.noted_requests import CommandLog
 from kvstore.commands.pause import Pause
 from kvstore.commands.peer import Message
@@ -109,6 +110,10 @@ class Server:
         for table in store.databases:
             table.chance = self.random
         self.accesses = Accesses(self.configuration, self.statistics, now_ms, self.random)
+        self.memory = MemoryLimit(
+            store, self.configuration, self.statistics, self.accesses, self.random, self.steady_ns,
+            lambda: self.pause.until_ms > 0,
+        )  # fmt: skip
         #: Whether expired keys are removed without being asked for: DEBUG SET-ACTIVE-EXPIRE.
         self.removes_expired = True
         #: Whether scripts may use DEBUG: DEBUG SET-DISABLE-DENY-SCRIPTS.

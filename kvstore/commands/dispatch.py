@@ -124,6 +124,7 @@ def _answer(call: Call, request: list[bytes], encoder: Encoder, *, typed: bool) 
         row = find(call, request, typed=typed)
         admit(call, row, request)
         if client.queued is not None and not row.flags & IMMEDIATE:
+            check_memory(call, row)
             check_pause(call, row, request)
             return Outcome(encoder.begin(queue(call, row, request), in_slices=False), 0, has_begun=False)
     except RequestError as error:
@@ -139,6 +140,10 @@ def execute(
     `arguments`: converted, if they are no words of the request. Raises as `answer`.
     """
     check_pause(call, row, request)
+    try:
+        check_memory(call, row)
+    except Failure as error:
+        return refuse(call, row, error, encoder)
     call.store.clock.go_on()
     return _conclude(call, row, request, encoder, arguments)
 
@@ -396,3 +401,26 @@ def release(call: Call) -> None:
     client.queued_bytes = 0
     client.poisoned = False
     unwatch(client)
+
+
+def check_memory(call: Call, row: Command) -> None:
+    """While memory is short: evict keys before what may grow something; raise Failure, and count it, if none may go."""
+    server = call.server
+    if not server.memory.is_over:
+        return
+    call.store.clock.go_on()
+    try:
+        server.memory.check(row, call.client.queued)
+    except Failure:
+        server.statistics[row].rejected += 1
+        raise
+    finally:
+        tell_of_own(server)
+
+
+def tell_of_own(server: Server) -> None:
+    """What the server has done by itself, between requests, is told to whoever is to hear of it."""
+    if server.messages:
+        send_messages(server, server.store.pending.sequence, None)
+    if server.waiting.places:
+        server.waiting.serve()

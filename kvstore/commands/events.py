@@ -22,7 +22,7 @@ from kvstore.base.value_type import Value
 from kvstore.commands.channels import Channels
 from kvstore.commands.client import Client
 from kvstore.commands.event_classes import CLASSES, classes_of
-from kvstore.store.observing import DELETED, EXPIRED, Observer
+from kvstore.store.observing import DELETED, EVICTED, EXPIRED, Observer
 from kvstore.store.table import Table
 
 NEW, MISSED = b"new", b"keymiss"
@@ -93,7 +93,7 @@ class _OfDatabase(Observer):
             self.said(key, NEW)
         if event != NEW:
             self.said(key, event)
-        if after is None and before is not None and event not in (DELETED, EXPIRED):
+        if after is None and before is not None and event not in (DELETED, EXPIRED, EVICTED):
             self.said(key, DELETED)
 
     def writes_strings(self, keys: Sequence[bytes], values: Mapping[bytes, Value], event: bytes) -> None:

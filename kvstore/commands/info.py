@@ -40,8 +40,8 @@ def info(call: Call, *sections: bytes) -> Reply:
     """Tell what the server is, how it does and what it holds.
 
     Unlike Valkey, fields of what there is none of have the value that is true without it; there is a section
-    `group_commit`; `used_memory` is what the process has in memory, as `used_memory_rss`; a compaction counts as a
-    background save and as a rewrite of the log; times of running go by a steady clock.
+    `group_commit`; a compaction counts as a background save and as a rewrite of the log; times of running go by a
+    steady clock.
     """
     asked = {section.decode("latin-1").lower() for section in sections} or {"default"}
     names = [name for name in _names(call) if name in asked or asked & _groups_of(name)]
@@ -151,6 +151,7 @@ def _stats(call: Call) -> Fields:
         ("rejected_connections", server.connections_refused),
         ("expired_keys", sum(table.expired_count for table in databases)),
         ("expired_fields", sum(table.expired_inside for table in databases)),
+        ("evicted_keys", server.memory.eviction.evicted),
         ("evicted_scripts", server.scripts.forgotten if server.scripts else 0),
         ("keyspace_hits", sum(table.hits for table in databases)),
         ("keyspace_misses", sum(table.misses for table in databases)),

@@ -254,4 +254,4 @@ class Libraries(Runner, Observer):
         """Run a function for a client's request. See `run_chunk`."""
         function = found[1]
         read_only = self.only_may_read(function.flags, read_only)
-        return self.run_chunk(call, function.chunk, keys, words, read_only)
+        return self.run_chunk(call, function.chunk, keys, words, read_only, function.flags)

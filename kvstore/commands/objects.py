@@ -1,6 +1,6 @@
 """OBJECT and MEMORY: how a value is held, and what it takes.
 
-Nothing is evicted. Accesses are noted all the same where a policy says so: see `accesses`.
+When keys were asked for is noted where a policy says so: see `accesses`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from kvstore.commands.arguments import pairs
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import MS_PER_S
 from kvstore.commands.encodings import encoding_of
+from kvstore.commands.eviction import size_bytes
 from kvstore.commands.info import fields_of
 from kvstore.commands.registry import READ, WHOLE, Key, command, container, to_integer
 
@@ -24,8 +25,6 @@ _SWITCHING = (
     "Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust."
 )
 
-#: What a key takes besides its own bytes and its value's: its places in the table and in the scan's order.
-_KEY_BYTES = 100
 #: Of MEMORY STATS: the field of INFO that tells it.
 _STATS = {
     "peak.allocated": "used_memory_peak", "total.allocated": "used_memory", "startup.allocated": "used_memory_startup",
@@ -102,7 +101,7 @@ def memory_usage(call: Call, key: Key, *options: bytes) -> Reply:
     value = call.table.read(key)
     if value is None:
         return None
-    return _KEY_BYTES + sys.getsizeof(key) + (sys.getsizeof(value) if value.__class__ is bytes else value.size_bytes())
+    return size_bytes(key, value)
 
 
 def _check_samples(options: tuple[bytes, ...]) -> None:

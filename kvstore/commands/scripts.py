@@ -25,6 +25,7 @@ from kvstore.base.reply import NotNow, Reply, Wait, advance
 from kvstore.commands import dispatch
 from kvstore.commands.client import Client
 from kvstore.commands.context import Call, Server
+from kvstore.commands.memory_limit import GROW, out_of_memory
 from kvstore.commands.registry import WRITE, Command, table
 from kvstore.commands.row import ALONE, NO_SCRIPT, TELLS
 from kvstore.commands.versions import REDIS_VERSION, VALKEY_VERSION
@@ -36,6 +37,7 @@ from kvstore.scripting.shebang import Script, parse
 _MANY_WORDS = 64
 #: Errors of one script that are known again when they are its answer.
 _MOST_TEXTS = 64
+_NOT_ALLOWED = Failure("allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'", "OOM")
 _READ_ONLY = Failure("Write commands are not allowed from read-only scripts.")
 
 
@@ -62,12 +64,23 @@ class Runner:
         self._call = Call(server, self._client)
         self._hosts = [_Host(self._call, engine, read_only) for read_only in (False, True)]
 
-    def run_chunk(self, call: Call, chunk: Chunk, keys: int, words: Sequence[bytes], read_only: bool) -> Reply:
-        """Run a chunk of the engine's state. `keys`: how many of the words are keys, before the others.
+    def run_chunk(
+        self,
+        call: Call,
+        chunk: Chunk,
+        keys: int,
+        words: Sequence[bytes],
+        read_only: bool,
+        flags: Collection[bytes] | None = None,
+    ) -> Reply:
+        """Run a chunk of the engine's state. `keys`: how many of the words are keys, before the others. `flags`: as
+        `only_may_read` takes them.
 
         Raises RequestError: all that it did is to be undone.
         """
         client, caller = self._client, call.client
+        host = self._hosts[read_only]
+        host.out_of_memory_since = self._out_of_memory_since(flags)
         if client.database != caller.database:
             self._call.select(caller.database)
         client.protocol = 2
@@ -89,6 +102,14 @@ class Runner:
         if isinstance(reply, RequestError) and not host.has_counted(reply):
             self._server.count_error(reply)
         return reply
+
+    def _out_of_memory_since(self, flags: Collection[bytes] | None) -> int | None:
+        """See `_Host`. Raises Failure for what has flags, and none that allows it to run now."""
+        if not self._server.memory.is_out or (flags is not None and b"allow-oom" in flags):
+            return None
+        if flags is not None and b"no-writes" not in flags:
+            raise _NOT_ALLOWED
+        return len(self._server.store.pending.undo)
 
     def memory_bytes(self) -> int:
         """What the state of Lua holds."""
@@ -185,7 +206,7 @@ class Scripts(Runner):
             self._passing.move_to_end(kept.sha)
         if not self._engine.is_current(kept.chunk):
             kept.chunk = self._engine.compile(kept.script.body)
-        return self.run_chunk(call, kept.chunk, keys, words, read_only)
+        return self.run_chunk(call, kept.chunk, keys, words, read_only, kept.script.flags)
 
 
 class _Host:
@@ -200,6 +221,9 @@ class _Host:
         #: The texts of errors that calls of the script which runs have answered: each is counted, whether or not the
         #: script catches it, and not again if it is the script's own answer.
         self.counted: set[str] = set()
+        #: How many changes there were when the script began, if there is no memory for more unless it has changed
+        #: something already: then nobody wants it stopped.
+        self.out_of_memory_since: int | None = None
         #: Rows that scripts may use, by the names in the table, and with how many words.
         self._rows: dict[tuple[bytes, int], Command] = {}
 
@@ -209,6 +233,8 @@ class _Host:
         client = self._call.client
         if client.rights is not None:
             self._check(client, row, words)
+        if self.out_of_memory_since is not None and row.name in GROW and not self._has_changed_something():
+            raise self._counted(out_of_memory())
         try:
             if self._command_log.watches:
                 return dispatch.run_inside(self._call, row, words, self._finish)
@@ -231,6 +257,9 @@ class _Host:
     def has_counted(self, error: RequestError) -> bool:
         """Whether what a script raises, or answers, is the error of one of its calls."""
         return bool(self.counted) and str(error).partition(" script: on @")[0] in self.counted
+
+    def _has_changed_something(self) -> bool:
+        return len(self._call.store.pending.undo) != self.out_of_memory_since
 
     def _find(self, words: list[bytes]) -> Command:
         try:

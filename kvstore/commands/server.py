@@ -26,11 +26,10 @@ def config_set(call: Call, parameter: bytes, value: bytes, *pairs: bytes) -> Rep
     """Change settings, all of them or none, until the server stops.
 
     Unlike Valkey, of what a promise hangs on, or what there is none of (`appendfsync`), it takes the
-    value that it has, and says why it can be no other. `maxmemory` and its kin are remembered, and nothing is
-    evicted. Of a request that fails no event is told (`notify-keyspace-events`), `keymiss` not either; OBJECT tells
-    of it as any other that reads. That a key has expired is told when a request that reads does not find it, when a
-    write takes its place, or a little later; there also of a write that changes nothing, and as `del` where
-    SINTERSTORE and its kin put nothing in its place.
+    value that it has, and says why it can be no other. Of a request that fails no event is told
+    (`notify-keyspace-events`), `keymiss` not either; OBJECT tells of it as any other that reads. That a key has expired
+    is told when a request that reads does not find it, when a write takes its place, or a little later; there also of a
+    write that changes nothing, and as `del` where SINTERSTORE and its kin put nothing in its place.
     """
     if len(pairs) % 2:
         raise syntax_error()
@@ -47,6 +46,7 @@ def config_resetstat(call: Call) -> Reply:
     server.network_bytes_before = server.network_bytes()
     for table in call.store.databases:
         table.expired_count = table.expired_inside = table.hits = table.misses = 0
+    server.memory.eviction.evicted = 0
     server.statistics.reset()
     return OK
 

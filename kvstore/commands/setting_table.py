@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from kvstore.base.limits import DROP_CLIENT_BYTES, MAX_CLIENTS, MAX_REQUEST_BYTES, MIB
+from kvstore.base.limits import DROP_CLIENT_BYTES, MAX_CLIENTS, MAX_REQUEST_BYTES, MEMORY_POLICIES, MIB
 from kvstore.commands.event_classes import shown_classes
 from kvstore.commands.setting_kinds import (
     INT32_MAX,
@@ -53,10 +53,6 @@ def _held(refusal: str, kind: Kind, **defaults: object) -> Iterator[Setting]:
     return (setting._replace(refusal=refusal) for setting in _live(kind, **defaults))
 
 
-_POLICIES = (
-    "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl", "allkeys-lru", "allkeys-lfu", "allkeys-random",
-    "noeviction",
-)  # fmt: skip
 _OPTION = "it is an option of the start, see kvstore serve --help: --"
 _OUTPUT_LIMITS = f"normal {DROP_CLIENT_BYTES} 0 0 slave {DROP_CLIENT_BYTES} 0 0 pubsub {DROP_CLIENT_BYTES} 0 0"
 
@@ -78,9 +74,9 @@ _LIVE = (
     *_live(integer(-INT32_MAX - 1, INT32_MAX), list_max_listpack_size=-2),
     *_live(integer(0, INT32_MAX), list_compress_depth=0),
     *_live(memory(), hll_sparse_max_bytes=3000),
-    # Nothing is evicted, whatever is said of it.
+    # How much memory there may be, and which keys go when there is more.
     *_live(memory(most=2**64 - 1), maxmemory=0),
-    *_live(one_of(*_POLICIES), maxmemory_policy="noeviction"),
+    *_live(one_of(*MEMORY_POLICIES), maxmemory_policy="noeviction"),
     *_live(integer(0, INT32_MAX), lfu_decay_time=1, lfu_log_factor=10),
     *_live(integer(1, 64), maxmemory_samples=5),
     *_live(integer(0, 100), maxmemory_eviction_tenacity=10),

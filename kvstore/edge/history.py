@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from kvstore.base.doubling import quantile
 from kvstore.commands.histogram import Histogram
-from kvstore.edge.memory import resident_bytes
+from kvstore.edge.allocations import resident_bytes
 from kvstore.edge.status import Sources
 
 #: Samples kept by the second, and by the minute.

@@ -17,6 +17,7 @@ from typing import get_args
 from kvstore.base.address import Address, can_be_a_host, parse_address
 from kvstore.base.disk import refuse_dangling
 from kvstore.base.errors import Unreachable
+from kvstore.base.limits import MEMORY_POLICIES
 from kvstore.edge.settings import DebugPolicy, LogFormat, LogLevel, OverlapPolicy, SyncPolicy
 
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -66,6 +67,13 @@ def sync_policy(text: str) -> SyncPolicy:
         if text == policy:
             return policy  # type: ignore[no-any-return]  # get_args knows no types
     raise ValueError("give always, everysec or no")
+
+
+def memory_policy(text: str) -> str:
+    """One of MEMORY_POLICIES. Raises ValueError with all of them."""
+    if text not in MEMORY_POLICIES:
+        raise ValueError(f"give one of {', '.join(MEMORY_POLICIES)}")
+    return text
 
 
 def debug_policy(text: str) -> DebugPolicy:

@@ -33,6 +33,7 @@ from kvstore.base.limits import LONG_STRING_BYTES
 from kvstore.base.syncing import best_syncer
 from kvstore.commands.acl_file import BadUsers
 from kvstore.commands.context import Server
+from kvstore.edge.allocations import allocated_bytes
 from kvstore.edge.compactor import Compactor, MergeProcess
 from kvstore.edge.exits import OwnProcess, Process
 from kvstore.edge.exposure import open_endpoints, refusal
@@ -165,6 +166,8 @@ class KVStoreService(MultiService):
 
     def _open_store(self) -> None:
         began = time.monotonic()
+        self._allocated = allocated_bytes()
+        self._startup_bytes = self._allocated()
         self._disk = RealDisk(self.settings.data_path)
         self._held.callback(self._disk.unlock)
         policy = CompactionPolicy(self.settings.compact_after_entries)
@@ -211,6 +214,7 @@ class KVStoreService(MultiService):
             server.users.set_default_hash(settings.password_hash)
         if settings.acl_file_path is not None:
             self._load_users(settings.acl_file_path)
+        server.memory.measure_by(self._allocated, self._startup_bytes)
         server.configuration.checks["maxclients"] = self._check_clients
         server.save_error, self.compactor.done = self.compactor.error, server.saving.try_all
         server.is_durable = lambda sequence: settings.sync == "always" or sequence <= store.durable_sequence

@@ -61,7 +61,8 @@ class Settings:
     name to announce, None to announce nothing. `owner`: who runs the server, for the announcement. `catalog`: the host
     and UDP port announced to. `keep_log_path`: the directory that merged segments are kept in, absolute, or None to
     remove them. `trace_path`: the trace file, absolute, or None. `log_clients`: whether the log has a line for each
-    client that comes or goes. `databases`: how many there are. `max_clients`, `max_request_bytes`,
+    client that comes or goes. `databases`: how many there are. `max_memory_bytes`: that may be used, 0 for any;
+    `max_memory_policy`: one of MEMORY_POLICIES. `max_clients`, `max_request_bytes`,
     `max_input_bytes`, `pause_reading_bytes`, `drop_client_bytes`, `client_share_ms`, `script_ms`: see the limits of
     these names. `idle_timeout_s`: a client that sent nothing for so many seconds is disconnected; 0 for never.
     `debugging`: see `DebugPolicy`. `tls_client_ca_path`: a file of the authorities that vouch for clients over TLS,
@@ -86,6 +87,8 @@ class Settings:
     trace_path: str | None = None
     log_clients: bool = False
     databases: int = DATABASES
+    max_memory_bytes: int = 0
+    max_memory_policy: str = "noeviction"
     max_clients: int = MAX_CLIENTS
     max_request_bytes: int = MAX_REQUEST_BYTES
     max_input_bytes: int = MAX_INPUT_BYTES
@@ -158,6 +161,8 @@ class Settings:
             "logfile": self.log_path or "",
             "loglevel": REDIS_LEVELS[self.log_level],
             "maxclients": str(self.max_clients),
+            "maxmemory": str(self.max_memory_bytes),
+            "maxmemory-policy": self.max_memory_policy,
             "port": str(self.port or 0),
             "proto-max-bulk-len": str(self.max_request_bytes),
             "protected-mode": "no" if self.insecure else "yes",

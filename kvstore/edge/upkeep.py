@@ -140,10 +140,8 @@ class Upkeep(MultiService):
         began_ns = self._server.steady_ns()
         is_left = self._removes_expired() and one_slice(iter(self._store.tidy, False))
         self._server.latency.note("expire-cycle", self._server.steady_ns() - began_ns)
-        if self._server.messages:
-            dispatch.send_messages(self._server, self._store.pending.sequence, None)
-        if self._server.waiting.places:
-            self._server.waiting.serve()  # what expired, somebody may have waited for
+        is_left |= self._server.memory.see_to_it()
+        dispatch.tell_of_own(self._server)  # what is gone, somebody may have waited for
         if self._store.has_changes():
             self._turn.ask_for_commit()
         if is_left:

@@ -73,7 +73,7 @@ class _Mixture:
         self._hooks = hooks
         self._sessions = sessions
         self._call = sessions[0].call
-        self._rows = self._call.server.statistics.sortable
+        self._rows = self._call.server.statistics.sortable.copy()  # while it executes, some may be withheld
         self._sorted = Sorted(chunks, self._rows)
         #: To each request, by where it begins.
         self._replies: dict[int, Encoded] = {}

@@ -11,8 +11,9 @@ from kvstore.base.slices import Slicing
 from kvstore.base.value_type import Value
 from kvstore.store.garbage import Garbage
 
-#: Events (see `Observer.changed`): a key is gone, since it was to go or since its time has come; there is none.
-DELETED, EXPIRED, NOTHING_SAID = b"del", b"expired", b""
+#: Events (see `Observer.changed`): a key is gone, since it was to go, since its time has come, or since memory is
+#: short; there is none.
+DELETED, EXPIRED, EVICTED, NOTHING_SAID = b"del", b"expired", b"evicted", b""
 
 
 class Observer:

@@ -42,6 +42,8 @@ from kvstore.store.volume import Refusals, Volume
 
 #: After a failed compaction: if this part of the checkpoint was removed since, the next one need not wait.
 _WORTH_ANOTHER_ATTEMPT = 8
+#: More bytes than are ever recorded.
+NEVER_TOLD = 1 << 62
 
 
 _Self = TypeVar("_Self", bound="Store")
@@ -129,6 +131,9 @@ class Store(Keyspace):
         super().__init__(types.of_directory(hashed), now_us, self._reserve, hashed, databases, self.found.sequence + 1)
         self.load(self.found.databases)
         self.found = self.found._replace(databases=Databases(types))
+        #: See `watch_growth`.
+        self._closed_bytes, self._told_at_bytes = 0, NEVER_TOLD
+        self._growing: Callable[[], None] = lambda: None
         self.pending.room = self._room()
         self.measure_volume()
 
@@ -149,10 +154,26 @@ class Store(Keyspace):
         """Bytes of operations that the open commit may have without asking: while writes are refused none, so that the
         first one that is taken is known.
         """
-        return NO_ROOM_AT_ALL if self.refusals.now else self.log.room() - len(self._beginning)
+        if self.refusals.now:
+            return NO_ROOM_AT_ALL
+        return min(self.log.room() - len(self._beginning), max(0, self._told_at_bytes - self._closed_bytes))
+
+    def watch_growth(self, growing: Callable[[], None] | None, step_bytes: int = 0) -> None:
+        """Call `growing`, in the middle of a request, when so many bytes of operations more were recorded; None: never.
+
+        To be asked for again each time. It costs a request that records nothing: the open commit asks for more room.
+        """
+        self._growing = growing or (lambda: None)
+        self._told_at_bytes = (
+            NEVER_TOLD if growing is None else self._closed_bytes + self.pending.size_bytes + step_bytes
+        )
+        self.pending.room = min(self.pending.room, self._room())
 
     @_step
     def _reserve(self, size_bytes: int, purpose: Purpose = Purpose.GROW) -> int:
+        if self._closed_bytes + size_bytes > self._told_at_bytes:
+            self._told_at_bytes = NEVER_TOLD
+            self._growing()
         if size_bytes > MAX_COMMIT_BYTES:
             raise StorageFull(f"one commit would be larger than {MAX_COMMIT_BYTES} bytes")
         try:
@@ -163,7 +184,8 @@ class Store(Keyspace):
             raise
         if purpose is Purpose.GROW:
             self.refusals.now = False
-        return self._room()
+        room = self._room()
+        return room if room == NO_ROOM_AT_ALL else max(size_bytes, room)
 
     def _reserve_in_log(self, size_bytes: int, purpose: Purpose) -> None:
         try:
@@ -200,6 +222,7 @@ class Store(Keyspace):
         )  # fmt: skip
         log.entries += commit.operations
         self.in_flight = commit
+        self._closed_bytes += pending.size_bytes
         for table in commit.changed:
             table.take_off()
         pending.begin(pending.sequence + 1)

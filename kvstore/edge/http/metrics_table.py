@@ -19,7 +19,7 @@ from kvstore import __version__
 from kvstore.base.doubling import at_most
 from kvstore.commands.histogram import Histogram
 from kvstore.commands.statistics import CommandStatistics
-from kvstore.edge.memory import resident_bytes
+from kvstore.edge.allocations import resident_bytes
 from kvstore.edge.status import Sources
 from kvstore.store.table import Table
 

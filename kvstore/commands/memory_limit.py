@@ -1,0 +1,206 @@
+"""`maxmemory`: how much memory the process may have, and what is done when it has more.
+
+What is allocated is asked of the allocators (`kvstore.edge.allocations`), which takes a while: ten times a second, and
+in between whenever the log has grown by so much that the limit might be passed. Nothing else is paid for it while there
+is memory left; without a limit nothing at all.
+
+| the memory | requests that grow something (Valkey's flag `denyoom`), blocks with one, scripts | others |
+|---|---|---|
+| is enough | are executed | are executed |
+| is too much, and some keys may go | are executed, each after keys were evicted, for some time at most | are executed |
+| is too much, and none may go | are refused | are executed |
+
+Keys go before a request, never inside one, each as a request of its own: its removal is in the log, and who waits,
+watches, caches or listens hears of it. What is left is done between requests. While memory is short the requests of the
+first column have no quick way (`Statistics.withhold`).
+
+What is about to be written to the log is not counted: it would be there only because of what is done about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from kvstore.base.chance import Chance
+from kvstore.base.errors import Failure, StorageFull
+from kvstore.base.limits import KIB
+from kvstore.base.slices import SLICE_NS
+from kvstore.commands.accesses import Accesses
+from kvstore.commands.configuration import Configuration
+from kvstore.commands.eviction import Eviction
+from kvstore.commands.row import RUNS, Command
+from kvstore.commands.statistics import Statistics
+from kvstore.store.store import Store
+
+#: The commands that have Valkey's flag `denyoom`, and our own that write as these do.
+_GROW = """
+    APPEND BITFIELD BITOP BLMOVE BRPOPLPUSH COPY DECR DECRBY FUNCTION|LOAD FUNCTION|RESTORE GEOADD GEORADIUS
+    GEORADIUSBYMEMBER GEOSEARCHSTORE GETSET HINCRBY HINCRBYFLOAT HMSET HSET HSETEX HSETNX INCR INCRBY INCRBYFLOAT INSERT
+    LINSERT LMOVE LPUSH LPUSHX LSET MSET MSETEX MSETNX PFADD PFDEBUG PFMERGE PSETEX RESTORE RESTORE-ASKING RPOPLPUSH
+    RPUSH RPUSHX SADD SDIFFSTORE SET SETBIT SETEX SETNX SETRANGE SINTERSTORE SORT SUNIONSTORE XADD XGROUP|CREATE
+    XGROUP|CREATECONSUMER XSETID ZADD ZDIFFSTORE ZINCRBY ZINTERSTORE ZRANGESTORE ZUNIONSTORE
+"""
+GROW = frozenset(_GROW.split())
+#: The memory is looked at after so much more in the log: this part of the limit, at least so many bytes; or, while it
+#: is far from the limit, this part of what is left of it, since a byte in the log may take some in memory.
+_STEP_PART, _LEAST_STEP_BYTES, _LEFT_PART = 512, 16 * KIB, 8
+#: To look at it takes at most this part of the time.
+_SHARE = 20
+#: How long keys are evicted before a request, whatever `maxmemory-eviction-tenacity` says.
+_MOST_NS = 10_000_000
+
+
+def out_of_memory() -> Failure:
+    """The error for what would grow something."""
+    return Failure("command not allowed when used memory > 'maxmemory'.", "OOM")
+
+
+class MemoryLimit:
+    """See the module. `is_over`: memory is short; `is_out`: and there is no key left that may go.
+
+    `steady_ns`: a steady clock. `is_paused`: whether nothing is to be evicted now. `startup_bytes`: allocated before
+    there was any data. `peak_bytes`: the most so far.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        configuration: Configuration,
+        statistics: Statistics,
+        accesses: Accesses,
+        chance: Chance,
+        steady_ns: Callable[[], int],
+        is_paused: Callable[[], bool],
+    ) -> None:
+        self._store = store
+        self._configuration = configuration
+        self._statistics = statistics
+        self.steady_ns = steady_ns
+        self._is_paused = is_paused
+        self.eviction = Eviction(store.databases, configuration, accesses, chance)
+        self._allocated: Callable[[], int] = lambda: 0
+        self._allocated_bytes = self._next_ns = 0
+        self.startup_bytes = self.peak_bytes = self.limit_bytes = 0
+        self.is_over = self.is_out = False
+        configuration.applied["maxmemory"] = lambda _: self.choose()
+        configuration.applied["maxmemory-policy"] = self._choose_policy
+        self._accesses = accesses
+        self.choose()
+
+    def choose(self) -> None:
+        """`maxmemory` is what the configuration has now."""
+        before, self.limit_bytes = self.limit_bytes, self._configuration.number("maxmemory")
+        self._next_ns = 0
+        if self.limit_bytes:
+            self.look()
+        elif before:
+            self._store.watch_growth(None)
+            self._note(is_over=False)
+
+    def measure_by(self, allocated: Callable[[], int], startup_bytes: int) -> None:
+        """`allocated` tells how much is allocated; `startup_bytes` were, before there was any data."""
+        self._allocated = allocated
+        self.startup_bytes = startup_bytes
+        self.choose()
+
+    def _choose_policy(self, name: str) -> None:
+        self._accesses.choose(name)
+        self.eviction.policy_changed()
+        self.is_out = False
+
+    def used_bytes(self) -> int:
+        """What is allocated, a moment ago at most."""
+        began_ns = self.steady_ns()
+        if began_ns >= self._next_ns:
+            self._allocated_bytes = self._allocated()
+            ended_ns = self.steady_ns()
+            self._next_ns = ended_ns + _SHARE * (ended_ns - began_ns)
+            self.peak_bytes = max(self.peak_bytes, self._allocated_bytes)
+        return self._allocated_bytes
+
+    def not_counted_bytes(self) -> int:
+        """Of what is used, what the limit is not about: what is on its way to the log."""
+        in_flight = self._store.in_flight
+        return self._store.pending.size_bytes + (len(in_flight.frame) if in_flight is not None else 0)
+
+    def excess_bytes(self) -> int:
+        """By how much it is too much; below 0 for what is left."""
+        return self.used_bytes() - self.not_counted_bytes() - self.limit_bytes
+
+    def look(self) -> None:
+        """See whether memory is short. Not to be called without a limit."""
+        excess = self.excess_bytes()
+        self._note(is_over=excess > 0)
+        step = max(self.limit_bytes // _STEP_PART, _LEAST_STEP_BYTES)
+        self._store.watch_growth(self.look, max(step, -excess // _LEFT_PART))
+
+    def see_to_it(self) -> bool:
+        """Look, and evict for a slice if need be: to be called now and then, between requests. Returns whether there is
+        more to do.
+        """
+        if not self.limit_bytes:
+            return False
+        self.look()
+        return self.make_room(SLICE_NS)
+
+    def _note(self, *, is_over: bool) -> None:
+        if is_over != self.is_over:
+            self.is_over = is_over
+            self._statistics.withhold("memory", self.is_asked if is_over else None)
+        if not is_over:
+            self.is_out = False
+
+    @staticmethod
+    def is_asked(row: Command) -> bool:
+        """Whether requests of this command have to ask while memory is short."""
+        return row.name in GROW or bool(row.flags & RUNS)
+
+    def check(self, row: Command, queued: list[tuple[Command, list[bytes]]] | None) -> None:
+        """A request is about to begin, and memory is short: evict keys, if it may grow something. Raises Failure if it
+        must not. `queued`: the block of its client.
+        """
+        rows = [each for each, _ in queued or ()] if row.name == "EXEC" else [row]
+        if any(map(self.is_asked, rows)):
+            self.make_room(self._patience_ns())
+            if self.is_out and any(each.name in GROW for each in rows):
+                raise out_of_memory()
+
+    def _patience_ns(self) -> int:
+        """Valkey's evictionTimeLimitUs, up to a limit."""
+        tenacity = self._configuration.number("maxmemory-eviction-tenacity")
+        return min(_MOST_NS, round(50_000 * tenacity if tenacity <= 10 else 500_000 * 1.15 ** (tenacity - 10)))
+
+    def make_room(self, patience_ns: int) -> bool:
+        """Evict keys while memory is short, for so long at most; between requests. Returns whether there is more to do.
+
+        Who is to hear of it is for the caller to tell.
+        """
+        if not self.is_over or self._is_paused():
+            return False
+        until_ns = self.steady_ns() + patience_ns
+        self._free_garbage(until_ns)
+        excess = self.excess_bytes()
+        if excess > 0:  # and some more, so that not each request has to see to it
+            excess += self.limit_bytes // _STEP_PART
+        is_out = False
+        while excess > 0 and not is_out and self.steady_ns() < until_ns:
+            freed_bytes = self._evict()
+            is_out = freed_bytes is None
+            self._allocated_bytes -= freed_bytes or 0
+            excess -= freed_bytes or 0
+        self.look()
+        self.is_out = self.is_over and is_out
+        return self.is_over and not is_out
+
+    def _free_garbage(self, until_ns: int) -> None:
+        """What was let go of before, and is still there."""
+        garbage = self._store.garbage
+        while len(garbage) and self.steady_ns() < until_ns:
+            garbage.free_some()
+            self._next_ns = 0
+
+    def _evict(self) -> int | None:
+        with suppress(StorageFull):
+            return self.eviction.evict()
+        return None

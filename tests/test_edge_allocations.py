@@ -1,0 +1,28 @@
+"""What the process has allocated."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvstore.base.limits import MIB
+from kvstore.edge.allocations import allocated_bytes, resident_bytes
+
+
+class AllocationTests(SynchronousTestCase):
+    """It follows what is live, small and large."""
+
+    def test_small_and_large(self) -> None:
+        """It grows by what is allocated, and falls when that is freed, though the process may keep it."""
+        allocated = allocated_bytes()
+        for size, number in ((100, 50_000), (1000, 5000), (20 * MIB, 1)):
+            before = allocated()
+            things = [bytes(size) for _ in range(number)]
+            grown = allocated() - before
+            self.assertTrue(size * number <= grown <= 1.6 * size * number, grown)
+            del things[::2]
+            del things
+            self.assertLess(abs(allocated() - before), 0.1 * size * number)
+
+    def test_resident(self) -> None:
+        """The system has given it more than it has allocated."""
+        self.assertGreater(resident_bytes(), 10 * MIB)
