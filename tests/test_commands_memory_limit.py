@@ -29,6 +29,7 @@ class _TestCase(SessionTestCase):
             keys = sum(size_bytes(*pair) for table in serving.store.databases for pair in table.values.items())
             return keys + memory.not_counted_bytes()
 
+        serving.server.random.seed(1)
         memory.steady_ns = lambda: 0  # there is time for everything
         memory.measure_by(allocated, 0)
 
@@ -199,7 +200,9 @@ class EvictionTests(_TestCase):
     def test_an_error_changes_nothing_else(self) -> None:
         """An eviction is a request of its own: it stands when the request before which it came fails."""
         self.one.told("SET a " + 5000 * "x", "HSET h f 1")
-        self.configure(maxmemory_policy="allkeys-lru", maxmemory="1000")
+        self.configure(maxmemory_policy="allkeys-lru")
+        self.serving.now_ms += 1000
+        self.one.told("HGET h f", "CONFIG SET maxmemory 1000")
         self.assertIn(b"-WRONGTYPE", self.one.told("APPEND h 1"))
         self.assertEqual(self.evicted(), 1)
         self.assertNotIn(b"a", Serving(self.serving.disk.kill()).table.values)
