@@ -72,8 +72,12 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(ours, {"twisted/plugins/kvstore_plugin.py"})
 
     def test_has_every_module(self) -> None:
-        """Each file of the package is there, with the mark that it is typed, Lua's, and data."""
-        paths = [path for kind in ("py", "lua", "json") for path in (ROOT / "kvstore").rglob(f"*.{kind}")]
+        """Each file of the package is there, with the mark that it is typed, Lua's, data, and the status page's."""
+        paths = [
+            path
+            for kind in ("py", "lua", "json", "html", "css", "js", "svg")
+            for path in (ROOT / "kvstore").rglob(f"*.{kind}")
+        ]
         there = {path.relative_to(ROOT).as_posix() for path in paths}
         self.assertEqual({name for name in self.names if name.startswith("kvstore/")}, there | {"kvstore/py.typed"})
 
@@ -86,7 +90,7 @@ class WheelTests(SynchronousTestCase):
         """These libraries, and nothing else, come with a plain install."""
         required = [text for text in self.metadata.get_all("Requires-Dist", []) if "extra ==" not in text]
         advice = "a new one is named here, told in pyproject.toml, and pinned as CONTRIBUTING.md tells"
-        named = {"twisted", "hiredis", "orjson", "caio", "lupa", "jinja2"}
+        named = {"twisted", "hiredis", "orjson", "caio", "lupa", "jinja2", "prometheus-client"}
         self.assertEqual({_name(text) for text in required}, named, advice)
         self.assertEqual(self.metadata["Requires-Python"], ">=3.11")
 

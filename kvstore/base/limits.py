@@ -220,3 +220,19 @@ ACL_LOG_NAME_BYTES = 1 * KIB
 
 #: Most bytes of a password in a file (--password-file).
 MAX_PASSWORD_BYTES = 4 * KIB
+
+#: Requests that one picture of the interleaving shows, and the keys that each is shown with: rendering it takes some
+#: milliseconds of the loop, and what watches them takes time of every client.
+MAX_RECORDED_REQUESTS = 300
+MAX_RECORDED_KEYS = 3
+
+#: Lanes of such a picture: clients past them share one.
+MAX_LANES = 100
+
+#: How many the status page's clients are, and those looked at to find the ones that hold most.
+MAX_SHOWN_CLIENTS = 50
+MAX_EXAMINED_CLIENTS = 1000
+
+#: How many listen to the events of a page at once, and for how many events that one does not read it is patient.
+MAX_LISTENERS = 8
+MAX_MISSED_EVENTS = 5

@@ -111,6 +111,8 @@ class GroupCommit:
         self._enough_requests = self._pause_ends_ns = 0
         #: By the number of a commit: who is told when it is settled.
         self._waiters: dict[int, dict[Waiter, None]] = {}
+        #: Told of each commit when its replies have left: when it was closed and when settled, by the steady clock.
+        self.watchers: list[Callable[[Commit, int, int], None]] = []
         self.figures = Figures()
         self.events = LatencyEvents(lambda: 0)
 
@@ -196,7 +198,8 @@ class GroupCommit:
         self._fault(self._store.fail(error))
 
     def _settle(self, commit: Commit) -> None:
-        took_ns = self._steady_ns() - self._begun_ns
+        begun_ns, settled_ns = self._begun_ns, self._steady_ns()
+        took_ns = settled_ns - begun_ns
         self._count(commit, took_ns)
         if took_ns >= self.events.threshold_ns:
             self.events.note("aof-fsync-always" if self._durable else "aof-write", took_ns)
@@ -206,6 +209,8 @@ class GroupCommit:
         for waiter in waiters:
             waiter.settled(commit.sequence)
         self._pause_ends_ns = self._steady_ns() + min(int(took_ns * _PAUSE_PART), _LONGEST_PAUSE_NS)
+        for watcher in tuple(self.watchers):
+            watcher(commit, begun_ns, settled_ns)
         idle, self._idle = self._idle, []
         for waiting in idle:
             waiting.callback(None)

@@ -92,7 +92,8 @@ class Turn:
     `gathers`: whether replies are to be gathered. `commit_asked`: whether there is a commit at the end of this turn.
     `log_limit`: of the lines that clients can cause.
 
-    `share_ns`: see the module. `steady_ns`: the clock by which it ends.
+    `share_ns`: see the module. `steady_ns`: the clock by which it ends. `flushed`: called when gathered replies have
+    left.
     """
 
     def __init__(self, reactor: Any, share_ns: int = 2**62, steady_ns: Callable[[], int] = perf_counter_ns) -> None:
@@ -102,6 +103,7 @@ class Turn:
         self._call: Callable[[Callable[[], None]], Any] = at_end or (lambda function: reactor.callLater(0, function))
         self._scheduled = False
         self._gathered: list[Gatherer] = []
+        self.flushed: list[Callable[[], None]] = []
         self._waiting: OrderedDict[Waiting, None] = OrderedDict()
         self._share_ns = share_ns
         self._steady_ns = steady_ns
@@ -181,3 +183,5 @@ class Turn:
                 gatherer.flush()
             except Exception:
                 self.log_limit(_log.failure, "bug while replies were sent; the others' leave all the same")
+        for told in tuple(self.flushed):
+            told()

@@ -13,6 +13,7 @@ from kvstore.edge.http.origins import Origins
 from kvstore.edge.http.site import Site
 from kvstore.edge.http.visitors import Visitors
 from kvstore.edge.listening import Listening
+from kvstore.edge.page.site import page_routes
 from kvstore.edge.settings import Settings
 from kvstore.edge.status import Sources
 
@@ -48,7 +49,11 @@ class WebSite:
             sources.reactor,
             Origins(settings.http_hosts),
             Visitors(sources.connections.server),
-            {**health_routes(checks), **metrics_routes(sources, sources.reactor.seconds)},
+            {
+                **health_routes(checks),
+                **metrics_routes(sources, sources.reactor.seconds),
+                **page_routes(sources, self.history),
+            },
         )
 
     @property
