@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvstore.testing.server_process import ROOT
+from kvstore.testing.server_process import ROOT, environment
 
 DOCUMENT = Path(ROOT) / "docs" / "EMBEDDING.md"
 
@@ -36,3 +38,9 @@ class ExampleTests(SynchronousTestCase):
         self.assertGreater(len(scripts), 3)
         for number, script in enumerate(scripts):
             exec(compile(script, f"example {number} of the store alone", "exec"), {"__name__": "__main__"})
+
+    def test_a_server_within_an_application(self) -> None:
+        """One after the other, in a process of their own: it has a reactor to itself. Nothing is printed."""
+        script = "\n".join(reversed(examples("A server within your application")))  # `react` ends the process
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment())
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))

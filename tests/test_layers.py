@@ -37,13 +37,14 @@ BESIDE = {
         "kvstore.scripting.shebang",
     },
     "embedded": {"kvstore.base", "kvstore.store", "kvstore.values", "kvstore.commands"},
+    "kvstore.embedded.server": {f"kvstore.{layer}" for layer in LAYERS},
     "client": {"kvstore.base.jsontext", "kvstore.base.limits", "kvstore.base.errors", "kvstore.base.address"},
 }
 
 #: Where Twisted may be imported: the edge, the client that returns Deferreds, and the server in memory.
 TWISTED = (
     "kvstore.edge", "kvstore.__main__", "kvstore.client.deferred", "kvstore.client.pipeline",
-    "kvstore.testing.memory_server", "kvstore.testing.memory_transport",
+    "kvstore.embedded.server", "kvstore.testing.memory_server", "kvstore.testing.memory_transport",
 )  # fmt: skip
 
 #: Modules of the standard library that reach files or the process, and who may import them.

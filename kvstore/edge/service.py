@@ -367,8 +367,6 @@ class KVStoreService(MultiService):
         await self.listening.stop()
         if self.http is not None:
             await self.http.stop()
-        if self._preparing is not None and self._preparing.active():
-            self._preparing.cancel()
         await self.upkeep.end()
         await self.commit.when_idle()
         self.compactor.stop()
@@ -378,6 +376,12 @@ class KVStoreService(MultiService):
             protocol.end()
         self.hooks.watchers.clear()
         self._watch_turns(False)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """Close the files, and give the directory back. Twice is once."""
+        if self._preparing is not None and self._preparing.active():
+            self._preparing.cancel()
         self._held.close()
 
     def _last_commit(self) -> None:

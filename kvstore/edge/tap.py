@@ -440,6 +440,13 @@ class Options(usage.Options):
                 )
 
 
+def parse_settings(words: Sequence[str]) -> Settings:
+    """The settings that these words of a command line come to. Raises UsageError."""
+    options = Options()
+    options.parseOptions(words)
+    return options.settings
+
+
 def makeService(options: Options) -> IService:
     """The server as a tree of services, for twistd to start. `options`: parsed. Opens nothing."""
     # Only now: importing the reactor any earlier would install one before twistd's --reactor is heard.
