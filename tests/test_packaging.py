@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
+import hashlib
+import io
+import os
 import re
-import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import tomllib
 import zipfile
-from email.message import Message
 from email.parser import Parser
 from pathlib import Path
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.kit.server_process import Serving, new_directory
 
 ROOT = Path(__file__).resolve().parent.parent
 
 #: The build backend itself, without pip: nothing is fetched.
-BUILD = "import setuptools.build_meta as backend; print(backend.build_wheel('.'))"
+BUILD = "import hatchling.build as backend; backend.build_wheel('dist'); backend.build_sdist('dist')"
+
+#: What is built from; the rest of the checkout goes into the source distribution as it is.
+_SOURCES = ("pyproject.toml", "README.md", "LICENSE", ".gitignore", "kvstore", "twisted", "docs", "contrib")
 
 
-def build_wheel(directory: Path) -> Path:
-    """Build the wheel from a copy of the checkout in `directory`, where the backend may leave what it likes."""
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        if (ROOT / name).exists():
-            shutil.copy(ROOT / name, directory)
-    for name in ("kvstore", "twisted", "tests", "scripts"):
-        shutil.copytree(ROOT / name, directory / name, ignore=shutil.ignore_patterns("__pycache__", "dropin.cache"))
-    subprocess.run([sys.executable, "-c", BUILD], cwd=directory, check=True, capture_output=True, timeout=120)
-    return next(directory.glob("*.whl"))
+def build(directory: Path, umask: int = 0o022) -> tuple[Path, Path]:
+    """Build from a copy of the checkout in `directory`, where the backend may leave what it likes. Returns the wheel
+    and the source distribution. `umask`: of who made the copy, and builds.
+    """
+    words = ["cp", "--recursive", *(str(ROOT / name) for name in _SOURCES), str(directory)]
+    subprocess.run(words, check=True, umask=umask, timeout=120)
+    words = [sys.executable, "-c", BUILD]
+    subprocess.run(words, cwd=directory, check=True, capture_output=True, umask=umask, timeout=120)
+    return next(directory.glob("dist/*.whl")), next(directory.glob("dist/*.tar.gz"))
 
 
 def _name(requirement: str) -> str:
@@ -39,52 +45,57 @@ def _name(requirement: str) -> str:
     return re.split(r"[^A-Za-z0-9_.-]", requirement)[0]
 
 
-def _setuptools_version() -> tuple[int, int]:
-    """Major and minor version; (0, 0) if there is none. From 77 on setuptools knows licence expressions."""
-    try:
-        major, minor = importlib.metadata.version("setuptools").split(".")[:2]
-    except importlib.metadata.PackageNotFoundError:
-        return 0, 0
-    return int(major), int(minor)
-
-
 @functools.cache
-def wheel() -> tuple[set[str], Message]:
-    """The names in the wheel and its metadata; built once. (Trial does not call setUpClass.)"""
-    with tempfile.TemporaryDirectory() as directory, zipfile.ZipFile(build_wheel(Path(directory))) as archive:
-        names = set(archive.namelist())
-        path = next(name for name in names if name.endswith(".dist-info/METADATA"))
-        return names, Parser().parsestr(archive.read(path).decode())
+def built() -> tuple[bytes, bytes]:
+    """The wheel and the source distribution; built once. (Trial does not call setUpClass.)"""
+    with tempfile.TemporaryDirectory() as directory:
+        wheel, source = build(Path(directory))
+        return wheel.read_bytes(), source.read_bytes()
 
 
-class WheelTests(SynchronousTestCase):
+class WheelTests(Serving, SynchronousTestCase):
     """The built wheel."""
 
     def setUp(self) -> None:
         """Build the wheel, unless an earlier test did, and read what is in it."""
-        if _setuptools_version() < (77, 0):
-            raise SkipTest("setuptools 77 or later is not installed: scripts/test installs it")
-        self.names, self.metadata = wheel()
+        self.archive = zipfile.ZipFile(io.BytesIO(built()[0]))
+        self.names = set(self.archive.namelist())
+        path = next(name for name in self.names if name.endswith(".dist-info/METADATA"))
+        self.metadata = Parser().parsestr(self.archive.read(path).decode())
 
     def test_has_the_plugin_and_nothing_else_of_twisted(self) -> None:
         """The plugin goes where twistd looks; an __init__.py beside it would overwrite Twisted's own."""
         ours = {name for name in self.names if name.startswith("twisted/")}
         self.assertEqual(ours, {"twisted/plugins/kvstore_plugin.py"})
 
-    def test_has_every_module(self) -> None:
-        """Each file of the package is there, with the mark that it is typed, Lua's, data, and the status page's."""
-        paths = [
-            path
-            for kind in ("py", "lua", "json", "html", "css", "js", "svg")
-            for path in (ROOT / "kvstore").rglob(f"*.{kind}")
-        ]
+    def test_has_every_file(self) -> None:
+        """Each file of the package is there: modules, the mark that it is typed, Lua's, data, the status page's."""
+        paths = [path for path in (ROOT / "kvstore").rglob("*") if path.is_file() and path.suffix != ".pyc"]
         there = {path.relative_to(ROOT).as_posix() for path in paths}
-        self.assertEqual({name for name in self.names if name.startswith("kvstore/")}, there | {"kvstore/py.typed"})
+        self.assertEqual({name for name in self.names if name.startswith("kvstore/")}, there)
+
+    def test_has_the_manual(self) -> None:
+        """Where man(1) of an environment looks."""
+        pages = {name.partition(".data/data/")[2] for name in self.names if ".data/" in name}
+        self.assertEqual(pages, {"share/man/man1/kvstore.1", "share/man/man1/kvstore-serve.1"})
+
+    def test_serves(self) -> None:
+        """A server of nothing but the wheel, on the libraries that are here: nothing that it needs was left behind."""
+        directory = new_directory(self.addCleanup)
+        self.archive.extractall(directory)
+        with open(os.path.join(directory, "kvstore", "__init__.py"), "a") as file:
+            file.write('__version__ = "the wheel\'s"\n')
+        server = self.start(
+            "--http=tcp:0:interface=127.0.0.1", env=dict(os.environ, PYTHONPATH=directory), directory="/"
+        )
+        wire = self.connect(server)
+        self.assertEqual(wire.ask("EVAL", "return 'well'", "0"), b"well")
+        self.assertIn("the wheel's", wire.info("server").values())
 
     def test_leaves_the_rest_behind(self) -> None:
         """Tests and scripts are not installed: only the package, the plugin and the metadata are."""
         tops = {name.split("/")[0] for name in self.names}
-        self.assertEqual({top for top in tops if not top.endswith(".dist-info")}, {"kvstore", "twisted"})
+        self.assertEqual({top for top in tops if not top.endswith((".dist-info", ".data"))}, {"kvstore", "twisted"})
 
     def test_requires_what_it_imports(self) -> None:
         """These libraries, and nothing else, come with a plain install."""
@@ -100,6 +111,29 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(told, ["twisted-kvstore", "MIT", "LICENSE", "the kvstore developers"])
         self.assertIn("twisted", self.metadata["Keywords"])
         self.assertTrue(any(name.endswith(".dist-info/licenses/LICENSE") for name in self.names), self.names)
+
+
+class ReproducibleTests(SynchronousTestCase):
+    """Who builds what was released can see that it is the same."""
+
+    def test_to_the_last_byte(self) -> None:
+        """By somebody else, in another place, at another time."""
+        with tempfile.TemporaryDirectory() as directory:
+            again = build(Path(directory), umask=0o077)
+            self.assertEqual([hashlib.sha256(path.read_bytes()).hexdigest() for path in again],
+                             [hashlib.sha256(data).hexdigest() for data in built()])  # fmt: skip
+
+    def test_source_distribution(self) -> None:
+        """It has what is needed to build, and to run."""
+        with tarfile.open(fileobj=io.BytesIO(built()[1])) as archive:
+            names = {name.partition("/")[2] for name in archive.getnames()}
+        for name in (
+            "pyproject.toml",
+            "kvstore/__main__.py",
+            "twisted/plugins/kvstore_plugin.py",
+            "docs/man/kvstore.1",
+        ):
+            self.assertIn(name, names)
 
 
 #: A line of a requirements file that pins a package: its name, its version, where it is needed.

@@ -24,20 +24,8 @@ _STATUS: dict[type[Exception], int] = {NothingThere: 3, Unfinished: 4, Unreachab
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one tool; returns the exit status. `arguments`: without the program's name; None for the process's own."""
-    parser = argparse.ArgumentParser(
-        prog="kvstore", description="Look at, save and mend data directories of kvstore; watch a server.",
-        epilog="kvstore serve [options] is the server: see kvstore serve --help.",
-    )  # fmt: skip
-    parser.add_argument(
-        "--version", action="version", version=f"kvstore {__version__}", help="show the version and exit"
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, tool in _TOOLS.items():
-        text = (tool.__doc__ or "").split("\n\n")[0]
-        tool.add_arguments(commands.add_parser(name, help=text, description=tool.__doc__,
-                                               formatter_class=argparse.RawDescriptionHelpFormatter))  # fmt: skip
     prepare()
-    parsed = parser.parse_args(arguments)
+    parsed = make_parser()[0].parse_args(arguments)
     try:
         status: int = _TOOLS[parsed.command].run(parsed)
         if sys.stdout is not None:
@@ -53,6 +41,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"kvstore {parsed.command}: {error}")
         _flush_or_silence()
         return _STATUS.get(type(error), 1)
+
+
+def make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser of the command line, and those of the tools by their names."""
+    parser = argparse.ArgumentParser(
+        prog="kvstore", description="Look at, save and mend data directories of kvstore; watch a server.",
+        epilog="kvstore serve [options] is the server: see kvstore serve --help.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--version", action="version", version=f"kvstore {__version__}", help="show the version and exit"
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    tools: dict[str, argparse.ArgumentParser] = {}
+    for name, tool in _TOOLS.items():
+        text = (tool.__doc__ or "").split("\n\n")[0]
+        tools[name] = commands.add_parser(
+            name, help=text, description=tool.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        tool.add_arguments(tools[name])
+    return parser, tools
 
 
 def _flush_or_silence() -> None:
