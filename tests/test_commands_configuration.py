@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import InvalidRequest
 from kvstore.commands.configuration import Configuration
-from kvstore.commands.setting_table import ALIASES, HIDDEN, IMMUTABLE, SETTINGS
+from kvstore.commands.setting_table import ALIASES, HIDDEN, IMMUTABLE, OWN, OWN_ALIASES, SETTINGS
 from tests.kit.valkey import ValkeyTestCase
 
 #: What may be tried of any setting: right, wrong and nearly right for each kind.
@@ -54,7 +54,7 @@ class ConfigurationTests(SynchronousTestCase):
         self.assertEqual(self.configuration.matching([b"Hz", b"h?", b"HZ", b"x"]), {"Hz": "10"})
         self.assertEqual(list(self.configuration.matching([b"HASH-max-*-VALUE"])),
                          ["hash-max-listpack-value", "hash-max-ziplist-value"])  # fmt: skip
-        shown = {*SETTINGS, *ALIASES, "overlap"} - HIDDEN
+        shown = {*SETTINGS, *ALIASES, *OWN, *OWN_ALIASES, "overlap"} - HIDDEN
         self.assertEqual(set(self.configuration.matching([b"*"])), shown)
         self.assertEqual(self.configuration.matching([b"key-load-delay"]), {"key-load-delay": "0"})
 
@@ -92,12 +92,19 @@ class ConfigurationTests(SynchronousTestCase):
             raise ValueError(f"not {text}")
 
         applied: list[str] = []
-        self.configuration.applied["hz"] = applied.append
-        self.change("hz", "7", "timeout", "8")
-        self.assertEqual(applied, ["7"])
+        self.configuration.obey("maxclients", applied.append)
         self.configuration.checks["maxclients"] = check
         self.assertEqual(attempt(self.configuration, "maxclients", "5"), failed("maxclients", "not 5"))
         self.assertEqual(self.configuration.text("maxclients"), "10000")
+        self.assertEqual(applied, ["10000"])
+
+    def test_obeyed(self) -> None:
+        """Whoever obeys a setting is told of it at once, and of each new value, as CONFIG GET shows it."""
+        told: list[str] = []
+        for _ in range(2):
+            self.configuration.obey("maxmemory", told.append)
+        self.change("maxmemory", "1kb", "timeout", "8")
+        self.assertEqual(told, ["0", "0", "1024", "1024"])
 
 
 class AgainstValkeyTests(ValkeyTestCase):
@@ -129,6 +136,8 @@ class AgainstValkeyTests(ValkeyTestCase):
         for name, row in SETTINGS.items():
             if row.refusal or name in ("maxclients", "hz", "maxmemory"):  # these Valkey makes smaller
                 continue
+            if name in ("proto-max-bulk-len", "client-output-buffer-limit"):  # other bounds and defaults
+                continue
             if name != "commandlog-execution-slower-than":  # off here at first
                 self.assertEqual(self.ask("GET", name), [name.encode(), row.default.encode()])
             for text in _TEXTS:
@@ -138,6 +147,20 @@ class AgainstValkeyTests(ValkeyTestCase):
                     assert isinstance(theirs, list)
                     theirs = theirs[1].decode()
                 self.assertEqual(ours, theirs, (name, text))
+
+    def test_output_limits(self) -> None:
+        """Some classes are set and the others stay; what is wrong is told in the same words."""
+        name = "client-output-buffer-limit"
+        for text in (
+            "normal 5mb 1k 3 slave 0 0 0 pubsub 1 2 3", "pubsub 9 8 7", "Replica 1gb 0 1 NORMAL 0 0 0", "",
+            "normal 1 2", "master 1 1 1", "normal x 1 1", "normal 1 1 -1", "normal 1 1 x", "pubsub 1 1 1 pubsub 2 2 2",
+        ):  # fmt: skip
+            ours, theirs = attempt(self.configuration, name, text), self.ask("SET", name, text)
+            if theirs == b"OK":
+                theirs = self.ask("GET", name)
+                assert isinstance(theirs, list)
+                theirs = theirs[1].decode()
+            self.assertEqual(ours, theirs, text)
 
     def test_refusals(self) -> None:
         """What cannot change there can not here, in the same words; the first thing wrong is the same."""

@@ -10,7 +10,7 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.limits import SUBSCRIPTION_BYTES
-from kvstore.commands import channels, pubsub, table
+from kvstore.commands import pubsub, table
 from kvstore.commands.channels import Channels
 from kvstore.wire import resp
 from kvstore.wire.resp import pack
@@ -225,14 +225,14 @@ class LimitTests(PubSubTestCase):
     def test_bytes(self) -> None:
         """Each counts once, with its name; one too many, and none is added. The patterns' text counts for more."""
         limit = 3 * SUBSCRIPTION_BYTES + 6
-        with patch.object(channels, "MAX_SUBSCRIPTION_BYTES", limit):
-            self.assertEqual(self.one.ask("SUBSCRIBE aa bb aa", "SUBSCRIBE cc aa").count(b"subscribe"), 5)
-            self.assertEqual((self.one.client.subscription_bytes, self.one.session.unfinished_bytes), (limit, limit))
-            self.one.ask("UNSUBSCRIBE cc")
-            for words in ("SUBSCRIBE aa ccc", "SUBSCRIBE c d", "PSUBSCRIBE c", "SSUBSCRIBE ccc"):
-                self.assertIn(f"would take more than {limit} bytes, so none".encode(), self.one.ask(words))
-            self.assertEqual(self.one.client.subscription_bytes, limit - SUBSCRIPTION_BYTES - 2)
-            self.assertEqual(self.one.ask("SSUBSCRIBE cc"), array(b"ssubscribe", b"cc", 1))
+        self.serving.server.max_subscription_bytes = limit
+        self.assertEqual(self.one.ask("SUBSCRIBE aa bb aa", "SUBSCRIBE cc aa").count(b"subscribe"), 5)
+        self.assertEqual((self.one.client.subscription_bytes, self.one.session.unfinished_bytes), (limit, limit))
+        self.one.ask("UNSUBSCRIBE cc")
+        for words in ("SUBSCRIBE aa ccc", "SUBSCRIBE c d", "PSUBSCRIBE c", "SSUBSCRIBE ccc"):
+            self.assertIn(f"would take more than {limit} bytes, so none".encode(), self.one.ask(words))
+        self.assertEqual(self.one.client.subscription_bytes, limit - SUBSCRIPTION_BYTES - 2)
+        self.assertEqual(self.one.ask("SSUBSCRIBE cc"), array(b"ssubscribe", b"cc", 1))
         self.one.ask("UNSUBSCRIBE", "SUNSUBSCRIBE")
         self.assert_nothing_left()
 

@@ -281,7 +281,7 @@ class SharingTests(GatheringTestCase):
         super().setUp()
         self.now_ns = 0
         self.server.steady_ns = self.factory.turn._steady_ns = self.look
-        self.hooks.share_ns = self.factory.turn._share_ns = 5_000_000
+        self.hooks.share_ns = self.factory.turn.share_ns = 5_000_000
 
     def look(self) -> int:
         """What the clock says."""

@@ -66,6 +66,7 @@ class ConnectionTests(ProtocolTestCase):
 
     def test_addresses(self) -> None:
         """As CLIENT LIST shows them: host and port, or the path of the socket file and 0."""
+        self.server.configuration.set([(b"protected-mode", b"no")])
         self.connect(UNIXAddress(b"/run/kvstore"))
         self.connect(UNIXAddress(None))
         self.connect(IPv4Address("TCP", "10.0.0.1", 7))
@@ -107,17 +108,17 @@ class ConnectionTests(ProtocolTestCase):
         subscriber.send(b"SUBSCRIBE c\r\n")
         self.server.recent_ms += 10_000
         busy.send(b"PI")
-        self.factory.drop_idle()
+        self.factory.drop_late()
         self.assertFalse(idle.transport.aborted)
         self.server.recent_ms += 1
-        self.factory.drop_idle()
+        self.factory.drop_late()
         self.assertEqual([c.transport.aborted for c in (idle, busy, monitor, subscriber)], [True] + [False] * 3)
 
     def test_no_timeout(self) -> None:
         """Without the option nobody is ever idle."""
         idle = self.connect()
         self.server.recent_ms += 10**9
-        self.factory.drop_idle()
+        self.factory.drop_late()
         self.assertFalse(idle.transport.aborted)
 
     def test_killed_by_another(self) -> None:
@@ -339,7 +340,9 @@ class UnreadTests(ProtocolTestCase):
         self.assertTrue(client.transport.aborted)
         lines = [formatEvent(event) for event in logs if event["log_level"] is LogLevel.warn]
         self.assertEqual(len(lines), 1)
-        self.assertRegex(lines[0], r"^client 127.0.0.1:50001 dropped: \d+ bytes .* --drop-client-bytes 307200$")
+        self.assertRegex(
+            lines[0], r"^client 127.0.0.1:50001 dropped: \d+ bytes .* client-output-buffer-limit says, 307200$"
+        )
 
     def test_a_large_reply_alone(self) -> None:
         """One reply larger than the second limit drops a client that does not take it as fast as it is made."""

@@ -70,6 +70,7 @@ class SettingsTests(SynchronousTestCase):
             "password_hash": b"0",
             "acl_file_path": "/u",
             "insecure": True,
+            "configured": {"max-json-depth": "7"},
             "http": "tcp:1",
             "http_hosts": ("h",),
         }

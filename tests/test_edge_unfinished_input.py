@@ -44,7 +44,7 @@ class UnfinishedInputTests(SynchronousTestCase):
         self.clock = Clock()
         store = Store(SimulatedDisk(), TYPES, lambda: 0, bytes)
         self.factory = KVStoreFactory(
-            settings, Server(store, lambda: 0, {}, ""), Turn(self.clock), commit, Hooks(), self.fail
+            settings, Server(store, lambda: 0, settings.as_config(), ""), Turn(self.clock), commit, Hooks(), self.fail
         )
 
     def client(self) -> tuple[KVStoreProtocol, StringClient]:

@@ -68,7 +68,7 @@ class WaitingTests(WaitingTestCase):
     def test_silence(self) -> None:
         """It is not dropped for it; others are."""
         self.server.recent_ms += 11_000
-        self.factory.drop_idle()
+        self.factory.drop_late()
         self.assertEqual([client.transport.aborted for client in (self.first, self.giver)], [0, 1])
 
     def test_gone(self) -> None:

@@ -47,7 +47,7 @@ def loads(text: bytes, depth: int = MAX_JSON_DEPTH) -> Any:
         if _LONG_NUMBER.search(text):
             value = _loads_exactly(text)
     if text.count(b"[") + text.count(b"{") > depth:
-        _check_depth(value, depth)
+        check_depth(value, depth)
     return value
 
 
@@ -140,14 +140,14 @@ def _check_types(value: Any) -> None:
     raise TypeError("nested too deep")
 
 
-def _check_depth(value: Any, depth: int) -> None:
+def check_depth(value: Any, depth: int) -> None:
     """Raise ValueError if `value` is nested too deep: `[]` is one deep, `[[]]` and `[[1]]` two."""
     level = _containers([value])
     for _ in range(depth):
         level = _containers(inner for outer in level for inner in _members(outer))
         if not level:
             return
-    raise _too_deep()
+    raise _too_deep(depth)
 
 
 def _containers(values: Iterable[Any]) -> list[Any]:
@@ -160,5 +160,5 @@ def _members(value: Any) -> Iterable[Any]:
     return value if isinstance(value, list | tuple) else ()
 
 
-def _too_deep() -> ValueError:
-    return ValueError(f"nested more than {MAX_JSON_DEPTH} deep")
+def _too_deep(depth: int = MAX_JSON_DEPTH) -> ValueError:
+    return ValueError(f"nested more than {min(depth, MAX_JSON_DEPTH)} deep")

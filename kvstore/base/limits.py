@@ -56,8 +56,11 @@ MAX_TRACKED_BYTES = 256 * MIB
 TRACKED_KEY_BYTES = 150
 TRACKED_READER_BYTES = 100
 
-#: Most elements of one RESP request. Redis before 7: 1024 * 1024.
+#: Most elements of one RESP request (`--max-request-words`). Redis before 7: 1024 * 1024.
 MAX_REQUEST_ELEMENTS = 1024 * 1024
+
+#: What it may be set to at least: enough for a client's greeting, and for whoever is to set it back.
+LEAST_REQUEST_WORDS = 16
 
 #: Longest header line (`*N`, `$N`) of a RESP request, in bytes. Redis: PROTO_INLINE_MAX_SIZE 64 KiB.
 MAX_HEADER_BYTES = 64 * KIB
@@ -71,6 +74,14 @@ PAUSE_READING_BYTES = 1 * MIB
 #: Unread replies, in bytes, past which a client is dropped (`--drop-client-bytes`). A single reply larger than that is
 #: refused with an error instead of being built. Redis: client-output-buffer-limit.
 DROP_CLIENT_BYTES = 256 * MIB
+
+#: Unread replies of a client, in Redis's syntax: past the first number of bytes it is dropped, and when it has had more
+#: than the second for so many seconds; the class pubsub is who subscribes (`--client-output-buffer-limit`). A reader
+#: that takes 0.7 MiB a second has the largest reply in time. Redis: none for normal ones, and these for subscribers.
+OUTPUT_LIMITS = (
+    f"normal {DROP_CLIENT_BYTES} {DROP_CLIENT_BYTES // 4} 300 slave {DROP_CLIENT_BYTES} {DROP_CLIENT_BYTES // 4} 300"
+    f" pubsub {32 * MIB} {8 * MIB} 60"
+)
 
 #: A string in a reply that is at least so long, in bytes, is sent from where it is instead of being copied into the
 #: reply. Redis copies replies into chunks of 16 KiB, PROTO_REPLY_CHUNK_BYTES.
@@ -109,6 +120,14 @@ MOST_BUFFERED_BYTES = 64 * 1024 * MIB
 #: Most clients connected at once (`--max-clients`). Redis: maxclients 10000.
 MAX_CLIENTS = 10_000
 
+#: So many clients one address may have in any case, and else half of all, so that it cannot keep all others out
+#: (`--max-clients-per-address`). An IPv6 network of 64 bits counts as one. HAProxy and nginx have none unless told.
+FEW_CLIENTS = 128
+
+#: Seconds that a client may take to say who it is, where that is asked for, and for the handshake of TLS
+#: (`--authentication-timeout`). PostgreSQL: authentication_timeout 60, OpenSSH: LoginGraceTime 120.
+AUTHENTICATION_S = 30
+
 #: What it may be set to at most. Linux: fs.nr_open, the most files one process may have open, is 1024 * 1024.
 MOST_CLIENTS = 1024 * 1024
 
@@ -142,7 +161,7 @@ MAX_SCRIPT_LINE = 1024
 #: watches; 64 KiB is the longest line that Redis itself reads, PROTO_INLINE_MAX_SIZE.
 MAX_MONITORED_BYTES = 64 * KIB
 
-#: Deepest nesting of a JSON value.
+#: Deepest nesting of a JSON value (`--max-json-depth`).
 MAX_JSON_DEPTH = 200
 
 #: Most requests that are executed in slices at once; one more waits. Each may have noted all keys and values of the
@@ -180,8 +199,12 @@ SCRIPT_MS = 200
 #: What it may be set to at most: past that a script would hold all clients for longer than anybody's patience.
 MOST_SCRIPT_MS = 10_000
 
-#: Memory that a script may take while it runs, in bytes. Redis has no limit.
+#: Memory that a script may take while it runs, in bytes (`--script-memory-bytes`). Redis has no limit.
 MAX_SCRIPT_MEMORY_BYTES = 64 * MIB
+
+#: What it may be set to: below, what is small is made without a look at it; above, a script could take the machine's.
+LEAST_SCRIPT_MEMORY_BYTES = 4 * MIB
+MOST_SCRIPT_MEMORY_BYTES = 1024 * MIB
 
 #: Longest source of a script, in bytes: what Lua compiles takes a time that can be the square of its length.
 MAX_SCRIPT_SOURCE_BYTES = 256 * KIB

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kvstore.base.errors import InvalidRequest, RequestError
-from kvstore.base.limits import MAX_TRANSACTION_BYTES, QUEUED_WORD_BYTES
+from kvstore.base.limits import QUEUED_WORD_BYTES
 from kvstore.base.reply import QUEUED, Paused, Reply
 from kvstore.commands.client import UNKNOWN
 from kvstore.commands.context import Call
@@ -94,7 +94,7 @@ def queue(call: Call, row: Command, request: list[bytes]) -> Reply:
     assert client.queued is not None
     try:
         with _counted(call, row):
-            _check_queueable(row, client.queued_bytes + _size_bytes(request))
+            _check_queueable(row, client.queued_bytes + _size_bytes(request), call.server.max_transaction_bytes)
     except RequestError:
         client.queued.clear()
         client.queued_bytes = 0
@@ -107,11 +107,11 @@ def queue(call: Call, row: Command, request: list[bytes]) -> Reply:
     return QUEUED
 
 
-def _check_queueable(row: Command, block_bytes: int) -> None:
+def _check_queueable(row: Command, block_bytes: int, most_bytes: int) -> None:
     if row.flags & NO_MULTI:
         raise InvalidRequest(f"Command '{row.name.lower()}' not allowed inside a transaction")
-    if block_bytes > MAX_TRANSACTION_BYTES:
-        raise InvalidRequest(f"the transaction is larger than {MAX_TRANSACTION_BYTES} bytes; send several smaller ones")
+    if block_bytes > most_bytes:
+        raise InvalidRequest(f"the transaction is larger than {most_bytes} bytes; send several smaller ones")
 
 
 def _size_bytes(request: list[bytes]) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TypeAlias
 
 from kvstore.base.errors import Failure
-from kvstore.base.limits import COMPILED_BYTES, MAX_SUBSCRIPTION_BYTES, SUBSCRIPTION_BYTES
+from kvstore.base.limits import COMPILED_BYTES, SUBSCRIPTION_BYTES
 from kvstore.base.reply import Push
 from kvstore.commands.client import Client
 from kvstore.commands.glob import matcher
@@ -48,12 +48,12 @@ class Subscriptions:
         """Who subscribes to anything."""
         return self._names.keys()
 
-    def check_room(self, client: Client, names: Iterable[bytes]) -> None:
-        """Raise Failure if a client may not subscribe to so many more names."""
+    def check_room(self, client: Client, names: Iterable[bytes], most_bytes: int) -> None:
+        """Raise Failure if a client may not subscribe to so many more names: all take `most_bytes` at most."""
         more = set(names).difference(self.names_of(client))
-        if client.subscription_bytes + sum(map(self._bytes, more)) > MAX_SUBSCRIPTION_BYTES:
+        if client.subscription_bytes + sum(map(self._bytes, more)) > most_bytes:
             raise Failure(
-                f"the subscriptions of this client would take more than {MAX_SUBSCRIPTION_BYTES} bytes, so none was"
+                f"the subscriptions of this client would take more than {most_bytes} bytes, so none was"
                 " added; use several clients, or patterns"
             )
 

@@ -3,8 +3,8 @@
 Which there are, and which of them change, is told by the table (`setting_table`). What CONFIG SET changes is
 forgotten when the server stops: there is no configuration file, an option of the start says what is to stay.
 
-Who obeys a setting asks for it when it matters (`number`), which costs two dictionaries: nobody on the way of a plain
-request does.
+Who obeys a setting asks for it when it matters (`number`), which costs two dictionaries; or, on the way of a plain
+request, is told of it (`obey`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from kvstore.base.errors import InvalidRequest, shorten
 from kvstore.commands.glob import matcher
-from kvstore.commands.setting_table import ALIASES, HIDDEN, IMMUTABLE, SETTINGS, Setting
+from kvstore.commands.setting_table import ALIASES, HIDDEN, IMMUTABLE, OWN, OWN_ALIASES, SETTINGS, Setting
+
+_CHANGEABLE = SETTINGS | OWN
+_ALIASES = ALIASES | OWN_ALIASES
 
 _WILD = frozenset("*?[\\")
 
@@ -22,19 +25,18 @@ class Configuration:
     """See the module. `started_with`: what the server's options say, name to text; names of our own among them.
 
     `checks`: what else is asked of a new value of a setting, by its name: raises ValueError with what is wrong.
-    `applied`: called with a value that was set, as it was given.
     """
 
     def __init__(self, started_with: Mapping[str, str]) -> None:
-        self._rows = {name: Setting(name, "", refusal=IMMUTABLE) for name in started_with} | SETTINGS
-        self._values = {name: row.default for name, row in SETTINGS.items()} | dict(started_with)
-        self._names = sorted([*self._rows, *ALIASES])
+        self._rows = {name: Setting(name, "", refusal=IMMUTABLE) for name in started_with} | _CHANGEABLE
+        self._values = {name: row.default for name, row in _CHANGEABLE.items()} | dict(started_with)
+        self._names = sorted([*self._rows, *_ALIASES])
         self.checks: dict[str, Callable[[str], None]] = {}
-        self.applied: dict[str, Callable[[str], None]] = {}
+        self._obeying: dict[str, list[Callable[[str], None]]] = {}
 
     def text(self, name: str) -> str:
         """The value of a setting, by one of its names in lower case. Raises KeyError if there is none."""
-        return self._values[ALIASES.get(name, name)]
+        return self._values[_ALIASES.get(name, name)]
 
     def number(self, name: str) -> int:
         """The same of one that is a number."""
@@ -62,20 +64,25 @@ class Configuration:
         given = self._changeable(pairs)
         for name, text in given:
             try:
-                changes[ALIASES.get(name, name)] = self._checked(name, text)
+                changes[_ALIASES.get(name, name)] = self._checked(name, text)
             except ValueError as error:
                 raise _failed(name, str(error)) from None
         self._values |= changes
-        for name, text in given:
-            if (apply := self.applied.get(ALIASES.get(name, name))) is not None:
-                apply(text)
+        for name, value in changes.items():
+            for apply in self._obeying.get(name, ()):
+                apply(value)
+
+    def obey(self, name: str, apply: Callable[[str], None]) -> None:
+        """Call `apply` with the value of a setting, now and whenever it is set: for who has no time to ask."""
+        self._obeying.setdefault(name, []).append(apply)
+        apply(self.text(name))
 
     def _changeable(self, pairs: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
         """The names, in lower case, and the new values; each name is one of a setting that may be changed."""
         changes: dict[str, str] = {}
         for word, value in pairs:
             name = word.decode("latin-1").lower()
-            row = self._rows.get(ALIASES.get(name, name))
+            row = self._rows.get(_ALIASES.get(name, name))
             if row is None:
                 raise InvalidRequest(f"Unknown option or number of arguments for CONFIG SET - '{shorten(word)}'")
             if row.refusal == IMMUTABLE:
@@ -87,8 +94,8 @@ class Configuration:
 
     def _checked(self, name: str, text: str) -> str:
         """The new value of a setting. Raises ValueError if it can not be that."""
-        row = self._rows[ALIASES.get(name, name)]
-        value = row.kind(text)
+        row = self._rows[_ALIASES.get(name, name)]
+        value = row.merge(self.text(name), row.kind(text))
         if row.refusal and value != self.text(name):
             raise ValueError(row.refusal)
         if row.name in self.checks:

@@ -13,7 +13,7 @@ from time import perf_counter_ns, sleep
 from typing import Any
 
 from kvstore.base.errors import InvalidRequest, RequestError
-from kvstore.base.limits import DROP_CLIENT_BYTES, MAX_ERROR_CODES, MAX_VALUE_BYTES, SCRIPT_MS
+from kvstore.base.limits import DROP_CLIENT_BYTES, MAX_ERROR_CODES
 from kvstore.base.reply import Reply
 from kvstore.commands.accesses import Accesses
 from kvstore.commands.acl_file import Kept, parse
@@ -37,6 +37,16 @@ from kvstore.commands.watches import Watches
 from kvstore.store.store import Store
 from kvstore.store.table import Table
 
+#: Settings that are numbers, each with the attribute of the server that follows it.
+_FOLLOWED = {
+    "max-json-depth": "max_json_depth",
+    "max-subscription-bytes": "max_subscription_bytes",
+    "max-transaction-bytes": "max_transaction_bytes",
+    "proto-max-bulk-len": "max_value_bytes",
+    "script-memory-bytes": "script_memory_bytes",
+    "script-ms": "script_ms",
+}
+
 
 def _send(clients: Collection[Client], message: Reply, needed: int, origin: Client | None) -> None:
     for client in clients:
@@ -48,12 +58,25 @@ class Server:
 
     `settings`: what the server was started with, name to text, see `Configuration`. `now_ms`: the wall clock in
     milliseconds since the epoch. `run_id`: 40 hexadecimal digits, new at every start.
+
+    Limits, which follow their settings: `max_value_bytes`, the longest string that APPEND and SETRANGE may make;
+    `max_transaction_bytes`, of what is queued in a MULTI block; `max_subscription_bytes`, of one client's;
+    `max_json_depth`, of what INSERT takes; `script_ms` and `script_memory_bytes`, of one script.
     """
+
+    max_value_bytes: int
+    max_transaction_bytes: int
+    max_subscription_bytes: int
+    max_json_depth: int
+    script_ms: int
+    script_memory_bytes: int
 
     def __init__(self, store: Store, now_ms: Callable[[], int], settings: dict[str, str], run_id: str) -> None:
         self.store = store
         self.now_ms = now_ms
         self.configuration = Configuration(settings)
+        for name, attribute in _FOLLOWED.items():
+            self.configuration.obey(name, partial(self._follow, attribute))
         self.run_id = run_id
         self.started_ms = now_ms()
         #: `started_ms` and what a steady clock has counted since, up to a tenth of a second ago; set by the edge. For
@@ -75,8 +98,8 @@ class Server:
         self.latency = LatencyEvents(now_ms)
         self.statistics = Statistics(self.latency)
         self.latency.changed.append(self.statistics.time_all)
-        self.configuration.applied["latency-monitor-threshold"] = self.latency.set_threshold
-        self.configuration.applied["latency-tracking"] = lambda text: self.statistics.track(text.lower() == "yes")
+        self.configuration.obey("latency-monitor-threshold", self.latency.set_threshold)
+        self.configuration.obey("latency-tracking", lambda text: self.statistics.track(text.lower() == "yes"))
         self.waiting = WaitingRoom(now_ms)
         self.pause = Pause(self.statistics, now_ms, self.waiting)
         #: Who waits for a compaction to end, and for more to get to the disk.
@@ -90,18 +113,18 @@ class Server:
         )  # fmt: skip
         #: Where they are kept; set by the edge, if there is a file.
         self.user_file: Kept | None = None
-        self.configuration.applied["requirepass"] = self.gate.require_password
-        self.configuration.applied["acl-pubsub-default"] = self.gate.choose_channels
+        self.configuration.obey("requirepass", self.gate.require_password)
+        self.configuration.obey("acl-pubsub-default", self.gate.choose_channels)
         #: What the request that executes tells other clients, see `peer`; one list for good.
         self.messages: list[Message] = []
         #: Of each database.
         self.watches = [Watches(table) for table in store.databases]
         #: Who is told of changes of keys: clients with caches, and subscribers. In this order, as in Valkey.
         self.tracking = Tracking(store.databases, self.clients, self.messages)
-        self.tracking.set_most_keys(self.configuration.text("tracking-table-max-keys"))
-        self.configuration.applied["tracking-table-max-keys"] = self.tracking.set_most_keys
+        self.configuration.obey("tracking-table-max-keys", self.tracking.set_most_keys)
+        self.configuration.obey("max-subscription-bytes", self.tracking.set_most_prefix_bytes)
         self.events = Events(store.databases, self.channels, self.tell)
-        self.configuration.applied["notify-keyspace-events"] = self.events.choose
+        self.configuration.obey("notify-keyspace-events", self.events.choose)
         #: A steady clock, in nanoseconds: for how long requests take, and how long they may.
         self.steady_ns: Callable[[], int] = perf_counter_ns
         #: Where RANDOMKEY takes its chance from, and ACL GENPASS, whose nobody may guess.
@@ -120,15 +143,12 @@ class Server:
         self.scripts_may_debug = False
         #: What DEBUG SLEEP calls.
         self.sleep: Callable[[float], None] = sleep
-        #: Longest string that APPEND and SETRANGE may make.
-        self.max_value_bytes = MAX_VALUE_BYTES
         #: Largest reply, in bytes: one that is larger is refused.
         self.max_reply_bytes = DROP_CLIENT_BYTES
         #: Extra INFO fields that other rooms supply: section name in lower case to a function that gives (field,
         #: value) pairs.
         self.info: dict[str, Callable[[], list[tuple[str, Any]]]] = {}
-        #: How long a script may take, in milliseconds; and what `scripts` and `libraries` keep, once there is one.
-        self.script_ms = SCRIPT_MS
+        #: What `scripts` and `libraries` keep, once there is one.
         self.scripts: Any = None
         self.script_calls = ScriptCalls()
         self.libraries: Any = None
@@ -151,6 +171,9 @@ class Server:
         self.script_log: Callable[[int, bytes], None] = lambda level, text: None
         #: Stop the server, soon.
         self.shutdown: Callable[[], None] = lambda: None
+
+    def _follow(self, attribute: str, text: str) -> None:
+        setattr(self, attribute, int(text))
 
     def load_users(self, file: Kept) -> None:
         """The users are those of a file from now on. Raises BadUsers, OSError: nothing has changed then."""

@@ -11,7 +11,8 @@ from collections.abc import Generator
 from typing import Any
 
 from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest, shorten
-from kvstore.base.jsontext import dumps, loads
+from kvstore.base.jsontext import check_depth, dumps, loads
+from kvstore.base.limits import MAX_JSON_DEPTH
 from kvstore.base.reply import OK, Help, JSONText, Reply
 from kvstore.base.slices import Slices, Slicing
 from kvstore.commands.context import Call
@@ -23,6 +24,12 @@ from kvstore.store.index import Found, atom_of
 @command("INSERT", WRITE | FAST | VERB, group="document")
 def insert(call: Call, key: Key, value: Json) -> Reply:
     """Store a JSON value at a key, in place of what was there."""
+    depth = call.server.max_json_depth
+    if depth < MAX_JSON_DEPTH:  # else it was looked at when it was read
+        try:
+            check_depth(value, depth)
+        except ValueError as error:
+            raise InvalidRequest(f"the value is {error}") from None
     call.table.write(key, dumps(value))
     return OK
 

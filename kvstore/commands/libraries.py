@@ -70,7 +70,7 @@ class Libraries(Runner, Observer):
     _engine: FunctionEngine
 
     def __init__(self, server: Server) -> None:
-        super().__init__(server, FunctionEngine(server.steady_ns, server.script_ms, constants()))
+        super().__init__(server, FunctionEngine(server.steady_ns, server, constants()))
         self._table = server.store.libraries
         self._state = self._engine.state
         self._loaded: dict[bytes, Library] = {}

@@ -83,10 +83,9 @@ class MemoryLimit:
         self._allocated_bytes = self._next_ns = 0
         self.startup_bytes = self.peak_bytes = self.limit_bytes = 0
         self.is_over = self.is_out = False
-        configuration.applied["maxmemory"] = lambda _: self.choose()
-        configuration.applied["maxmemory-policy"] = self._choose_policy
         self._accesses = accesses
-        self.choose()
+        configuration.obey("maxmemory", lambda _: self.choose())
+        configuration.obey("maxmemory-policy", self._choose_policy)
 
     def choose(self) -> None:
         """`maxmemory` is what the configuration has now."""

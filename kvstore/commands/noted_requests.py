@@ -82,8 +82,7 @@ class CommandLog:
         self.by_type = {b"slow": self.slow, b"large-request": self.large_request, b"large-reply": self.large_reply}
         self.watched: Callable[[bool], None] = lambda watches: None
         for log in self.by_type.values():
-            configuration.applied[log.threshold_name] = partial(self._set, log)
-        self._set(self.slow, str(self.slow.threshold))
+            configuration.obey(log.threshold_name, partial(self._set, log))
 
     def _set(self, log: RequestLog, threshold: str) -> None:
         log.threshold = int(threshold)

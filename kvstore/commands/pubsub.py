@@ -80,7 +80,7 @@ def _subscribe(call: Call, kind: Subscriptions, word: bytes, names: Sequence[byt
 def _check(call: Call, kind: Subscriptions, names: Sequence[bytes]) -> None:
     """Raise Failure if that is more than a client may subscribe to, or than one reply may confirm."""
     _check_reply(call, names)
-    kind.check_room(call.client, names)
+    kind.check_room(call.client, names, call.server.max_subscription_bytes)
 
 
 def _check_reply(call: Call, names: Collection[bytes]) -> None:

@@ -20,7 +20,7 @@ from contextlib import suppress
 from types import GeneratorType
 
 from kvstore.base.errors import Failure, RequestError, StorageFull
-from kvstore.base.limits import MAX_EVAL_SCRIPTS, MAX_SCRIPT_MEMORY_BYTES, MAX_SCRIPTS_BYTES, MIB
+from kvstore.base.limits import MAX_EVAL_SCRIPTS, MAX_SCRIPTS_BYTES, MIB
 from kvstore.base.reply import NotNow, Reply, Wait, advance
 from kvstore.commands import dispatch
 from kvstore.commands.client import Client
@@ -131,7 +131,8 @@ class Runner:
         if end.reason == "late":
             return Failure(f"the script took longer than {self._server.script_ms} ms (--script-ms): {undone}")
         if end.reason == "memory":
-            return Failure(f"the script took more than {MAX_SCRIPT_MEMORY_BYTES // MIB} MiB of memory: {undone}")
+            memory = self._server.script_memory_bytes
+            return Failure(f"the script took more than {memory // MIB} MiB of memory (--script-memory-bytes): {undone}")
         return Failure(f"the script could not be executed: {undone}")
 
 
@@ -139,7 +140,7 @@ class Scripts(Runner):
     """All that a server keeps. See the module."""
 
     def __init__(self, server: Server) -> None:
-        super().__init__(server, Engine(server.steady_ns, server.script_ms, constants()))
+        super().__init__(server, Engine(server.steady_ns, server, constants()))
         #: By SHA-1, in hexadecimal digits; those that stay apart from those of EVAL, used last last.
         self._kept: dict[bytes, Kept] = {}
         self._passing: OrderedDict[bytes, None] = OrderedDict()

@@ -58,6 +58,44 @@ def memory_or_share(text: str) -> str:
     return text
 
 
+_CLASSES = ("normal", "slave", "pubsub")
+
+
+def output_limits(text: str) -> str:
+    """How many bytes of replies a class of clients may leave untaken: `CLASS HARD SOFT SECONDS`, once for each of some
+    classes, in Redis's order.
+    """
+    words = text.split()
+    if len(words) % 4:
+        raise ValueError("Wrong number of arguments in buffer limit configuration.")
+    given = {}
+    for name, hard, soft, seconds in zip(*[iter(words)] * 4, strict=True):
+        name = {"replica": "slave"}.get(name.lower(), name.lower())
+        if name not in _CLASSES:
+            raise ValueError("Invalid client class specified in buffer limit configuration.")
+        try:
+            given[name] = f"{memory()(hard)} {memory()(soft)} {integer(0, INT32_MAX)(seconds)}"
+        except ValueError:
+            raise ValueError("Error in hard, soft or soft_seconds setting in buffer limit configuration.") from None
+    return " ".join(f"{name} {given[name]}" for name in _CLASSES if name in given)
+
+
+def with_output_limits(before: str, given: str) -> str:
+    """The limits of all classes, those that were given in the place of those before."""
+    return " ".join(" ".join(pair) for pair in (_by_class(before) | _by_class(given)).items())
+
+
+def _by_class(text: str) -> dict[str, str]:
+    words = text.split()
+    return {words[place]: " ".join(words[place + 1 : place + 4]) for place in range(0, len(words), 4)}
+
+
+def output_limits_of(text: str, name: str) -> tuple[int, int, int]:
+    """Of one class: hard and soft in bytes, and for how many seconds more than soft is too long; 0 for no limit."""
+    hard, soft, seconds = map(int, _by_class(text)[name].split())
+    return hard, soft, seconds
+
+
 def _within(number: int, least: int, most: int) -> str:
     if not least <= number <= most:
         raise ValueError(f"argument must be between {least} and {most} inclusive")

@@ -1,24 +1,26 @@
 """The table of settings: Redis's names, what each may be, what it is at first, and whether CONFIG SET changes it.
 
-- live: CONFIG SET sets it. What is obeyed; and what tunes something that works otherwise here, which is remembered, so
-  that suites and clients which set it go on.
+- live: CONFIG SET sets it. What is obeyed, all limits among it; and what tunes something that works otherwise here,
+  which is remembered, so that suites and clients which set it go on.
 - held: CONFIG SET takes the value that it has, and says why it can be no other. What a promise hangs on, and what would
   be a lie.
 - fixed: CONFIG SET refuses it, in Valkey's words. What is chosen at the start; and what belongs to a feature that is
   not there, and is what it is without it.
 
-Settings that only kvstore has are fixed; they come from the options that it was started with (`edge.settings`), which
-also give some of those here their values. A value here is the one of a server about which nothing was said.
+Of the settings that only kvstore has, under the names of their options, those that are limits are live (`OWN`); all
+others are fixed. These come from the options that it was started with (`edge.settings`), which also give some of those
+here their values. A value here is the one of a server about which nothing was said.
 
 Rejected: to accept whatever Valkey does (a `CONFIG SET appendonly no` that turns nothing off).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from kvstore.base.limits import DROP_CLIENT_BYTES, MAX_CLIENTS, MAX_REQUEST_BYTES, MEMORY_POLICIES, MIB
+from kvstore.base import limits
+from kvstore.base.limits import MAX_CLIENTS, MAX_REQUEST_BYTES, MEMORY_POLICIES, MIB
 from kvstore.commands.event_classes import shown_classes
 from kvstore.commands.setting_kinds import (
     INT32_MAX,
@@ -28,7 +30,9 @@ from kvstore.commands.setting_kinds import (
     memory,
     memory_or_share,
     one_of,
+    output_limits,
     percentiles,
+    with_output_limits,
     yes_or_no,
 )
 
@@ -37,12 +41,15 @@ IMMUTABLE = "can't set immutable config"
 
 
 class Setting(NamedTuple):
-    """One row. `refusal`: why it keeps its value, empty if CONFIG SET changes it."""
+    """One row. `refusal`: why it keeps its value, empty if CONFIG SET changes it. `merge`: what the value before and
+    the one that is given come to, if that says a part only.
+    """
 
     name: str
     default: str
     kind: Kind = anything
     refusal: str = ""
+    merge: Callable[[str, str], str] = lambda before, given: given
 
 
 def _live(kind: Kind, **defaults: object) -> Iterator[Setting]:
@@ -54,7 +61,6 @@ def _held(refusal: str, kind: Kind, **defaults: object) -> Iterator[Setting]:
 
 
 _OPTION = "it is an option of the start, see kvstore serve --help: --"
-_OUTPUT_LIMITS = f"normal {DROP_CLIENT_BYTES} 0 0 slave {DROP_CLIENT_BYTES} 0 0 pubsub {DROP_CLIENT_BYTES} 0 0"
 
 _LIVE = (
     # Obeyed.
@@ -67,6 +73,8 @@ _LIVE = (
     *_live(yes_or_no, hide_user_data_from_log="yes"),
     *_live(anything, requirepass=""),
     *_live(one_of("allchannels", "resetchannels"), acl_pubsub_default="resetchannels"),
+    *_live(memory(limits.LEAST_REQUEST_BYTES, limits.MOST_REQUEST_BYTES), proto_max_bulk_len=MAX_REQUEST_BYTES),
+    Setting("client-output-buffer-limit", limits.OUTPUT_LIMITS, output_limits, merge=with_output_limits),
     # Thresholds past which OBJECT ENCODING names another encoding; and of a stream's entries, what is trimmed at once.
     *_live(integer(), hash_max_listpack_entries=512, set_max_intset_entries=512, set_max_listpack_entries=128),
     *_live(integer(), set_max_listpack_value=64, zset_max_listpack_entries=128, stream_node_max_entries=100),
@@ -99,10 +107,8 @@ _HELD = (
     *_held("every change is in the log before its reply; there is no server without", yes_or_no, appendonly="yes"),
     *_held(f"{_OPTION}sync", one_of("everysec", "always", "no"), appendfsync="always"),
     *_held("the log holds every change, and becomes a checkpoint when it is long: --compact-after", anything, save=""),
-    *_held(f"{_OPTION}max-request-bytes", memory(), proto_max_bulk_len=MAX_REQUEST_BYTES),
-    *_held(f"{_OPTION}drop-client-bytes", anything, client_output_buffer_limit=_OUTPUT_LIMITS),
-    *_held(f"{_OPTION}max-input-bytes", memory(), client_query_buffer_limit=MAX_REQUEST_BYTES),
-    *_held(f"{_OPTION}max-input-bytes", memory_or_share, maxmemory_clients=0),
+    *_held("a client holds one request at most: proto-max-bulk-len", memory(), client_query_buffer_limit=2**30),
+    *_held("there is a limit for all clients together: max-input-bytes", memory_or_share, maxmemory_clients=0),
     *_held("writes are refused when a disk is full, whatever becomes of a save", yes_or_no, **{
         "stop_writes_on_bgsave_error": "no",
     }),
@@ -166,6 +172,28 @@ _HIDDEN = (
 HIDDEN = frozenset(setting.name for setting in _HIDDEN)
 
 SETTINGS = {setting.name: setting for setting in (*_LIVE, *_HELD, *_HIDDEN, *_fixed())}
+
+#: Those of our own that CONFIG SET changes, under the names of their options.
+OWN = {setting.name: setting for setting in (
+    *_live(integer(0, limits.MOST_CLIENTS), max_clients_per_address=limits.MAX_CLIENTS // 2),
+    *_live(integer(0, INT32_MAX), authentication_timeout=limits.AUTHENTICATION_S),
+    *_live(integer(limits.LEAST_REQUEST_WORDS, limits.MAX_REQUEST_ELEMENTS), **{
+        "max-request-words": limits.MAX_REQUEST_ELEMENTS,
+    }),
+    *_live(memory(1, limits.MOST_BUFFERED_BYTES), max_input_bytes=limits.MAX_INPUT_BYTES),
+    *_live(memory(1, limits.MOST_BUFFERED_BYTES), max_transaction_bytes=limits.MAX_TRANSACTION_BYTES),
+    *_live(memory(1, limits.MOST_BUFFERED_BYTES), max_subscription_bytes=limits.MAX_SUBSCRIPTION_BYTES),
+    *_live(integer(1, limits.MAX_JSON_DEPTH), max_json_depth=limits.MAX_JSON_DEPTH),
+    *_live(integer(1, limits.MOST_CLIENT_SHARE_MS), client_share_ms=limits.CLIENT_SHARE_MS),
+    *_live(integer(1, limits.MOST_SCRIPT_MS), script_ms=limits.SCRIPT_MS),
+    *_live(memory(limits.LEAST_SCRIPT_MEMORY_BYTES, limits.MOST_SCRIPT_MEMORY_BYTES), **{
+        "script-memory-bytes": limits.MAX_SCRIPT_MEMORY_BYTES,
+    }),
+    *_live(memory(), min_free_bytes=0, max_log_bytes=0),
+)}  # fmt: skip
+
+#: Names of our own options for settings of Redis's.
+OWN_ALIASES = {"max-request-bytes": "proto-max-bulk-len"}
 
 #: Older names, each with the one that it stands for.
 ALIASES = {

@@ -20,7 +20,6 @@ from typing import NamedTuple
 
 from kvstore.base.errors import Failure
 from kvstore.base.limits import (
-    MAX_SUBSCRIPTION_BYTES,
     MAX_TRACKED_BYTES,
     SUBSCRIPTION_BYTES,
     TRACKED_KEY_BYTES,
@@ -84,18 +83,24 @@ class Tracking(Observer):
         self._changed: dict[bytes, dict[bytes, Client | None]] = {}
         #: See the setting; 0 for no limit.
         self.most_keys = 0
+        #: Of one client's prefixes.
+        self.most_prefix_bytes = 0
 
     def set_most_keys(self, text: str) -> None:
         """The setting `tracking-table-max-keys` is this now."""
         self.most_keys = int(text)
         self._keep_to_limits()
 
+    def set_most_prefix_bytes(self, text: str) -> None:
+        """The setting `max-subscription-bytes` is this now."""
+        self.most_prefix_bytes = int(text)
+
     # Who tracks
 
     def set_mode(self, client: Client, mode: Mode | None) -> None:
         """A client tracks like this from now on, or, with None, does not. Raises Failure for too many prefixes."""
-        if mode is not None and mode.size_bytes() > MAX_SUBSCRIPTION_BYTES:
-            raise Failure(f"the prefixes of this client would take more than {MAX_SUBSCRIPTION_BYTES} bytes")
+        if mode is not None and mode.size_bytes() > self.most_prefix_bytes:
+            raise Failure(f"the prefixes of this client would take more than {self.most_prefix_bytes} bytes")
         for prefix in () if client.tracking is None else client.tracking.prefixes:
             del self.prefixes[prefix][client]
             if not self.prefixes[prefix]:

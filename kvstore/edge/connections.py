@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
@@ -9,21 +10,29 @@ from kvstore.base.errors import StorageFault
 from kvstore.commands.client import Client
 from kvstore.commands.context import Server
 from kvstore.edge.arrivals import Arrivals
+from kvstore.edge.client_limits import ClientLimits, SlowReader, network_of
 from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.outlet import Outlet
 from kvstore.edge.settings import Settings
 from kvstore.edge.turn import Turn
-from kvstore.edge.unfinished import Unfinished
+from kvstore.edge.unfinished import Holder, Unfinished
 from kvstore.session.hooks import Hooks
 from kvstore.session.together import Together
 
 
-class Connection(Protocol):
-    """One of them. `received_bytes`: from its client, so far."""
+class Connection(Holder, SlowReader, Protocol):
+    """One of them. `received_bytes`: from its client, so far. `host`: where that is, empty on this machine's files."""
 
-    client: Client
     outlet: Outlet
     received_bytes: int
+    host: str
+
+    @property
+    def is_shaking_hands(self) -> bool:
+        """Whether the handshake of TLS is not over."""
+
+    def obey_limits(self) -> None:
+        """Copy the limits, which have changed."""
 
     def end(self) -> None:
         """The server stops: execute nothing more, send what is ready, and close."""
@@ -44,7 +53,7 @@ class Door(Protocol):
 
 class Connections:
     """See the module. `protocols`: the connections, by the number of their client; `server.clients` is what commands
-    see of them.
+    see of them. `limits`: of each. `at_address`: how many clients there are of each network, see `network_of`.
 
     `fault`: called with a StorageFault; the server must not go on. `doors`: told of each client.
     """
@@ -66,12 +75,22 @@ class Connections:
         self.fault = fault
         self.protocols: dict[int, Connection] = {}
         self.doors: list[Door] = []
+        #: Clients that did not take their replies.
+        self.dropped = 0
         self._received_before = self._sent_before = 0  # by those that are gone
         server.network_bytes = self.network_bytes
+        self.at_address: Counter[str] = Counter()
+        self.limits = ClientLimits(server.configuration, settings.pause_reading_bytes, self._limits_changed)
         self.arrivals = Arrivals(
-            turn, commit, Together(server, hooks), fault, settings.max_request_bytes, settings.pause_reading_bytes
+            turn, commit, Together(server, hooks), fault, self.limits.quick_bytes, settings.pause_reading_bytes
         )
-        self.unfinished = Unfinished(settings.max_input_bytes)
+        self.unfinished = Unfinished()
+        server.configuration.obey("max-input-bytes", self.unfinished.limit_to)
+
+    def _limits_changed(self) -> None:
+        self.arrivals.limit_to(self.limits.quick_bytes)
+        for protocol in self.protocols.values():
+            protocol.obey_limits()
 
     def network_bytes(self) -> tuple[int, int]:
         """Bytes received from all clients, and sent to them, since the start."""
@@ -86,6 +105,8 @@ class Connections:
         client = protocol.client
         self.server.clients[client.identity] = client
         self.protocols[client.identity] = protocol
+        if protocol.host:
+            self.at_address[network_of(protocol.host)] += 1
         for door in self.doors:
             door.came(client)
 
@@ -94,15 +115,27 @@ class Connections:
         self._received_before += protocol.received_bytes
         self._sent_before += protocol.outlet.sent_bytes
         self.server.clients.pop(protocol.client.identity, None)
-        self.protocols.pop(protocol.client.identity, None)
+        if self.protocols.pop(protocol.client.identity, None) is not None and protocol.host:
+            network = network_of(protocol.host)
+            self.at_address[network] -= 1
+            if not self.at_address[network]:
+                del self.at_address[network]
+        self.unfinished.forget(protocol)
+        self.limits.forget(protocol)
         for door in self.doors:
             door.left(protocol.client, how)
 
-    def drop_idle(self) -> None:
-        """Disconnect the clients that sent nothing for --idle-timeout."""
-        limit_ms = self.server.configuration.number("timeout") * 1000
-        now_ms = self.server.recent_ms
+    def drop_late(self) -> None:
+        """Disconnect the clients that sent nothing for --idle-timeout, those that have not said who they are within
+        --authentication-timeout, and those that have been too slow to take their replies.
+        """
+        number, now_ms = self.server.configuration.number, self.server.recent_ms
+        since_ms = now_ms - (number("timeout") * 1000 or now_ms)
+        came_ms = now_ms - (number("authentication-timeout") * 1000 or now_ms)
         for protocol in list(self.protocols.values()):
             client = protocol.client
-            if limit_ms and now_ms - client.last_request_ms > limit_ms and not client.listens:
+            if (client.last_request_ms < since_ms and not client.listens) or (
+                client.connected_ms < came_ms and protocol.is_shaking_hands
+            ):
                 protocol.close()
+        self.limits.drop_slow(now_ms)

@@ -7,11 +7,13 @@ from typing import Any
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 
+from kvstore.edge.client_limits import network_of
 from kvstore.edge.connections import Connections
 from kvstore.edge.exposure import is_loopback
 from kvstore.edge.protocol import KVStoreProtocol
 
 _TOO_MANY = b"-ERR max number of clients reached\r\n"
+_TOO_MANY_THERE = b"-ERR max number of clients of one address reached\r\n"
 #: Valkey's words, as far as they are true here.
 _PROTECTED = (
     b"-DENIED Running in protected mode because protected mode is enabled and no password is set for the default user."
@@ -40,12 +42,16 @@ class KVStoreFactory(Connections, Factory):
             and not _is_local(addr)
         ):
             return self._refuse(_PROTECTED)
-        return self.admit()
+        return self.admit(addr)
 
-    def admit(self) -> Protocol:
+    def admit(self, address: Any) -> Protocol:
         """A protocol for a connection that may be made, if there are not too many."""
-        if len(self.protocols) >= self.server.configuration.number("maxclients"):
+        number = self.server.configuration.number
+        if len(self.protocols) >= number("maxclients"):
             return self._refuse(_TOO_MANY)
+        most, host = number("max-clients-per-address"), getattr(address, "host", None)
+        if most and host and self.at_address[network_of(host)] >= most:
+            return self._refuse(_TOO_MANY_THERE)
         return KVStoreProtocol(self)
 
     def _refuse(self, line: bytes) -> Protocol:
@@ -63,7 +69,7 @@ class _OverTLS(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """See `KVStoreFactory`."""
-        return self._factory.admit()
+        return self._factory.admit(addr)
 
 
 class _Refused(Protocol):

@@ -17,10 +17,11 @@ from typing import Any
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -41,7 +42,7 @@ _log = Logger()
 OPEN, APART, PAUSED, ENDED, GONE = State
 
 
-@implementer(IHalfCloseableProtocol)
+@implementer(IHalfCloseableProtocol, IHandshakeListener)
 class KVStoreProtocol(LineReceiver):
     """One client's connection. See the module."""
 
@@ -60,6 +61,10 @@ class KVStoreProtocol(LineReceiver):
         self._gathers = False
         self._reactor = connections.turn.reactor
         self._pause_bytes = connections.settings.pause_reading_bytes
+        self._limits = connections.limits
+        self._look_bytes = connections.limits.look_bytes
+        self.host = ""
+        self.is_shaking_hands = False
 
     def connectionMade(self) -> None:
         """Register the client, and begin."""
@@ -71,7 +76,9 @@ class KVStoreProtocol(LineReceiver):
         server.last_identity += 1
         client = Client(server.last_identity, _show(transport.getPeer()), _show(transport.getHost()), server.recent_ms)
         client.through_file = isinstance(transport.getHost(), UNIXAddress)
-        parser = RequestParser(WORD_VERBS, self._settings.max_request_bytes)
+        parser = RequestParser(WORD_VERBS, self._limits.request_bytes, self._limits.request_words)
+        self.host = getattr(transport.getPeer(), "host", "")
+        self.is_shaking_hands = isinstance(transport, TLSMemoryBIOProtocol)
         self.client = client
         self.session = Session(Call(server, client), parser, hooks, self._pause_bytes)
         self.outlet = Outlet(transport, turn, stuck=self._see, drained=self.pump)
@@ -81,6 +88,16 @@ class KVStoreProtocol(LineReceiver):
         self._connections.add(self)
         if client.rights is not None:
             self._see()
+
+    def handshakeCompleted(self) -> None:
+        """See IHandshakeListener."""
+        self.is_shaking_hands = False
+
+    def obey_limits(self) -> None:
+        """See `Connection`."""
+        self._look_bytes = self._limits.look_bytes
+        self.session.limit_to(self._limits.request_bytes, self._limits.request_words)
+        self._see()
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the client: keep them for the end of the turn, or execute what they complete.
@@ -159,7 +176,7 @@ class KVStoreProtocol(LineReceiver):
                 self._send()
             else:  # mostly: as `_send`, opened out for speed
                 outlet.send(session.take_ready())
-                if outlet.unsent_bytes > self._pause_bytes:
+                if outlet.unsent_bytes > self._look_bytes:
                     self._see()
         except Exception:
             self.bug()
@@ -216,7 +233,7 @@ class KVStoreProtocol(LineReceiver):
             self._commit.wait(self, session.waits_for)
         if self._store.pending.operations and not self._turn.commit_asked:
             self._turn.ask_for_commit()
-        if session.held_bytes + outlet.unsent_bytes > self._pause_bytes:
+        if session.held_bytes + outlet.unsent_bytes > self._look_bytes:
             self._see()
 
     def _go_on(self) -> None:
@@ -224,7 +241,7 @@ class KVStoreProtocol(LineReceiver):
         session, outlet = self.session, self.outlet
         while session.has_more:
             outlet.flush()
-            budget = self._settings.pause_reading_bytes - self._unsent_bytes()
+            budget = self._pause_bytes - self.unsent_bytes()
             if budget <= 0:
                 break
             if not session.has_time:
@@ -244,12 +261,14 @@ class KVStoreProtocol(LineReceiver):
             return
         session = self.session
         self._connections.unfinished.note(self, session.unfinished_bytes)
-        unsent = self._unsent_bytes()
-        if unsent > self._pause_bytes:
+        unsent = self.unsent_bytes()
+        if unsent > self._look_bytes:
             self.outlet.flush()  # what was just gathered the client may well take; nobody would tell of it later
-            unsent = self._unsent_bytes()
-        if unsent > self._settings.drop_client_bytes:
-            self._drop_for(unsent)
+            unsent = self.unsent_bytes()
+        hard_bytes = self._limits.output_of(self.client).hard_bytes
+        self._limits.note(self, unsent, self._connections.server.recent_ms)
+        if unsent > hard_bytes:
+            self.drop_for(unsent, str(hard_bytes))
         elif session.has_more or max(unsent, session.backlog_bytes) > self._pause_bytes:
             self._move(PAUSED)
         elif session.in_the_middle or self.outlet.is_draining:
@@ -269,19 +288,20 @@ class KVStoreProtocol(LineReceiver):
         elif before is PAUSED and to in (OPEN, APART):
             transport.resumeProducing()
 
-    def _drop_for(self, unsent: int) -> None:
-        """It does not take its replies at all."""
+    def drop_for(self, unsent_bytes: int, limit: str) -> None:
+        """It does not take its replies at all, or too slowly; see `SlowReader`."""
         self._turn.log_limit(
             _log.warn,
-            "client {address} dropped: {unsent} bytes of replies not taken, more than --drop-client-bytes {limit}",
-            address=self.client.address, unsent=unsent, limit=self._settings.drop_client_bytes,
+            "client {address} dropped: {unsent} bytes of replies not taken, more than client-output-buffer-limit says,"
+            " {limit}", address=self.client.address, unsent=unsent_bytes, limit=limit,
         )  # fmt: skip
+        self._connections.dropped += 1
         self._move(GONE)  # as good as: what others' requests still push to it (MONITOR) is not worth a line each
         self.close()
 
     def drop_unfinished(self, held_bytes: int, all_bytes: int) -> None:
         """This client began most of what all clients did not end, and that is too much."""
-        limit = self._settings.max_input_bytes
+        limit = self._connections.unfinished.limit_bytes
         self._turn.log_limit(
             _log.warn,
             "client {address} dropped: {held} bytes of unfinished requests and subscriptions, the most of any client;"
@@ -308,11 +328,12 @@ class KVStoreProtocol(LineReceiver):
         fileno = getattr(transport, "fileno", lambda: -1)
         events = ("" if self.state is PAUSED else "r") + ("w" if outlet.is_draining else "")
         return Traffic(
-            fileno(), events, session.unread_bytes, self._unsent_bytes(), session.held_bytes + outlet.gathered_bytes,
+            fileno(), events, session.unread_bytes, self.unsent_bytes(), session.held_bytes + outlet.gathered_bytes,
             outlet.pieces, self.received_bytes, outlet.sent_bytes,
         )  # fmt: skip
 
-    def _unsent_bytes(self) -> int:
+    def unsent_bytes(self) -> int:
+        """Of replies that are ready and not taken; see `SlowReader`."""
         return self.outlet.unsent_bytes + self.session.held_bytes
 
     def _end(self) -> None:
@@ -342,7 +363,6 @@ class KVStoreProtocol(LineReceiver):
         """
         self._arrivals.execute_for(self)
         self._move(GONE)
-        self._connections.unfinished.forget(self)
         self.session.disconnected()
         self.outlet.stopProducing()
         self._connections.forget(self, "ok" if reason.check(ConnectionDone) else reason.getErrorMessage())

@@ -34,6 +34,7 @@ from kvstore.base.syncing import best_syncer
 from kvstore.commands.acl_file import BadUsers
 from kvstore.commands.context import Server
 from kvstore.edge.allocations import allocated_bytes
+from kvstore.edge.client_limits import OutputLimit
 from kvstore.edge.compactor import Compactor, MergeProcess
 from kvstore.edge.exits import OwnProcess, Process
 from kvstore.edge.exposure import open_endpoints, refusal
@@ -202,8 +203,7 @@ class KVStoreService(MultiService):
         settings, store = self.settings, self.store
         self.hooks = Hooks()
         self.compactor = Compactor(store, self._start_merge, self.fail_stop)
-        share_ns = settings.client_share_ms * 1_000_000
-        self.turn = Turn(self._reactor, share_ns)
+        self.turn = Turn(self._reactor)
         self.commit = GroupCommit(
             self.turn, store, self._choose_writer(), settings.sync, self.fail_stop,
             lambda: self.upkeep.between_commits(), lambda: len(self.factory.protocols),
@@ -215,27 +215,24 @@ class KVStoreService(MultiService):
         if settings.acl_file_path is not None:
             self._load_users(settings.acl_file_path)
         server.memory.measure_by(self._allocated, self._startup_bytes)
-        server.configuration.checks["maxclients"] = self._check_clients
+        self._obey_settings()
         server.save_error, self.compactor.done = self.compactor.error, server.saving.try_all
         server.is_durable = lambda sequence: settings.sync == "always" or sequence <= store.durable_sequence
         server.compact_now = lambda: self.upkeep.compact_now()
         server.checkpoint_ms = lambda: self.compactor.last_finished_ms or server.started_ms
-        server.max_value_bytes = settings.max_request_bytes
-        server.script_ms = settings.script_ms
-        server.max_reply_bytes = max(settings.drop_client_bytes, LONG_STRING_BYTES)
         server.waiting.call_later = self._reactor.callLater
         server.shutdown = lambda: self._reactor.callLater(0, self._process.shut_down)
+        server.configuration.obey("client-share-ms", self._share_time)
         self.factory = KVStoreFactory(settings, server, self.turn, self.commit, self.hooks, self.fail_stop)
         self.turn.drive(self.commit, self.factory.arrivals)
         self.hooks.commit_now = self.commit.commit_now
-        self.hooks.share_ns = share_ns
         if settings.group_limit:
             self.hooks.request_limit = settings.group_limit
         limit = self.turn.log_limit
         server.report_bug = lambda text: limit(_log.failure, "{text}", text=text)
         if self._server_log is not None:
-            server.configuration.applied["loglevel"] = self._server_log.set_level
-            server.configuration.applied["hide-user-data-from-log"] = self._server_log.hide_data
+            server.configuration.obey("loglevel", self._server_log.set_level)
+            server.configuration.obey("hide-user-data-from-log", self._server_log.hide_data)
         server.script_log = partial(note_script, limit)
         self.hooks.report_foreign = partial(note_foreigner, limit)
         LoggedCommands(server.clients, self.hooks, server.command_log)
@@ -267,6 +264,32 @@ class KVStoreService(MultiService):
         for user in self.server.users:
             if not user.is_on:
                 _log.info("--acl-file: nobody can log in as {user!r}, which is not on", user=user.name)
+
+    def _obey_settings(self) -> None:
+        """Those that are about the whole server; of those about each client see `ClientLimits`."""
+        configuration, store = self.server.configuration, self.store
+        configuration.checks["maxclients"] = self._check_clients
+        configuration.checks["proto-max-bulk-len"] = self._check_request
+        configuration.checks["max-input-bytes"] = self._check_input
+        configuration.obey("client-output-buffer-limit", self._limit_replies)
+        configuration.obey("min-free-bytes", lambda text: store.keep_free(int(text)))
+        configuration.obey("max-log-bytes", lambda text: store.limit_logs(int(text)))
+
+    def _share_time(self, text: str) -> None:
+        self.turn.share_ns = self.hooks.share_ns = int(text) * 1_000_000
+
+    def _limit_replies(self, text: str) -> None:
+        """A larger one nobody could take."""
+        hard_bytes = OutputLimit.of_class(text, "normal").hard_bytes
+        self.server.max_reply_bytes = max(hard_bytes, LONG_STRING_BYTES)
+
+    def _check_request(self, wanted: str) -> None:
+        if int(wanted) > (most := self.server.configuration.number("max-input-bytes")):
+            raise ValueError(f"argument must be at most what max-input-bytes says, {most}")
+
+    def _check_input(self, wanted: str) -> None:
+        if int(wanted) < (least := self.server.configuration.number("proto-max-bulk-len")):
+            raise ValueError(f"argument must be at least what proto-max-bulk-len says, {least}")
 
     def _check_clients(self, wanted: str) -> None:
         """Raise ValueError, in Redis's words, if there are not the files for so many clients."""

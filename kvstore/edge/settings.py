@@ -9,7 +9,8 @@ Rejected: handing `usage.Options` itself around (a dict of strings whose keys no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from kvstore.base.address import DEFAULT_CATALOG, Address, parse_address
@@ -17,10 +18,12 @@ from kvstore.base.limits import (
     CLIENT_SHARE_MS,
     DATABASES,
     DROP_CLIENT_BYTES,
+    FEW_CLIENTS,
     LISTEN_BACKLOG,
     MAX_CLIENTS,
     MAX_INPUT_BYTES,
     MAX_REQUEST_BYTES,
+    OUTPUT_LIMITS,
     PAUSE_READING_BYTES,
     SCRIPT_MS,
 )
@@ -71,6 +74,7 @@ class Settings:
     too, where strangers can connect without a password. `http`: the endpoint of the site for those who watch, a Twisted
     server endpoint string, or None; `http_hosts`: names by which it is reached. `log_format`, `log_level`: see
     `LogFormat`. `log_path`: the file that the log goes to, absolute, or None for where twistd would write it.
+    `configured`: settings of CONFIG that have no field here, name to text; each as CONFIG shows it.
     """
 
     data_path: str
@@ -102,6 +106,7 @@ class Settings:
     password_hash: bytes | None = None
     acl_file_path: str | None = None
     insecure: bool = False
+    configured: Mapping[str, str] = field(default_factory=dict)
     http: str | None = None
     http_hosts: tuple[str, ...] = ()
     log_format: LogFormat = "text"
@@ -124,11 +129,10 @@ class Settings:
 
         `port` is the one asked for: 0 if it was to be any free one.
         """
-        return self._as_redis_names_it() | {
+        own = self._as_redis_names_it() | {
             "catalog": str(self.catalog) if self.project else "",
             "client-share-ms": str(self.client_share_ms),
             "compact-after": str(self.compact_after_entries or 0),
-            "drop-client-bytes": str(self.drop_client_bytes),
             "group-limit": str(self.group_limit),
             "http": self.http or "",
             "http-host": " ".join(self.http_hosts),
@@ -138,7 +142,7 @@ class Settings:
             "log-format": self.log_format,
             "overlap": self.overlap,
             "max-input-bytes": str(self.max_input_bytes),
-            "max-request-bytes": str(self.max_request_bytes),
+            "max-clients-per-address": str(max(FEW_CLIENTS, self.max_clients // 2)),
             "owner": self.owner,
             "password-file": "(redacted)" if self.password_hash else "",
             "pause-reading-bytes": str(self.pause_reading_bytes),
@@ -146,15 +150,14 @@ class Settings:
             "script-ms": str(self.script_ms),
             "trace": self.trace_path or "",
         }
+        return own | dict(self.configured)
 
     def _as_redis_names_it(self) -> dict[str, str]:
-        output = f"{self.drop_client_bytes} 0 0"
         return {
             "aclfile": self.acl_file_path or "",
             "appendfsync": self.sync,
             "bind": "127.0.0.1" if self.port is not None else "",
-            "client-output-buffer-limit": f"normal {output} slave {output} pubsub {output}",
-            "client-query-buffer-limit": str(self.max_request_bytes),
+            "client-output-buffer-limit": untaken(self.drop_client_bytes),
             "databases": str(self.databases),
             "dir": self.data_path,
             "enable-debug-command": self.debugging,
@@ -170,3 +173,12 @@ class Settings:
             "tls-auth-clients": "yes" if self.tls_client_ca_path else "no",
             "tls-ca-cert-file": self.tls_client_ca_path or "",
         }
+
+
+def untaken(drop_client_bytes: int) -> str:
+    """What `--drop-client-bytes` means for `client-output-buffer-limit`: all clients are dropped past it, and only past
+    it; unless it is the default.
+    """
+    limit = f"{drop_client_bytes} 0 0"
+    is_default = drop_client_bytes == DROP_CLIENT_BYTES
+    return OUTPUT_LIMITS if is_default else f"normal {limit} slave {limit} pubsub {limit}"

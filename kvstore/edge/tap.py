@@ -51,6 +51,8 @@ from kvstore.base.limits import (
     PAUSE_READING_BYTES,
     SCRIPT_MS,
 )
+from kvstore.commands.setting_kinds import with_output_limits
+from kvstore.commands.setting_table import OWN, SETTINGS
 from kvstore.edge.exposure import open_endpoints, refusal
 from kvstore.edge.option_text import (
     MAX_PORT,
@@ -81,6 +83,7 @@ from kvstore.edge.settings import (
     DEFAULT_DATA_DIRECTORY,
     DEFAULT_PORT,
     Settings,
+    untaken,
 )
 from kvstore.edge.streams import never_block
 from kvstore.edge.tls import authorities_in
@@ -259,6 +262,38 @@ _ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
 ]
 
 
+#: Options that are settings of CONFIG, too, and have no field in `Settings`: what --help says.
+_LIMITS = {
+    "max-clients-per-address": (
+        "Most clients of one address, or IPv6 network of 64 bits, at once; 0 for any number. [default: half of"
+        " --max-clients]"
+    ),
+    "authentication-timeout": (
+        "Disconnect a client that has not said who it is, where that is asked for, or ended the handshake of TLS,"
+        " within so many seconds; 0 for never."
+    ),
+    "max-request-words": "Most words of a request.",
+    "max-transaction-bytes": "Most bytes of requests queued in a MULTI block.",
+    "max-subscription-bytes": "Most bytes that the subscriptions of a client may take.",
+    "max-json-depth": "Deepest nesting of a JSON value that insert takes.",
+    "script-memory-bytes": "Memory that a script may take; past that it is stopped, and all that it did undone.",
+    "client-output-buffer-limit": (
+        "Replies that a client may leave untaken, as in redis.conf: CLASS HARD SOFT SECONDS for some of the classes"
+        " normal and pubsub (who subscribes); it is disconnected past HARD bytes, or after SECONDS past SOFT."
+        " [default: 256mb, 64mb for 300 s; pubsub 32mb, 8mb for 60 s]"
+    ),
+    "min-free-bytes": "Leave so many bytes of the data's volume free: refuse writes instead; reads go on.",
+    "max-log-bytes": "Refuse writes while the log has more bytes, until a compaction has made it short; 0 for any.",
+}
+#: Of these the default is told in the text.
+_TOLD = ("max-clients-per-address", "client-output-buffer-limit")
+_BY_NAME = SETTINGS | OWN
+_ROWS += [
+    (name, None if name in _TOLD else _BY_NAME[name].default, _BY_NAME[name].kind, text)
+    for name, text in _LIMITS.items()
+]
+
+
 class Options(usage.Options):
     """The options of `twistd kvstore`. `settings`: what they come to, once they are parsed. `log`: where twistd is to
     write the log; None where it is told by its own options, or there is no twistd.
@@ -361,6 +396,7 @@ class Options(usage.Options):
             password_hash=value["password-file"],
             acl_file_path=value["acl-file"],
             insecure=bool(self["insecure"]),
+            configured=self._configured(value),
             http=value["http"],
             http_hosts=tuple(self["http-host"]),
             log_format=value["log-format"],
@@ -385,6 +421,13 @@ class Options(usage.Options):
 
     def _value(self, name: str, read: Callable[[str], Any]) -> Any:
         return None if self[name] is None else _read(f"--{name}", self[name], read)
+
+    def _configured(self, value: dict[str, Any]) -> dict[str, str]:
+        """What was said of settings that have no field, and is not so anyway."""
+        given = {name: value[name] for name in _LIMITS if value[name] not in (None, _BY_NAME[name].default)}
+        if (output := given.get("client-output-buffer-limit")) is not None:
+            given["client-output-buffer-limit"] = with_output_limits(untaken(value["drop-client-bytes"]), output)
+        return given
 
     def _names_users(self, value: dict[str, Any]) -> bool:
         """Whether clients may be asked for a password; whether they are is seen when the file is read."""

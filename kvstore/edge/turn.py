@@ -105,7 +105,7 @@ class Turn:
         self._gathered: list[Gatherer] = []
         self.flushed: list[Callable[[], None]] = []
         self._waiting: OrderedDict[Waiting, None] = OrderedDict()
-        self._share_ns = share_ns
+        self.share_ns = share_ns
         self._steady_ns = steady_ns
         self.commit_asked = False
         self.log_limit = LogLimit(reactor.seconds)
@@ -168,7 +168,7 @@ class Turn:
 
     def _go_on(self) -> None:
         """See the module."""
-        until_ns = self._steady_ns() + self._share_ns
+        until_ns = self._steady_ns() + self.share_ns
         for _ in range(len(self._waiting)):
             self._waiting.popitem(last=False)[0].go_on(until_ns)
             if self._steady_ns() > until_ns:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from kvstore.base.limits import UNCOUNTED_INPUT_BYTES
+from kvstore.base.limits import MAX_INPUT_BYTES, UNCOUNTED_INPUT_BYTES
 
 
 class Holder(Protocol):
@@ -23,10 +23,14 @@ class Unfinished:
     `limit_bytes`: of all together.
     """
 
-    def __init__(self, limit_bytes: int) -> None:
-        self._limit_bytes = limit_bytes
+    def __init__(self, limit_bytes: int = MAX_INPUT_BYTES) -> None:
+        self.limit_bytes = limit_bytes
         self._held: dict[Holder, int] = {}
         self.total_bytes = 0
+
+    def limit_to(self, text: str) -> None:
+        """The setting `max-input-bytes` is this now; what is held already counts when more is."""
+        self.limit_bytes = int(text)
 
     def note(self, holder: Holder, held_bytes: int) -> None:
         """`holder` holds so much now. Drops the one that holds most while it is too much."""
@@ -35,7 +39,7 @@ class Unfinished:
             return
         self._held[holder] = held_bytes
         self.total_bytes += held_bytes
-        while self.total_bytes > self._limit_bytes:
+        while self.total_bytes > self.limit_bytes:
             largest = max(self._held, key=self._held.__getitem__)
             most, total = self._held[largest], self.total_bytes
             self.forget(largest)

@@ -116,7 +116,7 @@ class Upkeep(MultiService):
         self._server.syncing.try_all()
         for table in store.databases:
             table.scan_order.age()
-        self._connections.drop_idle()
+        self._connections.drop_late()
         if not self._compactor.running:
             store.measure_volume()
         self._refusal_lines.tell()

@@ -31,7 +31,6 @@ from lupa import lua51
 from kvstore.base.errors import Failure, InvalidRequest, RequestError
 from kvstore.base.limits import (
     MAX_SCRIPT_JUMPS,
-    MAX_SCRIPT_MEMORY_BYTES,
     MAX_SCRIPT_SOURCE_BYTES,
     MAX_SCRIPTS_BYTES,
     MIB,
@@ -72,6 +71,13 @@ class Host(Protocol):
         """A script has something for the log. `level`: 0, debug, to 3, a warning."""
 
 
+class Limits(Protocol):
+    """How long a script may take, and how much more memory than its state held before. They may change."""
+
+    script_ms: int
+    script_memory_bytes: int
+
+
 class Stopped(Exception):
     """A script did not come to its end. `reason`: `late`, `memory` or `fault`."""
 
@@ -88,7 +94,7 @@ class Chunk(NamedTuple):
 
 
 class Engine:
-    """See the module. `steady_ns`: a steady clock, in nanoseconds. `limit_ms`: how long a script may take.
+    """See the module. `steady_ns`: a steady clock, in nanoseconds. `limits`: of each script.
 
     `constants`: what scripts find in the table `server` besides functions.
     """
@@ -98,9 +104,9 @@ class Engine:
     not_compiled = "Error compiling script (new function)"
     has_functions = False
 
-    def __init__(self, steady_ns: Callable[[], int], limit_ms: int, constants: dict[str, int | str]) -> None:
+    def __init__(self, steady_ns: Callable[[], int], limits: Limits, constants: dict[str, int | str]) -> None:
         self._steady_ns = steady_ns
-        self._limit_ns = limit_ms * 1_000_000
+        self._limits = limits
         self._constants = {name.encode(): _to_lua_constant(value) for name, value in constants.items()}
         self._host: Any = None
         self._until_ns = 0
@@ -185,7 +191,7 @@ class Engine:
         self._host = host
         self._failure = None  # from here on `_begin`, opened out for speed
         self._conversion.protocol = 2
-        self._until_ns = self._steady_ns() + self._limit_ns
+        self._until_ns = self._steady_ns() + self._limits.script_ms * 1_000_000
         well = False
         try:
             outcome = self._start(chunk, keys, words)
@@ -207,10 +213,10 @@ class Engine:
     def _begin(self) -> None:
         self._failure = None
         self._conversion.protocol = 2
-        self._until_ns = self._steady_ns() + self._limit_ns
+        self._until_ns = self._steady_ns() + self._limits.script_ms * 1_000_000
 
     def _start(self, chunk: Chunk, keys: int, words: Sequence[bytes]) -> Any:
-        allowed = self._allowed_bytes = self._lua.get_memory_used() + MAX_SCRIPT_MEMORY_BYTES
+        allowed = self._allowed_bytes = self._lua.get_memory_used() + self._limits.script_memory_bytes
         if len(words) <= _MANY_WORDS and sum(map(len, words)) < _SMALL_BYTES:
             self._set_limit(allowed)
             return self._run(chunk.function, allowed, keys, *words)

@@ -73,12 +73,16 @@ class Execution:
         self._store = call.store
         self._pending = call.store.pending
         self._clock = call.store.clock
-        self._limit_bytes = call.server.max_reply_bytes
         self._steady_ns = call.server.steady_ns
-        self._resp = Resp(call.client, self._limit_bytes)
+        self.limit_replies()
         self._places = call.server.waiting.places
         self._messages = call.server.messages
         self.needed = 0
+
+    def limit_replies(self) -> None:
+        """The server's limit is what it is now."""
+        self._limit_bytes = self._call.server.max_reply_bytes
+        self._resp = Resp(self._call.client, self._limit_bytes)
 
     def plain_rows(self) -> dict[bytes, CommandStatistics]:
         """The rows that `run` takes now, by name: none in a MULTI block, nor while the client only listens, or

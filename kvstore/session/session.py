@@ -77,6 +77,11 @@ class Session:
         self.held_bytes = self.waits_for = 0
         self.closing = False
 
+    def limit_to(self, request_bytes: int, request_words: int) -> None:
+        """Other limits from now on: see `RequestParser`, and `Server.max_reply_bytes`."""
+        self._parser.limit_to(request_bytes, request_words)
+        self._execution.limit_replies()
+
     @property
     def unread_bytes(self) -> int:
         """Bytes of a request that is not complete yet."""

@@ -320,14 +320,29 @@ class Store(Keyspace):
         To be called about once a second, but not while a merging process frees what it has replaced: that is neither
         free nor counted as ours.
         """
-        self._volume = Volume(self._usable_bytes())
+        self._volume = self._volume._replace(usable_bytes=self._usable_bytes())
         self.log.keep_room(self.pending.size_bytes + len(self._beginning))
         self._set_limits()
 
     def _look_for_more_room(self) -> None:
         """Before a write is refused: somebody may just have made some."""
-        self._volume = Volume(max(self._volume.usable_bytes, self._usable_bytes()))
+        self._volume = self._volume._replace(usable_bytes=max(self._volume.usable_bytes, self._usable_bytes()))
         self._set_limits()
+
+    def keep_free(self, min_free_bytes: int) -> None:
+        """Leave so much of the volume free from now on: see `volume`."""
+        self._volume = self._volume._replace(kept_free_bytes=min_free_bytes)
+        self._ask_anew()
+
+    def limit_logs(self, max_log_bytes: int) -> None:
+        """Let all logs together get no longer than that from now on, 0 for any length: see `volume`."""
+        self._volume = self._volume._replace(most_log_bytes=max_log_bytes or NO_LIMIT)
+        self._ask_anew()
+
+    def _ask_anew(self) -> None:
+        """The limits are others: so the next operation asks the log."""
+        self._set_limits()
+        self.pending.room = NO_ROOM_AT_ALL
 
     def _usable_bytes(self) -> int:
         own_bytes = self.checkpoint_bytes + self.segment_bytes + self.log.allocated
@@ -343,7 +358,7 @@ class Store(Keyspace):
 
     def _set_limits(self) -> None:
         other_bytes = self.checkpoint_bytes + self.segment_bytes
-        self.log.limit_to(self._volume.limits(other_bytes, self.log.allocated))
+        self.log.limit_to(self._volume.limits(other_bytes, self.log.allocated, self.segment_bytes))
         self._ample_until = self.log.limits.grow - self._volume.ample_bytes()
 
     def room_bytes(self) -> int:

@@ -11,6 +11,10 @@ last summand is for what removes keys. So are the zeros behind the frames of the
 can take away, should another program fill the volume: FLUSHALL always finds its room there, and sealing gives them back
 for the fresh log and the small checkpoint that follow.
 
+An operator may want more of the volume left free, for others (`min-free-bytes`): then all this is so of a volume that
+is smaller by that. And the logs may have a limit of their own (`max-log-bytes`): past it writes that grow them are
+refused, too, until a compaction has made them short again; it is due when they are half as long.
+
 Rejected: the exact size of the live state, counted with every write (a few per cent of each SET, for a later refusal
 only where most writes replace others); a file of ballast that is removed when the volume is full (a second place for
 what the zeros of the log are already).
@@ -28,33 +32,40 @@ _KEPT_PART = 32
 
 
 class Volume(NamedTuple):
-    """`usable_bytes`: what our files take, and what is free beside them."""
+    """`usable_bytes`: what our files take, and what is free beside them. `kept_free_bytes`: of that, what they are not
+    to take. `most_log_bytes`: of all logs together.
+    """
 
     usable_bytes: int
+    kept_free_bytes: int = 0
+    most_log_bytes: int = log.NO_LIMIT
 
-    def limits(self, other_bytes: int, allocated: int) -> Limits:
+    def limits(self, other_bytes: int, allocated: int, segment_bytes: int = 0) -> Limits:
         """Where the frames of the live log have to end.
 
-        `other_bytes`: of the checkpoint and the segments. `allocated`: the length of the live log's file.
+        `other_bytes`: of the checkpoint and the segments, which have `segment_bytes`. `allocated`: the length of the
+        live log's file.
         """
         grow = self._for_data() - other_bytes
-        return Limits(grow, max(grow + self.usable_bytes // _KEPT_PART, allocated))
+        remove = grow + self.usable_bytes // _KEPT_PART
+        return Limits(min(grow, self.most_log_bytes - segment_bytes), max(remove, allocated))
 
     def is_worth_compacting(self, left_bytes: int, checkpoint_bytes: int) -> bool:
         """Whether a compaction would at least double the room for writes, and make it so much that it is worth it.
 
         `left_bytes`: how much longer the log may get now. `checkpoint_bytes`: the least that the next one can have.
         """
-        room = self._for_data() - checkpoint_bytes - FRAMES_AT
-        return room >= max(2 * left_bytes, self.usable_bytes // _KEPT_PART)
+        room = min(self._for_data() - checkpoint_bytes, self.most_log_bytes) - FRAMES_AT
+        return room >= max(2 * left_bytes, min(self.usable_bytes, self.most_log_bytes) // _KEPT_PART)
 
     def ample_bytes(self) -> int:
         """With so much room left for the live log, no compaction can double it."""
-        return self._for_data() // 2
+        return min(self._for_data(), self.most_log_bytes) // 2
 
     def _for_data(self) -> int:
         """Bytes for the checkpoint and all logs, such that as many are left for the next checkpoint."""
-        return (self.usable_bytes - self.usable_bytes // _KEPT_PART - log.ZERO_FILL_BYTES) // 2
+        usable_bytes = self.usable_bytes - self.kept_free_bytes
+        return (usable_bytes - self.usable_bytes // _KEPT_PART - log.ZERO_FILL_BYTES) // 2
 
 
 class Refusals:

@@ -64,6 +64,9 @@ _SPLIT_WITHIN_BYTES = 4 * KIB
 _ENDS_LINE = methodcaller("endswith", CRLF)
 _COUNT_LINES = methodcaller("count", CRLF)
 
+#: An empty word, the shortest.
+SHORTEST_WORD_BYTES = len(b"$0\r\n\r\n")
+
 #: A shorter chunk holds no pipeline worth looking for: fewer than _MANY of the shortest requests for a key.
 SHORTEST_PIPELINE_BYTES = (_MANY + 1) * len(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n")
 
@@ -291,25 +294,32 @@ def _rows(pieces: list[bytes]) -> tuple[list[list[bytes]], int]:
 class Multibulk:
     """Reads one request at a time, from chunks cut anywhere.
 
-    `max_bytes`: most bytes of all arguments of a request together.
+    `max_bytes`: most bytes of all arguments of a request together. `max_words`: most arguments.
 
     States, by (`_missing`, `_needed`): (-1, 0) in the array header; (n, 0) in the header of a bulk string, n
     strings still to come; (n, k) in a bulk string, k of its bytes and of the CR LF after it still to come. `_held`
     has the part of that header or string which came in earlier chunks.
     """
 
-    __slots__ = ("_budget", "_held", "_max_bytes", "_missing", "_needed", "_words", "received_bytes")
+    __slots__ = ("_budget", "_held", "_missing", "_needed", "_words", "max_bytes", "max_words", "received_bytes")
 
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+    def __init__(self, max_bytes: int, max_words: int = MAX_REQUEST_ELEMENTS) -> None:
+        self.max_bytes = max_bytes
+        self.max_words = max_words
         self._held = bytearray()
         self._reset()
+
+    def limit_to(self, max_bytes: int, max_words: int) -> None:
+        """Other limits from now on; a request that has begun keeps the bytes that it may have."""
+        self.max_bytes, self.max_words = max_bytes, max_words
+        if self._missing < 0:
+            self._budget = max_bytes
 
     def _reset(self) -> None:
         self._words: list[bytes] = []
         self._missing = -1
         self._needed = 0
-        self._budget = self._max_bytes
+        self._budget = self.max_bytes
         #: Bytes of the request that is not complete yet.
         self.received_bytes = 0
 
@@ -405,8 +415,8 @@ class Multibulk:
         number = _NUMBER(line)
         if number is None or len(line) > MAX_HEADER_BYTES:
             self._check_header(line)
-        count = int(number[1]) if number else MAX_REQUEST_ELEMENTS + 1
-        if count > MAX_REQUEST_ELEMENTS:
+        count = int(number[1]) if number else self.max_words + 1
+        if count > self.max_words:
             raise ProtocolError("invalid multibulk length")
         return max(count, 0)
 

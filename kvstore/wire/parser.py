@@ -28,10 +28,16 @@ from typing import Any, NamedTuple, TypeAlias
 
 from kvstore.base.errors import ProtocolError
 from kvstore.base.jsontext import loads
-from kvstore.base.limits import MAX_INLINE_BYTES, MAX_JSON_DEPTH, MAX_REQUEST_BYTES, QUEUED_WORD_BYTES
+from kvstore.base.limits import (
+    MAX_INLINE_BYTES,
+    MAX_JSON_DEPTH,
+    MAX_REQUEST_BYTES,
+    MAX_REQUEST_ELEMENTS,
+    QUEUED_WORD_BYTES,
+)
 from kvstore.wire import telnet
 from kvstore.wire.foreign import refuse_http, refuse_tls
-from kvstore.wire.multibulk import Multibulk, Uniform, split_pipeline, uniform_pipeline
+from kvstore.wire.multibulk import SHORTEST_WORD_BYTES, Multibulk, Uniform, split_pipeline, uniform_pipeline
 from kvstore.wire.telnet import Negotiation
 from kvstore.wire.words import UnbalancedQuotes, Words, split_words, too_big
 
@@ -102,18 +108,30 @@ class RequestParser:
 
     `verbs`: the verbs of our own, see `raw_tails` of `words.split_words`. `max_request_bytes`: most bytes of all
     arguments of an array together (Redis: proto-max-bulk-len, for each argument), and of a JSON line or one that begins
-    with one of the verbs, without its line end; other lines have at most MAX_INLINE_BYTES.
+    with one of the verbs, without its line end; other lines have at most MAX_INLINE_BYTES. `max_words`: most words of
+    an array or a line.
     """
 
-    __slots__ = ("_held", "_max_request_bytes", "_multibulk", "_verbs", "state")
+    __slots__ = ("_held", "_max_request_bytes", "_multibulk", "_quick_bytes", "_verbs", "state")
 
-    def __init__(self, verbs: Mapping[bytes, int] = _NO_VERBS, max_request_bytes: int = MAX_REQUEST_BYTES) -> None:
+    def __init__(
+        self,
+        verbs: Mapping[bytes, int] = _NO_VERBS,
+        max_request_bytes: int = MAX_REQUEST_BYTES,
+        max_words: int = MAX_REQUEST_ELEMENTS,
+    ) -> None:
         self._verbs = verbs
-        self._max_request_bytes = max_request_bytes
         self._multibulk = Multibulk(max_request_bytes)
+        self.limit_to(max_request_bytes, max_words)
         #: The part of a line that came in earlier chunks.
         self._held = bytearray()
         self.state = BOUNDARY
+
+    def limit_to(self, max_request_bytes: int, max_words: int) -> None:
+        """Other limits from now on: see the class. A request that has begun keeps the bytes that it may have."""
+        self._max_request_bytes = max_request_bytes
+        self._multibulk.limit_to(max_request_bytes, max_words)
+        self._quick_bytes = quick_bytes(max_request_bytes, max_words)
 
     @property
     def unread_bytes(self) -> int:
@@ -136,7 +154,7 @@ class RequestParser:
         Returns None if they are not: nothing was taken then, and `feed` has to take them. What a pipeline leaves over
         is the caller's to feed. To be tried for chunks of SHORTEST_PIPELINE_BYTES or more.
         """
-        if self.state is not BOUNDARY or len(data) > self._max_request_bytes:
+        if self.state is not BOUNDARY or len(data) > self._quick_bytes:
             return None
         return uniform_pipeline(data)
 
@@ -145,7 +163,7 @@ class RequestParser:
 
         Raises nothing for anything a client can send: after a ProtocolError item every later call returns [].
         """
-        if self.state is BOUNDARY and data.startswith(b"*") and len(data) <= self._max_request_bytes:
+        if self.state is BOUNDARY and data.startswith(b"*") and len(data) <= self._quick_bytes:
             requests, data = split_pipeline(data)
             if not data:
                 return requests  # type: ignore[return-value]
@@ -256,7 +274,7 @@ class RequestParser:
     def _words(self, line: bytes) -> Words | BadLine:
         refuse_http(line)
         try:
-            return split_words(line, self._verbs)
+            return split_words(line, self._verbs, self._multibulk.max_words)
         except UnbalancedQuotes:
             return BadLine("unbalanced quotes in request; the line was dropped", line.split(None, 1)[0])
 
@@ -277,6 +295,11 @@ class RequestParser:
         if length > most or verb is None or verb[1].upper() not in self._verbs:
             raise too_big()
         return None
+
+
+def quick_bytes(max_request_bytes: int, max_words: int) -> int:
+    """A chunk of no more bytes holds no request that is larger, or has more words, than those limits say."""
+    return min(max_request_bytes, max_words * SHORTEST_WORD_BYTES)
 
 
 def _longer_than(most: int) -> BadLine:

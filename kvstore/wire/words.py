@@ -52,8 +52,8 @@ _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _ESCAPED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
 
 
-def split_words(line: bytes, raw_tails: Mapping[bytes, int]) -> Words:
-    """The words of a line, none if it is blank.
+def split_words(line: bytes, raw_tails: Mapping[bytes, int], max_words: int = MAX_REQUEST_ELEMENTS) -> Words:
+    """The words of a line, none if it is blank. `max_words`: how many it may have.
 
     `line`: without its LF. `raw_tails`: verb in upper case to how many words (the verb counts) come before the rest
     of the line is one argument as it stands, without the spaces around it; 0 if none does. Raises UnbalancedQuotes, and
@@ -61,11 +61,14 @@ def split_words(line: bytes, raw_tails: Mapping[bytes, int]) -> Words:
     """
     line = line.lstrip(_SPACE).rstrip(b" \t\r\n")
     if _SPECIAL(line):
-        return _split_quoted(line, raw_tails)
+        words = _split_quoted(line, raw_tails)
+        if len(words) > max_words:
+            raise too_big()
+        return words
     verb = _VERB(line)
     raw_after = raw_tails.get(verb[0].upper()) if verb else None
-    words = Words(line.split(None, raw_after or MAX_REQUEST_ELEMENTS))
-    if len(words) > MAX_REQUEST_ELEMENTS:
+    words = Words(line.split(None, raw_after or max_words))
+    if len(words) > max_words:
         raise too_big()
     return words
 
