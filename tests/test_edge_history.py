@@ -51,7 +51,7 @@ class HistoryTests(WatchedTestCase):
                          [[0, 10, 0], [0, 1, 0], [0, 1, 1], [0, 1, 1]])  # fmt: skip
         self.assertEqual(seconds["received_bytes"], [0, 90, 0])
         self.assertEqual([end - seconds["at_s"][0] for end in seconds["at_s"]], [0, 1, 2])
-        self.assertEqual([seconds[name][1] > 0 for name in ("memory_bytes", "log_bytes")], [True, True])
+        self.assertEqual([seconds[name][1] > 0 for name in ("resident_bytes", "log_bytes")], [True, True])
 
     def test_times_of_commits(self) -> None:
         """Quantiles of those since the sample before."""

@@ -39,6 +39,7 @@ RATES: _Measures = {
     "hits": lambda s: sum(table.hits for table in s.store.databases),
     "misses": lambda s: sum(table.misses for table in s.store.databases),
     "expired_keys": lambda s: sum(table.expired_count for table in s.store.databases),
+    "evicted_keys": lambda s: s.connections.server.memory.eviction.evicted,
 }
 
 #: What there is.
@@ -46,7 +47,8 @@ LEVELS: _Measures = {
     "clients": lambda s: len(s.connections.server.clients),
     "blocked_clients": lambda s: len(s.connections.server.waiting.places),
     "keys": lambda s: sum(table.count() for table in s.store.databases),
-    "memory_bytes": lambda s: resident_bytes(),
+    "memory_bytes": lambda s: s.connections.server.memory.used_bytes(),
+    "resident_bytes": lambda s: resident_bytes(),
     "log_bytes": lambda s: s.store.log.end,
     "checkpoint_bytes": lambda s: s.store.checkpoint_bytes,
 }

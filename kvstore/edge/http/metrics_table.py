@@ -235,9 +235,14 @@ def _of_keys() -> Iterable[Metric]:
         Metric("expired_keys", "counter", "Keys that have expired.", _of_all(lambda table: table.expired_count)),
         Metric("expired_fields", "counter", "Fields of hashes that have expired.",
                _of_all(lambda table: table.expired_inside)),
-        Metric("memory_resident_bytes", "gauge", "Memory of the process.", lambda s: resident_bytes()),
-        Metric("memory_max_bytes", "gauge", "What it may grow to, 0 for as much as there is: maxmemory.",
-               lambda s: s.connections.server.configuration.number("maxmemory")),
+        Metric("evicted_keys", "counter", "Keys that had to go for others, past maxmemory.",
+               lambda s: s.connections.server.memory.eviction.evicted),
+        Metric("memory_used_bytes", "gauge", "Memory that is allocated: used_memory.",
+               lambda s: s.connections.server.memory.used_bytes()),
+        Metric("memory_resident_bytes", "gauge", "Memory that the process has of the system.",
+               lambda s: resident_bytes()),
+        Metric("memory_max_bytes", "gauge", "What memory_used_bytes may grow to, 0 for as much as there is: maxmemory.",
+               lambda s: s.connections.server.memory.limit_bytes),
     )  # fmt: skip
 
 
