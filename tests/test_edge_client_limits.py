@@ -6,8 +6,9 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
-from kvstore.base.limits import KIB
+from kvstore.base.limits import KIB, QUEUED_WORD_BYTES, STRANGER_BYTES
 from kvstore.edge.client_limits import network_of
+from kvstore.edge.protocol import KVStoreProtocol
 from kvstore.edge.settings import Settings
 from kvstore.wire.resp import pack
 from tests.kit.edge import OK, Connection, ProtocolTestCase
@@ -204,3 +205,69 @@ class ReplyTests(LimitsTestCase):
         self.fill(client, 30 * KIB)
         client.lose(ConnectionDone())
         self.assertEqual(self.factory.limits._slow, {})
+
+
+class StrangerTests(LimitsTestCase):
+    """Who has not said who it is."""
+
+    def setUp(self) -> None:
+        """A password is asked for."""
+        super().setUp()
+        self.set("requirepass", "secret")
+
+    def later(self, seconds: int) -> None:
+        """So much later the server looks after its clients."""
+        self.server.recent_ms += 1000 * seconds
+        self.factory.drop_late()
+
+    def test_time(self) -> None:
+        """To the end of the limit; who has said it, and who was there before, has all the time there is."""
+        self.set("authentication-timeout", "10")
+        known, stranger = self.connect(), self.connect()
+        known.ask(b"AUTH secret\r\n")
+        self.later(10)
+        self.assertFalse(stranger.transport.aborted)
+        self.later(1)
+        self.assertEqual([each.transport.aborted for each in (self.operator, known, stranger)], [False, False, True])
+
+    def test_no_limit(self) -> None:
+        """0 is for ever."""
+        self.set("authentication-timeout", "0")
+        stranger = self.connect()
+        self.later(10**6)
+        self.assertFalse(stranger.transport.aborted)
+
+    def test_memory(self) -> None:
+        """What it began is thrown away past the limit, and it hears why; with the password in front all is read."""
+        head = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$50000\r\n"
+        room = STRANGER_BYTES - len(head) - 2 * QUEUED_WORD_BYTES
+        for size, dropped in ((room - 1, False), (room, False), (room + 1, True)):
+            stranger = self.connect()
+            stranger.send(head + b"x" * size)
+            self.assertEqual((size, stranger.transport.disconnecting), (size, dropped))
+        self.assertEqual(stranger.received(), b"-ERR Protocol error: unauthenticated bulk length\r\n")
+        known = self.connect()
+        known.send(b"AUTH secret\r\n" + pack(b"SET", b"k", b"x" * 50_000))
+        self.turn()
+        self.assertEqual(known.received(), 2 * OK)
+
+    def test_replies(self) -> None:
+        """It takes its errors, or goes."""
+        stranger = self.connect()
+        stranger.transport.takes = False
+        stranger.send(b"PING\r\n" * (STRANGER_BYTES // len(b"-NOAUTH Authentication required.\r\n")))
+        self.assertFalse(stranger.transport.aborted)
+        stranger.send(b"PING\r\n")
+        self.assertTrue(stranger.transport.aborted)
+
+    def test_handshake(self) -> None:
+        """Who does not end that of TLS has no more time, whoever it may be."""
+        self.set("requirepass", "")
+        self.set("authentication-timeout", "10")
+        one, other = self.connect(), self.connect()
+        for client in (one, other):
+            assert isinstance(client.protocol, KVStoreProtocol)
+            client.protocol.is_shaking_hands = True
+        other.protocol.handshakeCompleted()  # type: ignore[attr-defined]
+        self.later(11)
+        self.assertEqual((one.transport.aborted, other.transport.aborted), (True, False))

@@ -106,6 +106,14 @@ class SandboxTests(CommandTestCase):
         for source in LARGE:
             self.assertIn("MiB of memory", self.failure(source), source)
 
+    def test_memory(self) -> None:
+        """The limit may change while there are scripts."""
+        source = "local t = {} for i = 1, 100 do t[i] = string.rep('x', 65536) .. i end return #t"  # 6.3 MiB
+        self.do("CONFIG", "SET", "script-memory-bytes", "6mb")
+        self.assertIn("more than 6 MiB of memory", self.failure(source))
+        self.do("CONFIG", "SET", "script-memory-bytes", "7mb")
+        self.assertEqual(self.do("EVAL", source, 0), 100)
+
     def test_refused(self) -> None:
         """What could take long inside of C, or break Lua itself, is refused."""
         for source, expected in REFUSED.items():

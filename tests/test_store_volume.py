@@ -34,6 +34,19 @@ class VolumeTests(SynchronousTestCase):
         """Also past the limit: it takes nothing more of the volume."""
         self.assertEqual(Volume(6 * MIB).limits(6 * MIB, 700_000).remove, 700_000)
 
+    def test_kept_free(self) -> None:
+        """So many bytes of the volume are as good as not there."""
+        all_of_it, kept = (Volume(24 * MIB, kept_bytes).limits(1 * MIB, 0).grow for kept_bytes in (0, 2 * MIB))
+        self.assertEqual(all_of_it - kept, 1 * MIB)
+
+    def test_logs(self) -> None:
+        """Together they end where they are to; deleting may go on."""
+        volume = Volume(200 * MIB, 0, 8 * MIB)
+        self.assertEqual(volume.limits(5 * MIB, 0, 3 * MIB).grow, 5 * MIB)
+        self.assertGreater(volume.limits(5 * MIB, 0, 3 * MIB).remove, 50 * MIB)
+        self.assertFalse(volume.is_worth_compacting(4 * MIB, 0))
+        self.assertTrue(volume.is_worth_compacting(4 * MIB - FRAMES_AT, 0))
+
     def test_worth_compacting(self) -> None:
         """If there will be twice the room for writes, and that is a thirty-second part of the volume at least."""
         volume = Volume(64 * MIB)
@@ -120,6 +133,26 @@ class FullVolumeTests(SynchronousTestCase):
         """Of a small volume at least so much is for the data, which is more of a larger one."""
         self.assertGreater(self.fill(b"a") * 10_000, 0.41 * self.size_bytes)
         self.assertTrue(self.store.refusals.now)
+
+    def test_kept_free(self) -> None:
+        """Writes are refused while less is free than is to be, live; reads and deletes go on."""
+        self.assertTrue(self.write(b"a"))
+        free_bytes = self.disk.free_bytes()
+        self.store.keep_free(free_bytes)
+        self.assertFalse(self.write(b"b"))
+        self.assertEqual(self.table.values.keys(), {b"a"})
+        self.assertTrue(self.table.delete(b"a"))
+        self.commit()
+        self.store.keep_free(0)
+        self.assertTrue(self.write(b"b"))
+
+    def test_logs(self) -> None:
+        """They never get longer than they are to be, and compactions bring back the room."""
+        self.store.limit_logs(1 * MIB)
+        for number in range(500):
+            self.assertTrue(self.write(b"k") or (self.tick() or self.write(b"k")), number)
+            self.assertLessEqual(self.store.log.end + self.store.segment_bytes, 1 * MIB)
+        self.assertGreater(self.store.compactions, 5)
 
     def test_deleting_makes_room(self) -> None:
         """Each time anew; what was refused left nothing."""

@@ -3,6 +3,10 @@
 What is looked at for every request or reply is copied into the connection when it is made, and whenever a setting
 changes, so that nobody asks for it meanwhile.
 
+Who has not said who it is, where that is asked for, gets little memory (STRANGER_BYTES) and little time
+(`authentication-timeout`), and so does who does not end the handshake of TLS. What it sends at once is read all the
+same: the password may be in front of the rest.
+
 **Replies not taken** (`client-output-buffer-limit`, as in Redis): past the hard limit a client is dropped at once, past
 the soft one when it has been there for so long. Who reads slowly, but reads, gets down below it again and again.
 """
@@ -13,6 +17,7 @@ import ipaddress
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from kvstore.base.limits import STRANGER_BYTES
 from kvstore.commands.client import Client
 from kvstore.commands.configuration import Configuration
 from kvstore.commands.setting_kinds import output_limits_of
@@ -35,6 +40,10 @@ class OutputLimit(NamedTuple):
         """Of one class in the setting."""
         hard, soft, seconds = output_limits_of(text, name)
         return cls(hard or NO_LIMIT, soft or NO_LIMIT, 1000 * seconds)
+
+
+#: Of who has not said who it is.
+_STRANGER = OutputLimit(STRANGER_BYTES, NO_LIMIT, 0)
 
 
 class SlowReader(Protocol):
@@ -82,6 +91,8 @@ class ClientLimits:
 
     def output_of(self, client: Client) -> OutputLimit:
         """Of what it has not taken."""
+        if not client.was_authenticated:
+            return _STRANGER
         return self._subscriber if client.subscription_bytes else self._normal
 
     # Who is slow

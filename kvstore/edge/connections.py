@@ -135,7 +135,7 @@ class Connections:
         for protocol in list(self.protocols.values()):
             client = protocol.client
             if (client.last_request_ms < since_ms and not client.listens) or (
-                client.connected_ms < came_ms and protocol.is_shaking_hands
+                client.connected_ms < came_ms and (protocol.is_shaking_hands or not client.was_authenticated)
             ):
                 protocol.close()
         self.limits.drop_slow(now_ms)

@@ -27,6 +27,7 @@ from zope.interface import implementer
 
 from kvstore.base.address import Address
 from kvstore.base.errors import StorageFault
+from kvstore.base.limits import STRANGER_BYTES
 from kvstore.base.reply import Reply
 from kvstore.commands import WORD_VERBS
 from kvstore.commands.client import Client, Traffic
@@ -260,7 +261,11 @@ class KVStoreProtocol(LineReceiver):
         if self.state is GONE:
             return
         session = self.session
-        self._connections.unfinished.note(self, session.unfinished_bytes)
+        unfinished = session.unfinished_bytes
+        if unfinished > STRANGER_BYTES and not self.client.was_authenticated and not session.closing:
+            session.refuse_rest("Protocol error: unauthenticated bulk length")
+            unfinished = 0
+        self._connections.unfinished.note(self, unfinished)
         unsent = self.unsent_bytes()
         if unsent > self._look_bytes:
             self.outlet.flush()  # what was just gathered the client may well take; nobody would tell of it later
