@@ -4,8 +4,8 @@
 
 Clients on all types of values, whose every reply is checked, in several databases: strings, documents, hashes, lists,
 sets, sorted sets, streams with groups, scripts, functions, MULTI blocks, and four who wait for elements of queues; a
-cache whose keys expire; large values that come and go; subscribers; clients who cache and are told of changes; who
-polls the status page, where there is one; and clients who stall, lie and vanish: half requests, slow readers, garbage,
+cache whose keys expire and are evicted; large values that come and go; subscribers; clients who cache and are told of
+changes; who looks at the status page; and clients who stall, lie and vanish: half requests, slow readers, garbage,
 scanners' probes, blocks that never end, crowds. Beside them a few calm clients, who measure how long they are served.
 
 Four times the server is killed (kill -9) and started, and all that was acknowledged must be there; four times the disk
@@ -40,12 +40,12 @@ from tests.suites.program import positive
 from tests.suites.soak import report
 from tests.suites.soak.companions import Companion, Looker
 from tests.suites.soak.judging import judge
-from tests.suites.soak.run import Soak
+from tests.suites.soak.run import Soak, new_password
 from tests.suites.soak.sockets import Server
 from tests.suites.soak.volume import mounted
 
 #: What is looked at by HTTP.
-_PATHS = ("/healthz", "/readyz", "/metrics")
+_PATHS = ("/", "/events", "/interleaving", "/metrics", "/healthz", "/readyz")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -57,7 +57,12 @@ def parse_arguments() -> argparse.Namespace:
         help="requests a second of those who check all, some 150 of others beside them (default %(default)s)",
     )  # fmt: skip
     parser.add_argument("--every", type=float, default=5.0, metavar="S", help="between samples (default %(default)g s)")
-    parser.add_argument("--volume-mib", type=positive, default=512, metavar="N", help="(default %(default)s)")
+    parser.add_argument(
+        "--volume-mib", type=positive, default=1024, metavar="N", help="of the file system (default %(default)s)"
+    )
+    parser.add_argument(
+        "--max-memory", default="192mb", metavar="N", help="the server's: the cache grows into it (default %(default)s)"
+    )
     parser.add_argument("--out", type=Path, default=Path(ROOT, "report"), metavar="DIR", help="(default: report)")
     parser.add_argument(
         "--server-option", action="append", default=[], metavar="WORD", help="a word for the server; repeatable"
@@ -74,13 +79,14 @@ def main() -> int:
     volume, missing = mounted(place, arguments.volume_mib)
     about["disk"] = f"ext4 of {arguments.volume_mib} MiB in a file" if volume else f"never full: {missing}"
     about["began"] = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-    options, password, others = _with_what_there_is(arguments.server_option)
+    protected, password, looker = _protected(place, arguments.max_memory)
+    options = [*protected, *arguments.server_option]
     about["server options"] = shlex.join(options) or "none"
     print("\n".join(f"{name}: {text}" for name, text in about.items()), flush=True)
     data = (volume.directory if volume else place) / "data"
     seconds = 60 * arguments.minutes
     try:
-        soak = Soak(data, seconds, arguments.rate, seed, options, password, volume, others, arguments.every)
+        soak = Soak(data, seconds, arguments.rate, seed, options, password, volume, [looker], arguments.every)
         soak.run()
         judgements = judge(soak, seconds)
         about["load at the end"] = f"{os.getloadavg()[0]:.2f} (1 minute)"
@@ -94,14 +100,21 @@ def main() -> int:
     print(f"verdict: {report.verdict_of(judgements)}")
     if not soak.violation:
         shutil.rmtree(place, ignore_errors=True)
+    else:
+        print(f"the data are in {place}")
     return 1 if any(each.holds is False for each in judgements) else 0
 
 
-def _with_what_there_is(given: list[str]) -> tuple[list[str], str | None, list[Callable[[Server], Companion]]]:
-    """Options, the password that they ask for, and who uses what they bring."""
-    http_port = _free_port()
-    looks = partial(Looker, period_s=2.0, seed=0, port=http_port, paths=_PATHS)
-    return [*given, "--http", f"tcp:{http_port}:interface=127.0.0.1"], None, [looks]
+def _protected(place: Path, max_memory: str) -> tuple[list[str], str, Callable[[Server], Companion]]:
+    """Options of a server that asks for a password, evicts from the cache, and shows itself by HTTP; the password; and
+    who looks at the pages.
+    """
+    password, file, http_port = new_password(), place / "password", _free_port()
+    file.touch(0o600)
+    file.write_text(password + "\n", encoding="ascii")
+    options = ["--password-file", str(file), "--http", f"tcp:{http_port}:interface=127.0.0.1"]
+    options += ["--max-memory", max_memory, "--max-memory-policy", "volatile-lru"]
+    return options, password, partial(Looker, period_s=2.0, seed=0, port=http_port, paths=_PATHS)
 
 
 def _free_port() -> int:

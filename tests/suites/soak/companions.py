@@ -6,7 +6,7 @@
 | `Large` | strings of a MiB, lists, sets and sorted sets of 20,000, replaced again and again | lengths are right |
 | `Listener` | subscribes to a channel, another publishes numbers | they come in order, each once |
 | `Tracker` | caches what it reads (CLIENT TRACKING), another changes that | each change is told of |
-| `Looker` | polls the pages of --http, if there is one | they answer |
+| `Looker` | looks at the pages of --http | they answer |
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ class Cache(Companion):
     def step(self, number: int) -> None:
         """Write one, read another."""
         chance = self.chance
-        key, size = f"soak:cache:{chance.randrange(100_000)}", chance.randrange(50, 2000)
-        self.ask("SET", key, f"{key}=".ljust(size, "x"), "EX", str(chance.randint(1, 60)))
+        key, size = f"soak:cache:{chance.randrange(100_000)}", chance.randrange(50, 20_000)
+        self.ask("SET", key, f"{key}=".ljust(size, "x"), "EX", str(chance.randint(1, 1200)))
         read = f"soak:cache:{chance.randrange(100_000)}"
         found = self.ask("GET", read)
         if isinstance(found, bytes) and not found.startswith(f"{read}=".encode()):

@@ -83,8 +83,9 @@ _PANELS: list[tuple[str, str, list[_Curve], bool]] = [
                                        ("calm_slowest_ms", "slowest", 1)], True),
     ("files on disk", "MiB", [("log_bytes", "log", MIB), ("checkpoint_bytes", "checkpoint", MIB),
                               ("disk_bytes", "all files", MIB)], False),
-    ("load of the machine (1 minute)", "", [("load1", "load", 1)], False),
-    ("compactions and evictions of a life", "", [("compactions", "compactions", 1)], False),
+    ("load of the machine, compactions of a life", "", [("load1", "load, 1 minute", 1),
+                                                        ("compactions", "compactions", 1)], False),
+    ("keys of a life", "thousands", [("evicted", "evicted", 1000), ("expired", "expired", 1000)], False),
 ]  # fmt: skip
 _EVENT_COLORS = {"kill": "#D55E00", "full disk": "#CC79A7", "compaction": "#bbbbbb"}
 

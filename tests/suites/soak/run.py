@@ -11,6 +11,7 @@ from typing import NamedTuple
 import hiredis
 
 from kvstore.client.progress import Progress
+from kvstore.testing.server_process import StartFailed
 from tests.suites.kills.request import Violation
 from tests.suites.soak import companions
 from tests.suites.soak.checked import CheckedLoad
@@ -76,8 +77,8 @@ class Soak:
                 self._happen(event.what)
             self._serve_until(1.0, progress)
             self._end()
-        except Violation as error:
-            self.violation = str(error)
+        except (Violation, StartFailed, OSError) as error:
+            self.violation = str(error) if isinstance(error, Violation) else repr(error)
         finally:
             progress.clear()
             self._stop()
