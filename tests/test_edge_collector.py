@@ -36,3 +36,15 @@ class CollectorTests(SynchronousTestCase):
                 libraries.CDLL.return_value.malloc_trim.side_effect = error
                 collector.tame()
                 libraries.CDLL.return_value.malloc_trim.assert_called_once_with(0)
+
+    def test_paused(self) -> None:
+        """Nothing is collected meanwhile, whatever ends it; who had switched it off has it so."""
+        with self.assertRaises(KeyError), collector.paused():
+            self.assertFalse(gc.isenabled())
+            raise KeyError
+        self.assertTrue(gc.isenabled())
+        gc.disable()
+        self.addCleanup(gc.enable)
+        with collector.paused():
+            pass
+        self.assertFalse(gc.isenabled())

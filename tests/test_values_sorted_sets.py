@@ -268,3 +268,42 @@ class SizesTests(SynchronousTestCase):
                 large.take(b"%06d" % number)
         self.assertEqual(len(large), 1000)
         self.assertLess(len(large.parts()[1]), 40)
+
+
+class ReplayTests(SynchronousTestCase):
+    """What is built again from one operation is what it says, however its words stand there."""
+
+    def test_one_operation(self) -> None:
+        """In order or not, with scores of any form, named twice, empty members, many: as it is live."""
+        add_each = next(edit.apply_each for edit in SORTED_SETS.edits if edit.name == b"ZADD")
+        many = tuple(word for number in range(MAX_SMALL_MEMBERS + 1) for word in (b"%d" % number, b"m%d" % number))
+        for words in (
+            (b"1", b"a", b"2", b"b"),
+            (b"2", b"a", b"1", b"b"),
+            (b"1", b"b", b"1", b"a"),
+            (b"1", b"a", b"2", b"a"),
+            (b"01", b"a", b"2", b"b"),
+            (b"0", b"", b"10", b"\xff\xfe"),
+            (b"1.50", b"a", b"inf", b"b"),
+            (b"9007199254740993", b"a"),
+            (b"999999999999999", b"a"),
+            (b"-1", b"a", b"-0", b"b"),
+            (b"1", b"y" * (MAX_SMALL_BYTES + 1)),
+            many,
+            many[2:],
+        ):
+            with self.subTest(words=words[:4]):
+                replayed, live = SortedSet(_HASHED), _edited(SortedSet(_HASHED), b"ZADD", *words)
+                self.assertEqual(add_each(replayed, [list(words)]), [len(live)])
+                self.assertEqual(replayed.pairs(0, len(live)), live.pairs(0, len(live)))
+                self.assertEqual(list(replayed.whole()), list(live.whole()))
+                self.assertEqual(replayed.encoding(), live.encoding())
+
+    def test_no_operation(self) -> None:
+        """Words that are no scores and members are refused, and nothing is there."""
+        add_each = next(edit.apply_each for edit in SORTED_SETS.edits if edit.name == b"ZADD")
+        for words in ((), (b"1",), (b"1", b"a", b"2"), (b"x", b"a"), (b"nan", b"a"), (b"", b"a")):
+            with self.subTest(words=words):
+                value = SortedSet(_HASHED)
+                self.assertRaises(ValueError, add_each, value, [list(words)])
+                self.assertFalse(value)

@@ -33,6 +33,7 @@ from kvstore.base.limits import LONG_STRING_BYTES
 from kvstore.base.syncing import best_syncer
 from kvstore.commands.acl_file import BadUsers
 from kvstore.commands.context import Server
+from kvstore.edge import collector
 from kvstore.edge.allocations import allocated_bytes
 from kvstore.edge.client_limits import OutputLimit
 from kvstore.edge.compactor import Compactor, MergeProcess
@@ -172,9 +173,10 @@ class KVStoreService(MultiService):
         self._disk = RealDisk(self.settings.data_path)
         self._held.callback(self._disk.unlock)
         policy = CompactionPolicy(self.settings.compact_after_entries)
-        self.store = Store(
-            self._disk, TYPES, lambda: time.time_ns() // 1000, os.urandom, policy, self.settings.databases
-        )
+        with collector.paused():
+            self.store = Store(
+                self._disk, TYPES, lambda: time.time_ns() // 1000, os.urandom, policy, self.settings.databases
+            )
         self._held.callback(self.store.close)
         found = self.store.found
         if self.store.torn_copy is not None and found.tail is not None:

@@ -46,7 +46,10 @@ def pack(elements: Sequence[bytes]) -> list[Block]:
     if len(elements) == 1:
         length = len(elements[0])
         return [(_ONE[length] if length < len(_ONE) else (length,), elements[0])]
-    ends = list(accumulate(map(len, elements), initial=0))
+    lengths = _lengths(elements)
+    if len(lengths) <= _BLOCK_ELEMENTS and sum(lengths) <= _BLOCK_BYTES:
+        return [(lengths, b"".join(elements))]
+    ends = list(accumulate(lengths, initial=0))
     blocks: list[Block] = []
     start = 0
     while start < len(elements):

@@ -339,8 +339,11 @@ def _is_past(held: bytes) -> bool:
 
 def _with_all(held: bytes, words: Words) -> tuple[bytes, int]:
     """A small hash in which the fields have the values that follow them, and how many of them are new."""
+    fields = words[::2]
+    if held == packed.EMPTY and len(set(fields)) == len(fields):
+        return packed.built(words), len(fields)
     new = 0
-    for field, value in zip(words[::2], words[1::2], strict=True):
+    for field, value in zip(fields, words[1::2], strict=True):
         name, inside = packed.escape(field), packed.escape(value)
         at = packed.find(held, name)
         if at < 0:

@@ -89,6 +89,11 @@ def with_entry(packed: bytes, name: bytes, value: bytes) -> bytes:
     return b"%b%b\xfe%b\xff" % (packed, name, value)
 
 
+def built(names_and_values: Sequence[bytes]) -> bytes:
+    """Each name with the value that follows it; escaped here, at least one, and no name twice."""
+    return EMPTY + b"%b\xfe%b\xff" * (len(names_and_values) // 2) % tuple(escape_all(names_and_values))
+
+
 def put_each(
     buckets: list[bytes], numbers: Sequence[int], names: Sequence[bytes], values: Sequence[bytes]
 ) -> tuple[list[int], int]:

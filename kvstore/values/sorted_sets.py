@@ -40,6 +40,9 @@ _WHOLE_MEMBERS = 1024
 #: Whole numbers below it are written at once.
 _WHOLE_SCORES = 1e15
 
+_WHOLE_DIGITS = 15
+_DIGITS = b"%d".__mod__
+
 _in_order = itemgetter(1, 0)
 
 
@@ -161,6 +164,23 @@ class SortedSet(TwoForms[Ranked]):
             new.sort(key=_in_order)
             large.put_sorted(new)
 
+    def build(self, words: Words) -> bool:
+        """Make an empty one what `score member ...` tells, if it is small, and they stand there as it holds them: in
+        order, with whole scores, none twice. Returns whether they do.
+        """
+        texts, members = words[::2], words[1::2]
+        if not 0 < len(texts) == len(members) <= MAX_SMALL_MEMBERS or max(map(len, members)) > MAX_SMALL_BYTES:
+            return False
+        if not b"".join(texts).isdigit() or max(map(len, texts)) > _WHOLE_DIGITS or len(set(members)) < len(members):
+            return False
+        scores = list(map(int, texts))
+        if scores != sorted(set(scores)) or list(map(_DIGITS, scores)) != texts:
+            return False
+        entries = [b""] * len(words)
+        entries[::2], entries[1::2] = members, texts
+        self._held = packed.built(entries)
+        return True
+
     def _put_small(self, held: bytes, scores: dict[bytes, float]) -> bool:
         """The same, if it is small and stays so; returns whether it does."""
         if len(scores) > MAX_SMALL_MEMBERS or max(map(len, scores)) > MAX_SMALL_BYTES:
@@ -264,12 +284,11 @@ def _add(value: SortedSet, words: Words) -> Undo:
 
 
 def _add_each(value: SortedSet, many: Sequence[Words]) -> list[int]:
+    if len(many) == 1 and not value and value.build(many[0]):  # as a checkpoint has them
+        return [len(many[0]) // 2]
     if any(not words or len(words) % 2 for words in many):
         raise ValueError("ZADD without members, or of a score without a member")
     given = _given(many[0] if len(many) == 1 else list(chain.from_iterable(many)))
-    if len(many) == 1 and not value:  # a small one that is built again
-        value.put_for_good(given)
-        return [len(given)]
     new = {member for member, score in zip(given, value.scores_each(list(given)), strict=True) if score is None}
     value.put_for_good(given)
     return [_first_of(new, words[1::2]) for words in many]
