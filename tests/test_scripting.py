@@ -331,6 +331,8 @@ class ScriptTests(CommandTestCase):
         second = hashlib.sha1(b"return 1").hexdigest()
         self.assertEqual(self.do("SCRIPT", "EXISTS", loaded, first, second), [1, 1, 0])
         self.assertIn("evicted_scripts:1\r\n", self.do("INFO", "stats"))
+        self.do("CONFIG", "RESETSTAT")
+        self.assertIn("evicted_scripts:0\r\n", self.do("INFO", "stats"))
         self.assertEqual(self.do("SCRIPT", "SHOW", loaded), b"return 'loaded'")
         self.assertIn("NOSCRIPT", self.error("EVALSHA", second, 0))
         self.do("SCRIPT", "FLUSH")

@@ -47,6 +47,8 @@ def config_resetstat(call: Call) -> Reply:
     for table in call.store.databases:
         table.expired_count = table.expired_inside = table.hits = table.misses = 0
     server.memory.eviction.evicted = 0
+    if server.scripts is not None:
+        server.scripts.forgotten = 0
     server.statistics.reset()
     return OK
 
