@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Callable
 
 from twisted.web.server import NOT_DONE_YET, Request
 
@@ -109,17 +110,17 @@ class AnswerTests(SiteTestCase):
         )
         for host in strange:
             self.assertEqual(get(self.site, "/open", ("Host", host)).status, 403, host)
-        for headers in ((), (OWN_HOST, OWN_HOST)):
+        for headers, status in (((), 200), ((OWN_HOST, OWN_HOST), 403)):
             connection = Connection(self.site)
             connection.send(request("/open", *headers))
-            self.assertEqual(connection.answer().status, 403)
+            self.assertEqual(connection.answer().status, status)
 
     def test_other_sites(self) -> None:
         """What a page of another site asks for is not answered; what our own does is."""
         own = f"http://{OWN_HOST[1]}"
         for header in (("Origin", own), ("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "none")):
             self.assertEqual(get(self.site, "/open", header).status, 200)
-        for origin in ("http://evil.com", "null", "http://127.0.0.1:9", ""):
+        for origin in ("http://evil.com", "null", "http://127.0.0.1:9", "", "http://[", "\xff"):
             self.assertEqual(get(self.site, "/open", ("Origin", origin)).status, 403)
         for site in ("cross-site", "same-site"):
             self.assertEqual(get(self.site, "/open", ("Sec-Fetch-Site", site)).status, 403)
@@ -190,14 +191,62 @@ class AnswerTests(SiteTestCase):
         self.assertEqual(len(self.flushLoggedErrors(IndexError)), 1)
 
 
+class HostileTests(SiteTestCase):
+    """Whatever comes is refused; no bug, and no line in the log."""
+
+    def test_what_is_no_http(self) -> None:
+        """The grammars of the port, TLS, and pieces of requests."""
+        for data in (
+            b"*1\r\n$4\r\nPING\r\n\r\n", b'{"method":"size"}\r\n\r\n', b"\x16\x03\x01\r\n\r\n", b"GET\r\n\r\n",
+            b"GET /open HTTP/9.9\r\n\r\n", b"GET /open HTTP/1.1\r\nno header\r\n\r\n", b"\r\n\r\n\r\n\r\n",
+            b"GET /open HTTP/1.1\r\nHost: a\r\nHost: b\r\n b\r\n\r\n", b"GET \xff HTTP/1.1\r\n\r\n",
+            b"GET /open HTTP/1.1\r\nContent-Length: -1\r\n\r\n", b"x" * 2 * MAX_HTTP_HEADER_BYTES,
+            b"GET /open HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ):  # fmt: skip
+            connection = Connection(self.site)
+            connection.send(data)
+            self.clock.advance(HTTP_REQUEST_S)
+            self.assertNotIn(b"HTTP/1.1 5", connection.transport.value(), data)
+            self.assertTrue(connection.transport.disconnected or connection.transport.disconnecting, data)
+            connection.lose()
+
+    def test_any_headers(self) -> None:
+        """Of bytes that nobody would send."""
+        odd = (
+            b"\xff\xfe",
+            b"http://[",
+            b"[",
+            b"]:\x01",
+            b"%00",
+            b"a" * 5000,
+            b"Basic \xff",
+            b"Basic " + b"A" * 99,
+            b"",
+        )
+        for name in (b"Host", b"Origin", b"Sec-Fetch-Site", b"Authorization", b"Accept", b"Cookie", b"Connection"):
+            for value in odd:
+                connection = Connection(self.site)
+                connection.send(b"GET /some HTTP/1.1\r\n%b: %b\r\n\r\n" % (name, value))
+                self.clock.advance(HTTP_WRONG_PASSWORD_S)
+                self.assertIn(connection.answer().status, (200, 400, 401, 403), (name, value))
+                connection.lose()
+
+
 class LimitTests(SiteTestCase):
     """What one connection may do, and how many there are."""
 
     def test_connections(self) -> None:
-        """So many; who goes makes room."""
-        connections = [Connection(self.site) for _ in range(MAX_HTTP_CONNECTIONS)]
+        """So many; then none is accepted until one goes."""
+        accepted: list[bool] = []
+        self.site.accept = accepted.append
+        connections = [Connection(self.site) for _ in range(MAX_HTTP_CONNECTIONS - 1)]
+        self.assertEqual(accepted, [])
+        Connection(self.site)
+        self.assertEqual(accepted, [False])
         self.assertIsNone(Connection(self.site).protocol)
-        connections[0].lose()
+        for connection in connections:
+            connection.lose()
+        self.assertEqual(accepted, [False, True])
         self.assertIsNotNone(Connection(self.site).protocol)
 
     def test_headers(self) -> None:
@@ -253,12 +302,37 @@ class LimitTests(SiteTestCase):
         connection.send(request("/stream", OWN_HOST))
         self.clock.advance(HTTP_REQUEST_S + HTTP_ANSWER_S)
         self.assertFalse(connection.transport.disconnected)
-        connection.send(b"x" * 100_000)
+        connection.send(b"x" * MAX_HTTP_HEADER_BYTES)
         self.streams[0].write(b"two")
         self.assertIn("one", connection.answer().body)
         self.assertIn("two", connection.answer().body)
         self.streams[0].finish()
         self.assertTrue(connection.transport.disconnecting)
+
+    def test_who_goes_on_sending(self) -> None:
+        """While it is answered, it is cut off."""
+        connection = Connection(self.site)
+        connection.send(request("/stream", OWN_HOST) + b"x" * MAX_HTTP_HEADER_BYTES)
+        self.assertFalse(connection.transport.disconnected)
+        connection.send(b"x")
+        self.assertTrue(connection.transport.disconnected)
+
+    def test_answers_wait_for_their_turn(self) -> None:
+        """Not those of who is gone by then, or has waited for as long as a request may take."""
+        waiting: list[Callable[[], None]] = []
+        self.site.pace = waiting.append
+        first, second = Connection(self.site), Connection(self.site)
+        for connection in (first, second):
+            connection.send(request("/open", OWN_HOST) * 2)
+        self.assertEqual((len(waiting), first.transport.value()), (2, b""))
+        second.lose()
+        for answer in waiting:
+            answer()
+        self.assertEqual((first.answer().body, second.transport.value()), ("for all", b""))
+        late = Connection(self.site)
+        late.send(request("/open", OWN_HOST))
+        self.clock.advance(HTTP_REQUEST_S)
+        self.assertTrue(late.transport.disconnected)
 
     def test_the_end(self) -> None:
         """All connections are closed at once."""

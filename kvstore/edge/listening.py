@@ -96,6 +96,13 @@ class Listening:
         if not self._starting:
             self._process.failed(self._refused)
 
+    def accept(self, accepts: bool) -> None:
+        """Accept connections, or let who comes wait in the kernel until they are accepted again."""
+        for port in self._ports:
+            change = getattr(port, "startReading" if accepts else "stopReading", None)
+            if change is not None:
+                change()
+
     def first_port(self) -> int:
         """The first TCP port listened on, 0 if there is none."""
         return next(iter(self.port_numbers), 0)

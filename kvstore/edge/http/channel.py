@@ -33,11 +33,11 @@ class Channel(HTTPChannel):
     def __init__(self) -> None:
         super().__init__()
         self._deadline: IDelayedCall | None = None
-        self._refused = False
+        self._surplus_bytes = 0
 
     def connectionMade(self) -> None:
         """Count it, and let its time begin."""
-        self.site.channels.add(self)
+        self.site.came(self)
         self._end_in(HTTP_REQUEST_S)
         super().connectionMade()
 
@@ -49,19 +49,26 @@ class Channel(HTTPChannel):
     def allHeadersReceived(self) -> None:
         """Refuse a body, before any of it is kept."""
         if self.length != 0:
-            self._refused = True
             self.transport.write(_NO_BODY)
             self.loseConnection()
         else:
             super().allHeadersReceived()
 
     def rawDataReceived(self, data: bytes) -> None:
-        """What follows a request that was refused, or is being answered, is not looked at."""
+        """What follows a request is not looked at; who sends much of it is cut off."""
+        self._surplus_bytes += len(data)
+        if self._surplus_bytes > MAX_HTTP_HEADER_BYTES:
+            self.abort()
 
     def allContentReceived(self) -> None:
-        """The request is there: it is answered now, in its own time."""
-        self._no_end()
-        super().allContentReceived()
+        """The request is there: it is answered when its turn has come."""
+        self.setRawMode()
+        self.site.pace(self._answer)
+
+    def _answer(self) -> None:
+        if self in self.site.channels:
+            self._no_end()
+            super().allContentReceived()
 
     def requestDone(self, request: Request) -> None:
         """It is answered: close when the client has it."""
@@ -71,7 +78,7 @@ class Channel(HTTPChannel):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """It is gone."""
         self._no_end()
-        self.site.channels.discard(self)
+        self.site.left(self)
         super().connectionLost(reason)
 
     def abort(self) -> None:

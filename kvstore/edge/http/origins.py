@@ -25,10 +25,13 @@ class Origins:
         self._names = {_THIS_MACHINE, *(name.lower() for name in names)}
 
     def refusal(self, hosts: list[str], origins: list[str], fetch_sites: list[str]) -> str:
-        """Why a request with these headers (Host, Origin, Sec-Fetch-Site) is not answered; empty if it is."""
-        if len(hosts) != 1 or not self._is_own(hosts[0]):
+        """Why a request with these headers (Host, Origin, Sec-Fetch-Site) is not answered; empty if it is.
+
+        One without a host is no browser's.
+        """
+        if len(hosts) > 1 or not all(map(self._is_own, hosts)):
             return "this is no name of this server; who reaches it by a name has to give that by --http-host"
-        if any(urlsplit(origin).netloc.lower() != hosts[0].lower() for origin in origins):
+        if not all(_host_of(origin) in [host.lower() for host in hosts] for origin in origins):
             return "pages of other sites get nothing here"
         if any(site not in ("same-origin", "none") for site in fetch_sites):
             return "pages of other sites get nothing here"
@@ -40,3 +43,10 @@ class Origins:
             return name in self._names or bool(ip_address(name))
         except ValueError:
             return False
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None

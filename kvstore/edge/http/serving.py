@@ -10,6 +10,7 @@ from kvstore.edge.history import History
 from kvstore.edge.http.health import health_routes
 from kvstore.edge.http.metrics import metrics_routes
 from kvstore.edge.http.origins import Origins
+from kvstore.edge.http.pacing import Pacing
 from kvstore.edge.http.site import Site
 from kvstore.edge.http.visitors import Visitors
 from kvstore.edge.listening import Listening
@@ -54,7 +55,9 @@ class WebSite:
                 **metrics_routes(sources, sources.reactor.seconds),
                 **page_routes(sources, self.history),
             },
+            Pacing(sources.reactor.callLater).do,
         )
+        self.site.accept = self._listening.accept
 
     @property
     def port(self) -> int:
@@ -67,5 +70,6 @@ class WebSite:
 
     async def stop(self) -> None:
         """Listen no more, and close all connections."""
+        self.site.accept = lambda accepts: None  # a port that is closed must not be read again
         await self._listening.stop()
         self.site.close()

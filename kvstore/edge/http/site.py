@@ -63,17 +63,30 @@ class Route(NamedTuple):
 
 
 class Site(server.Site):
-    """See the module. `reactor`: its clock. `routes`: by path; more may be added. `channels`: the connections."""
+    """See the module. `reactor`: its clock. `routes`: by path; more may be added. `channels`: the connections.
+
+    `pace`: calls what answers a request when its turn has come, see `Pacing`; None: at once. `accept`: called with
+    whether more connections are to be accepted; set by who listens.
+    """
 
     protocol = Channel  # type: ignore[assignment]  # Twisted's own is a wrapper for HTTP/2
     noisy = False
 
-    def __init__(self, reactor: Any, origins: Origins, visitors: Visitors, routes: dict[bytes, Route]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        origins: Origins,
+        visitors: Visitors,
+        routes: dict[bytes, Route],
+        pace: Callable[[Callable[[], None]], None] | None = None,
+    ) -> None:
         super().__init__(_Door(self), reactor=reactor, timeout=None)
         self.origins = origins
         self.visitors = visitors
         self.routes = routes
+        self.pace = pace or (lambda answer: answer())
         self.channels: set[Channel] = set()
+        self.accept: Callable[[bool], None] = lambda accepts: None
 
     @property
     def over_tls(self) -> Site:
@@ -81,8 +94,22 @@ class Site(server.Site):
         return self
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        """A connection, or None, for Twisted to close it, if there are too many."""
+        """A connection, or None, for Twisted to close it, if there are too many: it accepts some at once."""
         return super().buildProtocol(addr) if len(self.channels) < MAX_HTTP_CONNECTIONS else None
+
+    def came(self, channel: Channel) -> None:
+        """A connection was made. Who comes to a full house waits in the kernel: to be let in and sent away again and
+        again would cost more.
+        """
+        self.channels.add(channel)
+        if len(self.channels) == MAX_HTTP_CONNECTIONS:
+            self.accept(False)
+
+    def left(self, channel: Channel) -> None:
+        """One is gone."""
+        if len(self.channels) == MAX_HTTP_CONNECTIONS:
+            self.accept(True)
+        self.channels.discard(channel)
 
     def startFactory(self) -> None:
         """There is no log of requests."""
@@ -121,7 +148,9 @@ class _Door(Resource):
         if request.method not in (b"GET", b"HEAD"):
             request.setHeader(b"Allow", b"GET, HEAD")
             return refuse(request, 405, "only GET and HEAD are answered")
-        refusal = self._site.origins.refusal(*(_header(request, name) for name in ("Host", "Origin", "Sec-Fetch-Site")))
+        refusal = self._site.origins.refusal(
+            *(_header(request, name) for name in (b"Host", b"Origin", b"Sec-Fetch-Site"))
+        )
         if refusal:
             return refuse(request, 403, refusal)
         route = self._site.routes.get(request.path)
@@ -134,7 +163,7 @@ class _Door(Resource):
         if route.needs is None:
             return _answer(request, route, visitors.nobody)
         host: str | None = getattr(request.getClientAddress(), "host", None)
-        said = _header(request, "Authorization")
+        said = _header(request, b"Authorization")
         if said:
             visitor = visitors.named(*_credentials(said[0]), host)
         else:
@@ -180,8 +209,9 @@ def _answer(request: Request, route: Route, visitor: Visitor) -> Answer:
         return refuse(request, 500, "this is a bug of the server, see its log")
 
 
-def _header(request: Request, name: str) -> list[str]:
-    return [str(value) for value in request.requestHeaders.getRawHeaders(name) or ()]
+def _header(request: Request, name: bytes) -> list[str]:
+    """Its values; what is no ASCII in them is none of anybody's who is answered."""
+    return [value.decode("latin-1") for value in request.requestHeaders.getRawHeaders(name) or ()]
 
 
 def _credentials(authorization: str) -> tuple[bytes, bytes]:
