@@ -26,6 +26,18 @@ class ConfigTests(CommandTestCase):
             CONFIG -> !ERR wrong number of arguments for 'config' command
         """)
 
+    def test_rewrite(self) -> None:
+        """Where there is a file it is written, or it is told why not."""
+        written: list[None] = []
+
+        def full() -> None:
+            raise OSError(28, "No space left on device")
+
+        self.rig.server.rewrite_configuration = lambda: written.append(None)
+        self.assertEqual((self.do("CONFIG", "REWRITE").text, len(written)), ("OK", 1))
+        self.rig.server.rewrite_configuration = full
+        self.assertEqual(self.error("CONFIG", "REWRITE"), "ERR Rewriting config file: No space left on device")
+
     def test_resetstat(self) -> None:
         """CONFIG RESETSTAT sets the counters to zero."""
         server = self.rig.server

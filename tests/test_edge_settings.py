@@ -71,6 +71,7 @@ class SettingsTests(SynchronousTestCase):
             "acl_file_path": "/u",
             "insecure": True,
             "configured": {"max-json-depth": "7"},
+            "config_path": "/f",
             "http": "tcp:1",
             "http_hosts": ("h",),
         }

@@ -1,7 +1,7 @@
 """The settings of one server: what CONFIG GET shows, CONFIG SET changes, and others obey.
 
 Which there are, and which of them change, is told by the table (`setting_table`). What CONFIG SET changes is
-forgotten when the server stops: there is no configuration file, an option of the start says what is to stay.
+forgotten when the server stops, unless CONFIG REWRITE puts it into the file that the server was started with.
 
 Who obeys a setting asks for it when it matters (`number`), which costs two dictionaries; or, on the way of a plain
 request, is told of it (`obey`).
@@ -30,6 +30,8 @@ class Configuration:
     def __init__(self, started_with: Mapping[str, str]) -> None:
         self._rows = {name: Setting(name, "", refusal=IMMUTABLE) for name in started_with} | _CHANGEABLE
         self._values = {name: row.default for name, row in _CHANGEABLE.items()} | dict(started_with)
+        self._at_start = dict(self._values)
+        self._set: set[str] = set()
         self._names = sorted([*self._rows, *_ALIASES])
         self.checks: dict[str, Callable[[str], None]] = {}
         self._obeying: dict[str, list[Callable[[str], None]]] = {}
@@ -68,6 +70,7 @@ class Configuration:
             except ValueError as error:
                 raise _failed(name, str(error)) from None
         self._values |= changes
+        self._set |= changes.keys()
         for name, value in changes.items():
             for apply in self._obeying.get(name, ()):
                 apply(value)
@@ -76,6 +79,14 @@ class Configuration:
         """Call `apply` with the value of a setting, now and whenever it is set: for who has no time to ask."""
         self._obeying.setdefault(name, []).append(apply)
         apply(self.text(name))
+
+    def set_since(self) -> dict[str, str]:
+        """What CONFIG SET has set since the start, with the values of now."""
+        return {name: self._values[name] for name in self._set}
+
+    def changed_since(self) -> dict[str, str]:
+        """Of these, what is otherwise than at the start."""
+        return {name: value for name, value in self.set_since().items() if value != self._at_start[name]}
 
     def _changeable(self, pairs: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
         """The names, in lower case, and the new values; each name is one of a setting that may be changed."""

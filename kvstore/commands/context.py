@@ -169,6 +169,8 @@ class Server:
         self.report_bug: Callable[[str], None] = lambda text: None
         #: Write what a script says (redis.log) to the log. Levels: 0, debug, to 3, a warning.
         self.script_log: Callable[[int, bytes], None] = lambda level, text: None
+        #: Write the file of settings, None if there is none. Raises OSError.
+        self.rewrite_configuration: Callable[[], None] | None = None
         #: Stop the server, soon.
         self.shutdown: Callable[[], None] = lambda: None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 _FIELDS = {
     "server": """
-        redis_git_sha1=00000000 redis_git_dirty redis_build_id=0000000000000000 process_supervised=no config_file=
+        redis_git_sha1=00000000 redis_git_dirty redis_build_id=0000000000000000 process_supervised=no
         io_threads_active
     """,
     "tls": """

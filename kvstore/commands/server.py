@@ -55,8 +55,18 @@ def config_resetstat(call: Call) -> Reply:
 
 @command("CONFIG|REWRITE", ADMIN | NO_SCRIPT, group="server")
 def config_rewrite(call: Call) -> Reply:
-    """Refused: the server has no configuration file."""
-    raise Failure("The server is running without a config file")
+    """Write what CONFIG SET has set into the file of --config: what is otherwise than at the start, and what is in
+    the file already.
+
+    Unlike Valkey, a line that says what is so anyway stays as it is, also one that nobody understands.
+    """
+    if call.server.rewrite_configuration is None:
+        raise Failure("The server is running without a config file")
+    try:
+        call.server.rewrite_configuration()
+    except OSError as error:
+        raise Failure(f"Rewriting config file: {error.strerror}") from None
+    return OK
 
 
 @command("TIME", FAST, group="server")

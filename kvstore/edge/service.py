@@ -37,6 +37,7 @@ from kvstore.edge import collector
 from kvstore.edge.allocations import allocated_bytes
 from kvstore.edge.client_limits import OutputLimit
 from kvstore.edge.compactor import Compactor, MergeProcess
+from kvstore.edge.config_file import ConfigFile
 from kvstore.edge.exits import OwnProcess, Process
 from kvstore.edge.exposure import open_endpoints, refusal
 from kvstore.edge.factory import KVStoreFactory
@@ -270,6 +271,8 @@ class KVStoreService(MultiService):
     def _obey_settings(self) -> None:
         """Those that are about the whole server; of those about each client see `ClientLimits`."""
         configuration, store = self.server.configuration, self.store
+        if self.settings.config_path is not None:
+            self.server.rewrite_configuration = partial(ConfigFile(self.settings.config_path).rewrite, configuration)
         configuration.checks["maxclients"] = self._check_clients
         configuration.checks["proto-max-bulk-len"] = self._check_request
         configuration.checks["max-input-bytes"] = self._check_input

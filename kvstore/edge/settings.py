@@ -75,6 +75,7 @@ class Settings:
     server endpoint string, or None; `http_hosts`: names by which it is reached. `log_format`, `log_level`: see
     `LogFormat`. `log_path`: the file that the log goes to, absolute, or None for where twistd would write it.
     `configured`: settings of CONFIG that have no field here, name to text; each as CONFIG shows it.
+    `config_path`: the file of settings that CONFIG REWRITE writes, absolute, or None.
     """
 
     data_path: str
@@ -107,6 +108,7 @@ class Settings:
     acl_file_path: str | None = None
     insecure: bool = False
     configured: Mapping[str, str] = field(default_factory=dict)
+    config_path: str | None = None
     http: str | None = None
     http_hosts: tuple[str, ...] = ()
     log_format: LogFormat = "text"
@@ -131,6 +133,7 @@ class Settings:
         """
         own = self._as_redis_names_it() | {
             "catalog": str(self.catalog) if self.project else "",
+            "config": self.config_path or "",
             "client-share-ms": str(self.client_share_ms),
             "compact-after": str(self.compact_after_entries or 0),
             "group-limit": str(self.group_limit),

@@ -83,6 +83,7 @@ def _server(sources: Sources) -> list[tuple[str, Any]]:
     reactor = type(sources.reactor).__name__
     return [
         ("tcp_port", sources.listening.first_port()),
+        ("config_file", sources.connections.settings.config_path or ""),
         ("reactor", reactor),
         ("multiplexing_api", "epoll" if isinstance(sources.reactor, EPollReactor) else reactor),
         *((f"listener{place}", text) for place, text in enumerate(sources.listening.described)),

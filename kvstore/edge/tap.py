@@ -19,7 +19,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -53,6 +53,8 @@ from kvstore.base.limits import (
 )
 from kvstore.commands.setting_kinds import with_output_limits
 from kvstore.commands.setting_table import OWN, SETTINGS
+from kvstore.edge.config_settings import ConfigSettings
+from kvstore.edge.config_text import lines_of
 from kvstore.edge.exposure import open_endpoints, refusal
 from kvstore.edge.option_text import (
     MAX_PORT,
@@ -77,6 +79,7 @@ from kvstore.edge.option_text import (
     sync_policy,
     whole_number,
 )
+from kvstore.edge.outside_file import OutsideFile
 from kvstore.edge.password_file import password_hash
 from kvstore.edge.server_log import ServerLog
 from kvstore.edge.settings import (
@@ -253,6 +256,13 @@ _ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
         " everything]",
     ),
     (
+        "config",
+        None,
+        input_file,
+        "Read settings from this file, in the syntax of redis.conf; options override it, CONFIG REWRITE writes it."
+        " [default: none]",
+    ),
+    (
         "tls-client-ca",
         None,
         input_file,
@@ -340,6 +350,8 @@ class Options(usage.Options):
         """
         if self.parent is not None:
             open_closed_descriptors()
+        for name, _, _, _ in _ROWS:
+            self[name] = None  # the default comes last, after the file of --config
         try:
             super().parseOptions(options)
             if self.parent is not None:
@@ -360,12 +372,16 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Check every value and make `settings`. Raises UsageError for the first bad one."""
+        configured = self._read_config()
+        for name, default, _, _ in _ROWS:
+            if self[name] is None:
+                self[name] = default
         value = {name: self._value(name, read) for name, _, read, _ in _ROWS}
         for endpoint in self["listen"]:
             _read("--listen", endpoint, _check_endpoint)
         if value["http"] is not None:
             _read("--http", value["http"], _check_endpoint)
-        self._check_together(value)
+        self._check_together(value, configured)
         self.settings = Settings(
             data_path=value["data"],
             port=DEFAULT_PORT if value["port"] is None and not self["listen"] else value["port"],
@@ -396,13 +412,38 @@ class Options(usage.Options):
             password_hash=value["password-file"],
             acl_file_path=value["acl-file"],
             insecure=bool(self["insecure"]),
-            configured=self._configured(value),
+            configured=configured | self._configured(value),
+            config_path=value["config"],
             http=value["http"],
             http_hosts=tuple(self["http-host"]),
             log_format=value["log-format"],
             log_level=value["log-level"],
             log_path=value["log-file"],
         )
+
+    def _read_config(self) -> dict[str, str]:
+        """What the file of --config says of settings that are no options; the others become options, where the command
+        line says nothing of them. Raises UsageError.
+        """
+        if self["config"] is None:
+            return {}
+        path = _read("--config", self["config"], input_file)
+        try:
+            file = ConfigSettings({name: read for name, _, read, _ in _ROWS}, _check_endpoint)
+            for line in lines_of(OutsideFile(path).read()):
+                file.take(line)
+        except OSError as error:
+            raise usage.UsageError(f"--config {self['config']!r}: {error.strerror}") from None
+        except ValueError as error:
+            raise usage.UsageError(f"--config {self['config']!r}, {error}") from None
+        for name, text in file.options.items():
+            if self[name] is None:
+                self[name] = text
+        for name, texts in file.lists.items():
+            self[name] = self[name] or texts
+        for name in file.flags:
+            self[name] = 1
+        return file.settings
 
     def _choose_log(self, twistd: usage.Options) -> None:
         """Make the log, unless twistd is told of another. Raises UsageError for what does not go together."""
@@ -429,11 +470,11 @@ class Options(usage.Options):
             given["client-output-buffer-limit"] = with_output_limits(untaken(value["drop-client-bytes"]), output)
         return given
 
-    def _names_users(self, value: dict[str, Any]) -> bool:
+    def _names_users(self, value: dict[str, Any], configured: Mapping[str, str]) -> bool:
         """Whether clients may be asked for a password; whether they are is seen when the file is read."""
-        return value["password-file"] is not None or value["acl-file"] is not None
+        return any((value["password-file"], value["acl-file"], configured.get("requirepass")))
 
-    def _check_together(self, value: dict[str, Any]) -> None:
+    def _check_together(self, value: dict[str, Any], configured: Mapping[str, str]) -> None:
         if value["pause-reading-bytes"] > value["drop-client-bytes"]:
             raise usage.UsageError(
                 f"--pause-reading-bytes {self['pause-reading-bytes']!r}: "
@@ -462,7 +503,7 @@ class Options(usage.Options):
                 raise usage.UsageError(
                     f"--tls-client-ca {self['tls-client-ca']!r}: no --listen ssl:... is there to ask for certificates"
                 )
-        if not (self["insecure"] or self._names_users(value)):
+        if not (self["insecure"] or self._names_users(value, configured)):
             for endpoint in open_endpoints(self["listen"]):
                 raise usage.UsageError(f"--listen {refusal(endpoint)}")
             for endpoint in open_endpoints([value["http"]] if value["http"] else []):

@@ -1,0 +1,31 @@
+"""The file of settings (--config): read at the start, written by CONFIG REWRITE. What is in it: `config_text`."""
+
+from __future__ import annotations
+
+from twisted.logger import Logger
+
+from kvstore.commands.configuration import Configuration
+from kvstore.edge.config_text import rewritten
+from kvstore.edge.outside_file import OutsideFile
+
+_log = Logger()
+
+
+class ConfigFile(OutsideFile):
+    """See the module."""
+
+    def rewrite(self, configuration: Configuration) -> None:
+        """Have it say what CONFIG SET has set, as CONFIG REWRITE does. Raises OSError."""
+        try:
+            self.replace(rewritten(self._content(), configuration.set_since(), configuration.changed_since()))
+        except OSError as error:
+            _log.error("CONFIG REWRITE: {path} was not written: {reason}", path=self.path, reason=error.strerror)
+            raise
+        _log.info("CONFIG REWRITE: {path} is written", path=self.path)
+
+    def _content(self) -> bytes:
+        """What it holds; nothing if it is gone."""
+        try:
+            return self.read()
+        except FileNotFoundError:
+            return b""

@@ -1,0 +1,172 @@
+"""--config: from a file to settings, back by CONFIG REWRITE, and again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvstore.base.errors import InvalidRequest
+from kvstore.commands.configuration import Configuration
+from kvstore.commands.setting_table import OWN, SETTINGS
+from kvstore.edge import tap
+from kvstore.edge.config_file import ConfigFile
+from kvstore.edge.settings import Settings
+
+
+class ConfigFileTestCase(SynchronousTestCase):
+    """A file."""
+
+    def setUp(self) -> None:
+        """It is not there yet."""
+        self.path = os.path.abspath(self.mktemp())
+
+    def write(self, *lines: str) -> None:
+        """What it holds."""
+        Path(self.path).write_text("".join(f"{line}\n" for line in lines))
+
+    def parse(self, *options: str) -> Settings:
+        """What a server makes of it."""
+        parsed = tap.Options()
+        parsed.parseOptions(["--config", self.path, *options])
+        return parsed.settings
+
+
+class ReadTests(ConfigFileTestCase):
+    """At the start."""
+
+    def test_options_and_settings(self) -> None:
+        """Under Redis's names and those of options; what has no option is a setting of CONFIG."""
+        self.write(
+            "maxclients 500", "max-json-depth 7", "appendfsync everysec", "loglevel warning", "log-clients yes",
+            'requirepass "a b"', "hash-max-ziplist-entries 9", "client-output-buffer-limit pubsub 1mb 0 0",
+            "client-output-buffer-limit normal 2kb 1kb 3", "listen unix:/tmp/a", "listen unix:/tmp/b", "maxmemory 1gb",
+        )  # fmt: skip
+        settings = self.parse()
+        self.assertEqual((settings.max_clients, settings.sync, settings.log_level), (500, "everysec", "warn"))
+        self.assertEqual((len(settings.listen), settings.log_clients, settings.port), (2, True, None))
+        config = Configuration(settings.as_config())
+        for name, value in {
+            "max-json-depth": "7",
+            "requirepass": "a b",
+            "hash-max-listpack-entries": "9",
+            "maxmemory": str(2**30),
+            "client-output-buffer-limit": "normal 2048 1024 3 slave 268435456 67108864 300 pubsub 1048576 0 0",
+            "config": self.path,
+        }.items():
+            self.assertEqual(config.text(name), value, name)
+
+    def test_the_command_line_comes_first(self) -> None:
+        """Also if it says what is so without a file."""
+        self.write("timeout 5", "max-request-words 20", "listen unix:/tmp/a")
+        settings = self.parse("--idle-timeout", "0", "--max-request-words", "30", "--listen", "unix:/tmp/b")
+        self.assertEqual((settings.idle_timeout_s, settings.listen), (0, ("unix:/tmp/b:mode=660",)))
+        self.assertEqual(settings.as_config()["max-request-words"], "30")
+
+    def test_what_is_so_anyway(self) -> None:
+        """A file may say what cannot be otherwise."""
+        self.write(
+            "bind 127.0.0.1 -::1", "appendonly yes", "daemonize no", 'save ""', 'logfile ""', "protected-mode yes"
+        )
+        self.assertEqual(self.parse(), self.parse())
+        self.assertFalse(self.parse().insecure)
+
+    def test_bad_lines(self) -> None:
+        """Refused with file, line and reason."""
+        for line, reason in (
+            ("maxclients 0", "'maxclients 0': give a whole number from 1 to "),
+            ("max-json-depth x", "argument couldn't be parsed into an integer"),
+            ("hz x", "argument couldn't be parsed into an integer"),
+            ("appendonly no", "every change is in the log before its reply"),
+            ("daemonize yes", "it can be nothing but 'no' here"),
+            ("bind 0.0.0.0", "it can be nothing but '' here"),
+            ("listen pigeon:1", "Unknown endpoint type"),
+            ("protected-mode maybe", "argument must be 'yes' or 'no'"),
+            ("nosuch 1", "there is no such setting"),
+            ("config /f", "there is no such setting"),
+            ("timeout", "its value is missing"),
+        ):
+            self.write("# first", line)
+            error = str(self.assertRaises(usage.UsageError, self.parse))
+            self.assertTrue(error.startswith(f"--config {self.path!r}, line 2: "), error)
+            self.assertIn(reason, error)
+
+    def test_no_file(self) -> None:
+        """It has to be there."""
+        self.assertIn("give the name of a file", str(self.assertRaises(usage.UsageError, self.parse)))
+
+    def test_strangers(self) -> None:
+        """Are kept out of what a file opens, too, unless it names a password, or says that it is meant so."""
+        self.write("listen tcp:6380")
+        self.assertIn("anybody who can reach", str(self.assertRaises(usage.UsageError, self.parse)))
+        self.write("listen tcp:6380", "requirepass secret")
+        self.assertEqual(self.parse().listen, ("tcp:6380",))
+        self.write("listen tcp:6380", "protected-mode no")
+        self.assertTrue(self.parse().insecure)
+
+
+class RoundTripTests(ConfigFileTestCase):
+    """CONFIG REWRITE, and a start."""
+
+    def started(self) -> Configuration:
+        """What a server that is started with the file has."""
+        return Configuration(self.parse().as_config())
+
+    def test_every_setting(self) -> None:
+        """Whatever can be set is there after the next start, and nothing else is written."""
+        self.write("# mine", "maxclients 500")
+        configuration = self.started()
+        wanted = {}
+        for name, row in (SETTINGS | OWN).items():
+            if name == "max-input-bytes":  # has to fit another
+                continue
+            for text in ("1", "yes", "no", "2mb", "20", "300", "allkeys-lru", "warning", "KEA", "pubsub 3 2 1", "50"):
+                try:
+                    configuration.set([(name.encode(), text.encode())])
+                except InvalidRequest:
+                    continue
+                if configuration.text(name) != row.default:
+                    wanted[name] = configuration.text(name)
+                    break
+        self.assertGreater(len(wanted), 60)
+        ConfigFile(self.path).rewrite(configuration)
+        again = self.started()
+        self.assertEqual({name: again.text(name) for name in wanted}, wanted)
+        lines = Path(self.path).read_text().splitlines()
+        self.assertEqual(lines[:1], ["# mine"])
+        self.assertEqual(len(lines), 2 + len(wanted))
+
+    def test_set_back(self) -> None:
+        """What was set, written and set back is written back, too."""
+        self.write("# mine")
+        configuration = self.started()
+        for value in (b"20", b"10"):
+            configuration.set([(b"hz", value)])
+            ConfigFile(self.path).rewrite(configuration)
+            self.assertEqual(self.started().text("hz"), value.decode())
+
+    def test_its_mode_stays(self) -> None:
+        """It may hold a password."""
+        self.write("requirepass secret")
+        os.chmod(self.path, 0o600)
+        configuration = self.started()
+        configuration.set([(b"requirepass", b"other")])
+        ConfigFile(self.path).rewrite(configuration)
+        self.assertEqual(Path(self.path).read_text(), "requirepass other\n")
+        self.assertEqual(os.stat(self.path).st_mode & 0o777, 0o600)
+
+    def test_gone(self) -> None:
+        """A file that is not there any more is made."""
+        self.write("")
+        configuration = self.started()
+        os.remove(self.path)
+        configuration.set([(b"hz", b"20")])
+        ConfigFile(self.path).rewrite(configuration)
+        self.assertEqual(Path(self.path).read_text(), "# Generated by CONFIG REWRITE\nhz 20\n")
+
+    def test_cannot_be_written(self) -> None:
+        """The old one stays."""
+        file = ConfigFile(os.path.join(self.path, "nowhere"))
+        self.assertRaises(OSError, file.rewrite, Configuration({}))
