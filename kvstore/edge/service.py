@@ -133,9 +133,9 @@ class KVStoreService(MultiService):
         authorities = self._authorities()
         self._process.recovered()
         super().startService()
-        self.listening.start(self.settings.endpoints, self.factory, authorities)
         if self.http is not None:
             self.http.listen(authorities)
+        self.listening.start(self.settings.endpoints, self.factory, authorities)
         self._ready(f"serving {self._loaded_keys} recovered keys, and what came since")
 
     def _authorities(self) -> list[Any] | None:

@@ -3,9 +3,8 @@
 As Kubernetes takes them: 200 for yes, 503 for no, and a text for people with a line for each check. They ask for no
 user and tell no detail: that is in the log, and in INFO.
 
-Alive is a server whose loop goes round. Ready is one that recovered (before that nothing listens here), whose disk
-takes writes, and that is not about to stop. A failed compaction is no reason: every request is served; the
-metrics tell of it.
+Alive is a server whose loop goes round. Ready is one that has recovered and whose disk takes writes: before that, and
+once it stops, nothing listens here. A failed compaction is no reason: every request is served; the metrics tell of it.
 """
 
 from __future__ import annotations

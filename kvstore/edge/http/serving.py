@@ -7,7 +7,7 @@ from typing import Any
 
 from kvstore.edge.exits import Process
 from kvstore.edge.history import History
-from kvstore.edge.http.health import health_routes
+from kvstore.edge.http.health import Check, health_routes
 from kvstore.edge.http.metrics import metrics_routes
 from kvstore.edge.http.origins import Origins
 from kvstore.edge.http.pacing import Pacing
@@ -17,10 +17,20 @@ from kvstore.edge.listening import Listening
 from kvstore.edge.page.site import page_routes
 from kvstore.edge.settings import Settings
 from kvstore.edge.status import Sources
+from kvstore.store.store import Store
 
 #: What /readyz says is wrong.
 _FULL = "it is full, writes are refused"
 _FAILED = "the log cannot be written"
+
+
+def readiness(store: Store) -> dict[str, Check]:
+    """What a server that is ready has to have. Who can ask has found it recovered."""
+    return {
+        "recovery": lambda: "",
+        "disk": lambda: _FULL if store.refusals.now else "",
+        "log": lambda: _FAILED if store.failed is not None else "",
+    }
 
 
 class WebSite:
@@ -40,18 +50,12 @@ class WebSite:
         self._endpoint = settings.http
         self._listening = Listening(sources.reactor, turned_away, process, "HTTP", "--http")
         self.history = History(sources)
-        store = sources.store
-        checks = {
-            "recovery": lambda: "",
-            "disk": lambda: _FULL if store.refusals.now else "",
-            "log": lambda: _FAILED if store.failed is not None else "",
-        }
         self.site = Site(
             sources.reactor,
             Origins(settings.http_hosts),
             Visitors(sources.connections.server),
             {
-                **health_routes(checks),
+                **health_routes(readiness(sources.store)),
                 **metrics_routes(sources, sources.reactor.seconds),
                 **page_routes(sources, self.history),
             },
