@@ -14,13 +14,16 @@ Keys go before a request, never inside one, each as a request of its own: its re
 watches, caches or listens hears of it. What is left is done between requests. While memory is short the requests of the
 first column have no quick way (`Statistics.withhold`).
 
-What is about to be written to the log is not counted: it would be there only because of what is done about it.
+What is about to be written to the log is not counted: it would be there only because of what is done about it. Nor is
+room in a table that its keys have left.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from kvstore.base.chance import Chance
 from kvstore.base.errors import Failure, StorageFull
@@ -49,6 +52,15 @@ _STEP_PART, _LEAST_STEP_BYTES, _LEFT_PART = 512, 16 * KIB, 8
 _SHARE = 20
 #: How long keys are evicted before a request, whatever `maxmemory-eviction-tenacity` says.
 _MOST_NS = 10_000_000
+
+
+#: A dict that has only grown has at most so many bytes for each key: 20 for a place, 3 places for a key.
+_MOST_FOR_A_KEY, _EMPTY_DICT_BYTES = 60, 4 * KIB
+
+
+def _spare_bytes(some: dict[Any, Any]) -> int:
+    """What a dict has besides what one takes that has only grown to that many keys."""
+    return max(0, sys.getsizeof(some) - _MOST_FOR_A_KEY * len(some) - _EMPTY_DICT_BYTES)
 
 
 def out_of_memory() -> Failure:
@@ -112,11 +124,16 @@ class MemoryLimit:
         """What is allocated, a moment ago at most."""
         began_ns = self.steady_ns()
         if began_ns >= self._next_ns:
-            self._allocated_bytes = self._allocated()
+            self._allocated_bytes = self._allocated() - self._left_bytes()
             ended_ns = self.steady_ns()
             self._next_ns = ended_ns + _SHARE * (ended_ns - began_ns)
             self.peak_bytes = max(self.peak_bytes, self._allocated_bytes)
         return self._allocated_bytes
+
+    def _left_bytes(self) -> int:
+        """Room in the tables that keys have left, and others take: a dict does not shrink when something is removed."""
+        tables = self._store.databases
+        return sum(_spare_bytes(some) for table in tables for some in (table.values, table.deadlines))
 
     def not_counted_bytes(self) -> int:
         """Of what is used, what the limit is not about: what is on its way to the log."""
