@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from kvstore.base.errors import Failure, InvalidRequest, shorten, syntax_error
 from kvstore.base.reply import OK, Reply, Verbatim
@@ -138,18 +138,24 @@ def client_import_source(call: Call, enabled: bytes) -> Reply:
     return OK
 
 
-def _switch(letter: str) -> Callable[[Call, bytes], Reply]:
-    def switch(call: Call, enabled: bytes) -> Reply:
-        """Remembered for CLIENT LIST; no client is evicted here, and touching a key is free."""
-        if enabled.upper() not in (b"ON", b"OFF"):
-            raise syntax_error()
-        call.client.switches.discard(letter)
-        if enabled.upper() == b"ON":
-            call.client.switches.add(letter)
-        return OK
-
-    return switch
+@command("CLIENT|NO-EVICT", ADMIN | NO_SCRIPT, group="connection")
+def client_no_evict(call: Call, enabled: bytes) -> Reply:
+    """Stay connected, whatever clients hold together, or not (`maxmemory-clients`)."""
+    _switch(call, "e", enabled)
+    call.client.peer.changed()
+    return OK
 
 
-command("CLIENT|NO-EVICT", ADMIN | NO_SCRIPT, group="connection")(_switch("e"))
-command("CLIENT|NO-TOUCH", NO_SCRIPT, group="connection")(_switch("T"))
+@command("CLIENT|NO-TOUCH", NO_SCRIPT, group="connection")
+def client_no_touch(call: Call, enabled: bytes) -> Reply:
+    """Have what this client asks for not count as asked for (`maxmemory-policy`), or have it; TOUCH always does."""
+    _switch(call, "T", enabled)
+    return OK
+
+
+def _switch(call: Call, letter: str, enabled: bytes) -> None:
+    if enabled.upper() not in (b"ON", b"OFF"):
+        raise syntax_error()
+    call.client.switches.discard(letter)
+    if enabled.upper() == b"ON":
+        call.client.switches.add(letter)

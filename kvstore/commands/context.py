@@ -86,7 +86,7 @@ class Server:
         #: The number of the newest client; never given again.
         self.last_identity = 0
         self.connections_received = 0
-        self.connections_refused = 0
+        self.connections_refused = self.clients_evicted = 0
         self.requests_executed = 0
         self.command_log = CommandLog(self.configuration, now_ms)
         self.errors = 0

@@ -152,6 +152,7 @@ def _stats(call: Call) -> Fields:
         ("expired_keys", sum(table.expired_count for table in databases)),
         ("expired_fields", sum(table.expired_inside for table in databases)),
         ("evicted_keys", server.memory.eviction.evicted),
+        ("evicted_clients", server.clients_evicted),
         ("evicted_scripts", server.scripts.forgotten if server.scripts else 0),
         ("keyspace_hits", sum(table.hits for table in databases)),
         ("keyspace_misses", sum(table.misses for table in databases)),

@@ -46,7 +46,7 @@ def config_resetstat(call: Call) -> Reply:
     server.network_bytes_before = server.network_bytes()
     for table in call.store.databases:
         table.expired_count = table.expired_inside = table.hits = table.misses = 0
-    server.memory.eviction.evicted = 0
+    server.memory.eviction.evicted = server.clients_evicted = 0
     if server.scripts is not None:
         server.scripts.forgotten = 0
     server.statistics.reset()

@@ -96,6 +96,11 @@ def output_limits_of(text: str, name: str) -> tuple[int, int, int]:
     return hard, soft, seconds
 
 
+def bytes_of_share(text: str, whole_bytes: int) -> int:
+    """What `memory_or_share` has let pass, as bytes. `whole_bytes`: of `maxmemory`; of 0 any share is 0."""
+    return whole_bytes * int(text[:-1]) // 100 if text.endswith("%") else int(text)
+
+
 def _within(number: int, least: int, most: int) -> str:
     if not least <= number <= most:
         raise ValueError(f"argument must be between {least} and {most} inclusive")

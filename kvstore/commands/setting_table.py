@@ -87,6 +87,7 @@ _LIVE = (
     *_live(one_of(*MEMORY_POLICIES), maxmemory_policy="noeviction"),
     *_live(integer(0, INT32_MAX), lfu_decay_time=1, lfu_log_factor=10),
     *_live(integer(1, 64), maxmemory_samples=5),
+    *_live(memory_or_share, maxmemory_clients=0),
     *_live(integer(0, 100), maxmemory_eviction_tenacity=10),
     # What is noted for people, and how much of it.
     *_live(integer(-1), commandlog_execution_slower_than=-1, commandlog_reply_larger_than=MIB),
@@ -108,7 +109,6 @@ _HELD = (
     *_held(f"{_OPTION}sync", one_of("everysec", "always", "no"), appendfsync="always"),
     *_held("the log holds every change, and becomes a checkpoint when it is long: --compact-after", anything, save=""),
     *_held("a client holds one request at most: proto-max-bulk-len", memory(), client_query_buffer_limit=2**30),
-    *_held("there is a limit for all clients together: max-input-bytes", memory_or_share, maxmemory_clients=0),
     *_held("writes are refused when a disk is full, whatever becomes of a save", yes_or_no, **{
         "stop_writes_on_bgsave_error": "no",
     }),

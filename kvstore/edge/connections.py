@@ -11,6 +11,7 @@ from kvstore.commands.client import Client
 from kvstore.commands.context import Server
 from kvstore.edge.arrivals import Arrivals
 from kvstore.edge.client_limits import ClientLimits, SlowReader, network_of
+from kvstore.edge.client_memory import ClientMemory
 from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.outlet import Outlet
 from kvstore.edge.settings import Settings
@@ -33,6 +34,12 @@ class Connection(Holder, SlowReader, Protocol):
 
     def obey_limits(self) -> None:
         """Copy the limits, which have changed."""
+
+    def changed(self) -> None:
+        """See `Peer`."""
+
+    def evict(self, held_bytes: int, all_bytes: int) -> None:
+        """See `kvstore.edge.client_memory`."""
 
     def end(self) -> None:
         """The server stops: execute nothing more, send what is ready, and close."""
@@ -86,11 +93,19 @@ class Connections:
         )
         self.unfinished = Unfinished()
         server.configuration.obey("max-input-bytes", self.unfinished.limit_to)
+        self.memory = ClientMemory(server.configuration, self._evicted, self._see_all)
 
     def _limits_changed(self) -> None:
         self.arrivals.limit_to(self.limits.quick_bytes)
         for protocol in self.protocols.values():
             protocol.obey_limits()
+
+    def _evicted(self) -> None:
+        self.server.clients_evicted += 1
+
+    def _see_all(self) -> None:
+        for protocol in list(self.protocols.values()):
+            protocol.changed()
 
     def network_bytes(self) -> tuple[int, int]:
         """Bytes received from all clients, and sent to them, since the start."""
@@ -107,6 +122,8 @@ class Connections:
         self.protocols[client.identity] = protocol
         if protocol.host:
             self.at_address[network_of(protocol.host)] += 1
+        if self.memory.is_on:
+            self.memory.note(protocol, 0)
         for door in self.doors:
             door.came(client)
 
@@ -121,6 +138,7 @@ class Connections:
             if not self.at_address[network]:
                 del self.at_address[network]
         self.unfinished.forget(protocol)
+        self.memory.forget(protocol)
         self.limits.forget(protocol)
         for door in self.doors:
             door.left(protocol.client, how)

@@ -270,6 +270,10 @@ class KVStoreProtocol(LineReceiver):
         if unsent > self._look_bytes:
             self.outlet.flush()  # what was just gathered the client may well take; nobody would tell of it later
             unsent = self.unsent_bytes()
+        if self._connections.memory.is_on:
+            self._connections.memory.note(self, unfinished + unsent)
+            if self.state is GONE:
+                return
         hard_bytes = self._limits.output_of(self.client).hard_bytes
         self._limits.note(self, unsent, self._connections.server.recent_ms)
         if unsent > hard_bytes:
@@ -302,6 +306,16 @@ class KVStoreProtocol(LineReceiver):
         )  # fmt: skip
         self._connections.dropped += 1
         self._move(GONE)  # as good as: what others' requests still push to it (MONITOR) is not worth a line each
+        self.close()
+
+    def evict(self, held_bytes: int, all_bytes: int) -> None:
+        """See `kvstore.edge.client_memory`."""
+        self._turn.log_limit(
+            _log.warn,
+            "client {address} evicted: it holds {held} bytes, the most of any client; all clients' are {all}, more than"
+            " maxmemory-clients", address=self.client.address, held=held_bytes, all=all_bytes,
+        )  # fmt: skip
+        self._move(GONE)
         self.close()
 
     def drop_unfinished(self, held_bytes: int, all_bytes: int) -> None:
