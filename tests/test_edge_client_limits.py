@@ -239,13 +239,16 @@ class StrangerTests(LimitsTestCase):
 
     def test_memory(self) -> None:
         """What it began is thrown away past the limit, and it hears why; with the password in front all is read."""
-        head = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$50000\r\n"
+        head = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$16380\r\n"
         room = STRANGER_BYTES - len(head) - 2 * QUEUED_WORD_BYTES
         for size, dropped in ((room - 1, False), (room, False), (room + 1, True)):
             stranger = self.connect()
             stranger.send(head + b"x" * size)
             self.assertEqual((size, stranger.transport.disconnecting), (size, dropped))
         self.assertEqual(stranger.received(), b"-ERR Protocol error: unauthenticated bulk length\r\n")
+        for header, wrong in ((b"*11\r\n", "multibulk"), (b"*2\r\n$3\r\nGET\r\n$16382\r\n", "bulk")):
+            said = self.connect().ask(header)
+            self.assertEqual(said, b"-ERR Protocol error: unauthenticated %b length\r\n" % wrong.encode())
         known = self.connect()
         known.send(b"AUTH secret\r\n" + pack(b"SET", b"k", b"x" * 50_000))
         self.turn()

@@ -128,9 +128,10 @@ FEW_CLIENTS = 128
 #: (`--authentication-timeout`). PostgreSQL: authentication_timeout 60, OpenSSH: LoginGraceTime 120.
 AUTHENTICATION_S = 30
 
-#: Bytes of unfinished requests of who has not said who it is, where that is asked for, and of replies that it has not
-#: taken. Redis: 16 KiB of a word, 10 words, 1 KiB of replies.
+#: Bytes of a request of who has not said who it is, where that is asked for, and of replies that it has not taken; and
+#: words of a request. Redis: 16 KiB of a word, 10 words, 1 KiB of replies.
 STRANGER_BYTES = 16 * KIB
+STRANGER_WORDS = 10
 
 #: What it may be set to at most. Linux: fs.nr_open, the most files one process may have open, is 1024 * 1024.
 MOST_CLIENTS = 1024 * 1024

@@ -220,6 +220,7 @@ def try_again(blocked: Blocked) -> Outcome | None:
         try:
             check_rights(call, row, request)
         except RequestError as error:
+            call.server.statistics[row].calls -= 1  # it was one when it began to wait
             return refuse(call, row, error, encoder)
     call.store.clock.go_on()  # what brought a key may have taken longer than the key lasts
 

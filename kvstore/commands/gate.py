@@ -103,6 +103,7 @@ class Gate:
         client.is_authenticated = is_authenticated
         client.was_authenticated |= is_authenticated
         self._set_rights(client)
+        client.peer.changed()
 
     def restore(self, client: Client, user: User, *, is_authenticated: bool) -> None:
         """A client is who it was."""
@@ -188,7 +189,6 @@ class Gate:
                 client.peer.changed()
             elif not client.is_authenticated and self.users.default.lets_in_anybody and client not in self._doomed:
                 self.welcome(client)
-                client.peer.changed()
 
     def _doom_if_not_allowed(self, client: Client) -> None:
         """Who may not do any more what it goes on doing is to be disconnected."""
@@ -206,7 +206,6 @@ class Gate:
             if client.user is user:
                 self._become(client, self.users.default, is_authenticated=False)
                 self._doomed.append(client)
-                client.peer.changed()
 
     def take_doomed(self) -> list[Client]:
         """Who is to be disconnected, by the request that has changed users; each is told once."""

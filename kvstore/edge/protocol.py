@@ -188,6 +188,7 @@ class KVStoreProtocol(LineReceiver):
 
     def changed(self) -> None:
         """See `Peer`."""
+        self.session.changed()
         self._see()
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ What a request does, and which commit its reply waits for, is `Execution`'s know
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from kvstore.base.errors import RequestError
@@ -50,7 +50,7 @@ class Session:
     """
 
     __slots__ = (
-        "_batch_out", "_budget_bytes", "_execution", "_held", "_hooks", "_parser", "_server",
+        "_batch_out", "_budget_bytes", "_execution", "_feed", "_held", "_hooks", "_parser", "_server",
         "_steady_ns", "_store", "_told", "backlog", "backlog_bytes", "call", "client", "closing", "held_bytes", "ready",
         "until_ns", "waits_for",
     )  # fmt: skip
@@ -76,6 +76,18 @@ class Session:
         self._held: list[tuple[int, Encoded]] = []
         self.held_bytes = self.waits_for = 0
         self.closing = False
+        self.changed()
+
+    def changed(self) -> None:
+        """What the client may do has changed: of one that has to say first who it is, little is taken."""
+        is_known = self.client.is_authenticated
+        self._parser.restrict(of_stranger=not is_known)
+        self._feed: Callable[[bytes], list[Any]] = self._parser.feed if is_known else self._serve_stranger
+
+    def _serve_stranger(self, data: bytes) -> list[Any]:
+        """Execute each request before the next is read. Leaves none."""
+        self._begin(self._parser.feed_one_by_one(data))
+        return []
 
     def limit_to(self, request_bytes: int, request_words: int) -> None:
         """Other limits from now on: see `RequestParser`, and `Server.max_reply_bytes`."""
@@ -139,7 +151,7 @@ class Session:
             if pipeline is not None:
                 self._pipeline(pipeline)
                 return self.receive(pipeline.rest) if pipeline.rest else self.in_the_middle
-        requests = parser.feed(data)
+        requests = self._feed(data)
         if self.backlog:
             self._put_behind(requests, data)
         elif len(requests) == 1 and self._one(requests[0]):
@@ -154,7 +166,8 @@ class Session:
     def receive_more(self, data: bytes) -> bool:
         """As `receive`, of a client that may be in the middle of a request: a large one is noted."""
         parser, log = self._parser, self._server.command_log
-        if parser.state is BOUNDARY or self.closing or parser.unread_bytes + len(data) < log.request_bytes:
+        is_large = parser.unread_bytes + len(data) >= log.request_bytes and self.client.is_authenticated
+        if parser.state is BOUNDARY or self.closing or not is_large:
             return self.receive(data)
         line_bytes = parser.unread_bytes + data.find(b"\n") + 1
         requests = parser.feed(data)

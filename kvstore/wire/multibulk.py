@@ -36,7 +36,7 @@ from struct import iter_unpack
 from typing import NamedTuple
 
 from kvstore.base.errors import ProtocolError
-from kvstore.base.limits import KIB, MAX_HEADER_BYTES, MAX_REQUEST_ELEMENTS
+from kvstore.base.limits import KIB, MAX_HEADER_BYTES, MAX_REQUEST_ELEMENTS, STRANGER_BYTES, STRANGER_WORDS
 
 CRLF = b"\r\n"
 _DOLLAR = ord("$")
@@ -294,18 +294,23 @@ def _rows(pieces: list[bytes]) -> tuple[list[list[bytes]], int]:
 class Multibulk:
     """Reads one request at a time, from chunks cut anywhere.
 
-    `max_bytes`: most bytes of all arguments of a request together. `max_words`: most arguments.
+    `max_bytes`: most bytes of all arguments of a request together. `max_words`: most arguments. `of_stranger`: whether
+    its limits are those of strangers, if these are less.
 
     States, by (`_missing`, `_needed`): (-1, 0) in the array header; (n, 0) in the header of a bulk string, n
     strings still to come; (n, k) in a bulk string, k of its bytes and of the CR LF after it still to come. `_held`
     has the part of that header or string which came in earlier chunks.
     """
 
-    __slots__ = ("_budget", "_held", "_missing", "_needed", "_words", "max_bytes", "max_words", "received_bytes")
+    __slots__ = (
+        "_budget", "_held", "_missing", "_needed", "_words", "max_bytes", "max_words", "of_stranger",
+        "received_bytes",
+    )  # fmt: skip
 
     def __init__(self, max_bytes: int, max_words: int = MAX_REQUEST_ELEMENTS) -> None:
         self.max_bytes = max_bytes
         self.max_words = max_words
+        self.of_stranger = False
         self._held = bytearray()
         self._reset()
 
@@ -418,6 +423,8 @@ class Multibulk:
         count = int(number[1]) if number else self.max_words + 1
         if count > self.max_words:
             raise ProtocolError("invalid multibulk length")
+        if self.of_stranger and count > STRANGER_WORDS:
+            raise ProtocolError("unauthenticated multibulk length")
         return max(count, 0)
 
     def _length(self, line: bytes) -> int:
@@ -425,6 +432,8 @@ class Multibulk:
         self._check_header(line)
         number = _NUMBER(line)
         length = int(number[1]) if number else -1
+        if self.of_stranger and length + self.max_bytes - self._budget > STRANGER_BYTES:
+            raise ProtocolError("unauthenticated bulk length")
         if not 0 <= length <= self._budget:
             raise ProtocolError("invalid bulk length")
         return length

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -34,6 +34,7 @@ from kvstore.base.limits import (
     MAX_REQUEST_BYTES,
     MAX_REQUEST_ELEMENTS,
     QUEUED_WORD_BYTES,
+    STRANGER_BYTES,
 )
 from kvstore.wire import telnet
 from kvstore.wire.foreign import refuse_http, refuse_tls
@@ -158,6 +159,27 @@ class RequestParser:
             return None
         return uniform_pipeline(data)
 
+    def restrict(self, *, of_stranger: bool) -> None:
+        """From the next request on take little, from a client that has to say first who it is; or what else it may."""
+        self._multibulk.of_stranger = of_stranger
+
+    def feed_one_by_one(self, data: bytes) -> Iterator[Request]:
+        """As `feed`, of which each request is read only when it is asked for: what the one before says may let more be
+        taken then (see `restrict`).
+        """
+        position = 0
+        while position < len(data) and self.state is not _State.DEAD:
+            if not self._multibulk.of_stranger:
+                yield from self.feed(data[position:])
+                return
+            items: list[Request] = []
+            try:
+                position = self._read_one(data, position, items)
+            except ProtocolError as error:
+                self.abandon()
+                items.append(error)
+            yield from items
+
     def feed(self, data: bytes) -> list[Request]:
         """Take the next bytes of the stream; return the requests that they complete, in order.
 
@@ -191,10 +213,15 @@ class RequestParser:
                 items += self.feed(data[position:])
             return
         while position < len(data) and self.state is BOUNDARY:
-            if data[position] == _STAR:
-                position = self._read_array(data, position, items)
-            else:
-                position = self._read_line(data, position, items)
+            position = self._read_one(data, position, items)
+
+    def _read_one(self, data: bytes, position: int, items: list[Request]) -> int:
+        """Read on up to the end of a request, or of the data. Returns the offset after it."""
+        if self.state is not BOUNDARY:
+            return self._resume(data, items)
+        if data[position] == _STAR:
+            return self._read_array(data, position, items)
+        return self._read_line(data, position, items)
 
     def _resume(self, data: bytes, items: list[Request]) -> int:
         """Go on with the request that began in an earlier chunk, up to its end. Returns the offset after it."""
@@ -287,6 +314,8 @@ class RequestParser:
     def _too_long(self, line: bytes | bytearray) -> BadLine | None:
         """What is said of a line, or a part of one, that is longer than allowed. Raises ProtocolError for words."""
         length, most = len(line) - line.endswith(b"\r"), self._max_request_bytes
+        if self._multibulk.of_stranger:
+            most = min(most, STRANGER_BYTES)
         if length <= MAX_INLINE_BYTES and length <= most:
             return None
         if _IS_JSON(line, 0, most + 1):

@@ -44,10 +44,10 @@ class Connection:
         self._serving = serving
         self.client = Client(identity, f"127.0.0.1:{50_000 + identity}", "127.0.0.1:6380", serving.now_ms)
         server.clients[identity] = self.client
-        self.client.peer = self
         self.woken = 0
         parser = RequestParser(WORD_VERBS)
         self.session = Session(Call(server, self.client), parser, serving.hooks, budget_bytes)
+        self.client.peer = self
         self._budget_bytes = budget_bytes
 
     def ask(self, *requests: bytes | str) -> bytes:
@@ -77,6 +77,7 @@ class Connection:
 
     def changed(self) -> None:
         """See `Peer`."""
+        self.session.changed()
 
     def close(self) -> None:
         """See `Peer`."""

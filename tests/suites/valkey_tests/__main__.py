@@ -27,7 +27,7 @@ from tests.suites.valkey_tests.source import fetched
 
 SUITE = Comparison("valkey-suite", markdown, reason_of)
 
-#: The units of the families that are there. Left out: clusters, replicas, RDB and AOF, modules, TLS, users, eviction,
+#: The units of the families that are there. Left out: clusters, replicas, RDB and AOF, modules, TLS, eviction,
 #: bitmaps, places and HyperLogLogs.
 UNITS = tuple(
     f"unit/{name}"
@@ -36,7 +36,8 @@ UNITS = tuple(
         "hashexpire", "type/stream", "type/stream-cgroups", "expire", "keyspace", "scan", "sort", "multi",
         "scripting", "functions", "pubsub", "pubsubshard", "tracking", "introspection", "introspection-2", "pause",
         "protocol", "querybuf", "quit", "info", "info-command", "slowlog", "commandlog", "latency-monitor",
-        "networking", "obuf-limits", "limits", "other", "lazyfree", "memefficiency", "replybufsize", "fuzzer",
+        "networking", "acl", "acl-v2", "obuf-limits", "limits", "other", "lazyfree", "memefficiency", "replybufsize",
+        "fuzzer",
     )
 )  # fmt: skip
 

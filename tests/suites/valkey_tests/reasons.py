@@ -30,8 +30,8 @@ NOT_RUN = frozenset((
 REASONS = [
     (why, re.compile(pattern))
     for why, pattern in (
-        ("Of families that are not there yet: bitmaps, places, HyperLogLogs, LCS, DUMP, users",
-         r"(?i:unknown command '(geo|pf|bit|[gs]etbit|acl|lcs|dump|restore|migrate))"
+        ("Of families that are not there yet: bitmaps, places, HyperLogLogs, LCS, DUMP",
+         r"(?i:(unknown )?command '(geo|pf|bit|[gs]etbit|lcs|dump|restore|migrate))"
          r"|- sanitize dump:|n command .dump.,|::(command|errors) stats for |::COMMAND GETKEYS LCS"
          r"|::(MIGRATE|GEORADIUS) command is marked|::RESTORE expired keys"),
         ("There are no replicas: a server's changes go to its log alone",
@@ -74,14 +74,14 @@ REASONS = [
         ("No samples of latency are kept, no percentiles, and no metrics of the loop",
          r"unit/latency-monitor::|'latency-tracking'|::stats: (eventloop|instantaneous|debug) metrics"),
         ("What is chosen at the start stays so: where the server listens, limits of clients, when it compacts, ...",
-         r"'(save|port|bind|bind-source-addr|io-threads|acl-pubsub-default|repl-backlog-size|proc-title-template"
+         r"'(save|port|bind|bind-source-addr|io-threads|repl-backlog-size|proc-title-template"
          r"|min-replicas-to-write|replica-serve-stale-data"
          r"|aof-use-rdb-preamble|oom-score-adj|client-(query|output)-buffer-limit)'"
          r"|unit/networking::|::CONFIG (save params|REWRITE|sanity|SET rollback on apply)"
          r"|::valkey-server command line arguments|::cannot modify protected|unsigned memory|SIGNED MEMORY"
          r"|without a config"),
-        ("A server that loads takes no clients; and there are no passwords yet",
-         r"during loading|save already in progress|::auth check before command existence"),
+        ("A server that loads takes no clients",
+         r"during loading|save already in progress"),
         ("The sandbox of scripts is in Lua itself and takes 400 KiB; nothing leads out of it",
          r"::EVAL does not leak in the Lua stack|::FUNCTION - test function flush will re-create"
          r"|::Dynamic reset of lua engine"),
@@ -94,6 +94,9 @@ REASONS = [
          r"::FUNCTION - test debug reload different options|::CLIENT KILL close the client connection during bgsave"),
         ("MONITOR shows refused requests, too; SLOWLOG notes what waits by when it begins to",
          r"::MONITOR correctly handles multi-exec|::SLOWLOG - blocking command"),
+        ("A command has one name, and users are not said in a configuration file; DEBUG protects no client",
+         r"renamed commands|::ACL command classes aren't affected by command renaming|'PROTECT-CLIENT'"
+         r"|::Test loading duplicate users in config on startup|::ACL from config file and config rewrite"),
         ("Errors that a script catches are not counted",
          r"::errorstats: failed call within LUA"),
         ("A value is never changed where it is",

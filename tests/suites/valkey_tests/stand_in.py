@@ -49,7 +49,18 @@ def words_of(settings: dict[str, str]) -> list[str]:
     if "unixsocket" in settings:
         words += ["--listen", f"unix:{settings['unixsocket']}"]
     words += ["--script-ms", str(_SCRIPT_MS)]
+    if file := _file_of_users(settings):
+        words += ["--acl-file", str(file)]
     return command("--data", str(Path(settings.get("dir", "."), "kvstore-data")), *words)
+
+
+def _file_of_users(settings: dict[str, str]) -> Path | None:
+    """The file of users that is named, or one made of the user that the configuration itself has."""
+    directory = Path(settings.get("dir", "."))
+    if "user" in settings:
+        (directory / "users.acl").write_text(f"user {settings['user']}\n", encoding="utf-8")
+    name = settings.get("aclfile", "users.acl" if "user" in settings else "")
+    return (directory / name).absolute() if name else None
 
 
 def _tell(settings: dict[str, str], server: int) -> None:
@@ -60,7 +71,7 @@ def _tell(settings: dict[str, str], server: int) -> None:
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), RawConnection(Address("127.0.0.1", int(settings["port"]))) as connection:
             for name, value in settings.items():
-                if name not in _OPTIONS:
+                if name not in (*_OPTIONS, "aclfile", "user"):
                     connection.send(resp_request("CONFIG", "SET", name, value))
                     connection.resp()
             print(f"Started, PID: {server}. Server initialized\nReady to accept connections", flush=True)
