@@ -36,7 +36,8 @@ class HistoryTests(WatchedTestCase):
         """One passes."""
         self.clock.advance(1)
         self.now_ms += 1000
-        self.history.sample()
+        for each in (self.sources.pace, self.sources.received, self.sources.sent, self.history):
+            each.sample()
 
     def test_rates_and_levels(self) -> None:
         """What a counter grew by in a second, and what there is; times of what was committed since."""

@@ -27,12 +27,12 @@ _NS = 1_000_000_000
 
 _Measures: TypeAlias = dict[str, Callable[[Sources], float]]
 
-#: What grows, shown as a rate.
+#: What grows, shown as a rate. What takes longer to find out, the more clients there are, INFO's paces have just done.
 RATES: _Measures = {
-    "requests": lambda s: s.connections.server.requests_executed,
+    "requests": lambda s: s.pace.total,
     "errors": lambda s: s.connections.server.errors,
-    "received_bytes": lambda s: s.connections.network_bytes()[0],
-    "sent_bytes": lambda s: s.connections.network_bytes()[1],
+    "received_bytes": lambda s: s.received.total,
+    "sent_bytes": lambda s: s.sent.total,
     "commits": lambda s: s.commit.figures.commits,
     "committed_requests": lambda s: s.commit.figures.requests,
     "committed_bytes": lambda s: s.commit.figures.bytes,
@@ -96,7 +96,7 @@ class History:
         self._until_minute = _PER_MINUTE
 
     def sample(self) -> None:
-        """To be called once a second."""
+        """To be called once a second, after INFO's paces."""
         self.seconds.add(self._by_second.sample())
         self._until_minute -= 1
         if not self._until_minute:

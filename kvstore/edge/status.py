@@ -39,6 +39,11 @@ class Pace:
         self._last = seconds(), count()
         self.per_second = 0
 
+    @property
+    def total(self) -> int:
+        """The count at the last sample."""
+        return self._last[1]
+
     def sample(self) -> None:
         """To be called once a second or so."""
         (then, before), self._last = self._last, (self._seconds(), self._count())

@@ -74,7 +74,12 @@ class WatchedTestCase(ProtocolTestCase):
         """Make it."""
         super().setUp()
         compactor = Compactor(self.store, self._no_merge, self.faults.append)
-        paces = [Pace(self.clock.seconds, lambda: self.server.requests_executed) for _ in range(3)]
+        counts = (
+            lambda: self.server.requests_executed,
+            lambda: self.factory.network_bytes()[0],
+            lambda: self.factory.network_bytes()[1],
+        )
+        paces = [Pace(self.clock.seconds, count) for count in counts]
         listening = Listening(self.clock, lambda: None, OwnProcess(self.clock, lambda status: None, prints=False))
         self.sources = Sources(
             self.clock, self.store, "always", self.commit, self.factory, compactor, *paces, listening, 0
