@@ -128,6 +128,14 @@ class ValueTests(MetricsTestCase):
         self.assertEqual(counts, [0, 1, 1])
         self.assertEqual(values[f"{name}_sum{{command=lpush}}"], 2e-5)
 
+    def test_who_is_not_let_in(self) -> None:
+        """By the reason."""
+        self.server.users.set_user(b"eve", [b"on", b">x", b"+get"])
+        self.connect().send(b"AUTH eve y\r\nAUTH eve x\r\nGET a\r\nSET a 1\r\n")
+        values = self.values()
+        denied = {reason: values[f"kvstore_denied_total{{reason={reason}}}"] for reason in ("auth", "key", "command")}
+        self.assertEqual(denied, {"auth": 1, "key": 1, "command": 1})
+
     def test_a_full_disk(self) -> None:
         """It shows at once."""
         self.store.refusals.add(1, "full")

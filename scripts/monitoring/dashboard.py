@@ -27,8 +27,8 @@ class Panel(NamedTuple):
     kind: str = "timeseries"
 
 
-def _rate(name: str, by: str = "instance", more: str = "") -> str:
-    return f'sum by ({by}) (rate(kvstore_{name}_total{{instance=~"$instance"{more}}}[$__rate_interval]))'
+def _rate(name: str, by: str = "instance") -> str:
+    return f'sum by ({by}) (rate(kvstore_{name}_total{{instance=~"$instance"}}[$__rate_interval]))'
 
 
 def _gauge(name: str) -> str:
@@ -61,8 +61,10 @@ PANELS = (
         (_gauge("clients"), "connected"), (_gauge("clients_blocked"), "blocked"),
         (_gauge("clients_subscribed"), "subscribed"), (_gauge("clients_max"), "most"),
     )),
-    Panel("Turned away", "ops", ((_rate("connections_refused"), "connections"),
-                                 (_rate("errors", more=',code="WRONGPASS"'), "wrong passwords"))),
+    Panel("Turned away", "ops", (
+        (_rate("connections_refused"), "connections"), (_rate("clients_dropped"), "dropped"),
+        (_rate("denied", "reason"), "denied: {{reason}}"),
+    )),
     Panel("Memory", "bytes", (
         (_gauge("memory_used_bytes"), "allocated"), (_gauge("memory_resident_bytes"), "resident"),
         (_gauge("memory_max_bytes"), "maxmemory"),
