@@ -26,8 +26,8 @@ from kvstore.edge.protocol import KVStoreProtocol
 from kvstore.edge.service import KVStoreService, make_tree
 from kvstore.edge.settings import Settings
 from kvstore.store.store import Store
+from kvstore.testing.string_client import StringClient
 from kvstore.values import TYPES
-from tests.kit.transports import StringClient
 
 
 class ServiceTestCase(SynchronousTestCase):
@@ -205,7 +205,7 @@ class RunningTests(ServiceTestCase):
     def test_marks_what_is_on_disk_by_seconds(self) -> None:
         """Under `--sync everysec` one mark follows each sync, so that both are never torn; both say it in the end."""
         syncs: list[Deferred[None]] = []
-        self.patch(upkeep, "deferToThread", lambda sync: syncs.append(Deferred()) or syncs[-1])
+        self.patch(upkeep, "in_thread", lambda reactor, sync: syncs.append(Deferred()) or syncs[-1])
         tree = self.start(sync="everysec")
         self.connect(tree)[0].dataReceived(b"SET a 1\r\n")
         self.reactor.advance(0)
@@ -286,11 +286,11 @@ class RunningTests(ServiceTestCase):
         """A commit counts as durable when a thread's sync that began after it has ended; no seal meanwhile."""
         syncs: list[tuple[Any, Deferred[None]]] = []
 
-        def in_thread(sync: Any) -> Deferred[None]:
+        def in_thread(reactor: Any, sync: Any) -> Deferred[None]:
             syncs.append((sync, Deferred()))
             return syncs[-1][1]
 
-        self.patch(upkeep, "deferToThread", in_thread)
+        self.patch(upkeep, "in_thread", in_thread)
         tree = self.start(sync="everysec", compact_after_entries=1)
         protocol, transport = self.connect(tree)
         protocol.dataReceived(b"SET a 1\r\n")
@@ -310,7 +310,7 @@ class RunningTests(ServiceTestCase):
     def test_stopping_waits_for_the_thread(self) -> None:
         """The log is not closed while a thread syncs it."""
         syncing: Deferred[None] = Deferred()
-        self.patch(upkeep, "deferToThread", lambda sync: syncing)
+        self.patch(upkeep, "in_thread", lambda reactor, sync: syncing)
         tree = self.start(sync="everysec")
         self.connect(tree)[0].dataReceived(b"SET a 1\r\n")
         self.reactor.advance(1)
@@ -381,7 +381,7 @@ class FailStopTests(ServiceTestCase):
 
     def test_a_failed_sync_in_the_thread(self) -> None:
         """Under --sync everysec too."""
-        self.patch(upkeep, "deferToThread", lambda sync: succeed(None).addCallback(lambda _: sync()))
+        self.patch(upkeep, "in_thread", lambda reactor, sync: succeed(None).addCallback(lambda _: sync()))
         tree = self.start(sync="everysec")
         protocol, _ = self.connect(tree)
         protocol.dataReceived(b"SET a 1\r\n")
@@ -397,10 +397,10 @@ class FailStopTests(ServiceTestCase):
     def test_no_thread_can_be_started(self) -> None:
         """Under --sync everysec the loop waits for the sync, then."""
 
-        def refused(sync: Any) -> Any:
+        def refused(reactor: Any, sync: Any) -> Any:
             raise RuntimeError("can't start new thread")
 
-        self.patch(upkeep, "deferToThread", refused)
+        self.patch(upkeep, "in_thread", refused)
         tree = self.start(sync="everysec")
         protocol, _ = self.connect(tree)
         protocol.dataReceived(b"SET a 1\r\n")
@@ -447,7 +447,7 @@ class StopTests(ServiceTestCase):
     def test_every_policy_leaves_everything_on_disk(self) -> None:
         """A stop under --sync no loses as little as any."""
         for policy in ("everysec", "no"):
-            self.patch(upkeep, "deferToThread", lambda sync: Deferred())
+            self.patch(upkeep, "in_thread", lambda reactor, sync: Deferred())
             tree = self.start(sync=policy)
             self.connect(tree)[0].dataReceived(b"INCR n\r\n")
             self.stop(tree)

@@ -19,9 +19,9 @@ from kvstore.edge.unfinished import Unfinished
 from kvstore.session.hooks import Hooks
 from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.testing.string_client import StringClient
 from kvstore.values import TYPES
 from tests.kit.server_process import Serving
-from tests.kit.transports import StringClient
 
 _LIMIT = 100_000
 

@@ -6,7 +6,9 @@ import os
 import re
 import subprocess
 import sys
+import unittest
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -38,6 +40,24 @@ class ExampleTests(SynchronousTestCase):
         self.assertGreater(len(scripts), 3)
         for number, script in enumerate(scripts):
             exec(compile(script, f"example {number} of the store alone", "exec"), {"__name__": "__main__"})
+
+    def test_a_real_server_for_a_test(self) -> None:
+        """The file of pytest's by pytest; the TestCase as Trial runs it."""
+        of_pytest, of_trial = examples("A real server for a test")
+        Path("test_example.py").write_text(of_pytest, encoding="utf-8")
+        words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "test_example.py"]
+        done = subprocess.run(words, capture_output=True, text=True, env=environment())
+        self.assertIn("2 passed", done.stdout, done.stderr)
+        names: dict[str, Any] = {}
+        exec(compile(of_trial, "the example of trial", "exec"), names)
+        result = unittest.TestResult()
+        names["GreetingTests"]("test_it_is_stored").run(result)
+        self.assertEqual((result.testsRun, result.errors, result.failures), (1, [], []))
+
+    def test_a_protocol_without_a_socket(self) -> None:
+        """Byte for byte."""
+        (script,) = examples("A protocol without a socket")
+        exec(compile(script, "the example without a socket", "exec"), {})
 
     def test_a_server_within_an_application(self) -> None:
         """One after the other, in a process of their own: it has a reactor to itself. Nothing is printed."""

@@ -27,6 +27,8 @@ BESIDE = {
     "__main__": {"kvstore.base.safe_path", "kvstore.tools"},
     "testing": {"kvstore.base"},
     "kvstore.testing.memory_server": {f"kvstore.{layer}" for layer in LAYERS},
+    "kvstore.testing.server_thread": {"kvstore.edge.reactor", "kvstore.embedded"},
+    "kvstore.testing.trial": {"kvstore.embedded"},
     "tools": {
         "kvstore.base",
         "kvstore.store",
@@ -45,6 +47,8 @@ BESIDE = {
 TWISTED = (
     "kvstore.edge", "kvstore.__main__", "kvstore.client.deferred", "kvstore.client.pipeline",
     "kvstore.embedded.server", "kvstore.testing.memory_server", "kvstore.testing.memory_transport",
+    "kvstore.testing.string_client", "kvstore.testing.server_thread", "kvstore.testing.trial",
+    "kvstore.testing.pytest",
 )  # fmt: skip
 
 #: Modules of the standard library that reach files or the process, and who may import them.

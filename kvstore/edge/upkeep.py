@@ -13,7 +13,7 @@ from twisted.application.internet import TimerService
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.threads import deferToThread
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -166,10 +166,18 @@ class Upkeep(MultiService):
             self._fail_stop(StorageFault(f"the sync of the log failed: {failure.getErrorMessage()}"))
 
         try:
-            self._syncing = deferToThread(store.log.sync)
+            self._syncing = in_thread(self._reactor, store.log.sync)
         except RuntimeError:  # no thread can be started just now: the loop waits
             store.sync()
             synced(None)
             return
         self._syncing.addCallback(synced)
         self._syncing.addErrback(failed)
+
+
+def in_thread(reactor: Any, work: Callable[[], None]) -> Deferred[None]:
+    """Work in a thread of this reactor's, which need not be the only one of the process. Raises RuntimeError if none
+    can be started.
+    """
+    done: Deferred[None] = deferToThreadPool(reactor, reactor.getThreadPool(), work)
+    return done

@@ -23,9 +23,10 @@ from kvstore.edge.writers import InLoopWriter, Writer
 from kvstore.session.hooks import Hooks
 from kvstore.store.store import Commit, Store
 from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.testing.string_client import StringClient
 from kvstore.values import TYPES
 from tests.kit.harness import START_MS
-from tests.kit.transports import SocketTransport, StringClient
+from tests.kit.transports import SocketTransport
 
 OK = b"+OK\r\n"
 
