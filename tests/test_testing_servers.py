@@ -1,4 +1,8 @@
-"""Servers for tests of programs that use kvstore: in a thread, by a fixture of pytest's, by a mix-in of Trial's."""
+"""Servers for tests of programs that use kvstore: in a thread, by a mix-in of Trial's.
+
+The fixtures of pytest are tried by tests/test_embedding_document.py, in a process of their own: a test that is a
+function makes pytest-twisted run the reactor, and no TestCase can then.
+"""
 
 from __future__ import annotations
 
@@ -71,12 +75,3 @@ class MixinTests(KVStoreMixin, TestCase):
         client.close()
         self.assertIsInstance(server, EmbeddedServer)
         self.assertEqual(len(server.store.databases), 2)
-
-
-pytest_plugins = ["kvstore.testing.pytest"]
-
-
-def test_fixture(kvstore_server: ServerThread) -> None:
-    """A server, empty."""
-    with Client(kvstore_server.address, deadline_seconds=30) as client:
-        assert client.size() == 0
