@@ -15,6 +15,7 @@ is full and has room again, and a limit on the group.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Generator, Iterator
 from itertools import groupby
@@ -26,6 +27,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base import slices
+from kvstore.base.errors import InvalidRequest
 from kvstore.base.limits import LONG_STRING_BYTES
 from kvstore.commands import dispatch, watches
 from kvstore.commands.context import Call
@@ -150,6 +152,9 @@ scenes = st.tuples(
 )
 turns = st.sampled_from([("close",), ("settle",), ("commit",), ("later", 3), ("full",), ("room",)])
 steps = st.lists(st.one_of(batches, batches, turns), max_size=12)
+#: What the default user, who both clients are, may do from now on.
+RULES = b"resetkeys ~a %R~b %W~c ~key:* allkeys -get -@write +@all -multi db=0 alldbs resetpass nopass".split()
+rights = st.tuples(st.just("rights"), st.lists(st.sampled_from(RULES), min_size=1, max_size=3))
 
 
 #: Three long strings are a reply, four are too many, and what surrounds them makes no difference.
@@ -215,6 +220,11 @@ class Way:
         self.settle()
         self.close()
         self.settle()
+
+    def rights(self, rules: list[bytes]) -> None:
+        """The default user may do something else."""
+        with contextlib.suppress(InvalidRequest):  # one pattern more than all of them
+            self.serving.server.users.set_user(b"default", rules)
 
     def later(self, ms: int) -> None:
         """Time goes by."""
@@ -293,8 +303,7 @@ class DispatchAlone(Way):
 
     def batch(self, number: int, requests: list[list[bytes]]) -> None:
         """See `Way`."""
-        client = self.connections[number].client
-        call = Call(self.serving.server, client)
+        client, call = self.connections[number].client, self.connections[number].session.call
         for request in requests:
             if client.closing:
                 return
@@ -322,6 +331,10 @@ class WaysTests(SynchronousTestCase):
     def test_the_same_by_every_way(self) -> None:
         """The same table and log, the same replies, and the same moment at which each may leave."""
         self.compare(steps, 250)
+
+    def test_who_may_not_do_everything(self) -> None:
+        """The same while rights come and go."""
+        self.compare(st.lists(st.one_of(batches, pipelines, rights, rights, turns), max_size=12), 40)
 
     def test_a_document_set_again(self) -> None:
         """QUERY's order, which nothing promises, is the same too when a key gets the document that it has."""
