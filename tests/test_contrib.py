@@ -7,12 +7,14 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from kvstore.edge import tap
-from kvstore.testing.server_process import PATIENCE_S
+from kvstore.testing.server_process import PATIENCE_S, environment
 from tests.kit.server_process import Serving, eventually, new_directory
 
 CONTRIB = Path(__file__).resolve().parent.parent / "contrib"
@@ -59,6 +61,30 @@ class SystemdTests(SynchronousTestCase):
         self.assertEqual(set(words) - known, set())
 
 
+@pytest.mark.long
+class BackupTests(Serving, SynchronousTestCase):
+    """The program that is to run each night."""
+
+    def test_backups(self) -> None:
+        """Of a running server; the newest stay, what was interrupted does not, and a server starts on one."""
+        server = self.start()
+        self.connect(server).ask("SET", "a", "1")
+        backups = Path(new_directory(self.addCleanup))
+        for name in ("20260101T000000Z", "20260102T000000Z", "unfinished-20260103T000000Z", "mine"):
+            (backups / name).mkdir()
+        program = f"{sys.executable} -m kvstore"
+        done = subprocess.run(
+            [CONTRIB / "backup" / "kvstore-backup", server.data, backups, "2"], capture_output=True, text=True,
+            env=environment(KVSTORE=program), timeout=PATIENCE_S,
+        )  # fmt: skip
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        kept = sorted(path.name for path in backups.iterdir())
+        self.assertEqual((kept[0], kept[2]), ("20260102T000000Z", "mine"))
+        again = self.start(data=str(backups / kept[1]))
+        self.assertEqual(self.connect(again).ask("GET", "a"), b"1")
+
+
+@pytest.mark.long
 class LogrotateTests(Serving, SynchronousTestCase):
     """The example, with its paths and its signal's way changed; and the other way that logrotate has."""
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 
 _LINK = re.compile(r"\]\(([^)#:\s]*)(?:#([^)\s]+))?\)")
-_NAME = re.compile(r"\b(?:kvstore|scripts|tests)/[\w/.]*\w")
+_NAME = re.compile(r"\b(?<!/)(?:kvstore|scripts|tests)/[\w/.]*\w")
 
 
 def _anchors(document: Path) -> set[str]:

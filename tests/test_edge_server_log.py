@@ -14,8 +14,10 @@ from unittest import mock
 
 from twisted.internet.task import Clock
 from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvstore.base.limits import LOG_LINES_A_PERIOD
 from kvstore.edge import server_log
 from kvstore.edge.log_limit import LogLimit
 from kvstore.edge.script_log import note_script
@@ -105,6 +107,15 @@ class ServerLogTests(SynchronousTestCase):
         self.assertTrue(counted["text"].startswith("(2 lines are left out here"), counted)
         self.assertEqual((counted["level"], counted["fields"]["count"], line["text"]), ("warn", 2, "three"))
 
+    def test_tracebacks(self) -> None:
+        """Of one kind there are so many, whoever logs them."""
+        self.begun()
+        for _ in range(LOG_LINES_A_PERIOD + 5):
+            self.logger.failure("oh", Failure(ValueError()))
+            self.logger.error("no traceback")
+        lines = self.lines()
+        self.assertEqual((lines.count("oh"), lines.count("no traceback")), (LOG_LINES_A_PERIOD, LOG_LINES_A_PERIOD + 5))
+
     def test_the_journal(self) -> None:
         """Each line has its priority in front, where standard output is the journal's."""
         reading, writing = os.pipe()
@@ -151,15 +162,19 @@ def _told_in_every_way(port: int) -> None:
     with Wire(port) as wire:
         for words in (
             ("AUTH", SECRET), ("AUTH", "user", SECRET), ("HELLO", "3", "AUTH", "user", SECRET), ("SET", SECRET, SECRET),
-            ("CONFIG", "SET", "requirepass", SECRET), ("CONFIG", "SET", SECRET, SECRET), ("GET", SECRET, SECRET),
+            ("CONFIG", "SET", SECRET, SECRET), ("GET", SECRET, SECRET),
             ("ACL", "SETUSER", "user", f">{SECRET}"), ("EVAL", f"error('{SECRET}')", "0"), (SECRET, SECRET),
             ("EVAL", f"return redis.call('{SECRET}')", "0"), ("FUNCTION", "LOAD", f"#!lua name={SECRET}\n{SECRET}"),
             ("CLIENT", "SETNAME", SECRET), ("CLIENT", "KILL", SECRET), ("DEBUG", SECRET), ("RESTORE", "a", "0", SECRET),
-            ("INCRBY", "a", SECRET), ("XADD", "s", SECRET, SECRET, SECRET), ("SELECT", SECRET), ("MONITOR",),
+            ("INCRBY", "a", SECRET), ("XADD", "s", SECRET, SECRET, SECRET), ("SELECT", SECRET), ("ACL", "LOG"),
+            ("ACL", "SETUSER", SECRET, "on", "nopass", "+@all"), ("AUTH", SECRET, SECRET),
+            ("CONFIG", "SET", "requirepass", SECRET), ("AUTH", SECRET), ("CONFIG", "SET", "requirepass", ""),
+            ("MONITOR",),
         ):  # fmt: skip
             wire.ask(*words)
     for data in (
         b'{"method":"insert","key":"%s","value":"%s"}\r\n' % (secret, secret), b'{"%s":\r\n' % secret,
+        b'{"method":"auth","password":"%s"}\r\n' % secret,
         b"insert %s {\r\n" % secret, b"*2\r\n$3\r\nGET\r\n!%s\r\n" % secret, b"*%s\r\n" % secret,
         b"POST /?password=%s HTTP/1.1\r\nAuthorization: Basic %s\r\n\r\n" % (secret, secret), b"Host: %s\r\n" % secret,
         pack(b"SUBSCRIBE", secret) + pack(b"SET", b"a", b"b"), pack(b"MULTI") + pack(b"SET", secret), secret,

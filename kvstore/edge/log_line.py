@@ -46,7 +46,7 @@ def text_line(event: LogEvent, shows_data: bool) -> str:
 def json_line(event: LogEvent, shows_data: bool) -> str:
     """An event as JSON, ASCII, without its line end."""
     fields = {name: _plain(value) for name, value in event.items() if not (name[:4] == "log_" or name in _LEFT_OUT)}
-    if _failure(event) is not None:
+    if failure_of(event) is not None:
         fields["traceback"] = "\n".join(_traceback(event, shows_data))
     return json.dumps({
         "time": datetime.fromtimestamp(event.get("log_time", 0), UTC).isoformat(timespec="microseconds"),
@@ -60,12 +60,13 @@ def json_line(event: LogEvent, shows_data: bool) -> str:
 
 def _text(event: LogEvent) -> str:
     """The message. Twisted's older log puts a whole traceback into it, with what the exception says."""
-    if _failure(event) is not None and "log_text" in event:
+    if failure_of(event) is not None and "log_text" in event:
         return str(event.get("why") or "unhandled error")
     return formatEvent(event)
 
 
-def _failure(event: LogEvent) -> Failure | None:
+def failure_of(event: LogEvent) -> Failure | None:
+    """What the event is about, if that is an exception. Twisted's older log has another name for it."""
     return event.get("log_failure") or event.get("failure")
 
 
@@ -75,7 +76,7 @@ def _plain(value: object) -> object:
 
 def _traceback(event: LogEvent, shows_data: bool) -> Iterator[str]:
     """The lines of the traceback of an event, if there is one, the causes first."""
-    failure = _failure(event)
+    failure = failure_of(event)
     if failure is None:
         return
     chain: list[tuple[BaseException, Any]] = []

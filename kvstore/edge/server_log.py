@@ -3,7 +3,7 @@
 Where to: to `--log-file`, or where twistd would write: its `--logfile`, standard output in the foreground, `twistd.log`
 as a daemon. SIGHUP and SIGUSR1 open the file anew under its name, for logrotate and its kin; the file is appended to,
 so that `copytruncate` does, too. (Without a file the signals do nothing; SIGHUP ends no server.) A line that cannot be
-written, on a full disk say, is left out and counted, see `streams`.
+written, on a full disk say, is left out and counted, see `streams`. Tracebacks are so many a minute of each kind.
 
 Standard output that is the journal's of systemd gets each line with its priority in front, as sd-daemon(3) has it.
 
@@ -24,7 +24,8 @@ from typing import Any
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel
 from zope.interface import implementer
 
-from kvstore.edge.log_line import json_line, level_of, text_line
+from kvstore.edge.log_limit import LogLimit
+from kvstore.edge.log_line import failure_of, json_line, level_of, text_line
 from kvstore.edge.reactor import the_reactor
 from kvstore.edge.settings import REDIS_LEVELS, LogFormat
 from kvstore.edge.streams import Unblocked, left_out_text
@@ -52,6 +53,7 @@ class ServerLog:
         self.set_level(level)
         self._stream: Any = None
         self._has_priorities = False
+        self._limit = LogLimit(time.monotonic)
 
     def begin(self) -> ServerLog:
         """Open the file, and obey the signals. To be called once, in the main thread. Returns this object. Raises
@@ -81,9 +83,15 @@ class ServerLog:
 
     def __call__(self, event: LogEvent) -> None:
         """Write an event. Raises nothing."""
-        level = level_of(event)
-        if self._stream is None or level < self._least:
+        if self._stream is None or level_of(event) < self._least:
             return
+        if failure_of(event) is None:
+            self._write("", event)
+        else:  # Twisted's too: who causes them once can cause them without end
+            self._limit(self._write, str(event.get("log_format")), event=event)
+
+    def _write(self, format: str, event: LogEvent) -> None:
+        level = level_of(event)
         line = self._line(event, self._shows_data)
         priority = f"<{_PRIORITIES[level.name]}>" if self._has_priorities else ""
         # The journal takes each line for a message.
