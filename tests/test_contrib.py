@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.edge import tap
 from kvstore.testing.server_process import PATIENCE_S, environment
+from tests.kit.programs import run
 from tests.kit.server_process import Serving, eventually, new_directory
 
 CONTRIB = Path(__file__).resolve().parent.parent / "contrib"
@@ -22,14 +23,6 @@ UNITS = sorted((CONTRIB / "systemd").iterdir())
 
 #: What `systemd-analyze security` gives at most, times ten: 0 is a service that can do nothing, 96 one without limits.
 MOST_EXPOSURE = "15"
-
-
-def run(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run a program that a test needs. Raises SkipTest if it is not there."""
-    program = shutil.which(words[0], path=os.environ["PATH"] + ":/usr/sbin:/sbin")
-    if program is None:
-        raise SkipTest(f"{words[0]} is not installed: .ci/run installs it")
-    return subprocess.run([program, *words[1:]], capture_output=True, text=True, timeout=PATIENCE_S)
 
 
 class SystemdTests(SynchronousTestCase):

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.edge.tap import Options
 from kvstore.testing.server_process import PATIENCE_S
-from tests.test_contrib import run
+from tests.kit.programs import run
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted((ROOT / "docs" / "man").iterdir())
