@@ -86,11 +86,12 @@ class ServerLog:
         if self._stream is None or level_of(event) < self._least:
             return
         if failure_of(event) is None:
-            self._write("", event)
+            self._write("", event=event)
         else:  # Twisted's too: who causes them once can cause them without end
             self._limit(self._write, str(event.get("log_format")), event=event)
 
-    def _write(self, format: str, event: LogEvent) -> None:
+    def _write(self, format: str, **fields: LogEvent) -> None:
+        event = fields["event"]
         level = level_of(event)
         line = self._line(event, self._shows_data)
         priority = f"<{_PRIORITIES[level.name]}>" if self._has_priorities else ""
