@@ -216,6 +216,21 @@ class UseTests(SynchronousTestCase):
         self.assertEqual(self.db("BLPOP", "a", 0), None)
         self.assertEqual(self.db("PUBLISH", "c", "m"), 0)
 
+    def test_documents(self) -> None:
+        """As a client of a server has them."""
+        db = self.db
+        db.insert("zebra", {"weight": 100, "tags": [1, None]})
+        db.insert("zebra2", {"weight": 100.0})
+        db("SET", "word", "no JSON")
+        self.assertEqual((db.lookup("zebra"), db.size()), ({"weight": 100, "tags": [1, None]}, 3))
+        self.assertEqual(sorted(key for key, _ in db.query("weight", 100)), ["zebra", "zebra2"])
+        db.remove("zebra2")
+        for verb in (db.remove, db.lookup):
+            self.assertRaises(KeyError, verb, "zebra2")
+        self.assertRaisesRegex(embedded.RequestError, "not JSON", db.lookup, "word")
+        self.assertRaises(TypeError, db.insert, "a", object())
+        self.assertRaises(embedded.RequestError, db.query, "weight", [1])
+
     def test_it_imports_no_twisted(self) -> None:
         """A plain script stays one."""
         script = "import sys; from kvstore import embedded; print([n for n in sys.modules if 'twisted' in n])"

@@ -29,7 +29,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from kvstore.base.disk import Disk, RealDisk
-from kvstore.base.errors import InvalidRequest, KVStoreError, RequestError, StorageFault, StorageFull
+from kvstore.base.errors import NO_SUCH_KEY, InvalidRequest, KVStoreError, RequestError, StorageFault, StorageFull
+from kvstore.base.jsontext import dumps
 from kvstore.base.limits import DATABASES
 from kvstore.base.reply import Reply
 from kvstore.commands import dispatch
@@ -114,6 +115,41 @@ class EmbeddedStore:
         request = [to_word(word) for word in (name, *words)]
         with self.batch():
             return to_plain(self._run(request))
+
+    def insert(self, key: str, value: Any) -> None:
+        """Store a document under a key, in place of what there is; this and the next four as `kvstore.client.Client`
+        has them. `value`: what JSON has a text for; TypeError for anything else.
+        """
+        self("INSERT", key, dumps(value))
+
+    def lookup(self, key: str) -> Any:
+        """The document under a key. Raises KeyError if there is none, RequestError if what is there is not JSON."""
+        return self._of_key("LOOKUP", key)
+
+    def remove(self, key: str) -> None:
+        """Remove a key and what is there. Raises KeyError if there is none."""
+        self._of_key("REMOVE", key)
+
+    def size(self) -> int:
+        """The number of keys."""
+        count: int = self("SIZE")
+        return count
+
+    def query(self, subkey: str, subvalue: Any) -> list[list[Any]]:
+        """The [key, document] pairs whose document is an object with `subkey` equal to `subvalue`, in no stated order.
+
+        `subvalue`: a string, number, bool or None; True is not 1, and 1 equals 1.0.
+        """
+        pairs = self("QUERY", subkey, dumps(subvalue))
+        return [[key.decode("utf-8", "replace"), document] for key, document in pairs]
+
+    def _of_key(self, name: str, key: str) -> Any:
+        try:
+            return self(name, key)
+        except RequestError as error:
+            if error.text == NO_SUCH_KEY:
+                raise KeyError(key) from None
+            raise
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[Self]:
