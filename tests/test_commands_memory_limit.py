@@ -27,7 +27,7 @@ class _TestCase(SessionTestCase):
 
         def allocated() -> int:
             keys = sum(size_bytes(*pair) for table in serving.store.databases for pair in table.values.items())
-            return keys + memory.not_counted_bytes()
+            return keys + memory.left_bytes() + memory.not_counted_bytes()
 
         serving.server.random.seed(1)
         memory.steady_ns = lambda: 0  # there is time for everything

@@ -152,6 +152,8 @@ def _stats(call: Call) -> Fields:
         ("expired_keys", sum(table.expired_count for table in databases)),
         ("expired_fields", sum(table.expired_inside for table in databases)),
         ("evicted_keys", server.memory.eviction.evicted),
+        ("total_eviction_exceeded_time", server.memory.exceeded_ms()[0]),
+        ("current_eviction_exceeded_time", server.memory.exceeded_ms()[1]),
         ("evicted_clients", server.clients_evicted),
         ("evicted_scripts", server.scripts.forgotten if server.scripts else 0),
         ("keyspace_hits", sum(table.hits for table in databases)),

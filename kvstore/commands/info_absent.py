@@ -33,7 +33,6 @@ _FIELDS = {
         total_net_cluster_slot_export_bytes instantaneous_input_repl_kbps=0.00 instantaneous_output_repl_kbps=0.00
         sync_full sync_partial_ok sync_partial_err expired_stale_perc=0.00
         expired_keys_with_volatile_items_stale_perc=0.00 expired_time_cap_reached_count expire_cycle_cpu_milliseconds
-        total_eviction_exceeded_time current_eviction_exceeded_time
         migrate_cached_sockets slave_expires_tracked_keys active_defrag_hits
         active_defrag_misses active_defrag_key_hits active_defrag_key_misses total_active_defrag_time
         current_active_defrag_time

@@ -7,7 +7,7 @@ is memory left; without a limit nothing at all.
 | the memory | requests that grow something (Valkey's flag `denyoom`), blocks with one, scripts | others |
 |---|---|---|
 | is enough | are executed | are executed |
-| is too much, and some keys may go | are executed, each after keys were evicted, for some time at most | are executed |
+| is too much, and some keys may go | are executed, after keys were evicted, for some time at most | are executed |
 | is too much, and none may go | are refused | are executed |
 
 Keys go before a request, never inside one, each as a request of its own: its removal is in the log, and who waits,
@@ -32,6 +32,7 @@ from kvstore.base.slices import SLICE_NS
 from kvstore.commands.accesses import Accesses
 from kvstore.commands.configuration import Configuration
 from kvstore.commands.eviction import Eviction
+from kvstore.commands.latency_events import LatencyEvents
 from kvstore.commands.row import RUNS, Command
 from kvstore.commands.statistics import Statistics
 from kvstore.store.store import Store
@@ -45,13 +46,17 @@ _GROW = """
     XGROUP|CREATECONSUMER XSETID ZADD ZDIFFSTORE ZINCRBY ZINTERSTORE ZRANGESTORE ZUNIONSTORE
 """
 GROW = frozenset(_GROW.split())
-#: The memory is looked at after so much more in the log: this part of the limit, at least so many bytes; or, while it
-#: is far from the limit, this part of what is left of it, since a byte in the log may take some in memory.
-_STEP_PART, _LEAST_STEP_BYTES, _LEFT_PART = 512, 16 * KIB, 8
+#: The memory is looked at after so much more in the log: this part of what is left, since a byte in the log may take
+#: some in memory; at least so many bytes.
+_LEFT_PART, _LEAST_STEP_BYTES = 8, KIB
 #: To look at it takes at most this part of the time.
 _SHARE = 20
+#: When memory is short again so soon, more keys are evicted than have to be, each time twice as many, from so many
+#: bytes to this part of the limit: so that most requests have their quick way.
+_SOON_NS, _LEAST_MORE_BYTES, _MORE_PART = 100_000_000, 4 * KIB, 256
 #: How long keys are evicted before a request, whatever `maxmemory-eviction-tenacity` says.
 _MOST_NS = 10_000_000
+_NS_PER_MS = 1_000_000
 
 
 #: A dict that has only grown has at most so many bytes for each key: 20 for a place, 3 places for a key.
@@ -84,17 +89,20 @@ class MemoryLimit:
         chance: Chance,
         steady_ns: Callable[[], int],
         is_paused: Callable[[], bool],
+        latency: LatencyEvents,
     ) -> None:
         self._store = store
         self._configuration = configuration
         self._statistics = statistics
         self.steady_ns = steady_ns
         self._is_paused = is_paused
+        self._latency = latency
         self.eviction = Eviction(store.databases, configuration, accesses, chance)
         self._allocated: Callable[[], int] = lambda: 0
-        self._allocated_bytes = self._next_ns = 0
+        self._allocated_bytes = self._not_counted_bytes = self._next_ns = 0
         self.startup_bytes = self.peak_bytes = self.limit_bytes = 0
         self.is_over = self.is_out = False
+        self._changed_ns = self._exceeded_ns = self._more_bytes = 0
         self._accesses = accesses
         configuration.obey("maxmemory", lambda _: self.choose())
         configuration.obey("maxmemory-policy", self._choose_policy)
@@ -124,13 +132,14 @@ class MemoryLimit:
         """What is allocated, a moment ago at most."""
         began_ns = self.steady_ns()
         if began_ns >= self._next_ns:
-            self._allocated_bytes = self._allocated() - self._left_bytes()
+            self._allocated_bytes = self._allocated() - self.left_bytes()
+            self._not_counted_bytes = self.not_counted_bytes()
             ended_ns = self.steady_ns()
             self._next_ns = ended_ns + _SHARE * (ended_ns - began_ns)
             self.peak_bytes = max(self.peak_bytes, self._allocated_bytes)
         return self._allocated_bytes
 
-    def _left_bytes(self) -> int:
+    def left_bytes(self) -> int:
         """Room in the tables that keys have left, and others take: a dict does not shrink when something is removed."""
         tables = self._store.databases
         return sum(_spare_bytes(some) for table in tables for some in (table.values, table.deadlines))
@@ -142,14 +151,13 @@ class MemoryLimit:
 
     def excess_bytes(self) -> int:
         """By how much it is too much; below 0 for what is left."""
-        return self.used_bytes() - self.not_counted_bytes() - self.limit_bytes
+        return self.used_bytes() - self._not_counted_bytes - self.limit_bytes
 
     def look(self) -> None:
         """See whether memory is short. Not to be called without a limit."""
         excess = self.excess_bytes()
         self._note(is_over=excess > 0)
-        step = max(self.limit_bytes // _STEP_PART, _LEAST_STEP_BYTES)
-        self._store.watch_growth(self.look, max(step, -excess // _LEFT_PART))
+        self._store.watch_growth(self.look, max(_LEAST_STEP_BYTES, -excess // _LEFT_PART))
 
     def see_to_it(self) -> bool:
         """Look, and evict for a slice if need be: to be called now and then, between requests. Returns whether there is
@@ -164,8 +172,25 @@ class MemoryLimit:
         if is_over != self.is_over:
             self.is_over = is_over
             self._statistics.withhold("memory", self.is_asked if is_over else None)
+            self._note_change(self.steady_ns())
         if not is_over:
             self.is_out = False
+
+    def _note_change(self, now_ns: int) -> None:
+        """Memory is short, or not any more."""
+        since_ns = now_ns - self._changed_ns
+        self._changed_ns = now_ns
+        if not self.is_over:
+            self._exceeded_ns += since_ns
+        elif since_ns > _SOON_NS:
+            self._more_bytes = 0
+        else:
+            self._more_bytes = min(max(_LEAST_MORE_BYTES, 2 * self._more_bytes), self.limit_bytes // _MORE_PART)
+
+    def exceeded_ms(self) -> tuple[int, int]:
+        """For how long memory has been short, altogether, and by now; 0 if it is not."""
+        now_ns = self.steady_ns() - self._changed_ns if self.is_over else 0
+        return (self._exceeded_ns + now_ns) // _NS_PER_MS, now_ns // _NS_PER_MS
 
     @staticmethod
     def is_asked(row: Command) -> bool:
@@ -173,14 +198,13 @@ class MemoryLimit:
         return row.name in GROW or bool(row.flags & RUNS)
 
     def check(self, row: Command, queued: list[tuple[Command, list[bytes]]] | None) -> None:
-        """A request is about to begin, and memory is short: evict keys, if it may grow something. Raises Failure if it
-        must not. `queued`: the block of its client.
+        """A request is about to begin, and memory is short: evict keys. Raises Failure if it must not, since it may
+        grow something. `queued`: the block of its client.
         """
+        self.make_room(self._patience_ns())
         rows = [each for each, _ in queued or ()] if row.name == "EXEC" else [row]
-        if any(map(self.is_asked, rows)):
-            self.make_room(self._patience_ns())
-            if self.is_out and any(each.name in GROW for each in rows):
-                raise out_of_memory()
+        if self.is_out and any(each.name in GROW for each in rows):
+            raise out_of_memory()
 
     def _patience_ns(self) -> int:
         """Valkey's evictionTimeLimitUs, up to a limit."""
@@ -194,11 +218,12 @@ class MemoryLimit:
         """
         if not self.is_over or self._is_paused():
             return False
-        until_ns = self.steady_ns() + patience_ns
+        began_ns = self.steady_ns()
+        until_ns = began_ns + patience_ns
         self._free_garbage(until_ns)
         excess = self.excess_bytes()
-        if excess > 0:  # and some more, so that not each request has to see to it
-            excess += self.limit_bytes // _STEP_PART
+        if excess > 0:
+            excess += self._more_bytes
         is_out = False
         while excess > 0 and not is_out and self.steady_ns() < until_ns:
             freed_bytes = self._evict()
@@ -207,6 +232,7 @@ class MemoryLimit:
             excess -= freed_bytes or 0
         self.look()
         self.is_out = self.is_over and is_out
+        self._latency.note("eviction-cycle", self.steady_ns() - began_ns)
         return self.is_over and not is_out
 
     def _free_garbage(self, until_ns: int) -> None:
