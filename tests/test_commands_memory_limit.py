@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from kvstore.commands.eviction import size_bytes
 from kvstore.commands.facts import facts_of
-from kvstore.commands.memory_limit import GROW
+from kvstore.commands.memory_limit import GROW, NoAllocators
 from kvstore.commands.registry import table as commands
 from kvstore.wire.resp import pack
 from tests.kit.serving import OK, Serving, SessionTestCase
 
 REFUSED = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
+
+
+class _Counted(NoAllocators):
+    """What is allocated is what the keys of all databases take, what they have left in the tables, and the log."""
+
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
+
+    def allocated_bytes(self) -> int:
+        """See `Allocators`."""
+        memory = self._serving.server.memory
+        keys = sum(size_bytes(*pair) for table in self._serving.store.databases for pair in table.values.items())
+        return keys + memory.left_bytes() + memory.not_counted_bytes()
 
 
 class _TestCase(SessionTestCase):
@@ -24,14 +37,9 @@ class _TestCase(SessionTestCase):
     def measured(serving: Serving) -> None:
         """What is allocated is what the keys of all databases take, and what is on its way to the log."""
         memory = serving.server.memory
-
-        def allocated() -> int:
-            keys = sum(size_bytes(*pair) for table in serving.store.databases for pair in table.values.items())
-            return keys + memory.left_bytes() + memory.not_counted_bytes()
-
         serving.server.random.seed(1)
         memory.steady_ns = lambda: 0  # there is time for everything
-        memory.measure_by(allocated, 0)
+        memory.measure_by(_Counted(serving), 0)
 
     def configure(self, **settings: str) -> None:
         """CONFIG SET."""

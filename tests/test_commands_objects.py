@@ -1,4 +1,4 @@
-"""OBJECT and MEMORY. (OBJECT ENCODING is tested with each type, and all of OBJECT compared with Valkey.)"""
+"""OBJECT. (OBJECT ENCODING is tested with each type, and all of OBJECT compared with Valkey.)"""
 
 from __future__ import annotations
 
@@ -84,38 +84,3 @@ class AccessTests(CommandTestCase):
         self.assertNotIn(b"GET", plain)
         client.ask("CONFIG SET maxmemory-policy noeviction")
         self.assertIn(b"GET", plain)
-
-
-class MemoryTests(CommandTestCase):
-    """What is told of memory."""
-
-    def test_usage(self) -> None:
-        """A key takes what its bytes and its value's take, and something besides; one that is not there nothing."""
-        self.do("SET", "a", b"x" * 1000)
-        self.do("RPUSH", "l", b"x" * 1000, b"y" * 1000)
-        self.assertEqual([self.do("MEMORY", "USAGE", key) // 1000 for key in "al"], [1, 2])
-        self.assertEqual(self.do("MEMORY", "USAGE", "a", "SAMPLES", 5), self.do("MEMORY", "USAGE", "a"))
-        self.assertIsNone(self.do("MEMORY", "USAGE", "nosuch"))
-        self.script("""
-            MEMORY USAGE a SAMPLES -> !ERR syntax error
-            MEMORY USAGE a FOO 1 -> !ERR syntax error
-            MEMORY USAGE a SAMPLES -1 -> !ERR syntax error
-            MEMORY USAGE a SAMPLES x -> !ERR value is not an integer or out of range
-            MEMORY PURGE -> OK
-            MEMORY MALLOC-STATS -> 'Stats not supported for the current allocator'
-        """)
-        self.assertIn("I can't find any memory issue", self.do("MEMORY", "DOCTOR"))
-
-    def test_stats(self) -> None:
-        """They are INFO's, under names of their own."""
-        self.rig.server.info["memory"] = lambda: [
-            ("used_memory", 7),
-            ("used_memory_dataset", 6),
-            ("mem_allocator", "x"),
-        ]
-        self.do("SET", "a", 1)
-        self.do("SET", "b", 1)
-        stats = self.do("MEMORY", "STATS")
-        told = {name: stats[name] for name in ("total.allocated", "dataset.bytes", "keys.count", "keys.bytes-per-key")}
-        self.assertEqual(told, {"total.allocated": 7, "dataset.bytes": 6, "keys.count": 2, "keys.bytes-per-key": 3})
-        self.assertEqual(stats["db.0"].keys(), {"overhead.hashtable.main", "overhead.hashtable.expires"})

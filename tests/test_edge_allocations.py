@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.limits import MIB
-from kvstore.edge.allocations import allocated_bytes, resident_bytes
+from kvstore.edge.allocations import Allocators, resident_bytes
 
 
 class AllocationTests(SynchronousTestCase):
@@ -13,7 +13,7 @@ class AllocationTests(SynchronousTestCase):
 
     def test_small_and_large(self) -> None:
         """It grows by what is allocated, and falls when that is freed, though the process may keep it."""
-        allocated = allocated_bytes()
+        allocated = Allocators().allocated_bytes
         for size, number in ((100, 50_000), (1000, 5000), (20 * MIB, 1)):
             before = allocated()
             things = [bytes(size) for _ in range(number)]
@@ -26,3 +26,13 @@ class AllocationTests(SynchronousTestCase):
     def test_resident(self) -> None:
         """The system has given it more than it has allocated."""
         self.assertGreater(resident_bytes(), 10 * MIB)
+
+    def test_described(self) -> None:
+        """Both say something; what is given back was not allocated."""
+        allocators = Allocators()
+        text = allocators.described()
+        self.assertIn("malloc uordblks: ", text)
+        self.assertIn("# bytes in allocated blocks", text)
+        before = allocators.allocated_bytes()
+        allocators.purge()
+        self.assertLess(abs(allocators.allocated_bytes() - before), MIB)

@@ -23,7 +23,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from kvstore.base.chance import Chance
 from kvstore.base.errors import Failure, StorageFull
@@ -51,6 +51,8 @@ GROW = frozenset(_GROW.split())
 _LEFT_PART, _LEAST_STEP_BYTES = 8, KIB
 #: To look at it takes at most this part of the time.
 _SHARE = 20
+#: What takes so long is done for whoever asks for it.
+_QUICK_NS = 2_000_000
 #: When memory is short again so soon, more keys are evicted than have to be, each time twice as many, from so many
 #: bytes to this part of the limit: so that most requests have their quick way.
 _SOON_NS, _LEAST_MORE_BYTES, _MORE_PART = 100_000_000, 4 * KIB, 256
@@ -73,11 +75,39 @@ def out_of_memory() -> Failure:
     return Failure("command not allowed when used memory > 'maxmemory'.", "OOM")
 
 
+class Allocators(Protocol):
+    """Who has the memory of the process: see `kvstore.edge.allocations`."""
+
+    def allocated_bytes(self) -> int:
+        """How much is allocated now."""
+
+    def described(self) -> str:
+        """Their own figures, for people."""
+
+    def purge(self) -> None:
+        """Give back to the system what is free, as far as that can be. It may take a while."""
+
+
+class NoAllocators:
+    """Nobody who could tell."""
+
+    def allocated_bytes(self) -> int:
+        """See `Allocators`."""
+        return 0
+
+    def described(self) -> str:
+        """See `Allocators`."""
+        return "Stats not supported for the current allocator"
+
+    def purge(self) -> None:
+        """See `Allocators`."""
+
+
 class MemoryLimit:
     """See the module. `is_over`: memory is short; `is_out`: and there is no key left that may go.
 
-    `steady_ns`: a steady clock. `is_paused`: whether nothing is to be evicted now. `startup_bytes`: allocated before
-    there was any data. `peak_bytes`: the most so far.
+    `allocators`: who is asked. `steady_ns`: a steady clock. `is_paused`: whether nothing is to be evicted now.
+    `startup_bytes`: allocated before there was any data. `peak_bytes`: the most so far.
     """
 
     def __init__(
@@ -98,8 +128,8 @@ class MemoryLimit:
         self._is_paused = is_paused
         self._latency = latency
         self.eviction = Eviction(store.databases, configuration, accesses, chance)
-        self._allocated: Callable[[], int] = lambda: 0
-        self._allocated_bytes = self._not_counted_bytes = self._next_ns = 0
+        self.allocators: Allocators = NoAllocators()
+        self._allocated_bytes = self._not_counted_bytes = self._next_ns = self._took_ns = 0
         self.startup_bytes = self.peak_bytes = self.limit_bytes = 0
         self.is_over = self.is_out = False
         self._changed_ns = self._exceeded_ns = self._more_bytes = 0
@@ -117,9 +147,9 @@ class MemoryLimit:
             self._store.watch_growth(None)
             self._note(is_over=False)
 
-    def measure_by(self, allocated: Callable[[], int], startup_bytes: int) -> None:
-        """`allocated` tells how much is allocated; `startup_bytes` were, before there was any data."""
-        self._allocated = allocated
+    def measure_by(self, allocators: Allocators, startup_bytes: int) -> None:
+        """`allocators` tell how much is allocated; `startup_bytes` were, before there was any data."""
+        self.allocators = allocators
         self.startup_bytes = startup_bytes
         self.choose()
 
@@ -129,13 +159,20 @@ class MemoryLimit:
         self.is_out = False
 
     def used_bytes(self) -> int:
-        """What is allocated, a moment ago at most."""
+        """What is allocated now; a moment ago, if it takes long to ask for it."""
+        if self._took_ns < _QUICK_NS:
+            self._next_ns = 0
+        return self._recently_used_bytes()
+
+    def _recently_used_bytes(self) -> int:
+        """What was allocated a moment ago at most."""
         began_ns = self.steady_ns()
         if began_ns >= self._next_ns:
-            self._allocated_bytes = self._allocated() - self.left_bytes()
+            self._allocated_bytes = self.allocators.allocated_bytes() - self.left_bytes()
             self._not_counted_bytes = self.not_counted_bytes()
             ended_ns = self.steady_ns()
-            self._next_ns = ended_ns + _SHARE * (ended_ns - began_ns)
+            self._took_ns = ended_ns - began_ns
+            self._next_ns = ended_ns + _SHARE * self._took_ns
             self.peak_bytes = max(self.peak_bytes, self._allocated_bytes)
         return self._allocated_bytes
 
@@ -151,7 +188,7 @@ class MemoryLimit:
 
     def excess_bytes(self) -> int:
         """By how much it is too much; below 0 for what is left."""
-        return self.used_bytes() - self._not_counted_bytes - self.limit_bytes
+        return self._recently_used_bytes() - self._not_counted_bytes - self.limit_bytes
 
     def look(self) -> None:
         """See whether memory is short. Not to be called without a limit."""

@@ -19,32 +19,42 @@ import ctypes
 import re
 import resource
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 #: What Python tells of its arenas is some 5,000 bytes.
 _TOLD_BYTES = 1 << 15
 _IN_ARENAS = re.compile(rb"# bytes in allocated blocks\s*=\s*([\d,]+)")
 
 
+_FIELDS = (
+    "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
+)  # fmt: skip
+
+
 class _MallInfo(ctypes.Structure):
     """See mallinfo2(3). `uordblks`: bytes in blocks in use; `hblkhd`: in those that have pages of their own."""
 
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks",
-                     "keepcost")
-    ]  # fmt: skip
+    _fields_ = [(name, ctypes.c_size_t) for name in _FIELDS]
 
 
-class _Arenas:
-    """Asks Python for its arenas. It tells them to the C library's stderr, which is a file in memory meanwhile.
-
-    Raises AttributeError, OSError or ValueError where that does not work.
+class Allocators:
+    """See the module, and `kvstore.commands.memory_limit`. Python tells of its arenas to the C library's stderr, which
+    is a file in memory meanwhile.
     """
 
-    def __init__(self, library: ctypes.CDLL) -> None:
-        self._library = library
+    def __init__(self) -> None:
+        self._library = ctypes.CDLL(None)
         self._buffer = ctypes.create_string_buffer(_TOLD_BYTES)
+        try:
+            self._prepare()
+            self._arenas()
+            self._tells = True
+        except (AttributeError, OSError, ValueError):
+            self._tells = False
+
+    def _prepare(self) -> None:
+        library = self._library
+        library.mallinfo2.restype = _MallInfo
         library.fmemopen.restype = ctypes.c_void_p
         library.fmemopen.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
         library.fflush.argtypes = library.rewind.argtypes = [ctypes.c_void_p]
@@ -52,43 +62,46 @@ class _Arenas:
         if not self._file:
             raise OSError("there is no file in memory")
         self._stderr = ctypes.c_void_p.in_dll(library, "stderr")
-        self()
 
-    def __call__(self) -> int:
-        with self._replaced():
+    def allocated_bytes(self) -> int:
+        """How much is allocated now."""
+        if not self._tells:
+            return resident_bytes()
+        found = _IN_ARENAS.search(self._arenas())
+        of_malloc = self._library.mallinfo2()
+        in_arenas = int(found[1].replace(b",", b"")) if found else 0
+        return int(of_malloc.uordblks) + int(of_malloc.hblkhd) + in_arenas
+
+    def described(self) -> str:
+        """What both say."""
+        if not self._tells:
+            return "Stats not supported for the current allocator"
+        of_malloc = self._library.mallinfo2()
+        lines = [f"malloc {name}: {getattr(of_malloc, name)}" for name in _FIELDS]
+        return "\n".join([*lines, "", self._arenas().decode()])
+
+    def purge(self) -> None:
+        """Give back to the system the pages of malloc that are free."""
+        with contextlib.suppress(AttributeError):
+            self._library.malloc_trim(0)
+
+    def _arenas(self) -> bytes:
+        with self._told_to_memory():
             sys._debugmallocstats()
         self._library.fflush(self._file)
         self._library.rewind(self._file)
-        found = _IN_ARENAS.search(self._buffer)
-        if found is None:
+        if _IN_ARENAS.search(self._buffer.value) is None:
             raise ValueError("Python tells nothing of its arenas")
-        return int(found[1].replace(b",", b""))
+        return self._buffer.value
 
     @contextlib.contextmanager
-    def _replaced(self) -> Iterator[None]:
+    def _told_to_memory(self) -> Iterator[None]:
         before = self._stderr.value
         self._stderr.value = self._file
         try:
             yield
         finally:
             self._stderr.value = before
-
-
-def allocated_bytes() -> Callable[[], int]:
-    """A function that tells how many bytes are allocated now."""
-    library = ctypes.CDLL(None)
-    try:
-        mallinfo = library.mallinfo2
-        mallinfo.restype = _MallInfo
-        arenas = _Arenas(library)
-    except (AttributeError, OSError, ValueError):
-        return resident_bytes
-
-    def tell() -> int:
-        of_malloc = mallinfo()
-        return int(of_malloc.uordblks) + int(of_malloc.hblkhd) + arenas()
-
-    return tell
 
 
 def resident_bytes() -> int:

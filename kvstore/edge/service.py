@@ -34,7 +34,7 @@ from kvstore.base.syncing import best_syncer
 from kvstore.commands.acl_file import BadUsers
 from kvstore.commands.context import Server
 from kvstore.edge import collector
-from kvstore.edge.allocations import allocated_bytes
+from kvstore.edge.allocations import Allocators
 from kvstore.edge.client_limits import OutputLimit
 from kvstore.edge.compactor import Compactor, MergeProcess
 from kvstore.edge.config_file import ConfigFile
@@ -169,8 +169,8 @@ class KVStoreService(MultiService):
 
     def _open_store(self) -> None:
         began = time.monotonic()
-        self._allocated = allocated_bytes()
-        self._startup_bytes = self._allocated()
+        self._allocators = Allocators()
+        self._startup_bytes = self._allocators.allocated_bytes()
         self._disk = RealDisk(self.settings.data_path)
         self._held.callback(self._disk.unlock)
         policy = CompactionPolicy(self.settings.compact_after_entries)
@@ -217,7 +217,7 @@ class KVStoreService(MultiService):
             server.users.set_default_hash(settings.password_hash)
         if settings.acl_file_path is not None:
             self._load_users(settings.acl_file_path)
-        server.memory.measure_by(self._allocated, self._startup_bytes)
+        server.memory.measure_by(self._allocators, self._startup_bytes)
         self._obey_settings()
         server.save_error, self.compactor.done = self.compactor.error, server.saving.try_all
         server.is_durable = lambda sequence: settings.sync == "always" or sequence <= store.durable_sequence
