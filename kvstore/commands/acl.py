@@ -7,6 +7,7 @@ from typing import Any
 from kvstore.base.errors import Failure, InvalidRequest, shorten, wrong_arity, wrong_subcommand
 from kvstore.base.reply import OK, Distinct, Reply
 from kvstore.commands.acl_file import BadUsers, Kept, text_of
+from kvstore.commands.asked import Reason
 from kvstore.commands.categories import CATEGORIES, rows_of
 from kvstore.commands.clients import end
 from kvstore.commands.context import Call
@@ -138,6 +139,8 @@ def acl_dryrun(call: Call, username: bytes, command: bytes, *args: bytes) -> Rep
     if not row.accepts(len(request)):
         raise wrong_arity(row.name.lower())
     denial = call.server.gate.denial(user, row, request, call.client.database)
+    if denial is not None and denial.reason is Reason.DATABASE and not denial.place:
+        denial = denial._replace(name=command)
     return OK if denial is None else told(denial, user)
 
 
