@@ -38,6 +38,7 @@ ON_PURPOSE = [
         ("HELP is made from the table of commands, in words of our own", r"::test_(function|pubsub)_help"),
         ("a stream has blocks of up to a hundred entries, whatever their bytes and whatever was deleted: `~` leaves up"
          " to as many more", r"test_stream_trimming::test_xtrim_approximate_(node_size|nodes_count|follows_the_node)"),
+        ("the verbs for documents are a category of their own", r"test_acl_cat"),
         ("the script debugger is not there", r"::client.scriptDebug"),
     )
 ]  # fmt: skip
