@@ -102,7 +102,7 @@ class Counts:
     start_seconds: list[float] = field(default_factory=list)
 
 
-class _Line:
+class Line:
     """The connection of one writer in one round."""
 
     def __init__(self, writer: Writer | QueueClient, address: Address, depth: int) -> None:
@@ -225,7 +225,7 @@ class KillRun:
         depth = self._random.choice(DEPTHS)
         address = Address("127.0.0.1", self.server.port)
         before = sum(writer.acknowledged for writer in self.writers)
-        lines = [_Line(writer, address, depth) for writer in (*self.writers, *self.queues.clients)]
+        lines = [Line(writer, address, depth) for writer in (*self.writers, *self.queues.clients)]
         kill_at = self._random.uniform(0, self._longest_seconds)
         plan = [(kill_at, lambda: self.server.signal(signal.SIGKILL))]
         if self._random.random() < 0.3:
@@ -247,7 +247,7 @@ class KillRun:
         self.counts.acknowledged += acknowledged
         self.counts.by_overlap[self._overlap] += acknowledged
 
-    def _serve(self, lines: list[_Line]) -> None:
+    def _serve(self, lines: list[Line]) -> None:
         with selectors.DefaultSelector() as selector:
             for line in lines:
                 selector.register(line.socket, selectors.EVENT_READ, line)
@@ -259,7 +259,7 @@ class KillRun:
                 for key, _ in events:
                     self._exchange(selector, key.data)
 
-    def _exchange(self, selector: selectors.BaseSelector, line: _Line) -> None:
+    def _exchange(self, selector: selectors.BaseSelector, line: Line) -> None:
         """Read the replies that are there and send more requests; forget the connection when it is gone."""
         heard = line.take()
         vanishes = heard is not None and isinstance(line.writer, QueueClient) and line.writer.vanish()

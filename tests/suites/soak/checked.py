@@ -20,7 +20,7 @@ from kvstore.client.raw import RawConnection, resp_request
 from kvstore.testing.server_process import ServerProcess
 from tests.suites.kills.reading import ask
 from tests.suites.kills.request import Held, Violation
-from tests.suites.kills.run import KillRun, _Line
+from tests.suites.kills.run import KillRun, Line
 
 #: Requests that a client may have on the way.
 _DEPTH = 16
@@ -64,7 +64,7 @@ class CheckedLoad(KillRun):
 
     def _connect_all(self) -> None:
         address = Address("127.0.0.1", self.server.port)
-        self._lines = [_Line(writer, address, _DEPTH) for writer in (*self.writers, *self.queues.clients)]
+        self._lines = [Line(writer, address, _DEPTH) for writer in (*self.writers, *self.queues.clients)]
         self._selector = selectors.DefaultSelector()
         for line in self._lines:
             if self._password is not None:
@@ -87,7 +87,7 @@ class CheckedLoad(KillRun):
             if not self._selector.get_map():
                 raise Violation(f"the server has ended all connections; it says {self.server.log[-3:]}")
 
-    def _send(self, line: _Line) -> int:
+    def _send(self, line: Line) -> int:
         before = len(line.writer.in_flight)
         data = line.writer.next_request()
         line.socket.sendall(data)
@@ -95,7 +95,7 @@ class CheckedLoad(KillRun):
 
     def _hear(self, patience_s: float) -> None:
         for key, _ in self._selector.select(patience_s):
-            line: _Line = key.data
+            line: Line = key.data
             before = len(line.writer.in_flight)
             heard = line.take()
             self.counts.acknowledged += before - len(line.writer.in_flight)
