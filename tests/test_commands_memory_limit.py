@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 from kvstore.commands.eviction import size_bytes
 from kvstore.commands.facts import facts_of
 from kvstore.commands.memory_limit import GROW, NoAllocators
 from kvstore.commands.registry import table as commands
+from kvstore.testing.fates import AllLost
 from kvstore.wire.resp import pack
 from tests.kit.serving import OK, Serving, SessionTestCase
 
@@ -224,6 +227,28 @@ class EvictionTests(_TestCase):
             pass
         self.assertLess(len(self.serving.table.values), 20)
         self.assertFalse(self.serving.server.memory.is_over)
+
+    def test_a_look_that_takes_long(self) -> None:
+        """It is not taken again soon; meanwhile memory grows as the process does."""
+        memory = self.serving.server.memory
+        times = iter(range(0, 10**12, 10**7))
+        memory.steady_ns = lambda: next(times)
+        self.one.told("SET a " + 3000 * "x")
+        used = memory.used_bytes()
+        self.one.told("SET b " + 3000 * "x")
+        self.assertEqual(memory.used_bytes(), used)
+        with mock.patch.object(_Counted, "resident_bytes", lambda self: 3000):
+            self.assertEqual(memory.used_bytes(), used + 3000)
+
+    def test_after_a_power_cut(self) -> None:
+        """What was evicted and is not on disk yet is there again, as are all other changes of that time."""
+        self.configure(maxmemory="30kb", maxmemory_policy="allkeys-random")
+        self.fill(50)
+        settled = dict(self.serving.table.values)
+        for i in range(50):
+            self.one.ask(f"SET other:{i} {1000 * 'y'}")
+        self.assertNotEqual(self.serving.table.values, settled)
+        self.assertEqual(Serving(self.serving.disk.crash(AllLost())).table.values, settled)
 
     def test_none_during_a_pause(self) -> None:
         """While writes are paused nothing goes."""

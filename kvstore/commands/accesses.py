@@ -24,8 +24,10 @@ from kvstore.commands.statistics import Statistics
 from kvstore.store.table import Table
 
 #: LFU_INIT_VAL, and the most that its eight bits hold.
-_FIRST, _MOST = 5, 255
-_MS_PER_MINUTE = 60_000
+_FIRST, _MOST, _COUNTER_BITS = 5, 255, 8
+#: Times are noted in ticks.
+_TICK_MS = 100
+_TICKS_PER_MINUTE = 60_000 // _TICK_MS
 #: What looks at keys without asking for them (LOOKUP_NOTOUCH).
 _LOOKS_ONLY = frozenset(["EXISTS", "EXPIRETIME", "PEXPIRETIME", "PTTL", "TTL", "TYPE", "MEMORY|USAGE"]) | {
     f"OBJECT|{name}" for name in ("ENCODING", "FREQ", "IDLETIME", "REFCOUNT")
@@ -46,8 +48,10 @@ class Accesses:
         self._chance = chance
         self.policy = ""
         self._began_ms = 0
-        #: Of each database, by key: when it was last asked for, and the counter then.
-        self._noted: dict[Table, dict[bytes, tuple[int, int]]] = {}
+        #: Of each database, by key: when it was last asked for, and under LFU the counter then in the lowest bits: one
+        #: number, which is the same object for all keys that were asked for within a tenth of a second.
+        self._noted: dict[Table, dict[bytes, int]] = {}
+        self._now = 0
         self.choose(configuration.text("maxmemory-policy"))
 
     def choose(self, name: str) -> None:
@@ -64,32 +68,45 @@ class Accesses:
         """A request was executed."""
         if row.name in _LOOKS_ONLY or ("T" in client.switches and row.name != "TOUCH"):
             return
-        noted = self._noted.setdefault(table, {})
-        now_ms = self._now_ms()
+        noted, now = self._noted.setdefault(table, {}), self._ticks()
         for key in row.keys_of(request):
             if key not in table.values:
                 noted.pop(key, None)
+            elif self.policy == "lru":
+                noted[key] = now
             else:
                 before = noted.get(key)
-                noted[key] = now_ms, _FIRST if before is None else self._counted(self._decayed(*before))
+                counter = _FIRST if before is None else self._counted(self._decayed(before))
+                noted[key] = now << _COUNTER_BITS | counter
         if len(noted) > 2 * len(table.values) + _STALE:
             self._noted[table] = {key: each for key, each in noted.items() if key in table.values}
 
+    def _ticks(self) -> int:
+        """Since the epoch."""
+        now = self._now_ms() // _TICK_MS
+        if now != self._now:
+            self._now = now
+        return self._now
+
     def idle_ms(self, table: Table, key: bytes) -> int:
-        """For how long nobody has asked for a key; 0 without a policy."""
+        """For how long nobody has asked for a key, to a tenth of a second; 0 without a policy."""
         if not self.policy:
             return 0
-        at_ms, _ = self._noted.get(table, {}).get(key, (self._began_ms, 0))
-        return max(0, self._now_ms() - at_ms)
+        noted = self._noted.get(table, {}).get(key)
+        if noted is None:
+            return max(0, self._now_ms() - self._began_ms)
+        at = noted if self.policy == "lru" else noted >> _COUNTER_BITS
+        return max(0, self._ticks() - at) * _TICK_MS
 
     def frequency(self, table: Table, key: bytes) -> int:
-        """The counter of a key."""
-        return self._decayed(*self._noted.get(table, {}).get(key, (self._began_ms, 0)))
+        """The counter of a key, under LFU."""
+        return self._decayed(self._noted.get(table, {}).get(key, 0))
 
-    def _decayed(self, at_ms: int, counter: int) -> int:
+    def _decayed(self, noted: int) -> int:
         """It falls by one in so many minutes."""
+        at, counter = noted >> _COUNTER_BITS, noted & _MOST
         minutes = self._configuration.number("lfu-decay-time")
-        return max(0, counter - (self._now_ms() - at_ms) // (minutes * _MS_PER_MINUTE)) if minutes else counter
+        return max(0, counter - (self._ticks() - at) // (minutes * _TICKS_PER_MINUTE)) if minutes else counter
 
     def _counted(self, counter: int) -> int:
         """The higher it is, the less likely it grows."""

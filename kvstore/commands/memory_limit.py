@@ -49,10 +49,9 @@ GROW = frozenset(_GROW.split())
 #: The memory is looked at after so much more in the log: this part of what is left, since a byte in the log may take
 #: some in memory; at least so many bytes.
 _LEFT_PART, _LEAST_STEP_BYTES = 8, KIB
-#: To look at it takes at most this part of the time.
-_SHARE = 20
-#: What takes so long is done for whoever asks for it.
-_QUICK_NS = 2_000_000
+#: To look at it takes at most this part of the time; a much smaller one if each look takes longer than that: then much
+#: is free in small pieces, which new values take. Meanwhile it is taken to grow as the process does.
+_SHARE, _QUICK_NS, _SMALL_SHARE = 20, 2_000_000, 500
 #: When memory is short again so soon, more keys are evicted than have to be, each time twice as many, from so many
 #: bytes to this part of the limit: so that most requests have their quick way.
 _SOON_NS, _LEAST_MORE_BYTES, _MORE_PART = 100_000_000, 4 * KIB, 256
@@ -81,6 +80,9 @@ class Allocators(Protocol):
     def allocated_bytes(self) -> int:
         """How much is allocated now."""
 
+    def resident_bytes(self) -> int:
+        """How much the process has of the system."""
+
     def described(self) -> str:
         """Their own figures, for people."""
 
@@ -92,6 +94,10 @@ class NoAllocators:
     """Nobody who could tell."""
 
     def allocated_bytes(self) -> int:
+        """See `Allocators`."""
+        return 0
+
+    def resident_bytes(self) -> int:
         """See `Allocators`."""
         return 0
 
@@ -129,7 +135,7 @@ class MemoryLimit:
         self._latency = latency
         self.eviction = Eviction(store.databases, configuration, accesses, chance)
         self.allocators: Allocators = NoAllocators()
-        self._allocated_bytes = self._not_counted_bytes = self._next_ns = self._took_ns = 0
+        self._allocated_bytes = self._not_counted_bytes = self._resident_bytes = self._next_ns = self._took_ns = 0
         self.startup_bytes = self.peak_bytes = self.limit_bytes = 0
         self.is_over = self.is_out = False
         self._changed_ns = self._exceeded_ns = self._more_bytes = 0
@@ -172,8 +178,11 @@ class MemoryLimit:
             self._not_counted_bytes = self.not_counted_bytes()
             ended_ns = self.steady_ns()
             self._took_ns = ended_ns - began_ns
-            self._next_ns = ended_ns + _SHARE * self._took_ns
+            self._next_ns = ended_ns + (_SHARE if self._took_ns < _QUICK_NS else _SMALL_SHARE) * self._took_ns
+            self._resident_bytes = self.allocators.resident_bytes()
             self.peak_bytes = max(self.peak_bytes, self._allocated_bytes)
+        elif self._took_ns >= _QUICK_NS:
+            return self._allocated_bytes + self.allocators.resident_bytes() - self._resident_bytes
         return self._allocated_bytes
 
     def left_bytes(self) -> int:
@@ -195,6 +204,10 @@ class MemoryLimit:
         excess = self.excess_bytes()
         self._note(is_over=excess > 0)
         self._store.watch_growth(self.look, max(_LEAST_STEP_BYTES, -excess // _LEFT_PART))
+
+    def note_peak(self) -> None:
+        """Look whether there has never been so much: to be called now and then."""
+        self._recently_used_bytes()
 
     def see_to_it(self) -> bool:
         """Look, and evict for a slice if need be: to be called now and then, between requests. Returns whether there is

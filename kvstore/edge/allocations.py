@@ -72,6 +72,10 @@ class Allocators:
         in_arenas = int(found[1].replace(b",", b"")) if found else 0
         return int(of_malloc.uordblks) + int(of_malloc.hblkhd) + in_arenas
 
+    def resident_bytes(self) -> int:
+        """How much the process has of the system."""
+        return resident_bytes()
+
     def described(self) -> str:
         """What both say."""
         if not self._tells:
