@@ -10,6 +10,7 @@ import resource
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from twisted.application.service import MultiService
 from twisted.internet import reactor
@@ -43,6 +44,13 @@ class SettingsTests(SynchronousTestCase):
             ({"group_limit": 1, "overlap": "always"}, "leave --overlap out"),
         ):
             self.assertIn(text, str(self.assertRaises(OptionError, settings, **options)))
+
+    def test_no_reactor_is_installed(self) -> None:
+        """Not for endpoints either, which are looked at: which one it is to be is the application's to say."""
+        with patch.dict(sys.modules):
+            sys.modules.pop("twisted.internet.reactor", None)
+            settings(listen="tcp:0:interface=127.0.0.1", http="tcp:0:interface=127.0.0.1")
+            self.assertNotIn("twisted.internet.reactor", sys.modules)
 
 
 class EmbeddedServerTests(TestCase):

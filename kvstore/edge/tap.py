@@ -549,13 +549,13 @@ def _read(source: str, text: str, read: Callable[[str], Any]) -> Any:
 
 def _check_endpoint(text: str) -> None:
     """Parse an endpoint string without binding anything; a `ssl:` one reads its certificate. Raises ValueError."""
-    # Parsing needs a reactor only to hand it on to the endpoint, which is thrown away here.
+    # Parsing needs a reactor only to hand it on to the endpoint, which is thrown away here: the one that is installed,
+    # if there is one. None is installed for it: which that is to be may be the application's to say.
     from twisted.internet.endpoints import serverFromString
 
-    from kvstore.edge.reactor import the_reactor
-
+    reactor: Any = sys.modules.get("twisted.internet.reactor")
     try:
-        port = getattr(serverFromString(the_reactor(), text), "_port", 0)
+        port = getattr(serverFromString(reactor, text), "_port", 0)
     except Exception as error:  # plugins parse the texts: they raise what they like
         # On one line, and without the name of the parser's function that Python puts before a missing argument.
         reason = re.sub(r"^\w+\(\) ", "", " ".join(str(error).split())) or type(error).__name__
