@@ -6,7 +6,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
-from kvstore.base.limits import KIB, QUEUED_WORD_BYTES, STRANGER_BYTES
+from kvstore.base.limits import KIB, QUEUED_WORD_BYTES, STRANGER_BYTES, STRANGER_SENDS_BYTES
 from kvstore.edge.client_limits import network_of
 from kvstore.edge.protocol import KVStoreProtocol
 from kvstore.edge.settings import Settings
@@ -253,6 +253,17 @@ class StrangerTests(LimitsTestCase):
         known.send(b"AUTH secret\r\n" + pack(b"SET", b"k", b"x" * 50_000))
         self.turn()
         self.assertEqual(known.received(), 2 * OK)
+
+    def test_patience(self) -> None:
+        """It may send so much, and no more; who has said who it is may go on."""
+        for size, dropped in ((STRANGER_SENDS_BYTES, False), (STRANGER_SENDS_BYTES + 8, True)):
+            stranger, known = self.connect(), self.connect()
+            known.ask(b"AUTH secret\r\n")
+            for client in (stranger, known):
+                for _ in range(8):
+                    client.send(b"GET abc\n" * (size // 64))
+                client.send(b"GET abc\n" * (size % 64 // 8))
+            self.assertEqual((stranger.transport.disconnecting, known.transport.disconnecting), (dropped, False))
 
     def test_replies(self) -> None:
         """It takes its errors, or goes."""

@@ -73,6 +73,7 @@ LIMITS = [
     ("clients of one", f"half of them, at least {limits.FEW_CLIENTS}", "`--max-clients-per-address`"),
     ("time to say who one is", f"{limits.AUTHENTICATION_S} s", "`--authentication-timeout`"),
     ("unfinished requests, and unread replies, of who", f"{limits.STRANGER_BYTES // KIB} KiB each", ""),
+    ("all that it may send", f"{limits.STRANGER_SENDS_BYTES // KIB} KiB", ""),
     ("time that a client may be", "none", "`--idle-timeout`"),
     ("free bytes of the data's volume", "none", "`--min-free-bytes`"),
     ("bytes of the log", "none", "`--max-log-bytes`"),

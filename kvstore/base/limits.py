@@ -128,10 +128,11 @@ FEW_CLIENTS = 128
 #: (`--authentication-timeout`). PostgreSQL: authentication_timeout 60, OpenSSH: LoginGraceTime 120.
 AUTHENTICATION_S = 30
 
-#: Bytes of a request of who has not said who it is, where that is asked for, and of replies that it has not taken; and
-#: words of a request. Redis: 16 KiB of a word, 10 words, 1 KiB of replies.
+#: Bytes of a request of who has not said who it is, where that is asked for, and of replies that it has not taken; words
+#: of a request; and bytes of all that it may send. Redis: 16 KiB of a word, 10 words, 1 KiB of replies; no limit for all.
 STRANGER_BYTES = 16 * KIB
 STRANGER_WORDS = 10
+STRANGER_SENDS_BYTES = 64 * KIB
 
 #: What it may be set to at most. Linux: fs.nr_open, the most files one process may have open, is 1024 * 1024.
 MOST_CLIENTS = 1024 * 1024
@@ -146,6 +147,10 @@ MOST_CLIENTS_OF_SELECT = 1024 - OTHER_FILES
 #: default of 50 shows when a few hundred clients come at once. Redis: tcp-backlog 511. Linux caps it at
 #: net.core.somaxconn, 4096 by default.
 LISTEN_BACKLOG = 4096
+
+#: Connections that are accepted in one turn of the loop; the others wait for the next. Each takes some 0.2 ms, and
+#: Twisted accepts ever more at once while there are any. Valkey: max-new-connections-per-cycle 1000.
+ACCEPTED_IN_A_TURN = 16
 
 #: Bytes of hostile input that may reach a log line.
 MAX_LOGGED_BYTES = 128

@@ -136,7 +136,7 @@ _FIXED = """
     dual-channel-replication-enabled=no enable-module-command=no enable-protected-configs=no
     extended-redis-compatibility=no hash-seed ignore-warnings import-mode=no io-threads=1
     jemalloc-bg-thread=no locale-collate log-format=text log-timestamp-format=iso8601 logfile
-    max-new-connections-per-cycle=1000 max-new-tls-connections-per-cycle=1000 min-replicas-max-lag=10
+    max-new-connections-per-cycle=16 max-new-tls-connections-per-cycle=16 min-replicas-max-lag=10
     min-replicas-to-write=0 mptcp=no no-appendfsync-on-rewrite=no oom-score-adj=no pidfile port=6380
     prefetch-batch-max-size=0 primaryauth primaryuser proc-title-template propagation-error-behavior=ignore
     rdb-del-sync-files=no rdb-save-incremental-fsync=no rdb-version-check=strict rdbchecksum=yes rdbcompression=no

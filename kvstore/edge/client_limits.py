@@ -3,9 +3,9 @@
 What is looked at for every request or reply is copied into the connection when it is made, and whenever a setting
 changes, so that nobody asks for it meanwhile.
 
-Who has not said who it is, where that is asked for, gets little memory (STRANGER_BYTES) and little time
-(`authentication-timeout`), and so does who does not end the handshake of TLS. What it sends at once is read all the
-same: the password may be in front of the rest.
+Who has not said who it is, where that is asked for, gets little memory (STRANGER_BYTES) and little time (what it may
+send, STRANGER_SENDS_BYTES, and `authentication-timeout`), and so does who does not end the handshake of TLS. What it
+sends at once is read all the same: the password may be in front of the rest.
 
 **Replies not taken** (`client-output-buffer-limit`, as in Redis): past the hard limit a client is dropped at once, past
 the soft one when it has been there for so long. Who reads slowly, but reads, gets down below it again and again.

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from kvstore.base.limits import ACCEPTED_IN_A_TURN
 from kvstore.edge.exits import Process
 from kvstore.edge.exposure import is_tls
 from kvstore.edge.log_limit import LogLimit
@@ -73,6 +74,7 @@ class Listening:
     def _listens(self, port: IListeningPort) -> None:
         self._ports.append(port)
         self._port_log.watch(port)
+        accept_few(port)
         address: Any = port.getHost()
         number = getattr(address, "port", None)
         if number is not None:
@@ -111,3 +113,18 @@ class Listening:
         """Listen no more."""
         for port in self._ports:
             await maybeDeferred(port.stopListening)
+
+
+def accept_few(port: Any) -> None:
+    """Have a listening port accept only so many connections in one turn of the loop, however many wait: those who are
+    connected have their turn in between.
+    """
+    if not hasattr(port, "numberAccepts"):  # not one of Twisted's own
+        return
+    accept = port.doRead
+
+    def accept_some() -> None:
+        port.numberAccepts = min(port.numberAccepts, ACCEPTED_IN_A_TURN)
+        accept()
+
+    port.doRead = accept_some

@@ -27,7 +27,7 @@ from zope.interface import implementer
 
 from kvstore.base.address import Address
 from kvstore.base.errors import StorageFault
-from kvstore.base.limits import STRANGER_BYTES
+from kvstore.base.limits import STRANGER_BYTES, STRANGER_SENDS_BYTES
 from kvstore.base.reply import Reply
 from kvstore.commands import WORD_VERBS
 from kvstore.commands.client import Client, Traffic
@@ -263,7 +263,9 @@ class KVStoreProtocol(LineReceiver):
             return
         session = self.session
         unfinished = session.unfinished_bytes
-        if unfinished > STRANGER_BYTES and not self.client.was_authenticated and not session.closing:
+        if not (self.client.was_authenticated or session.closing) and (
+            unfinished > STRANGER_BYTES or self.received_bytes > STRANGER_SENDS_BYTES
+        ):
             session.refuse_rest("Protocol error: unauthenticated bulk length")
             unfinished = 0
         self._connections.unfinished.note(self, unfinished)

@@ -54,7 +54,7 @@ def main(port: str, rate: str, window_s: str, password: str | None = None) -> No
         place = number % _CONNECTIONS
         try:
             client = clients[place] = clients[place] or server.known()
-            _ask(client, number, window)
+            ask(client, number, window)
         except OSError:
             clients[place] = None
             window.lost += 1
@@ -63,7 +63,8 @@ def main(port: str, rate: str, window_s: str, password: str | None = None) -> No
             window, ends = Window(), ends + float(window_s)
 
 
-def _ask(client: Conversation, number: int, window: Window) -> None:
+def ask(client: Conversation, number: int, window: Window) -> None:
+    """One request: it is timed, and counted as refused if its reply is an error. Raises OSError."""
     key = f"soak:calm:{number % _KEYS}"
     words = ("SET", key, f"{number}{_VALUE}") if number // _CONNECTIONS % 2 else ("GET", key)
     began = time.perf_counter()

@@ -1,0 +1,1 @@
+"""What strangers get of a server that others use. See `__main__`."""
