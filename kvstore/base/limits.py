@@ -128,8 +128,9 @@ FEW_CLIENTS = 128
 #: (`--authentication-timeout`). PostgreSQL: authentication_timeout 60, OpenSSH: LoginGraceTime 120.
 AUTHENTICATION_S = 30
 
-#: Bytes of a request of who has not said who it is, where that is asked for, and of replies that it has not taken; words
-#: of a request; and bytes of all that it may send. Redis: 16 KiB of a word, 10 words, 1 KiB of replies; no limit for all.
+#: Bytes of a request of who has not said who it is, where that is asked for, and of replies that it has not taken;
+#: words of a request; and bytes of all that it may send. Redis: 16 KiB of a word, 10 words, 1 KiB of replies; no limit
+#: for all.
 STRANGER_BYTES = 16 * KIB
 STRANGER_WORDS = 10
 STRANGER_SENDS_BYTES = 64 * KIB

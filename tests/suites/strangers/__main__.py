@@ -167,7 +167,7 @@ def _report(rows: list[tuple[str, int, dict[str, float]]]) -> str:
         "# Strangers", "",
         "Made by `scripts/strangers --report`: what each kind of stranger did, how often, all of it answered by nothing"
         " but errors;", f"and what a calm client noticed meanwhile, on {os.cpu_count()} cores.", "",
-        "| strangers | times | requests of the calm client | median, ms | p99, ms | slowest, ms | server's CPU, ms each |",
+        "| strangers | times | calm requests | median, ms | p99, ms | slowest, ms | server's CPU, ms each |",
         "|---|---|---|---|---|---|---|", *(_row(*row) for row in rows), "",
     ])  # fmt: skip
 
