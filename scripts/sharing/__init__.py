@@ -1,0 +1,1 @@
+"""What scripts/fairness does: calm clients beside a greedy one."""
