@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kvstore.base.limits import KIB, LARGE_BYTES, MIB
+from kvstore.base.slices import SLICE_NS
 from kvstore.commands.registry import table as commands
 from kvstore.edge.watching import LoggedCommands
 from kvstore.wire.resp import pack
@@ -158,7 +159,7 @@ class TimedRequestsTests(ProtocolTestCase):
 
         def in_slices(call: Any) -> Any:
             for _ in range(3):
-                self.now_ns += 2_000_000
+                self.now_ns += SLICE_NS
                 yield
             return 1
 
@@ -166,9 +167,11 @@ class TimedRequestsTests(ProtocolTestCase):
         self.server.steady_ns = lambda: self.now_ns
         self.patch(commands.by_name[b"DBSIZE"], "function", in_slices)
         client = self.connect()
-        client.ask(b"CONFIG SET slowlog-log-slower-than 5000\r\nDBSIZE\r\n")
+        client.ask(b"CONFIG SET slowlog-log-slower-than 2000\r\nDBSIZE\r\n")
         self.clock.pump([0] * 8)
-        self.assertEqual([entry[2:4] for entry in self.server.command_log.slow.newest(-1)], [[6000, [b"DBSIZE"]]])
+        self.assertEqual(
+            [entry[2:4] for entry in self.server.command_log.slow.newest(-1)], [[3 * SLICE_NS // 1000, [b"DBSIZE"]]]
+        )
 
 
 class LargeTests(ProtocolTestCase):

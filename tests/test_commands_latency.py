@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvstore.base.slices import SLICE_NS
 from kvstore.commands.latency_events import Event, LatencyEvents, Sample
 from kvstore.commands.latency_report import doctor, graph
 from kvstore.commands.registry import table as commands
@@ -188,7 +189,7 @@ class LatencyTests(SynchronousTestCase):
 
         def in_slices(call: Any, *arguments: Any) -> Any:
             for _ in range(3):
-                self.now_ns += 2 * MS
+                self.now_ns += SLICE_NS
                 yield
             return 1
 
@@ -196,12 +197,12 @@ class LatencyTests(SynchronousTestCase):
         for watched in (False, True):
             if watched:
                 self.serving.hooks.watchers.append(lambda executed: None)
-            self.client.ask("CONFIG RESETSTAT", "CONFIG SET latency-monitor-threshold 3")
+            self.client.ask("CONFIG RESETSTAT", "CONFIG SET latency-monitor-threshold 2")
             self.client.ask("KEYS *")
             self.client.ask("GET a", "KEYS *")
             self.assertIn(
-                b"calls\r\n:2\r\n$14\r\nhistogram_usec\r\n*2\r\n:8454\r\n:2\r\n",
+                b"calls\r\n:2\r\n$14\r\nhistogram_usec\r\n*2\r\n:4227\r\n:2\r\n",
                 self.client.ask("LATENCY HISTOGRAM keys"),
             )
-            self.assertIn("calls=2,usec=12000", self.client.ask("INFO commandstats").decode())
+            self.assertIn("calls=2,usec=6000", self.client.ask("INFO commandstats").decode())
             self.assertEqual(self.client.ask("LATENCY LATEST"), b"*0\r\n")

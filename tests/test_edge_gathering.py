@@ -15,7 +15,7 @@ from kvstore.commands.registry import table
 from kvstore.edge import outlet as outlet_module
 from kvstore.edge.outlet import Outlet
 from kvstore.edge.protocol import KVStoreProtocol
-from kvstore.edge.turn import Turn
+from kvstore.edge.turn import STEP_NS, Turn
 from kvstore.edge.watching import Monitor
 from kvstore.wire.pieces import Pieces
 from kvstore.wire.resp import pack
@@ -274,18 +274,18 @@ class ConnectionTests(GatheringTestCase):
 
 
 class SharingTests(GatheringTestCase):
-    """A client whose requests take long, and the others. Every look at the clock sets it forward by a millisecond."""
+    """A client whose requests take long, and the others. Every look at the clock sets it forward by 0.1 ms."""
 
     def setUp(self) -> None:
-        """A share of five milliseconds."""
+        """A share of a millisecond, which is two steps."""
         super().setUp()
         self.now_ns = 0
         self.server.steady_ns = self.factory.turn._steady_ns = self.look
-        self.hooks.share_ns = self.factory.turn.share_ns = 5_000_000
+        self.hooks.share_ns = self.factory.turn.share_ns = 2 * STEP_NS
 
     def look(self) -> int:
         """What the clock says."""
-        self.now_ns += 1_000_000
+        self.now_ns += 100_000
         return self.now_ns
 
     def turns_of(self, client: Connection, expected: bytes, each: Callable[[], None] = lambda: None) -> int:

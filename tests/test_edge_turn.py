@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvstore.edge.turn import Turn
+from kvstore.edge.turn import STEP_NS, Turn
 from tests.kit.edge import TellingReactor
 
 
@@ -193,8 +194,23 @@ class WaitingTests(SynchronousTestCase):
         for name in ("a", "b", "c"):
             self.turn.wait(Slow(self, name, 4, 3))
         turns = [self.ends() for _ in range(8)]
-        self.assertEqual(turns[:3], [["a", "a"], ["b", "b"], ["c", "c"]])
-        self.assertEqual(turns[3:], [["a", "a"], ["b", "b"], ["c", "c"], [], []])
+        self.assertEqual(turns[:4], [["a", "b"], ["c", "a"], ["b", "c"], ["a", "b"]])
+        self.assertEqual(turns[4:], [["c", "a"], ["b", "c"], [], []])
+
+    def test_steps(self) -> None:
+        """Each goes on for a step at most; the turn ends behind the one after which a socket is ready."""
+        steps: list[int] = []
+        ready = [False, False, True]
+
+        def go_on(until_ns: int) -> None:
+            steps.append(until_ns - self.now_ns)
+            self.turn.wait(waiting)
+
+        waiting = mock.Mock(go_on=go_on)
+        self.turn = self.make(mock.Mock(wraps=self.reactor, somebody_is_ready=lambda: ready.pop(0)))
+        self.turn.wait(waiting)
+        self.ends()
+        self.assertEqual((steps, ready), ([STEP_NS] * 3, []))
 
     def test_those_who_need_little(self) -> None:
         """Several go on in one turn."""

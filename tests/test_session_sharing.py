@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -69,6 +70,69 @@ class ShareTests(SessionTestCase):
         self.one.session.until_ns = 0
         self.one.session.run(10**6)
         self.assertEqual(len(self.one.session.backlog), left - 1)
+
+
+class PartsTests(SessionTestCase):
+    """A chunk with many requests is executed in parts, each in the client's time."""
+
+    def all_of(self, client: Connection) -> tuple[bytes, int]:
+        """What the rest of its backlog answers, and how many goes that took."""
+        replies, goes = b"", 0
+        while client.session.backlog:
+            client.session.run(10**6)
+            replies += client.told()
+            goes += 1
+        return replies, goes
+
+    def test_the_same_as_at_once(self) -> None:
+        """Whatever the stream, and wherever a chunk of it ends: one command, several, words, values like requests."""
+        nasty = b"x\r\n*1\r\n$4\r\nPING\r\n"
+        streams = (
+            pack(b"GET", b"k") * 3000,
+            (pack(b"SET", b"k", nasty) + pack(b"GET", b"k")) * 800,
+            (pack(b"INCR", b"n") + b"PING\r\n" + pack(b"ECHO", nasty * 3)) * 500,
+            b"INCR n\r\n" * 4000,
+            (pack(b"MULTI") + pack(b"INCR", b"n") * 50 + pack(b"EXEC")) * 30,
+        )
+        for stream in streams:
+            whole, parted = self.serving.connect(), self.serving.connect()
+            whole.told(pack(b"FLUSHALL"))
+            expected = whole.told(stream)
+            whole.told(pack(b"FLUSHALL"))
+            replies = b""
+            for begin in range(0, len(stream), 20_001):
+                chunk = stream[begin : begin + 20_001]
+                if not parted.session.put_off(chunk):
+                    parted.session.receive_more(chunk)
+                replies += self.all_of(parted)[0] + parted.told()
+            self.assertEqual(replies, expected, stream[:20])
+
+    def test_few_requests(self) -> None:
+        """Values are no requests: what holds few is executed when it comes."""
+        client = self.serving.connect()
+        self.assertFalse(client.session.put_off(pack(b"SET", b"k", b"x" * 60_000)))
+        self.assertEqual(client.session.backlog, deque())
+
+    def test_a_part_at_a_time(self) -> None:
+        """What comes meanwhile stands behind it, also while the client waits for others."""
+        client, other = self.serving.connect(), self.serving.connect()
+        self.assertTrue(client.session.put_off(pack(b"BLPOP", b"l", b"0") + pack(b"INCR", b"n") * 1000))
+        self.assertFalse(client.session.put_off(pack(b"PING") * 2000))
+        client.session.run(10**6)
+        self.assertTrue(client.session.is_blocked)
+        client.session.receive_more(pack(b"ECHO", b"last"))
+        other.told("RPUSH l a")
+        replies, goes = self.all_of(client)
+        self.assertTrue(replies.startswith(b"*2\r\n$1\r\nl\r\n$1\r\na\r\n:1\r\n:2\r\n"), replies[:40])
+        self.assertTrue(replies.endswith(b":1000\r\n$4\r\nlast\r\n"), replies[-40:])
+        self.assertGreater(goes, 2)
+
+    def test_a_client_that_is_gone(self) -> None:
+        """Nothing more of it is executed."""
+        client = self.serving.connect()
+        client.session.put_off(pack(b"QUIT") + pack(b"INCR", b"n") * 2000)
+        client.session.run(10**6)
+        self.assertEqual((client.session.closing, client.session.backlog), (True, deque()))
 
 
 class SlicesTestCase(SessionTestCase):

@@ -199,7 +199,7 @@ class Paused(NotNow):
 def advance(reply: Reply) -> Reply:
     """Run the next slice of a reply that comes in slices; any other reply is returned as it is.
 
-    A command that may take long returns a generator: it yields where others may have their turn, about every 2 ms, and
+    A command that may take long returns a generator: it yields where others may have their turn, about every ms, and
     what it returns in the end is the reply. What it tells of the table it has read, or noted, before its first yield,
     so that it answers as of its place in the order; it changes nothing after that. Who executes it runs the first slice
     at once and the others by and by, and closes it if its client is gone.

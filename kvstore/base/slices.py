@@ -18,7 +18,7 @@ from kvstore.base.reply import NOT_NOW
 Slices: TypeAlias = Generator[Any, None, Any]
 
 #: How long a slice lasts. Redis's cycle of expiry: 1 ms at most when it is in a hurry, 25 ms when not.
-SLICE_NS = 2_000_000
+SLICE_NS = 1_000_000
 
 
 def in_slices(steps: Iterable[object]) -> Generator[None, None, None]:

@@ -95,7 +95,7 @@ def _matched(matches: Matcher | None, keys: list[bytes]) -> Iterable[bytes]:
 def scan(call: Call, cursor: bytes, *options: bytes) -> Reply:
     """Walk through the keys, some at a time; returns the next cursor, 0 at the end, and keys.
 
-    Unlike Valkey, it gives fewer keys than COUNT asks for when it has looked for 2 ms, and none while the first
+    Unlike Valkey, it gives fewer keys than COUNT asks for when it has looked for 1 ms, and none while the first
     scan of a large table sorts the keys, some seconds for a million. A cursor is never below 0 (`-01` is 2^64-1
     there).
     """

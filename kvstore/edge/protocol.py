@@ -36,7 +36,7 @@ from kvstore.edge.arrivals import FEW
 from kvstore.edge.connection_state import MOVES, State
 from kvstore.edge.connections import Connections
 from kvstore.edge.outlet import Outlet
-from kvstore.session.session import Session
+from kvstore.session.session import PART_BYTES, Session
 from kvstore.wire.parser import RequestParser
 
 _log = Logger()
@@ -121,7 +121,7 @@ class KVStoreProtocol(LineReceiver):
                 return
             receive = self.session.receive_more
         try:
-            if receive(data) or self.state is not OPEN:
+            if (len(data) > PART_BYTES and self.session.put_off(data)) or receive(data) or self.state is not OPEN:
                 self._see()
         except StorageFault as fault:
             self._connections.fault(fault)

@@ -71,6 +71,10 @@ class TurnReactor(EPollReactor):
         self._serve(events)
         return bool(events)
 
+    def somebody_is_ready(self) -> bool:
+        """Whether there is a socket to be served; it is not served yet."""
+        return bool(self._poller.poll(0, 1))
+
     def _serve(self, events: list[tuple[int, int]]) -> None:
         self.ready = len(events)
         find = self._selectables.get

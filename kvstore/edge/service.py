@@ -50,7 +50,7 @@ from kvstore.edge.settings import Settings
 from kvstore.edge.status import Pace, Sources, info_sections
 from kvstore.edge.supervision import Supervision
 from kvstore.edge.tls import authorities_in
-from kvstore.edge.turn import Turn
+from kvstore.edge.turn import STEP_NS, Turn
 from kvstore.edge.upkeep import Upkeep
 from kvstore.edge.user_file import UserFile
 from kvstore.edge.watching import ClientLog, LoggedCommands, Monitor, Trace
@@ -281,7 +281,8 @@ class KVStoreService(MultiService):
         configuration.obey("max-log-bytes", lambda text: store.limit_logs(int(text)))
 
     def _share_time(self, text: str) -> None:
-        self.turn.share_ns = self.hooks.share_ns = int(text) * 1_000_000
+        self.turn.share_ns = int(text) * 1_000_000
+        self.hooks.share_ns = min(self.turn.share_ns, STEP_NS)
 
     def _limit_replies(self, text: str) -> None:
         """A larger one nobody could take."""

@@ -9,8 +9,10 @@ that lets the disk, the clients and the loop work at the same time:
 | overlaps the sync with the loop | commit, replies that are ready | the disk works while the loop sends |
 
 Last come the clients whose requests took more than their share of time, or that go on in slices: all of them together
-have one share in a turn, in which they go on one after the other (`wait`); who is not done then is first in the next
-turn, and before that every socket is looked at again. So whatever they ask for, the others wait for one share.
+have one share in a turn, in which they go on one after the other, a step each time (`wait`); who is not done then is
+first in the next turn, and before that every socket is looked at again. After each step it is asked whether one is
+ready already: then the turn ends there. So whatever they ask for, the others wait for a step, and while nobody else
+asks, a commit holds what is done in a whole share.
 
 On a reactor that tells the end of a turn (`TurnReactor`) outlets gather their replies for it. On any other the end is
 `callLater(0)`, which runs after every ready socket was served too, but at a price: there replies leave at once, and
@@ -29,6 +31,9 @@ from twisted.logger import Logger
 from kvstore.edge.log_limit import LogLimit
 
 _log = Logger()
+
+#: How long one client goes on before it is the next one's turn, and others' who are ready, in nanoseconds.
+STEP_NS = 500_000
 
 
 class Gatherer(Protocol):
@@ -110,6 +115,7 @@ class Turn:
         self.commit_asked = False
         self.log_limit = LogLimit(reactor.seconds)
         self._look_again: Callable[[], bool] = getattr(reactor, "look_again", lambda: False)
+        self._somebody_is_ready: Callable[[], bool] = getattr(reactor, "somebody_is_ready", lambda: False)
         self._arrivals: Executes = _Nothing()
         self._commit: Commits = _Nothing()
 
@@ -168,10 +174,12 @@ class Turn:
 
     def _go_on(self) -> None:
         """See the module."""
-        until_ns = self._steady_ns() + self.share_ns
-        for _ in range(len(self._waiting)):
-            self._waiting.popitem(last=False)[0].go_on(until_ns)
-            if self._steady_ns() > until_ns:
+        now_ns = self._steady_ns()
+        end_ns = now_ns + self.share_ns
+        while self._waiting:
+            self._waiting.popitem(last=False)[0].go_on(min(now_ns + STEP_NS, end_ns))
+            now_ns = self._steady_ns()
+            if now_ns >= end_ns or self._somebody_is_ready():
                 break
         if self._waiting:
             self.schedule()
