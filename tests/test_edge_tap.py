@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import signal
 import subprocess
 import sys
 from hashlib import sha256
@@ -418,6 +419,13 @@ class TwistdTests(OptionsTestCase):
             self.assertIn(f"say nothing to twistd's --{name}", str(error))
         error = self.assertRaises(SystemExit, self.under_twistd, logfile="-")
         self.assertIn("a daemon has no standard output", str(error))
+
+    def test_the_terminal_goes(self) -> None:
+        """SIGHUP ends no server, though the log is another's."""
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, signal.SIG_DFL))
+        with mock.patch.dict(sys.modules, {"kvstore.edge.service": mock.Mock()}):
+            tap.makeService(self.under_twistd("--port=0", syslog=1))
+        self.assertEqual(signal.getsignal(signal.SIGHUP), signal.SIG_IGN)
 
     def test_make_service(self) -> None:
         """MakeService hands the settings and the reactor to the service tree, and returns that."""

@@ -18,6 +18,7 @@ import getpass
 import os
 import platform
 import re
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -533,6 +534,8 @@ def parse_settings(words: Sequence[str]) -> Settings:
 
 def makeService(options: Options) -> IService:
     """The server as a tree of services, for twistd to start. `options`: parsed. Opens nothing."""
+    if options.log is None and options.parent is not None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # else `ServerLog` obeys it: in no case does it end the server
     # Only now: importing the reactor any earlier would install one before twistd's --reactor is heard.
     from kvstore.edge.reactor import the_reactor
     from kvstore.edge.service import make_tree
