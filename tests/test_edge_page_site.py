@@ -98,6 +98,11 @@ class StatusTests(PageTestCase):
             self.assertIn(text, page.text)
         self.assertEqual(len(set(page.ids())), len(page.ids()))
 
+    def test_where_it_listens(self) -> None:
+        """Each endpoint, those without a port too."""
+        self.sources.listening.described += ["name=tcp,bind=127.0.0.1,port=6380", "name=unix,bind=/run/kvstore"]
+        self.assertIn("listening on 127.0.0.1:6380, /run/kvstore.", self.page().text)
+
     def test_escapes(self) -> None:
         """Whatever clients say is text: addresses, keys, library names, settings."""
         self.server.configuration.set([(b"slowlog-log-slower-than", b"0"), (b"availability-zone", NASTY)])
