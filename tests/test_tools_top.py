@@ -39,19 +39,28 @@ class TopTests(Serving, SynchronousTestCase):
         self.assertGreater(figures["commits"]["newest"], 0)
 
     def test_what_is_wrong(self) -> None:
-        """One line, and status 1: no terminal, nobody there, no password, a wrong one."""
+        """One line, and status 1: no terminal, nobody there, no password, a wrong one, no right."""
         path = self.mktemp()
         with open(path, "w", encoding="ascii") as file:
-            file.write("wrong\n")
+            file.write("right\n")
+        with Wire(self.server.port) as wire:
+            wire.ask("ACL", "SETUSER", "bob", "on", ">right")
+            self.addCleanup(self.forget_bob)
         for words, found in (
             ((self.target,), "no terminal"),
             (("127.0.0.1:1", "--once"), "refused"),
             ((self.target, "--once", "--user", "ann"), "needs a password"),
             ((self.target, "--once", "--user", "ann", "--password-file", path), "WRONGPASS"),
+            ((self.target, "--once", "--user", "bob", "--password-file", path), "NOPERM"),
         ):
             status, text = run_tool("top", *words)
             self.assertEqual((status, text.count("\n")), (1, 1), text)
             self.assertIn(found, text)
+
+    def forget_bob(self) -> None:
+        """The server is others', too."""
+        with Wire(self.server.port) as wire:
+            wire.ask("ACL", "DELUSER", "bob")
 
     def test_on_a_terminal(self) -> None:
         """It draws, obeys keys, and leaves the terminal as it was."""

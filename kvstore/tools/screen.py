@@ -7,13 +7,17 @@ printable before it got here.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
 from kvstore.base.sizes import human
 
 _NOTHING = "-"
+
+#: What curves are drawn with; the second for terminals that have ASCII only.
+MARKS = " \u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
+ASCII_MARKS = " .:-=+*#"
 
 
 class Style(Enum):
@@ -95,6 +99,14 @@ def clock(at_s: float) -> str:
     return time.strftime("%m-%d %H:%M:%S", time.localtime(at_s))
 
 
+def curve(values: Sequence[float], width: int, marks: str = MARKS) -> str:
+    """The newest values as so many characters, the greatest as the last of `marks`, and what that is."""
+    shown = values[max(0, len(values) - max(0, width - 12)) :]
+    most = max(shown, default=0)
+    steps = (int(value / most * (len(marks) - 1) + 0.5) if most else 0 for value in shown)
+    return f"{''.join(marks[step] for step in steps)} {count(most)}"
+
+
 VIEWS = (
     View("commands", "Commands", (
         Column("name", "command", 24, is_text=True), Column("per_second", "calls/s", 9, count),
@@ -154,8 +166,6 @@ def warnings(figures: dict[str, Any]) -> Iterable[str]:
         yield "The disk is full: writes are refused"
     if figures["files"]["last_compaction_error"]:
         yield f"The last compaction failed: {figures['files']['last_compaction_error']}"
-    if "info" in figures["refused"]:
-        yield f"INFO: {figures['refused']['info']}"
 
 
 def table(figures: dict[str, Any], view: View, sort: str, falling: bool, most: int, width: int) -> list[Line]:

@@ -6,15 +6,20 @@ so.
 
 from __future__ import annotations
 
+import contextlib
 import curses
+import locale
 import os
 import time
+from collections import deque
 from typing import Any, Protocol
 
 from kvstore.base.errors import KVStoreError
 from kvstore.tools.figures import Sample, compare
-from kvstore.tools.screen import VIEWS, Line, Style, summary, table
+from kvstore.tools.screen import ASCII_MARKS, MARKS, VIEWS, Line, Style, curve, summary, table
 
+#: Rates that are kept for the curve: wider than any screen.
+_MOST_RATES = 1000
 _HELP = "Tab 1-4 table  Left Right sort  r reverse  Space stand still  q quit"
 
 
@@ -29,6 +34,8 @@ class Asked(Protocol):
 
 def watch(server: Asked, interval_s: float) -> None:
     """Draw until somebody quits. Raises KVStoreError if the terminal cannot be drawn on."""
+    with contextlib.suppress(locale.Error):
+        locale.setlocale(locale.LC_ALL, "")  # curses then knows what the terminal can show
     try:
         curses.wrapper(lambda screen: Watcher(screen, server, interval_s).run())
     except curses.error as error:
@@ -50,6 +57,8 @@ class Watcher:
         self._before: Sample | None = None
         self._figures: dict[str, Any] | None = None
         self._trouble = ""
+        self._rates: deque[float] = deque(maxlen=_MOST_RATES)
+        self._marks = MARKS if screen.encoding.lower() in ("utf-8", "utf8") else ASCII_MARKS
         self._looks = _looks()
 
     def run(self) -> None:
@@ -79,6 +88,8 @@ class Watcher:
             return
         self._trouble = ""
         self._figures, self._before = compare(self._before, now), now
+        if (rate := self._figures["rates"]["requests"]) is not None:
+            self._rates.append(rate)
 
     def _press(self, key: int) -> bool:
         """Do what a key asks for. Returns whether the server is to be asked at once."""
@@ -111,7 +122,8 @@ class Watcher:
         view = VIEWS[self._view]
         still = "  [standing still]" if self._stands_still else ""
         names = "  ".join(f"{place + 1} {each.title}" for place, each in enumerate(VIEWS))
-        top = [*summary(self._figures, self._server.target), *trouble, Line(f"{names}{still}", Style.TITLE)]
+        past = Line(f"requests/s {curve(list(self._rates), width - 11, self._marks)}")
+        top = [*summary(self._figures, self._server.target), past, *trouble, Line(f"{names}{still}", Style.TITLE)]
         room = max(1, height - len(top) - 2)
         rows = table(self._figures, view, self._sorts[self._view], self._falls[self._view], room, width - 1)
         return [*top, *rows, Line(_HELP)]

@@ -74,22 +74,31 @@ class Server:
         """A sample. Raises OSError if the server does not answer, KVStoreError if it does not let us in."""
         connection = self._connection or self._connect()
         try:
-            self._connection = connection
-            return ask(connection, *([wanted] if wanted else []))
+            sample = ask(connection, *([wanted] if wanted else []))
         except (OSError, ValueError):
             self._connection = None
             connection.close()
             raise
+        self._connection = connection
+        if "info" in sample.refused:
+            raise KVStoreError(f"{self.target}: {sample.refused['info']}")
+        return sample
 
     def _connect(self) -> RawConnection:
         connection = RawConnection(resolve(self.target), self._ca_file)
+        try:
+            self._log_in(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _log_in(self, connection: RawConnection) -> None:
         if self._password is not None:
             connection.send(resp_request("AUTH", self._user, self._password))
             answer = connection.resp()
             if answer != "+OK":
-                connection.close()
                 raise KVStoreError(f"{self.target}: {str(answer)[1:]}")
-        return connection
 
 
 def _figures(server: Server, interval_s: float, *, once: bool) -> Iterator[dict[str, Any]]:
