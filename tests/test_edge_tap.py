@@ -21,6 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base import limits
 from kvstore.base.address import CATALOG_VARIABLE
 from kvstore.base.limits import MAX_PASSWORD_BYTES
+from kvstore.commands.configuration import Configuration
 from kvstore.edge import tap
 from kvstore.edge.settings import Settings
 from tests.kit.certificate import make_certificate
@@ -87,6 +88,31 @@ class ValueTests(OptionsTestCase):
         self.assert_range("--idle-timeout", "idle_timeout_s", 0, MOST)
         self.assert_range("--client-share-ms", "client_share_ms", 1, limits.MOST_CLIENT_SHARE_MS)
         self.assert_range("--script-ms", "script_ms", 1, limits.MOST_SCRIPT_MS)
+
+    def test_ranges_of_settings(self) -> None:
+        """So are those that are settings of CONFIG, too, which say what may be in Redis's words."""
+        for option, least, most in (
+            ("max-clients-per-address", 0, limits.MOST_CLIENTS),
+            ("authentication-timeout", 0, MOST),
+            ("max-request-words", limits.LEAST_REQUEST_WORDS, limits.MAX_REQUEST_ELEMENTS),
+            ("max-transaction-bytes", 1, limits.MOST_BUFFERED_BYTES),
+            ("max-subscription-bytes", 1, limits.MOST_BUFFERED_BYTES),
+            ("max-json-depth", 1, limits.MAX_JSON_DEPTH),
+            ("script-memory-bytes", limits.LEAST_SCRIPT_MEMORY_BYTES, limits.MOST_SCRIPT_MEMORY_BYTES),
+        ):
+            for value in (least, most):
+                config = Configuration(parse(f"--{option}", str(value)).as_config())
+                self.assertEqual(config.text(option), str(value), option)
+            for value in (least - 1, most + 1):
+                told = f"argument must be between {least} and {most} inclusive"
+                self.assertIn("argument must be" if value < 0 else told, self.refusal(f"--{option}={value}"))
+
+    def test_clients_of_one_address(self) -> None:
+        """Half of all, unless it is told; what is usual may be told, too."""
+        for options, wanted in ((), "5000"), (("--max-clients=500",), "250"), (
+            ("--max-clients=500", "--max-clients-per-address=5000"), "5000"
+        ):  # fmt: skip
+            self.assertEqual(parse(*options).as_config()["max-clients-per-address"], wanted)
 
     def test_byte_ranges(self) -> None:
         """Every option that takes a number of bytes is right at both ends of its range."""

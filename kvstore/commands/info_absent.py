@@ -39,7 +39,7 @@ _FIELDS = {
         unexpected_error_replies dump_payload_sanitizations total_reads_processed total_writes_processed
         io_threaded_reads_processed io_threaded_writes_processed io_threaded_freed_objects io_threaded_accept_processed
         io_threaded_poll_processed io_threaded_total_prefetch_batches io_threaded_total_prefetch_entries
-        client_query_buffer_limit_disconnections client_output_buffer_limit_disconnections reply_buffer_shrinks
+        client_query_buffer_limit_disconnections reply_buffer_shrinks
         reply_buffer_expands eventloop_cycles eventloop_duration_sum eventloop_duration_cmd_sum
         instantaneous_eventloop_cycles_per_sec instantaneous_eventloop_duration_usec
         acl_access_denied_tls_cert

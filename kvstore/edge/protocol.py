@@ -21,7 +21,6 @@ from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListen
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
-from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -79,7 +78,7 @@ class KVStoreProtocol(LineReceiver):
         client.through_file = isinstance(transport.getHost(), UNIXAddress)
         parser = RequestParser(WORD_VERBS, self._limits.request_bytes, self._limits.request_words)
         self.host = getattr(transport.getPeer(), "host", "")
-        self.is_shaking_hands = isinstance(transport, TLSMemoryBIOProtocol)
+        self.is_shaking_hands = hasattr(transport, "getPeerCertificate")  # of TLS: a program may do without that
         self.client = client
         self.session = Session(Call(server, client), parser, hooks, self._pause_bytes)
         self.outlet = Outlet(transport, turn, stuck=self._see, drained=self.pump)

@@ -466,7 +466,8 @@ class Options(usage.Options):
 
     def _configured(self, value: dict[str, Any]) -> dict[str, str]:
         """What was said of settings that have no field, and is not so anyway."""
-        given = {name: value[name] for name in _LIMITS if value[name] not in (None, _BY_NAME[name].default)}
+        usual = {name: None if name in _TOLD else _BY_NAME[name].default for name in _LIMITS}
+        given = {name: value[name] for name in _LIMITS if value[name] not in (None, usual[name])}
         if (output := given.get("client-output-buffer-limit")) is not None:
             given["client-output-buffer-limit"] = with_output_limits(untaken(value["drop-client-bytes"]), output)
         return given
