@@ -35,7 +35,7 @@ class AudienceTests(ProtocolTestCase):
         """A site with nothing but events."""
         super().setUp()
         self.happened: list[str] = []
-        self.audience = Audience(lambda: self.happened.append("begin"), lambda: self.happened.append("end"))
+        self.audience = Audience(("INFO",), lambda: self.happened.append("begin"), lambda: self.happened.append("end"))
         self.site = Site(Clock(), Origins(), Visitors(self.server), {b"/events": Route(self.audience.join, None)})
 
     def listen(self) -> Connection:
@@ -46,7 +46,7 @@ class AudienceTests(ProtocolTestCase):
 
     def tell(self, data: bytes = b"data: 1\n\n") -> None:
         """Tell all."""
-        for listener in list(self.audience.listeners):
+        for listener in self.audience.allowed():
             listener.tell(data)
 
     def test_stream(self) -> None:
@@ -74,6 +74,14 @@ class AudienceTests(ProtocolTestCase):
         self.assertEqual((refused.status, refused.headers["retry-after"]), (503, "60"))
         listening[0].lose()
         self.assertEqual(self.listen().answer().status, 200)
+
+    def test_rights_taken(self) -> None:
+        """Who may not listen any more is told nothing more, and dropped."""
+        connection = self.listen()
+        self.server.users.set_user(b"default", [b"-info"])
+        self.tell()
+        self.assertNotIn("data:", connection.answer().body)
+        self.assertTrue(connection.transport.disconnected or connection.transport.disconnecting)
 
     def test_head(self) -> None:
         """HEAD gets no stream."""

@@ -263,9 +263,11 @@ MAX_RECORDED_KEYS = 3
 #: Lanes of such a picture: clients past them share one.
 MAX_LANES = 100
 
-#: How many the status page's clients are, and those looked at to find the ones that hold most.
+#: How many the status page's clients are, and those looked at to find the ones that hold most; and keys that are looked
+#: at to estimate what each type takes: a millisecond or two.
 MAX_SHOWN_CLIENTS = 50
 MAX_EXAMINED_CLIENTS = 1000
+MAX_EXAMINED_KEYS = 500
 
 #: How many listen to the events of a page at once, and for how many events that one does not read it is patient.
 MAX_LISTENERS = 8

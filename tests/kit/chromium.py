@@ -45,10 +45,14 @@ def http_port(server: ServerProcess) -> int:
 
 
 class Load:
-    """A few clients that work as people's programs do, until the end of the `with`: a server to look at."""
+    """A few clients that work as people's programs do, until the end of the `with`: a server to look at.
 
-    def __init__(self, port: int) -> None:
+    `rest_s`: between the requests of each.
+    """
+
+    def __init__(self, port: int, rest_s: float = 0.004) -> None:
         self._port = port
+        self._rest_s = rest_s
         self._ended = threading.Event()
         self._threads = [
             threading.Thread(target=work, daemon=True) for work in (self._shop, self._shop, self._sensor, self._worker)
@@ -74,7 +78,7 @@ class Load:
 
     def _shop(self) -> None:
         client, number = self._connect("shop"), 0
-        while not self._ended.wait(0.004):
+        while not self._ended.wait(self._rest_s):
             number += 1
             block = client.pipeline(transaction=True)
             block.hset(f"basket:{number % 50}", "zebra", number).incr("visits").rpush("orders", f"order {number}")
@@ -83,13 +87,13 @@ class Load:
 
     def _sensor(self) -> None:
         client, number = self._connect("sensor"), 0
-        while not self._ended.wait(0.003):
+        while not self._ended.wait(self._rest_s):
             number += 1
             client.set(f"sensor:{number % 200}", "x" * 100, ex=3600)
             client.get(f"sensor:{(number + 7) % 200}")
 
     def _worker(self) -> None:
         client = self._connect("worker")
-        while not self._ended.is_set():
+        while not self._ended.wait(self._rest_s):
             client.blpop(["orders", "returns"], timeout=0.05)
             client.zadd("ranking", {animal: len(animal) for animal in _PHRASES})

@@ -9,7 +9,7 @@ While nobody listens nothing happens: the first one that comes begins what tells
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
@@ -76,9 +76,12 @@ class Listener:
 
 
 class Audience:
-    """See the module. `begin`, `end`: called when the first one listens, and when nobody does any more."""
+    """See the module. `needs`: what one who listens must be allowed to, all the time. `begin`, `end`: called when the
+    first one listens, and when nobody does any more.
+    """
 
-    def __init__(self, begin: Callable[[], None], end: Callable[[], None]) -> None:
+    def __init__(self, needs: Sequence[str], begin: Callable[[], None], end: Callable[[], None]) -> None:
+        self._needs = needs
         self._begin = begin
         self._end = end
         self.listeners: dict[Listener, None] = {}
@@ -96,6 +99,14 @@ class Audience:
         if len(self.listeners) == 1:
             self._begin()
         return NOT_DONE_YET
+
+    def allowed(self) -> list[Listener]:
+        """Those who may be told; the others, whose rights were taken meanwhile, are dropped."""
+        listeners = list(self.listeners)
+        for listener in listeners:
+            if not listener.visitor.may_all(self._needs):
+                listener.drop()
+        return [listener for listener in listeners if listener.visitor.may_all(self._needs)]
 
     def _left(self, listener: Listener) -> None:
         if self.listeners.pop(listener, self) is None and not self.listeners:

@@ -22,11 +22,15 @@ from kvstore.commands.setting_table import ALIASES, SETTINGS
 from kvstore.edge.history import History, Series
 from kvstore.edge.page.charts import chart
 from kvstore.edge.page.recorder import named
+from kvstore.edge.page.types import Types
 from kvstore.edge.settings import Settings
 from kvstore.edge.status import Sources
 
 #: A chart is as long as so many samples at least.
 _LEAST_SAMPLES = 60
+#: Commands that are shown, and percentiles of how long their calls took.
+_MOST_COMMANDS = 12
+_PERCENTS = (50, 99, 100)
 #: Requests of each log that are shown.
 _MOST_NOTED = 20
 #: Settings that hold a secret: that they are set is all that is told.
@@ -36,10 +40,17 @@ _SECRETS = ("pass", "auth")
 #: Titles, the filters that write a value, the lines by their names, and what neighbours are put together to.
 _CHARTS: tuple[tuple[str, str, dict[str, str], Callable[[Sequence[float]], float]], ...] = (
     ("Requests a second", "count", {"requests": "requests", "errors": "errors"}, max),
-    ("Time until a commit is on disk", "seconds", {"median": "commit_p50_s", "99 of 100": "commit_p99_s"}, max),
+    ("Time of a request", "seconds", {"half within": "call_p50_s", "99 of 100 within": "call_p99_s"}, max),
+    (
+        "Time until a commit is on disk",
+        "seconds",
+        {"half within": "commit_p50_s", "99 of 100 within": "commit_p99_s"},
+        max,
+    ),
     ("Commits a second", "count", {"commits": "commits"}, max),
     ("Writes in a commit", "count", {"writes": "group_size"}, max),
     ("Bytes a second", "size", {"received": "received_bytes", "sent": "sent_bytes"}, max),
+    ("Clients", "count", {"connected": "clients", "waiting": "blocked_clients"}, max),
     ("Memory of the process", "size", {"memory": "memory_bytes"}, fmean),
 )
 
@@ -71,16 +82,18 @@ def sections(sources: Sources, history: History) -> list[Section]:
     """All of them, in the order of the page. `history`: of the server."""
     server = sources.connections.server
     call = Call(server, Client(0, "", "", server.started_ms))
+    types = Types(server.store, server.random)
     return [
         Section("now", "Now", ("INFO",), 1, lambda: _now(call, sources)),
         Section("minutes", "The last minutes", ("INFO",), 5, lambda: _charts(history.seconds, 1)),
         Section("hours", "The last hours", ("INFO",), 60, lambda: _charts(history.minutes, 60)),
-        Section("commits", "Commits", ("INFO",), 2, lambda: fields_of(call, "group_commit")),
         Section("group", "Replication", ("INFO",), 2, lambda: _group(server)),
+        Section("commits", "Commits", ("INFO",), 2, lambda: fields_of(call, "group_commit")),
+        Section("disk", "Disk", ("INFO",), 2, lambda: _disk(call, sources)),
+        Section("commands", "Commands", ("LATENCY|HISTOGRAM",), 5, lambda: _commands(server)),
+        Section("memory", "Memory", ("INFO", "MEMORY|STATS"), 5, lambda: fields_of(call, "memory") | _types(types)),
         Section("noted", "Slow and large requests", ("COMMANDLOG|GET",), 5, lambda: _noted(server)),
         Section("clients", "Clients", ("CLIENT|LIST",), 2, lambda: _clients(server)),
-        Section("memory", "Memory", ("INFO", "MEMORY|STATS"), 5, lambda: fields_of(call, "memory")),
-        Section("disk", "Disk", ("INFO",), 2, lambda: _disk(call, sources)),
         Section("settings", "Settings", ("CONFIG|GET",), 10, lambda: {"settings": _settings(server)}),
     ]
 
@@ -122,6 +135,23 @@ def _charts(series: Series, step_s: int) -> dict[str, Any]:
 def _group(server: Server) -> dict[str, Any] | None:
     """The replicated state: what the section `group` of INFO says, of a server that has one."""
     return {"fields": dict(server.info["group"]())} if "group" in server.info else None
+
+
+def _types(types: Types) -> dict[str, Any]:
+    shares = types.shares()
+    return {"types": shares, "is_exact": types.is_exact, "types_bytes": sum(share.size_bytes for share in shares)}
+
+
+def _commands(server: Server) -> dict[str, Any]:
+    """Those that took most time, with percentiles of theirs."""
+    histograms = server.statistics.histograms()
+    longest = nlargest(_MOST_COMMANDS, histograms, key=lambda row: histograms[row].total_ns)
+    return {
+        "commands": [
+            (row.name.replace("|", " "), histograms[row], histograms[row].percentiles_ns(_PERCENTS)) for row in longest
+        ],
+        "all_ns": sum(histogram.total_ns for histogram in histograms.values()),
+    }
 
 
 def _noted(server: Server) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class StatusPage:
         self._timer: IDelayedCall | None = None
         self._ticks = 0
         self._rendered: dict[str, Markup] = {}
-        self.audience = Audience(self._tick, self._end)
+        self.audience = Audience(_NEEDS, self._tick, self._end)
 
     def render(self, request: Request, visitor: Visitor) -> Answer:
         """The page, as of now."""
@@ -109,7 +109,7 @@ class StatusPage:
     def _tick(self) -> None:
         """Once a second, while somebody looks: tell each what is new of what it may see."""
         fresh: set[str] = set()
-        for listener in list(self.audience.listeners):
+        for listener in self.audience.allowed():
             seen = [section for section in self._sections if listener.visitor.may_all(section.needs)]
             for section in seen:
                 if section.name not in fresh:
@@ -156,7 +156,7 @@ class InterleavingPage:
         self._frame = frame
         self._recorder = Recorder(sources.connections)
         self._timer: IDelayedCall | None = None
-        self.audience = Audience(self._begin, self._end)
+        self.audience = Audience(_NEEDS, self._begin, self._end)
 
     def render(self, request: Request, visitor: Visitor) -> Answer:
         """The page; with `?record`, for browsers without scripts, and a picture in it."""
@@ -192,7 +192,7 @@ class InterleavingPage:
 
     def _tell(self, recording: Recording) -> None:
         events: dict[bool, bytes] = {}
-        for listener in list(self.audience.listeners):
+        for listener in self.audience.allowed():
             names = listener.visitor.may(_NAMES)
             if names not in events:
                 events[names] = event({"picture": str(_picture(recording, names=names))})
