@@ -36,7 +36,7 @@ class AudienceTests(ProtocolTestCase):
         super().setUp()
         self.happened: list[str] = []
         self.audience = Audience(("INFO",), lambda: self.happened.append("begin"), lambda: self.happened.append("end"))
-        self.site = Site(Clock(), Origins(), Visitors(self.server), {b"/events": Route(self.audience.join, None)})
+        self.site = Site(Clock(), Origins(), Visitors(self.server), {b"/events": Route(self.audience.join, ("INFO",))})
 
     def listen(self) -> Connection:
         """One more."""

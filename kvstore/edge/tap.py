@@ -156,8 +156,8 @@ _ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
         "http",
         None,
         http_endpoint,
-        "Serve /metrics, /healthz and /readyz by HTTP on this port of 127.0.0.1, or Twisted server endpoint."
-        " [default: nowhere]",
+        "Serve a status page, /metrics, /healthz and /readyz by HTTP on this port of 127.0.0.1, or Twisted server"
+        " endpoint. [default: nowhere]",
     ),
     (
         "trace",
