@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvstore.base.jsontext import dumps_to_keep
 from kvstore.base.limits import MIB
 from kvstore.edge.allocations import Allocators, resident_bytes
 
@@ -22,6 +23,13 @@ class AllocationTests(SynchronousTestCase):
             del things[::2]
             del things
             self.assertLess(abs(allocated() - before), 0.1 * size * number)
+
+    def test_documents(self) -> None:
+        """What is stored of a document takes little more than its text."""
+        allocated = Allocators().allocated_bytes
+        before = allocated()
+        texts = [dumps_to_keep({"name": "x" * 80, "weight": i}) for i in range(2000)]
+        self.assertLess(allocated() - before, 2 * len(texts) * len(texts[0]) + 100_000)
 
     def test_resident(self) -> None:
         """The system has given it more than it has allocated."""

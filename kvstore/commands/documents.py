@@ -11,7 +11,7 @@ from collections.abc import Generator
 from typing import Any
 
 from kvstore.base.errors import NO_SUCH_KEY, Failure, InvalidRequest, shorten
-from kvstore.base.jsontext import check_depth, dumps, loads
+from kvstore.base.jsontext import check_depth, dumps, dumps_to_keep, loads
 from kvstore.base.limits import MAX_JSON_DEPTH
 from kvstore.base.reply import OK, Help, JSONText, Reply
 from kvstore.base.slices import Slices, Slicing
@@ -30,7 +30,7 @@ def insert(call: Call, key: Key, value: Json) -> Reply:
             check_depth(value, depth)
         except ValueError as error:
             raise InvalidRequest(f"the value is {error}") from None
-    call.table.write(key, dumps(value))
+    call.table.write(key, dumps_to_keep(value))
     return OK
 
 
