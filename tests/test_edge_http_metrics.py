@@ -128,6 +128,17 @@ class ValueTests(MetricsTestCase):
         self.assertEqual(counts, [0, 1, 1])
         self.assertEqual(values[f"{name}_sum{{command=lpush}}"], 2e-5)
 
+    def test_slow_requests(self) -> None:
+        """How many were noted, and the slowest that is kept."""
+        self.assertEqual(self.values()["kvstore_slowest_request_seconds"], 0)
+        for took_us in (3000, 5000, 4000):
+            self.server.configuration.set([(b"slowlog-log-slower-than", b"1000")])
+            self.server.command_log.slow.note(self.connect().protocol.client, [b"GET"], took_us, 0)
+        values = self.values()
+        self.assertEqual(values["kvstore_logged_requests_total{log=slow}"], 3)
+        self.assertEqual(values["kvstore_logged_requests_total{log=large-reply}"], 0)
+        self.assertEqual(values["kvstore_slowest_request_seconds"], 0.005)
+
     def test_who_is_not_let_in(self) -> None:
         """By the reason."""
         self.server.users.set_user(b"eve", [b"on", b">x", b"+get"])

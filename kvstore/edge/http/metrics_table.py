@@ -18,6 +18,7 @@ import twisted
 from kvstore import __version__
 from kvstore.base.doubling import at_most
 from kvstore.commands.histogram import Histogram
+from kvstore.commands.noted_requests import RequestLog
 from kvstore.commands.statistics import CommandStatistics
 from kvstore.edge.allocations import resident_bytes
 from kvstore.edge.status import Sources
@@ -119,6 +120,10 @@ def _errors(sources: Sources) -> Reading:
     return {(code,): count for code, count in sources.connections.server.errors_by_code.items()}
 
 
+def _logs(sources: Sources) -> Mapping[bytes, RequestLog]:
+    return sources.connections.server.command_log.by_type
+
+
 def _slow_events(sources: Sources) -> Reading:
     return {(name,): event.count for name, event in sources.connections.server.latency.by_name.items()}
 
@@ -183,8 +188,11 @@ def _of_requests() -> Iterable[Metric]:
                "How long calls of each command took, without waiting for the disk; one in 16 quick ones is timed.",
                _command_durations, ("command",)),
         Metric("errors", "counter", "Error replies, by the word that they begin with.", _errors, ("code",)),
-        Metric("slow_requests", "counter", "Requests noted by SLOWLOG, whose threshold is at first never.",
-               lambda s: s.connections.server.command_log.slow.noted),
+        Metric("logged_requests", "counter",
+               "Requests noted by COMMANDLOG, in each of its logs; the threshold of `slow` is at first never.",
+               lambda s: {(name.decode(),): log.noted for name, log in _logs(s).items()}, ("log",)),
+        Metric("slowest_request_seconds", "gauge", "The longest of the slow requests that COMMANDLOG has now; or 0.",
+               lambda s: max((took_us for _, _, took_us, *_ in _logs(s)[b"slow"].newest(-1)), default=0) / 1e6),
         Metric("latency_events", "counter", "What took longer than latency-monitor-threshold, by LATENCY's names.",
                _slow_events, ("event",)),
         Metric("scripts", "gauge", "Scripts that are kept for EVALSHA.",
