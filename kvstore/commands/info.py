@@ -21,7 +21,7 @@ from kvstore.commands.deadlines import MS_PER_S
 from kvstore.commands.functions import memory_fields
 from kvstore.commands.info_absent import absent_fields
 from kvstore.commands.latency import percentile_fields
-from kvstore.commands.registry import WHOLE, command, table
+from kvstore.commands.registry import WHOLE, command
 from kvstore.commands.versions import REDIS_VERSION, VALKEY_VERSION
 from kvstore.store.table import Table
 
@@ -181,8 +181,8 @@ def _replication(call: Call) -> Fields:
 
 def _commandstats(call: Call) -> Fields:
     """As in Valkey: a command that nobody has called, well or badly, is left out. In the order of the table."""
-    counted = ((row, call.server.statistics[row]) for row in table.all_rows())
-    return [(f"cmdstat_{row.name.lower()}", each.shown()) for row, each in counted if each.calls or each.rejected]
+    counted = call.server.statistics.in_order()
+    return [(f"cmdstat_{each.row.name.lower()}", each.shown()) for each in counted if each.calls or each.rejected]
 
 
 def _errorstats(call: Call) -> Fields:

@@ -137,9 +137,13 @@ class Statistics(dict[Command, CommandStatistics]):
         each.tracks, each.skips = self.tracks, self._skips
         return each
 
+    def in_order(self) -> list[CommandStatistics]:
+        """Of the commands that were ever asked for, and some others, in the order of the table."""
+        return sorted(self.values(), key=lambda each: each.row.name.split("|"))
+
     def histograms(self) -> dict[Command, Histogram]:
         """Of the commands that were called, in the order of the table; not to be changed."""
-        found = ((row, self[row].histogram()) for row in table.all_rows() if row in self)
+        found = ((each.row, each.histogram()) for each in self.in_order())
         return {row: histogram for row, histogram in found if histogram.count}
 
     def track(self, tracks: bool) -> None:
