@@ -32,6 +32,12 @@ LIMITS = [
     ("a line of words", f"{limits.MAX_INLINE_BYTES // KIB} KiB", ""),
     ("words, and escapes, of a line", f"{limits.MAX_INLINE_BYTES:,} each", ""),
     ("a header line", f"{limits.MAX_HEADER_BYTES // KIB} KiB", ""),
+    ("memory that is allocated", "none", "`--max-memory`, `--max-memory-policy`"),
+    (
+        "unfinished requests, subscriptions and replies not taken of all clients",
+        "none",
+        "the setting `maxmemory-clients`",
+    ),
     (
         "unfinished requests and subscriptions of all clients",
         f"{limits.MAX_INPUT_BYTES // MIB} MiB",
@@ -71,6 +77,7 @@ LIMITS = [
     ("what libraries keep", "some 16 MiB", ""),
     ("clients; fewer", f"{limits.MAX_CLIENTS:,}", "`--max-clients`"),
     ("clients of one", f"half of them, at least {limits.FEW_CLIENTS}", "`--max-clients-per-address`"),
+    ("words of a request of who", f"{limits.STRANGER_WORDS}", ""),
     ("time to say who one is", f"{limits.AUTHENTICATION_S} s", "`--authentication-timeout`"),
     ("unfinished requests, and unread replies, of who", f"{limits.STRANGER_BYTES // KIB} KiB each", ""),
     ("all that it may send", f"{limits.STRANGER_SENDS_BYTES // KIB} KiB", ""),
