@@ -16,6 +16,7 @@ import zipfile
 from email.parser import Parser
 from pathlib import Path
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.kit.server_process import Serving, new_directory
@@ -116,6 +117,7 @@ class WheelTests(Serving, SynchronousTestCase):
 class ReproducibleTests(SynchronousTestCase):
     """Who builds what was released can see that it is the same."""
 
+    @pytest.mark.long
     def test_to_the_last_byte(self) -> None:
         """By somebody else, in another place, at another time."""
         with tempfile.TemporaryDirectory() as directory:
