@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from twisted.internet.task import Clock
+from unittest.mock import patch
 
-from kvstore.edge.page.recorder import Recorder, Recording
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvstore.base.limits import MAX_RECORDED_KEYS
+from kvstore.commands.registry import table
+from kvstore.edge.page.recorder import Recorder, Recording, named
 from kvstore.wire.resp import pack
 from tests.kit.edge import GatheringTestCase, LateWriter, TellingReactor
 
@@ -28,7 +33,7 @@ class RecorderTestCase(GatheringTestCase):
         self.looks = 0
         self.server.steady_ns = self.look
         self.recorder = Recorder(self.factory, self.most_requests)
-        self.found: list[Recording | None] = []
+        self.found: list[Recording] = []
 
     def reactor(self) -> TellingReactor:
         """See `ProtocolTestCase`."""
@@ -49,7 +54,6 @@ class RecorderTestCase(GatheringTestCase):
         """The only recording, when its time, and that of grace, is over."""
         self.clock.pump([1, 1])
         (recording,) = self.found
-        assert recording is not None
         return recording
 
     def assert_not_watched(self) -> None:
@@ -190,11 +194,40 @@ class EndTests(RecorderTestCase):
         self.clock.advance(1)
         self.assertEqual(len(self.found), 1)
 
-    def test_stop(self) -> None:
-        """Who waits gets nothing; a server that has let go of its watchers is no trouble."""
+    def test_the_server_stops(self) -> None:
+        """It lets go of its watchers, which is no trouble."""
         self.record()
         self.hooks.watchers.clear()
-        self.recorder.stop()
-        self.recorder.stop()
-        self.assertEqual(self.found, [None])
+        self.assertEqual(self.recorded().requests, [])
         self.assert_not_watched()
+
+    def test_a_bug(self) -> None:
+        """The client gets its reply; nothing more is watched."""
+        client = self.connect()
+        self.record()
+        with patch("kvstore.edge.page.recorder.kind_of", side_effect=ZeroDivisionError):
+            client.send(pack(b"PING"))
+        self.turn()
+        self.assertEqual(client.received(), b"+PONG\r\n")
+        self.assert_not_watched()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class NamedTests(SynchronousTestCase):
+    """The names of commands and keys."""
+
+    def test_any_words(self) -> None:
+        """Whatever words a command is asked for with: no error, and nothing but words that it calls keys."""
+        for row in table.all_rows():
+            name = [word.encode() for word in row.name.split("|")]
+            for filler in (b"x", b"1", b"-1", b"STREAMS"):
+                for count in range(8):
+                    command, keys = named([*name, *[filler] * count])
+                    self.assertIn(command, (row.name.replace("|", " "), ""))
+                    self.assertLessEqual(len(keys), MAX_RECORDED_KEYS + 1)
+
+    def test_no_passwords(self) -> None:
+        """Of what says one only the command is told."""
+        for words in ([b"AUTH", b"p"], [b"HELLO", b"3", b"AUTH", b"u", b"p"], [b"ACL", b"SETUSER", b"u", b">p"],
+                      [b"CONFIG", b"SET", b"requirepass", b"p"]):  # fmt: skip
+            self.assertEqual(named(words)[1], (), words)

@@ -257,7 +257,7 @@ MAX_PASSWORD_BYTES = 4 * KIB
 
 #: Requests that one picture of the interleaving shows, and the keys that each is shown with: rendering it takes some
 #: milliseconds of the loop, and what watches them takes time of every client.
-MAX_RECORDED_REQUESTS = 300
+MAX_RECORDED_REQUESTS = 200
 MAX_RECORDED_KEYS = 3
 
 #: Lanes of such a picture: clients past them share one.
@@ -266,7 +266,7 @@ MAX_LANES = 100
 #: How many the status page's clients are, and those looked at to find the ones that hold most; and keys that are looked
 #: at to estimate what each type takes: a millisecond or two.
 MAX_SHOWN_CLIENTS = 50
-MAX_EXAMINED_CLIENTS = 1000
+MAX_EXAMINED_CLIENTS = 500
 MAX_EXAMINED_KEYS = 500
 
 #: How many listen to the events of a page at once, and for how many events that one does not read it is patient.

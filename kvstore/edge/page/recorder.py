@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
 
 from kvstore.base.errors import InvalidRequest, RequestError
 from kvstore.base.limits import MAX_RECORDED_KEYS, MAX_RECORDED_REQUESTS
@@ -26,6 +27,8 @@ from kvstore.edge.connections import Connections
 from kvstore.edge.watching import kind_of, shown
 from kvstore.session.hooks import Executed
 from kvstore.store.store import Commit
+
+_log = Logger()
 
 #: Characters of a key that are shown.
 _KEY_CHARACTERS = 40
@@ -92,33 +95,28 @@ class Recorder:
         self._connections = connections
         self._server = connections.server
         self._most_requests = most_requests
-        self._waiting: list[Deferred[Recording | None]] = []
+        self._waiting: list[Deferred[Recording]] = []
         self._timer: IDelayedCall | None = None
         self.is_watching = False
         self._is_on = False
         self._ended_ns = 0
         self._forget()
 
-    def record(self, seconds: float) -> Deferred[Recording | None]:
+    def record(self, seconds: float) -> Deferred[Recording]:
         """Note what executes from now on, for so long at most. Who asks while a recording is under way gets that.
 
-        Fires with None if it is stopped.
+        Who does not want it any more cancels it; when nobody wants it, it ends at once.
         """
-        recorded: Deferred[Recording | None] = Deferred(self._want_no_more)
+        recorded: Deferred[Recording] = Deferred(self._want_no_more)
         self._waiting.append(recorded)
         if not self._is_on:
             self._begin(seconds)
         return recorded
 
-    def stop(self) -> None:
-        """Record no more, at once."""
-        if self._is_on:
-            self._finish(None)
-
-    def _want_no_more(self, recorded: Deferred[Recording | None]) -> None:
+    def _want_no_more(self, recorded: Deferred[Recording]) -> None:
         self._waiting.remove(recorded)
         if not self._waiting:
-            self.stop()
+            self._end()
 
     def _forget(self) -> None:
         self._requests: list[Recorded] = []
@@ -134,7 +132,14 @@ class Recorder:
         self._timer = self._connections.turn.reactor.callLater(seconds, self._watch_no_more)
 
     def _executed(self, executed: Executed) -> None:
-        """See `Hooks.watchers`."""
+        """See `Hooks.watchers`. Raises nothing: the client's request is not to blame for a bug here."""
+        try:
+            self._note(executed)
+        except Exception:
+            _log.failure("bug in the interleaving, at a request of client {client}", client=executed.client)
+            self._watch_no_more()
+
+    def _note(self, executed: Executed) -> None:
         recorded = Recorded(executed)
         if recorded.commit <= self._server.store.settled_sequence():
             recorded.commit = 0  # it need not wait
@@ -158,7 +163,7 @@ class Recorder:
 
     def _finish_if_complete(self) -> None:
         if not self.is_watching and self._is_complete():
-            self._finish(self._recording())
+            self._finish()
 
     def _has_answer(self, identity: int) -> bool:
         """Whether all that this client was to get has left: it does not wait, and it reads."""
@@ -175,7 +180,7 @@ class Recorder:
         self._unwatch()
         self._ended_ns = self._server.steady_ns()
         self._cancel()
-        self._timer = self._connections.turn.reactor.callLater(_GRACE_S, lambda: self._finish(self._recording()))
+        self._timer = self._connections.turn.reactor.callLater(_GRACE_S, self._finish)
         self._finish_if_complete()
 
     def _unwatch(self) -> None:
@@ -195,16 +200,20 @@ class Recorder:
             self._began_ns, self._began_ms, self._ended_ns, self._requests, self._commits, clients, len(server.clients)
         )
 
-    def _finish(self, recording: Recording | None) -> None:
+    def _finish(self) -> None:
+        recording, waiting = self._recording(), self._waiting
+        self._end()
+        for each in waiting:
+            each.callback(recording)
+
+    def _end(self) -> None:
         self._is_on = False
         self._cancel()
         self._unwatch()
         _drop(self._connections.commit.watchers, self._settled)
         _drop(self._connections.turn.flushed, self._flushed)
         self._forget()
-        waiting, self._waiting = self._waiting, []
-        for each in waiting:
-            each.callback(recording)
+        self._waiting = []
 
 
 def _drop(told: list[Any], function: object) -> None:

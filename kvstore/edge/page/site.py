@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -155,6 +155,7 @@ class InterleavingPage:
         self._reactor = sources.reactor
         self._frame = frame
         self._recorder = Recorder(sources.connections)
+        self._recording: Deferred[Any] | None = None
         self._timer: IDelayedCall | None = None
         self.audience = Audience(_NEEDS, self._begin, self._end)
 
@@ -168,7 +169,7 @@ class InterleavingPage:
         recording.addErrback(_report)
         return NOT_DONE_YET
 
-    def _answer(self, request: Request, visitor: Visitor, recording: Recording | None) -> None:
+    def _answer(self, request: Request, visitor: Visitor, recording: Recording) -> None:
         request.write(self._page(visitor, recording))
         request.finish()
 
@@ -182,13 +183,13 @@ class InterleavingPage:
     def _begin(self) -> None:
         began_s = self._reactor.seconds()
 
-        def recorded(recording: Recording | None) -> None:
-            if recording is not None:
-                self._tell(recording)
-                rest_s = max(0.0, began_s + _PICTURE_S - self._reactor.seconds())
-                self._timer = self._reactor.callLater(rest_s, self._begin)
+        def recorded(recording: Recording) -> None:
+            rest_s = max(0.0, began_s + _PICTURE_S - self._reactor.seconds())
+            self._timer = self._reactor.callLater(rest_s, self._begin)
+            self._tell(recording)
 
-        self._recorder.record(_PICTURE_S).addCallback(recorded).addErrback(_report)
+        self._recording = self._recorder.record(_PICTURE_S)
+        self._recording.addCallback(recorded).addErrback(_report)
 
     def _tell(self, recording: Recording) -> None:
         events: dict[bool, bytes] = {}
@@ -201,7 +202,8 @@ class InterleavingPage:
     def _end(self) -> None:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
-        self._recorder.stop()
+        if self._recording is not None:
+            self._recording.cancel()
 
 
 def _picture(recording: Recording | None, *, names: bool) -> Markup:
