@@ -148,7 +148,7 @@ class ClientTests(CommandTestCase):
             "id=1 addr=10.0.0.1:5000 laddr=127.0.0.1:6380 fd=9 name=me age=9 idle=5 flags=N capa= db=0 sub=0 psub=0"
             " ssub=0 multi=-1 watch=2 qbuf=7 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=5 oll=1 omem=3"
             " tot-mem=15 events=rw cmd=client|list user=default redir=-1 resp=2 lib-name=lib lib-ver= tot-net-in=100"
-            " tot-net-out=200",
+            " tot-net-out=200 tot-cmds=0",
         )
         own = lines[0].replace("cmd=client|list", "cmd=client|info")
         self.assertEqual(self.do("CLIENT", "INFO").splitlines(), [own])

@@ -108,6 +108,7 @@ class ServerTests(Serving, SynchronousTestCase):
         after = self.client.client_info()
         self.assertGreater(int(after["tot-net-in"]), int(before["tot-net-in"]) + 1000)
         self.assertGreater(int(after["tot-net-out"]), int(before["tot-net-out"]))
+        self.assertEqual(int(after["tot-cmds"]), int(before["tot-cmds"]) + 2)
         self.assertGreater(int(after["fd"]), 2)
         self.assertEqual((after["events"], after["oll"], after["redir"]), ("r", 0, "-1"))
         self.assertTrue(os.path.exists(f"/proc/{self.server.pid}/fd/{after['fd']}"))

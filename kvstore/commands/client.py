@@ -60,8 +60,8 @@ class Client:
         "address", "asked_by", "capabilities", "closing", "connected_ms", "database", "identity", "is_authenticated",
         "is_blocked", "is_postponed", "last_command", "last_request_ms", "library_name", "library_version",
         "local_address", "monitoring", "name", "peer", "plain", "poisoned", "protocol", "queued", "queued_bytes",
-        "queued_database", "rights", "subscription_bytes", "switches", "take_back", "through_file", "tracking",
-        "traffic", "unanswered", "user", "was_authenticated", "watched_changed", "watching",
+        "queued_database", "requests", "rights", "subscription_bytes", "switches", "take_back", "through_file",
+        "tracking", "traffic", "unanswered", "user", "was_authenticated", "watched_changed", "watching",
     )  # fmt: skip
 
     def __init__(self, identity: int, address: str, local_address: str, connected_ms: int) -> None:
@@ -71,6 +71,7 @@ class Client:
         self.connected_ms = connected_ms
         self.last_request_ms = connected_ms
         self.last_command = UNKNOWN
+        self.requests = 0  # that were answered
         self.name = b""
         self.library_name = b""
         self.library_version = b""

@@ -50,5 +50,6 @@ def client_line(client: Client, now_ms: int, channels: Channels) -> str:
         "lib-ver": client.library_version.decode("ascii"),
         "tot-net-in": traffic.received_bytes,
         "tot-net-out": traffic.sent_bytes,
+        "tot-cmds": client.requests,
     }
     return " ".join(f"{name}={value}" for name, value in fields.items())

@@ -69,10 +69,10 @@ def client_info(call: Call) -> Reply:
 def client_list(call: Call, *filters: bytes) -> Reply:
     """Describe the connections that every filter lets through, one a line.
 
-    Unlike Valkey, nothing is set aside for a client, so `qbuf-free`, `argv-mem`, `rbs` and `rbp` are 0, and there
-    is no `tot-cmds`; `obl` is what waits for a commit or the end of the turn, `omem` what the socket has not taken;
-    `multi` is -1 outside of every block, where there it is 0 of a client that has had one. What tells of a client
-    from inside a block tells of none, and `u` is of no client.
+    Unlike Valkey, nothing is set aside for a client, so `qbuf-free`, `argv-mem`, `rbs` and `rbp` are 0; in
+    `tot-cmds` a refused request counts, too, and EXEC for all of its block; `obl` is what waits for a commit or the
+    end of the turn, `omem` what the socket has not taken; `multi` is -1 outside of every block, where there it is 0 of
+    a client that has had one. What tells of a client from inside a block tells of none, and `u` is of no client.
     """
     return _listing(call, select(call, filters, skip_me=False))
 

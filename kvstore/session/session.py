@@ -336,6 +336,7 @@ class Session:
             self.backlog.appendleft(outcome.reply)
         else:
             self._server.requests_executed += 1
+            self.client.requests += 1
             self._execution.done()
             self._server.command_log.executed(self.client, request, 0, len(outcome.reply))
             self.deliver(outcome.reply, outcome.needed)
@@ -397,6 +398,7 @@ class Session:
         """So many requests, the last of the command `row`, were executed with others'. See `deliver`."""
         self.client.last_command = row.name
         self.client.last_request_ms = self._server.recent_ms
+        self.client.requests += count
         self._server.requests_executed += count
         if self.client.closing:
             self.closing = True
@@ -420,6 +422,7 @@ class Session:
             self._goes_on_later()
             return True
         self._server.requests_executed += 1
+        client.requests += 1
         if execution.needed or self._held:
             self.deliver(reply, execution.needed)
         else:
@@ -517,6 +520,7 @@ class Session:
         """So many requests were executed; keep their replies until they may leave."""
         server = self._server
         server.requests_executed += count
+        self.client.requests += count
         self.client.last_request_ms = server.recent_ms
         self.deliver(replies, self._execution.needed)
 

@@ -72,10 +72,11 @@ class Together:
         self.requests += pipeline.length
         self._server.requests_executed += pipeline.length
         now_ms, name = self._server.recent_ms, row.name
-        for session in sessions:
+        for session, count in zip(sessions, counts, strict=True):
             client = session.client
             client.last_command = name
             client.last_request_ms = now_ms
+            client.requests += count
         if isinstance(reply, Status):
             return self._hold(sessions, [reply.wire * count for count in counts])
         if isinstance(reply, Numbers):
