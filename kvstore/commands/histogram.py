@@ -26,8 +26,9 @@ class Histogram:
 
     def add(self, took_ns: int, count: int = 1) -> None:
         """So many calls took so long each."""
-        lowest = _lowest(took_ns)
-        self._counts[lowest] = self._counts.get(lowest, 0) + count
+        shift, counts = took_ns.bit_length() - _LEADING_BITS, self._counts
+        lowest = took_ns >> shift << shift if shift > 0 else took_ns
+        counts[lowest] = counts.get(lowest, 0) + count
         self.count += count
         self.total_ns += took_ns * count
 
@@ -82,11 +83,6 @@ class Histogram:
                 so_far += buckets.pop()[1]
             yield _highest(bound_ns), so_far
             bound_ns *= 2
-
-
-def _lowest(number: int) -> int:
-    shift = max(0, number.bit_length() - _LEADING_BITS)
-    return number >> shift << shift
 
 
 def _highest(lowest: int) -> int:
