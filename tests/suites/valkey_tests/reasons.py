@@ -33,7 +33,8 @@ REASONS = [
         ("Of families that are not there yet: bitmaps, places, HyperLogLogs, LCS, DUMP",
          r"(?i:(unknown )?command '(geo|pf|bit|[gs]etbit|lcs|dump|restore|migrate))"
          r"|- sanitize dump:|n command .dump.,|::(command|errors) stats for |::COMMAND GETKEYS LCS"
-         r"|::(MIGRATE|GEORADIUS) command is marked|::COMMANDLOG slow - Redaction is applied to commands executed|::RESTORE expired keys"),
+         r"|::(MIGRATE|GEORADIUS) command is marked|::COMMANDLOG slow - Redaction is applied to commands e"
+         r"|::RESTORE expired keys"),
         ("There are no replicas: a server's changes go to its log alone",
          r"'(repl-ping-replica-period|replica-read-only|slave-read-only)'"
          r"|read-only slaves|cannot be a replica|breaks off.*key .pid. not known"
