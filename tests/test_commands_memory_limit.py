@@ -231,7 +231,7 @@ class EvictionTests(_TestCase):
     def test_a_look_that_takes_long(self) -> None:
         """It is not taken again soon; meanwhile memory grows as the process does."""
         memory = self.serving.server.memory
-        times = iter(range(0, 10**12, 10**7))
+        times = iter(range(0, 10**13, 10**8))
         memory.steady_ns = lambda: next(times)
         self.one.told("SET a " + 3000 * "x")
         used = memory.used_bytes()

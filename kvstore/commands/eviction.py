@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from kvstore.base.chance import Chance
 from kvstore.base.random_entry import RandomEntry
@@ -47,7 +48,7 @@ class Eviction:
         self._configuration = configuration
         self._accesses = accesses
         self._chance = chance
-        self._entries = [(RandomEntry(), RandomEntry()) for _ in tables]
+        self._entries = [RandomEntry() for _ in tables]
         self._next = 0
         #: Candidates, with how gladly each is let go.
         self._kept: dict[tuple[Table, bytes], int] = {}
@@ -78,14 +79,17 @@ class Eviction:
     def _any(self, is_volatile: bool) -> tuple[Table, bytes] | None:
         for _ in self._tables:
             self._next = (self._next + 1) % len(self._tables)
-            if (key := self._drawn(self._next, is_volatile)) is not None:
-                return self._tables[self._next], key
+            if keys := self._keys(self._next, is_volatile):
+                return self._tables[self._next], self._drawn(self._next, keys)
         return None
 
-    def _drawn(self, number: int, is_volatile: bool) -> bytes | None:
+    def _keys(self, number: int, is_volatile: bool) -> dict[bytes, Any]:
         table = self._tables[number]
-        keys = table.deadlines if is_volatile else table.values
-        return self._entries[number][is_volatile].key_of(keys, self._chance) if keys else None
+        return table.deadlines if is_volatile else table.values
+
+    def _drawn(self, number: int, keys: dict[bytes, Any]) -> bytes:
+        key: bytes = self._entries[number].key_of(keys, self._chance)
+        return key
 
     def _best(self, is_volatile: bool, order: str) -> tuple[Table, bytes] | None:
         self._sample(is_volatile, _SCORES[order])
@@ -100,8 +104,9 @@ class Eviction:
     def _sample(self, is_volatile: bool, score: Callable[[Eviction, Table, bytes], int]) -> None:
         kept, samples = self._kept, self._configuration.number("maxmemory-samples")
         for number, table in enumerate(self._tables):
-            for _ in range(min(samples, len(table.deadlines if is_volatile else table.values))):
-                if (key := self._drawn(number, is_volatile)) is not None:
+            if keys := self._keys(number, is_volatile):
+                for _ in range(min(samples, len(keys))):
+                    key = self._drawn(number, keys)
                     kept[table, key] = score(self, table, key)
         for candidate in sorted(kept, key=kept.__getitem__)[:-_KEPT]:
             del kept[candidate]

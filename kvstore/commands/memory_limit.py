@@ -50,8 +50,9 @@ GROW = frozenset(_GROW.split())
 #: some in memory; at least so many bytes.
 _LEFT_PART, _LEAST_STEP_BYTES = 8, KIB
 #: To look at it takes at most this part of the time; a much smaller one if each look takes longer than that: then much
-#: is free in small pieces, which new values take. Meanwhile it is taken to grow as the process does.
-_SHARE, _QUICK_NS, _SMALL_SHARE = 20, 2_000_000, 500
+#: is free in small pieces, which new values take. Meanwhile it is taken to grow as the process does, and to shrink by
+#: what is removed.
+_SHARE, _QUICK_NS, _SMALL_SHARE = 20, 20_000_000, 200
 #: When memory is short again so soon, more keys are evicted than have to be, each time twice as many, from so many
 #: bytes to this part of the limit: so that most requests have their quick way.
 _SOON_NS, _LEAST_MORE_BYTES, _MORE_PART = 100_000_000, 4 * KIB, 256
@@ -135,7 +136,8 @@ class MemoryLimit:
         self._latency = latency
         self.eviction = Eviction(store.databases, configuration, accesses, chance)
         self.allocators: Allocators = NoAllocators()
-        self._allocated_bytes = self._not_counted_bytes = self._resident_bytes = self._next_ns = self._took_ns = 0
+        self._allocated_bytes = self._not_counted_bytes = self._next_ns = self._took_ns = 0
+        self._resident_bytes = self._removed_bytes = 0
         self.startup_bytes = self.peak_bytes = self.limit_bytes = 0
         self.is_over = self.is_out = False
         self._changed_ns = self._exceeded_ns = self._more_bytes = 0
@@ -171,19 +173,25 @@ class MemoryLimit:
         return self._recently_used_bytes()
 
     def _recently_used_bytes(self) -> int:
-        """What was allocated a moment ago at most."""
+        """What was allocated a moment ago at most, or what has become of that by what is known of it."""
         began_ns = self.steady_ns()
-        if began_ns >= self._next_ns:
-            self._allocated_bytes = self.allocators.allocated_bytes() - self.left_bytes()
-            self._not_counted_bytes = self.not_counted_bytes()
-            ended_ns = self.steady_ns()
-            self._took_ns = ended_ns - began_ns
-            self._next_ns = ended_ns + (_SHARE if self._took_ns < _QUICK_NS else _SMALL_SHARE) * self._took_ns
+        if began_ns >= self._next_ns or self._removed_since() > self._allocated_bytes:  # as by a flush
+            self._measure(began_ns)
+        grown_bytes = self.allocators.resident_bytes() - self._resident_bytes if self._took_ns >= _QUICK_NS else 0
+        return self._allocated_bytes + grown_bytes - self._removed_since()
+
+    def _removed_since(self) -> int:
+        return self._store.removed_bytes() - self._removed_bytes
+
+    def _measure(self, began_ns: int) -> None:
+        self._allocated_bytes = self.allocators.allocated_bytes() - self.left_bytes()
+        self._removed_bytes, self._not_counted_bytes = self._store.removed_bytes(), self.not_counted_bytes()
+        ended_ns = self.steady_ns()
+        self._took_ns = ended_ns - began_ns
+        self._next_ns = ended_ns + (_SHARE if self._took_ns < _QUICK_NS else _SMALL_SHARE) * self._took_ns
+        if self._took_ns >= _QUICK_NS:
             self._resident_bytes = self.allocators.resident_bytes()
-            self.peak_bytes = max(self.peak_bytes, self._allocated_bytes)
-        elif self._took_ns >= _QUICK_NS:
-            return self._allocated_bytes + self.allocators.resident_bytes() - self._resident_bytes
-        return self._allocated_bytes
+        self.peak_bytes = max(self.peak_bytes, self._allocated_bytes)
 
     def left_bytes(self) -> int:
         """Room in the tables that keys have left, and others take: a dict does not shrink when something is removed."""
@@ -278,7 +286,6 @@ class MemoryLimit:
         while excess > 0 and not is_out and self.steady_ns() < until_ns:
             freed_bytes = self._evict()
             is_out = freed_bytes is None
-            self._allocated_bytes -= freed_bytes or 0
             excess -= freed_bytes or 0
         self.look()
         self.is_out = self.is_over and is_out
@@ -293,6 +300,11 @@ class MemoryLimit:
             self._next_ns = 0
 
     def _evict(self) -> int | None:
+        """Returns about how many bytes that frees; None if there is none that may go."""
+        removed_bytes = self._store.removed_bytes()
         with suppress(StorageFull):
-            return self.eviction.evict()
+            if (freed_bytes := self.eviction.evict()) is not None:
+                self._allocated_bytes -= freed_bytes
+                self._removed_bytes += self._store.removed_bytes() - removed_bytes
+                return freed_bytes
         return None
