@@ -101,6 +101,14 @@ class ServerTests(Serving, SynchronousTestCase):
             self.assertGreater(told[field], before[field] + 100_000)
             self.assertLess(told[field], before[field] + 200_000)
 
+    def test_events_of_latency(self) -> None:
+        """A request that takes long is one, and so is the turn of the loop that it made long."""
+        self.client.config_set("latency-monitor-threshold", 1)
+        self.addCleanup(self.client.config_set, "latency-monitor-threshold", 0)
+        self.client.eval("for _ = 1, 1000000 do end", 0)
+        found = eventually(self.client.latency_latest, lambda events: len(events) > 1)
+        self.assertLessEqual({b"command", b"eventloop"}, {event[0] for event in found})
+
     def test_a_client_in_a_list(self) -> None:
         """Its socket, what it sent and what it was sent; redis-py finds each number that it reads."""
         before = self.client.client_info()

@@ -241,6 +241,7 @@ class KVStoreService(MultiService):
         LoggedCommands(server.clients, self.hooks, server.command_log)
         self.commit.events = self.compactor.events = server.latency
         server.latency.changed.append(self._watch_turns)
+        self._watch_turns(server.latency.is_on)
         self.hooks.monitor = Monitor(server.clients, self.hooks, server.script_calls).add
         if self._trace is not None:
             self.hooks.watchers.append(self._trace)
