@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Why no page can be looked at here, or None.
 MISSING = None if shutil.which("chromium") else "Chromium is not installed: apt-get install chromium"
 
-_PHRASES = ("walks", "sleeps", "eats")
+_MEMBERS = ("walks", "sleeps", "eats")
 
 
 @contextmanager
@@ -96,4 +96,4 @@ class Load:
         client = self._connect("worker")
         while not self._ended.wait(self._rest_s):
             client.blpop(["orders", "returns"], timeout=0.05)
-            client.zadd("ranking", {animal: len(animal) for animal in _PHRASES})
+            client.zadd("ranking", {member: len(member) for member in _MEMBERS})
