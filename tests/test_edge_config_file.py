@@ -93,6 +93,12 @@ class ReadTests(ConfigFileTestCase):
             self.assertTrue(error.startswith(f"--config {self.path!r}, line 2: "), error)
             self.assertIn(reason, error)
 
+    def test_no_password_is_told(self) -> None:
+        """Errors go to a log: of what may be a password they show nothing."""
+        for line in ('requirepass "hunter2', "requirepas hunter2", "user app on >hunter2", "tls-key-file-pass hunter2"):
+            self.write(line)
+            self.assertNotIn("hunter2", str(self.assertRaises(usage.UsageError, self.parse)))
+
     def test_no_file(self) -> None:
         """It has to be there."""
         self.assertIn("give the name of a file", str(self.assertRaises(usage.UsageError, self.parse)))
