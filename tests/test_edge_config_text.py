@@ -32,7 +32,7 @@ class LineTests(SynchronousTestCase):
         """The line is named, with its number."""
         for text, told in (
             (b"\ntimeout", "line 2: 'timeout': its value is missing"),
-            (b'timeout "5', "line 1: 'timeout \"5': unbalanced quotes"),
+            (b'timeout "5', "line 1: 'timeout': unbalanced quotes"),
         ):
             self.assertEqual(str(self.assertRaises(BadLine, lines_of, text)), told)
 
