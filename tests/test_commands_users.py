@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from kvstore.commands.context import Call
+from kvstore.commands.registry import table
+from kvstore.commands.users import merged
 from tests.kit.harness import CommandTestCase
 
 _WRONG = "WRONGPASS invalid username-password pair or user is disabled."
@@ -147,3 +149,26 @@ class IndirectTests(UsersTestCase):
         for request in ("GET a", "DBSIZE", "KEYS *", "SIZE", "INSERT a 1", "MOVE a 0", "EVAL x 0"):
             self.assertEqual(self.denied(fred, *request.split()), no)
         self.assertEqual(self.do("PING", by=fred).text, "PONG")
+
+
+class GlanceTests(UsersTestCase):
+    """What is seen at a glance."""
+
+    def test_it_is_what_a_closer_look_finds(self) -> None:
+        """Of every command, with several words, under any rights: what a glance lets may be done."""
+        seen = set()
+        for rules in (
+            "+@all ~a", "+@all %R~a %W~b", "+get +set %W~a", "+@read ~a*", "+@all ~* db=1", "~* +@all", "+get|a ~*",
+            "+@write %R~a (+get ~b) (+@all %RW~c)", "+@all %R~* %W~a",
+        ):  # fmt: skip
+            self.do("ACL", "SETUSER", "fred", "reset", *merged(rules.encode().split()))
+            user = self.rig.server.users.get(b"fred")
+            assert user is not None
+            for row in table.all_rows():
+                for words in ([b"a"], [b"b", b"GET"], [b"c", b"a", b"GET"], [b"", b"a"]):
+                    request = [*row.name.encode().split(b"|"), *words]
+                    if user.rights.let_at_a_glance(row, request):
+                        self.assertIsNone(self.rig.server.gate.denial(user, row, request, 0), (rules, request))
+                        seen.add(row.name)
+        self.assertLess({"GET", "SET", "INCR", "HSET", "ZADD", "LOOKUP", "INSERT"}, seen)
+        self.assertTrue(seen.isdisjoint({"MOVE", "COPY", "SORT", "SPUBLISH", "QUERY", "PING"}))

@@ -146,7 +146,10 @@ def acl_dryrun(call: Call, username: bytes, command: bytes, *args: bytes) -> Rep
 
 @command("ACL|LOG", ADMIN | NO_SCRIPT, group="server", options="[count|RESET]")
 def acl_log(call: Call, *count: bytes) -> Reply:
-    """List who was refused what, the newest first, ten or so many; or forget all."""
+    """List who was refused what, the newest first, ten or so many; or forget all.
+
+    Unlike Valkey, of a name no more than 1024 bytes are kept.
+    """
     if len(count) > 1:
         raise InvalidRequest(wrong_subcommand("ACL", "LOG"))
     log = call.server.gate.log

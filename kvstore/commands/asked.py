@@ -6,7 +6,7 @@ import enum
 import functools
 from typing import NamedTuple
 
-from kvstore.commands.key_flags import key_flags_of
+from kvstore.commands.key_flags import key_flags, key_flags_of
 from kvstore.commands.registry import Command
 from kvstore.commands.row import NOT_KEYS
 
@@ -50,6 +50,25 @@ class Denial(NamedTuple):
     name: bytes
 
 
+def is_about_one_key(row: Command) -> bool:
+    """Whether what a command may do hangs on the key behind its name alone, and the database that is chosen."""
+    return (
+        row.find_keys is None
+        and row.keys == (1, 1, 1)
+        and row.words == 1
+        and not (row.flags & NOT_KEYS or row.name in _DATABASES)
+    )
+
+
+def access_of(row: Command) -> int:
+    """What such a command does with its key."""
+    return _access(key_flags(row)[0])
+
+
+def _access(flags: list[str]) -> int:
+    return functools.reduce(int.__or__, (_ACCESS.get(flag, 0) for flag in flags), 0)
+
+
 class Asked:
     """A request, as those who look at it need it. `words`: the name first. `database`: the one that is chosen.
 
@@ -69,10 +88,7 @@ class Asked:
             return []
         keys = self.row.keys_of(self.words)
         told = key_flags_of(self.row, self.words, keys)
-        return [
-            (key, functools.reduce(int.__or__, (_ACCESS.get(flag, 0) for flag in flags), 0))
-            for key, flags in zip(keys, told, strict=True)
-        ]
+        return [(key, _access(flags)) for key, flags in zip(keys, told, strict=True)]
 
     @property
     def reads_all_keys(self) -> bool:

@@ -16,13 +16,14 @@ Rights are said in rules, one after the other, and told in the fewest rules that
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import copy
 
 from kvstore.base.errors import InvalidRequest
 from kvstore.commands.asked import OF_ALL_DATABASES, READ_KEYS, WRITE_KEYS, Asked, Denial, Reason
 from kvstore.commands.categories import CATEGORIES, commands_of, is_about_keys, known_commands, subcommands_of
 from kvstore.commands.glob import matcher
+from kvstore.commands.registry import Command
 from kvstore.commands.row import NO_AUTH
 from kvstore.commands.setting_kinds import INT32_MAX
 
@@ -225,6 +226,14 @@ class Selector:
         assert self._keys is not None
         return any(allowed & access == access and matcher(pattern)(key) for pattern, allowed in self._keys.items())
 
+    def keys_let(self, row: Command, access: int) -> Iterator[Callable[[bytes], object]]:
+        """What tells of a key that it lets the command do that with it, in any database; none if that hangs on more."""
+        if self._databases is None and (self._commands is None or row.name in self._commands):
+            if self._keys is None:
+                yield _anything
+            else:
+                yield from (matcher(each) for each, allowed in self._keys.items() if allowed & access == access)
+
     def _denied_channel(self, asked: Asked) -> Denial | None:
         channels, is_pattern = asked.channels
         for place, channel in enumerate(channels, 1):
@@ -261,6 +270,10 @@ _WORDS: dict[bytes, Callable[[Selector], None]] = {
     b"alldbs": _setter("_databases", None),
     b"resetdbs": _setter("_databases", frozenset()),
 }
+
+
+def _anything(key: bytes) -> bool:
+    return True
 
 
 def has_blanks(text: bytes) -> bool:

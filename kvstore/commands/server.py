@@ -50,6 +50,7 @@ def config_resetstat(call: Call) -> Reply:
     if server.scripts is not None:
         server.scripts.forgotten = 0
     server.statistics.reset()
+    server.gate.log.counts.clear()
     return OK
 
 

@@ -361,8 +361,9 @@ class Session:
             self._forget_backlog()
 
     def disconnected(self) -> None:
-        """The client is gone: let go of everything it held on to."""
+        """The client is gone: let go of everything it held on to, and of oneself."""
         self.closing = True
+        self._feed = self._parser.feed
         self._held.clear()
         self.held_bytes = self.waits_for = 0
         self.ready.clear()
