@@ -72,10 +72,10 @@ REASONS = [
          r"::Test scripting debug"),
         ("There are no metrics of the loop",
          r"::stats: (eventloop|instantaneous|debug) metrics"),
-        ("What is chosen at the start stays so: where the server listens, limits of clients, when it compacts, ...",
+        ("What is chosen at the start stays so: where the server listens, when it compacts, ...",
          r"'(save|port|bind|bind-source-addr|io-threads|repl-backlog-size|proc-title-template"
          r"|min-replicas-to-write|replica-serve-stale-data"
-         r"|aof-use-rdb-preamble|oom-score-adj|client-(query|output)-buffer-limit)'"
+         r"|aof-use-rdb-preamble|oom-score-adj|client-query-buffer-limit)'"
          r"|unit/networking::|::CONFIG (save params|REWRITE|sanity|SET rollback on apply)"
          r"|::valkey-server command line arguments|::cannot modify protected|unsigned memory|SIGNED MEMORY"
          r"|without a config"),
