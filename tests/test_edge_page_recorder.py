@@ -202,15 +202,18 @@ class EndTests(RecorderTestCase):
         self.assert_not_watched()
 
     def test_a_bug(self) -> None:
-        """The client gets its reply; nothing more is watched."""
+        """Where a request is noted, or a commit: the client gets its reply, the server goes on, nothing is watched."""
         client = self.connect()
-        self.record()
-        with patch("kvstore.edge.page.recorder.kind_of", side_effect=ZeroDivisionError):
-            client.send(pack(b"PING"))
-        self.turn()
-        self.assertEqual(client.received(), b"+PONG\r\n")
-        self.assert_not_watched()
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        for name in ("kind_of", "Committed"):
+            self.record()
+            with patch(f"kvstore.edge.page.recorder.{name}", side_effect=ZeroDivisionError):
+                client.send(pack(b"SET", b"a", b"1"))
+                self.turn()
+            self.assertEqual((client.received(), self.faults), (b"+OK\r\n", []), name)
+            self.assert_not_watched()
+            self.clock.pump([1, 1])
+        self.assertEqual(len(self.found), 2)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
 
 
 class NamedTests(SynchronousTestCase):

@@ -12,6 +12,7 @@ some of its keys, cut.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -114,8 +115,8 @@ class Recorder:
         return recorded
 
     def _want_no_more(self, recorded: Deferred[Recording]) -> None:
-        self._waiting.remove(recorded)
-        if not self._waiting:
+        _drop(self._waiting, recorded)
+        if self._is_on and not self._waiting:
             self._end()
 
     def _forget(self) -> None:
@@ -132,12 +133,16 @@ class Recorder:
         self._timer = self._connections.turn.reactor.callLater(seconds, self._watch_no_more)
 
     def _executed(self, executed: Executed) -> None:
-        """See `Hooks.watchers`. Raises nothing: the client's request is not to blame for a bug here."""
+        """See `Hooks.watchers`."""
+        self._safely(lambda: self._note(executed))
+
+    def _safely(self, work: Callable[[], None]) -> None:
+        """Work in the middle of others': a bug here is neither a client's nor, in a commit, the disk's."""
         try:
-            self._note(executed)
+            work()
         except Exception:
-            _log.failure("bug in the interleaving, at a request of client {client}", client=executed.client)
-            self._watch_no_more()
+            _log.failure("bug in the interleaving")
+            self._unwatch()  # what there is is told when the time is over
 
     def _note(self, executed: Executed) -> None:
         recorded = Recorded(executed)
@@ -149,11 +154,17 @@ class Recorder:
 
     def _settled(self, commit: Commit, began_ns: int, settled_ns: int) -> None:
         """See `GroupCommit.watchers`."""
+        self._safely(lambda: self._note_commit(commit, began_ns, settled_ns))
+
+    def _note_commit(self, commit: Commit, began_ns: int, settled_ns: int) -> None:
         self._commits[commit.sequence] = Committed(commit, began_ns, settled_ns, self._server.steady_ns())
         self._finish_if_complete()
 
     def _flushed(self) -> None:
         """See `Turn.flushed`."""
+        self._safely(self._note_flush)
+
+    def _note_flush(self) -> None:
         now_ns = self._server.steady_ns()
         for request in self._requests[self._unsent :]:
             if not request.commit and self._has_answer(request.client):
@@ -162,8 +173,11 @@ class Recorder:
         self._finish_if_complete()
 
     def _finish_if_complete(self) -> None:
+        """Not at once: this is the middle of a commit, or of a turn, and to draw takes milliseconds."""
         if not self.is_watching and self._is_complete():
-            self._finish()
+            self._unwatch()
+            self._cancel()
+            self._timer = self._connections.turn.reactor.callLater(0, self._finish)
 
     def _has_answer(self, identity: int) -> bool:
         """Whether all that this client was to get has left: it does not wait, and it reads."""
@@ -177,13 +191,18 @@ class Recorder:
 
     def _watch_no_more(self) -> None:
         """Requests go the fast way again; what those that were noted wait for comes soon."""
-        self._unwatch()
+        self._watch_no_requests()
         self._ended_ns = self._server.steady_ns()
         self._cancel()
         self._timer = self._connections.turn.reactor.callLater(_GRACE_S, self._finish)
         self._finish_if_complete()
 
     def _unwatch(self) -> None:
+        self._watch_no_requests()
+        _drop(self._connections.commit.watchers, self._settled)
+        _drop(self._connections.turn.flushed, self._flushed)
+
+    def _watch_no_requests(self) -> None:
         self.is_watching = False
         _drop(self._connections.hooks.watchers, self._executed)
 
@@ -210,16 +229,14 @@ class Recorder:
         self._is_on = False
         self._cancel()
         self._unwatch()
-        _drop(self._connections.commit.watchers, self._settled)
-        _drop(self._connections.turn.flushed, self._flushed)
         self._forget()
         self._waiting = []
 
 
-def _drop(told: list[Any], function: object) -> None:
-    """Tell that function no more; a server that stops has let go of it already."""
-    if function in told:
-        told.remove(function)
+def _drop(some: list[Any], one: object) -> None:
+    """Take it out, if it is there: a server that stops has let go of those that watch."""
+    if one in some:
+        some.remove(one)
 
 
 def named(words: list[bytes]) -> tuple[str, tuple[str, ...]]:
