@@ -8,6 +8,8 @@ Three ways; a test runs the same requests through all of them:
 | `run` | one RESP request for a plain row (of data, or that tells others), outside MULTI, while nobody watches |
 | `run_many` | a pipeline of one command that can be done all at once, of such requests: see `columns` |
 
+Of a client that may not do everything `respond` gives `run` what is let at a glance, and nothing is done by `run_many`.
+
 `run` is `dispatch.execute` opened out for speed, and must mean the same. (`together` takes the requests of many clients
 as one pipeline.)
 
