@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from twisted.internet.error import ConnectionLost
 
 from kvstore.base.errors import StorageFault, StorageFull
+from kvstore.base.limits import LOG_LINES_A_PERIOD
 from kvstore.edge import arrivals as arrivals_module
 from kvstore.edge.arrivals import FEW
 from kvstore.edge.connection_state import State
@@ -287,11 +288,11 @@ class TogetherTests(ArrivalsTestCase):
         self.patch(self.factory.arrivals.together, "execute", mock.Mock(side_effect=ZeroDivisionError))
         self.ask(pack(b"GET", b"k"))
         self.assertEqual([client.transport.aborted for client in self.clients], [1] * _MANY)
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), _MANY)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), LOG_LINES_A_PERIOD)
         self.patch(self.clients[0].protocol, "take", mock.Mock(side_effect=ZeroDivisionError))
         self.ask(b"PING\r\n")
         self.assertEqual([client.transport.aborted for client in self.clients], [2] + [1] * (_MANY - 1))
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.flushLoggedErrors(ZeroDivisionError), [])  # they are so many a minute
 
 
 class ApartTests(ArrivalsTestCase):
