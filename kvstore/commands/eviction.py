@@ -49,6 +49,8 @@ class Eviction:
         self._accesses = accesses
         self._chance = chance
         self._entries = [RandomEntry() for _ in tables]
+        #: The databases that have had such keys of late, for `random`, and the place of the last one among them.
+        self._occupied: list[int] = []
         self._next = 0
         #: Candidates, with how gladly each is let go.
         self._kept: dict[tuple[Table, bytes], int] = {}
@@ -75,12 +77,17 @@ class Eviction:
     def policy_changed(self) -> None:
         """What was a candidate is none any more."""
         self._kept.clear()
+        self._occupied.clear()
 
     def _any(self, is_volatile: bool) -> tuple[Table, bytes] | None:
-        for _ in self._tables:
-            self._next = (self._next + 1) % len(self._tables)
-            if keys := self._keys(self._next, is_volatile):
-                return self._tables[self._next], self._drawn(self._next, keys)
+        if self.evicted % _KEPT == 0 or not self._occupied:
+            self._occupied = [number for number in range(len(self._tables)) if self._keys(number, is_volatile)]
+        while self._occupied:
+            self._next = (self._next + 1) % len(self._occupied)
+            number = self._occupied[self._next]
+            if keys := self._keys(number, is_volatile):
+                return self._tables[number], self._drawn(number, keys)
+            self._occupied.remove(number)
         return None
 
     def _keys(self, number: int, is_volatile: bool) -> dict[bytes, Any]:

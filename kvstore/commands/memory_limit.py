@@ -52,7 +52,7 @@ _LEFT_PART, _LEAST_STEP_BYTES = 8, KIB
 #: To look at it takes at most this part of the time; a much smaller one if each look takes longer than that: then much
 #: is free in small pieces, which new values take. Meanwhile it is taken to grow as the process does, and to shrink by
 #: what is removed.
-_SHARE, _QUICK_NS, _SMALL_SHARE = 20, 20_000_000, 200
+_SHARE, _QUICK_NS, _SMALL_SHARE = 20, 10_000_000, 200
 #: When memory is short again so soon, more keys are evicted than have to be, each time twice as many, from so many
 #: bytes to this part of the limit: so that most requests have their quick way.
 _SOON_NS, _LEAST_MORE_BYTES, _MORE_PART = 100_000_000, 4 * KIB, 256
@@ -76,7 +76,11 @@ def out_of_memory() -> Failure:
 
 
 class Allocators(Protocol):
-    """Who has the memory of the process: see `kvstore.edge.allocations`."""
+    """Who has the memory of the process: see `kvstore.edge.allocations`. `took_ns`: of processor time, to tell how much
+    is allocated, the last time.
+    """
+
+    took_ns: int
 
     def allocated_bytes(self) -> int:
         """How much is allocated now."""
@@ -93,6 +97,8 @@ class Allocators(Protocol):
 
 class NoAllocators:
     """Nobody who could tell."""
+
+    took_ns = 0
 
     def allocated_bytes(self) -> int:
         """See `Allocators`."""
@@ -186,9 +192,8 @@ class MemoryLimit:
     def _measure(self, began_ns: int) -> None:
         self._allocated_bytes = self.allocators.allocated_bytes() - self.left_bytes()
         self._removed_bytes, self._not_counted_bytes = self._store.removed_bytes(), self.not_counted_bytes()
-        ended_ns = self.steady_ns()
-        self._took_ns = ended_ns - began_ns
-        self._next_ns = ended_ns + (_SHARE if self._took_ns < _QUICK_NS else _SMALL_SHARE) * self._took_ns
+        self._took_ns = self.allocators.took_ns
+        self._next_ns = began_ns + (_SHARE if self._took_ns < _QUICK_NS else _SMALL_SHARE) * self._took_ns
         if self._took_ns >= _QUICK_NS:
             self._resident_bytes = self.allocators.resident_bytes()
         self.peak_bytes = max(self.peak_bytes, self._allocated_bytes)
@@ -282,11 +287,12 @@ class MemoryLimit:
         excess = self.excess_bytes()
         if excess > 0:
             excess += self._more_bytes
-        is_out = False
-        while excess > 0 and not is_out and self.steady_ns() < until_ns:
-            freed_bytes = self._evict()
-            is_out = freed_bytes is None
-            excess -= freed_bytes or 0
+        is_out, freed_bytes, removed_bytes = False, 0, self._store.removed_bytes()
+        while excess > freed_bytes and not is_out and self.steady_ns() < until_ns:
+            freed_bytes += (freed := self._evict()) or 0
+            is_out = freed is None
+        self._allocated_bytes -= freed_bytes
+        self._removed_bytes += self._store.removed_bytes() - removed_bytes  # which that was more exact about
         self.look()
         self.is_out = self.is_over and is_out
         self._latency.note("eviction-cycle", self.steady_ns() - began_ns)
@@ -301,10 +307,6 @@ class MemoryLimit:
 
     def _evict(self) -> int | None:
         """Returns about how many bytes that frees; None if there is none that may go."""
-        removed_bytes = self._store.removed_bytes()
         with suppress(StorageFull):
-            if (freed_bytes := self.eviction.evict()) is not None:
-                self._allocated_bytes -= freed_bytes
-                self._removed_bytes += self._store.removed_bytes() - removed_bytes
-                return freed_bytes
+            return self.eviction.evict()
         return None

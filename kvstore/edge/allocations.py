@@ -19,6 +19,7 @@ import ctypes
 import re
 import resource
 import sys
+import time
 from collections.abc import Iterator
 
 #: What Python tells of its arenas is some 5,000 bytes.
@@ -43,6 +44,7 @@ class Allocators:
     """
 
     def __init__(self) -> None:
+        self.took_ns = 0
         self._library = ctypes.CDLL(None)
         self._buffer = ctypes.create_string_buffer(_TOLD_BYTES)
         try:
@@ -67,6 +69,13 @@ class Allocators:
         """How much is allocated now."""
         if not self._tells:
             return resident_bytes()
+        began_ns = time.thread_time_ns()
+        try:
+            return self._allocated_bytes()
+        finally:
+            self.took_ns = time.thread_time_ns() - began_ns
+
+    def _allocated_bytes(self) -> int:
         found = _IN_ARENAS.search(self._arenas())
         of_malloc = self._library.mallinfo2()
         in_arenas = int(found[1].replace(b",", b"")) if found else 0
