@@ -63,7 +63,7 @@ def parse_arguments() -> argparse.Namespace:
         "--volume-mib", type=positive, default=1024, metavar="N", help="of the file system (default %(default)s)"
     )
     parser.add_argument(
-        "--max-memory", default="192mb", metavar="N", help="the server's: the cache grows into it (default %(default)s)"
+        "--max-memory", default="96mb", metavar="N", help="the server's: the cache grows into it (default %(default)s)"
     )
     parser.add_argument("--out", type=Path, default=Path(ROOT, "report"), metavar="DIR", help="(default: report)")
     parser.add_argument(
