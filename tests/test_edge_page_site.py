@@ -274,7 +274,7 @@ class InterleavingTests(PageTestCase):
             self.assertNotIn(secret, picture)
 
     def test_weight(self) -> None:
-        """A full picture of many clients is at most 120 KB."""
+        """A full picture of many clients is at most 110 KB."""
         clients = [self.connect() for _ in range(150)]
         listening = self.listen("/interleaving/events")
         for client in clients * 2:
@@ -283,7 +283,7 @@ class InterleavingTests(PageTestCase):
         self.clock.pump([1, 1])
         told = self.events(listening)[0]
         self.assertEqual(told["picture"].count("data-n="), MAX_RECORDED_REQUESTS)
-        self.assertLess(len(json.dumps(told)), 120_000)
+        self.assertLess(len(json.dumps(told)), 110_000)
 
 
 class FileTests(PageTestCase):
