@@ -101,7 +101,7 @@ class ReadTests(ConfigFileTestCase):
 
     def test_no_file(self) -> None:
         """It has to be there."""
-        self.assertIn("give the name of a file", str(self.assertRaises(usage.UsageError, self.parse)))
+        self.assertIn("there is no such file", str(self.assertRaises(usage.UsageError, self.parse)))
 
     def test_strangers(self) -> None:
         """Are kept out of what a file opens, too, unless it names a password, or says that it is meant so."""

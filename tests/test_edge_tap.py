@@ -314,7 +314,7 @@ class ListenTests(OptionsTestCase):
     def test_acl_file(self) -> None:
         """It has to be there, and says of the default user, too, what its password is."""
         path = self.mktemp()
-        self.assertIn("give the name of a file", self.refusal("--acl-file", path))
+        self.assertIn("there is no such file", self.refusal("--acl-file", path))
         write_private(path, b"secret", 0o600)
         self.assertEqual(parse("--acl-file", path).acl_file_path, os.path.abspath(path))
         self.assertIn("give one of them", self.refusal("--acl-file", path, "--password-file", path))
@@ -326,7 +326,8 @@ class ListenTests(OptionsTestCase):
         ssl = ("--listen", f"ssl:1:privateKey={path}")
         self.assertEqual(parse(*ssl, option, path).tls_client_ca_path, os.path.abspath(path))
         self.assertIn("no --listen ssl:", self.refusal(option, path))
-        self.assertIn("give the name of a file", self.refusal(*ssl, option, self.mktemp()))
+        self.assertIn("there is no such file", self.refusal(*ssl, option, self.mktemp()))
+        self.assertIn("give the name of a file", self.refusal(*ssl, option, os.path.dirname(__file__)))
         self.assertIn("give a file of certificates", self.refusal(*ssl, option, __file__))
 
 

@@ -33,8 +33,8 @@ MADE_ELSEWHERE = {
     "… is damaged at byte …: …. …": "base/errors.py",
     "…, byte …: …; a newer version of kvstore may have written it. Nothing was changed, and nothing is known to be"
     " damaged: start that version": "base/errors.py",
-    "…: anybody who can reach this machine could read and change everything; give --password-file or --acl-file, or"
-    " listen with TLS": "edge/exposure.py",
+    "…: anybody who can reach this machine could read and change everything; give --password-file, or --acl-file"
+    " with a user default": "edge/exposure.py",
     "… was removed under the running server, and cannot be put back yet: …": "base/directory_lock.py",
     "… was removed or replaced under the running server; it was put back, and nobody else…": "base/directory_lock.py",
     "… lines are left out here: nobody read this stream, or it could not be written": "edge/streams.py",

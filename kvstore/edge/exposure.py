@@ -33,9 +33,10 @@ _PART = re.compile(r"(?<!\\):")
 def refusal(endpoint: str) -> str:
     """What to say of an endpoint that anybody may reach, without a password: after its text, as advice."""
     return (
-        f"{endpoint!r}: anybody who can reach this machine could read and change everything; give --password-file or"
-        " --acl-file, or listen with TLS (ssl:PORT:privateKey=FILE:certKey=FILE) or on this machine only"
-        " (tcp:PORT:interface=127.0.0.1); --insecure listens all the same"
+        f"{endpoint!r}: anybody who can reach this machine could read and change everything; give --password-file, or"
+        " --acl-file with a user default that is off or has a password, or listen with TLS"
+        " (ssl:PORT:privateKey=FILE:certKey=FILE) or on this machine only (tcp:PORT:interface=127.0.0.1);"
+        " --insecure listens all the same"
     )
 
 

@@ -177,6 +177,8 @@ def endpoint_with_mode(text: str) -> str:
 def input_file(text: str) -> str:
     """The absolute path of a file that can be read. Raises ValueError."""
     path = os.path.abspath(text)
+    if text and not os.path.exists(path):
+        raise ValueError("there is no such file; make it, or give the name of another")
     if not text or not os.path.isfile(path):
         raise ValueError("give the name of a file")
     if not os.access(path, os.R_OK):
