@@ -88,6 +88,22 @@ class RightsTests(UsersTestCase):
         self.assertIn("no permission to execute the command or subcommand", str(reply))
 
 
+class TellableTests(UsersTestCase):
+    """What a file of users could not tell is no right: it would be another one when the file is read again."""
+
+    def test_blanks_in_a_first_argument(self) -> None:
+        """A blank would end the rule there, a line end the line: and another user begin."""
+        for argument in ("0 +@all", "0\nuser evil on nopass ~* +@all", "0\t", "0\0"):
+            self.assertIn("Syntax error", self.error("ACL", "SETUSER", "fred", f"+select|{argument}"))
+        self.assertIsNone(self.do("ACL", "GETUSER", "fred"))
+
+    def test_parentheses_in_a_selector(self) -> None:
+        """A rule that ends in one would end the selector there."""
+        for selector in ("(~a) +get)", "(~a ~b))", "(+select|0) ~a)"):
+            self.assertIn("Syntax error", self.error("ACL", "SETUSER", "fred", selector))
+        self.assertEqual(self.do("ACL", "SETUSER", "fred", "(~(a +get)").text, "OK")
+
+
 class IndirectTests(UsersTestCase):
     """What a request does to keys that it does not name, or by the hands of others."""
 

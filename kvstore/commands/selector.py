@@ -139,7 +139,7 @@ class Selector:
             raise UnknownCommand
         if "|" in command:
             raise RuleError("Allowing first-arg of a subcommand is not supported")
-        if not argument:
+        if not argument or has_blanks(argument.encode("latin-1")):
             raise RuleError(_WRONG_SYNTAX)
         allowed = self._first_arguments.get(command, frozenset()) | {argument.encode("latin-1")}
         self._first_arguments = self._first_arguments | {command: allowed}

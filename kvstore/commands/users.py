@@ -94,6 +94,8 @@ class User:
     def _add_selector(self, rules: bytes) -> None:
         selector = Selector(all_channels=self._all_channels)
         for rule in rules.split():
+            if rule.endswith(b")"):  # in a file of users it would end the selector
+                raise RuleError("Syntax error")
             selector.apply(rule)
         self.rights = Rights([*self.rights.selectors, selector])
 
