@@ -15,17 +15,13 @@ class ConfigFile(OutsideFile):
     """See the module."""
 
     def rewrite(self, configuration: Configuration) -> None:
-        """Have it say what CONFIG SET has set, as CONFIG REWRITE does. Raises OSError."""
+        """Have it say what CONFIG SET has set, as CONFIG REWRITE does. Raises OSError.
+
+        One that is gone is not made anew: what else it said, a password perhaps, would be missing from it.
+        """
         try:
-            self.replace(rewritten(self._content(), configuration.set_since(), configuration.changed_since()))
+            self.replace(rewritten(self.read(), configuration.set_since(), configuration.changed_since()))
         except OSError as error:
             _log.error("CONFIG REWRITE: {path} was not written: {reason}", path=self.path, reason=error.strerror)
             raise
         _log.info("CONFIG REWRITE: {path} is written", path=self.path)
-
-    def _content(self) -> bytes:
-        """What it holds; nothing if it is gone."""
-        try:
-            return self.read()
-        except FileNotFoundError:
-            return b""
