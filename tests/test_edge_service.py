@@ -113,10 +113,12 @@ class StartTests(ServiceTestCase):
 
     def test_several_endpoints(self) -> None:
         """Each has its line."""
-        self.start(port=0, listen=("tcp:7000:interface=127.0.0.1", "unix:/tmp/socket"))
+        tree = self.start(port=0, listen=("tcp:7000:interface=127.0.0.1", "unix:/tmp/socket"))
         self.assertEqual([server[0] for server in self.reactor.tcpServers], [0, 7000])
         self.assertEqual(self.reactor.unixServers[0][0], "/tmp/socket")
         self.assertEqual(self.output.getvalue().count("Listening on "), 3)
+        self.assertIn("Listening on /tmp/socket\n", self.output.getvalue())
+        self.assertEqual(tree.listening.described[-1], "name=unix,bind=/tmp/socket")
 
     def test_refused_for_strangers(self) -> None:
         """Where anybody could come in: nothing is listened on then; unless that is wanted, and the log says so."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -81,7 +82,8 @@ class Listening:
             self.port_numbers.append(number)
             self.described.append(f"name=tcp,bind={address.host},port={number}")
         else:
-            self.described.append(f"name=unix,bind={getattr(address, 'name', address)}")
+            address = os.fsdecode(getattr(address, "name", None) or str(address))  # a socket's path is bytes
+            self.described.append(f"name=unix,bind={address}")
         what = self._what
         if number is not None:
             text = f"{what} on port {number}"
