@@ -18,6 +18,8 @@ from kvstore.commands.setting_table import ALIASES, HIDDEN, IMMUTABLE, OWN, OWN_
 _CHANGEABLE = SETTINGS | OWN
 _ALIASES = ALIASES | OWN_ALIASES
 
+#: Of these CONFIG GET does not show all that was said, as Valkey's does not.
+_OBEYED_AS_GIVEN = frozenset(["notify-keyspace-events"])
 _WILD = frozenset("*?[\\")
 
 
@@ -71,9 +73,10 @@ class Configuration:
                 raise _failed(name, str(error)) from None
         self._values |= changes
         self._set |= changes.keys()
-        for name, value in changes.items():
+        for typed, text in given:
+            name = _ALIASES.get(typed, typed)
             for apply in self._obeying.get(name, ()):
-                apply(value)
+                apply(text if name in _OBEYED_AS_GIVEN else changes[name])
 
     def obey(self, name: str, apply: Callable[[str], None]) -> None:
         """Call `apply` with the value of a setting, now and whenever it is set: for who has no time to ask."""
