@@ -37,25 +37,28 @@ def integer(least: int = 0, most: int = INT64_MAX) -> Kind:
     return check
 
 
-def memory(least: int = 0, most: int = INT64_MAX) -> Kind:
-    """A number of bytes, perhaps with a unit: `1kb` is 1024, `1k` is 1000. None at all is 0, as in Redis."""
+def memory(least: int = 0, most: int = INT64_MAX, what: str = "a memory") -> Kind:
+    """A number of bytes, perhaps with a unit: `1kb` is 1024, `1k` is 1000. None at all is 0, as in Redis.
+
+    `what`: it may be, for who is told that it is none.
+    """
 
     def check(text: str) -> str:
         found = _AMOUNT(text.lower())
         if found is None or found[2] not in _UNITS or len(found[1]) > 20 or int(found[1] or 0) >= 2**64:
-            raise ValueError("argument must be a memory value")
+            raise ValueError(f"argument must be {what} value")
         return _within(int(found[1] or 0) * _UNITS[found[2]], least, most)
 
     return check
 
 
 def memory_or_share(text: str) -> str:
-    """A number of bytes, as `memory` has it, or a share of `maxmemory`: `5%`."""
-    if not (text.endswith("%") and text[:-1].isascii() and text[:-1].isdigit()):
-        return memory()(text)
-    if int(text[:-1]) > 100:
+    """A number of bytes, as `memory` has it, or a share of `maxmemory`: `5%`; too many bytes count as one."""
+    is_share = text.endswith("%") and text[:-1].isascii() and text[:-1].isdigit()
+    value = text if is_share else memory(most=2**128, what="a memory or percent")(text)
+    if int(text[:-1]) > 100 if is_share else int(value) > INT64_MAX:
         raise ValueError("percentage argument must be less or equal to 100")
-    return text
+    return value
 
 
 _CLASSES = ("normal", "slave", "pubsub")
