@@ -34,8 +34,10 @@ def _count(text: bytes) -> int:
 
 @command("COMMANDLOG|GET", ADMIN, group="server")
 def commandlog_get(call: Call, count: IntegerText, type: bytes) -> Reply:
-    """List the newest requests of a log: number, time, microseconds or bytes, words, address and name of the client;
-    -1: all. The logs are `slow`, `large-request` and `large-reply`.
+    """List so many of the newest requests of a log, -1 for all.
+
+    Of each: number, time, microseconds or bytes, words, address and name of the client. The logs are `slow`,
+    `large-request` and `large-reply`.
 
     Unlike Valkey, none is slow at first (`commandlog-execution-slower-than` is -1), as each request would have to be
     timed by itself. A request of a MiB or so is noted when it has come, whatever becomes of it; the sizes of replies in

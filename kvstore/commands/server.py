@@ -56,8 +56,9 @@ def config_resetstat(call: Call) -> Reply:
 
 @command("CONFIG|REWRITE", ADMIN | NO_SCRIPT, group="server")
 def config_rewrite(call: Call) -> Reply:
-    """Write what CONFIG SET has set into the file of --config: what is otherwise than at the start, and what is in
-    the file already.
+    """Write what CONFIG SET has set into the file of --config.
+
+    That is what is otherwise than at the start, and what is in the file already.
 
     Unlike Valkey, a line that says what is so anyway stays as it is, also one that nobody understands.
     """
