@@ -56,6 +56,7 @@ class NastyNumberTests(SynchronousTestCase):
         self.assertNotIn(b"internal error", reply, data[:200])
         return reply
 
+    @pytest.mark.long
     def test_every_command(self) -> None:
         """Each number in one of the places of its arguments, in turns, and as the value at the key."""
         for row in table.all_rows():

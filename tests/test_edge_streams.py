@@ -11,6 +11,7 @@ import termios
 from typing import Any
 from unittest import mock
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.edge.streams import Unblocked
@@ -154,6 +155,7 @@ class ServerTests(SynchronousTestCase):
             self.addCleanup(os.close, writing)
             self.start(**{name: writing})
 
+    @pytest.mark.long
     def test_closed(self) -> None:
         """Any of the three: /dev/null is there then, not the log of the data nor somebody's socket."""
         for redirection in ("<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"):
@@ -167,6 +169,7 @@ class ServerTests(SynchronousTestCase):
         """Standard output on a full disk loses the log, and nothing else."""
         self.start(">/dev/full 2>&1")
 
+    @pytest.mark.long
     def test_a_refused_start_with_closed_streams(self) -> None:
         """The exit status still tells."""
         for redirection in (">&-", "2>&-", ">&- 2>&-"):

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import hiredis
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.limits import KIB, MIB, PAUSE_READING_BYTES
@@ -224,6 +225,7 @@ class ClientsOnEpollTests(ClientChecks, SynchronousTestCase):
     reactor = "epoll"
 
 
+@pytest.mark.long
 class ClientsOnSelectTests(ClientChecks, SynchronousTestCase):
     """On select."""
 

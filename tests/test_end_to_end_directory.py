@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
+import pytest
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from kvstore.testing.server_process import ServerProcess, StartFailed
@@ -61,6 +62,7 @@ class MovedDirectoryTests(SmallDisk, SynchronousTestCase):
         self.assertIn(int(self.connect(server).ask("GET", "n")), (acknowledged, acknowledged + 1))
         server.kill()
 
+    @pytest.mark.long
     def test_another_server_in_its_place(self) -> None:
         """Each has its directory, through the compactions of both; the first finds out within a second and stops."""
         first = self.start("--compact-after", "50", data=str(self.path))
@@ -83,6 +85,7 @@ class MovedDirectoryTests(SmallDisk, SynchronousTestCase):
         self.assertEqual(self.connect(second).ask("MGET", "n", "m"), [None, b"150"])
         self.check_number(self.place / "data.old", acknowledged)
 
+    @pytest.mark.long
     def test_an_empty_directory_in_its_place(self) -> None:
         """It stays empty: no temporary file, no log, no lock."""
 
@@ -94,6 +97,7 @@ class MovedDirectoryTests(SmallDisk, SynchronousTestCase):
         self.assertEqual(list(self.path.iterdir()), [])
         self.check_number(self.place / "data.old", acknowledged)
 
+    @pytest.mark.long
     def test_a_restored_directory_in_its_place(self) -> None:
         """It stays as it was restored, byte for byte."""
         restored = self.place / "restored"

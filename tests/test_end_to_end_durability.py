@@ -7,6 +7,7 @@ import re
 import signal
 import threading
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.testing.server_process import ServerProcess
@@ -87,6 +88,7 @@ class KillOnEpollTests(KillChecks, SynchronousTestCase):
     reactor = "epoll"
 
 
+@pytest.mark.long
 class KillOnSelectTests(KillChecks, SynchronousTestCase):
     """On select."""
 
@@ -115,6 +117,7 @@ class OverlapTests(Killing, SynchronousTestCase):
         server.start()
         self.check(server, clients)
 
+    @pytest.mark.long
     def test_stopped_with_a_commit_in_flight(self) -> None:
         """SIGTERM while clients write ends it without a word of error; what was acknowledged is found."""
         server = self.start_overlapping()
@@ -196,6 +199,7 @@ class CompactionOnEpollTests(CompactionChecks, SynchronousTestCase):
     reactor = "epoll"
 
 
+@pytest.mark.long
 class CompactionOnSelectTests(CompactionChecks, SynchronousTestCase):
     """On select."""
 

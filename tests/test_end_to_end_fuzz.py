@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.kit.server_process import new_directory
@@ -50,6 +51,7 @@ class ReplyParserTests(SynchronousTestCase):
 class FuzzTests(SynchronousTestCase):
     """scripts/fuzz_wire, for a short while."""
 
+    @pytest.mark.long
     def test_hostile_input(self) -> None:
         """No crash, no hang, no harm to the witness, no memory without bounds, and every reply is one."""
         run = FuzzRun(Path(new_directory(self.addCleanup), "data"), random.randrange(2**32))

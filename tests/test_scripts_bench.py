@@ -23,6 +23,7 @@ from typing import Any
 from unittest import mock
 
 import polars
+import pytest
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from scripts.benching import loops, targets
@@ -462,6 +463,7 @@ class CommandLineTests(SynchronousTestCase):
         self.assertEqual(pinned.kvstore_options, ("--group-limit", "8"))
         self.assertEqual(program.setting(False, []), Setting())
 
+    @pytest.mark.long
     def test_measures_cases(self) -> None:
         """From the command line to the report, with real servers, redis-benchmark and the generator."""
         _compiler()

@@ -276,6 +276,7 @@ class RealServerTests(SynchronousTestCase):
         with Client(self.target) as client:
             self.assertEqual(client.size(), 0)
 
+    @pytest.mark.long
     def test_basics_while_the_server_is_killed(self) -> None:
         """All is as it should be though the server is killed after every few checks."""
         program = Program("TestBasics", self.target)

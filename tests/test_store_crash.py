@@ -74,6 +74,7 @@ class CrashTests(SynchronousTestCase):
         self.assertGreater(run.refused, 0)
         explore(run, Effort(states=2, most=64, second=1))
 
+    @pytest.mark.long
     def test_any_call_fails(self) -> None:
         """A call fails, by I/O error or for want of room, before, in the middle of or after its work: start again."""
         chance = random.Random(f"{SEED}/faults")
