@@ -30,12 +30,14 @@ _SHOWN_BYTES = 80
 class RawConnection:
     """One connection. `server`: where to; `ca_file`: certificates (PEM) to trust, None for those that the system does.
 
-    Every method raises OSError if the server is gone or silent for 5 s.
+    Every method raises OSError if the server is gone, or silent for `patience_seconds`.
     """
 
-    def __init__(self, server: Address | Endpoint, ca_file: str | None = None) -> None:
+    def __init__(
+        self, server: Address | Endpoint, ca_file: str | None = None, patience_seconds: float = _TIMEOUT_SECONDS
+    ) -> None:
         endpoint = server if isinstance(server, Endpoint) else Endpoint(server)
-        self._patience = Patience(_TIMEOUT_SECONDS, time.monotonic)
+        self._patience = Patience(patience_seconds, time.monotonic)
         self._stream = Stream(endpoint, self._patience, trusting(ca_file) if endpoint.tls else None)
         self._reader = _Reader(self._stream, self._patience)
         self._file = io.BufferedReader(self._reader)

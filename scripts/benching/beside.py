@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from kvstore.client.raw import resp_request
 from scripts.benching.large import CLIENTS, OF_TYPE, VALUE_BYTES, halves
@@ -21,6 +22,7 @@ _KEYS = 10_000
 _ADDED_AT_ONCE = 100
 _BEFORE_SECONDS, _AFTER_SECONDS = 0.2, 0.8
 _EXPIRES_MS = 300
+_PATIENCE_SECONDS = 60
 
 LABELS = {
     "beside-large": {
@@ -53,14 +55,16 @@ def _beside(bench: Bench, side: str) -> Callable[[], Measures]:
     generator = Generator(bench.directory, halves(CLIENTS, _KEYS))
     writers = Generator(bench.directory, halves(CLIENTS, _KEYS)[1:])  # FLUSHALL leaves nothing to be read
 
+    ask = partial(server.ask, patience_seconds=_PATIENCE_SECONDS)
+
     def copies() -> list[str]:
-        return [f"{name}-copy" for name in OF_TYPE if server.ask("COPY", name, f"{name}-copy") == 1]
+        return [f"{name}-copy" for name in OF_TYPE if ask("COPY", name, f"{name}-copy") == 1]
 
     def slowest(*requests: tuple[str, ...], wait_seconds: float = 0.0, load: Generator = generator) -> float:
         running = load.start(server.port)
         try:
             time.sleep(_BEFORE_SECONDS)
-            replies = [server.ask(*request) for request in requests]
+            replies = [ask(*request) for request in requests]
             time.sleep(_AFTER_SECONDS + wait_seconds)
             measures = running.stop().measures()
         finally:

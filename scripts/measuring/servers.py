@@ -70,9 +70,9 @@ class MeasuredServer:
         """Where it listens."""
         return Address("127.0.0.1", self.port)
 
-    def ask(self, *words: str | bytes) -> Any:
+    def ask(self, *words: str | bytes, patience_seconds: float = 5) -> Any:
         """The reply to one RESP request on a connection of its own. Raises OSError."""
-        with RawConnection(self.address) as connection:
+        with RawConnection(self.address, patience_seconds=patience_seconds) as connection:
             connection.send(resp_request(*words))
             return connection.resp()
 
