@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from kvstore.testing.server_process import PATIENCE_S
@@ -270,6 +271,7 @@ class TypedOnEpollTests(TypedChecks, SynchronousTestCase):
     reactor = "epoll"
 
 
+@pytest.mark.long
 class TypedOnSelectTests(TypedChecks, SynchronousTestCase):
     """Typed at a server on select."""
 
@@ -282,6 +284,7 @@ class RedisProgramsOnEpollTests(RedisProgramChecks, SynchronousTestCase):
     reactor = "epoll"
 
 
+@pytest.mark.long
 class RedisProgramsOnSelectTests(RedisProgramChecks, SynchronousTestCase):
     """redis-tools and a server on select."""
 

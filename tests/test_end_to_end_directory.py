@@ -112,6 +112,7 @@ class MovedDirectoryTests(SmallDisk, SynchronousTestCase):
         self.assertEqual(contents(self.path), before)
         self.check_number(self.place / "data.old", acknowledged)
 
+    @pytest.mark.long
     def test_a_symbolic_link_is_switched(self) -> None:
         """The new one is left as it is."""
         one, two = self.place / "one", self.place / "two"
@@ -186,6 +187,7 @@ class RemovedLockTests(Serving, SynchronousTestCase):
         self.assertIn("lock is no regular file", self.assertRaises(StartFailed, self.start, data=str(data)).errors)
 
 
+@pytest.mark.long
 class WithoutLinuxAioTests(Serving, SynchronousTestCase):
     """The kernel, or a container's filter, refuses the calls of Linux AIO."""
 

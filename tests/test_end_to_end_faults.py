@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from unittest import mock
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.testing.server_process import ServerProcess, StartFailed
@@ -31,6 +32,7 @@ _MIB = 1024 * 1024
 _DAY_S = 24 * 3600
 
 
+@pytest.mark.long
 class FullDiskTests(SmallDisk, SynchronousTestCase):
     """No space left on device, for writes and for compaction."""
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.disk import RealDisk
@@ -41,6 +42,7 @@ class Life:
                 eventually(lambda: int(wire.info("persistence")["compactions"]) > done)
 
 
+@pytest.mark.long
 class HistoryTests(Serving, SynchronousTestCase):
     """One archive, several lives of one directory."""
 

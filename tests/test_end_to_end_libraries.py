@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.protocol import ClientCreator
@@ -334,6 +335,7 @@ class RedisPyOnEpollTests(RedisPyChecks, SynchronousTestCase):
     reactor = "epoll"
 
 
+@pytest.mark.long
 class RedisPyOnSelectTests(RedisPyChecks, SynchronousTestCase):
     """RESP2, on select."""
 
@@ -346,6 +348,7 @@ class RedisPyIn3OnEpollTests(RedisPyIn3Checks, SynchronousTestCase):
     reactor = "epoll"
 
 
+@pytest.mark.long
 class RedisPyIn3OnSelectTests(RedisPyIn3Checks, SynchronousTestCase):
     """RESP3, on select."""
 
@@ -358,6 +361,7 @@ class TxRedisOnEpollTests(TxRedisChecks, TestCase):
     reactor = "epoll"
 
 
+@pytest.mark.long
 class TxRedisOnSelectTests(TxRedisChecks, TestCase):
     """A server on select."""
 

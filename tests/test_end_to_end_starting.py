@@ -11,6 +11,7 @@ import stat
 import subprocess
 from typing import Any
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.edge import tap
@@ -75,6 +76,7 @@ class StopOnEpollTests(StopChecks, SynchronousTestCase):
     reactor = "epoll"
 
 
+@pytest.mark.long
 class StopOnSelectTests(StopChecks, SynchronousTestCase):
     """On select."""
 

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 from unittest import mock
 
+import pytest
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from scripts.growing import program as growing
@@ -73,6 +74,7 @@ class ReportTests(SynchronousTestCase):
             self.assertIn(part, text)
         self.assertEqual(growing.tables(Record()), [])
 
+    @pytest.mark.long
     def test_plots_what_there_is(self) -> None:
         """The panels of what was not measured stay empty."""
         directory = Path(self.mktemp())

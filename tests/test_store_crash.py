@@ -62,6 +62,7 @@ class CrashTests(SynchronousTestCase):
             )
             self.assertGreater(counts.distinct, 100)
 
+    @pytest.mark.long
     def test_every_state_of_a_short_run(self) -> None:
         """A short run: every state that the model allows, torn at every byte, so far as there are not too many."""
         run = Run(SimulatedDisk(), f"{SEED}/short", "always").steps(5)
@@ -118,6 +119,7 @@ class CrashTests(SynchronousTestCase):
         self.assertEqual(run.store.durable_sequence, 0)
         self.assertEqual(run.store.settled_sequence(), 0)
 
+    @pytest.mark.long
     def test_sizes_of_production(self) -> None:
         """With the log's real units: one run, a few states a moment."""
         with small_files(256 * 1024):
