@@ -52,6 +52,7 @@ class AccessTests(CommandTestCase):
 
     def test_frequency(self) -> None:
         """A new key begins with 5, grows less and less, and falls by one a minute."""
+        self.rig.server.random.seed(1)
         self.do("SET", "old", 1)
         self.do("CONFIG", "SET", "maxmemory-policy", "volatile-lfu")
         self.do("SET", "a", 1)
