@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import weakref
+from itertools import count
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -17,6 +18,7 @@ from kvstore.base.reply import Status
 from kvstore.commands.client import Client
 from kvstore.edge.protocol import KVStoreProtocol
 from kvstore.edge.settings import Settings
+from kvstore.edge.turn import STEP_NS
 from kvstore.wire.resp import pack
 from tests.kit.edge import OK, Connection, ProtocolTestCase
 
@@ -405,3 +407,32 @@ class GroupLimitTests(ProtocolTestCase):
             self.assertEqual(client.received(), expected)
         self.assertEqual(self.commit.figures.requests, 100)
         self.assertEqual(self.commit.figures.largest_group, 3)
+
+
+class CommitsWithinTests(ProtocolTestCase):
+    """A commit that is settled while its own client's backlog executes."""
+
+    def setUp(self) -> None:
+        """A client takes many steps in a turn, and its commits end in the middle of one."""
+        super().setUp()
+        self.hooks.request_limit = 4
+        self.hooks.share_ns = self.factory.turn.share_ns = 8 * STEP_NS
+        times = count(step=STEP_NS // 5)
+        self.server.steady_ns = self.factory.turn._steady_ns = lambda: next(times)
+        self.client = self.connect()
+        self.client.send(b"INCR n\r\n" * 200)
+
+    def test_there_is_more(self) -> None:
+        """It goes on with what is left of its backlog."""
+        self.turn()
+        self.assertEqual(self.client.received(), b"".join(b":%d\r\n" % number for number in range(1, 201)))
+        self.assertEqual(self.client.ask(b"PING\r\n"), b"+PONG\r\n")
+
+    def test_one_that_has_ended(self) -> None:
+        """It is closed when all its replies have left, not when the first of them have."""
+        transport = self.client.transport
+        left: list[int] = []
+        self.patch(transport, "loseConnection", lambda: left.append(transport.value().count(b":")))
+        self.client.end_input()
+        self.turn()
+        self.assertEqual(left[0], 200)

@@ -217,6 +217,8 @@ class KVStoreProtocol(LineReceiver):
         session = self.session
         if session.ready:
             self.outlet.send(session.take_ready())
+        if session.is_running:  # a commit within its backlog: the rest is for who has that executed
+            return
         if self.state is not OPEN and session.has_more:
             self._go_on()
         self._send()

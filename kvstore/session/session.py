@@ -81,8 +81,8 @@ class Session:
 
     __slots__ = (
         "_batch_out", "_budget_bytes", "_execution", "_feed", "_held", "_hooks", "_parser", "_server",
-        "_steady_ns", "_store", "_told", "backlog", "backlog_bytes", "call", "client", "closing", "held_bytes", "ready",
-        "until_ns", "waits_for",
+        "_steady_ns", "_store", "_told", "backlog", "backlog_bytes", "call", "client", "closing", "held_bytes",
+        "is_running", "ready", "until_ns", "waits_for",
     )  # fmt: skip
 
     def __init__(self, call: Call, parser: RequestParser, hooks: Hooks, budget_bytes: int) -> None:
@@ -101,6 +101,8 @@ class Session:
         self._batch_out: list[Encoded] | None = None
         #: What the batch has told its own client, and at which place between its replies that belongs.
         self._told: list[tuple[int, Encoded]] = []
+        #: Whether its backlog is being executed: then what is left of that is not there.
+        self.is_running = False
         self.until_ns = 0
         self.ready: list[Encoded] = []
         self._held: list[tuple[int, Encoded]] = []
@@ -148,7 +150,7 @@ class Session:
         parser = self._parser
         return (
             parser.state is not BOUNDARY or self.client.queued is not None or self.closing or bool(self.backlog)
-            or self.client.subscription_bytes > 0 or self.client.unanswered > 0
+            or self.is_running or self.client.subscription_bytes > 0 or self.client.unanswered > 0
             or self.client.tracking is not None or self.client.rights is not None
         )  # fmt: skip
 
@@ -243,16 +245,20 @@ class Session:
         next part, for which there is a share. Raises StorageFault.
         """
         backlog, self.backlog = self.backlog, deque()
-        unread = backlog.pop() if backlog[-1].__class__ is Unread else None
-        if backlog:
-            self._batch(backlog, budget_bytes)
-        elif unread is not None:
-            until_ns = self.until_ns
-            part, unread = unread.parted(is_whole=self._parser.state is BOUNDARY)
-            self.receive_more(part)
-            self.until_ns = until_ns
-        if unread is not None and not self.closing:
-            self.backlog.append(unread)
+        self.is_running = True
+        try:
+            unread = backlog.pop() if backlog[-1].__class__ is Unread else None
+            if backlog:
+                self._batch(backlog, budget_bytes)
+            elif unread is not None:
+                until_ns = self.until_ns
+                part, unread = unread.parted(is_whole=self._parser.state is BOUNDARY)
+                self.receive_more(part)
+                self.until_ns = until_ns
+            if unread is not None and not self.closing:
+                self.backlog.append(unread)
+        finally:
+            self.is_running = False
 
     def take_ready(self) -> Encoded:
         """The replies that may leave now, which are then the caller's to send."""
