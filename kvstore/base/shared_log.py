@@ -1,0 +1,243 @@
+"""The shared log of a group: the one sequence of entries that all its servers write to and read, wherever it is kept.
+
+Who may write is decided by the log alone: an entry is appended *at a position*, and is there only if no other one is.
+So leadership and leases are entries of the log themselves (see `store/replica`), as in Amazon's MemoryDB, and nothing
+else of the engine behind it need be trusted: not its clocks, its locks, its leases.
+
+**An entry** is RESP, as all of the store's files: first the operation `ENTRY`, then the operations of the frame. So it
+is the body of a frame of the local log, byte for byte, and its position is the number of that frame:
+
+    ENTRY version kind epoch node time lease checksum successor
+
+| word | what |
+|---|---|
+| version | of this format: 1 |
+| kind | `frame`: a commit, which may be empty; `leadership`: `node` leads from here on; `handover`: `successor` may |
+| epoch | counted up by each leadership; of the leader that wrote the entry |
+| node | who wrote it: the leader, by its name in the group |
+| time | of the commit, in microseconds since the epoch, by the leader's wall clock; never less than the one before |
+| lease | for how long `node` leads alone, from the first sending of this entry on, in milliseconds; of a handover 0 |
+| checksum | of the log up to here: BLAKE2b, 16 hexadecimal digits; see `chained` |
+| successor | of a handover: who may campaign at once; empty in all others |
+
+The lease is in each entry, so that who waits for its end waits for that of the leader and not for its own: servers may
+be started with different ones.
+
+Rejected: JSON or Protocol Buffers around the operations (the local log would hold something else than the shared one,
+so no position and no checksum of one would say anything of the other); leadership by the engine's own leases and locks
+(etcd's were held by two at a time, when one had been paused).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from enum import Enum
+from hashlib import blake2b
+from typing import NamedTuple, Protocol, TypeAlias
+
+from kvstore.base.errors import KVStoreError, NewerVersion
+
+VERSION = 1
+#: The checksum before the first entry.
+NO_CHECKSUM = "0" * 16
+#: Longest name of a node, in bytes; printable ASCII without spaces.
+MAX_NODE_BYTES = 255
+
+_NAME = rb"[!-~]{1,%d}" % MAX_NODE_BYTES
+_BEGINS = re.compile(rb"\*[0-9]+\r\n\$5\r\nENTRY\r\n\$[0-9]+\r\n([0-9]{1,9})\r\n").match
+_WORDS = re.compile(
+    rb"\*9\r\n\$5\r\nENTRY\r\n\$1\r\n1\r\n\$[0-9]+\r\n([a-z]+)\r\n\$[0-9]+\r\n([0-9]{1,19})\r\n\$[0-9]+\r\n(%b)\r\n"
+    rb"\$[0-9]+\r\n([0-9]{1,19})\r\n\$[0-9]+\r\n([0-9]{1,19})\r\n\$16\r\n([0-9a-f]{16})\r\n\$[0-9]+\r\n(%b|)\r\n"
+    % (_NAME, _NAME)
+).match
+
+
+class Kind(Enum):
+    """What an entry is: see the module."""
+
+    FRAME = "frame"
+    LEADERSHIP = "leadership"
+    HANDOVER = "handover"
+
+
+_KINDS = {kind.value: kind for kind in Kind}
+
+
+class BadEntry(KVStoreError):
+    """Bytes that are no entry."""
+
+
+class Entry(NamedTuple):
+    """One entry; see the module. `body`: encoded operations; none but in a frame."""
+
+    kind: Kind
+    epoch: int
+    node: str
+    time_us: int
+    lease_ms: int
+    checksum: str
+    body: bytes = b""
+    successor: str = ""
+
+
+class Standing(NamedTuple):
+    """What a node has of the log, by the newest entry that it has: its position, and what the next one goes on from.
+
+    A checkpoint and a log's header keep it as `word` beside the number of their commit, which is the position.
+    """
+
+    position: int
+    epoch: int
+    lease_ms: int
+    checksum: str
+
+    def after(self, entry: Entry) -> Standing:
+        """Where a node stands with one entry more."""
+        return Standing(self.position + 1, entry.epoch, entry.lease_ms, entry.checksum)
+
+    @property
+    def word(self) -> str:
+        """All but the position, as a word without spaces."""
+        return f"{self.epoch}.{self.lease_ms}.{self.checksum}"
+
+    @classmethod
+    def of_word(cls, position: int, word: str) -> Standing:
+        """What `word` was made of. Raises ValueError."""
+        epoch, lease_ms, checksum = word.split(".")
+        return cls(position, int(epoch), int(lease_ms), checksum)
+
+
+#: Of a node that has nothing.
+NOTHING = Standing(0, 0, 0, NO_CHECKSUM)
+
+
+def heading(entry: Entry) -> bytes:
+    """The operation ENTRY: what an entry begins with."""
+    kind, node, successor = entry.kind.value, entry.node.encode("ascii"), entry.successor.encode("ascii")
+    epoch, time, lease = b"%d" % entry.epoch, b"%d" % entry.time_us, b"%d" % entry.lease_ms
+    return (
+        b"*9\r\n$5\r\nENTRY\r\n$1\r\n1\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$16\r\n%b\r\n"
+        b"$%d\r\n%b\r\n"
+    ) % (
+        len(kind), kind.encode(), len(epoch), epoch, len(node), node, len(time), time, len(lease), lease,
+        entry.checksum.encode(), len(successor), successor,
+    )  # fmt: skip
+
+
+def encode(entry: Entry) -> bytes:
+    """An entry as it stands in the log, and in the frame of the local one."""
+    return heading(entry) + entry.body
+
+
+def is_entry(body: bytes) -> bool:
+    """Whether the body of a frame is an entry of a shared log, of whatever version."""
+    return body[0:1] == b"*" and _BEGINS(body) is not None
+
+
+def decode(data: bytes, name: str = "the shared log", offset: int = 0) -> Entry:
+    """The entry in these bytes. `name`, `offset`: of the file they are in, for the message.
+
+    Raises NewerVersion for an entry of a later version, or a kind that this one does not know; BadEntry.
+    """
+    begins = _BEGINS(data)
+    if begins is not None and int(begins[1]) > VERSION:
+        raise NewerVersion(name, offset, f"an entry of the unknown version {int(begins[1])}")
+    words = _WORDS(data)
+    if words is None:
+        raise BadEntry(f"no entry: {data[:64]!r}")
+    kind, epoch, node, time, lease, checksum, successor = (word.decode("ascii") for word in words.groups())
+    if kind not in _KINDS:
+        raise NewerVersion(name, offset, f"an entry of the unknown kind {kind!r}")
+    body = data[words.end() :]
+    entry = Entry(_KINDS[kind], int(epoch), node, int(time), int(lease), checksum, body, successor)
+    if not data.startswith(heading(entry)):
+        raise BadEntry(f"an entry with lengths that are not those of its words: {data[:64]!r}")
+    return entry
+
+
+def chained(previous: str, entry: Entry) -> Entry:
+    """`entry` with its checksum: that of its bytes with the checksum of the entry before it, `previous`, in its place.
+
+    So each stands for the whole log before it, too.
+    """
+    summed = blake2b(heading(entry._replace(checksum=previous)), digest_size=8)
+    summed.update(entry.body)
+    return entry._replace(checksum=summed.hexdigest())
+
+
+class Appended(Enum):
+    """What became of an append.
+
+    `THERE`: the entry is in the log, on a quorum's disks, at its position. `FENCED`: the log has another one there, or
+    has gone past that position for so long that it does not know any more: nobody may be told that this one is in it.
+    """
+
+    THERE = "there"
+    FENCED = "fenced"
+
+
+class Entries(NamedTuple):
+    """Entries from the position asked for on, with their positions. `head`: the position of the newest there is."""
+
+    entries: list[tuple[int, bytes]]
+    head: int
+
+
+class Trimmed(NamedTuple):
+    """There are no entries from that position on any more: the first that there is, is at `first`."""
+
+    first: int
+
+
+Read: TypeAlias = Entries | Trimmed
+
+
+class Watch(Protocol):
+    """Entries are being told of."""
+
+    def stop(self) -> None:
+        """No more of them, from now on."""
+
+
+class SharedLog(Protocol):
+    """A shared log as one node of the group sees it.
+
+    All that is asked for is repeated inside until it is done, however long that takes, and `done` is called once, by
+    the reactor and never before the method has returned. Positions begin with 1, without gaps. After `stop` nothing is
+    called any more.
+    """
+
+    def append(self, position: int, entry: bytes, done: Callable[[Appended], None]) -> None:
+        """Append `entry` at `position`, which is the one behind the log's newest, or do nothing at all.
+
+        One at a time. `entry`: what no other node could have composed, so that who finds it there knows its own; at
+        most MAX_COMMIT_BYTES. Durability: with THERE on the disks of a quorum. It is never ambiguous: what is not known
+        yet is asked again.
+        """
+
+    def read(self, position: int, done: Callable[[Read], None]) -> None:
+        """The entries from `position` on: at most some 1 MiB of them, but one at least if there is one.
+
+        As new as all that was appended before the call.
+        """
+
+    def watch(self, position: int, seen: Callable[[int, bytes], None], trimmed: Callable[[int], None]) -> Watch:
+        """Call `seen` with each entry from `position` on and its position: those there and those to come, once, in
+        order.
+
+        `trimmed`: called instead with the first position that there is, if the next one was trimmed; with that the
+        watch ends.
+        """
+
+    def trim(self, first: int, done: Callable[[], None]) -> None:
+        """Remove all entries before the position `first`, which then is the first; never the newest one."""
+
+    def note(self, node: str, position: int, done: Callable[[], None]) -> None:
+        """Note beside the log, not in it, up to which position `node` has all in a synced checkpoint."""
+
+    def notes(self, done: Callable[[dict[str, int]], None]) -> None:
+        """What each node has noted last."""
+
+    def stop(self) -> None:
+        """Close what is open. What is under way may still come to be."""
