@@ -188,6 +188,11 @@ MAX_INTEGER_DIGITS = 4300
 #: Most bytes of operations in one commit; a frame's length field ends at 4 GiB.
 MAX_COMMIT_BYTES = 1024 * MIB
 
+#: Longest commit of a server in a group, which is one entry of the group's log: that is sent to each of its nodes, and
+#: applied by each in one go; and what its entry says besides.
+MAX_ENTRY_BYTES = 16 * MIB
+ENTRY_HEADING_BYTES = 1 * KIB
+
 #: How many databases there are, unless an option says otherwise. Redis: 16.
 DATABASES = 16
 MOST_DATABASES = 1024

@@ -135,7 +135,7 @@ class Server:
         self.accesses = Accesses(self.configuration, self.statistics, now_ms, self.random)
         self.memory = MemoryLimit(
             store, self.configuration, self.statistics, self.accesses, self.random, self.steady_ns,
-            lambda: self.pause.until_ms > 0, self.latency,
+            lambda: self.pause.until_ms > 0 or store.is_follower, self.latency,
         )  # fmt: skip
         #: Whether expired keys are removed without being asked for: DEBUG SET-ACTIVE-EXPIRE.
         self.removes_expired = True

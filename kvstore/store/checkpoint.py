@@ -16,7 +16,7 @@ from kvstore.base.disk import Disk, File
 from kvstore.base.errors import DamagedStore
 from kvstore.base.frame import BLOCK_BYTES, Frame, FrameReader, encode_block, encode_frame, read_block
 from kvstore.base.limits import KIB, MIB
-from kvstore.store.history import NO_HISTORY
+from kvstore.store.beginning import NO_LINEAGE, Lineage, lineage_of
 from kvstore.store.operations import encode_select
 
 NAME = "table.ckpt"
@@ -30,14 +30,19 @@ _SYNC_EVERY_BYTES = 2 * MIB
 class CheckpointHeader(NamedTuple):
     """What a checkpoint says of itself.
 
-    `covers`: number of the last commit in it, `history`: of which that is. `store`, `salt`: as in a log's header.
+    `covers`: number of the last commit in it, `lineage`: that up to it. `store`, `salt`: as in a log's header.
     """
 
     store: str
     salt: int
     covers: int
     created_us: int
-    history: str = NO_HISTORY
+    lineage: Lineage = NO_LINEAGE
+
+    @property
+    def history(self) -> str:
+        """Of which history that commit is."""
+        return self.lineage.history
 
 
 class CheckpointWriter:
@@ -54,7 +59,7 @@ class CheckpointWriter:
         self._unsynced = 0
         self._offset = 0
         fields = {"store": header.store, "salt": f"{header.salt:08x}", "covers": f"{header.covers:016x}",
-                  "created": f"{header.created_us:016x}", "history": header.history}  # fmt: skip
+                  "created": f"{header.created_us:016x}", **header.lineage.fields()}  # fmt: skip
         self._write(encode_block(_KIND, fields))
 
     def select(self, database: int) -> None:
@@ -136,7 +141,7 @@ class CheckpointReader:
             raise DamagedStore(name, 0, "the header of the checkpoint is not valid", "")
         self.header = CheckpointHeader(
             fields["store"], int(fields["salt"], 16), int(fields["covers"], 16), int(fields["created"], 16),
-            fields.get("history", NO_HISTORY),
+            lineage_of(fields),
         )  # fmt: skip
 
     def frames(self) -> Iterator[Frame]:

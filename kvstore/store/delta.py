@@ -16,7 +16,7 @@ from operator import or_
 from typing import Any, NamedTuple
 
 from kvstore.base.value_type import Types
-from kvstore.store.history import NO_HISTORY
+from kvstore.store.beginning import NO_LINEAGE, Lineage
 from kvstore.store.keyed_hash import KeyedHash
 from kvstore.store.operations import (
     ABOUT_DATABASES,
@@ -170,13 +170,13 @@ class Database(State):
 class Delta:
     """The segments, reduced: of each database what they say of the keys of `share`.
 
-    `time_us`, `history`: of their last commit.
+    `time_us`, `lineage`: of their last commit.
     """
 
-    def __init__(self, types: Types, share: Share, history: str = NO_HISTORY) -> None:
+    def __init__(self, types: Types, share: Share, lineage: Lineage = NO_LINEAGE) -> None:
         self.types = types
         self.share = share
-        self.history = history
+        self.lineage = lineage
         self.time_us = 0
         self.by_number: dict[int, Database] = {}
         self._flushed = False

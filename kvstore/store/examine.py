@@ -39,6 +39,7 @@ from kvstore.base.files import TEMPORARY
 from kvstore.base.frame import Frame, later_headers
 from kvstore.base.value_type import Types
 from kvstore.store import checkpoint
+from kvstore.store.beginning import Lineage
 from kvstore.store.history import NO_HISTORY
 from kvstore.store.keyed_hash import of_store
 from kvstore.store.log import (
@@ -67,7 +68,7 @@ class Tail(NamedTuple):
 
 
 class Examined(NamedTuple):
-    """What the files hold. `sequence`, `history`: of the last commit. `live`: None in a directory never used.
+    """What the files hold. `sequence`, `lineage`: of the last commit. `live`: None in a directory never used.
 
     `live_name`: the live log's file, another than LIVE after a crash in the middle of sealing. `durable`: the last
     commit that something says is on disk. `entries`: operations in the live log; `live_end`: where its next frame goes.
@@ -76,7 +77,7 @@ class Examined(NamedTuple):
 
     databases: Databases
     sequence: int
-    history: str
+    lineage: Lineage
     durable: int
     time_us: int
     live: LogHeader | None
@@ -89,6 +90,11 @@ class Examined(NamedTuple):
     tail: Tail | None
     checkpoint_bytes: int
     segment_bytes: int
+
+    @property
+    def history(self) -> str:
+        """Of which history the last commit is."""
+        return self.lineage.history
 
 
 def segment_name(first: int) -> str:
@@ -107,7 +113,7 @@ class _Replay:
     def __init__(self, types: Types) -> None:
         self.databases = Databases(types)
         self.sequence = 0
-        self.history = NO_HISTORY
+        self.lineage = Lineage()
         self.durable = 0
         self.time_us = 0
         self.store: str | None = None
@@ -127,9 +133,11 @@ class _Replay:
             if self.sequence == 0:
                 before = f"but no file holds the commits before: {checkpoint.NAME} is missing, or too old"
             raise DamagedStore(name, 0, f"it begins with commit {header.first}, {before}", "")
-        if header.history not in (self.history, NO_HISTORY):
-            reason = f"it goes on from history {header.history}, but the files before it are of {self.history}"
+        if header.history not in (self.lineage.history, NO_HISTORY):
+            reason = f"it goes on from history {header.history}, but the files before it are of {self.lineage.history}"
             raise DamagedStore(name, 0, f"{reason}: they are of two copies of the directory", "")
+        if header.lineage != self.lineage and header.lineage.entry:
+            raise DamagedStore(name, 0, "it goes on from another group's log than the files before it end with", "")
 
 
 def apply(databases: Databases, body: bytes, frame: Frame, name: str) -> int:
@@ -177,7 +185,7 @@ def _examine(disk: Disk, types: Types) -> Examined:
         _check_unused(disk, names)
         leftovers = _temporaries(names)
         return Examined(
-            replay.databases, 0, NO_HISTORY, 0, 0, None, LIVE, 0, (None, None), 0, [], leftovers, None, 0, 0
+            replay.databases, 0, replay.lineage, 0, 0, None, LIVE, 0, (None, None), 0, [], leftovers, None, 0, 0
         )
     file = disk.open_read(live)
     try:
@@ -194,7 +202,7 @@ def _examine(disk: Disk, types: Types) -> Examined:
     finally:
         file.close()
     return Examined(
-        replay.databases, replay.sequence, replay.history, replay.durable, replay.time_us, header, live,
+        replay.databases, replay.sequence, replay.lineage, replay.durable, replay.time_us, header, live,
         end, marks, entries, list(needed), leftovers + _temporaries(names), tail, checkpoint_bytes, sizes,
     )  # fmt: skip
 
@@ -274,7 +282,7 @@ def _read_checkpoint(disk: Disk, replay: _Replay) -> int:
             apply(replay.databases, frame.body, frame, checkpoint.NAME)
         reader.check_keys(replay.databases.count())
         replay.sequence = replay.durable = reader.header.covers
-        replay.history = reader.header.history
+        replay.lineage = reader.header.lineage
         replay.time_us = reader.header.created_us
         return file.size()
     finally:
@@ -316,11 +324,9 @@ def _replay_frames(file: File, replay: _Replay, header: LogHeader, name: str) ->
     replay.follows(header, name)
     commits = LogReader(file, header)
     entries = 0
-    for frame, begun, body in commits:
+    for frame, _, body in commits:
         entries += apply(replay.databases, body, frame, name)
-        replay.sequence = frame.sequence
-        if begun is not None:
-            replay.history = begun.identity
+        replay.sequence, replay.lineage = frame.sequence, commits.lineage
         replay.time_us = frame.time_us
         replay.durable = max(replay.durable, frame.durable)
     return commits.stopped_at, commits.reason, entries

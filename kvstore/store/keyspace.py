@@ -43,6 +43,15 @@ class RequestClock:
         self()
         return self._shown_us
 
+    def stand_at(self, at_us: int) -> None:
+        """It is this time, until it goes on."""
+        self._shown_us, self.shown_ms = at_us, at_us // 1000
+
+    def keep(self, now_us: Callable[[], int]) -> None:
+        """The wall clock is this one from now on."""
+        self._now_us = now_us
+        self.go_on()
+
     def go_on(self) -> None:
         """A request has ended: the next one has a time of its own."""
         self.shown_ms = None
@@ -79,6 +88,19 @@ class Keyspace:
         *self.databases, self.libraries = self.tables
         self.table = self.databases[0]
         self.pending.begin_in(self.table)
+        #: Whether another server's log says what changes here: so nothing is removed by this one itself.
+        self.is_follower = False
+
+    def keep_time(self, now_us: Callable[[], int]) -> None:
+        """The wall clock is this one from now on."""
+        self.now_us = now_us
+        self.clock.keep(now_us)
+
+    def follows(self, follows: bool) -> None:
+        """See `is_follower`."""
+        self.is_follower = follows
+        for table in self.tables:
+            table.keeps_expired = follows
 
     def load(self, found: Databases) -> None:
         """Take over a recovered state, without recording anything; databases past ours are empty."""

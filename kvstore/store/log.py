@@ -33,7 +33,7 @@ from kvstore.base.errors import DamagedStore, StorageFault, StorageFull
 from kvstore.base.frame import BLOCK_BYTES, HEADER_BYTES, encode_block, read_block
 from kvstore.base.limits import KIB
 from kvstore.base.syncing import Syncer
-from kvstore.store.history import NO_HISTORY
+from kvstore.store.beginning import NO_LINEAGE, Lineage, lineage_of
 
 FRAMES_AT = 3 * BLOCK_BYTES
 NO_LIMIT = 1 << 62
@@ -48,14 +48,19 @@ class LogHeader(NamedTuple):
     """What a log says of itself.
 
     `store`: 32 hex digits, the same in all files of a directory. `first`: number of its first commit. `salt`: where
-    its checksums start. `history`: that of the commit before its first; NO_HISTORY if an older version wrote it.
+    its checksums start. `lineage`: that up to the commit before its first; of no history if an older version wrote it.
     """
 
     store: str
     salt: int
     first: int
     created_us: int
-    history: str = NO_HISTORY
+    lineage: Lineage = NO_LINEAGE
+
+    @property
+    def history(self) -> str:
+        """Of which history that commit is."""
+        return self.lineage.history
 
 
 class Mark(NamedTuple):
@@ -291,8 +296,7 @@ def read_log_header(file: File, name: str) -> LogHeader:
     if fields is None:
         raise DamagedStore(name, 0, "the header of the log is not valid", "")
     first, created_us = int(fields["first"], 16), int(fields["created"], 16)
-    history = fields.get("history", NO_HISTORY)
-    return LogHeader(fields["store"], int(fields["salt"], 16), first, created_us, history)
+    return LogHeader(fields["store"], int(fields["salt"], 16), first, created_us, lineage_of(fields))
 
 
 def read_marks(file: File, name: str, header: LogHeader) -> Marks:
@@ -326,7 +330,7 @@ def _encode_header(header: LogHeader) -> bytes:
     return encode_block(
         _KIND,
         {"store": header.store, "salt": f"{header.salt:08x}", "first": f"{header.first:016x}",
-         "created": f"{header.created_us:016x}", "history": header.history},
+         "created": f"{header.created_us:016x}", **header.lineage.fields()},
     )  # fmt: skip
 
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from kvstore.base.disk import File
 from kvstore.base.frame import Frame, FrameReader
+from kvstore.store.beginning import split
 from kvstore.store.history import History
 from kvstore.store.log import FRAMES_AT, LogHeader
-from kvstore.store.operations import split_history
 
 
 class LoggedCommit(NamedTuple):
@@ -27,25 +27,29 @@ class LoggedCommit(NamedTuple):
 class LogReader:
     """The commits of the log `file`. Iterating yields each whose checksums are right and whose number is the next one.
 
-    `sequence`, `history`: of the last one read; of the one before the log, at first. Afterwards `stopped_at` is the
+    `sequence`, `lineage`: of the last one read; of the one before the log, at first. Afterwards `stopped_at` is the
     byte where the commits end, `reason` what is there: None for the end of the file, or zeros up to it. Raises OSError.
     """
 
     def __init__(self, file: File, header: LogHeader) -> None:
         self._frames = FrameReader(file, FRAMES_AT, header.salt)
         self.sequence = header.first - 1
-        self.history = header.history
+        self.lineage = header.lineage
         self.stopped_at = FRAMES_AT
         self.reason: str | None = None
+
+    @property
+    def history(self) -> str:
+        """Of which history the last commit read is."""
+        return self.lineage.history
 
     def __iter__(self) -> Iterator[LoggedCommit]:
         for frame in self._frames:
             if frame.sequence != self.sequence + 1:
                 self.reason = f"commit {frame.sequence} stands where {self.sequence + 1} belongs"
                 return
-            begun, body = split_history(frame.body)
-            self.sequence, self.stopped_at = frame.sequence, frame.end
-            if begun is not None:
-                self.history = begun.identity
+            beginning, body = split(frame.body)
+            begun = beginning.begun(frame.sequence, self.lineage)
+            self.sequence, self.stopped_at, self.lineage = frame.sequence, frame.end, beginning.after(self.lineage)
             yield LoggedCommit(frame, begun, body)
         self.reason = self._frames.reason

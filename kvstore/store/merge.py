@@ -36,6 +36,7 @@ from kvstore.base.errors import DamagedStore
 from kvstore.base.limits import MIB
 from kvstore.base.value_type import Types, Value
 from kvstore.store import checkpoint
+from kvstore.store.beginning import Lineage
 from kvstore.store.checkpoint import CheckpointHeader, CheckpointReader, CheckpointWriter
 from kvstore.store.delta import Database, Delta, Share
 from kvstore.store.history import NO_HISTORY
@@ -82,15 +83,15 @@ def merge(disk: Disk, types: Types, job: MergeJob, now_us: int, pass_bytes: int 
         segments = [_open_segment(disk, files, name) for name in job.segments]
         passes = 1 + sum(segment.file.size() for segment in segments) // pass_bytes
         base = _open(disk, files, checkpoint.NAME) if checkpoint.NAME in disk.names() else None
-        base_us, history = _check_fit(base, segments)
+        base_us, lineage = _check_fit(base, segments)
         hashed = of_store(segments[0].header.store)
         types = types.of_directory(hashed)
         writer = None
         for number in range(passes):
-            delta = _reduce(segments, Delta(types, Share(number, passes, hashed), history), job)
+            delta = _reduce(segments, Delta(types, Share(number, passes, hashed), lineage), job)
             if writer is None:
                 created_us = max(now_us, base_us, delta.time_us)  # the clock may have been set back
-                header = CheckpointHeader(segments[0].header.store, job.salt, job.covers, created_us, delta.history)
+                header = CheckpointHeader(segments[0].header.store, job.salt, job.covers, created_us, delta.lineage)
                 writer = CheckpointWriter(disk, job.output, header)
                 files.callback(writer.abandon)
             _write_share(delta, base, writer)
@@ -159,19 +160,19 @@ def _open_segment(disk: Disk, files: contextlib.ExitStack, name: str) -> Segment
     return Segment(name, file, read_log_header(file, name))
 
 
-def _check_fit(base: File | None, segments: list[Segment]) -> tuple[int, str]:
-    """Refuse a checkpoint that does not end where the segments begin; returns its time, 0 for none, and its history.
+def _check_fit(base: File | None, segments: list[Segment]) -> tuple[int, Lineage]:
+    """Refuse a checkpoint that does not end where the segments begin; returns its time, 0 for none, and its lineage.
 
     Somebody may have removed it, or put back an older one, under the running server: what is merged with that, or with
     none, would lack every key that the segments do not name.
     """
-    first, store, history = segments[0].header.first, segments[0].header.store, segments[0].header.history
+    first, store, lineage = segments[0].header.first, segments[0].header.store, segments[0].header.lineage
     for segment in segments:
         if segment.header.store != store:
             raise DamagedStore(segment.name, 0, "it belongs to another data directory", "")
     if base is None:
         if first == 1:
-            return 0, history
+            return 0, lineage
         raise DamagedStore(checkpoint.NAME, 0, f"it is missing; it should hold the commits before {first}", "")
     header = CheckpointReader(base).header
     if header.store != store:
@@ -179,10 +180,10 @@ def _check_fit(base: File | None, segments: list[Segment]) -> tuple[int, str]:
     if header.covers != first - 1:
         reason = f"it ends with commit {header.covers}, but the segments begin with {first}"
         raise DamagedStore(checkpoint.NAME, 0, reason, "")
-    if history not in (header.history, NO_HISTORY):
-        reason = f"it is of history {header.history}, but the segments go on from {history}"
+    if lineage.history not in (header.history, NO_HISTORY) or lineage.entry not in (header.lineage.entry, ""):
+        reason = f"it is of history {header.history}, but the segments go on from {lineage.history}"
         raise DamagedStore(checkpoint.NAME, 0, reason, "")
-    return header.created_us, header.history
+    return header.created_us, header.lineage
 
 
 def _reduce(segments: list[Segment], delta: Delta, job: MergeJob) -> Delta:
@@ -192,13 +193,12 @@ def _reduce(segments: list[Segment], delta: Delta, job: MergeJob) -> Delta:
         if header.first != sequence + 1:
             raise DamagedStore(name, 0, f"it begins with commit {header.first}, not {sequence + 1}", "")
         commits = LogReader(file, header)
-        for frame, begun, body in commits:
-            delta.history = delta.history if begun is None else begun.identity
+        for frame, _, body in commits:
             delta.time_us = frame.time_us
             delta.add(body)
         if commits.reason is not None:
             raise DamagedStore(name, commits.stopped_at, commits.reason, "")
-        sequence = commits.sequence
+        sequence, delta.lineage = commits.sequence, commits.lineage
     if sequence != job.covers:
         raise DamagedStore(job.segments[-1], 0, f"the segments end with commit {sequence}, not {job.covers}", "")
     return delta

@@ -20,13 +20,13 @@ from itertools import chain, count
 from typing import NamedTuple
 
 from kvstore.base.disk import Disk, File
-from kvstore.base.errors import DamagedStore
+from kvstore.base.errors import DamagedStore, StartRefused
 from kvstore.base.files import holds, pieces, publish, replace_with, temporary
 from kvstore.base.frame import BLOCK_BYTES
 from kvstore.base.value_type import Types
 from kvstore.store import checkpoint
+from kvstore.store.beginning import NO_LINEAGE, Lineage
 from kvstore.store.examine import LIVE, Examined, Tail, examine
-from kvstore.store.history import NO_HISTORY
 from kvstore.store.log import (
     NO_ROOM,
     LogHeader,
@@ -48,14 +48,23 @@ class Recovered(NamedTuple):
     torn_copy: str | None
 
 
-def recover(disk: Disk, types: Types, now_us: Callable[[], int], random_bytes: Callable[[int], bytes]) -> Recovered:
+def recover(
+    disk: Disk,
+    types: Types,
+    now_us: Callable[[], int],
+    random_bytes: Callable[[int], bytes],
+    identity: str | None = None,
+) -> Recovered:
     """Read the files, mend what a crash left, and open the log. The directory must be locked.
 
     `types`: of values. `now_us`: microseconds since the epoch. `random_bytes`: a source of randomness such as
-    os.urandom. Raises DamagedStore, OSError. Durability: everything in the returned state is on disk when this returns,
+    os.urandom. `identity`: of a directory never used, None for one by chance; a used one must have it. Raises
+    DamagedStore, StartRefused, OSError. Durability: everything in the returned state is on disk when this returns,
     whatever it was before.
     """
     found = examine(disk, types)
+    if identity is not None and found.live is not None and found.live.store != identity:
+        raise StartRefused(f"{disk.describe(LIVE)}: the directory is another's, of no server of this group")
     if found.leftovers:
         # The server may have been killed between a rename and the sync of the directory: a power cut now could keep
         # these removals and lose the rename that made the files leftovers.
@@ -63,7 +72,7 @@ def recover(disk: Disk, types: Types, now_us: Callable[[], int], random_bytes: C
     for name in found.leftovers:
         disk.remove(name)
     if found.live is None:
-        return Recovered(found, _first_log(disk, now_us(), random_bytes), None)
+        return Recovered(found, _first_log(disk, now_us(), random_bytes, identity), None)
     _finish_sealing(disk, found)
     file = disk.open(LIVE)
     copy = None
@@ -174,8 +183,8 @@ def _end_without_zeros(file: File, offset: int) -> int:
     return end
 
 
-def _first_log(disk: Disk, now_us: int, random_bytes: Callable[[int], bytes]) -> TransactionLog:
-    store = hashlib.sha256(random_bytes(32)).hexdigest()[:32]
+def _first_log(disk: Disk, now_us: int, random_bytes: Callable[[int], bytes], identity: str | None) -> TransactionLog:
+    store = identity or hashlib.sha256(random_bytes(32)).hexdigest()[:32]
     log = create_log(disk, temporary(LIVE), new_log_header(store, 1, now_us, random_bytes))
     publish(disk, temporary(LIVE), LIVE)
     log.name = LIVE
@@ -207,7 +216,7 @@ def _first_checkpoint_if_there_is_room(
 
 
 def new_log_header(
-    store: str, first: int, now_us: int, random_bytes: Callable[[int], bytes], history: str = NO_HISTORY
+    store: str, first: int, now_us: int, random_bytes: Callable[[int], bytes], lineage: Lineage = NO_LINEAGE
 ) -> LogHeader:
-    """The header of a new log of this store whose first commit will have number `first`, after one of `history`."""
-    return LogHeader(store, int.from_bytes(random_bytes(4), "big"), first, now_us, history)
+    """The header of a new log of this store whose first commit will have number `first`, after that `lineage`."""
+    return LogHeader(store, int.from_bytes(random_bytes(4), "big"), first, now_us, lineage)

@@ -21,10 +21,12 @@ from kvstore.base.disk import Disk
 from kvstore.base.errors import StartRefused, StorageFault, StorageFull
 from kvstore.base.files import publish, temporary
 from kvstore.base.frame import HEADER_BYTES, encode_frame
-from kvstore.base.limits import DATABASES, MAX_COMMIT_BYTES
+from kvstore.base.limits import DATABASES, ENTRY_HEADING_BYTES, MAX_COMMIT_BYTES, MAX_ENTRY_BYTES
+from kvstore.base.shared_log import Standing, decode
 from kvstore.base.syncing import Syncer
 from kvstore.base.value_type import Types
-from kvstore.store import checkpoint
+from kvstore.store import checkpoint, following
+from kvstore.store.beginning import Beginning, Heading, OwnHistory, split
 from kvstore.store.commit import NO_ROOM_AT_ALL, Changing
 from kvstore.store.compaction import CompactionPolicy
 from kvstore.store.examine import Examined, examine, segment_name
@@ -33,7 +35,6 @@ from kvstore.store.keyed_hash import of_store
 from kvstore.store.keyspace import Keyspace
 from kvstore.store.log import NO_LIMIT, Purpose, TransactionLog
 from kvstore.store.merge import MergeJob
-from kvstore.store.operations import encode_history, split_history
 from kvstore.store.recovery import new_log_header, recover
 from kvstore.store.sealing import switch_logs
 from kvstore.store.state import Databases
@@ -83,12 +84,19 @@ class Commit(NamedTuple):
     requests: int
     operations: int
 
+    @property
+    def body(self) -> bytes:
+        """What the frame holds; in a group the entry of its log."""
+        return self.frame[HEADER_BYTES:]
+
 
 class Store(Keyspace):
     """The store of one data directory, recovered and open. Takes the lock on `disk`.
 
     `types`: of values. `now_us`: the wall clock in microseconds since the epoch. `random_bytes`: such as os.urandom.
-    `databases`: how many there are to be. Raises StartRefused, also if there are keys in a database past them; OSError.
+    `databases`: how many there are to be. `identity`: the directory's, 32 hex digits; one that was never used gets it;
+    None: whatever it has, or one by chance. Raises StartRefused, also if there are keys in a database past them, or it
+    has another identity; OSError.
     """
 
     def __init__(
@@ -99,19 +107,22 @@ class Store(Keyspace):
         random_bytes: Callable[[int], bytes],
         policy: CompactionPolicy | None = None,
         databases: int = DATABASES,
+        identity: str | None = None,
     ) -> None:
         self._disk = disk
+        self._wall_us = now_us
         self._random_bytes = random_bytes
         self.policy = policy or CompactionPolicy()
         disk.lock()
-        recovered = recover(disk, types, now_us, random_bytes)
+        recovered = recover(disk, types, now_us, random_bytes, identity)
         self.found: Examined = recovered.examined
         self.torn_copy = recovered.torn_copy
         self.log = recovered.log
         self.durable_sequence = self.found.sequence
         self.in_flight: Commit | None = None
         self.failed: StorageFault | None = None
-        self._time_us = self.found.time_us
+        #: Of any commit so far, in microseconds since the epoch.
+        self.newest_time_us = self.found.time_us
         self._segments = list(self.found.segments)
         self.segment_bytes = self.found.segment_bytes
         self.checkpoint_bytes = self.found.checkpoint_bytes
@@ -121,11 +132,11 @@ class Store(Keyspace):
         self._volume = Volume(NO_LIMIT)
         # What was removed before the start is not known: the first compaction of a full volume finds out.
         self._removed_at_seal = self._removed_at_failure = -EVERYTHING
-        #: Of the last commit closed. The one of this start begins with the first that it closes (see `history`), with
-        #: the operation in `_beginning`; after that, and if there is none, it is empty.
-        self.history = self.found.history
-        self._next_history = History(random_bytes(8).hex(), self.history, self.found.sequence)
-        self._beginning = encode_history(self._next_history)
+        #: Up to the last commit closed; and what the next begins with: of a server by itself, the first the history of
+        #: this start.
+        self.lineage = self.found.lineage
+        self.heading: Heading = OwnHistory(History(random_bytes(8).hex(), self.lineage.history, self.found.sequence))
+        self.most_commit_bytes = MAX_COMMIT_BYTES
         _check_databases(self.found.databases, databases)
         hashed = of_store(self.log.header.store)
         super().__init__(types.of_directory(hashed), now_us, self._reserve, hashed, databases, self.found.sequence + 1)
@@ -143,7 +154,7 @@ class Store(Keyspace):
         """
         found = examine(self._disk, self.types)
         if self.in_flight is not None and self.in_flight.sequence > found.sequence:
-            found.databases.replay(split_history(self.in_flight.frame[HEADER_BYTES:])[1])
+            found.databases.replay(split(self.in_flight.body)[1])
         if self.pending.operations:
             found.databases.replay(self.pending.body())
         return found.databases
@@ -156,7 +167,7 @@ class Store(Keyspace):
         """
         if self.refusals.now:
             return NO_ROOM_AT_ALL
-        return min(self.log.room() - len(self._beginning), max(0, self._told_at_bytes - self._closed_bytes))
+        return min(self.log.room() - self.heading.size_bytes, max(0, self._told_at_bytes - self._closed_bytes))
 
     def watch_growth(self, growing: Callable[[], None] | None, step_bytes: int = 0) -> None:
         """Call `growing`, in the middle of a request, when so many bytes of operations more were recorded; None: never.
@@ -174,10 +185,10 @@ class Store(Keyspace):
         if self._closed_bytes + size_bytes > self._told_at_bytes:
             self._told_at_bytes = NEVER_TOLD
             self._growing()
-        if size_bytes > MAX_COMMIT_BYTES:
-            raise StorageFull(f"one commit would be larger than {MAX_COMMIT_BYTES} bytes")
+        if size_bytes > self.most_commit_bytes:
+            raise StorageFull(f"one commit would be larger than {self.most_commit_bytes} bytes")
         try:
-            self._reserve_in_log(size_bytes + len(self._beginning), purpose)
+            self._reserve_in_log(size_bytes + self.heading.size_bytes, purpose)
         except StorageFull as full:
             self.refusals.add(self.now_us() // 1000, full.text)
             self.pending.room = NO_ROOM_AT_ALL
@@ -204,22 +215,50 @@ class Store(Keyspace):
         return bool(self.pending.operations)
 
     @_step
-    def close_commit(self) -> Commit | None:
-        """Make the changes so far one commit; None if there are none. One commit may be in flight at a time."""
-        assert self.in_flight is None, "one commit in flight at a time"
+    def close_commit(self, *, even_if_empty: bool = False) -> Commit | None:
+        """Make the changes so far one commit; None if there are none. One commit may be in flight at a time.
+
+        `even_if_empty`: make one of no changes, too. Raises StorageFull then, if there is no room for that.
+        """
         pending = self.pending
         if not pending.operations:
-            return None
-        self._time_us = max(self._time_us, self.now_us())
-        body = pending.body()
-        if self._beginning:
-            body, self._beginning, self.history = self._beginning + body, b"", self._next_history.identity
-        log = self.log
-        frame = encode_frame(pending.sequence, self.durable_sequence, self._time_us, body, log.header.salt)
+            if not even_if_empty:
+                return None
+            self._reserve_in_log(self.heading.size_bytes, Purpose.REMOVE)
+        self.newest_time_us = max(self.newest_time_us, self.now_us())
+        operations = pending.body()
+        body = self.heading.body(pending.sequence, self.newest_time_us, operations)
+        if body is not operations:
+            self._begins(split(body)[0])
+        return self._close(body, pending.count + pending.switches())
+
+    @_step
+    def follow(self, position: int, entry: bytes) -> Commit:
+        """Apply an entry of the group's log, of any kind, to the databases: whoever observes them sees what happens.
+
+        `position`: of the entry, which is the next one's. Returns the commit that it is, in flight, its body the entry:
+        to be written and settled as any. No commit may be in flight or open. Nothing changed after an exception:
+        StorageFull (try again later), NewerVersion, BadEntry, BadOperation.
+        """
+        assert position == self.pending.sequence and not self.pending.operations, "followers change nothing themselves"
+        decoded = decode(entry, "the shared log", position)
+        self._reserve_in_log(len(entry), Purpose.GROW)
+        operations = following.apply(self, decoded.body, decoded.time_us // 1000)
+        self.newest_time_us = max(self.newest_time_us, decoded.time_us)
+        self._begins(Beginning(entry=decoded))
+        return self._close(entry, operations)
+
+    def _begins(self, beginning: Beginning) -> None:
+        self.lineage = beginning.after(self.lineage)
+
+    def _close(self, body: bytes, operations: int) -> Commit:
+        """Make what is pending a commit with that body, of so many operations."""
+        assert self.in_flight is None, "one commit in flight at a time"
+        pending, log = self.pending, self.log
+        frame = encode_frame(pending.sequence, self.durable_sequence, self.newest_time_us, body, log.header.salt)
         commit = Commit(
-            pending.sequence, frame, log.claim(len(frame)), log, pending.changed, pending.requests,
-            pending.count + pending.switches(),
-        )  # fmt: skip
+            pending.sequence, frame, log.claim(len(frame)), log, pending.changed, pending.requests, operations
+        )
         log.entries += commit.operations
         self.in_flight = commit
         self._closed_bytes += pending.size_bytes
@@ -282,6 +321,27 @@ class Store(Keyspace):
             return self.pending.sequence
         return self.in_flight.sequence if self.in_flight is not None else 0
 
+    # In a group
+
+    def begin_following(self) -> None:
+        """The server is one of a group, and follows: what changes the databases is `follow` alone. No key that expires
+        is removed, none is evicted, but by what the log says. Time does not go below the newest in the log.
+        """
+        self.keep_time(lambda: max(self._wall_us(), self.newest_time_us))
+        self.follows(True)
+        self.most_commit_bytes = MAX_ENTRY_BYTES - ENTRY_HEADING_BYTES
+
+    def begin_leading(self, heading: Heading) -> None:
+        """The server leads its group, which it has followed: its commits begin with `heading` from now on."""
+        self.heading = heading
+        self.follows(False)
+        self._ask_anew()
+
+    @property
+    def standing(self) -> Standing | None:
+        """What of the group's log the commits closed so far are; None if the last one is no entry of it."""
+        return self.lineage.standing(self.pending.sequence - 1)
+
     # Looking after the log
 
     @_step
@@ -321,7 +381,7 @@ class Store(Keyspace):
         free nor counted as ours.
         """
         self._volume = self._volume._replace(usable_bytes=self._usable_bytes())
-        self.log.keep_room(self.pending.size_bytes + len(self._beginning))
+        self.log.keep_room(self.pending.size_bytes + self.heading.size_bytes)
         self._set_limits()
 
     def _look_for_more_room(self) -> None:
@@ -417,8 +477,8 @@ class Store(Keyspace):
         old, pending = self.log, self.pending
         self.sync()
         pending.room = NO_ROOM_AT_ALL  # also if this goes no further: the zeros are given back for the fresh log
-        size_bytes = pending.size_bytes + len(self._beginning)
-        header = new_log_header(old.header.store, covers + 1, self.now_us(), self._random_bytes, self.history)
+        size_bytes = pending.size_bytes + self.heading.size_bytes
+        header = new_log_header(old.header.store, covers + 1, self.now_us(), self._random_bytes, self.lineage)
         self.log = switch_logs(self._disk, old, header, size_bytes)
         self.durable_sequence = covers
         self._segments.append(segment_name(old.header.first))

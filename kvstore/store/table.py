@@ -82,6 +82,8 @@ class Table(ReadTable):
         self.expired_count = self.expired_inside = 0
         #: Of keys and values so far, more or less: what a compaction can give back.
         self.removed_bytes = 0
+        #: Whether what has expired stays until `delete` takes it: see `Keyspace.is_follower`.
+        self.keeps_expired = False
 
     def load(self, state: State) -> None:
         """Take over a recovered state, without recording anything."""
@@ -375,8 +377,9 @@ class Table(ReadTable):
         few = _TIDIED if self._take_many() else 1  # an index parses what it is told of, however long it is
         more = self._order.enter_some(_TIDIED)
         more |= self._inner_order.enter_some(_TIDIED)
-        more |= self.remove_expired(few) == few
-        more |= self.remove_expired_elements(few) == few
+        if not self.keeps_expired:
+            more |= self.remove_expired(few) == few
+            more |= self.remove_expired_elements(few) == few
         more |= self.scan_order.sort_some(_TIDIED)
         return more
 
@@ -407,7 +410,7 @@ class Table(ReadTable):
 
     def remove_if_expired(self, key: bytes, now_ms: int) -> None:
         """Remove `key` if its deadline has passed at that time. Raises StorageFull; then nothing changed."""
-        if self.deadlines.get(key, now_ms + 1) <= now_ms:
+        if not self.keeps_expired and self.deadlines.get(key, now_ms + 1) <= now_ms:
             self.delete(key)
             self.expired_count += 1
 

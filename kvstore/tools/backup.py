@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 
 from kvstore.base.errors import KVStoreError
-from kvstore.store.archive import Position
 from kvstore.tools.directory import check_new, equal, existing, look, new_directory, write_state
 from kvstore.tools.streams import say
 
@@ -27,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     found = look(existing(arguments.directory))
     assert found.live is not None  # `look` makes sure of it
     with new_directory(arguments.out) as out:
-        write_state(out, found.databases, Position(found.sequence, found.history), found.live.store)
+        write_state(out, found.databases, found.sequence, found.lineage, found.live.store)
         copy = look(existing(out.path, "checking"))
     if copy.sequence != found.sequence or not equal(copy.databases, found.databases):
         raise KVStoreError(f"{arguments.out}: what was written is not what is read; do not rely on this backup")

@@ -21,7 +21,7 @@ from kvstore.base.errors import KVStoreError, NothingThere
 from kvstore.base.files import publish, temporary
 from kvstore.client.progress import Progress
 from kvstore.store import checkpoint
-from kvstore.store.archive import Position
+from kvstore.store.beginning import NO_LINEAGE, Lineage
 from kvstore.store.checkpoint import CheckpointHeader, CheckpointWriter
 from kvstore.store.examine import LIVE, Examined, examine, refuse_unfinished
 from kvstore.store.log import create_log
@@ -185,16 +185,18 @@ def _keys(databases: Databases) -> dict[int, KeysView[bytes]]:
     return {number: state.values.keys() for number, state in databases.by_number.items() if state.values}
 
 
-def write_state(disk: Disk, databases: Databases, at: Position, store: str | None = None) -> None:
+def write_state(
+    disk: Disk, databases: Databases, sequence: int, lineage: Lineage = NO_LINEAGE, store: str | None = None
+) -> None:
     """Put a checkpoint with this state, as of one commit, and an empty log after it in place of what is there.
 
-    `store`: whose directory it is; None for a new one. Durability: all on disk when this returns; a crash before that
-    leaves what was there, or a directory that refuses to be served.
+    `sequence`, `lineage`: of that commit. `store`: whose directory it is; None for a new one. Durability: all on disk
+    when this returns; a crash before that leaves what was there, or a directory that refuses to be served.
     """
     now = time.time_ns() // 1000
-    header = new_log_header(store or os.urandom(16).hex(), at.sequence + 1, now, os.urandom, at.history)
+    header = new_log_header(store or os.urandom(16).hex(), sequence + 1, now, os.urandom, lineage)
     salt = int.from_bytes(os.urandom(4), "big")
-    covers = CheckpointHeader(header.store, salt, at.sequence, now, at.history)
+    covers = CheckpointHeader(header.store, salt, sequence, now, lineage)
     writer = CheckpointWriter(disk, temporary(checkpoint.NAME), covers)  # first: see `examine`, of what is unfinished
     progress = Progress("writing")
     written, count = 0, databases.count()

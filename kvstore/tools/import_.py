@@ -18,7 +18,6 @@ from kvstore.base.errors import KVStoreError
 from kvstore.base.limits import MIB
 from kvstore.client.progress import Progress
 from kvstore.scripting.shebang import parse_library
-from kvstore.store.archive import NO_HISTORY, Position
 from kvstore.store.operations import DELETE, EXPIRE, LIBRARY_DATABASE, SELECT
 from kvstore.store.state import Databases, State
 from kvstore.tools.directory import check_new, new_directory, write_state
@@ -50,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     with binary_input() if arguments.file == "-" else open(arguments.file, "rb") as file:
         (_read_commands if arguments.resp else _read_lines)(file, databases)
     with new_directory(arguments.out) as out:
-        write_state(out, databases, Position(0, NO_HISTORY))
+        write_state(out, databases, 0)
     say(f"{arguments.out}: {databases.count()} keys; start a server with --data on it")
     return 0
 

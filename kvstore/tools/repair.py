@@ -13,7 +13,6 @@ import os
 from kvstore.base.disk import RealDisk
 from kvstore.base.errors import DamagedStore, KVStoreError
 from kvstore.base.files import copy_file
-from kvstore.store.archive import Position
 from kvstore.store.examine import examine, segments_of
 from kvstore.tools.directory import ReadDisk, existing, new_directory, write_state
 from kvstore.tools.streams import say
@@ -56,7 +55,7 @@ def _repair(disk: ReadDisk, yes: bool) -> int:
     aside = _copy_aside(disk)
     disk.clear()
     say(f"all files as they were are in {aside.path}")
-    write_state(disk, past.databases, Position(past.sequence, past.history), past.store)
+    write_state(disk, past.databases, past.sequence, past.lineage, past.store)
     for name in segments_of(disk.names()):
         disk.remove(name)
     disk.sync_directory()

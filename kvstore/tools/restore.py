@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 
 from kvstore.base.errors import KVStoreError
 from kvstore.store import checkpoint
-from kvstore.store.archive import Position
 from kvstore.store.examine import LIVE
 from kvstore.tools.directory import ReadDisk, check_new, existing, identities, new_directory, read_unlocked, write_state
 from kvstore.tools.streams import complain, say
@@ -48,9 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     archives = [existing(path, may_be_empty=True) for path in arguments.archive]
     disks = [existing(arguments.directory), *archives]
     past = read_unlocked(disks, lambda: _state(disks, arguments.to_sequence, arguments.to_time, arguments.history))
-    at = Position(past.sequence, past.history)
     with new_directory(arguments.out) as out:
-        write_state(out, past.databases, at, past.store)
+        write_state(out, past.databases, past.sequence, past.lineage, past.store)
     of = f" of history {past.history}, of {moment(past.time_us)}" if past.sequence else ""
     held = f"{past.databases.count()} keys as of commit {past.sequence}{of}"
     say(f"{arguments.out}: {held}; start a server with --data on it")

@@ -13,9 +13,9 @@ from typing import NamedTuple
 from kvstore.base.disk import Disk
 from kvstore.base.errors import DamagedStore, KVStoreError
 from kvstore.store.archive import Position
+from kvstore.store.beginning import NO_LINEAGE, Lineage
 from kvstore.store.checkpoint import CheckpointHeader, CheckpointReader
 from kvstore.store.examine import apply
-from kvstore.store.history import NO_HISTORY
 from kvstore.store.keyed_hash import of_store
 from kvstore.store.log_reader import LogReader
 from kvstore.store.state import Databases
@@ -27,7 +27,7 @@ FOREVER = 1 << 64
 
 
 class Past(NamedTuple):
-    """The state as of commit `sequence` of `history`, written at `time_us`.
+    """The state as of commit `sequence`, of that `lineage`, written at `time_us`.
 
     `stopped`: why reading ended there; None if that was the wanted moment. `next_us`: when the commit after it was
     written, None if there is none. `last_seen`: the last commit that any file on the way tells of. `beside`: histories
@@ -36,7 +36,7 @@ class Past(NamedTuple):
 
     databases: Databases
     sequence: int
-    history: str
+    lineage: Lineage
     time_us: int
     store: str
     stopped: str | None = None
@@ -44,6 +44,11 @@ class Past(NamedTuple):
     last_seen: int = 0
     beside: tuple[Known, ...] = ()
     lost: str = ""
+
+    @property
+    def history(self) -> str:
+        """Of which history the commit is."""
+        return self.lineage.history
 
 
 def read_past(
@@ -90,7 +95,7 @@ def _start(files: Files, way: list[Step], to_sequence: int, to_time_us: int, *, 
         return best
     if way and way[0].log.first == 1:
         store = way[0].log.scan.header.store
-        return Past(_nothing(store), 0, NO_HISTORY, 0, store)
+        return Past(_nothing(store), 0, NO_LINEAGE, 0, store)
     raise KVStoreError(f"no state can be read: {'; '.join(files.complaints) or _shortage(files)}")
 
 
@@ -99,7 +104,7 @@ def _read_checkpoint(reader: CheckpointReader, header: CheckpointHeader, place: 
     for frame in reader.frames():
         apply(databases, frame.body, frame, place)
     reader.check_keys(databases.count())
-    return Past(databases, header.covers, header.history, header.created_us, header.store)
+    return Past(databases, header.covers, header.lineage, header.created_us, header.store)
 
 
 def _nothing(store: str) -> Databases:
@@ -120,7 +125,7 @@ def _replay(step: Step, past: Past, to_sequence: int, to_time_us: int) -> tuple[
     file = log.disk.open_read(log.name)
     try:
         commits = LogReader(file, log.scan.header)
-        for frame, begun, body in commits:
+        for frame, _, body in commits:
             if frame.sequence > min(to_sequence, step.last) or frame.time_us > to_time_us:
                 met = frame.sequence > to_sequence or frame.time_us > to_time_us
                 return past._replace(stopped=None, next_us=frame.time_us if met else None), met
@@ -128,8 +133,9 @@ def _replay(step: Step, past: Past, to_sequence: int, to_time_us: int) -> tuple[
                 return past._replace(stopped=past.stopped or f"commit {past.sequence + 1} is in no file"), False
             if frame.sequence == past.sequence + 1:
                 apply(past.databases, body, frame, log.disk.describe(log.name))
-                history = past.history if begun is None else begun.identity
-                past = past._replace(sequence=frame.sequence, history=history, time_us=frame.time_us, stopped=None)
+                past = past._replace(
+                    sequence=frame.sequence, lineage=commits.lineage, time_us=frame.time_us, stopped=None
+                )
         if commits.reason is not None:
             place = f"{log.disk.describe(log.name)}, byte {commits.stopped_at}"
             past = past._replace(stopped=f"{place}: {commits.reason}")
