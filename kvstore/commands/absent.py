@@ -39,20 +39,6 @@ def module_unload(call: Call, name: bytes) -> Reply:
     raise Failure("modules cannot be loaded into this server")
 
 
-@command("READONLY", FAST, group="cluster")
-def readonly(call: Call) -> Reply:
-    """Accepted for clients of a cluster, and shown by CLIENT LIST."""
-    call.client.switches.add("r")
-    return OK
-
-
-@command("READWRITE", FAST, group="cluster")
-def readwrite(call: Call) -> Reply:
-    """Accepted for clients of a cluster: takes back READONLY."""
-    call.client.switches.discard("r")
-    return OK
-
-
 @command("ASKING", FAST, group="cluster")
 def asking(call: Call) -> Reply:
     """Refused: there is no cluster."""

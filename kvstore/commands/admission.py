@@ -15,6 +15,7 @@ from kvstore.base.reply import QUEUED, Paused, Reply
 from kvstore.commands.client import UNKNOWN
 from kvstore.commands.context import Call
 from kvstore.commands.gate import check_authenticated
+from kvstore.commands.membership import check_member
 from kvstore.commands.registry import NO_MULTI, Command, table
 from kvstore.commands.row import SUBSCRIBED
 
@@ -42,6 +43,14 @@ def admit(call: Call, row: Command, request: list[bytes]) -> None:
         check_rights(call, row, request)
     if client.subscription_bytes:
         check_subscribed(call, row)
+    if call.server.group is not None:
+        check_follows(call, row)
+
+
+def check_follows(call: Call, row: Command) -> None:
+    """Raise Failure, and count it, if a group's follower does not do this."""
+    with _counted(call, row):
+        check_member(call, row)
 
 
 def check_rights(call: Call, row: Command, request: list[bytes]) -> None:

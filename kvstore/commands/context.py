@@ -24,6 +24,7 @@ from kvstore.commands.configuration import Configuration
 from kvstore.commands.events import Events
 from kvstore.commands.gate import Gate
 from kvstore.commands.latency_events import LatencyEvents
+from kvstore.commands.membership import Membership
 from kvstore.commands.memory_limit import MemoryLimit
 from kvstore.commands.noted_requests import CommandLog
 from kvstore.commands.pause import Pause
@@ -152,6 +153,8 @@ class Server:
         self.scripts: Any = None
         self.script_calls = ScriptCalls()
         self.libraries: Any = None
+        #: The group that this server is one of; set by the edge.
+        self.group: Membership | None = None
         # What only the rooms above can do; they set these.
         #: Bytes received from all clients since the start, and sent to them.
         self.network_bytes: Callable[[], tuple[int, int]] = lambda: (0, 0)
@@ -176,6 +179,11 @@ class Server:
 
     def _follow(self, attribute: str, text: str) -> None:
         setattr(self, attribute, int(text))
+
+    @property
+    def follows(self) -> bool:
+        """Whether this server takes no writes, since another leads its group."""
+        return self.group is not None and not self.group.leads
 
     def load_users(self, file: Kept) -> None:
         """The users are those of a file from now on. Raises BadUsers, OSError: nothing has changed then."""

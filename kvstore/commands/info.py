@@ -22,6 +22,7 @@ from kvstore.commands.functions import memory_fields
 from kvstore.commands.info_absent import absent_fields
 from kvstore.commands.latency import percentile_fields
 from kvstore.commands.registry import WHOLE, command
+from kvstore.commands.replication import replication_fields
 from kvstore.commands.versions import REDIS_VERSION, VALKEY_VERSION
 from kvstore.store.table import Table
 
@@ -169,16 +170,6 @@ def _stats(call: Call) -> Fields:
     ]
 
 
-def _replication(call: Call) -> Fields:
-    configuration = call.server.configuration
-    return [
-        ("role", "master"),
-        ("connected_slaves", 0),
-        ("master_replid", call.server.run_id),
-        ("repl_backlog_size", configuration.text("repl-backlog-size")),
-    ]
-
-
 def _commandstats(call: Call) -> Fields:
     """As in Valkey: a command that nobody has called, well or badly, is left out. In the order of the table."""
     counted = call.server.statistics.in_order()
@@ -213,7 +204,7 @@ _SECTIONS: dict[str, Callable[[Call], Fields]] = {
     "memory": memory_fields,
     "persistence": _persistence,
     "stats": _stats,
-    "replication": _replication,
+    "replication": replication_fields,
     "cpu": _nothing,
     "modules": _nothing,
     "commandstats": _commandstats,

@@ -1,27 +1,111 @@
-"""What Redis has for replicas, on a server that has none: ROLE, WAIT, WAITAOF, and no REPLICAOF."""
+"""What Redis has for replicas: ROLE, WAIT, WAITAOF, FAILOVER, READONLY; on a server alone, which has none, and in a
+group, whose followers are replicas as clients see them (see `membership`).
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
+from kvstore.base.address import Address
 from kvstore.base.errors import Failure, InvalidRequest, syntax_error
 from kvstore.base.reply import OK, Reply, Wait
 from kvstore.commands.arguments import at_least
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import end_after_ms
-from kvstore.commands.registry import ADMIN, FAST, WHOLE, Integer, command
+from kvstore.commands.membership import Membership
+from kvstore.commands.registry import ADMIN, FAST, WHOLE, Integer, command, to_integer
 from kvstore.commands.row import BLOCKING, NO_SCRIPT
 
 
 @command("ROLE", FAST | NO_SCRIPT, group="server")
 def role(call: Call) -> Reply:
-    """Tell the place in replication: a master without replicas."""
-    return [b"master", 0, []]
+    """Tell the place in replication: a master without replicas, or a group's leader, or follower.
+
+    Unlike Valkey, of a replica the offset is what its newest checkpoint covers: more of it is not known to others.
+    """
+    group = call.server.group
+    if group is None:
+        return [b"master", 0, []]
+    if group.leads:
+        others = [[each.host, str(each.port), str(position)] for each, position in group.others()]
+        return [b"master", group.position, others]
+    host, port = group.leader or ("", 0)
+    return [b"slave", host, port, b"connected" if group.hears_leader else b"connect", group.position]
+
+
+def replication_fields(call: Call) -> list[tuple[str, Any]]:
+    """The section of INFO."""
+    group, backlog = call.server.group, call.server.configuration.text("repl-backlog-size")
+    if group is None or group.leads:
+        replicas = [] if group is None else group.others()
+        return [
+            ("role", "master"),
+            ("connected_slaves", len(replicas)),
+            *(
+                (f"slave{number}", f"ip={each.host},port={each.port},state=online,offset={position},lag=0")
+                for number, (each, position) in enumerate(replicas)
+            ),
+            *_of_group(group),
+            ("master_replid", call.server.run_id),
+            ("repl_backlog_size", backlog),
+        ]
+    return [
+        ("role", "slave"),
+        ("master_host", group.leader.host if group.leader else ""),
+        ("master_port", group.leader.port if group.leader else 0),
+        ("master_link_status", "up" if group.hears_leader else "down"),
+        ("slave_repl_offset", group.position),
+        ("slave_read_only", 1),
+        ("connected_slaves", 0),
+        *_of_group(group),
+        ("master_replid", call.server.run_id),
+        ("repl_backlog_size", backlog),
+    ]
+
+
+def _of_group(group: Membership | None) -> list[tuple[str, Any]]:
+    if group is None:
+        return []
+    return [
+        ("group", group.name),
+        ("group_node", group.own),
+        ("group_epoch", group.epoch),
+        ("master_repl_offset", group.position),
+    ]
+
+
+@command("READONLY", FAST, group="cluster")
+def readonly(call: Call) -> Reply:
+    """Let this client read at a group's follower: an older state. Shown by CLIENT LIST; elsewhere it does no more."""
+    call.client.switches.add("r")
+    return OK
+
+
+@command("READWRITE", FAST, group="cluster")
+def readwrite(call: Call) -> Reply:
+    """Take READONLY back."""
+    call.client.switches.discard("r")
+    return OK
 
 
 @command("WAIT", BLOCKING, group="generic")
 def wait(call: Call, numreplicas: Integer, timeout: bytes) -> Reply:
-    """Wait until so many replicas have this client's writes, or for some milliseconds (0: for ever); tells how many."""
+    """Wait until so many replicas have this client's writes, or for some milliseconds (0: for ever); tells how many.
+
+    Unlike Valkey, none are counted in a group: what is answered is on a quorum of the log's disks already.
+    """
+    _check_leads(call, "WAIT")
     until_ms = _until_ms(call, timeout)
     return 0 if numreplicas <= 0 else Wait((), type(None), until_ms, _never, 0, 0)
+
+
+def _check_leads(call: Call, name: str) -> None:
+    group = call.server.group
+    if group is not None and not group.leads:
+        raise Failure(
+            f"{name} cannot be used with replica instances. Please also note that writes to replicas are just local and"
+            " are not propagated."
+        )
 
 
 @command("WAITAOF", BLOCKING | WHOLE, group="generic")
@@ -32,6 +116,7 @@ def waitaof(call: Call, numlocal: Integer, numreplicas: bytes, timeout: bytes) -
 
     Unlike Valkey, there is always a log: the first number is 1 when what was written before is on disk.
     """
+    _check_leads(call, "WAITAOF")
     if numlocal not in (0, 1):
         raise InvalidRequest("value is out of range, value must between 0 and 1")
     replicas = at_least(0, numreplicas, "value is out of range, must be positive")
@@ -71,14 +156,22 @@ command("SLAVEOF", ADMIN | NO_SCRIPT, group="server")(replicaof)
 
 @command("FAILOVER", ADMIN | NO_SCRIPT, group="server", options="[TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]")
 def failover(call: Call, *options: bytes) -> Reply:
-    """Refused: there are no replicas."""
-    left, given = list(options), set()
+    """Let a follower lead, that or any; refused by a server alone, which has none.
+
+    Unlike Valkey, it is answered when that is on its way; whether it comes to pass is told by ROLE. Nothing is forced.
+    """
+    left, given, to = list(options), set(), None
     while left:
         name = left[0].upper()
         if name not in _FAILOVER_WORDS or name in given or len(left) <= _FAILOVER_WORDS[name]:
             raise syntax_error()
         given.add(name)
+        if name == b"TO":
+            to = (left[1].decode("utf-8", "replace"), left[2])
         del left[: 1 + _FAILOVER_WORDS[name]]
+    if call.server.group is not None and given <= {b"TO", b"TIMEOUT"}:
+        call.server.group.hand_over(None if to is None else Address(to[0], to_integer(to[1])))
+        return OK
     raise Failure("No failover in progress." if given == {b"ABORT"} else "FAILOVER requires connected replicas.")
 
 

@@ -79,6 +79,7 @@ class Runner:
         Raises RequestError: all that it did is to be undone.
         """
         client, caller = self._client, call.client
+        read_only = read_only or call.server.follows
         host = self._hosts[read_only]
         host.out_of_memory_since = self._out_of_memory_since(flags)
         if client.database != caller.database:

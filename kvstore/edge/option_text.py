@@ -18,10 +18,12 @@ from kvstore.base.address import Address, can_be_a_host, parse_address
 from kvstore.base.disk import refuse_dangling
 from kvstore.base.errors import Unreachable
 from kvstore.base.limits import MEMORY_POLICIES
-from kvstore.edge.settings import DebugPolicy, LogFormat, LogLevel, OverlapPolicy, SyncPolicy
+from kvstore.edge.settings import DebugPolicy, LogFormat, LogLevel, OverlapPolicy, ReadPolicy, SyncPolicy
 
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 _BYTES = re.compile(r"([0-9]{1,18})(b|k|kb|m|mb|g|gb)?", re.ASCII | re.IGNORECASE)
+
+_GROUP_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 #: The units of redis.conf: with a b thousand is 1024, without it 1000.
 _UNITS = {"": 1, "b": 1, "k": 10**3, "kb": 2**10, "m": 10**6, "mb": 2**20, "g": 10**9, "gb": 2**30}
@@ -124,6 +126,31 @@ def host_and_port(text: str) -> Address:
     if not address.host.isprintable() or not re.fullmatch(r"[^\s\[\]]+", address.host):
         raise ValueError(f"give HOST:PORT, such as localhost:9097 or [::1]:9097, with a port from 1 to {MAX_PORT}")
     return address
+
+
+def read_policy(text: str) -> ReadPolicy:
+    """When reads are answered in a group. Raises ValueError."""
+    for policy in get_args(ReadPolicy):
+        if text == policy:
+            return policy  # type: ignore[no-any-return]
+    raise ValueError("give lease or quorum")
+
+
+def group_name(text: str) -> str:
+    """The name of a group: part of the names of its log's entries, and of commands. Raises ValueError."""
+    if not _GROUP_NAME.fullmatch(text):
+        raise ValueError("give a name of 1 to 64 letters, digits, dots, dashes and underscores")
+    return text
+
+
+def shared_log_url(text: str) -> str:
+    """Where the shared log is: etcd://HOST:PORT,HOST:PORT,..., or etcds: for TLS. Raises ValueError."""
+    scheme, _, addresses = text.partition("://")
+    if scheme not in ("etcd", "etcds") or not addresses:
+        raise ValueError("give etcd://HOST:PORT,HOST:PORT,HOST:PORT with the members of an etcd")
+    for address in addresses.split("?")[0].split("/")[0].split(","):
+        host_and_port(address)
+    return text
 
 
 def data_directory(text: str) -> str:

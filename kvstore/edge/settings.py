@@ -19,6 +19,7 @@ from kvstore.base.limits import (
     DATABASES,
     DROP_CLIENT_BYTES,
     FEW_CLIENTS,
+    LEASE_MS,
     LISTEN_BACKLOG,
     MAX_CLIENTS,
     MAX_INPUT_BYTES,
@@ -38,6 +39,10 @@ OverlapPolicy: TypeAlias = Literal["auto", "always", "never"]
 #: Who may use DEBUG: nobody, who connects from this machine, anybody. Redis has the same.
 DebugPolicy: TypeAlias = Literal["no", "local", "yes"]
 
+#: When a read may be answered in a group: while its leader's lease runs, which needs a clock that goes evenly; or after
+#: an entry of the shared log, which needs none.
+ReadPolicy: TypeAlias = Literal["lease", "quorum"]
+
 #: How lines of the log are written, and which: those of this level, and what is more important.
 LogFormat: TypeAlias = Literal["text", "json"]
 LogLevel: TypeAlias = Literal["debug", "info", "warn", "error"]
@@ -51,6 +56,20 @@ DEFAULT_PORT = 6380
 DEFAULT_DATA_DIRECTORY = "kvstore-data"
 
 _PUBLIC_CATALOG = parse_address(DEFAULT_CATALOG)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupSettings:
+    """What a server of a group was started with. `name`: the group's. `log`: where the shared log is, a URL.
+    `advertise`: where clients and the other nodes reach this one, which is its name in the group, too. `lease_ms`: how
+    long a leader leads after each of its entries. `reads`: see `ReadPolicy`.
+    """
+
+    name: str
+    log: str
+    advertise: Address
+    lease_ms: int = LEASE_MS
+    reads: ReadPolicy = "lease"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +94,7 @@ class Settings:
     server endpoint string, or None; `http_hosts`: names by which it is reached. `log_format`, `log_level`: see
     `LogFormat`. `log_path`: the file that the log goes to, absolute, or None for where twistd would write it.
     `configured`: settings of CONFIG that have no field here, name to text; each as CONFIG shows it.
-    `config_path`: the file of settings that CONFIG REWRITE writes, absolute, or None.
+    `config_path`: the file of settings that CONFIG REWRITE writes, absolute, or None. `group`: None for a server alone.
     """
 
     data_path: str
@@ -114,6 +133,7 @@ class Settings:
     log_format: LogFormat = "text"
     log_level: LogLevel = "info"
     log_path: str | None = None
+    group: GroupSettings | None = None
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -153,7 +173,17 @@ class Settings:
             "script-ms": str(self.script_ms),
             "trace": self.trace_path or "",
         }
-        return own | dict(self.configured)
+        return own | self._of_group() | dict(self.configured)
+
+    def _of_group(self) -> dict[str, str]:
+        group = self.group
+        return {
+            "advertise": str(group.advertise) if group else "",
+            "group": group.name if group else "",
+            "lease-ms": str(group.lease_ms if group else LEASE_MS),
+            "log": group.log if group else "",
+            "reads": group.reads if group else "lease",
+        }
 
     def _as_redis_names_it(self) -> dict[str, str]:
         return {

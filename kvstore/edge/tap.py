@@ -37,6 +37,8 @@ from kvstore.base.limits import (
     CLIENT_SHARE_MS,
     DATABASES,
     DROP_CLIENT_BYTES,
+    LEASE_MS,
+    LEAST_LEASE_MS,
     LEAST_REQUEST_BYTES,
     MAX_CLIENTS,
     MAX_INPUT_BYTES,
@@ -46,6 +48,7 @@ from kvstore.base.limits import (
     MOST_CLIENT_SHARE_MS,
     MOST_CLIENTS,
     MOST_DATABASES,
+    MOST_LEASE_MS,
     MOST_MEMORY_BYTES,
     MOST_REQUEST_BYTES,
     MOST_SCRIPT_MS,
@@ -65,6 +68,7 @@ from kvstore.edge.option_text import (
     data_directory,
     debug_policy,
     endpoint_with_mode,
+    group_name,
     host_and_port,
     host_name,
     http_endpoint,
@@ -76,7 +80,9 @@ from kvstore.edge.option_text import (
     output_file,
     overlap_policy,
     port_number,
+    read_policy,
     same_place,
+    shared_log_url,
     sync_policy,
     whole_number,
 )
@@ -86,6 +92,7 @@ from kvstore.edge.server_log import ServerLog
 from kvstore.edge.settings import (
     DEFAULT_DATA_DIRECTORY,
     DEFAULT_PORT,
+    GroupSettings,
     Settings,
     untaken,
 )
@@ -264,6 +271,37 @@ _ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
         " [default: none]",
     ),
     (
+        "group",
+        None,
+        group_name,
+        "Be one of several servers that have the same data, a group of this name; see docs/GROUP.md. [default: alone]",
+    ),
+    (
+        "log",
+        None,
+        shared_log_url,
+        "Where the group's log is: etcd://HOST:PORT,HOST:PORT,HOST:PORT, or etcds: for TLS.",
+    ),
+    (
+        "advertise",
+        None,
+        host_and_port,
+        "HOST:PORT where clients and the group's other servers reach this one; its name in the group.",
+    ),
+    (
+        "lease-ms",
+        None,
+        partial(whole_number, least=LEAST_LEASE_MS, most=MOST_LEASE_MS),
+        f"Milliseconds that a group's leader leads for after each of its entries. [default: {LEASE_MS}]",
+    ),
+    (
+        "reads",
+        None,
+        read_policy,
+        "When a group's leader answers reads: lease (while it surely leads) or quorum (after an entry of the log, which"
+        " takes longer and trusts no clock). [default: lease]",
+    ),
+    (
         "tls-client-ca",
         None,
         input_file,
@@ -387,7 +425,7 @@ class Options(usage.Options):
             data_path=value["data"],
             port=DEFAULT_PORT if value["port"] is None and not self["listen"] else value["port"],
             listen=tuple(map(endpoint_with_mode, self["listen"])),
-            sync=value["sync"],
+            sync=value["sync"] if value["group"] is None else "everysec",  # what is acknowledged is in the shared log
             compact_after_entries=value["compact-after"],
             overlap=value["overlap"],
             group_limit=value["group-limit"],
@@ -420,6 +458,27 @@ class Options(usage.Options):
             log_format=value["log-format"],
             log_level=value["log-level"],
             log_path=value["log-file"],
+            group=None if value["group"] is None else self._group(value),
+        )
+
+    def _group(self, value: dict[str, Any]) -> GroupSettings:
+        """Raises UsageError for what is missing, or does not go together."""
+        for name, example in (("log", "etcd://HOST:PORT,..."), ("advertise", "HOST:PORT")):
+            if value[name] is None:
+                raise usage.UsageError(f"--group {self['group']!r}: a group has --{name} {example} too; give that")
+        if value["sync"] != "always" or value["group-limit"]:
+            name = "sync" if value["sync"] != "always" else "group-limit"
+            raise usage.UsageError(
+                f"--{name} {self[name]!r}: in a group what is acknowledged is in the shared log; leave --{name} out"
+            )
+        if self.parent is not None and not self.parent.get("nodaemon"):
+            raise usage.UsageError("--group: a daemon is started again by nobody; give twistd -n, or use kvstore serve")
+        return GroupSettings(
+            name=value["group"],
+            log=value["log"],
+            advertise=value["advertise"],
+            lease_ms=value["lease-ms"] or LEASE_MS,
+            reads=value["reads"] or "lease",
         )
 
     def _read_config(self) -> dict[str, str]:
@@ -519,6 +578,9 @@ class Options(usage.Options):
             raise usage.UsageError(
                 f"--http-host {self['http-host'][0]!r}: there is no HTTP without --http; give that too"
             )
+        for name in ("log", "advertise", "lease-ms", "reads"):
+            if value[name] is not None and value["group"] is None:
+                raise usage.UsageError(f"--{name} {self[name]!r}: that is of a group; give --group too")
         for name in ("owner", "catalog"):
             if value[name] is not None and value["project"] is None:
                 raise usage.UsageError(
@@ -537,6 +599,11 @@ def makeService(options: Options) -> IService:
     """The server as a tree of services, for twistd to start. `options`: parsed. Opens nothing."""
     if options.log is None and options.parent is not None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # else `ServerLog` obeys it: in no case does it end the server
+    if options.settings.group is not None and options.parent is not None:
+        from kvstore.edge.group.parent import is_supervised, run_under_parent
+
+        if not is_supervised(os.environ):
+            run_under_parent()
     # Only now: importing the reactor any earlier would install one before twistd's --reactor is heard.
     from kvstore.edge.reactor import the_reactor
     from kvstore.edge.service import make_tree

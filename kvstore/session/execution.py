@@ -325,6 +325,8 @@ class Execution:
             words += [a if isinstance(a, bytes) else self._shown(a) for a in arguments]
             if self._client.rights is not None:
                 admission.check_rights(self._call, row, words)
+            if self._call.server.group is not None:
+                admission.check_follows(self._call, row)
         except RequestError as error:
             return dispatch.refuse(self._call, None, error, grammar), words
         return dispatch.execute(self._call, row, words, grammar, arguments), words

@@ -1,0 +1,81 @@
+"""What commands see of the group that this server is one of; `Server.group` is None where there is none.
+
+| at | reads | writes | PUBLISH, SUBSCRIBE, about the server |
+|---|---|---|---|
+| the leader, and a server alone | yes | yes | yes |
+| a follower | after READONLY: of an older state | no: READONLY | yes |
+
+A read at a follower is an older state that was committed: its client has to say that it will have that. What READONLY
+lets is asked for by every request that is not plain; the rows of plain ones are withheld from the quick ways while this
+server follows (`Statistics.withhold`), so a server alone pays nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+from kvstore.base.address import Address
+from kvstore.base.errors import Failure
+from kvstore.commands.row import READ, RUNS, WRITE, Command
+
+
+class Node(NamedTuple):
+    """One server of a group. `position`: of the newest entry of the log that is known to be on its disk."""
+
+    address: Address
+    position: int
+
+
+class Membership(Protocol):
+    """See the module. `name`: of the group. `own`: this server's address. `position`: of the newest entry that is in
+    its databases. `epoch`: of the newest leader that it knows of.
+    """
+
+    name: str
+    own: Address
+
+    @property
+    def leads(self) -> bool:
+        """Whether this server takes writes."""
+
+    @property
+    def position(self) -> int:
+        """See the class."""
+
+    @property
+    def epoch(self) -> int:
+        """See the class."""
+
+    @property
+    def leader(self) -> Address | None:
+        """Who leads, as far as is known; None before anybody has."""
+
+    @property
+    def hears_leader(self) -> bool:
+        """Whether whoever leads was heard of lately; itself, if this server leads."""
+
+    def others(self) -> list[Node]:
+        """The other servers that are known."""
+
+    def hand_over(self, to: Address | None) -> None:
+        """Let another lead, that or any. Raises Failure if this server does not lead, or there is no such other."""
+
+
+def read_only() -> Failure:
+    """The error for a write at a follower, as Redis words it."""
+    return Failure("You can't write against a read only replica.", "READONLY")
+
+
+def check_member(call: Any, row: Command) -> None:
+    """Raise Failure if this server follows, and the request is not one for followers. `call`: its `Call`."""
+    group: Membership | None = call.server.group
+    if group is None or group.leads:
+        return
+    if row.flags & WRITE:
+        raise read_only()
+    if row.flags & (READ | RUNS) and "r" not in call.client.switches:
+        raise Failure(
+            "This server follows: what it holds may be older than what others have read; say READONLY to read it, or"
+            f" ask the leader{'' if group.leader is None else f', {group.leader}'}.",
+            "READONLY",
+        )

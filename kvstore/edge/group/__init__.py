@@ -1,0 +1,12 @@
+"""A server of a group: several processes that apply one shared log, of which one at a time leads.
+
+    settings    what the options come to
+    parent      the process that starts the server again
+    node        the service: it follows, campaigns, leads, and ends
+    writer      a leader's commits go to the shared log first
+    reads       replies of reads wait for the lease, or for an append
+    sentinel    (in `commands`) how clients find the leader
+
+The rules (who may lead, when a lease runs, what ends a node) are `kvstore.store.replica`'s, the log's are those of
+`kvstore.base.shared_log`. With no --group nothing in here is imported.
+"""
