@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from kvstore import __version__
 from kvstore.base.errors import Failure, InvalidRequest
-from kvstore.base.reply import OK, Reply, Verbatim
+from kvstore.base.reply import Reply, Verbatim
 from kvstore.commands.context import Call
 from kvstore.commands.registry import ADMIN, FAST, READ, command, container, to_integer
 from kvstore.commands.row import NO_SCRIPT

@@ -18,6 +18,7 @@ from kvstore.edge.settings import Settings
 from kvstore.edge.turn import Turn
 from kvstore.edge.unfinished import Holder, Unfinished
 from kvstore.session.hooks import Hooks
+from kvstore.session.session import Session
 from kvstore.session.together import Together
 
 
@@ -62,7 +63,8 @@ class Connections:
     """See the module. `protocols`: the connections, by the number of their client; `server.clients` is what commands
     see of them. `limits`: of each. `at_address`: how many clients there are of each network, see `network_of`.
 
-    `fault`: called with a StorageFault; the server must not go on. `doors`: told of each client.
+    `fault`: called with a StorageFault; the server must not go on. `doors`: told of each client. `make_session`,
+    `make_together`: what executes requests; a group's replies wait longer.
     """
 
     def __init__(
@@ -73,7 +75,10 @@ class Connections:
         commit: GroupCommit,
         hooks: Hooks,
         fault: Callable[[StorageFault], None],
+        make_session: Callable[..., Session] = Session,
+        make_together: Callable[[Server, Hooks], Together] = Together,
     ) -> None:
+        self.make_session = make_session
         self.settings = settings
         self.server = server
         self.turn = turn
@@ -89,7 +94,7 @@ class Connections:
         self.at_address: Counter[str] = Counter()
         self.limits = ClientLimits(server.configuration, settings.pause_reading_bytes, self._limits_changed)
         self.arrivals = Arrivals(
-            turn, commit, Together(server, hooks), fault, self.limits.quick_bytes, settings.pause_reading_bytes
+            turn, commit, make_together(server, hooks), fault, self.limits.quick_bytes, settings.pause_reading_bytes
         )
         self.unfinished = Unfinished()
         server.configuration.obey("max-input-bytes", self.unfinished.limit_to)

@@ -116,21 +116,31 @@ class GroupCommit:
         self.figures = Figures()
         self.events = LatencyEvents(lambda: 0)
 
-    def commit_now(self, writer: Writer | None = None) -> None:
+    def commit_now(self, writer: Writer | None = None, *, even_if_empty: bool = False) -> None:
         """Close the open commit and put it on its way, unless one is in flight: then it follows when that is done.
 
-        `writer`: another than the usual one.
+        `writer`: another than the usual one. An empty one only if somebody waits for it, or `even_if_empty`.
         """
         store = self._store
         if store.failed is not None or store.in_flight is not None:
             return
         try:
-            commit = store.close_commit()
+            commit = store.close_commit(even_if_empty=even_if_empty or store.pending.sequence in self._waiters)
             if commit is not None:
-                self._begun_ns = self._steady_ns()
-                (writer or self._writer).begin(commit, partial(self._done, commit))
+                self._begin(commit, writer or self._writer)
         except Exception as error:
             self._failed(error)
+
+    def put(self, commit: Commit, writer: Writer) -> None:
+        """Put a commit that was just closed on its way: `writer` has it."""
+        try:
+            self._begin(commit, writer)
+        except Exception as error:
+            self._failed(error)
+
+    def _begin(self, commit: Commit, writer: Writer) -> None:
+        self._begun_ns = self._steady_ns()
+        writer.begin(commit, partial(self._done, commit))
 
     def wait(self, waiter: Waiter, sequence: int) -> None:
         """Tell `waiter` once that commit `sequence` is settled: at once if it is, else when it will be."""
@@ -151,8 +161,8 @@ class GroupCommit:
 
     @property
     def has_changes(self) -> bool:
-        """Whether there is anything to commit."""
-        return self._store.has_changes()
+        """Whether there is anything to commit, or somebody waits for the open commit though it is empty."""
+        return self._store.has_changes() or self._store.pending.sequence in self._waiters
 
     @property
     def is_in_flight(self) -> bool:
@@ -215,7 +225,7 @@ class GroupCommit:
         for waiting in idle:
             waiting.callback(None)
         self._between()
-        if self._store.has_changes():
+        if self.has_changes:
             self._turn.ask_for_commit()
 
     def _count(self, commit: Commit, took_ns: int) -> None:

@@ -35,7 +35,7 @@ from kvstore.edge.arrivals import FEW
 from kvstore.edge.connection_state import MOVES, State
 from kvstore.edge.connections import Connections
 from kvstore.edge.outlet import Outlet
-from kvstore.session.session import PART_BYTES, Session
+from kvstore.session.session import PART_BYTES
 from kvstore.wire.parser import RequestParser
 
 _log = Logger()
@@ -80,7 +80,7 @@ class KVStoreProtocol(LineReceiver):
         self.host = getattr(transport.getPeer(), "host", "")
         self.is_shaking_hands = hasattr(transport, "getPeerCertificate")  # of TLS: a program may do without that
         self.client = client
-        self.session = Session(Call(server, client), parser, hooks, self._pause_bytes)
+        self.session = self._connections.make_session(Call(server, client), parser, hooks, self._pause_bytes)
         self.outlet = Outlet(transport, turn, stuck=self._see, drained=self.pump)
         self._gathers = turn.gathers and self.outlet.is_direct
         client.traffic = self._traffic

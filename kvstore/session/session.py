@@ -85,6 +85,9 @@ class Session:
         "is_running", "ready", "until_ns", "waits_for",
     )  # fmt: skip
 
+    #: What executes its requests.
+    make_execution = Execution
+
     def __init__(self, call: Call, parser: RequestParser, hooks: Hooks, budget_bytes: int) -> None:
         self.call = call
         self.client = call.client
@@ -93,7 +96,7 @@ class Session:
         self._store = call.store
         self._parser = parser
         self._hooks = hooks
-        self._execution = Execution(call, hooks)
+        self._execution = self.make_execution(call, hooks)
         self._budget_bytes = budget_bytes
         self.backlog: deque[Any] = deque()
         self.backlog_bytes = 0
