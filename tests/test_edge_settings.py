@@ -7,7 +7,7 @@ import dataclasses
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.address import Address
-from kvstore.edge.settings import Settings
+from kvstore.edge.settings import GroupSettings, Settings
 
 
 class SettingsTests(SynchronousTestCase):
@@ -74,6 +74,7 @@ class SettingsTests(SynchronousTestCase):
             "config_path": "/f",
             "http": "tcp:1",
             "http_hosts": ("h",),
+            "group": GroupSettings(name="g", log="etcd://e:1", advertise=Address("a", 1)),
         }
         missing = {field.name for field in dataclasses.fields(Settings)} ^ set(changes)
         advice = "a new setting needs a change here, and a line in Settings.as_config (kvstore/edge/settings.py)"

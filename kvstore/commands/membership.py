@@ -27,11 +27,11 @@ class Node(NamedTuple):
 
 
 class Membership(Protocol):
-    """See the module. `name`: of the group. `own`: this server's address. `position`: of the newest entry that is in
+    """See the module. `group_name`; `own`: this server's address. `position`: of the newest entry that is in
     its databases. `epoch`: of the newest leader that it knows of.
     """
 
-    name: str
+    group_name: str
     own: Address
 
     @property

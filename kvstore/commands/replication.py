@@ -67,7 +67,7 @@ def _of_group(group: Membership | None) -> list[tuple[str, Any]]:
     if group is None:
         return []
     return [
-        ("group", group.name),
+        ("group", group.group_name),
         ("group_node", group.own),
         ("group_epoch", group.epoch),
         ("master_repl_offset", group.position),

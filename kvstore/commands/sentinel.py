@@ -5,8 +5,8 @@ the master's. So a client is given the servers' own addresses in place of Sentin
 `Sentinel`, ioredis's `sentinels`, Jedis, Lettuce). Nobody watches anybody here, and nobody votes: who leads is in the
 shared log, and each server tells what it has read there.
 
-Fields, as a Sentinel's, of which clients read: name, ip, port, flags (`s_down,o_down` for a leader that was not heard of
-lately), num-slaves, num-other-sentinels, quorum.
+Fields, as a Sentinel's, of which clients read: name, ip, port, flags (`s_down,o_down` for a leader that was not heard
+of lately), num-slaves, num-other-sentinels, quorum.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ container("SENTINEL", "Find the leader of a group, as from Redis Sentinel.", gro
 def get_master_addr_by_name(call: Call, name: bytes) -> Reply:
     """Tell the leader's host and port; null if there is no group of this name, or nobody has ever led it."""
     group = _group(call)
-    if name != group.name.encode() or group.leader is None:
+    if name != group.group_name.encode() or group.leader is None:
         return NULL_ARRAY
     return [group.leader.host, str(group.leader.port)]
 
@@ -99,7 +99,7 @@ def _group(call: Call) -> Membership:
 
 def _named(call: Call, name: bytes) -> Membership:
     group = _group(call)
-    if name != group.name.encode():
+    if name != group.group_name.encode():
         raise _no_such_master()
     return group
 
@@ -128,7 +128,7 @@ def _link(group: Membership) -> dict[str, str | int]:
 def _master(group: Membership, leader: Address) -> Reply:
     others = len(group.others())
     return _instance(leader, "master" if group.hears_leader else "s_down,o_down,master") | {
-        "name": group.name,
+        "name": group.group_name,
         "role-reported": "master",
         "config-epoch": group.epoch,
         "num-slaves": others,

@@ -18,6 +18,9 @@ from kvstore.edge.steady import use_steady_clock
 
 _log = Logger()
 
+#: How a server of a group ends that leads no more, and has to begin anew (EX_TEMPFAIL of sysexits.h).
+LEADS_NO_MORE = 75
+
 
 def exit_at_once(status: int) -> None:
     """End the process, now: nothing is closed, nobody hears anything more."""
@@ -65,8 +68,8 @@ class Process(Protocol):
     def says(self, line: str) -> None:
         """For who waits for it: where the server listens."""
 
-    def failed(self, error: Exception) -> None:
-        """The server must not go on; no client hears from it any more."""
+    def failed(self, error: Exception, status: int = 1) -> None:
+        """The server must not go on; no client hears from it any more. `status`: the exit status that tells why."""
 
     def shut_down(self) -> None:
         """A client has asked for that."""
@@ -107,9 +110,9 @@ class OwnProcess:
         if self._prints and sys.__stdout__ is not None and not sys.__stdout__.closed:
             print(line, file=sys.__stdout__, flush=True)
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: Exception, status: int = 1) -> None:
         """See `Process`."""
-        self._exit_process(1)
+        self._exit_process(status)
 
     def shut_down(self) -> None:
         """See `Process`."""

@@ -38,7 +38,7 @@ from kvstore.edge.allocations import Allocators
 from kvstore.edge.client_limits import OutputLimit
 from kvstore.edge.compactor import Compactor, MergeProcess
 from kvstore.edge.config_file import ConfigFile
-from kvstore.edge.exits import OwnProcess, Process
+from kvstore.edge.exits import LEADS_NO_MORE, OwnProcess, Process
 from kvstore.edge.exposure import open_endpoints, refusal
 from kvstore.edge.factory import KVStoreFactory
 from kvstore.edge.foreigners import note_foreigner
@@ -46,7 +46,7 @@ from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.listening import Listening
 from kvstore.edge.script_log import note_script
 from kvstore.edge.server_log import ServerLog
-from kvstore.edge.settings import Settings
+from kvstore.edge.settings import GroupSettings, Settings
 from kvstore.edge.status import Pace, Sources, info_sections
 from kvstore.edge.supervision import Supervision
 from kvstore.edge.tls import authorities_in
@@ -58,10 +58,12 @@ from kvstore.edge.writers import AdaptiveWriter, InLoopWriter, OverlappedWriter,
 from kvstore.session.hooks import Hooks
 from kvstore.store.compaction import CompactionPolicy
 from kvstore.store.merge import MergeJob
+from kvstore.store.replica import End, Ended
 from kvstore.store.store import Store
 from kvstore.values import TYPES
 
 if TYPE_CHECKING:
+    from kvstore.edge.group.node import GroupNode
     from kvstore.edge.http.serving import WebSite
 
 _log = Logger()
@@ -99,6 +101,7 @@ class KVStoreService(MultiService):
         self._overlapped: OverlappedWriter | None = None
         self._preparing: IDelayedCall | None = None
         self.http: WebSite | None = None
+        self.group: GroupNode | None = None
         self.listening = Listening(reactor, self._turned_away, process)
 
     # Start
@@ -176,8 +179,9 @@ class KVStoreService(MultiService):
         policy = CompactionPolicy(self.settings.compact_after_entries)
         with collector.paused():
             self.store = Store(
-                self._disk, TYPES, lambda: time.time_ns() // 1000, os.urandom, policy, self.settings.databases
-            )
+                self._disk, TYPES, lambda: time.time_ns() // 1000, os.urandom, policy, self.settings.databases,
+                self._identity(),
+            )  # fmt: skip
         self._held.callback(self.store.close)
         found = self.store.found
         if self.store.torn_copy is not None and found.tail is not None:
@@ -191,11 +195,28 @@ class KVStoreService(MultiService):
             keys=keys, sequence=found.sequence, path=self.settings.data_path,
             seconds=time.monotonic() - began,
         )  # fmt: skip
-        if self.settings.sync != "always":
+        if self.settings.group is not None:
+            self._open_group(self.settings.group)
+        elif self.settings.sync != "always":
             _log.warn(
                 "--sync {policy}: a power cut can lose the writes that were acknowledged last",
                 policy=self.settings.sync,
             )
+
+    def _identity(self) -> str | None:
+        if self.settings.group is None:
+            return None
+        from kvstore.edge.group.node import identity_of
+
+        return identity_of(self.settings.group.name)
+
+    def _open_group(self, group: GroupSettings) -> None:
+        """What a server alone has none of is loaded here."""
+        from kvstore.edge.etcd.log import open_log
+        from kvstore.edge.group.node import GroupNode
+
+        log = open_log(group.log, group.name, self._reactor)
+        self.group = GroupNode(self._reactor, group, self.store, log, self._leads_no_more)
 
     def _open_trace(self) -> None:
         if self.settings.trace_path is not None:
@@ -226,7 +247,9 @@ class KVStoreService(MultiService):
         server.waiting.call_later = self._reactor.callLater
         server.shutdown = lambda: self._reactor.callLater(0, self._process.shut_down)
         server.configuration.obey("client-share-ms", self._share_time)
-        self.factory = KVStoreFactory(settings, server, self.turn, self.commit, self.hooks, self.fail_stop)
+        self.factory = KVStoreFactory(
+            settings, server, self.turn, self.commit, self.hooks, self.fail_stop, *self._group_parts()
+        )
         self.turn.drive(self.commit, self.factory.arrivals)
         self.hooks.commit_now = self.commit.commit_now
         if settings.group_limit:
@@ -249,6 +272,14 @@ class KVStoreService(MultiService):
         if settings.log_clients:
             self.factory.doors.append(ClientLog(limit))
         self._add_services()
+
+    def _group_parts(self) -> list[Any]:
+        """In a group, what executes requests."""
+        if self.group is None:
+            return []
+        self.group.join(self.server, self.commit)
+        reads = self.group.reads(self.server, self.turn)
+        return [reads.make_session, reads.make_together]
 
     def _watch_turns(self, watches: bool) -> None:
         """Have it noted, or not, when a turn of the loop takes long; only our own reactor tells."""
@@ -308,6 +339,8 @@ class KVStoreService(MultiService):
 
     def _choose_writer(self) -> Writer:
         settings = self.settings
+        if self.group is not None:
+            return self.group.writer
         in_loop = InLoopWriter(self.store, sync=settings.sync == "always")
         # A group at its limit is to be closed at once; with a commit in flight it could not be.
         if settings.sync != "always" or settings.overlap == "never" or settings.group_limit:
@@ -346,6 +379,8 @@ class KVStoreService(MultiService):
             self.fail_stop,
         )  # fmt: skip
         self.upkeep.setServiceParent(self)
+        if self.group is not None:
+            self.group.setServiceParent(self)
         sources = Sources(
             self._reactor, self.store, self.settings.sync, self.commit, self.factory, self.compactor, *paces,
             self.listening, self._loaded_keys,
@@ -391,6 +426,15 @@ class KVStoreService(MultiService):
         finally:
             self._process.failed(fault)
 
+    def _leads_no_more(self, ended: Ended) -> None:
+        """Another leads the group: what this server holds in memory may not be in the log."""
+        _log.critical("{reason}; nothing more is acknowledged", reason=str(ended))
+        try:
+            for protocol in list(self.factory.protocols.values()):
+                protocol.close()
+        finally:
+            self._process.failed(ended, LEADS_NO_MORE if ended.end is End.FENCED else 1)
+
     # Stop
 
     async def _stop(self) -> None:
@@ -398,7 +442,8 @@ class KVStoreService(MultiService):
         if self.http is not None:
             await self.http.stop()
         await self.upkeep.end()
-        await self.commit.when_idle()
+        if self.group is None:
+            await self.commit.when_idle()
         self.compactor.stop()
         self.factory.arrivals.execute()
         self.upkeep.guarded(self._last_commit)
@@ -415,10 +460,11 @@ class KVStoreService(MultiService):
         self._held.close()
 
     def _last_commit(self) -> None:
-        """Put everything on disk, whatever the policy, and note that it is."""
+        """Put everything on disk, whatever the policy, and note that it is; in a group, what the shared log has."""
         store = self.store
         if store.failed is None and store.in_flight is None:
-            self.commit.commit_now(InLoopWriter(store, sync=True))
+            if self.group is None:
+                self.commit.commit_now(InLoopWriter(store, sync=True))
             store.sync()
             store.note_durable(store.settled_sequence())
             store.mark_and_sync()

@@ -137,7 +137,7 @@ class _Guest:
     def says(self, line: str) -> None:
         """See `Process`. It is in the log."""
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: Exception, status: int = 1) -> None:
         """See `Process`."""
         self._end(error)
 

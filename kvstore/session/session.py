@@ -86,7 +86,7 @@ class Session:
     )  # fmt: skip
 
     #: What executes its requests.
-    make_execution = Execution
+    make_execution: type[Execution] = Execution
 
     def __init__(self, call: Call, parser: RequestParser, hooks: Hooks, budget_bytes: int) -> None:
         self.call = call

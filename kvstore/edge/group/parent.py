@@ -27,8 +27,8 @@ import signal
 import sys
 from collections.abc import Mapping
 
-#: How a server ends that leads no more, and has to begin anew (EX_TEMPFAIL of sysexits.h).
-LEADS_NO_MORE = 75
+from kvstore.edge.exits import LEADS_NO_MORE
+
 _AFTER_CRASH_S = 1.0
 #: What is passed on. SIGINT only if it was sent to the parent alone: a terminal's goes to both.
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT, signal.SIGINT)

@@ -88,7 +88,7 @@ class _Session(Session):
 
     __slots__ = ("_reads", "_tells")
 
-    make_execution = _Execution
+    make_execution: type[Execution] = _Execution
     _execution: _Execution
 
     def __init__(self, reads: Reads, *arguments: Any) -> None:

@@ -1,0 +1,356 @@
+"""A server's life in a group: it follows the shared log, campaigns when nobody leads, leads, and ends.
+
+    start      recovery tells what is here; follow from there
+    follow     each entry of the watch is applied, written, settled: clients that read here see it
+    campaign   by a timer: nothing was seen for too long; the watch stops, a leadership entry is appended
+    lead       the open commit goes to the log as an entry, in every turn that has one; an empty one if nothing else
+               renews the lease in time
+    end        another leads: clients are closed at once, and the process ends (see `parent`)
+
+What each of these means, and when it is allowed, is decided by `kvstore.store.replica`; here it meets the log, the
+timers, the store and the clients.
+
+The clock is CLOCK_BOOTTIME, which does not stand still while the machine sleeps: a leader that slept must not think
+that its lease runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from hashlib import blake2b
+from random import SystemRandom
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from kvstore.base.address import Address, parse_address
+from kvstore.base.chance import Chance
+from kvstore.base.errors import Failure, StartRefused, StorageFull
+from kvstore.base.limits import ENTRY_HEADING_BYTES
+from kvstore.base.shared_log import Appended, SharedLog, Watch
+from kvstore.commands import dispatch
+from kvstore.commands.context import Server
+from kvstore.commands.membership import Node
+from kvstore.edge.group.reads import Reads
+from kvstore.edge.group.writer import SharedLogWriter
+from kvstore.edge.group_commit import GroupCommit
+from kvstore.edge.settings import GroupSettings
+from kvstore.edge.turn import Turn
+from kvstore.edge.writers import InLoopWriter
+from kvstore.store.replica import End, Ended, Replica, Role
+from kvstore.store.store import Store
+
+_log = Logger()
+
+_NS_PER_S = 1_000_000_000
+#: How often a node notes what it has, and looks what the others have.
+_NOTES_S = 2.0
+#: How soon an entry is tried again that there was no room for.
+_NO_ROOM_S = 1.0
+
+
+def boot_ns() -> int:
+    """CLOCK_BOOTTIME, in nanoseconds."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def identity_of(group: str) -> str:
+    """The identity of every directory of a group, 32 hex digits: by it all of them have the same order of SCAN."""
+    return blake2b(b"kvstore group " + group.encode(), digest_size=16).hexdigest()
+
+
+class GroupNode(Service):
+    """See the module, and `Membership`. Made when the store is recovered; `join` comes before any client.
+
+    `log`: the shared one, as this run of the server sees it. `ends`: called when this server cannot go on; nothing may
+    be acknowledged after it. `now_ns`: see the module.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: GroupSettings,
+        store: Store,
+        log: SharedLog,
+        ends: Callable[[Ended], None],
+        chance: Chance | None = None,
+        now_ns: Callable[[], int] = boot_ns,
+    ) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self.group_name, self.own = settings.name, settings.advertise
+        self._store = store
+        self._log = log
+        self._ends = ends
+        self._now_ns = now_ns
+        standing = store.standing
+        if standing is None:
+            raise StartRefused(
+                "the data are those of a server by itself; a group begins with empty directories: start it with an"
+                " empty one, and bring the data with kvstore export and kvstore import"
+            )
+        self.replica = Replica(str(self.own), standing, settings.lease_ms, chance or SystemRandom(), now_ns())
+        self.writer = SharedLogWriter(store, log, self._appended)
+        self._local_writer = InLoopWriter(store, sync=False)
+        self._watch: Watch | None = None
+        self._timer: IDelayedCall | None = None
+        self._notes_timer: IDelayedCall | None = None
+        self._notes: dict[Address, int] = {}
+        #: An entry that was seen, and for which there was no room.
+        self._unapplied: tuple[int, bytes] | None = None
+        #: To whom leading is being handed over, "" for anybody; None: to nobody.
+        self._successor: str | None = None
+
+    def reads(self, server: Server, turn: Turn) -> Reads:
+        """What the replies of reads wait for."""
+        return Reads(server, turn, self._may_leave)
+
+    def join(self, server: Server, commit: GroupCommit) -> None:
+        """What the log says changes the databases from now on, and clients find in `server` what group this is."""
+        self._server, self._commit = server, commit
+        self._store.begin_following()
+        server.group = self
+        self._withhold()
+
+    def startService(self) -> None:
+        """Follow."""
+        super().startService()
+        self._follow()
+        self._look_at_notes()
+
+    def stopService(self) -> None:
+        """Follow no more. A leader leads no more, for all that others will see of it."""
+        super().stopService()
+        for timer in (self._timer, self._notes_timer):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._stop_watching()
+        self._log.stop()
+
+    # Following
+
+    def _follow(self) -> None:
+        self._watch = self._log.watch(self.replica.standing.position + 1, self._seen, self._trimmed)
+        self._wait()
+
+    def _stop_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
+
+    def _seen(self, position: int, data: bytes) -> None:
+        leader = self.replica.leader
+        try:
+            self.replica.saw(position, data, self._now_ns())
+        except Ended as ended:
+            self._end(ended)
+            return
+        if self.replica.leader != leader:
+            _log.info("{leader} leads the group, as of entry {position}", leader=self.replica.leader, position=position)
+        if self._apply(position, data):
+            self._wait()
+
+    def _apply(self, position: int, data: bytes) -> bool:
+        """Apply an entry that the log has; later, and nothing else before, if there is no room now. Returns whether it
+        was.
+        """
+        try:
+            commit = self._store.follow(position, data)
+        except StorageFull as full:
+            _log.warn("entry {position} waits for room: {reason}", position=position, reason=full.text)
+            self._stop_watching()
+            self._unapplied = position, data
+            self._wait()
+            return False
+        dispatch.send_messages(self._server, commit.sequence, None)
+        self._commit.put(commit, self._local_writer)
+        if self._server.waiting.places:
+            self._server.waiting.serve()
+        return True
+
+    def _trimmed(self, first: int) -> None:
+        detail = (
+            f"it has {self.replica.standing.position}, and the log begins with {first}; start with a copy of another"
+        )
+        self._end(self.replica.end(End.DIFFERS, detail + " node's directory, as kvstore backup makes one"))
+
+    # The one timer: it is time to campaign, to renew the lease, or to try again
+
+    def _wait(self) -> None:
+        """Have `_is_time` called when it may be, or before: it looks again. A timer for each entry would cost more."""
+        due_s = max(0.0, self._due_ns() - self._now_ns()) / _NS_PER_S
+        if self._timer is not None and self._timer.active():
+            if self._timer.getTime() <= self._reactor.seconds() + due_s:
+                return
+            self._timer.cancel()
+        self._timer = self._reactor.callLater(due_s, self._is_time)
+
+    def _due_ns(self) -> int:
+        if self._unapplied is not None:
+            return self._now_ns() + int(_NO_ROOM_S * _NS_PER_S)
+        return self.replica.renew_at_ns if self.replica.role is Role.LEADING else self.replica.campaign_at_ns
+
+    def _is_time(self) -> None:
+        replica = self.replica
+        if self._unapplied is not None:
+            (position, data), self._unapplied = self._unapplied, None
+            if self._apply(position, data):
+                self._follow()
+            return
+        if replica.role is Role.FOLLOWING and self._now_ns() >= replica.campaign_at_ns:
+            self._campaign()
+        elif replica.role is Role.LEADING and not replica.is_sending and self._now_ns() >= replica.renew_at_ns:
+            self._commit.commit_now(even_if_empty=True)
+        if replica.role is Role.FOLLOWING or (replica.role is Role.LEADING and not replica.is_sending):
+            self._wait()
+
+    # Campaigning, and leading
+
+    def _campaign(self) -> None:
+        self._stop_watching()
+        position = self.replica.standing.position + 1
+        _log.info("nobody leads the group: campaigning with entry {position}", position=position)
+        entry = self.replica.campaign(self._store.now_us(), self._now_ns())
+        self._log.append(position, entry, lambda outcome: self._campaigned(position, entry, outcome))
+
+    def _campaigned(self, position: int, data: bytes, outcome: Appended) -> None:
+        if self.replica.appended(outcome, self._now_ns()) is None:
+            self._follow()
+        elif self._apply(position, data):
+            self._lead()
+        else:
+            self._end(self.replica.end(End.FENCED, "there is no room on the disk of this one"))
+
+    def _lead(self) -> None:
+        self._store.begin_leading(self)
+        self._withhold()
+        _log.info("leads the group, as of entry {position}", position=self.position)
+        self._wait()
+
+    @property
+    def size_bytes(self) -> int:
+        """See `Heading`."""
+        return ENTRY_HEADING_BYTES
+
+    def body(self, sequence: int, time_us: int, operations: bytes) -> bytes:
+        """See `Heading`: the entry that a commit is."""
+        return self.replica.compose(operations, time_us, self._now_ns())
+
+    def _appended(self, outcome: Appended) -> bool:
+        """What became of an entry of this leader's; returns whether it goes on."""
+        try:
+            self.replica.appended(outcome, self._now_ns())
+        except Ended as ended:
+            self._end(ended)
+            return False
+        if self._successor is None:
+            self._wait()
+        else:
+            self._reactor.callLater(0, self._hand_over)
+        return True
+
+    def _may_leave(self) -> bool:
+        """See `Reads`."""
+        if self.replica.role is not Role.LEADING:
+            return True
+        return self._settings.reads == "lease" and self.replica.lease_runs(self._now_ns())
+
+    # Ending
+
+    def hand_over(self, to: Address | None) -> None:
+        """See `Membership`. Clients are told by the end of their connections."""
+        if not self.leads:
+            raise Failure("FAILOVER is not valid when server is a replica.")
+        if to is not None and (to == self.own or to not in self._notes):
+            raise Failure("FAILOVER target HOST and PORT is not a replica.")
+        others = [address for address in self._notes if address != self.own]
+        if not others:
+            raise Failure("FAILOVER requires connected replicas.")
+        self._successor = str(to or others[0])
+        self._withhold()
+        if not self.replica.is_sending:
+            self._reactor.callLater(0, self._hand_over)
+
+    def _hand_over(self) -> None:
+        """When nothing is under way: put what is open on its way first, then the entry that names the successor."""
+        if self.replica.is_sending or self.replica.role is not Role.LEADING:
+            return
+        if self._commit.has_changes:
+            self._commit.commit_now()
+            return
+        assert self._successor is not None
+        position = self.position + 1
+        entry = self.replica.compose_handover(self._successor, self._store.now_us(), self._now_ns())
+        self._log.append(position, entry, self._handed_over)
+
+    def _handed_over(self, outcome: Appended) -> None:
+        try:
+            self.replica.appended(outcome, self._now_ns())
+        except Ended as ended:
+            self._end(ended)
+        else:
+            self._end(self.replica.end(End.FENCED, f"handed over to {self._successor}"))
+
+    def _end(self, ended: Ended) -> None:
+        """Nothing more is acknowledged. Of a newer version's entries nothing is understood: then what is here stays to
+        be read.
+        """
+        self._stop_watching()
+        if ended.end is End.NEWER:
+            _log.critical("{reason}; this server follows no more, and what it holds grows old", reason=str(ended))
+            self._withhold()
+        else:
+            self._ends(ended)
+
+    # What commands see
+
+    def _withhold(self) -> None:
+        """Requests take the quick ways only while this server leads."""
+        self._server.statistics.withhold("group", None if self.leads else lambda row: True)
+
+    @property
+    def leads(self) -> bool:
+        """See `Membership`."""
+        return self.replica.role is Role.LEADING and self._successor is None
+
+    @property
+    def position(self) -> int:
+        """See `Membership`."""
+        return self._store.pending.sequence - 1
+
+    @property
+    def epoch(self) -> int:
+        """See `Membership`."""
+        return self.replica.standing.epoch
+
+    @property
+    def leader(self) -> Address | None:
+        """See `Membership`."""
+        name = self.replica.leader
+        return parse_address(name) if name else None
+
+    @property
+    def hears_leader(self) -> bool:
+        """See `Membership`."""
+        replica = self.replica
+        if replica.role is Role.LEADING:
+            return replica.lease_runs(self._now_ns())
+        return bool(replica.leader) and replica.role is Role.FOLLOWING and self._now_ns() < replica.campaign_at_ns
+
+    def others(self) -> list[Node]:
+        """See `Membership`."""
+        return [Node(address, position) for address, position in self._notes.items() if address != self.own]
+
+    def _look_at_notes(self) -> None:
+        """Note what this node has in its checkpoint, and learn of the others."""
+        self._notes_timer = self._reactor.callLater(_NOTES_S, self._look_at_notes)
+        covers = self._store.log.header.first - 1
+        if not self._store.segment_bytes and covers != self._notes.get(self.own):
+            self._log.note(str(self.own), covers, lambda: None)
+        self._log.notes(self._noted)
+
+    def _noted(self, notes: dict[str, int]) -> None:
+        self._notes = {parse_address(node): position for node, position in sorted(notes.items())}

@@ -1,0 +1,145 @@
+"""A group in one process: whole servers, without sockets, files and time, over a simulated shared log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from hiredis import Reader, pack_command
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from kvstore.base.address import Address
+from kvstore.commands.context import Server
+from kvstore.edge.factory import KVStoreFactory
+from kvstore.edge.group.node import GroupNode, identity_of
+from kvstore.edge.group_commit import GroupCommit
+from kvstore.edge.settings import GroupSettings, ReadPolicy
+from kvstore.edge.turn import Turn
+from kvstore.session.hooks import Hooks
+from kvstore.store.replica import Ended
+from kvstore.store.store import Store
+from kvstore.testing.memory_server import MemoryServer
+from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.testing.simulated_shared_log import SimulatedConnection, SimulatedSharedLog, Trouble
+from kvstore.values import TYPES
+
+LEASE_MS = 2000
+
+
+class MemoryNode(MemoryServer):
+    """One server of a group: a `MemoryServer` with a `GroupNode`. `ended`: why it ended by itself."""
+
+    def __init__(self, group: MemoryGroup, number: int, reads: ReadPolicy) -> None:
+        self.group = group
+        self.address = Address(f"node{number}", 6380)
+        self.reads: ReadPolicy = reads
+        self.ended: list[Ended] = []
+        super().__init__(group.clock, SimulatedDisk(record=False))
+
+    def start(self) -> None:
+        """See `MemoryServer`."""
+        random = Random(self.address.host)
+        self.connection: SimulatedConnection = self.group.log.connect()
+        self.store = Store(
+            self.disk, TYPES, lambda: self.now_ms * 1000, self._random.randbytes, identity=identity_of("shop")
+        )
+        self.server = Server(self.store, lambda: self.now_ms, self.settings.as_config(), "0" * 40)
+        self.server.waiting.call_later = self.clock.callLater
+        self.turn = Turn(self.clock)
+        settings = GroupSettings(
+            name="shop", log="etcd://nowhere:1", advertise=self.address, lease_ms=LEASE_MS, reads=self.reads
+        )
+        self.node = GroupNode(
+            self.clock, settings, self.store, self.connection, self._ended, random,
+            lambda: int(self.clock.seconds() * 1_000_000_000),
+        )  # fmt: skip
+        hooks = Hooks()
+        self.commit = GroupCommit(self.turn, self.store, self.node.writer, "everysec", self._stop, lambda: None)
+        hooks.commit_now = self.commit.commit_now
+        self.node.join(self.server, self.commit)
+        reads = self.node.reads(self.server, self.turn)
+        self.factory = KVStoreFactory(
+            self.settings, self.server, self.turn, self.commit, hooks, self._stop, reads.make_session,
+            reads.make_together,
+        )  # fmt: skip
+        self.turn.drive(self.commit, self.factory.arrivals)
+        self.node.startService()
+        self.running = True
+
+    def _ended(self, ended: Ended) -> None:
+        self.ended.append(ended)
+        self.kill()
+
+    def kill(self) -> None:
+        """See `MemoryServer`."""
+        self.connection.stop()
+        self.node.stopService()
+        super().kill()
+
+
+class MemoryGroup:
+    """So many nodes over one simulated log, which all go by `clock`."""
+
+    def __init__(
+        self, nodes: int = 3, seed: int = 1, reads: ReadPolicy = "lease", trouble: Trouble | None = None
+    ) -> None:
+        self.clock = Clock()
+        self.log = SimulatedSharedLog(self.clock.callLater, Random(seed), trouble)
+        self.nodes = [MemoryNode(self, number, reads) for number in range(1, nodes + 1)]
+
+    def go_on(self, seconds: float) -> None:
+        """Let time pass, a hundredth of a second at a time."""
+        self.clock.pump([0.01] * round(seconds * 100))
+
+    def until(self, happens: Callable[[], Any], patience_s: float = 30.0) -> Any:
+        """Let time pass until that is true of something, and return it."""
+        for _ in range(round(patience_s * 100)):
+            if found := happens():
+                return found
+            self.clock.advance(0.01)
+        raise AssertionError(f"it did not happen within {patience_s} s")
+
+    def leader(self) -> MemoryNode:
+        """The node that leads, when there is one."""
+        return self.until(lambda: next((node for node in self.nodes if node.running and node.node.leads), None))
+
+    def followers(self) -> list[MemoryNode]:
+        """The other nodes that run."""
+        leader = self.leader()
+        return [node for node in self.nodes if node is not leader and node.running]
+
+
+class Talker(Protocol):
+    """A client of one node, in RESP. `replies`: that have come, each a value of hiredis's, errors among them."""
+
+    def __init__(self, node: MemoryNode) -> None:
+        self._reader = Reader(encoding="utf-8")
+        self._group = node.group
+        self.replies: list[Any] = []
+        self.is_connected = True
+        node.connect(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """See Protocol."""
+        self._reader.feed(data)
+        while (reply := self._reader.gets()) is not False:
+            self.replies.append(reply)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See Protocol."""
+        self.is_connected = False
+
+    def send(self, *words: object) -> None:
+        """Send a request."""
+        transport: Any = self.transport
+        transport.write(pack_command(tuple(str(word) for word in words)))
+
+    def ask(self, *words: object) -> Any:
+        """Send a request, and let time pass until its reply is there: which is returned."""
+        before = len(self.replies)
+        self.send(*words)
+        self._group.until(lambda: len(self.replies) > before)
+        return self.replies[before]

@@ -1,0 +1,133 @@
+"""A group of servers over one log: who leads, what followers have, what clients are told."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvstore.store.replica import End
+from tests.kit.group import MemoryGroup, Talker
+
+
+class LeadingTests(SynchronousTestCase):
+    """From a start to a leader, and from one leader to the next."""
+
+    def setUp(self) -> None:
+        """Three nodes, of which one leads."""
+        self.group = MemoryGroup()
+        self.leader = self.group.leader()
+
+    def test_a_write_at_the_leader_is_read_at_followers(self) -> None:
+        """After READONLY; before that a read is an error, and a write is one in any case."""
+        self.assertEqual(Talker(self.leader).ask("SET", "greeting", "hello"), "OK")
+        self.group.go_on(1)
+        for node in self.group.followers():
+            client = Talker(node)
+            self.assertIn("READONLY This server follows", str(client.ask("GET", "greeting")))
+            self.assertEqual(client.ask("READONLY"), "OK")
+            self.assertEqual(client.ask("GET", "greeting"), "hello")
+            self.assertEqual(
+                str(client.ask("SET", "greeting", "x")), "READONLY You can't write against a read only replica."
+            )
+            self.assertEqual(client.ask("READWRITE"), "OK")
+            self.assertIn("READONLY", str(client.ask("GET", "greeting")))
+
+    def test_what_was_acknowledged_survives_the_leader(self) -> None:
+        """Another leads within a few seconds, and has all of it."""
+        client = Talker(self.leader)
+        for number in range(20):
+            self.assertEqual(client.ask("SET", f"key{number}", number), "OK")
+        died_s = self.group.clock.seconds()
+        self.leader.kill()
+        leader = self.group.leader()
+        self.assertIsNot(leader, self.leader)
+        self.assertLess(self.group.clock.seconds() - died_s, 4)
+        client = Talker(leader)
+        self.assertEqual([client.ask("GET", f"key{number}") for number in range(20)], [str(n) for n in range(20)])
+        self.assertEqual(client.ask("SET", "key0", "new"), "OK")
+        self.leader.start()
+        self.group.go_on(1)
+        back = Talker(self.leader)
+        back.ask("READONLY")
+        self.assertEqual(back.ask("GET", "key0"), "new")
+
+    def test_a_leader_cut_off_acknowledges_nothing_and_ends(self) -> None:
+        """Its clients wait, writers and readers, until it hears that another leads: then they are disconnected."""
+        old = self.leader
+        writer, reader = Talker(old), Talker(old)
+        writer.ask("SET", "key", "old")
+        old.connection.cut()
+        writer.send("SET", "key", "lost")
+        self.group.go_on(0.1)
+        self.group.until(lambda: any(node.node.leads for node in self.group.nodes if node is not old))
+        reader.send("GET", "other")
+        self.group.go_on(1)
+        self.assertEqual((len(writer.replies), reader.replies), (1, []))
+        old.connection.heal()
+        self.group.until(lambda: old.ended)
+        self.assertIs(old.ended[0].end, End.FENCED)
+        self.assertEqual((writer.is_connected, reader.is_connected), (False, False))
+        old.start()
+        self.group.go_on(1)
+        client = Talker(old)
+        client.ask("READONLY")
+        self.assertEqual(client.ask("GET", "key"), "old")
+
+    def test_an_idle_leader_stays(self) -> None:
+        """It renews its lease with empty entries, so that nobody campaigns, and its reads need not wait."""
+        epoch = self.leader.node.epoch
+        self.group.go_on(20)
+        self.assertTrue(self.leader.node.leads)
+        self.assertEqual([node.node.epoch for node in self.group.nodes], [epoch] * 3)
+
+    def test_handing_over(self) -> None:
+        """FAILOVER lets another lead at once; the old leader ends, to begin anew."""
+        client = Talker(self.leader)
+        client.ask("SET", "key", "value")
+        self.group.until(lambda: len(self.leader.node.others()) == 2)
+        to = self.group.followers()[1]
+        began_s = self.group.clock.seconds()
+        self.assertEqual(client.ask("FAILOVER", "TO", to.address.host, to.address.port), "OK")
+        self.group.until(lambda: to.node.leads)
+        self.assertLess(self.group.clock.seconds() - began_s, 1)
+        self.group.until(lambda: not self.leader.running)
+        self.assertEqual(Talker(to).ask("GET", "key"), "value")
+
+
+class QuorumReadsTests(SynchronousTestCase):
+    """`--reads quorum`."""
+
+    def test_a_read_waits_for_an_entry(self) -> None:
+        """Of its own if there is no write: no clock is asked."""
+        group = MemoryGroup(reads="quorum")
+        leader = group.leader()
+        client = Talker(leader)
+        client.ask("SET", "key", "value")
+        head = group.log.head
+        self.assertEqual(client.ask("GET", "key"), "value")
+        self.assertGreater(group.log.head, head)
+        leader.connection.cut()
+        client.send("GET", "key")
+        group.go_on(0.3)
+        self.assertEqual(len(client.replies), 2)
+
+
+def roles(group: MemoryGroup) -> list[object]:
+    """What ROLE says at each node."""
+    return [Talker(node).ask("ROLE")[0] for node in group.nodes]
+
+
+class FindingTests(SynchronousTestCase):
+    """How clients find the leader."""
+
+    def test_sentinel(self) -> None:
+        """Every node tells who leads, and who else there is."""
+        group = MemoryGroup()
+        leader = group.leader()
+        group.until(lambda: all(len(node.node.others()) == 2 for node in group.nodes))
+        for node in group.nodes:
+            client = Talker(node)
+            self.assertEqual(client.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "shop"), [leader.address.host, "6380"])
+            self.assertEqual(len(client.ask("SENTINEL", "REPLICAS", "shop")), 2)
+            self.assertEqual(len(client.ask("SENTINEL", "SENTINELS", "shop")), 2)
+            self.assertEqual(str(client.ask("SENTINEL", "MASTER", "other")), "ERR No such master with that name")
+        self.assertEqual(sorted(map(str, roles(group))), ["master", "slave", "slave"])
