@@ -283,3 +283,8 @@ MAX_EXAMINED_KEYS = 500
 #: How many listen to the events of a page at once, and for how many events that one does not read it is patient.
 MAX_LISTENERS = 8
 MAX_MISSED_EVENTS = 5
+
+#: Of etcd's replies: the longest header; the longest body, or line of one, in bytes. A read asks for some 1 MiB of
+#: entries, or for one more than that, in base64; an etcd that knows no better may send a thousand events in one line.
+MAX_ETCD_HEADER_BYTES = 64 * KIB
+MAX_ETCD_REPLY_BYTES = 64 * MIB

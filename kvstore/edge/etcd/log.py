@@ -1,0 +1,114 @@
+"""The shared log of a group in etcd: a `SharedLog`. What is where in etcd: `layout`.
+
+**An append** is one transaction: if `head` is the position before, put the entry and put `head`; else read both. It is
+sent until it is answered, to one node after the other, so it may be done and not known to be: then the next sending
+finds `head` moved on and the entry there, and knows it by its bytes. Nothing that was sent before can be done later:
+`head` only grows. An entry that was there and was trimmed since is not known any more: FENCED, which is safe, as it
+says only that nobody may be told.
+
+That the entry's key is absent would not do as the condition: after a trim it is, for one who was asleep all the while.
+
+**An entry of more than `PART_BYTES`** is preceded by its parts, each put on the same condition; its value then is what
+they are known by. Parts of which nothing came go with the next trim.
+
+**What etcd is trusted with**: its transactions, and that what they put is on a quorum's disks. A read is a transaction
+that could change something, so it goes through etcd's own log: plain ones, "linearizable" by name, were stale after
+pauses (etcd's issue 20418, mended in 3.6.9). Leases and locks are not used: an old leader revoked those of a new one
+(15247). A watch is a hint, see `watching`: it has left out events (17529, 18089, 19179).
+
+**A trim** moves `first` on, so that whoever reads is told, then removes entries and parts in slices, since a
+transaction holds etcd up; then it has etcd forget its history, without which no byte becomes free. That is the history
+of all of etcd: who shares it with others has them lose theirs, as any compaction does.
+
+Three connections: appends have one of their own, so that no long read or trim is in front of them; a watch has another.
+
+Rejected: pipelined appends (etcd keeps no order of what is under way); the revision of `head` in the condition instead
+of its value (an answer that is lost leaves it unknown).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kvstore.base.shared_log import Appended, Read
+from kvstore.edge.etcd import gateway
+from kvstore.edge.etcd.appending import Append
+from kvstore.edge.etcd.client import Answer, Client, Request
+from kvstore.edge.etcd.layout import Keys, number
+from kvstore.edge.etcd.places import Place, parse_location, places_of
+from kvstore.edge.etcd.reading import Reader
+from kvstore.edge.etcd.trimming import Trim
+from kvstore.edge.etcd.versions import VersionCheck
+from kvstore.edge.etcd.watching import EntryWatch
+
+
+def open_log(location: str, group: str, reactor: Any) -> EtcdLog:
+    """The log of a group in the etcd at `location` (see `places`). Raises ValueError, for whoever typed them.
+
+    Looks at etcd's version at once; connects for anything else when it is first asked.
+    """
+    places = places_of(parse_location(location), reactor)
+    log = EtcdLog(reactor, places, group)
+    log.check_versions()
+    return log
+
+
+class EtcdLog:
+    """See the module, and `SharedLog`. `clock`: the reactor."""
+
+    def __init__(self, clock: Any, places: Sequence[Place], group: str) -> None:
+        self._clock = clock
+        self._places = places
+        self._keys = Keys(group)
+        self._appends = Client(clock, places)
+        self._others = Client(clock, places)
+        self._reader = Reader(self._others, self._keys)
+        self._checks = VersionCheck(clock, places)
+        self._watches: set[EntryWatch] = set()
+
+    def check_versions(self) -> None:
+        """See `versions`."""
+        self._checks.start()
+
+    def append(self, position: int, entry: bytes, done: Callable[[Appended], None]) -> None:
+        """See `SharedLog`."""
+        Append(self._appends, self._keys, position, entry, done).go_on()
+
+    def read(self, position: int, done: Callable[[Read], None]) -> None:
+        """See `SharedLog`."""
+        self._reader.read(position, done)
+
+    def watch(self, position: int, seen: Callable[[int, bytes], None], trimmed: Callable[[int], None]) -> EntryWatch:
+        """See `SharedLog`."""
+        watch = EntryWatch(self._clock, self._places, self._keys, self.read, position, seen, trimmed)
+        self._watches.add(watch)
+        watch.start()
+        return watch
+
+    def trim(self, first: int, done: Callable[[], None]) -> None:
+        """See `SharedLog`. Does nothing if as much has been trimmed already, or if there is no entry at `first` yet."""
+        Trim(self._others, self._keys, first, done).begin()
+
+    def note(self, node: str, position: int, done: Callable[[], None]) -> None:
+        """See `SharedLog`."""
+        body = gateway.transaction([], [gateway.put(self._keys.note(node), number(position))], [])
+        self._others.ask(Request(gateway.TXN, body, lambda answer: done()))
+
+    def notes(self, done: Callable[[dict[str, int]], None]) -> None:
+        """See `SharedLog`."""
+
+        def answered(answer: Answer) -> None:
+            (notes,) = gateway.found(answer.document)
+            done({self._keys.node(note.key): int(note.value, 16) for note in notes})
+
+        body = gateway.reading([gateway.get_range(*self._keys.notes)])
+        self._others.ask(Request(gateway.TXN, body, answered))
+
+    def stop(self) -> None:
+        """See `SharedLog`."""
+        self._checks.stop()
+        for watch in self._watches:
+            watch.stop()
+        self._appends.stop()
+        self._others.stop()

@@ -1,0 +1,225 @@
+"""The shared log in three real nodes of etcd, which are killed and stopped under it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import LogEvent, globalLogPublisher
+from twisted.trial.unittest import SkipTest, TestCase
+
+from kvstore.base.limits import MIB
+from kvstore.base.shared_log import Appended, Entries, Trimmed
+from kvstore.edge.etcd.log import EtcdLog, open_log
+from tests.kit.etcd import MISSING, Etcd, shared_etcd
+
+
+def asked(method: Callable[..., object], *arguments: Any) -> Deferred[Any]:
+    """What a method of a log gives to its last argument, `done`."""
+    answer: Deferred[Any] = Deferred()
+    method(*arguments, answer.callback)
+    return answer
+
+
+class LogTestCase(TestCase):
+    """A log of the test's own in the etcd of all."""
+
+    timeout = 120
+
+    def setUp(self) -> None:
+        """Start etcd, if need be."""
+        if MISSING:
+            raise SkipTest(MISSING)
+        self.etcd: Etcd = shared_etcd()
+        self.group = self.id().rpartition(".")[2]
+        self.log = self.open()
+
+    def open(self) -> EtcdLog:
+        """Another one's view of the same log."""
+        log = open_log(self.etcd.location, self.group, reactor)
+        self.addCleanup(log.stop)
+        return log
+
+    async def appended(self, entries: dict[int, bytes]) -> None:
+        """Append each at its position, which there must be."""
+        for position, entry in entries.items():
+            self.assertIs(await asked(self.log.append, position, entry), Appended.THERE, position)
+
+    async def all_from(self, position: int, log: EtcdLog | None = None) -> dict[int, bytes]:
+        """All entries that are read from there on."""
+        found: dict[int, bytes] = {}
+        while True:
+            read = await asked((log or self.log).read, position)
+            self.assertIsInstance(read, Entries)
+            found.update(read.entries)
+            if position + len(read.entries) > read.head:
+                return found
+            position += len(read.entries)
+
+
+def numbered(first: int, last: int) -> dict[int, bytes]:
+    """Entries, by their positions."""
+    return {position: b"entry %d" % position for position in range(first, last + 1)}
+
+
+class AppendTests(LogTestCase):
+    """One is there, another is not."""
+
+    async def test_repetition_and_fence(self) -> None:
+        """An entry that is there is there again; another one at its position never is, nor one beyond the end."""
+        await self.appended(numbered(1, 3))
+        await self.appended({3: b"entry 3"})
+        other = self.open()
+        for position, entry in ((3, b"another"), (2, b"another"), (5, b"entry 5"), (1, b"another")):
+            self.assertIs(await asked(other.append, position, entry), Appended.FENCED, position)
+        self.assertIs(await asked(other.append, 4, b"another"), Appended.THERE)
+        self.assertIs(await asked(self.log.append, 4, b"entry 4"), Appended.FENCED)
+        self.assertEqual(await self.all_from(1), numbered(1, 3) | {4: b"another"})
+
+    async def test_one_of_many_wins(self) -> None:
+        """Of those who append at one position at the same time, one is there."""
+        for position in range(1, 6):
+            entries = [b"by %d" % number for number in range(4)]
+            outcomes = await DeferredList([asked(self.open().append, position, entry) for entry in entries])
+            winners = [
+                entry for entry, (_, outcome) in zip(entries, outcomes, strict=True) if outcome is Appended.THERE
+            ]
+            self.assertEqual(await self.all_from(position), {position: winners[0]})
+            self.assertEqual(len(winners), 1)
+
+    @pytest.mark.long
+    async def test_large(self) -> None:
+        """Entries that go in one request, in two, and in as many as there can be; one of them fenced."""
+        sizes = (1 * MIB, 1 * MIB + 1, 16 * MIB, 10)
+        entries = {position: os.urandom(size) for position, size in enumerate(sizes, 1)}
+        await self.appended(entries)
+        await self.appended({4: entries[4]})
+        self.assertIs(await asked(self.log.append, 3, os.urandom(2 * MIB)), Appended.FENCED)
+        self.assertIs(await asked(self.log.append, 3, entries[3]), Appended.THERE)
+        self.assertTrue(await self.all_from(1) == entries)
+
+    async def test_beyond_the_end(self) -> None:
+        """A read there finds nothing, and which the newest is."""
+        self.assertEqual(await asked(self.log.read, 1), Entries([], 0))
+        await self.appended(numbered(1, 2))
+        self.assertEqual(await asked(self.log.read, 3), Entries([], 2))
+
+    async def test_notes(self) -> None:
+        """The last of each node."""
+        self.assertEqual(await asked(self.log.notes), {})
+        for node, position in (("a", 5), ("b:6380", 7), ("a", 6)):
+            await self.noted(node, position)
+        self.assertEqual(await asked(self.open().notes), {"a": 6, "b:6380": 7})
+
+    async def noted(self, node: str, position: int) -> None:
+        """Note."""
+        noted: Deferred[None] = Deferred()
+        self.log.note(node, position, lambda: noted.callback(None))
+        await noted
+
+
+class TrimTests(LogTestCase):
+    """What is trimmed is gone, and is known to be."""
+
+    async def trimmed(self, first: int) -> None:
+        """Trim."""
+        trimmed: Deferred[None] = Deferred()
+        self.log.trim(first, lambda: trimmed.callback(None))
+        await trimmed
+
+    async def test_trim(self) -> None:
+        """Reads and watches are told; the rest stays; less, and more than there is, changes nothing."""
+        await self.appended(numbered(1, 4) | {5: b"x" * (MIB + 1)} | numbered(6, 7))
+        await self.trimmed(6)
+        for first in (4, 8, 6):
+            await self.trimmed(first)
+        self.assertEqual(await asked(self.log.read, 5), Trimmed(6))
+        self.assertEqual(await self.all_from(6), numbered(6, 7))
+        told: Deferred[int] = Deferred()
+        self.log.watch(2, lambda position, entry: self.fail("there is none"), told.callback)
+        self.assertEqual(await told, 6)
+        names = [key.rsplit(b"/", 1)[-1] for key in self.etcd.keys(f"kvstore/{self.group}/")]
+        self.assertEqual(names, [b"%016x" % 6, b"%016x" % 7, b"first", b"head"])
+        await self.appended(numbered(8, 8))
+
+    async def test_who_slept_is_fenced(self) -> None:
+        """Though no entry has that position any more, one cannot be appended there."""
+        await self.appended(numbered(1, 5))
+        await self.trimmed(5)
+        for position in (1, 2, 4):
+            self.assertIs(await asked(self.log.append, position, b"late"), Appended.FENCED)
+
+    async def test_newest_stays(self) -> None:
+        """So that its repetition is known."""
+        await self.appended(numbered(1, 2))
+        await self.trimmed(3)
+        self.assertEqual(await self.all_from(1), numbered(1, 2))
+
+
+@pytest.mark.long
+class FaultTests(LogTestCase):
+    """Nodes of etcd die or stand still."""
+
+    def setUp(self) -> None:
+        """Whatever a test does to them is mended."""
+        super().setUp()
+        self.addCleanup(self.etcd.heal)
+
+    async def through(self, count: int, faults: dict[int, Callable[[], None]]) -> None:
+        """Append and watch, with a fault before each of these positions; all is there once, and seen once, in order."""
+        seen: dict[int, bytes] = {}
+        all_seen: Deferred[None] = Deferred()
+
+        def saw(position: int, entry: bytes) -> None:
+            self.assertEqual(position, len(seen) + 1)
+            seen[position] = entry
+            if position == count:
+                all_seen.callback(None)
+
+        self.open().watch(1, saw, lambda first: self.fail("nothing was trimmed"))
+        for position, entry in numbered(1, count).items():
+            faults.get(position, lambda: None)()
+            await self.appended({position: entry})
+        await all_seen
+        self.assertEqual(seen, numbered(1, count))
+        self.assertEqual(await self.all_from(1), numbered(1, count))
+
+    async def test_leader_killed(self) -> None:
+        """kill -9 of etcd's leader, twice."""
+
+        def kill() -> None:
+            self.etcd.leader.kill()
+
+        await self.through(60, {20: kill, 40: self.etcd.heal, 41: kill})
+
+    async def test_each_node_stopped(self) -> None:
+        """SIGSTOP of each, those that are asked and watched at among them."""
+        first, second, third = self.etcd.nodes
+
+        def swap(stopped: Any, going_on: Any) -> Callable[[], None]:
+            return lambda: (going_on.go_on(), stopped.stop(), None)[-1]
+
+        await self.through(80, {20: first.stop, 40: swap(second, first), 60: swap(third, second)})
+
+    async def test_all_killed(self) -> None:
+        """An append waits for as long as there is no etcd, and then is there."""
+        await self.appended(numbered(1, 3))
+        for node in self.etcd.nodes:
+            node.kill()
+        said: Deferred[None] = Deferred()
+
+        def hear(event: LogEvent) -> None:
+            if "no node answers" in str(event.get("log_format")):
+                said.callback(None)  # which fails the second time
+
+        globalLogPublisher.addObserver(hear)
+        self.addCleanup(globalLogPublisher.removeObserver, hear)
+        late = asked(self.log.append, 4, b"entry 4")
+        await said
+        self.etcd.heal()
+        self.assertIs(await late, Appended.THERE)
+        self.assertEqual(await self.all_from(1), numbered(1, 4))
