@@ -1,0 +1,106 @@
+"""A group of real servers over a real etcd: three processes on ports of loopback."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import redis
+
+from kvstore.testing.server_process import PATIENCE_S, ServerProcess
+from tests.kit.etcd import Etcd
+from tests.kit.server_process import eventually, new_directory
+
+NAME = "shop"
+_numbers = itertools.count(1)
+
+
+class GroupServer:
+    """One server. `process`: the parent's; `port`: where clients come."""
+
+    def __init__(self, data: str, location: str, name: str, port: int, options: tuple[str, ...]) -> None:
+        self.port = port
+        self._words = ("--group", name, "--log", location, "--advertise", f"127.0.0.1:{port}", *options)
+        self._data = data
+        self.start()
+
+    def start(self) -> None:
+        """Start it, on the data that it has."""
+        self.process = ServerProcess(*self._words, data=self._data, port=self.port)
+
+    def kill(self) -> None:
+        """kill -9 of the process that its user sees: the server ends with it."""
+        self.process.kill()
+
+    def client(self, timeout_s: float = PATIENCE_S) -> redis.Redis:
+        """A client of this server; an error or an end of the connection is not tried again."""
+        return redis.Redis(
+            port=self.port, socket_timeout=timeout_s, decode_responses=True, retry=None, protocol=2,
+            health_check_interval=0,
+        )  # fmt: skip
+
+    def role(self) -> Any:
+        """What ROLE says; None if it does not answer."""
+        try:
+            with self.client(1.0) as client:
+                return client.role()
+        except redis.RedisError:
+            return None
+
+    @property
+    def leads(self) -> bool:
+        """Whether it says so."""
+        role = self.role()
+        return bool(role) and role[0] in ("master", b"master")
+
+
+class RealGroup:
+    """See the module; each is of a name of its own in the etcd. `servers`: all that were started."""
+
+    def __init__(self, etcd: Etcd, cleanup: Callable[..., object], *options: str, servers: int = 3) -> None:
+        self.name = f"{NAME}{os.getpid()}-{next(_numbers)}"
+        self.servers: list[GroupServer] = []
+        cleanup(self.close)
+        for port in _free_ports(servers):
+            self.servers.append(GroupServer(new_directory(cleanup), etcd.location, self.name, port, options))
+
+    def leader(self) -> GroupServer:
+        """The server that says that it leads, when there is one."""
+        found = eventually(lambda: [server for server in self.servers if server.process.running and server.leads])
+        return found[0]
+
+    def followers(self) -> list[GroupServer]:
+        """The others that run."""
+        leader = self.leader()
+        return [server for server in self.servers if server is not leader and server.process.running]
+
+    def written(self, key: str, value: str, patience_s: float = PATIENCE_S) -> float:
+        """Write at whoever leads, as a client does that looks for it; returns how many seconds that took."""
+        began = time.monotonic()
+        while time.monotonic() - began < patience_s:
+            for server in self.servers:
+                try:
+                    with server.client(1.0) as client:
+                        client.set(key, value)
+                    return time.monotonic() - began
+                except redis.RedisError:
+                    continue
+            time.sleep(0.01)
+        raise TimeoutError("nobody takes writes")
+
+    def close(self) -> None:
+        """Kill all."""
+        for server in self.servers:
+            server.kill()
+
+
+def _free_ports(count: int) -> list[int]:
+    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports: list[int] = [each.getsockname()[1] for each in taken]
+    for each in taken:
+        each.close()
+    return ports
