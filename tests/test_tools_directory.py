@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.disk import RealDisk
 from kvstore.base.errors import StartRefused, Unfinished
 from kvstore.store import archive, checkpoint
+from kvstore.store.beginning import Lineage
 from kvstore.store.examine import LIVE, examine
 from kvstore.store.store import Store
 from kvstore.testing.server_process import ServerProcess, StartFailed
@@ -101,7 +102,7 @@ class PlaceTests(SynchronousTestCase):
         directory = directories()[2]
         databases = examine(SimulatedDisk.holding(directory.contents), TYPES).databases
         disk = SimulatedDisk()
-        write_state(disk, databases, archive.Position(17, "a" * 16))
+        write_state(disk, databases, 17, Lineage("a" * 16))
         outcomes: set[str] = set()
         for moment in disk.moments():
             for left in moment.disk.crashes(20):

@@ -22,9 +22,9 @@ from kvstore.store.commit import NO_ROOM_AT_ALL
 from kvstore.store.keyspace import Keyspace
 from kvstore.store.observing import DELETED, EXPIRED
 from kvstore.store.operations import (
+    ABOUT_DATABASES,
     DELETE,
     EXPIRE,
-    FLUSH_ALL,
     FLUSH_DATABASE,
     LIBRARIES,
     LIBRARY_DATABASE,
@@ -89,17 +89,25 @@ def _apply_each(keyspace: Keyspace, operations: list[Operation], time_ms: int) -
             table = _table(keyspace, int(operation[1]))
         elif kind == LIBRARIES:
             table = keyspace.libraries
-        elif kind == SWAP:
-            keyspace.swap(*(_table(keyspace, int(number)) for number in operation[1:]))
-        elif kind == FLUSH_DATABASE:
-            table.flush()
-        elif kind == FLUSH_ALL:
-            keyspace.flush_all()
+        elif kind in ABOUT_DATABASES:
+            keyspace.clock.go_on()  # to remove or swap whole databases asks for no time, but who is told of it may
+            _apply_to_databases(keyspace, table, operation)
+            keyspace.clock.stand_at(_LONG_AGO_US)
         elif len(operation) == 1:
             raise UnknownOperation(kind)
         else:
             _apply_to_key(table, operation, time_ms)
     return len(operations)
+
+
+def _apply_to_databases(keyspace: Keyspace, table: Table, operation: Operation) -> None:
+    if operation[0] == SWAP:
+        one, other = operation[1:]
+        keyspace.swap(_table(keyspace, int(one)), _table(keyspace, int(other)))
+    elif operation[0] == FLUSH_DATABASE:
+        table.flush()
+    else:
+        keyspace.flush_all()
 
 
 def _apply_to_key(table: Table, operation: Operation, time_ms: int) -> None:

@@ -33,7 +33,7 @@ from kvstore.store.examine import Examined, examine, segment_name
 from kvstore.store.history import History
 from kvstore.store.keyed_hash import of_store
 from kvstore.store.keyspace import Keyspace
-from kvstore.store.log import NO_LIMIT, Purpose, TransactionLog
+from kvstore.store.log import FRAMES_AT, NO_LIMIT, Purpose, TransactionLog
 from kvstore.store.merge import MergeJob
 from kvstore.store.recovery import new_log_header, recover
 from kvstore.store.sealing import switch_logs
@@ -338,6 +338,11 @@ class Store(Keyspace):
         self._ask_anew()
 
     @property
+    def history(self) -> str:
+        """Of which history the last commit closed is."""
+        return self.lineage.history
+
+    @property
     def standing(self) -> Standing | None:
         """What of the group's log the commits closed so far are; None if the last one is no entry of it."""
         return self.lineage.standing(self.pending.sequence - 1)
@@ -452,7 +457,7 @@ class Store(Keyspace):
 
     def can_compact(self) -> bool:
         """Whether there is anything to merge and no compaction is under way."""
-        return self._job is None and bool(self._segments or self.log.entries)
+        return self._job is None and (bool(self._segments) or self.log.end > FRAMES_AT)
 
     @_step
     def seal(self) -> MergeJob:

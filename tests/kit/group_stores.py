@@ -11,84 +11,101 @@ from kvstore.store.replica import Replica
 from kvstore.store.store import Commit, Store
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
-from tests.kit.store_files import Clock
+from tests.kit.harness import START_MS, Rig
 
 IDENTITY = "00112233445566778899aabbccddeeff"
-DATABASES = 3
+_DATABASES = 3
+#: More than any lease.
+_LATER_NS = 1 << 62
 
 
-class GroupLog(list[bytes]):
-    """The log: the entry at position n is the element n - 1."""
+class GroupLog:
+    """The group's log, and the clock of all its nodes, which stands still until it is moved. The entry at position n is
+    `entries[n - 1]`.
+    """
+
+    def __init__(self) -> None:
+        self.entries: list[bytes] = []
+        self.now_ms = START_MS
 
 
 class Node:
-    """One server's store on a simulated disk. It follows, until it is told to lead."""
+    """One server's store on a simulated disk. It follows, until it is told to lead: then it is its store's `Heading`.
+
+    `rig`: the server of it, for requests.
+    """
+
+    size_bytes = 1024
 
     def __init__(self, name: str, log: GroupLog, types: Types = TYPES, disk: SimulatedDisk | None = None) -> None:
         self.name = name
         self.log = log
-        self.types = types
         self.disk = disk or SimulatedDisk(record=False)
-        self.clock = Clock(name)
+        self._types = types
+        self.random = random.Random(name)
         self.store = Store(
-            self.disk, types, self.clock.now_us, self.clock.random_bytes, databases=DATABASES, identity=IDENTITY
-        )
+            self.disk, types, lambda: log.now_ms * 1000 + 7, self.random.randbytes, databases=_DATABASES,
+            identity=IDENTITY,
+        )  # fmt: skip
         self.store.begin_following()
         standing = self.store.standing
         assert standing is not None
-        self.replica = Replica(name, standing, 1000, random.Random(name), 0)
-
-    # A `Heading`
-
-    size_bytes = 1024
+        self.replica = Replica(name, standing, 1000, self.random, 0)
+        self.rig = Rig(self.store)
 
     def body(self, sequence: int, time_us: int, operations: bytes) -> bytes:
         """See `Heading`."""
         assert sequence == self.replica.standing.position + 1
         return self.replica.compose(operations, time_us, 0)
 
-    # Leading
-
     def lead(self) -> None:
         """Campaign, and lead."""
-        entry = self.replica.campaign(self.store.now_us(), 1 << 62)
-        self.log.append(entry)
-        self.replica.appended(Appended.THERE, 0)
-        self._write(self.store.follow(len(self.log), entry))
+        entry = self.replica.campaign(self.store.now_us(), _LATER_NS)
+        self._appended(entry)
+        self._settle(self.store.follow(len(self.log.entries), entry))
         self.store.begin_leading(self)
+
+    def hand_over(self, successor: str) -> None:
+        """Lead no more: follow."""
+        entry = self.replica.compose_handover(successor, self.store.now_us(), 0)
+        self._appended(entry)
+        self.store.begin_following()
+        self._settle(self.store.follow(len(self.log.entries), entry))
 
     def commit(self, *, even_if_empty: bool = False) -> Commit | None:
         """What the end of a turn does at the leader."""
         closed = self.store.close_commit(even_if_empty=even_if_empty)
         if closed is not None:
-            self.log.append(closed.body)
-            self.replica.appended(Appended.THERE, 0)
-            self._write(closed)
+            self._appended(closed.body)
+            self._settle(closed)
         return closed
 
-    # Following
+    def _appended(self, entry: bytes) -> None:
+        self.log.entries.append(entry)
+        self.replica.appended(Appended.THERE, 0)
 
-    def follow(self, limit: int = 1 << 62) -> None:
-        """Apply entries that are new, up to so many."""
-        for position in range(self.replica.standing.position + 1, min(len(self.log), limit) + 1):
-            entry = self.log[position - 1]
+    def follow(self) -> None:
+        """Apply entries that are new."""
+        for position in range(self.replica.standing.position + 1, len(self.log.entries) + 1):
+            entry = self.log.entries[position - 1]
             self.replica.saw(position, entry, 0)
-            self._write(self.store.follow(position, entry))
+            self._settle(self.store.follow(position, entry))
+        self.rig.server.waiting.serve()
 
-    def _write(self, commit: Commit) -> None:
+    def _settle(self, commit: Commit) -> None:
         self.store.write(commit)
         self.store.settle(commit, durable=False)
 
-    # Both
-
     def compact(self) -> None:
         """Merge all there is."""
+        if not self.store.can_compact():
+            return
         job = self.store.seal()
-        self.store.finish_compaction(merge(self.disk, self.types, job, self.clock.now_us()))
+        self.store.finish_compaction(merge(self.disk, self._types, job, self.store.now_us()))
 
     def start_again(self, disk: SimulatedDisk | None = None) -> Node:
         """A server that starts on what the disk has, or on what a crash left of it."""
         self.store.close()
         if disk is None:
             self.disk.unlock()
-        return Node(self.name, self.log, self.types, disk or self.disk)
+        return Node(self.name, self.log, self._types, disk or self.disk)

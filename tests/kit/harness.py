@@ -101,14 +101,15 @@ class Rig:
     """One server without files or wire, and one client of it.
 
     `do` executes one request and returns the reply value, an error as a value too. `now_ms` is the clock, `room_bytes`
-    how much the log has room for; tests set them.
+    how much the log has room for; tests set them. `store`: another one, with files and a clock of its own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, store: Any = None) -> None:
         self._now_ms = START_MS
         self.room_bytes = 2**62
-        self.store: Any = Keyspace(TYPES, lambda: self.now_ms * 1000 + 7, self.reserve, HASHED)
-        self.store.commit_for_table = lambda: 0
+        self.store: Any = store or Keyspace(TYPES, lambda: self.now_ms * 1000 + 7, self.reserve, HASHED)
+        if store is None:
+            self.store.commit_for_table = lambda: 0
         self.table = self.store.table
         self.server = Server(self.store, lambda: self.now_ms, {}, "0" * 40)
         self.server.report_bug = _reraise
