@@ -211,14 +211,19 @@ class TrimTests(LogTestCase):
         self.assertIs(self.append(11, b"11"), THERE)
 
     def test_nothing_to_do(self) -> None:
-        """As much was trimmed before, or the newest would go."""
+        """As much was trimmed before, or the log is empty."""
+        self.asked(self.log.trim, 3)
         self.fill(5)
         self.asked(self.log.trim, 3)
         before = dict(self.etcd.values), self.etcd.compacted
-        for first in (1, 2, 3, 6, 100):
+        for first in (1, 2, 3):
             self.asked(self.log.trim, first)
         self.assertEqual((self.etcd.values, self.etcd.compacted), before)
-        self.asked(self.log.trim, 5)
+
+    def test_newest_stays(self) -> None:
+        """So that its repetition is known."""
+        self.fill(5)
+        self.asked(self.log.trim, 100)
         self.assertEqual(self.asked(self.log.read, 1), Trimmed(5))
         self.assertIs(self.append(5, b"5"), THERE)
 
@@ -228,12 +233,26 @@ class TrimTests(LogTestCase):
         self.asked(self.log.trim, 4)
         self.assertEqual([self.append(1, b"1"), self.append(2, b"x"), self.append(3, b"x" * 50)], [FENCED] * 3)
 
-    def test_what_was_left(self) -> None:
-        """By a trim that was cut short goes with the next."""
+    def test_two_at_once(self) -> None:
+        """Both do what they are to do, between them."""
+        entries = self.fill(20)
+        self.patch(trimming, "_AT_ONCE", 3)
+        other = self.open()
+        other.trim(12, lambda: None)
+        self.asked(self.log.trim, 10)
+        self.assertEqual(self.asked(self.log.read, 1), Trimmed(12))
+        self.assertEqual(self.read_all(12), {position: entries[position] for position in range(12, 21)})
+
+    def test_cut_short(self) -> None:
+        """What has been removed is known to be."""
         self.fill(9)
-        self.etcd.values[self.keys.first] = b"%016x" % 5
-        self.asked(self.log.trim, 6)
-        self.assertEqual(min(key for key in self.etcd.values if b"/entry/" in key), self.keys.entry(6))
+        self.patch(trimming, "_AT_ONCE", 3)
+        other = self.open()
+        other.trim(9, lambda: None)
+        self.wait(0.02)
+        other.stop()
+        self.assertEqual(self.asked(self.log.read, 1), Trimmed(4))
+        self.assertEqual(min(key for key in self.etcd.values if b"/entry/" in key), self.keys.entry(4))
 
 
 class NoteTests(LogTestCase):

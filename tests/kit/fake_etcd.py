@@ -99,14 +99,12 @@ class FakeEtcd:
             for each in within:
                 del self.values[each]
             return {"response_delete_range": {}}
-        limit = int(asked.get("limit", "0")) or None
-        kvs = [self.key_value(each, keys_only=asked.get("keys_only", False)) for each in within[:limit]]
+        kvs = [self.key_value(each) for each in within]
         return {"response_range": {"kvs": kvs, "count": str(len(within))} if kvs else {}}
 
-    def key_value(self, key: bytes, *, keys_only: bool = False) -> dict[str, str]:
+    def key_value(self, key: bytes) -> dict[str, str]:
         """A key as an answer has it."""
-        found = {"key": base64.b64encode(key).decode()}
-        return found if keys_only else {**found, "value": base64.b64encode(self.values[key]).decode()}
+        return {"key": base64.b64encode(key).decode(), "value": base64.b64encode(self.values[key]).decode()}
 
 
 @implementer(IStreamClientEndpoint)

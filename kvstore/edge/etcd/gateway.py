@@ -54,10 +54,12 @@ def get(key: bytes) -> bytes:
     return b'{"request_range":{"key":"%b"}}' % base64(key)
 
 
-def get_range(first: bytes, end: bytes, limit: int = 0, *, keys_only: bool = False) -> bytes:
-    """The operation that reads the keys from `first` to before `end`, in order; at most `limit`, if not 0."""
-    fields = (base64(first), base64(end), limit, b"true" if keys_only else b"false")
-    return b'{"request_range":{"key":"%b","range_end":"%b","limit":"%d","keys_only":%b}}' % fields
+def get_range(first: bytes, end: bytes) -> bytes:
+    """The operation that reads the keys from `first` to before `end`, in order.
+
+    It has no limit: etcd visits all keys in the range, whatever the limit is.
+    """
+    return b'{"request_range":{"key":"%b","range_end":"%b"}}' % (base64(first), base64(end))
 
 
 def delete_range(first: bytes, end: bytes) -> bytes:

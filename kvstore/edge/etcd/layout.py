@@ -63,7 +63,7 @@ class Keys:
         return int(key[-16:], 16)
 
     def parts(self, position: int) -> bytes:
-        """Less than the key of any part of the entry at a position, or behind it; more than any before it."""
+        """What the keys of the parts of an entry begin with."""
         return b"%bpart/%016x/" % (self._prefix, position)
 
     def part(self, position: int, digest: bytes, index: int) -> bytes:

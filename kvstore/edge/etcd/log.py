@@ -16,9 +16,10 @@ that could change something, so it goes through etcd's own log: plain ones, "lin
 pauses (etcd's issue 20418, mended in 3.6.9). Leases and locks are not used: an old leader revoked those of a new one
 (15247). A watch is a hint, see `watching`: it has left out events (17529, 18089, 19179).
 
-**A trim** moves `first` on, so that whoever reads is told, then removes entries and parts in slices, since a
-transaction holds etcd up; then it has etcd forget its history, without which no byte becomes free. That is the history
-of all of etcd: who shares it with others has them lose theirs, as any compaction does.
+**A trim** removes entries and parts, and moves `first` on, so that whoever reads is told; in slices, since a
+transaction holds etcd up. Then it has etcd forget its history, without which no byte becomes free. That is the history
+of all of etcd: who shares it with others has them lose theirs, as any compaction does. Past its quota etcd takes no
+puts, so no trim either: one must come long before.
 
 Three connections: appends have one of their own, so that no long read or trim is in front of them; a watch has another.
 
@@ -87,8 +88,8 @@ class EtcdLog:
         return watch
 
     def trim(self, first: int, done: Callable[[], None]) -> None:
-        """See `SharedLog`. Does nothing if as much has been trimmed already, or if there is no entry at `first` yet."""
-        Trim(self._others, self._keys, first, done).begin()
+        """See `SharedLog`."""
+        Trim(self._others, self._keys, first, done).go_on()
 
     def note(self, node: str, position: int, done: Callable[[], None]) -> None:
         """See `SharedLog`."""

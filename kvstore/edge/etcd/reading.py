@@ -32,7 +32,7 @@ class Reader:
     def read(self, position: int, done: Callable[[Read], None]) -> None:
         """See `SharedLog`."""
         keys = self._keys
-        wanted = gateway.get_range(keys.entry(position), keys.entries[1], self._count)
+        wanted = gateway.get_range(keys.entry(position), keys.entry(position + self._count))
         reads = [gateway.get(keys.first), gateway.get(keys.head), wanted]
 
         def answered(answer: Answer) -> None:

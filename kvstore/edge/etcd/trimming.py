@@ -6,16 +6,17 @@ from collections.abc import Callable
 
 from kvstore.edge.etcd import gateway
 from kvstore.edge.etcd.client import Answer, Client, Request
-from kvstore.edge.etcd.layout import Keys, number
+from kvstore.edge.etcd.layout import Keys, number, number_in
 
 #: Positions whose entries and parts one transaction removes.
 _AT_ONCE = 1000
 
 
 class Trim:
-    """Removes all entries before `first` once `begin` is called, and calls `done`.
+    """Removes all entries before `first` once `go_on` is called, but never the newest, and calls `done`.
 
-    What a trim has left that was cut short, is removed by the next.
+    Each slice is one transaction, which moves the log's first position on with it: a trim that is cut short has done
+    less, and left nothing behind.
     """
 
     def __init__(self, client: Client, keys: Keys, first: int, done: Callable[[], None]) -> None:
@@ -23,41 +24,41 @@ class Trim:
         self._keys = keys
         self._first = first
         self._done = done
+        self._revision = 0  # of etcd's store, when a slice was removed last
 
-    def begin(self) -> None:
-        """Say that nothing is there before `first` any more; then remove it, if it was for us to say."""
-        keys, new = self._keys, number(self._first)
-        behind = gateway.value_is(keys.first, b"LESS", new)
-        stays = gateway.value_is(keys.head, b"GREATER", number(self._first - 1))
-        self._ask(gateway.transaction([behind, stays], [gateway.put(keys.first, new)], []), self._moved)
+    def go_on(self) -> None:
+        """Look where the log begins now."""
+        reads = [gateway.get(self._keys.first), gateway.get(self._keys.head)]
+        self._client.ask(Request(gateway.TXN, gateway.reading(reads), self._seen))
 
-    def _moved(self, answer: Answer) -> None:
-        if gateway.succeeded(answer.document):
-            self._look()
+    def _seen(self, answer: Answer) -> None:
+        """Remove the next slice, if there is one."""
+        begin, head = map(number_in, gateway.found(answer.document))
+        end = min(self._first, head, begin + _AT_ONCE)
+        if begin < end:
+            self._remove(begin, end)
+        elif self._revision:
+            self._free()
         else:
             self._done()
 
-    def _look(self) -> None:
-        """Which is the first entry that is still there?"""
+    def _remove(self, begin: int, end: int) -> None:
+        """Remove the entries from `begin` to before `end`, unless somebody else has just done so."""
         keys = self._keys
-        oldest = gateway.get_range(keys.entries[0], keys.entry(self._first), 1, keys_only=True)
-        self._ask(gateway.reading([oldest]), self._seen)
-
-    def _seen(self, answer: Answer) -> None:
-        """Remove a slice from there on; the last one goes up to `first`, and has what is left of parts too."""
-        keys = self._keys
-        (oldest,) = gateway.found(answer.document)
-        end = min(self._first, keys.position(oldest[0].key) + _AT_ONCE) if oldest else self._first
-        entries = gateway.delete_range(keys.entries[0], keys.entry(end))
-        parts = gateway.delete_range(keys.parts(0), keys.parts(end))
-        then = self._removed if end == self._first else lambda answer: self._look()
-        self._ask(gateway.transaction([], [entries, parts], []), then)
+        operations = [
+            gateway.put(keys.first, number(end)),
+            gateway.delete_range(keys.entry(begin), keys.entry(end)),
+            gateway.delete_range(keys.parts(begin), keys.parts(end)),
+        ]
+        body = gateway.transaction([gateway.value_is(keys.first, b"EQUAL", number(begin))], operations, [])
+        self._client.ask(Request(gateway.TXN, body, self._removed))
 
     def _removed(self, answer: Answer) -> None:
-        """Free what all that took."""
-        body = gateway.compaction(gateway.revision_of(answer.document))
-        done_before = frozenset({gateway.OUT_OF_RANGE})
-        self._client.ask(Request(gateway.COMPACT, body, lambda answer: self._done(), done_before))
+        self._revision = gateway.revision_of(answer.document)
+        self.go_on()
 
-    def _ask(self, body: bytes, answered: Callable[[Answer], None]) -> None:
-        self._client.ask(Request(gateway.TXN, body, answered))
+    def _free(self) -> None:
+        """Free what all that took."""
+        done_before = frozenset({gateway.OUT_OF_RANGE})
+        body = gateway.compaction(self._revision)
+        self._client.ask(Request(gateway.COMPACT, body, lambda answer: self._done(), done_before))
