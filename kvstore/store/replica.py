@@ -24,6 +24,11 @@ fourth faster than the leader's. If there are entries that it has not seen, its 
 A lease counted from a repetition of the sending would be wrong: the first may have been in the log long before, and
 the others' backoffs begun. A node that starts waits as if it had just seen the newest entry that it has.
 
+**When a read's reply may leave** a leader, if P was the number of the open commit when the read was executed: as soon as
+what it tells of is settled, if `lease_runs` at a time read *after* that and after the execution; and with P settled in
+any case, since that entry was composed after the execution. So what was read of the commit in flight, P - 1, waits for
+that and then asks for the lease: the entry may have been there for long. Without leases all replies wait for P.
+
 **A handover** is an entry without a lease, and from its composing on none of the leases before it counts: so the
 successor need not wait.
 """

@@ -7,7 +7,7 @@ done what was asked for all the same. A connection repeats what is not answered,
 
     log = SimulatedSharedLog(clock.callLater, Random(1), Trouble(lost=0.1))
     connection = log.connect()      # a SharedLog
-    connection.cut()                # no message gets through until heal()
+    connection.cut()                # no message gets through until heal(); deafen(): none of the log's
     connection.pause()              # the process stands still until resume(): messages wait for it
 
 Time is whoever's `callLater` it is given: Twisted's Clock, its reactor, or a scheduler's of one's own.
@@ -137,7 +137,7 @@ class SimulatedConnection:
 
     def __init__(self, log: SimulatedSharedLog) -> None:
         self.log = log
-        self.is_cut = self.is_stopped = False
+        self.is_cut = self.is_deaf = self.is_stopped = False
         self._held: list[Callable[[], None]] | None = None
         self._watches: list[_Watch] = []
 
@@ -188,9 +188,18 @@ class SimulatedConnection:
         """No message gets through, in either direction."""
         self.is_cut = True
 
+    def deafen(self) -> None:
+        """Its requests reach the log, and what the log says does not reach it."""
+        self.is_deaf = True
+
     def heal(self) -> None:
-        """They do again."""
-        self.is_cut = False
+        """All messages get through again."""
+        self.is_cut = self.is_deaf = False
+
+    @property
+    def hears(self) -> bool:
+        """Whether a message of the log gets through, now."""
+        return not (self.is_cut or self.is_deaf)
 
     def pause(self) -> None:
         """The process stands still: nothing is called, and nothing repeated."""
@@ -212,7 +221,7 @@ class SimulatedConnection:
 
     def grown(self) -> None:
         """A message: there are new entries."""
-        if not self.is_cut:
+        if self.hears:
             self.awake(self._look)
 
     def _look(self) -> None:
@@ -252,7 +261,7 @@ class _Request(Generic[_Value]):
             self._log.carry(lambda: self._answered(value))
 
     def _answered(self, value: _Value) -> None:
-        if not self._connection.is_cut:
+        if self._connection.hears:
             self._connection.awake(lambda: self._end(value))
 
     def _end(self, value: _Value) -> None:
