@@ -23,6 +23,7 @@ from kvstore.base.shared_log import (
     encode,
     heading,
     is_entry,
+    named,
 )
 
 _ENTRY = Entry(Kind.FRAME, 3, "a:6380", 1_700_000_000_000_000, 2000, "0123456789abcdef", b"*1\r\n$8\r\nFLUSHALL\r\n")
@@ -87,6 +88,17 @@ class CodecTests(SynchronousTestCase):
         """A key of that name is none, either."""
         for data in (b"", b"*1\r\n$8\r\nFLUSHALL\r\n", b"*2\r\n$3\r\nDEL\r\n$5\r\nENTRY\r\n"):
             self.assertFalse(is_entry(data))
+
+
+class NameTests(SynchronousTestCase):
+    """Names of nodes."""
+
+    def test_longest(self) -> None:
+        """And one more; none; what others could not read."""
+        for name in ("a", "a:6380", "x" * MAX_NODE_BYTES):
+            self.assertEqual(named(name), name)
+        for name in ("", "a b", "a\n", "\xe4", "x" * (MAX_NODE_BYTES + 1)):
+            self.assertRaises(ValueError, named, name)
 
 
 class ChecksumTests(SynchronousTestCase):

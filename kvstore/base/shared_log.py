@@ -52,6 +52,15 @@ _WORDS = re.compile(
     % (_NAME, _NAME)
 ).match
 
+_IS_NAME = re.compile(_NAME).fullmatch
+
+
+def named(node: str) -> str:
+    """A node's name as it is: at most MAX_NODE_BYTES printable characters of ASCII. Raises ValueError for another."""
+    if _IS_NAME(node.encode()) is None:
+        raise ValueError(f"not the name of a node: {node[:MAX_NODE_BYTES]!r}")
+    return node
+
 
 class Kind(Enum):
     """What an entry is: see the module."""

@@ -24,10 +24,11 @@ fourth faster than the leader's. If there are entries that it has not seen, its 
 A lease counted from a repetition of the sending would be wrong: the first may have been in the log long before, and
 the others' backoffs begun. A node that starts waits as if it had just seen the newest entry that it has.
 
-**When a read's reply may leave** a leader, if P was the number of the open commit when the read was executed: as soon as
-what it tells of is settled, if `lease_runs` at a time read *after* that and after the execution; and with P settled in
-any case, since that entry was composed after the execution. So what was read of the commit in flight, P - 1, waits for
-that and then asks for the lease: the entry may have been there for long. Without leases all replies wait for P.
+**When a read's reply may leave** a leader, if P was the number of the open commit when the read was executed: when what
+it tells of is settled, if `lease_runs` at a time read *after* the execution, since until then nobody else has written;
+and with P settled in any case, since that entry was composed after the execution, too. A read of the commit in flight,
+P - 1, needs the lease like any other: that entry may be in the log for long, and others behind it. Without leases all
+replies wait for P, and no clock is asked.
 
 **A handover** is an entry without a lease, and from its composing on none of the leases before it counts: so the
 successor need not wait.
@@ -40,7 +41,7 @@ from typing import NamedTuple
 
 from kvstore.base.chance import Chance
 from kvstore.base.errors import KVStoreError, NewerVersion
-from kvstore.base.shared_log import Appended, BadEntry, Entry, Kind, Standing, chained, decode, encode
+from kvstore.base.shared_log import Appended, BadEntry, Entry, Kind, Standing, chained, decode, encode, named
 
 #: A backoff in leases of the entry last seen: from the first number to the second, drawn, so that not all campaign at
 #: once. The part above 1 is what clocks may differ in rate.
@@ -89,15 +90,15 @@ class _Sent(NamedTuple):
 
 
 class Replica:
-    """See the module. `node`: its name in the group, at most MAX_NODE_BYTES of printable ASCII. `standing`: what
-    recovery found. `lease_ms`: of its own entries. `now_ns`: of this start.
+    """See the module. `node`: its name in the group, see `named`. `standing`: what recovery found. `lease_ms`: of its
+    own entries. `now_ns`: of this start. Raises ValueError for a name that is none.
 
     `role`; `standing`; `leader`: the node that leads, as far as is known; `campaign_at_ns`: while FOLLOWING, when to
     campaign if nothing is seen by then; `renew_at_ns`: while LEADING, when to append an empty frame if nothing else is.
     """
 
     def __init__(self, node: str, standing: Standing, lease_ms: int, chance: Chance, now_ns: int) -> None:
-        self.node = node
+        self.node = named(node)
         self.role = Role.FOLLOWING
         self.standing = standing
         self.leader = ""
@@ -170,11 +171,12 @@ class Replica:
     def compose_handover(self, successor: str, time_us: int, now_ns: int) -> bytes:
         """While LEADING, with nothing under way: the entry after which `successor` may lead at once.
 
-        From now on there is no lease. Nothing may be executed until it is known what became of it.
+        From now on there is no lease. Nothing may be executed until it is known what became of it. Raises ValueError.
         """
         assert self.role is Role.LEADING
+        entry = self._send(Kind.HANDOVER, self.standing.epoch, time_us, now_ns, successor=named(successor))
         self._lease_ends_ns = now_ns
-        return self._send(Kind.HANDOVER, self.standing.epoch, time_us, now_ns, successor=successor)
+        return entry
 
     def _send(
         self, kind: Kind, epoch: int, time_us: int, now_ns: int, operations: bytes = b"", successor: str = ""

@@ -23,12 +23,13 @@ _NS_PER_S = 1_000_000_000
 class Read:
     """A read that waits. `floor`: the newest write that was told of when it was asked for; `seen`: what it tells of.
 
-    `open_then`: the number of the open commit when it was executed.
+    `open_then`: the number of the open commit when it was executed. `had_lease`: whether the lease ran after that.
     """
 
     floor: int
     seen: int
     open_then: int
+    had_lease: bool
 
 
 @dataclass
@@ -192,7 +193,8 @@ class Node:
         settled = self.replica.standing.position
         open_now = settled + (2 if self.in_flight is not None else 1)
         seen = (open_now if self.open else open_now - 1) if of_open else settled
-        self.reads.append(Read(floor, seen, open_now))
+        had_lease = not self.around.quorum_reads and self.replica.lease_runs(self.now_ns())
+        self.reads.append(Read(floor, seen, open_now, had_lease))
 
     # A turn
 
@@ -272,9 +274,7 @@ class Node:
 
     def may_leave(self, read: Read, settled: int) -> bool:
         """When a read's reply may: see `replica`."""
-        if settled >= read.open_then:
-            return True
-        return settled >= read.seen and not self.around.quorum_reads and self.replica.lease_runs(self.now_ns())
+        return settled >= (read.seen if read.had_lease else read.open_then)
 
     def _answer(self, read: Read) -> None:
         self.around.history.check(self.name, self.replica.standing)
