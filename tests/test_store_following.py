@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import os
 import random
+from random import Random
 from typing import Any
+from unittest import mock
 
 import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvstore.base.errors import RequestError
+from kvstore.base.errors import NewerVersion, RequestError, StartRefused, StorageFull
 from kvstore.base.reply import Status
+from kvstore.base.shared_log import NO_CHECKSUM, Entry, Kind, encode
+from kvstore.commands import dispatch
 from kvstore.commands.registry import table as commands
 from kvstore.commands.row import READ, WRITE
 from kvstore.store.observing import Observer
+from kvstore.store.operations import BadOperation, UnknownOperation, encode_delete
+from kvstore.store.operations import encode as operation
+from kvstore.store.store import Store
 from kvstore.testing.fates import RandomFates
+from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.values import TYPES
 from tests.kit import random_requests as kit
-from tests.kit.group_stores import GroupLog, Node
+from tests.kit.group_stores import IDENTITY, GroupLog, Node
+from tests.kit.harness import AsItIs
+from tests.kit.pair import Listener
 from tests.kit.random_families import FAMILIES
 from tests.kit.random_server import EXPIRING
+from tests.kit.store_files import commit
 from tests.kit.valkey import UNORDERED
 from tests.kit.value_changes import Draw, changes, check, live
 
@@ -210,3 +222,185 @@ class FollowerTests(SynchronousTestCase):
                     both.crash()
                     both.hand_over()
             both.crash()
+
+
+class SeenTests(SynchronousTestCase):
+    """What others see of a follower's changes, and what it does not do by itself."""
+
+    def setUp(self) -> None:
+        """One leads, one follows."""
+        self.log = GroupLog()
+        self.leader, self.follower = Node("a", self.log), Node("b", self.log)
+        self.leader.lead()
+
+    def do(self, *lines: str) -> None:
+        """Requests at the leader, all in one frame; the follower has it."""
+        for line in lines:
+            reply = self.leader.rig.do(*line.split())
+            self.assertFalse(isinstance(reply, RequestError), f"{line}: {reply}")
+        self.leader.commit()
+        self.follower.follow()
+
+    def test_keyspace_events(self) -> None:
+        """By the operations: a string that was counted up is set, a key that is removed past its deadline expired."""
+        rig, listener = self.follower.rig, Listener()
+        rig.call.client.peer = listener
+        rig.server.channels.patterns.add(rig.call.client, b"__keyevent*")
+        rig.server.configuration.set([(b"notify-keyspace-events", b"EA")])
+        self.do("SET a 1", "INCR a", "RPUSH l x", "RENAME a b", "PEXPIRE b 5", "SADD s x", "SREM s x")
+        self.log.now_ms += 6
+        self.leader.store.tidy()
+        self.do("DEL l")
+        told = [(message[2].partition(b":")[2].decode(), message[3].decode()) for message in listener.told]
+        self.assertEqual(
+            told,
+            [("set", "a"), ("set", "a"), ("rpush", "l"), ("del", "a"), ("set", "b"), ("expire", "b"), ("sadd", "s"),
+             ("srem", "s"), ("del", "s"), ("expired", "b"), ("del", "l")],
+        )  # fmt: skip
+
+    def test_who_waits(self) -> None:
+        """A reader that waits for an entry of a stream gets it."""
+        call, served = self.follower.rig.connect(), []
+        blocked = dispatch.answer(call, b"XREAD BLOCK 0 STREAMS s $".split(), AsItIs()).reply
+        self.assertIsInstance(blocked, dispatch.Blocked)
+
+        class Waiter:
+            def try_again(self) -> bool:
+                outcome = dispatch.try_again(blocked)
+                served.append(outcome)
+                return outcome is not None
+
+            def give_up(self, error: RequestError | None) -> None:
+                """Nobody's time is up."""
+
+        self.follower.rig.server.waiting.enter(call.client, Waiter(), call.table, blocked.wait)
+        self.do("SET a 1")
+        self.assertEqual(served, [])
+        self.do("XADD s 1-1 f v")
+        self.assertEqual(len(served), 1)
+
+    def test_functions(self) -> None:
+        """A library that the leader loads, replaces and flushes is the follower's."""
+        rig = self.follower.rig
+        source = "#!lua name=one\nredis.register_function{{function_name='f', callback=function() return {} end, {}}}"
+        for number in (1, 2):
+            self.leader.rig.do("FUNCTION", "LOAD", "REPLACE", source.format(number, "flags={'no-writes'}"))
+            self.do()
+            self.assertEqual(rig.do("FCALL_RO", "f", "0"), number)
+        self.do("FUNCTION FLUSH")
+        self.assertIsInstance(rig.do("FCALL_RO", "f", "0"), RequestError)
+
+    def test_nothing_expires_by_itself(self) -> None:
+        """What has expired is not seen, and stays until the leader removes it; a new leader removes it, too."""
+        self.do("SET a 1 PX 5", "HSET h f v g v", "HPEXPIRE h 5 FIELDS 1 f")
+        self.log.now_ms += 6
+        rig, store = self.follower.rig, self.follower.store
+        rig.server.configuration.set([(b"notify-keyspace-events", b"EAm")])
+        self.assertIsNone(rig.do("GET", "a"))
+        for _ in range(3):
+            store.tidy()
+        self.assertFalse(store.has_changes())
+        self.assertEqual(self._kept(), (True, True))
+        self.leader.hand_over("b")
+        self.follower.follow()
+        self.follower.lead()
+        store.tidy()
+        self.assertEqual(self._kept(), (False, False))
+
+    def _kept(self) -> tuple[bool, bool]:
+        """Whether the key is still there, and a field with a deadline, expired or not."""
+        table = self.follower.store.table
+        return b"a" in table.values, b"h" in table.inner
+
+    def test_nothing_is_evicted(self) -> None:
+        """However little memory it may take."""
+        self.do("SET a 1", "SET b 2")
+        rig = self.follower.rig
+        rig.server.configuration.set([(b"maxmemory-policy", b"allkeys-random"), (b"maxmemory", b"1")])
+        rig.server.memory.see_to_it()
+        self.assertEqual((rig.do("DBSIZE"), self.follower.store.has_changes()), (2, False))
+
+    def test_time_goes_on(self) -> None:
+        """A leader whose clock is behind goes on at the newest time in the log; so it does after a start."""
+        self.do("SET a 1")
+        newest_us = self.leader.store.newest_time_us
+        self.log.now_ms -= 1000
+        self.leader.hand_over("b")
+        self.follower.follow()
+        self.follower = self.follower.start_again()
+        self.follower.lead()
+        self.assertEqual(self.follower.store.now_us(), newest_us)
+        self.assertEqual(self.follower.rig.do("TIME")[0], b"%d" % (newest_us // 1_000_000))
+
+
+class RefusedTests(SynchronousTestCase):
+    """Entries that cannot be applied have changed nothing, and the next attempt may do it."""
+
+    def setUp(self) -> None:
+        """A follower that has some keys."""
+        self.log = GroupLog()
+        self.leader, self.follower = Node("a", self.log), Node("b", self.log)
+        self.leader.lead()
+        self.leader.rig.do("MSET", "a", "1", "b", "2")
+        self.leader.commit()
+        self.follower.follow()
+
+    def refused(self, kind: type[Exception], *operations: bytes) -> None:
+        """An entry of these operations behind one that is fine."""
+        store, before = self.follower.store, (self.follower.rig.state(), self.follower.store.standing)
+        entry = encode(Entry(Kind.FRAME, 1, "a", 1, 1, NO_CHECKSUM, encode_delete(b"a") + b"".join(operations)))
+        self.assertRaises(kind, store.follow, store.pending.sequence, entry)
+        self.assertEqual((self.follower.rig.state(), store.standing), before)
+        self.assertFalse(store.has_changes())
+
+    def test_what_is_no_operation(self) -> None:
+        """Unknown ones, those without their words, of a key of another type, of a database that is not there."""
+        self.refused(UnknownOperation, operation(b"NOSUCH", b"b"))
+        self.refused(UnknownOperation, operation(b"NOSUCH"))
+        self.refused(BadOperation, operation(b"PEXPIREAT", b"b"))
+        self.refused(BadOperation, operation(b"PERSIST", b"nosuch"))
+        self.refused(BadOperation, operation(b"RPUSH", b"b", b"x"))
+        self.refused(BadOperation, operation(b"SELECT", b"3"), operation(b"SET", b"a", b"1"))
+        self.refused(BadOperation, operation(b"SWAPDB", b"0", b"16"))
+        self.refused(BadOperation, b"*1\r\n$3")
+        self.leader.rig.do("SET", "c", "3")
+        self.leader.commit()
+        self.follower.follow()
+        self.assertEqual(self.follower.rig.state(), self.leader.rig.state())
+
+    def test_newer_entries(self) -> None:
+        """Of a later version of the format."""
+        entry = self.log.entries[-1].replace(b"$1\r\n1\r\n", b"$1\r\n2\r\n", 1)
+        self.assertRaises(NewerVersion, self.follower.store.follow, self.follower.store.pending.sequence, entry)
+
+    def test_a_full_disk(self) -> None:
+        """What grows is refused and tried again; what removes has its room."""
+        store = self.follower.store
+        self.leader.rig.do("SET", "c", "x" * 2_000_000)
+        self.leader.commit()
+        with mock.patch.object(self.follower.disk, "free_bytes", lambda: 0):
+            store.measure_volume()
+            self.assertRaises(StorageFull, self.follower.store.follow, store.pending.sequence, self.log.entries[-1])
+            self.assertTrue(store.refusals.now)
+            self.assertEqual(self.follower.rig.do("GET", "a"), b"1")
+        self.follower.follow()
+        self.assertEqual(self.follower.rig.state(), self.leader.rig.state())
+        with mock.patch.object(self.follower.disk, "free_bytes", lambda: 0):
+            store.measure_volume()
+            for line in ("DEL a", "FLUSHALL"):
+                self.leader.rig.do(*line.split())
+                self.leader.commit()
+                self.follower.follow()
+        self.assertEqual(self.follower.rig.state(), {})
+
+    def test_another_directory(self) -> None:
+        """One that was not made for this group does not start in it; nor has one that a server alone wrote a place."""
+        other = Store(self.follower.disk.kill(), TYPES, lambda: 0, Random(1).randbytes)
+        self.assertEqual(other.standing, self.follower.store.standing)
+        other.table.write(b"x", b"y")
+        commit(other)
+        self.assertIsNone(other.standing)
+        disk = SimulatedDisk()
+        Store(disk, TYPES, lambda: 0, Random(1).randbytes).close()
+        disk.unlock()
+        self.assertRaises(StartRefused, Store, disk, TYPES, lambda: 0, Random(1).randbytes, identity=IDENTITY)

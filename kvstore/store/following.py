@@ -20,11 +20,13 @@ from __future__ import annotations
 
 from kvstore.store.commit import NO_ROOM_AT_ALL
 from kvstore.store.keyspace import Keyspace
+from kvstore.store.log import Purpose
 from kvstore.store.observing import DELETED, EXPIRED
 from kvstore.store.operations import (
     ABOUT_DATABASES,
     DELETE,
     EXPIRE,
+    FLUSH_ALL,
     FLUSH_DATABASE,
     LIBRARIES,
     LIBRARY_DATABASE,
@@ -66,6 +68,14 @@ def apply(keyspace: Keyspace, body: bytes, time_ms: int) -> int:
         pending.undo.clear()
         pending.room = NO_ROOM_AT_ALL
         clock.go_on()
+
+
+def purpose(body: bytes) -> Purpose:
+    """What a frame needs its room for, as if its operations were recorded one by one. Raises BadOperation."""
+    kinds = {operation[0] for operation in decode(body)} - {SELECT, LIBRARIES}
+    if kinds <= {FLUSH_DATABASE, FLUSH_ALL, SWAP}:
+        return Purpose.FLUSH if kinds else Purpose.REMOVE
+    return Purpose.REMOVE if kinds <= {DELETE} else Purpose.GROW
 
 
 def _apply_alike(keyspace: Keyspace, body: bytes) -> int | None:

@@ -26,7 +26,7 @@ from kvstore.base.shared_log import Standing, decode
 from kvstore.base.syncing import Syncer
 from kvstore.base.value_type import Types
 from kvstore.store import checkpoint, following
-from kvstore.store.beginning import Beginning, Heading, OwnHistory, split
+from kvstore.store.beginning import Beginning, Heading, NothingOwn, OwnHistory, split
 from kvstore.store.commit import NO_ROOM_AT_ALL, Changing
 from kvstore.store.compaction import CompactionPolicy
 from kvstore.store.examine import Examined, examine, segment_name
@@ -240,9 +240,12 @@ class Store(Keyspace):
         to be written and settled as any. No commit may be in flight or open. Nothing changed after an exception:
         StorageFull (try again later), NewerVersion, BadEntry, BadOperation.
         """
-        assert position == self.pending.sequence and not self.pending.operations, "followers change nothing themselves"
+        assert self.in_flight is None and not self.pending.operations and position == self.pending.sequence
         decoded = decode(entry, "the shared log", position)
-        self._reserve_in_log(len(entry), Purpose.GROW)
+        try:
+            self._reserve(len(decoded.body))
+        except StorageFull:  # what only removes may have the room that is kept for that
+            self._reserve(len(decoded.body), following.purpose(decoded.body))
         operations = following.apply(self, decoded.body, decoded.time_us // 1000)
         self.newest_time_us = max(self.newest_time_us, decoded.time_us)
         self._begins(Beginning(entry=decoded))
@@ -329,6 +332,7 @@ class Store(Keyspace):
         """
         self.keep_time(lambda: max(self._wall_us(), self.newest_time_us))
         self.follows(True)
+        self.heading = NothingOwn()
         self.most_commit_bytes = MAX_ENTRY_BYTES - ENTRY_HEADING_BYTES
 
     def begin_leading(self, heading: Heading) -> None:
