@@ -152,6 +152,9 @@ SYNTAX = "syntax error"
 NOT_AN_INTEGER = "value is not an integer or out of range"
 NOT_A_FLOAT = "value is not a valid float"
 NO_SUCH_KEY = "no such key"
+#: Of a group's server that follows: for a write; and what the text for a read begins with.
+READ_ONLY = "You can't write against a read only replica."
+FOLLOWS = "This server follows"
 
 
 def wrong_type() -> Failure:

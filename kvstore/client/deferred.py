@@ -46,7 +46,7 @@ from twisted.python.failure import Failure
 
 from kvstore.base.address import Address, catalog_address
 from kvstore.base.limits import MAX_CATALOG_BYTES, MAX_READ_REPLY_BYTES
-from kvstore.client.endpoint import Endpoint, parse_target
+from kvstore.client.endpoint import Endpoint, Several, parse_target, servers_of
 from kvstore.client.exchange import (
     REPLY_TIMEOUT_SECONDS,
     DeadlineExceeded,
@@ -137,7 +137,8 @@ class State(enum.Enum):
 class DeferredClient:
     """A table on a server, for programs on Twisted. Connects at the first request.
 
-    `reactor`: makes connections and keeps the time. `target`: HOST:PORT, unix:PATH, the name of a project to look up
+    `reactor`: makes connections and keeps the time. `target`: HOST:PORT (several, with commas, of a
+    group), unix:PATH, the name of a project to look up
     in the catalog, or tls: and one of these but a path (`kvstore.client.endpoint` has the notation). `catalog`:
     HOST:PORT of the catalog; None means the environment's KVSTORE_CATALOG, or the default. `ca_file`: for tls:, a file
     of certificates (PEM) to trust; None means those that the system trusts. `timeout_seconds`: silence after which
@@ -192,7 +193,7 @@ class DeferredClient:
         self._max_reply_bytes = max_reply_bytes
         self._report = report
         self._endpoint_for = endpoint_for
-        self._pauses = Pauses()
+        self._pauses = Pauses(servers_of(self._meant))
         self._serial = 0
         self._waiting: OrderedDict[int, Request] = OrderedDict()
         self._connection: Connection | None = None
@@ -314,6 +315,8 @@ class DeferredClient:
         meant = self._meant
         if isinstance(meant, Endpoint):
             return succeed(meant)
+        if isinstance(meant, Several):
+            return succeed(meant.endpoints[self._pauses.failed % len(meant.endpoints)])
         found = find_server(self._reactor, meant.name, self._catalog, self._timeout_seconds)
         return found.addCallback(Endpoint, meant.tls)
 

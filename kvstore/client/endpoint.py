@@ -5,6 +5,7 @@
 | `HOST:PORT` (an IPv6 host in brackets: `[::1]:6380`) | a TCP port |
 | `unix:PATH` | a Unix socket on this machine |
 | `NAME`, without a colon | the server of that project, which the catalog knows (`target`) |
+| `HOST:PORT,HOST:PORT,...` | the one of a group's servers that leads: they are tried in turns |
 | `tls:HOST:PORT`, `tls:NAME` | the same over TLS, with a server whose certificate is for that host |
 
 The words `tls:` and `unix:` are those of Twisted's client endpoints. A certificate is trusted as the system trusts it
@@ -32,6 +33,12 @@ class Endpoint(NamedTuple):
     tls: bool = False
 
 
+class Several(NamedTuple):
+    """The servers of a group, of which one leads."""
+
+    endpoints: tuple[Endpoint, ...]
+
+
 class Project(NamedTuple):
     """The server of a project, wherever the catalog says. `tls`: whether to speak TLS there."""
 
@@ -39,7 +46,7 @@ class Project(NamedTuple):
     tls: bool = False
 
 
-def parse_target(text: str, ca_file: str | None = None) -> Endpoint | Project:
+def parse_target(text: str, ca_file: str | None = None) -> Endpoint | Project | Several:
     """What a TARGET means. `ca_file`: refused unless TLS is spoken. Raises ValueError, for the person who typed it."""
     plain = text.removeprefix("tls:")
     tls = plain != text
@@ -47,6 +54,8 @@ def parse_target(text: str, ca_file: str | None = None) -> Endpoint | Project:
         raise ValueError(f"certificates to trust are of use for a target that begins with tls: only, not {text!r}")
     if plain.startswith("unix:"):
         return Endpoint(_socket_path(text))
+    if "," in plain:
+        return Several(tuple(Endpoint(parse_address(each), tls) for each in plain.split(",")))
     if ":" in plain:
         return Endpoint(parse_address(plain), tls)
     if tls and not plain:
@@ -61,3 +70,13 @@ def _socket_path(text: str) -> str:
     if len(os.fsencode(path)) > _MOST_PATH_BYTES:
         raise ValueError(f"the path of a Unix socket has at most {_MOST_PATH_BYTES} bytes: {path!r}")
     return path
+
+
+def servers_of(meant: Endpoint | Project | Several) -> int:
+    """How many servers a target names."""
+    return len(meant.endpoints) if isinstance(meant, Several) else 1
+
+
+def speaks_tls(meant: Endpoint | Project | Several) -> bool:
+    """Whether TLS is spoken with what a target means."""
+    return all(each.tls for each in meant.endpoints) if isinstance(meant, Several) else meant.tls

@@ -15,6 +15,7 @@ What a reply means:
 |---|---|---|
 | success | | the value, or None |
 | failure | "no such key" | KeyError; after a repeated `remove`, success (below) |
+| failure | the server follows, in a group | nothing: it is as if there were no server |
 | failure | anything else: a full disk, a value that is not JSON, ... | RequestRefused |
 | invalid | | ValueError |
 
@@ -43,7 +44,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
-from kvstore.base.errors import NO_SUCH_KEY
+from kvstore.base.errors import FOLLOWS, NO_SUCH_KEY, READ_ONLY
 from kvstore.client.progress import write_on
 
 #: Silence, in seconds, after which a connection is given up and the request repeated.
@@ -111,13 +112,22 @@ class DeadlineExceeded(TimeoutError):
 
 
 class Pauses:
-    """How long to wait before each attempt: 1, 2, 4, ... seconds up to a ceiling, from the start after a success."""
+    """How long to wait before each attempt: 1, 2, 4, ... seconds up to a ceiling, from the start after a success.
 
-    def __init__(self) -> None:
+    `servers`: that are tried in turns; there is a pause when all of them have failed. `failed`: how many attempts have
+    failed so far, of which the next server follows.
+    """
+
+    def __init__(self, servers: int = 1) -> None:
+        self._servers = servers
+        self.failed = 0
         self._seconds = FIRST_PAUSE_SECONDS
 
     def next(self) -> int:
         """The pause to make now, in seconds."""
+        self.failed += 1
+        if self.failed % self._servers:
+            return 0
         seconds, self._seconds = self._seconds, min(2 * self._seconds, LONGEST_PAUSE_SECONDS)
         return seconds
 
@@ -146,7 +156,8 @@ def encode_request(serial: int, method: str, arguments: dict[str, Any]) -> bytes
 def decode_reply(line: bytes | bytearray, serial: int, method: str) -> dict[str, Any]:
     """The reply in one line, to the request `serial` for `method`.
 
-    Raises ConnectionError if the line is anything else: the connection is out of step, or the server none of ours.
+    Raises ConnectionError if the line is anything else: the connection is out of step, or the server none of ours; and
+    if the server does not lead its group: it has done nothing, and another will.
     """
     try:
         reply = _decode(line.decode("utf-8", "surrogatepass"))
@@ -158,6 +169,8 @@ def decode_reply(line: bytes | bytearray, serial: int, method: str) -> dict[str,
     nameless = reply["result"] == "invalid" and identity is None
     if not nameless and (type(identity) is not int or identity != serial):
         raise ConnectionError("a reply came that belongs to no request")
+    if reply["result"] == "failure" and reply["error"].startswith((READ_ONLY, FOLLOWS)):
+        raise ConnectionError("the server does not lead its group")
     return reply
 
 

@@ -35,7 +35,7 @@ from typing import Any, Final, Self
 
 from kvstore.base.address import catalog_address
 from kvstore.base.limits import MAX_READ_REPLY_BYTES
-from kvstore.client.endpoint import Endpoint, parse_target
+from kvstore.client.endpoint import Endpoint, Several, parse_target, servers_of, speaks_tls
 from kvstore.client.exchange import (
     REPLY_TIMEOUT_SECONDS,
     DeadlineExceeded,
@@ -56,10 +56,10 @@ _IDS_OF_A_PROCESS: Final = 2**32
 class Client:
     """A table on a server, for programs that block. Connects at the first request.
 
-    `target`: HOST:PORT, unix:PATH, the name of a project to look up in the catalog, or tls: and one of these but a
-    path (`kvstore.client.endpoint` has the notation). `catalog`: HOST:PORT of the catalog; None means the environment's
-    KVSTORE_CATALOG, or the default. `ca_file`: for tls:, a file of certificates (PEM) to trust; None means those that
-    the system trusts. `timeout_seconds`: silence after which a request is repeated. `deadline_seconds`: for each
+    `target`: HOST:PORT (several, with commas, of a group), unix:PATH, the name of a project to look up in the catalog,
+    or tls: and one of these but a path (`kvstore.client.endpoint` has the notation). `catalog`: HOST:PORT of the
+    catalog; None means the environment's KVSTORE_CATALOG, or the default. `ca_file`: for tls:, a file of certificates
+    (PEM) to trust; None means those that the system trusts. `timeout_seconds`: silence after which a request is repeated. `deadline_seconds`: for each
     request; None means that it goes on until it succeeds. `max_reply_bytes`: a longer reply is not read. `sleep`,
     `clock`: make the pauses and tell the time. `report`: is given the lines about failures, one at a time. Raises
     ValueError for a mistyped address, OSError for a `ca_file` that cannot be read.
@@ -110,14 +110,14 @@ class Client:
         self._sent = False
         #: How many times a request had to be repeated so far; each made one line on stderr.
         self.retries = 0
-        self._tls = trusting(ca_file) if self._meant.tls else None
+        self._tls = trusting(ca_file) if speaks_tls(self._meant) else None
         self._start_afresh()
 
     def _start_afresh(self) -> None:
         """Make what no two clients may share, nor two processes."""
         self._stream: Stream | None = None
         self._turns = _Turns()
-        self._pauses = Pauses()
+        self._pauses = Pauses(servers_of(self._meant))
         _clients.add(self)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -125,7 +125,7 @@ class Client:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._tls = trusting(self._ca_file) if self._meant.tls else None
+        self._tls = trusting(self._ca_file) if speaks_tls(self._meant) else None
         self._start_afresh()
 
     def insert(self, key: str, value: Any, *, deadline_seconds: float | None = None) -> None:
@@ -227,6 +227,8 @@ class Client:
     def _locate(self, patience: Patience) -> Endpoint:
         if isinstance(self._meant, Endpoint):
             return self._meant
+        if isinstance(self._meant, Several):
+            return self._meant.endpoints[self._pauses.failed % len(self._meant.endpoints)]
         return Endpoint(find_server(self._meant.name, self._catalog, patience.left()), self._meant.tls)
 
     def _give_up_connection(self) -> None:

@@ -34,7 +34,7 @@ from typing import Any
 
 from kvstore.base.address import CATALOG_TYPE, Address, can_be_a_host, catalog_address
 from kvstore.base.limits import MAX_CATALOG_BYTES
-from kvstore.client.endpoint import Endpoint, Project, parse_target
+from kvstore.client.endpoint import Endpoint, Project, Several, parse_target
 from kvstore.client.patience import Patience
 from kvstore.client.stream import Stream
 
@@ -51,12 +51,14 @@ class LookupFailed(OSError):
 
 
 def resolve(target: str, catalog: str | None = None, timeout_seconds: float = LOOKUP_TIMEOUT_SECONDS) -> Endpoint:
-    """Where a TARGET (`endpoint`) leads to. Blocks while it asks the catalog, if it has to.
+    """Where a TARGET (`endpoint`) leads to, of several the first. Blocks while it asks the catalog, if it has to.
 
     `catalog`, `timeout_seconds`: as in `find_server`. Raises ValueError if target or catalog is mistyped (the caller's
     fault), LookupFailed if the catalog cannot tell now.
     """
     meant = parse_target(target)
+    if isinstance(meant, Several):
+        return meant.endpoints[0]
     if isinstance(meant, Project):
         return Endpoint(find_server(meant.name, catalog, timeout_seconds), meant.tls)
     return meant

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Protocol
 
 from kvstore.base.address import Address
-from kvstore.base.errors import Failure
+from kvstore.base.errors import FOLLOWS, READ_ONLY, Failure
 from kvstore.commands.row import READ, RUNS, WRITE, Command
 
 
@@ -63,7 +63,7 @@ class Membership(Protocol):
 
 def read_only() -> Failure:
     """The error for a write at a follower, as Redis words it."""
-    return Failure("You can't write against a read only replica.", "READONLY")
+    return Failure(READ_ONLY, "READONLY")
 
 
 def check_member(call: Any, row: Command) -> None:
@@ -75,7 +75,7 @@ def check_member(call: Any, row: Command) -> None:
         raise read_only()
     if row.flags & (READ | RUNS) and "r" not in call.client.switches:
         raise Failure(
-            "This server follows: what it holds may be older than what others have read; say READONLY to read it, or"
+            f"{FOLLOWS}: what it holds may be older than what others have read; say READONLY to read it, or"
             f" ask the leader{'' if group.leader is None else f', {group.leader}'}.",
             "READONLY",
         )

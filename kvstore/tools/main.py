@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 from kvstore import __version__
 from kvstore.base.errors import KVStoreError, NewerVersion, NothingThere, Unfinished, Unreachable
-from kvstore.tools import backup, export, import_, repair, restore, show, top, verify
+from kvstore.tools import backup, export, group, import_, repair, restore, show, top, verify
 from kvstore.tools.streams import complain, prepare, silence
 
 _TOOLS = {
     "verify": verify, "show": show, "repair": repair, "restore": restore, "export": export, "import": import_,
-    "backup": backup, "top": top,
+    "backup": backup, "top": top, "group": group,
 }  # fmt: skip
 _STATUS: dict[type[Exception], int] = {NothingThere: 3, Unfinished: 4, Unreachable: 5, NewerVersion: 6}
 

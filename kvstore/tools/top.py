@@ -12,21 +12,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import getpass
 import json
-import os
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from kvstore.base.errors import KVStoreError
-from kvstore.client.raw import RawConnection, resp_request
-from kvstore.client.target import resolve
+from kvstore.client.raw import RawConnection
 from kvstore.tools.figures import Sample, ask, compare
+from kvstore.tools.login import add_login, connected, password_of
 from kvstore.tools.screen import VIEWS, Line, Style, summary, table
 from kvstore.tools.streams import output
 
-_PASSWORD = "KVSTORE_PASSWORD"
 #: Rows of each table that --once prints, and how wide they are.
 _MOST_ROWS = 50
 _WIDTH = 200
@@ -38,16 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--interval", type=_seconds, default=2.0, metavar="SECONDS", help="[default: 2]")
     parser.add_argument("--once", action="store_true", help="print all of it once")
     parser.add_argument("--json", action="store_true", help="as JSON, a line for each interval")
-    parser.add_argument("--user", default="default", metavar="NAME", help="who you are [default: default]")
-    parser.add_argument("--password-file", metavar="FILE", help="its first line is the password")
-    parser.add_argument("--ask-password", action="store_true", help="read the password from the keyboard")
-    parser.add_argument("--ca-file", metavar="FILE", help="for tls: certificates (PEM) to trust")
+    add_login(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """The tool."""
     stream = output()
-    server = Server(arguments.target, arguments.user, _password(arguments), arguments.ca_file)
+    server = Server(arguments.target, arguments.user, password_of(arguments), arguments.ca_file)
     if arguments.json or arguments.once:
         for figures in _figures(server, arguments.interval, once=arguments.once):
             print(_as_json(figures, server.target) if arguments.json else _as_text(figures, server.target), flush=True)
@@ -85,20 +79,7 @@ class Server:
         return sample
 
     def _connect(self) -> RawConnection:
-        connection = RawConnection(resolve(self.target), self._ca_file)
-        try:
-            self._log_in(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _log_in(self, connection: RawConnection) -> None:
-        if self._password is not None:
-            connection.send(resp_request("AUTH", self._user, self._password))
-            answer = connection.resp()
-            if answer != "+OK":
-                raise KVStoreError(f"{self.target}: {str(answer)[1:]}")
+        return connected(self.target, self._user, self._password, self._ca_file)
 
 
 def _figures(server: Server, interval_s: float, *, once: bool) -> Iterator[dict[str, Any]]:
@@ -123,18 +104,6 @@ def _as_text(figures: dict[str, Any], target: str) -> str:
         heading = Line(f"\n{view.title}", Style.TITLE)
         lines += [heading, *table(figures, view, view.sort, True, _MOST_ROWS, _WIDTH)]
     return "\n".join(line.text for line in lines)
-
-
-def _password(arguments: argparse.Namespace) -> str | None:
-    if arguments.ask_password:
-        return getpass.getpass(f"Password of {arguments.user}: ")
-    if arguments.password_file is not None:
-        with open(arguments.password_file, encoding="utf-8") as file:
-            return file.readline().rstrip("\r\n")
-    password = os.environ.get(_PASSWORD)
-    if password is None and arguments.user != "default":
-        raise ValueError(f"user {arguments.user} needs a password: --password-file, --ask-password or {_PASSWORD}")
-    return password
 
 
 def _seconds(text: str) -> float:

@@ -1,0 +1,123 @@
+"""Look at a group of servers, and let another one lead.
+
+    kvstore group show TARGET             each server: its part, and how far it is in the group's log
+    kvstore group handover TARGET         let a follower lead, any or --to HOST:PORT
+
+TARGET is HOST:PORT of any server of the group, or of several, with commas. The others are those that it knows. The
+user needs +info, +sentinel and +role; for handover +failover. A password is given as to kvstore top.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from kvstore.base.address import Address, parse_address
+from kvstore.base.errors import KVStoreError
+from kvstore.client.raw import resp_request
+from kvstore.tools.login import add_login, connected, password_of
+from kvstore.tools.streams import say
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line."""
+    parser.add_argument("action", choices=["show", "handover"])
+    parser.add_argument("target", metavar="TARGET")
+    parser.add_argument("--to", metavar="HOST:PORT", type=_address, help="handover: who is to lead")
+    add_login(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The tool."""
+    group = _Group(arguments)
+    return _show(group) if arguments.action == "show" else _hand_over(group, arguments.to)
+
+
+class _Group:
+    """The servers, as they can be asked."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._login = arguments.user, password_of(arguments), arguments.ca_file
+        self._prefix = "tls:" if arguments.target.startswith("tls:") else ""
+        self.nodes = [parse_address(each) for each in arguments.target.removeprefix("tls:").split(",")]
+        self.name = ""
+
+    def ask(self, node: Address, *words: str) -> Any:
+        """What a server answers. Raises KVStoreError for an error, OSError if it does not answer."""
+        with connected(f"{self._prefix}{node}", *self._login) as connection:
+            connection.send(resp_request(*words))
+            answer = connection.resp()
+        if isinstance(answer, str) and answer.startswith("-"):
+            raise KVStoreError(f"{node}: {answer[1:]}")
+        return answer
+
+    def find_others(self) -> None:
+        """Learn from the first that answers who else there is. Raises OSError if none does."""
+        failure: OSError = OSError("no server of the group answers")
+        for node in self.nodes:
+            try:
+                info = _fields(self.ask(node, "INFO", "replication"))
+                if "group" not in info:
+                    raise KVStoreError(f"{node}: this server is in no group")
+                self.name = info["group"]
+                told = self.ask(node, "SENTINEL", "SENTINELS", self.name)
+            except OSError as error:
+                failure = error
+                continue
+            others = {parse_address(_pairs(each)["name"]) for each in told}
+            self.nodes = sorted({*others, parse_address(info["group_node"])})
+            return
+        raise failure
+
+
+def _show(group: _Group) -> int:
+    """Returns 1 if nobody leads."""
+    group.find_others()
+    rows = [_row(group, node) for node in group.nodes]
+    head = max((row[2] for row in rows if row[2] is not None), default=0)
+    say(f"group {group.name}")
+    for node, part, position in rows:
+        behind = "" if position is None else f"entry {position}" + (f", {head - position} behind" * (position < head))
+        say(f"  {node!s:<24} {part:<12} {behind}")
+    return 0 if any(part == "leads" for _, part, _ in rows) else 1
+
+
+def _row(group: _Group, node: Address) -> tuple[Address, str, int | None]:
+    try:
+        role = group.ask(node, "ROLE")
+    except (OSError, KVStoreError) as error:
+        return node, f"({error})", None
+    if role[0] == b"master":
+        return node, "leads", role[1]
+    return node, "follows" if role[3] == b"connected" else "waits", role[4]
+
+
+def _hand_over(group: _Group, to: Address | None) -> int:
+    group.find_others()
+    for node in group.nodes:
+        try:
+            leads = group.ask(node, "ROLE")[0] == b"master"
+        except OSError:
+            continue
+        if leads:
+            group.ask(node, "FAILOVER", *(["TO", to.host, str(to.port)] if to else []))
+            say(f"{node} hands over to {to or 'another'}")
+            return 0
+    raise KVStoreError("nobody leads the group")
+
+
+def _fields(info: bytes) -> dict[str, str]:
+    lines = (line.partition(":") for line in info.decode("utf-8", "replace").splitlines())
+    return {name: value for name, _, value in lines}
+
+
+def _pairs(flat: list[Any]) -> dict[str, str]:
+    words = [each.decode("utf-8", "replace") if isinstance(each, bytes) else str(each) for each in flat]
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def _address(text: str) -> Address:
+    try:
+        return parse_address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -1,0 +1,53 @@
+"""Connecting to a server, as who one is: what the tools that ask servers have together.
+
+A password comes from a file, a variable or the keyboard; never from the command line, which everybody on the machine
+can see.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+
+from kvstore.base.errors import KVStoreError
+from kvstore.client.raw import RawConnection, resp_request
+from kvstore.client.target import resolve
+
+_PASSWORD = "KVSTORE_PASSWORD"
+
+
+def add_login(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    parser.add_argument("--user", default="default", metavar="NAME", help="who you are [default: default]")
+    parser.add_argument("--password-file", metavar="FILE", help="its first line is the password")
+    parser.add_argument("--ask-password", action="store_true", help="read the password from the keyboard")
+    parser.add_argument("--ca-file", metavar="FILE", help="for tls: certificates (PEM) to trust")
+
+
+def connected(target: str, user: str, password: str | None, ca_file: str | None) -> RawConnection:
+    """A connection to the server that a TARGET means, logged in. Raises OSError; KVStoreError if it lets nobody in."""
+    connection = RawConnection(resolve(target), ca_file)
+    try:
+        if password is not None:
+            connection.send(resp_request("AUTH", user, password))
+            answer = connection.resp()
+            if answer != "+OK":
+                raise KVStoreError(f"{target}: {str(answer)[1:]}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def password_of(arguments: argparse.Namespace) -> str | None:
+    """The password that the options lead to, None if there is none. Raises OSError, ValueError."""
+    if arguments.ask_password:
+        return getpass.getpass(f"Password of {arguments.user}: ")
+    if arguments.password_file is not None:
+        with open(arguments.password_file, encoding="utf-8") as file:
+            return file.readline().rstrip("\r\n")
+    password = os.environ.get(_PASSWORD)
+    if password is None and arguments.user != "default":
+        raise ValueError(f"user {arguments.user} needs a password: --password-file, --ask-password or {_PASSWORD}")
+    return password
