@@ -59,10 +59,10 @@ class Client:
     `target`: HOST:PORT (several, with commas, of a group), unix:PATH, the name of a project to look up in the catalog,
     or tls: and one of these but a path (`kvstore.client.endpoint` has the notation). `catalog`: HOST:PORT of the
     catalog; None means the environment's KVSTORE_CATALOG, or the default. `ca_file`: for tls:, a file of certificates
-    (PEM) to trust; None means those that the system trusts. `timeout_seconds`: silence after which a request is repeated. `deadline_seconds`: for each
-    request; None means that it goes on until it succeeds. `max_reply_bytes`: a longer reply is not read. `sleep`,
-    `clock`: make the pauses and tell the time. `report`: is given the lines about failures, one at a time. Raises
-    ValueError for a mistyped address, OSError for a `ca_file` that cannot be read.
+    (PEM) to trust; None means those that the system trusts. `timeout_seconds`: silence after which a request is
+    repeated. `deadline_seconds`: for each request; None means that it goes on until it succeeds. `max_reply_bytes`: a
+    longer reply is not read. `sleep`, `clock`: make the pauses and tell the time. `report`: is given the lines about
+    failures, one at a time. Raises ValueError for a mistyped address, OSError for a `ca_file` that cannot be read.
 
     **Errors.** All requests raise ValueError if the server finds them invalid (and TypeError if an argument cannot be
     JSON), RequestRefused if it cannot do them now. They do not raise for want of a server, nor for one that answers

@@ -41,7 +41,9 @@ class Link(Protocol):
 
     def open(self) -> None:
         """Begin to connect. `lost` may be called before this returns."""
-        self._connecting = self._place.endpoint.connect(Factory.forProtocol(lambda: self))
+        factory = Factory.forProtocol(lambda: self)
+        factory.noisy = False
+        self._connecting = self._place.endpoint.connect(factory)
         self._connecting.addErrback(self._refused)
 
     def send(self, path: bytes, body: bytes) -> None:

@@ -148,7 +148,7 @@ class GroupNode(Service):
         except Ended as ended:
             self._end(ended)
             return
-        if self.replica.leader != leader:
+        if self.replica.leader not in (leader, ""):
             _log.info("{leader} leads the group, as of entry {position}", leader=self.replica.leader, position=position)
         if self._apply(position, data):
             self._wait()
@@ -349,8 +349,9 @@ class GroupNode(Service):
         self._notes_timer = self._reactor.callLater(_NOTES_S, self._look_at_notes)
         covers = self._store.log.header.first - 1
         if not self._store.segment_bytes and covers != self._notes.get(self.own):
-            self._log.note(str(self.own), covers, lambda: None)
-        self._log.notes(self._noted)
+            self._log.note(str(self.own), covers, lambda: self._log.notes(self._noted))
+        else:
+            self._log.notes(self._noted)
 
     def _noted(self, notes: dict[str, int]) -> None:
         self._notes = {parse_address(node): position for node, position in sorted(notes.items())}
