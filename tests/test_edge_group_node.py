@@ -123,7 +123,7 @@ class FindingTests(SynchronousTestCase):
         """Every node tells who leads, and who else there is."""
         group = MemoryGroup()
         leader = group.leader()
-        group.until(lambda: all(len(node.node.others()) == 2 for node in group.nodes))
+        group.until(lambda: all(len(node.node.others()) == 2 and node.node.leader for node in group.nodes))
         for node in group.nodes:
             client = Talker(node)
             self.assertEqual(client.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "shop"), [leader.address.host, "6380"])
