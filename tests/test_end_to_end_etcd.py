@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from twisted.trial.unittest import SkipTest, TestCase
 from kvstore.base.limits import MIB
 from kvstore.base.shared_log import Appended, Entries, Trimmed
 from kvstore.edge.etcd.log import EtcdLog, open_log
+from tests.kit.certificate import make_certificate
 from tests.kit.etcd import MISSING, Etcd, shared_etcd
 
 
@@ -23,6 +25,19 @@ def asked(method: Callable[..., object], *arguments: Any) -> Deferred[Any]:
     answer: Deferred[Any] = Deferred()
     method(*arguments, answer.callback)
     return answer
+
+
+def heard_once(test: TestCase, text: str) -> Deferred[None]:
+    """When the log says something of this text, which it may do but once."""
+    said: Deferred[None] = Deferred()
+
+    def hear(event: LogEvent) -> None:
+        if text in str(event.get("log_format")):
+            said.callback(None)
+
+    globalLogPublisher.addObserver(hear)
+    test.addCleanup(globalLogPublisher.removeObserver, hear)
+    return said
 
 
 class LogTestCase(TestCase):
@@ -160,6 +175,36 @@ class TrimTests(LogTestCase):
         await self.appended(numbered(2, 3))
 
 
+class CertificateTests(TestCase):
+    """etcd over TLS."""
+
+    timeout = 60
+
+    async def test_who_is_who(self) -> None:
+        """Both sides have a certificate, and a log is kept there; without one of our own etcd says nothing to us."""
+        if MISSING:
+            raise SkipTest(MISSING)
+        own, authority = os.path.abspath(self.mktemp()), os.path.abspath(self.mktemp())
+        make_certificate(own)
+        _, begin, certificate = Path(own).read_text().partition("-----BEGIN CERTIFICATE")
+        Path(authority).write_text(begin + certificate)  # etcd takes nothing else in there
+        files = ("--cert-file", own, "--key-file", own, "--client-cert-auth", "--trusted-ca-file", authority)
+        etcd = Etcd(*files, count=1)
+        self.addCleanup(etcd.close)
+        log = open_log(f"{etcd.location}?ca={own}&cert={own}", "shop", reactor)
+        self.addCleanup(log.stop)
+        self.assertIs(await asked(log.append, 1, b"entry"), Appended.THERE)
+        seen: Deferred[bytes] = Deferred()
+        log.watch(1, lambda position, entry: seen.callback(entry), self.fail)
+        self.assertEqual(await seen, b"entry")
+        stranger = open_log(f"{etcd.location}?ca={own}", "shop", reactor)
+        self.addCleanup(stranger.stop)
+        said = heard_once(self, "no node answers")
+        stranger.append(2, b"stranger's", self.fail)
+        await said
+        self.assertEqual(await asked(log.read, 2), Entries([], 1))
+
+
 @pytest.mark.long
 class FaultTests(LogTestCase):
     """Nodes of etcd die or stand still."""
@@ -210,14 +255,7 @@ class FaultTests(LogTestCase):
         await self.appended(numbered(1, 3))
         for node in self.etcd.nodes:
             node.kill()
-        said: Deferred[None] = Deferred()
-
-        def hear(event: LogEvent) -> None:
-            if "no node answers" in str(event.get("log_format")):
-                said.callback(None)  # which fails the second time
-
-        globalLogPublisher.addObserver(hear)
-        self.addCleanup(globalLogPublisher.removeObserver, hear)
+        said = heard_once(self, "no node answers")
         late = asked(self.log.append, 4, b"entry 4")
         await said
         self.etcd.heal()

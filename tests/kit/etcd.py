@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,6 @@ PROGRAM = "etcd"
 #: Why a test is skipped where the program is missing; None where it is there.
 MISSING = None if shutil.which(PROGRAM) else f"{PROGRAM} is not installed (Debian: etcd-server)"
 
-_NODES = 3
-
 #: Seconds for an answer to a question of ours, to a node that may stand still.
 _ANSWER_S = 1.0
 
@@ -31,15 +30,16 @@ _ANSWER_S = 1.0
 class Node:
     """One node, by its `number`; `port`: for clients."""
 
-    def __init__(self, directory: Path, number: int, ports: list[tuple[int, int]]) -> None:
+    def __init__(self, directory: Path, number: int, ports: list[tuple[int, int]], options: Sequence[str]) -> None:
         self.port, peer_port = ports[number]
         self._output = directory / f"output{number}"
-        client, peer = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{peer_port}"
+        scheme = "https" if "--cert-file" in options else "http"
+        client, peer = f"{scheme}://127.0.0.1:{self.port}", f"http://127.0.0.1:{peer_port}"
         self._command = [PROGRAM, "--name", f"n{number}", "--data-dir", str(directory / f"n{number}")]
         self._command += ["--listen-client-urls", client, "--advertise-client-urls", client]
         self._command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
         self._command += ["--initial-cluster", ",".join(f"n{n}=http://127.0.0.1:{p}" for n, (_, p) in enumerate(ports))]
-        self._command += ["--logger", "zap", "--log-level", "warn"]
+        self._command += ["--logger", "zap", "--log-level", "warn", *options]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -86,28 +86,33 @@ class Node:
 
 
 class Etcd:
-    """Three nodes, serving when this is made."""
+    """`count` nodes, with `options` besides those that make them a cluster; serving when this is made, but for one with
+    certificates, of which this asks nothing. `location`: where they are.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str, count: int = 3) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="kvstore-etcd-"))
-        ports = _free_ports(2 * _NODES)
+        ports = _free_ports(2 * count)
         pairs = list(zip(ports[::2], ports[1::2], strict=True))
-        self.nodes = [Node(self._directory, number, pairs) for number in range(_NODES)]
+        self.nodes = [Node(self._directory, number, pairs, options) for number in range(count)]
         self.location = "etcd://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
-        self.heal()
+        if "--cert-file" in options:
+            self.location = self.location.replace("etcd:", "etcds:")
+            self.start()
+        else:
+            self.heal()
 
     def heal(self) -> None:
         """All nodes run and serve, whatever a test has done to them."""
+        self.start()
+        for node in self.nodes:
+            node.go_on()
+        eventually(lambda: [node.output for node in self.nodes if not self._serves(node)], lambda waiting: not waiting)
+
+    def start(self) -> None:
+        """All nodes run."""
         for node in self.nodes:
             node.start()
-            node.go_on()
-        self.wait()
-
-    def wait(self) -> None:
-        """Until each node knows its leader and is up with it."""
-        eventually(
-            lambda: [self._serves(node) or node.output for node in self.nodes], lambda each: each == [True] * _NODES
-        )
 
     def _serves(self, node: Node) -> bool:
         answer = node.ask("/v3/kv/range", {"key": "AA=="})

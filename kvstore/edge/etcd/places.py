@@ -4,7 +4,7 @@
 
 `ca`: the certificates of who signed etcd's (the system's authorities unless given); `cert` and `key`: what etcd is
 shown if it asks (`--client-cert-auth`); the key may be in the file of the certificate. A server's certificate must name
-the host as it is typed. There are no passwords: with certificates etcd knows users by their common names.
+the host as it is typed. etcd's own users and roles are not for this: its gateway knows nobody by their certificate.
 
 The nodes are asked in the order in which they stand, the next one when one fails: so the nearest goes first.
 """
