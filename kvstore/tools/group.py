@@ -85,8 +85,10 @@ def _show(group: _Group) -> int:
 def _row(group: _Group, node: Address) -> tuple[Address, str, int | None]:
     try:
         role = group.ask(node, "ROLE")
-    except (OSError, KVStoreError) as error:
-        return node, f"({error})", None
+    except OSError as error:
+        return node, f"does not answer: {error.strerror or error}", None
+    except KVStoreError as error:
+        return node, str(error), None
     if role[0] == b"master":
         return node, "leads", role[1]
     return node, "follows" if role[3] == b"connected" else "waits", role[4]

@@ -90,7 +90,7 @@ class GroupNode(Service):
         if standing is None:
             raise StartRefused(
                 "the data are those of a server by itself; a group begins with empty directories: start it with an"
-                " empty one, and bring the data with kvstore export and kvstore import"
+                " empty one, and bring the data in through a client"
             )
         self.replica = Replica(str(self.own), standing, settings.lease_ms, chance or SystemRandom(), now_ns())
         self.writer = SharedLogWriter(store, log, self._appended)
