@@ -120,7 +120,7 @@ class ClientTests(SynchronousTestCase):
         self.ask()
         (connection,) = self.first.connections
         for _ in range(20):
-            self.wait(0.3)
+            self.wait(0.2)
             connection._protocol.dataReceived(
                 b"HTTP/1.1 200 OK\r\nX-Y: z\r\nContent-Length: 2\r\n\r\n{}"[_ * 2 : _ * 2 + 2]
             )
@@ -159,10 +159,10 @@ class ClientTests(SynchronousTestCase):
 
     def test_patience(self) -> None:
         """Short at first, so that an election is outlived by tries, then longer, up to a limit; more for more bytes."""
-        self.assertEqual({patience_s(tries, 0) for tries in range(8)}, {0.4})
-        later = [patience_s(tries, 0) for tries in range(7, 40)]
+        self.assertEqual({patience_s(tries, 0) for tries in range(10)}, {0.3})
+        later = [patience_s(tries, 0) for tries in range(9, 40)]
         self.assertEqual((later, later[-1]), (sorted(later), 5.0))
-        self.assertEqual(patience_s(0, 3 * MIB), 3.4)
+        self.assertEqual(patience_s(0, 3 * MIB), 3.3)
 
 
 class TimeoutTests(SynchronousTestCase):

@@ -35,17 +35,17 @@ from kvstore.edge.etcd.timeout import Timeout
 
 _log = Logger()
 
-#: Seconds for an answer: of the first tries, and at most; and how much longer each further try has.
-_QUICK_S = 0.4
-_QUICK_TRIES = 8
+#: Seconds for an answer: of the first tries, and at most; and how much longer each further try has, or pause is.
+_QUICK_S = 0.3
+_QUICK_TRIES = 10
 _LONGER = 1.5
 _MOST_S = 5.0
 #: Bytes of a request that take a second more, on a slow network.
 _BYTES_A_SECOND = 1 * MIB
 
-#: Seconds of the pause once all nodes were tried: the first, which doubles each time, and the longest.
+#: Seconds of the pause once all nodes were tried: the first, and the longest.
 _PAUSE_S = 0.05
-_MOST_PAUSE_S = 0.4
+_MOST_PAUSE_S = 1.0
 
 
 class Answer(NamedTuple):
@@ -160,7 +160,7 @@ class Client:
         if not self._failing:
             self._failing = True
             _log.warn("etcd: no node answers; trying on; the last, {name}: {reason}", name=name, reason=reason)
-        pause_s = min(_PAUSE_S * 2 ** min(rounds - 1, 20), _MOST_PAUSE_S)
+        pause_s = min(_PAUSE_S * _LONGER ** min(rounds - 1, 20), _MOST_PAUSE_S)
         self._pause = self._clock.callLater(pause_s, self._resume)
 
     def _resume(self) -> None:
