@@ -6,7 +6,8 @@ from twisted.internet import reactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.address import Address
-from kvstore.edge.etcd.places import Location, parse_location, places_of
+from kvstore.edge.etcd.location import Location, parse_location
+from kvstore.edge.etcd.places import places_of
 from tests.kit.certificate import make_certificate
 
 
@@ -25,14 +26,15 @@ class LocationTests(SynchronousTestCase):
     def test_bad(self) -> None:
         """Each says what is wrong with it."""
         for text, wrong in {
-            "a:1": "etcd://",
-            "http://a:1": "etcd://",
-            "etcd://": "HOST:PORT",
-            "etcd://a": "HOST:PORT",
-            "etcd://a:1,": "HOST:PORT",
-            "etcd://a:1,a:1": "twice",
-            "etcd://a:1?ca=x": "'ca' has no meaning",
-            "etcds://a:1?password=x": "'password' has no meaning",
+            "a:1": "give etcd://",
+            "http://a:1": "give etcd://",
+            "etcd://": "give etcd://",
+            "etcd://a": "give etcd://",
+            "etcd://a:1,": "give etcd://",
+            "etcd://a:1,a:1": "once",
+            "etcd://a:1?ca=x": "leave 'ca' out",
+            "etcds://a:1?password=x": "leave 'password' out",
+            "etcds://a:1?key=x": "cert=FILE",
         }.items():
             self.assertIn(wrong, str(self.assertRaises(ValueError, parse_location, text)))
 

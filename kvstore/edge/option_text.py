@@ -144,12 +144,10 @@ def group_name(text: str) -> str:
 
 
 def shared_log_url(text: str) -> str:
-    """Where the shared log is: etcd://HOST:PORT,HOST:PORT,..., or etcds: for TLS. Raises ValueError."""
-    scheme, _, addresses = text.partition("://")
-    if scheme not in ("etcd", "etcds") or not addresses:
-        raise ValueError("give etcd://HOST:PORT,HOST:PORT,HOST:PORT with the members of an etcd")
-    for address in addresses.split("?")[0].split("/")[0].split(","):
-        host_and_port(address)
+    """Where the shared log is: see `etcd.location`. Raises ValueError."""
+    from kvstore.edge.etcd.location import parse_location
+
+    parse_location(text)
     return text
 
 

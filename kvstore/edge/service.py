@@ -215,7 +215,10 @@ class KVStoreService(MultiService):
         from kvstore.edge.etcd.log import open_log
         from kvstore.edge.group.node import GroupNode
 
-        log = open_log(group.log, group.name, self._reactor)
+        try:
+            log = open_log(group.log, group.name, self._reactor)
+        except ValueError as error:  # of the files of its certificates
+            raise self._process.refused(f"--log {group.log!r}: {error}") from None
         self.group = GroupNode(self._reactor, group, self.store, log, self._leads_no_more)
 
     def _open_trace(self) -> None:

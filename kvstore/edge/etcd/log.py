@@ -37,7 +37,8 @@ from kvstore.edge.etcd import gateway
 from kvstore.edge.etcd.appending import Append
 from kvstore.edge.etcd.client import Answer, Client, Request
 from kvstore.edge.etcd.layout import Keys, number
-from kvstore.edge.etcd.places import Place, parse_location, places_of
+from kvstore.edge.etcd.location import parse_location
+from kvstore.edge.etcd.places import Place, places_of
 from kvstore.edge.etcd.reading import Reader
 from kvstore.edge.etcd.trimming import Trim
 from kvstore.edge.etcd.versions import VersionCheck
@@ -45,7 +46,7 @@ from kvstore.edge.etcd.watching import EntryWatch
 
 
 def open_log(location: str, group: str, reactor: Any) -> EtcdLog:
-    """The log of a group in the etcd at `location` (see `places`). Raises ValueError, for whoever typed them.
+    """The log of a group in the etcd at `location` (see there). Raises ValueError, for whoever typed them.
 
     Looks at etcd's version at once; connects for anything else when it is first asked.
     """

@@ -1,30 +1,18 @@
-"""Where an etcd is, as people type it: `etcd://a:2379,b:2379,c:2379`, with TLS `etcds://...`, and how to get there.
-
-    etcds://a:2379,b:2379,c:2379?ca=/etc/etcd/ca.pem&cert=/etc/etcd/kvstore.pem&key=/etc/etcd/kvstore.key
-
-`ca`: the certificates of who signed etcd's (the system's authorities unless given); `cert` and `key`: what etcd is
-shown if it asks (`--client-cert-auth`); the key may be in the file of the certificate. A server's certificate must name
-the host as it is typed. etcd's own users and roles are not for this: its gateway knows nobody by their certificate.
-
-The nodes are asked in the order in which they stand, the next one when one fails: so the nearest goes first.
-"""
+"""How to get to the nodes of an etcd: see `location`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl
 
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 
-from kvstore.base.address import Address, parse_address
+from kvstore.edge.etcd.location import Location
 from kvstore.edge.tls import authorities_in
 
 #: Seconds for a connection to be made: a host that is there takes a few round trips.
 CONNECT_S = 2.0
-
-_FILES = ("ca", "cert", "key")
 
 
 class Place(NamedTuple):
@@ -32,30 +20,6 @@ class Place(NamedTuple):
 
     name: str
     endpoint: IStreamClientEndpoint
-
-
-class Location(NamedTuple):
-    """What was typed. `files`: of TLS, by `ca`, `cert` and `key`; None without TLS."""
-
-    addresses: tuple[Address, ...]
-    files: dict[str, str] | None
-
-
-def parse_location(text: str) -> Location:
-    """The nodes in `etcd://HOST:PORT,...` or `etcds://HOST:PORT,...?ca=FILE&cert=FILE&key=FILE`. Raises ValueError, for
-    the person who typed it.
-    """
-    scheme, _, rest = text.partition("://")
-    if scheme not in ("etcd", "etcds"):
-        raise ValueError(f"{text!r} does not begin with etcd:// or etcds://")
-    hosts, _, query = rest.partition("?")
-    files = dict(parse_qsl(query, keep_blank_values=True))
-    if unknown := [name for name in files if scheme == "etcd" or name not in _FILES]:
-        raise ValueError(f"{unknown[0]!r} has no meaning in {text!r}: etcds:// takes ca, cert and key")
-    addresses = tuple(parse_address(host) for host in hosts.rstrip("/").split(","))
-    if len(set(addresses)) < len(addresses):
-        raise ValueError(f"{text!r} names a node twice")
-    return Location(addresses, files if scheme == "etcds" else None)
 
 
 def places_of(location: Location, reactor: Any) -> list[Place]:

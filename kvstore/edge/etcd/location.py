@@ -1,0 +1,49 @@
+"""Where an etcd is, as people type it: `etcd://a:2379,b:2379,c:2379`, with TLS `etcds://...`
+
+    etcds://a:2379,b:2379,c:2379?ca=/etc/etcd/ca.pem&cert=/etc/etcd/kvstore.pem&key=/etc/etcd/kvstore.key
+
+`ca`: the certificates of who signed etcd's (the system's authorities unless given); `cert` and `key`: what etcd is
+shown if it asks (`--client-cert-auth`); the key may be in the file of the certificate. A server's certificate must name
+the host as it is typed. etcd's own users and roles are not for this: its gateway knows nobody by their certificate.
+
+The nodes are asked in the order in which they stand, the next one when one fails: so the nearest goes first.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from urllib.parse import parse_qsl
+
+from kvstore.base.address import Address, parse_address
+
+_FILES = ("ca", "cert", "key")
+
+
+class Location(NamedTuple):
+    """What was typed. `files`: of TLS, by `ca`, `cert` and `key`; None without TLS."""
+
+    addresses: tuple[Address, ...]
+    files: dict[str, str] | None
+
+
+def parse_location(text: str) -> Location:
+    """The nodes in `etcd://HOST:PORT,...` or `etcds://HOST:PORT,...?ca=FILE&cert=FILE&key=FILE`.
+
+    Raises ValueError, with advice for the person who typed it.
+    """
+    scheme, _, rest = text.partition("://")
+    hosts, _, query = rest.partition("?")
+    files = dict(parse_qsl(query, keep_blank_values=True))
+    try:
+        addresses = tuple(parse_address(host) for host in hosts.rstrip("/").split(","))
+    except ValueError:
+        addresses = ()
+    if scheme not in ("etcd", "etcds") or not addresses:
+        raise ValueError("give etcd://HOST:PORT,HOST:PORT,HOST:PORT with the nodes of an etcd, or etcds:// for TLS")
+    if len(set(addresses)) < len(addresses):
+        raise ValueError("give each node of etcd once")
+    if unknown := [name for name in files if scheme == "etcd" or name not in _FILES]:
+        raise ValueError(f"leave {unknown[0]!r} out: there are ca, cert and key, with etcds://")
+    if "key" in files and "cert" not in files:
+        raise ValueError("give the certificate of the key, too: cert=FILE")
+    return Location(addresses, files if scheme == "etcds" else None)
