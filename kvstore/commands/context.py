@@ -182,6 +182,10 @@ class Server:
         self.users.replace(parse(file.read(), file.path, all_channels=self.users.all_channels))
         self.user_file = file
 
+    def blocked(self) -> int:
+        """How many clients wait for what others do, or for the end of a pause."""
+        return len(self.waiting.places) + len(self.pause.waiting)
+
     def tell(self, clients: Iterable[Client], message: Reply) -> None:
         """Send `message` to some clients when the request that executes is whole: see `peer`."""
         self.messages.append(partial(_send, tuple(clients), message))

@@ -45,7 +45,7 @@ RATES: _Measures = {
 #: What there is.
 LEVELS: _Measures = {
     "clients": lambda s: len(s.connections.server.clients),
-    "blocked_clients": lambda s: len(s.connections.server.waiting.places),
+    "blocked_clients": lambda s: s.connections.server.blocked(),
     "keys": lambda s: sum(table.count() for table in s.store.databases),
     "memory_bytes": lambda s: s.connections.server.memory.used_bytes(),
     "resident_bytes": lambda s: resident_bytes(),

@@ -4,7 +4,7 @@ Names follow Prometheus's conventions: `kvstore_` before all of them, base units
 only grows. What is read is counted anyway, for INFO: nothing here costs a request anything. Counters that CONFIG
 RESETSTAT sets back begin again, which Prometheus takes for a restart.
 
-docs/MONITORING.md has this table, put there by `scripts/metrics_table`.
+docs/MONITORING.md has this table, put there by `scripts/monitoring_documents`.
 """
 
 from __future__ import annotations
@@ -128,11 +128,6 @@ def _slow_events(sources: Sources) -> Reading:
     return {(name,): event.count for name, event in sources.connections.server.latency.by_name.items()}
 
 
-def _blocked(sources: Sources) -> float:
-    server = sources.connections.server
-    return len(server.waiting.places) + len(server.pause.waiting)
-
-
 def _rows() -> Iterator[Metric]:
     yield Metric(
         "build_info", "gauge", "1; its labels say what runs.", _build, ("version", "python", "twisted", "sync")
@@ -149,7 +144,8 @@ def _of_clients() -> Iterable[Metric]:
         Metric("clients", "gauge", "Clients connected.", lambda s: len(s.connections.server.clients)),
         Metric("clients_max", "gauge", "Clients that may be connected: --max-clients, or what files there are.",
                lambda s: s.connections.server.configuration.number("maxclients")),
-        Metric("clients_blocked", "gauge", "Clients that wait for keys (BLPOP), or for a pause to end.", _blocked),
+        Metric("clients_blocked", "gauge", "Clients that wait for keys (BLPOP), or for a pause to end.",
+               lambda s: s.connections.server.blocked()),
         Metric("clients_subscribed", "gauge", "Clients that are subscribed to channels or patterns.",
                lambda s: s.connections.server.channels.clients()),
         Metric("clients_tracking", "gauge", "Clients that cache, and are told of changes (CLIENT TRACKING).",

@@ -106,7 +106,7 @@ def _now(call: Call, sources: Sources) -> dict[str, Any]:
         "sent_a_second": sources.sent.per_second,
         "keys": sum(len(table.values) for table in store.databases),
         "clients": len(server.clients),
-        "blocked": len(server.waiting.places) + len(server.pause.waiting),
+        "blocked": server.blocked(),
         "up_s": (server.recent_ms - server.started_ms) // 1000,
         "version": __version__,
         "refuses_writes": store.refusals.now,
