@@ -192,6 +192,9 @@ OWN = {setting.name: setting for setting in (
     *_live(memory(), min_free_bytes=0, max_log_bytes=0),
 )}  # fmt: skip
 
+#: Those that hold a secret, or name whose it is: their values are shown to nobody who did not ask for them.
+SECRET = frozenset(["requirepass", "primaryauth", "primaryuser", "tls-key-file-pass", "tls-client-key-file-pass"])
+
 #: Names of our own options for settings of Redis's.
 OWN_ALIASES = {"max-request-bytes": "proto-max-bulk-len"}
 

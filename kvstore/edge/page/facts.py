@@ -18,7 +18,7 @@ from kvstore.commands.client import UNKNOWN, Client
 from kvstore.commands.context import Call, Server
 from kvstore.commands.info import fields_of
 from kvstore.commands.noted_requests import RequestLog
-from kvstore.commands.setting_table import ALIASES, OWN, OWN_ALIASES, SETTINGS
+from kvstore.commands.setting_table import ALIASES, OWN, OWN_ALIASES, SECRET, SETTINGS
 from kvstore.edge.history import History, Series
 from kvstore.edge.page.charts import chart
 from kvstore.edge.page.recorder import named
@@ -33,9 +33,6 @@ _MOST_COMMANDS = 12
 _PERCENTS = (50, 99, 100)
 #: Requests of each log that are shown.
 _MOST_NOTED = 20
-#: How the names of settings end that hold a secret: that they are set is all that is told.
-_SECRETS = ("pass", "primaryauth")
-
 
 #: Titles, the filters that write a value, the lines by their names, and what neighbours are put together to.
 _CHARTS: tuple[tuple[str, str, dict[str, str], Callable[[Sequence[float]], float]], ...] = (
@@ -222,10 +219,12 @@ def _disk(call: Call, sources: Sources) -> dict[str, Any]:
 
 
 def _settings(server: Server) -> list[tuple[str, str, str]]:
-    """Name, value and default of the settings that are not as they are without any option or CONFIG SET."""
+    """Name, value and default of the settings that are not as they are without any option or CONFIG SET; of a secret
+    only that it is set.
+    """
     default = {name: row.default for name, row in (SETTINGS | OWN).items()} | Settings(data_path="").as_config()
     found = []
     for name, value in server.configuration.matching([b"*"]).items():
         if name not in ALIASES | OWN_ALIASES and value != default.get(name, ""):
-            found.append((name, "(set)" if name.endswith(_SECRETS) else value, default.get(name, "")))
+            found.append((name, "(set)" if name in SECRET else value, default.get(name, "")))
     return found
