@@ -41,12 +41,10 @@ def config_set(call: Call, parameter: bytes, value: bytes, *pairs: bytes) -> Rep
 def config_resetstat(call: Call) -> Reply:
     """Set the counters that INFO shows to zero."""
     server = call.server
-    server.connections_received = server.connections_refused = server.requests_executed = server.errors = 0
-    server.errors_by_code.clear()
-    server.network_bytes_before = server.network_bytes()
+    server.reset_counters(server.network_bytes())
     for table in call.store.databases:
         table.expired_count = table.expired_inside = table.hits = table.misses = 0
-    server.memory.eviction.evicted = server.clients_evicted = 0
+    server.memory.eviction.evicted = 0
     if server.scripts is not None:
         server.scripts.forgotten = 0
     server.statistics.reset()
