@@ -108,6 +108,15 @@ class RefusalTests(_TestCase):
         self.assertEqual(run("#!lua flags=allow-oom\n", grows), OK)
         self.assertEqual(run("", "redis.call('DEL', 'a') " + grows), OK)
 
+    def test_for_how_long(self) -> None:
+        """INFO tells for how long memory has been short, since the last CONFIG RESETSTAT."""
+        memory = self.serving.server.memory
+        later_ns = memory.steady_ns() + 5_000_000_000
+        memory.steady_ns = lambda: later_ns
+        self.assertEqual([ms // 1000 for ms in memory.exceeded_ms()], [5, 5])
+        self.one.told("CONFIG RESETSTAT")
+        self.assertEqual(memory.exceeded_ms(), (0, 0))
+
     def test_it_costs_nothing_without(self) -> None:
         """Plain requests have their quick way while there is memory, and while there is no limit."""
         plain = self.serving.server.statistics.plain

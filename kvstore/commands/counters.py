@@ -11,6 +11,7 @@ from kvstore.base.limits import MAX_ERROR_CODES
 class Counters:
     """A base class of `Server`. `errors`: replies that were errors; `errors_by_code`: how many began with which code.
 
+    `clients_dropped`: since they did not take their replies; `clients_evicted`: for the memory that they held.
     `network_bytes_before`: received and sent until the counters were set to zero.
     """
 
@@ -20,7 +21,7 @@ class Counters:
 
     def reset_counters(self, network_bytes: tuple[int, int]) -> None:
         """Set them to zero. `network_bytes`: received and sent so far."""
-        self.connections_received = self.connections_refused = self.clients_evicted = 0
+        self.connections_received = self.connections_refused = self.clients_dropped = self.clients_evicted = 0
         self.requests_executed = self.errors = 0
         self.errors_by_code.clear()
         self.network_bytes_before = network_bytes

@@ -255,6 +255,12 @@ class MemoryLimit:
         now_ns = self.steady_ns() - self._changed_ns if self.is_over else 0
         return (self._exceeded_ns + now_ns) // _NS_PER_MS, now_ns // _NS_PER_MS
 
+    def reset_counters(self) -> None:
+        """Count what is evicted, and for how long memory is short, from now on."""
+        self.eviction.evicted = self._exceeded_ns = 0
+        if self.is_over:
+            self._changed_ns = self.steady_ns()
+
     @staticmethod
     def is_asked(row: Command) -> bool:
         """Whether requests of this command have to ask while memory is short."""

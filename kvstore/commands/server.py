@@ -39,16 +39,18 @@ def config_set(call: Call, parameter: bytes, value: bytes, *pairs: bytes) -> Rep
 
 @command("CONFIG|RESETSTAT", ADMIN | NO_SCRIPT, group="server")
 def config_resetstat(call: Call) -> Reply:
-    """Set the counters that INFO shows to zero."""
+    """Set the counters that INFO shows to zero.
+
+    Unlike Valkey, compactions are counted on (`rdb_saves`, `aof_rewrites`, `total_forks`).
+    """
     server = call.server
     server.reset_counters(server.network_bytes())
     for table in call.store.databases:
         table.expired_count = table.expired_inside = table.hits = table.misses = 0
-    server.memory.eviction.evicted = 0
+    server.memory.reset_counters()
     if server.scripts is not None:
         server.scripts.forgotten = 0
     server.statistics.reset()
-    server.gate.log.counts.clear()
     return OK
 
 

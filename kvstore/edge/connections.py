@@ -82,8 +82,6 @@ class Connections:
         self.fault = fault
         self.protocols: dict[int, Connection] = {}
         self.doors: list[Door] = []
-        #: Clients that did not take their replies.
-        self.dropped = 0
         self._received_before = self._sent_before = 0  # by those that are gone
         server.network_bytes = self.network_bytes
         self.at_address: Counter[str] = Counter()

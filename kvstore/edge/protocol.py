@@ -308,7 +308,7 @@ class KVStoreProtocol(LineReceiver):
             "client {address} dropped: {unsent} bytes of replies not taken, more than client-output-buffer-limit says,"
             " {limit}", address=self.client.address, unsent=unsent_bytes, limit=limit,
         )  # fmt: skip
-        self._connections.dropped += 1
+        self._connections.server.clients_dropped += 1
         self._move(GONE)  # as good as: what others' requests still push to it (MONITOR) is not worth a line each
         self.close()
 

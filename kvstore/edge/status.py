@@ -110,7 +110,7 @@ def _stats(sources: Sources) -> list[tuple[str, Any]]:
         ("instantaneous_input_kbps", f"{sources.received.per_second / KIB:.2f}"),
         ("instantaneous_output_kbps", f"{sources.sent.per_second / KIB:.2f}"),
         ("total_forks", sources.store.compactions),
-        ("client_output_buffer_limit_disconnections", sources.connections.dropped),
+        ("client_output_buffer_limit_disconnections", sources.connections.server.clients_dropped),
         ("latest_fork_usec", round(sources.compactor.last_fork_seconds * 1e6)),
     ]
 

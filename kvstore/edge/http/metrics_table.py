@@ -155,7 +155,7 @@ def _of_clients() -> Iterable[Metric]:
         Metric("connections_refused", "counter", "Clients turned away: too many, no files left, or not let in.",
                lambda s: s.connections.server.connections_refused),
         Metric("clients_dropped", "counter", "Clients disconnected since they did not take their replies.",
-               lambda s: s.connections.dropped),
+               lambda s: s.connections.server.clients_dropped),
         Metric("clients_evicted", "counter", "Clients disconnected for the memory that they held: maxmemory-clients.",
                lambda s: s.connections.server.clients_evicted),
         Metric("denied", "counter", "Wrong passwords (auth), and requests that a user may not make, by what it lacks.",
