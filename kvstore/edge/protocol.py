@@ -35,7 +35,8 @@ from kvstore.edge.arrivals import FEW
 from kvstore.edge.connection_state import MOVES, State
 from kvstore.edge.connections import Connections
 from kvstore.edge.outlet import Outlet
-from kvstore.session.session import PART_BYTES, Session
+from kvstore.session.session import Session
+from kvstore.session.unread import PART_BYTES
 from kvstore.wire.parser import RequestParser
 
 _log = Logger()
