@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.address import Address
@@ -58,6 +59,19 @@ class KillRoundTests(SynchronousTestCase):
         self.assertGreater(run.counts.by_overlap["always"], 0)
         self.assertGreater(run.counts.acknowledged, 0)
         self.assertGreater(run.counts.blocks_acknowledged, 0)
+
+    @pytest.mark.long
+    def test_evictions(self) -> None:
+        """What is acknowledged is there, or was evicted, which the log says."""
+        run = KillRun(self.run_.data.with_name("little"), 4, self.seed, longest_seconds=2, evict="volatile")
+        self.addCleanup(run.stop)
+        try:
+            while run.counts.rounds < 2 or (not run.counts.evicted and run.counts.rounds < 20):
+                run.round()
+            run.restart_in_order()
+        except Violation as error:
+            raise AssertionError(f"seed {self.seed}: {error}") from None
+        self.assertGreater(run.counts.evicted, 0)
 
     def test_a_loss_is_seen(self) -> None:
         """What is changed behind the clients' backs is a violation: a key removed, one added, a counter set back."""

@@ -4,6 +4,7 @@ clients were told. Nothing here is the server's own code.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -12,7 +13,9 @@ from typing import NamedTuple
 
 from tests.kit.format_reader import Corruption, read_block, read_frame, read_operations
 
-_NAME = re.compile(r"table\.txn(\.[0-9a-f]{16}(-[0-9a-f]{16}-[0-9a-f]{16})?)?")
+_NAME = re.compile(r"table\.txn(?:\.[0-9a-f]{16}(?:-([0-9a-f]{16})-[0-9a-f]{16})?)?")
+#: A segment moves to the archive, and the log's name to another file, while a server runs: how often to look again.
+_LOOKS = 20
 _HEADER_BYTES, _FRAME_HEADER_BYTES, _FRAMES_AT = 4096, 84, 3 * 4096
 #: Where a frame has its time.
 _TIME = slice(39, 55)
@@ -28,16 +31,23 @@ class Commit(NamedTuple):
     operations: list[tuple[int, list[bytes]]]
 
 
-def commits_after(sequence: int, *directories: str | os.PathLike[str]) -> list[Commit]:
-    """The commits with greater numbers than that, in order, of the logs and segments in some directories of one server
-    that does not run. A log that holds some of them twice is no matter.
+def commits_after(sequence: int, data: str | os.PathLike[str], archive: str | os.PathLike[str]) -> list[Commit]:
+    """The commits with greater numbers than that, in order, of a data directory and the archive of its log. If a server
+    runs, all that it has acknowledged. Raises Corruption: some are missing.
     """
-    found: dict[int, Commit] = {}
-    for directory in map(Path, directories):
-        for path in directory.iterdir() if directory.is_dir() else ():
-            if _NAME.fullmatch(path.name):
-                found.update((commit.sequence, commit) for commit in _read(path.read_bytes(), sequence))
-    return [found[number] for number in sorted(found)]
+    for _ in range(_LOOKS):
+        found = {commit.sequence: commit for place in (data, archive) for commit in _commits(Path(place), sequence)}
+        if len(found) == max(found, default=sequence) - sequence:
+            return [found[number] for number in sorted(found)]
+    raise Corruption(f"of the commits after {sequence} not all are in {data} or {archive}")
+
+
+def _commits(directory: Path, after: int) -> Iterator[Commit]:
+    for path in directory.iterdir() if directory.is_dir() else ():
+        name = _NAME.fullmatch(path.name)
+        if name is not None and (name[1] is None or int(name[1], 16) > after):
+            with contextlib.suppress(FileNotFoundError):  # it is in the archive now
+                yield from _read(path.read_bytes(), after)
 
 
 def _read(data: bytes, after: int) -> Iterator[Commit]:

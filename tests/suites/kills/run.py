@@ -189,7 +189,7 @@ class KillRun:
         self._numbers: set[int] = set()
         self._highest_read = 0
         self._checkpoint: tuple[int, int] | None = None
-        self._startup_bytes = _startup_bytes(data.with_name(data.name + "-empty")) if evict else 0
+        self._startup_bytes = startup_bytes(data.with_name(data.name + "-empty")) if evict else 0
         self.server = self._start()
         with self.connect() as connection:
             if not self._is_exact:
@@ -394,7 +394,7 @@ class KillRun:
         return found
 
 
-def _startup_bytes(data: Path) -> int:
+def startup_bytes(data: Path) -> int:
     """What a server takes that has nothing."""
     with ServerProcess(data=data) as server, Wire(server.port) as wire:
         return int(wire.info("memory")["used_memory_startup"])
