@@ -87,15 +87,44 @@ class ReadTests(ConfigFileTestCase):
             ("nosuch 1", "there is no such setting"),
             ("config /f", "there is no such setting"),
             ("timeout", "its value is missing"),
+            ("requirepass a b", "'requirepass': wrong number of arguments"),
+            ("requirepass a # which is long", "wrong number of arguments"),
+            ("maxclients 500 600", "'maxclients 500 600': wrong number of arguments"),
+            ("max-clients 500 600", "wrong number of arguments"),
+            ("listen unix:/tmp/a unix:/tmp/b", "wrong number of arguments"),
+            ("log-clients yes no", "wrong number of arguments"),
+            ("protected-mode yes no", "wrong number of arguments"),
+            ("daemonize no no", "wrong number of arguments"),
+            ("client-output-buffer-limit pubsub 1mb 0", "Wrong number of arguments in buffer limit configuration."),
+            ("latency-tracking-info-percentiles 50 x", "Invalid latency-tracking-info-percentiles parameters"),
+            ('requirepass "a', "unbalanced quotes"),
+            ("nosuch a b", "there is no such setting"),
         ):
             self.write("# first", line)
             error = str(self.assertRaises(usage.UsageError, self.parse))
             self.assertTrue(error.startswith(f"--config {self.path!r}, line 2: "), error)
             self.assertIn(reason, error)
 
+    def test_several_words(self) -> None:
+        """Where there may be some, they stand apart or in one pair of quotes; a value with blanks is one in quotes."""
+        for line in (
+            "latency-tracking-info-percentiles 50 99.9", 'latency-tracking-info-percentiles "50 99.9"',
+            "latency-tracking-info-percentiles '50' 99.9", "LATENCY-tracking-info-percentiles\t50   99.9 \r",
+        ):  # fmt: skip
+            self.write(line, "requirepass 'a b'", 'save ""')
+            config = Configuration(self.parse().as_config())
+            self.assertEqual(config.text("latency-tracking-info-percentiles"), "50 99.9", line)
+            self.assertEqual(config.text("requirepass"), "a b")
+
     def test_no_password_is_told(self) -> None:
         """Errors go to a log: of what may be a password they show nothing."""
-        for line in ('requirepass "hunter2', "requirepas hunter2", "user app on >hunter2", "tls-key-file-pass hunter2"):
+        for line in (
+            'requirepass "hunter2',
+            "requirepas hunter2",
+            "requirepass a hunter2",
+            "user app on >hunter2",
+            "tls-key-file-pass hunter2",
+        ):
             self.write(line)
             self.assertNotIn("hunter2", str(self.assertRaises(usage.UsageError, self.parse)))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from kvstore.commands.setting_kinds import yes_or_no
 from kvstore.commands.setting_table import IMMUTABLE, OWN, SETTINGS
-from kvstore.edge.config_text import OPTION_OF, Line
+from kvstore.edge.config_text import OPTION_OF, SEVERAL_WORDS, Line
 from kvstore.edge.exposure import is_loopback
 from kvstore.edge.option_text import host_name
 from kvstore.edge.settings import REDIS_LEVELS
@@ -43,6 +43,8 @@ class ConfigSettings:
         """Note what one line says. Raises BadLine."""
         option = OPTION_OF.get(line.setting, line.name)
         try:
+            if len(line.words) > 1 and line.setting not in SEVERAL_WORDS and self._is_known(option, line.setting):
+                raise ValueError("wrong number of arguments: give one value, in quotes if there are blanks in it")
             if option == "protected-mode":
                 self._switch("insecure", is_on=yes_or_no(line.text) == "no")
             elif option in _FLAGS:
@@ -56,6 +58,9 @@ class ConfigSettings:
                 self._take_setting(line.setting, line.text)
         except ValueError as error:
             raise line.bad(str(error)) from None
+
+    def _is_known(self, option: str, setting: str) -> bool:
+        return option in self._readers or option in _LISTS + _FLAGS or setting in SETTINGS | OWN
 
     def _switch(self, flag: str, *, is_on: bool) -> None:
         (self.flags.add if is_on else self.flags.discard)(flag)
