@@ -6,8 +6,9 @@ from unittest import mock
 
 from kvstore.commands.eviction import size_bytes
 from kvstore.commands.facts import facts_of
-from kvstore.commands.memory_limit import GROW, NoAllocators
+from kvstore.commands.memory_limit import GROW
 from kvstore.commands.registry import table as commands
+from kvstore.commands.used_memory import NoAllocators
 from kvstore.testing.fates import AllLost
 from kvstore.wire.resp import pack
 from tests.kit.serving import OK, Serving, SessionTestCase
@@ -23,9 +24,9 @@ class _Counted(NoAllocators):
 
     def allocated_bytes(self) -> int:
         """See `Allocators`."""
-        memory = self._serving.server.memory
+        used = self._serving.server.memory.used
         keys = sum(size_bytes(*pair) for table in self._serving.store.databases for pair in table.values.items())
-        return keys + memory.left_bytes() + memory.not_counted_bytes()
+        return keys + used.left_bytes() + used.not_counted_bytes()
 
 
 class _TestCase(SessionTestCase):
@@ -242,11 +243,11 @@ class EvictionTests(_TestCase):
         memory = self.serving.server.memory
         self.patch(_Counted, "took_ns", 10**9)
         self.one.told("SET a " + 3000 * "x")
-        used = memory.used_bytes()
+        used = memory.used.now_bytes()
         self.one.told("SET b " + 3000 * "x")
-        self.assertEqual(memory.used_bytes(), used)
+        self.assertEqual(memory.used.now_bytes(), used)
         with mock.patch.object(_Counted, "resident_bytes", lambda self: 3000):
-            self.assertEqual(memory.used_bytes(), used + 3000)
+            self.assertEqual(memory.used.now_bytes(), used + 3000)
 
     def test_after_a_power_cut(self) -> None:
         """What was evicted and is not on disk yet is there again, as are all other changes of that time."""

@@ -47,7 +47,7 @@ LEVELS: _Measures = {
     "clients": lambda s: len(s.connections.server.clients),
     "blocked_clients": lambda s: s.connections.server.blocked(),
     "keys": lambda s: sum(table.count() for table in s.store.databases),
-    "memory_bytes": lambda s: s.connections.server.memory.used_bytes(),
+    "memory_bytes": lambda s: s.connections.server.memory.used.now_bytes(),
     "resident_bytes": lambda s: resident_bytes(),
     "log_bytes": lambda s: s.store.log.end,
     "checkpoint_bytes": lambda s: s.store.checkpoint_bytes,

@@ -114,7 +114,7 @@ class Upkeep(MultiService):
         else:
             store.mark_and_sync()
         self._server.syncing.try_all()
-        self._server.memory.note_peak()
+        self._server.memory.used.recent_bytes()  # for the peak
         for table in store.databases:
             table.scan_order.age()
         self._connections.drop_late()

@@ -249,7 +249,7 @@ def _of_keys() -> Iterable[Metric]:
         Metric("evicted_keys", "counter", "Keys that had to go for others, past maxmemory.",
                lambda s: s.connections.server.memory.eviction.evicted),
         Metric("memory_used_bytes", "gauge", "Memory that is allocated: used_memory.",
-               lambda s: s.connections.server.memory.used_bytes()),
+               lambda s: s.connections.server.memory.used.now_bytes()),
         Metric("memory_resident_bytes", "gauge", "Memory that the process has of the system.",
                lambda s: resident_bytes()),
         Metric("memory_max_bytes", "gauge", "What memory_used_bytes may grow to, 0 for as much as there is: maxmemory.",
