@@ -24,7 +24,6 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from kvstore.base.address import Address
 from kvstore.base.errors import StorageFault
 from kvstore.base.limits import STRANGER_BYTES, STRANGER_SENDS_BYTES
 from kvstore.base.reply import Reply
@@ -35,6 +34,7 @@ from kvstore.edge.arrivals import FEW
 from kvstore.edge.connection_state import MOVES, State
 from kvstore.edge.connections import Connections
 from kvstore.edge.outlet import Outlet
+from kvstore.edge.transports import shown, tune
 from kvstore.session.session import Session
 from kvstore.session.unread import PART_BYTES
 from kvstore.wire.parser import RequestParser
@@ -52,7 +52,6 @@ class KVStoreProtocol(LineReceiver):
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
-        self._settings = connections.settings
         self._commit = connections.commit
         self._store = connections.server.store
         self.received_bytes = 0
@@ -71,11 +70,11 @@ class KVStoreProtocol(LineReceiver):
         """Register the client, and begin."""
         transport: Any = self.transport
         self.setRawMode()
-        _tune(transport)
+        tune(transport)
         server, turn, hooks = self._connections.server, self._turn, self._connections.hooks
         server.connections_received += 1
         server.last_identity += 1
-        client = Client(server.last_identity, _show(transport.getPeer()), _show(transport.getHost()), server.recent_ms)
+        client = Client(server.last_identity, shown(transport.getPeer()), shown(transport.getHost()), server.recent_ms)
         client.through_file = isinstance(transport.getHost(), UNIXAddress)
         parser = RequestParser(WORD_VERBS, self._limits.request_bytes, self._limits.request_words)
         self.host = getattr(transport.getPeer(), "host", "")
@@ -391,20 +390,3 @@ class KVStoreProtocol(LineReceiver):
         self.outlet.stopProducing()
         self._connections.forget(self, "ok" if reason.check(ConnectionDone) else reason.getErrorMessage())
         self.client.cut_off()
-
-
-def _tune(transport: Any) -> None:
-    """Small replies at once, and a peer that vanished found out in the end. Not every transport is TCP."""
-    for method in ("setTcpNoDelay", "setTcpKeepAlive"):
-        tune = getattr(transport, method, None)
-        if tune is not None:
-            tune(True)
-
-
-def _show(address: Any) -> str:
-    """An address as CLIENT LIST shows it: host:port, [host]:port for IPv6, or the path of a UNIX socket."""
-    host = getattr(address, "host", None)
-    if host is not None:
-        return str(Address(host, address.port))
-    name = getattr(address, "name", None)
-    return f"{name.decode('utf-8', 'replace') if isinstance(name, bytes) else name or 'unix'}:0"
