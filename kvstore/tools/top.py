@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 class Server:
     """The one that is watched. It is connected to when it is asked, anew if it went away. `target`: as it was given."""
 
-    def __init__(self, target: str, user: str, password: str | None, ca_file: str | None = None) -> None:
+    def __init__(self, target: str, user: str, password: bytes | None, ca_file: str | None = None) -> None:
         self.target = target
         self._user = user
         self._password = password
@@ -85,7 +85,7 @@ class Server:
         return sample
 
     def _connect(self) -> RawConnection:
-        connection = RawConnection(resolve(self.target), self._ca_file)
+        connection = RawConnection(resolve(self.target, ca_file=self._ca_file), self._ca_file)
         try:
             self._log_in(connection)
         except BaseException:
@@ -125,13 +125,13 @@ def _as_text(figures: dict[str, Any], target: str) -> str:
     return "\n".join(line.text for line in lines)
 
 
-def _password(arguments: argparse.Namespace) -> str | None:
+def _password(arguments: argparse.Namespace) -> bytes | None:
     if arguments.ask_password:
-        return getpass.getpass(f"Password of {arguments.user}: ")
+        return os.fsencode(getpass.getpass(f"Password of {arguments.user}: "))
     if arguments.password_file is not None:
-        with open(arguments.password_file, encoding="utf-8") as file:
-            return file.readline().rstrip("\r\n")
-    password = os.environ.get(_PASSWORD)
+        with open(arguments.password_file, "rb") as file:
+            return file.readline().rstrip(b"\r\n")
+    password = os.environb.get(_PASSWORD.encode())
     if password is None and arguments.user != "default":
         raise ValueError(f"user {arguments.user} needs a password: --password-file, --ask-password or {_PASSWORD}")
     return password
