@@ -31,13 +31,13 @@ from kvstore.base.disk import RealDisk
 from kvstore.base.errors import KVStoreError, StorageFault
 from kvstore.base.limits import LONG_STRING_BYTES
 from kvstore.base.syncing import best_syncer
-from kvstore.commands.acl_file import BadUsers
 from kvstore.commands.context import Server
 from kvstore.edge import collector
 from kvstore.edge.allocations import Allocators
 from kvstore.edge.client_limits import OutputLimit
 from kvstore.edge.compactor import Compactor, MergeProcess
 from kvstore.edge.config_file import ConfigFile
+from kvstore.edge.configured_users import lines_of_users, load_users
 from kvstore.edge.exits import OwnProcess, Process
 from kvstore.edge.exposure import open_endpoints, refusal
 from kvstore.edge.factory import KVStoreFactory
@@ -52,7 +52,6 @@ from kvstore.edge.supervision import Supervision
 from kvstore.edge.tls import authorities_in
 from kvstore.edge.turn import STEP_NS, Turn
 from kvstore.edge.upkeep import Upkeep
-from kvstore.edge.user_file import UserFile
 from kvstore.edge.watching import ClientLog, LoggedCommands, Monitor, Trace
 from kvstore.edge.writers import AdaptiveWriter, InLoopWriter, OverlappedWriter, Writer
 from kvstore.session.hooks import Hooks
@@ -213,10 +212,7 @@ class KVStoreService(MultiService):
         )  # fmt: skip
         server = Server(store, lambda: time.time_ns() // 1_000_000, settings.as_config(), os.urandom(20).hex())
         self.server = server
-        if settings.password_hash is not None:
-            server.users.set_default_hash(settings.password_hash)
-        if settings.acl_file_path is not None:
-            self._load_users(settings.acl_file_path)
+        load_users(server, settings, self._process)
         server.memory.measure_by(self._allocators, self._startup_bytes)
         self._obey_settings()
         server.save_error, self.compactor.done = self.compactor.error, server.saving.try_all
@@ -256,24 +252,15 @@ class KVStoreService(MultiService):
         if watch is not None:
             watch(self, partial(self.server.latency.note, "eventloop") if watches else None)
 
-    def _load_users(self, path: str) -> None:
-        try:
-            self.server.load_users(UserFile(path))
-        except OSError as error:
-            raise self._process.refused(f"--acl-file {path!r}: {error.strerror}") from None
-        except BadUsers as error:
-            raise self._process.refused(
-                f"--acl-file: {error} Nobody was let in: mend the file, and start again."
-            ) from None
-        for user in self.server.users:
-            if not user.is_on:
-                _log.info("--acl-file: nobody can log in as {user!r}, which is not on", user=user.name)
+    def _rewrite_configuration(self, path: str) -> None:
+        """CONFIG REWRITE. Raises OSError."""
+        ConfigFile(path).rewrite(self.server.configuration, lines_of_users(self.server, self.settings))
 
     def _obey_settings(self) -> None:
         """Those that are about the whole server; of those about each client see `ClientLimits`."""
         configuration, store = self.server.configuration, self.store
         if self.settings.config_path is not None:
-            self.server.rewrite_configuration = partial(ConfigFile(self.settings.config_path).rewrite, configuration)
+            self.server.rewrite_configuration = partial(self._rewrite_configuration, self.settings.config_path)
         configuration.checks["maxclients"] = self._check_clients
         configuration.checks["proto-max-bulk-len"] = self._check_request
         configuration.checks["max-input-bytes"] = self._check_input

@@ -9,7 +9,7 @@ Rejected: handing `usage.Options` itself around (a dict of strings whose keys no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -70,7 +70,8 @@ class Settings:
     these names. `idle_timeout_s`: a client that sent nothing for so many seconds is disconnected; 0 for never.
     `debugging`: see `DebugPolicy`. `tls_client_ca_path`: a file of the authorities that vouch for clients over TLS,
     absolute, or None to ask for no certificates. `password_hash`: of the default user's password (see `users.hashed`),
-    or None if it needs none. `acl_file_path`: the file of all users, absolute, or None. `insecure`: whether to listen,
+    or None if it needs none. `acl_file_path`: the file of all users, absolute, or None; `users`: those that
+    the file of settings tells of, the rules of each by its name. `insecure`: whether to listen,
     too, where strangers can connect without a password. `http`: the endpoint of the site for those who watch, a Twisted
     server endpoint string, or None; `http_hosts`: names by which it is reached. `log_format`, `log_level`: see
     `LogFormat`. `log_path`: the file that the log goes to, absolute, or None for where twistd would write it.
@@ -106,6 +107,7 @@ class Settings:
     tls_client_ca_path: str | None = None
     password_hash: bytes | None = None
     acl_file_path: str | None = None
+    users: Mapping[bytes, Sequence[bytes]] = field(default_factory=dict)
     insecure: bool = False
     configured: Mapping[str, str] = field(default_factory=dict)
     config_path: str | None = None
