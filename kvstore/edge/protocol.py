@@ -60,8 +60,8 @@ class KVStoreProtocol(LineReceiver):
         self._arrivals = connections.arrivals
         self._gathers = False
         self._reactor = connections.turn.reactor
-        self._pause_bytes = connections.settings.pause_reading_bytes
         self._limits = connections.limits
+        self._pause_bytes = connections.limits.pause_bytes
         self._look_bytes = connections.limits.look_bytes
         self.host = ""
         self.is_shaking_hands = False
@@ -95,8 +95,9 @@ class KVStoreProtocol(LineReceiver):
 
     def obey_limits(self) -> None:
         """See `Connection`."""
-        self._look_bytes = self._limits.look_bytes
-        self.session.limit_to(self._limits.request_bytes, self._limits.request_words)
+        limits = self._limits
+        self._look_bytes, self._pause_bytes = limits.look_bytes, limits.pause_bytes
+        self.session.limit_to(limits.request_bytes, limits.request_words, limits.pause_bytes)
         self._see()
 
     def dataReceived(self, data: bytes) -> None:

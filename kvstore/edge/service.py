@@ -172,7 +172,7 @@ class KVStoreService(MultiService):
         self._startup_bytes = self._allocators.allocated_bytes()
         self._disk = RealDisk(self.settings.data_path)
         self._held.callback(self._disk.unlock)
-        policy = CompactionPolicy(self.settings.compact_after_entries)
+        policy = CompactionPolicy(self.settings.compact_after_entries or None)
         with collector.paused():
             self.store = Store(
                 self._disk, TYPES, lambda: time.time_ns() // 1000, os.urandom, policy, self.settings.databases
@@ -242,8 +242,7 @@ class KVStoreService(MultiService):
         if self._trace is not None:
             self.hooks.watchers.append(self._trace)
             self.factory.doors.append(self._trace)
-        if settings.log_clients:
-            self.factory.doors.append(ClientLog(limit))
+        server.configuration.obey("log-clients", partial(self._log_clients, ClientLog(limit)))
         self._add_services()
 
     def _watch_turns(self, watches: bool) -> None:
@@ -262,11 +261,21 @@ class KVStoreService(MultiService):
         if self.settings.config_path is not None:
             self.server.rewrite_configuration = partial(self._rewrite_configuration, self.settings.config_path)
         configuration.checks["maxclients"] = self._check_clients
+        configuration.checks["pause-reading-bytes"] = self._check_unread
         configuration.checks["proto-max-bulk-len"] = self._check_request
         configuration.checks["max-input-bytes"] = self._check_input
         configuration.obey("client-output-buffer-limit", self._limit_replies)
+        configuration.obey("compact-after", self._compact_after)
         configuration.obey("min-free-bytes", lambda text: store.keep_free(int(text)))
         configuration.obey("max-log-bytes", lambda text: store.limit_logs(int(text)))
+
+    def _compact_after(self, text: str) -> None:
+        self.store.policy.after_entries = int(text) or None
+
+    def _log_clients(self, log: ClientLog, text: str) -> None:
+        doors = self.factory.doors
+        if (log in doors) != (text == "yes"):
+            doors.append(log) if text == "yes" else doors.remove(log)
 
     def _share_time(self, text: str) -> None:
         self.turn.share_ns = int(text) * 1_000_000
@@ -276,6 +285,10 @@ class KVStoreService(MultiService):
         """A larger one nobody could take."""
         hard_bytes = OutputLimit.of_class(text, "normal").hard_bytes
         self.server.max_reply_bytes = max(hard_bytes, LONG_STRING_BYTES)
+
+    def _check_unread(self, wanted: str) -> None:
+        if int(wanted) > (most := self.settings.drop_client_bytes):
+            raise ValueError(f"argument must be at most what --drop-client-bytes says, {most}")
 
     def _check_request(self, wanted: str) -> None:
         if int(wanted) > (most := self.server.configuration.number("max-input-bytes")):

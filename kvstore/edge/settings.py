@@ -59,7 +59,7 @@ class Settings:
 
     `data_path`: the data directory, absolute; it need not exist. `port`: TCP port on 127.0.0.1, 0 for any free one,
     None for none. `listen`: further endpoints, as Twisted's server endpoint strings. `sync`: see `SyncPolicy`.
-    `compact_after_entries`: compact when the log holds more entries than this; None leaves it to the size policy.
+    `compact_after_entries`: compact when the log holds more entries than this; 0 leaves it to the size policy.
     `overlap`: see `OverlapPolicy`. `group_limit`: most write requests in one commit, 0 for any number. `project`: the
     name to announce, None to announce nothing. `owner`: who runs the server, for the announcement. `catalog`: the host
     and UDP port announced to. `keep_log_path`: the directory that merged segments are kept in, absolute, or None to
@@ -83,7 +83,7 @@ class Settings:
     port: int | None = DEFAULT_PORT
     listen: tuple[str, ...] = ()
     sync: SyncPolicy = "always"
-    compact_after_entries: int | None = None
+    compact_after_entries: int = 0
     overlap: OverlapPolicy = "auto"
     group_limit: int = 0
     project: str | None = None
@@ -137,7 +137,7 @@ class Settings:
             "catalog": str(self.catalog) if self.project else "",
             "config": self.config_path or "",
             "client-share-ms": str(self.client_share_ms),
-            "compact-after": str(self.compact_after_entries or 0),
+            "compact-after": str(self.compact_after_entries),
             "group-limit": str(self.group_limit),
             "http": self.http or "",
             "http-host": " ".join(self.http_hosts),

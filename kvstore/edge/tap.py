@@ -115,9 +115,9 @@ _ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
     ),
     (
         "compact-after",
-        None,
-        partial(whole_number, least=1, most=_MOST),
-        "Compact when the log holds more than this many entries. [default: a size policy decides]",
+        "0",
+        partial(whole_number, least=0, most=_MOST),
+        "Compact when the log holds more than this many entries; with 0 a size policy decides.",
     ),
     (
         "overlap",

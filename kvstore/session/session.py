@@ -60,8 +60,9 @@ class Session(Batches):
         self._begin(self._parser.feed_one_by_one(data))
         return []
 
-    def limit_to(self, request_bytes: int, request_words: int) -> None:
-        """Other limits from now on: see `RequestParser`, and `Server.max_reply_bytes`."""
+    def limit_to(self, request_bytes: int, request_words: int, budget_bytes: int) -> None:
+        """Other limits from now on: see `RequestParser`, the class, and `Server.max_reply_bytes`."""
+        self._budget_bytes = budget_bytes
         self._parser.limit_to(request_bytes, request_words)
         self._execution.limit_replies()
 
