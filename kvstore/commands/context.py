@@ -173,6 +173,21 @@ class Server(Counters, ServerHooks):
         """Send `message` to some clients when the request that executes is whole: see `peer`."""
         self.messages.append(partial(_send, tuple(clients), message))
 
+    def send_messages(self, needed: int, origin: Client | None) -> None:
+        """What the request of `origin` (see `Message`) tells others leaves when commit `needed` is settled."""
+        messages = self.messages[:]
+        self.messages.clear()
+        for message in messages:
+            message(needed, origin)
+        self.tracking.broadcast(needed)
+
+    def tell_of_own(self) -> None:
+        """What the server has done by itself, between requests, is told to whoever is to hear of it."""
+        if self.messages:
+            self.send_messages(self.store.pending.sequence, None)
+        if self.waiting.places:
+            self.waiting.serve()
+
 
 class Call:
     """One connection's view of the server, handed to each command function. `table`: of the database it has chosen."""

@@ -252,7 +252,7 @@ class Batches(Replies):
             return False
         self._unblock(outcome)
         if self._server.messages:  # of its own changes, behind its reply
-            dispatch.send_messages(self._server, outcome.needed, self.client)
+            self._server.send_messages(outcome.needed, self.client)
         return True
 
     def resume(self) -> None:
