@@ -29,15 +29,12 @@ from twisted.logger import ILogObserver, Logger
 
 from kvstore.base.disk import RealDisk
 from kvstore.base.errors import KVStoreError, StorageFault
-from kvstore.base.limits import LONG_STRING_BYTES
 from kvstore.base.syncing import best_syncer
 from kvstore.commands.context import Server
 from kvstore.edge import collector
 from kvstore.edge.allocations import Allocators
-from kvstore.edge.client_limits import OutputLimit
 from kvstore.edge.compactor import Compactor, MergeProcess
-from kvstore.edge.config_file import ConfigFile
-from kvstore.edge.configured_users import lines_of_users, load_users
+from kvstore.edge.configured_users import load_users
 from kvstore.edge.exits import OwnProcess, Process
 from kvstore.edge.exposure import open_endpoints, refusal
 from kvstore.edge.factory import KVStoreFactory
@@ -46,6 +43,7 @@ from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.listening import Listening
 from kvstore.edge.script_log import note_script
 from kvstore.edge.server_log import ServerLog
+from kvstore.edge.server_settings import obey_settings
 from kvstore.edge.settings import Settings
 from kvstore.edge.status import Pace, Sources, info_sections
 from kvstore.edge.supervision import Supervision
@@ -214,7 +212,7 @@ class KVStoreService(MultiService):
         self.server = server
         load_users(server, settings, self._process)
         server.memory.measure_by(self._allocators, self._startup_bytes)
-        self._obey_settings()
+        obey_settings(server, settings, self._process)
         server.save_error, self.compactor.done = self.compactor.error, server.saving.try_all
         server.is_durable = lambda sequence: settings.sync == "always" or sequence <= store.durable_sequence
         server.compact_now = lambda: self.upkeep.compact_now()
@@ -251,27 +249,6 @@ class KVStoreService(MultiService):
         if watch is not None:
             watch(self, partial(self.server.latency.note, "eventloop") if watches else None)
 
-    def _rewrite_configuration(self, path: str) -> None:
-        """CONFIG REWRITE. Raises OSError."""
-        ConfigFile(path).rewrite(self.server.configuration, lines_of_users(self.server, self.settings))
-
-    def _obey_settings(self) -> None:
-        """Those that are about the whole server; of those about each client see `ClientLimits`."""
-        configuration, store = self.server.configuration, self.store
-        if self.settings.config_path is not None:
-            self.server.rewrite_configuration = partial(self._rewrite_configuration, self.settings.config_path)
-        configuration.checks["maxclients"] = self._check_clients
-        configuration.checks["pause-reading-bytes"] = self._check_unread
-        configuration.checks["proto-max-bulk-len"] = self._check_request
-        configuration.checks["max-input-bytes"] = self._check_input
-        configuration.obey("client-output-buffer-limit", self._limit_replies)
-        configuration.obey("compact-after", self._compact_after)
-        configuration.obey("min-free-bytes", lambda text: store.keep_free(int(text)))
-        configuration.obey("max-log-bytes", lambda text: store.limit_logs(int(text)))
-
-    def _compact_after(self, text: str) -> None:
-        self.store.policy.after_entries = int(text) or None
-
     def _log_clients(self, log: ClientLog, text: str) -> None:
         doors = self.factory.doors
         if (log in doors) != (text == "yes"):
@@ -280,31 +257,6 @@ class KVStoreService(MultiService):
     def _share_time(self, text: str) -> None:
         self.turn.share_ns = int(text) * 1_000_000
         self.hooks.share_ns = min(self.turn.share_ns, STEP_NS)
-
-    def _limit_replies(self, text: str) -> None:
-        """A larger one nobody could take."""
-        hard_bytes = OutputLimit.of_class(text, "normal").hard_bytes
-        self.server.max_reply_bytes = max(hard_bytes, LONG_STRING_BYTES)
-
-    def _check_unread(self, wanted: str) -> None:
-        if int(wanted) > (most := self.settings.drop_client_bytes):
-            raise ValueError(f"argument must be at most what --drop-client-bytes says, {most}")
-
-    def _check_request(self, wanted: str) -> None:
-        if int(wanted) > (most := self.server.configuration.number("max-input-bytes")):
-            raise ValueError(f"argument must be at most what max-input-bytes says, {most}")
-
-    def _check_input(self, wanted: str) -> None:
-        if int(wanted) < (least := self.server.configuration.number("proto-max-bulk-len")):
-            raise ValueError(f"argument must be at least what proto-max-bulk-len says, {least}")
-
-    def _check_clients(self, wanted: str) -> None:
-        """Raise ValueError, in Redis's words, if there are not the files for so many clients."""
-        fit = self._process.clients_allowed(int(wanted))
-        if fit < int(wanted):
-            raise ValueError(
-                f"The operating system is not able to handle the specified number of clients, try with {fit}"
-            )
 
     def _choose_writer(self) -> Writer:
         settings = self.settings
