@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from unittest import mock
 
 from kvstore.commands.eviction import size_bytes
@@ -73,6 +74,15 @@ class RefusalTests(_TestCase):
             "rejected_calls=1,failed_calls=0", self.serving.server.statistics[commands.by_name[b"SET"]].shown()
         )
         self.assertEqual(self.one.told("DEL large", "SET a 1"), b":1\r\n" + OK)
+
+    def test_without_time(self) -> None:
+        """However little there is: it is refused if none may go, and if one may, that goes before."""
+        clock = itertools.count(0, 1_000_000_000)
+        self.serving.server.memory.steady_ns = lambda: next(clock)
+        for _ in range(3):
+            self.assertEqual(self.one.told("SET a 1"), REFUSED)
+        self.configure(maxmemory_policy="allkeys-random")
+        self.assertEqual(self.one.told("SET a 1", "EXISTS large"), OK + b":0\r\n")
 
     def test_json(self) -> None:
         """A JSON line is told so as well."""

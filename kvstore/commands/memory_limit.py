@@ -179,7 +179,8 @@ class MemoryLimit:
         return min(_MOST_NS, round(50_000 * tenacity if tenacity <= 10 else 500_000 * 1.15 ** (tenacity - 10)))
 
     def make_room(self, patience_ns: int) -> bool:
-        """Evict keys while memory is short, for so long at most; between requests. Returns whether there is more to do.
+        """Evict keys while memory is short, for so long at most, but one at least; between requests. Returns whether
+        there is more to do.
 
         Who is to hear of it is for the caller to tell.
         """
@@ -192,9 +193,10 @@ class MemoryLimit:
         if excess > 0:
             excess += self._more_bytes
         is_out, freed_bytes, removed_bytes = False, 0, self._store.removed_bytes()
-        while excess > freed_bytes and not is_out and self.steady_ns() < until_ns:
+        is_late = bool(len(self._store.garbage))  # that is memory, too
+        while excess > freed_bytes and not is_out and not is_late:
             freed_bytes += (freed := self._evict()) or 0
-            is_out = freed is None
+            is_out, is_late = freed is None, self.steady_ns() >= until_ns
         self.used.evicted(freed_bytes, self._store.removed_bytes() - removed_bytes)
         self.look()
         self.is_out = self.is_over and is_out
