@@ -48,9 +48,10 @@ from kvstore.edge.settings import Settings
 from kvstore.edge.status import Pace, Sources, info_sections
 from kvstore.edge.supervision import Supervision
 from kvstore.edge.tls import authorities_in
+from kvstore.edge.trace import Trace
 from kvstore.edge.turn import STEP_NS, Turn
 from kvstore.edge.upkeep import Upkeep
-from kvstore.edge.watching import ClientLog, LoggedCommands, Monitor, Trace
+from kvstore.edge.watching import ClientLog, LoggedCommands, Monitor
 from kvstore.edge.writers import AdaptiveWriter, InLoopWriter, OverlappedWriter, Writer
 from kvstore.session.hooks import Hooks
 from kvstore.store.compaction import CompactionPolicy
