@@ -54,7 +54,7 @@ class WebSite:
         self.site = Site(
             sources.reactor,
             Origins(settings.http_hosts),
-            Visitors(sources.connections.server),
+            Visitors(sources.server),
             {
                 **health_routes(readiness(sources.store)),
                 **metrics_routes(sources, sources.reactor.seconds),

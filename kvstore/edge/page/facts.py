@@ -77,7 +77,7 @@ class Section(NamedTuple):
 
 def sections(sources: Sources, history: History) -> list[Section]:
     """All of them, in the order of the page. `history`: of the server."""
-    server = sources.connections.server
+    server = sources.server
     call = Call(server, Client(0, "", "", server.started_ms))
     types = Types(server.store, server.random)
     return [

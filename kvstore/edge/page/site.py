@@ -69,7 +69,7 @@ class _Frame:
     """What stands around each page."""
 
     def __init__(self, sources: Sources) -> None:
-        self._server = sources.connections.server
+        self._server = sources.server
         self._endpoints = sources.listening.described
         self._title = sources.connections.settings.project or "Status"
 
