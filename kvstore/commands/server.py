@@ -56,11 +56,12 @@ def config_resetstat(call: Call) -> Reply:
 
 @command("CONFIG|REWRITE", ADMIN | NO_SCRIPT, group="server")
 def config_rewrite(call: Call) -> Reply:
-    """Write what CONFIG SET has set into the file of --config.
+    """Write what CONFIG SET has set into the file of --config, and, without --acl-file, the users.
 
     That is what is otherwise than at the start, and what is in the file already.
 
-    Unlike Valkey, a line that says what is so anyway stays as it is, also one that nobody understands.
+    Unlike Valkey, a line that says what is so anyway stays as it is, also one that nobody understands. A default user
+    who is as the other settings make it gets no line: it would contradict a `requirepass` written there later.
     """
     if call.server.rewrite_configuration is None:
         raise Failure("The server is running without a config file")
