@@ -5,7 +5,6 @@ in `test_commands_against_valkey`.
 from __future__ import annotations
 
 from kvstore.base.limits import MAX_SLICED_REQUESTS
-from kvstore.commands import dispatch
 from kvstore.wire.resp import pack
 from tests.kit.serving import OK, Serving, SessionTestCase
 
@@ -134,7 +133,7 @@ class EventTests(SessionTestCase):
             self.serving.store.clock.go_on()
             self.two.ask(*requests)
             self.serving.store.tidy()
-            dispatch.send_messages(self.serving.server, self.serving.store.pending.sequence, None)
+            self.serving.server.send_messages(self.serving.store.pending.sequence, None)
             self.serving.commit_if_changed()
             self.assertEqual([each.partition(":")[2] for each in self.heard()], events)
 
@@ -145,7 +144,7 @@ class EventTests(SessionTestCase):
         self.serving.now_ms += 6
         self.heard()
         self.serving.store.tidy()
-        dispatch.send_messages(self.serving.server, self.serving.store.pending.sequence, None)
+        self.serving.server.send_messages(self.serving.store.pending.sequence, None)
         self.serving.commit()
         self.assertEqual(self.heard(), ["__keyevent@0__:hexpired h", "__keyevent@0__:del h"])
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from unittest import mock
 
 from kvstore.commands.eviction import size_bytes
 from kvstore.commands.facts import facts_of
-from kvstore.commands.memory_limit import GROW, NoAllocators
+from kvstore.commands.memory_limit import GROW
 from kvstore.commands.registry import table as commands
+from kvstore.commands.used_memory import NoAllocators
 from kvstore.testing.fates import AllLost
 from kvstore.wire.resp import pack
 from tests.kit.serving import OK, Serving, SessionTestCase
@@ -23,9 +25,9 @@ class _Counted(NoAllocators):
 
     def allocated_bytes(self) -> int:
         """See `Allocators`."""
-        memory = self._serving.server.memory
+        used = self._serving.server.memory.used
         keys = sum(size_bytes(*pair) for table in self._serving.store.databases for pair in table.values.items())
-        return keys + memory.left_bytes() + memory.not_counted_bytes()
+        return keys + used.left_bytes() + used.not_counted_bytes()
 
 
 class _TestCase(SessionTestCase):
@@ -73,6 +75,15 @@ class RefusalTests(_TestCase):
         )
         self.assertEqual(self.one.told("DEL large", "SET a 1"), b":1\r\n" + OK)
 
+    def test_without_time(self) -> None:
+        """However little there is: it is refused if none may go, and if one may, that goes before."""
+        clock = itertools.count(0, 1_000_000_000)
+        self.serving.server.memory.steady_ns = lambda: next(clock)
+        for _ in range(3):
+            self.assertEqual(self.one.told("SET a 1"), REFUSED)
+        self.configure(maxmemory_policy="allkeys-random")
+        self.assertEqual(self.one.told("SET a 1", "EXISTS large"), OK + b":0\r\n")
+
     def test_json(self) -> None:
         """A JSON line is told so as well."""
         answer = self.one.told('{"method":"insert","key":"a","value":1}')
@@ -107,6 +118,15 @@ class RefusalTests(_TestCase):
         self.assertEqual(run("#!lua flags=no-writes\n", "return 1"), b":1\r\n")
         self.assertEqual(run("#!lua flags=allow-oom\n", grows), OK)
         self.assertEqual(run("", "redis.call('DEL', 'a') " + grows), OK)
+
+    def test_for_how_long(self) -> None:
+        """INFO tells for how long memory has been short, since the last CONFIG RESETSTAT."""
+        memory = self.serving.server.memory
+        later_ns = memory.steady_ns() + 5_000_000_000
+        memory.steady_ns = lambda: later_ns
+        self.assertEqual([ms // 1000 for ms in memory.exceeded_ms()], [5, 5])
+        self.one.told("CONFIG RESETSTAT")
+        self.assertEqual(memory.exceeded_ms(), (0, 0))
 
     def test_it_costs_nothing_without(self) -> None:
         """Plain requests have their quick way while there is memory, and while there is no limit."""
@@ -233,11 +253,11 @@ class EvictionTests(_TestCase):
         memory = self.serving.server.memory
         self.patch(_Counted, "took_ns", 10**9)
         self.one.told("SET a " + 3000 * "x")
-        used = memory.used_bytes()
+        used = memory.used.now_bytes()
         self.one.told("SET b " + 3000 * "x")
-        self.assertEqual(memory.used_bytes(), used)
+        self.assertEqual(memory.used.now_bytes(), used)
         with mock.patch.object(_Counted, "resident_bytes", lambda self: 3000):
-            self.assertEqual(memory.used_bytes(), used + 3000)
+            self.assertEqual(memory.used.now_bytes(), used + 3000)
 
     def test_after_a_power_cut(self) -> None:
         """What was evicted and is not on disk yet is there again, as are all other changes of that time."""

@@ -53,6 +53,12 @@ class ConfigTests(CommandTestCase):
         self.assertEqual(counted, {(0, 0, 0, 0)})
         self.assertEqual(server.statistics[table.by_name[b"GET"]].calls, 0)
 
+    def test_resetstat_keeps_denials(self) -> None:
+        """Who was refused what is counted on, as in Valkey."""
+        self.rig.server.gate.log.counts["auth"] = 5
+        self.do("CONFIG", "RESETSTAT")
+        self.assertIn("acl_access_denied_auth:5\r\n", self.do("INFO", "stats"))
+
 
 class InfoTests(CommandTestCase):
     """INFO."""

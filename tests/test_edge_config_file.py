@@ -9,11 +9,16 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import InvalidRequest
+from kvstore.commands.acl_file import text_of
 from kvstore.commands.configuration import Configuration
+from kvstore.commands.context import Server
 from kvstore.commands.setting_table import OWN, SETTINGS
 from kvstore.edge import tap
 from kvstore.edge.config_file import ConfigFile
+from kvstore.edge.configured_users import lines_of_users, load_users
+from kvstore.edge.exits import OwnProcess
 from kvstore.edge.settings import Settings
+from tests.kit.harness import Rig
 
 
 class ConfigFileTestCase(SynchronousTestCase):
@@ -87,15 +92,51 @@ class ReadTests(ConfigFileTestCase):
             ("nosuch 1", "there is no such setting"),
             ("config /f", "there is no such setting"),
             ("timeout", "its value is missing"),
+            ("requirepass a b", "'requirepass': wrong number of arguments"),
+            ("requirepass a # which is long", "wrong number of arguments"),
+            ("maxclients 500 600", "'maxclients 500 600': wrong number of arguments"),
+            ("max-clients 500 600", "wrong number of arguments"),
+            ("listen unix:/tmp/a unix:/tmp/b", "wrong number of arguments"),
+            ("log-clients yes no", "wrong number of arguments"),
+            ("protected-mode yes no", "wrong number of arguments"),
+            ("daemonize no no", "wrong number of arguments"),
+            ("client-output-buffer-limit pubsub 1mb 0", "Wrong number of arguments in buffer limit configuration."),
+            ("latency-tracking-info-percentiles 50 x", "Invalid latency-tracking-info-percentiles parameters"),
+            ('requirepass "a', "unbalanced quotes"),
+            ("nosuch a b", "there is no such setting"),
+            ("user", "its value is missing"),
+            ("user fred on >secret >secret2 sideways", "'user': Error in user declaration 'fred': Syntax error."),
+            ("user fred (+get", "Unmatched parenthesis"),
+            ("user fred +nosuch", "Unknown command or category name in ACL"),
+            ('user "a b" on', "Usernames can't contain spaces or null characters"),
+            ("user fred\nuser fred", "line 3: 'user': Duplicate user found."),
         ):
             self.write("# first", line)
             error = str(self.assertRaises(usage.UsageError, self.parse))
-            self.assertTrue(error.startswith(f"--config {self.path!r}, line 2: "), error)
+            self.assertTrue(error.startswith(f"--config {self.path!r}, line "), error)
+            self.assertIn(", line 2: " if "\n" not in line else ", line 3: ", error)
             self.assertIn(reason, error)
+
+    def test_several_words(self) -> None:
+        """Where there may be some, they stand apart or in one pair of quotes; a value with blanks is one in quotes."""
+        for line in (
+            "latency-tracking-info-percentiles 50 99.9", 'latency-tracking-info-percentiles "50 99.9"',
+            "latency-tracking-info-percentiles '50' 99.9", "LATENCY-tracking-info-percentiles\t50   99.9 \r",
+        ):  # fmt: skip
+            self.write(line, "requirepass 'a b'", 'save ""')
+            config = Configuration(self.parse().as_config())
+            self.assertEqual(config.text("latency-tracking-info-percentiles"), "50 99.9", line)
+            self.assertEqual(config.text("requirepass"), "a b")
 
     def test_no_password_is_told(self) -> None:
         """Errors go to a log: of what may be a password they show nothing."""
-        for line in ('requirepass "hunter2', "requirepas hunter2", "user app on >hunter2", "tls-key-file-pass hunter2"):
+        for line in (
+            'requirepass "hunter2',
+            "requirepas hunter2",
+            "requirepass a hunter2",
+            "user app on >hunter2 sideways",
+            "tls-key-file-pass hunter2",
+        ):
             self.write(line)
             self.assertNotIn("hunter2", str(self.assertRaises(usage.UsageError, self.parse)))
 
@@ -111,6 +152,65 @@ class ReadTests(ConfigFileTestCase):
         self.assertEqual(self.parse().listen, ("tcp:6380",))
         self.write("listen tcp:6380", "protected-mode no")
         self.assertTrue(self.parse().insecure)
+
+
+class UserTests(ConfigFileTestCase):
+    """Users, in the file and back in it."""
+
+    def started(self, *options: str) -> Server:
+        """A server, as far as it knows users, that was started with the file."""
+        settings = self.parse(*options)
+        server = Server(Rig().store, lambda: 0, settings.as_config(), "0" * 40)
+        load_users(server, settings, OwnProcess(lambda: None))
+        return server
+
+    def rewrite(self, server: Server, *options: str) -> list[str]:
+        """The lines after CONFIG REWRITE."""
+        ConfigFile(self.path).rewrite(server.configuration, lines_of_users(server, self.parse(*options)))
+        return Path(self.path).read_text().splitlines()
+
+    def test_round_trip(self) -> None:
+        """All that ACL LIST tells is there after the next start; who is gone has no line; the default user has none
+        while it is as it is without one.
+        """
+        self.write(
+            "# mine", "user wilma off", "hz 20", 'USER fred on ">with blanks" "~a\'b" (~c +get)', "user barney on"
+        )
+        server = self.started()
+        self.assertEqual([user.name for user in server.users], [b"barney", b"default", b"fred", b"wilma"])
+        server.users.authenticate(b"fred", b"with blanks")
+        server.users.delete(b"barney")
+        for rules in ([], [b"resetkeys", b"~\xff\"'\\x"], [b"resetpass", b">x", b"-@all"]):
+            server.users.set_user(b"default", rules)
+            lines = self.rewrite(server)
+            self.assertEqual([line.split()[:2] for line in lines if line.startswith("user ")],
+                             [["user", "default"], ["user", "fred"], ["user", "wilma"]][not rules :])  # fmt: skip
+            self.assertEqual(lines[0], "# mine")
+            again = self.started()
+            self.assertEqual(text_of(again.users), text_of(server.users))
+            self.assertEqual(self.rewrite(again), lines)
+
+    def test_the_password_of_the_default_user(self) -> None:
+        """A line of it comes before requirepass, --password-file before that; without one nothing contradicts them."""
+        self.write("requirepass one")
+        self.assertEqual(self.rewrite(self.started()), ["requirepass one"])
+        self.write("requirepass one", "user default on >two ~* +@all")
+        self.started().users.authenticate(b"default", b"two")
+        with open(os.open(self.path + "-password", os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+            file.write(b"three")
+        options = ("--password-file", self.path + "-password")
+        self.started(*options).users.authenticate(b"default", b"three")
+        self.write("# nothing")
+        self.assertEqual(self.rewrite(self.started(*options), *options), ["# nothing"])
+
+    def test_a_file_of_users(self) -> None:
+        """One place for users: both are refused; of those in a file of their own this one gets no line."""
+        Path(self.path + "-users").write_text("user fred on nopass\n")
+        options = ("--acl-file", self.path + "-users")
+        self.write("user wilma on")
+        self.assertIn("tells of users, too", str(self.assertRaises(usage.UsageError, self.parse, *options)))
+        self.write("# nothing")
+        self.assertEqual(self.rewrite(self.started(*options), *options), ["# nothing"])
 
 
 class RoundTripTests(ConfigFileTestCase):

@@ -26,7 +26,8 @@ class LineTests(SynchronousTestCase):
     def test_lines(self) -> None:
         """Comments and blank lines are none; quotes are Redis's; line ends of either kind."""
         text = b'# a\r\n\r\n  Timeout   5 \r\nunknown "a \\x41" \'b\'\nsave ""\n#'
-        self.assertEqual(lines_of(text), [Line(3, "timeout", "5"), Line(4, "unknown", "a A b"), Line(5, "save", "")])
+        lines = [Line(3, "timeout", ["5"]), Line(4, "unknown", ["a A", "b"]), Line(5, "save", [""])]
+        self.assertEqual(lines_of(text), lines)
 
     def test_bad_lines(self) -> None:
         """The line is named, with its number."""
@@ -39,7 +40,7 @@ class LineTests(SynchronousTestCase):
     @given(st.text(st.characters(codec="utf-8", exclude_characters="\x00")))
     def test_any_value(self, value: str) -> None:
         """Comes back as it was written."""
-        self.assertEqual(lines_of(encoded("requirepass", value)), [Line(1, "requirepass", value)])
+        self.assertEqual(lines_of(encoded("requirepass", value)), [Line(1, "requirepass", [value])])
 
 
 class RewriteTests(SynchronousTestCase):

@@ -30,8 +30,8 @@ class ProtectedModeTests(ProtocolTestCase):
 
     def test_asked_for_a_password(self) -> None:
         """Whoever knows one may come."""
-        self.server.asks_for_passwords = lambda: True
-        self.assertEqual(self.connect(STRANGER).ask(b"PING\r\n"), b"+PONG\r\n")
+        self.server.users.set_default_password(b"secret")
+        self.assertEqual(self.connect(STRANGER).ask(b"AUTH secret\r\n"), OK)
 
     def test_off(self) -> None:
         """Live."""

@@ -54,6 +54,15 @@ class HistoryTests(WatchedTestCase):
         self.assertEqual([end - seconds["at_s"][0] for end in seconds["at_s"]], [0, 1, 2])
         self.assertEqual([seconds[name][1] > 0 for name in ("resident_bytes", "log_bytes")], [True, True])
 
+    def test_who_is_blocked(self) -> None:
+        """Who waits for a key, and who for the end of a pause: as INFO counts them."""
+        self.connect().send(b"BLPOP jobs 0\r\n")
+        self.connect().send(b"CLIENT PAUSE 10000\r\n")
+        self.connect().send(b"SET a 1\r\n")
+        self.turn()
+        self.second()
+        self.assertEqual(self.history.seconds.columns()["blocked_clients"], [2])
+
     def test_times_of_commits(self) -> None:
         """Quantiles of those since the sample before."""
         durations_ns = self.commit.figures.durations_ns

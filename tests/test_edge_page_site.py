@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ class PageTestCase(WatchedTestCase):
         self.site = Site(self.clock, Origins(), Visitors(self.server), {})
         self.history = History(self.sources)
         self.server.info.update(info_sections(self.sources))
-        self.site.routes |= page_routes(self.sources, self.history)
+        self.pace: Callable[[Callable[[], None]], None] = lambda work: work()
+        self.site.routes |= page_routes(self.sources, self.history, lambda work: self.pace(work))
 
     def be_allowed(self, *rules: bytes) -> None:
         """From now on who asks is a user with these rights."""
@@ -201,6 +203,26 @@ class LiveTests(PageTestCase):
         self.assertTrue(self.clock.getDelayedCalls())
         listening.lose()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_in_its_turn(self) -> None:
+        """Those who look are told when the loop has time for it; once, though some have come anew meanwhile."""
+        for path in ("/events", "/interleaving/events"):
+            waiting: list[Callable[[], None]] = []
+            self.pace = waiting.append
+            listening = self.listen(path)
+            told = len(self.events(listening))
+            self.clock.pump([1] * 5)
+            self.assertEqual((len(waiting), len(self.events(listening))), (1, told))
+            listening.lose()
+            waiting.pop()()
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+            listening = self.listen(path)
+            for _ in range(3):
+                self.clock.pump([1] * 2)
+                self.assertEqual(len(waiting), 1)
+                waiting.pop()()
+            self.assertEqual(len(self.events(listening)), told + 3)
+            listening.lose()
 
     def test_a_bug_in_a_section(self) -> None:
         """The others are told all the same."""

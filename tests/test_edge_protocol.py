@@ -17,7 +17,6 @@ from kvstore.base.limits import KIB
 from kvstore.base.reply import Status
 from kvstore.commands.client import Client
 from kvstore.edge.protocol import KVStoreProtocol
-from kvstore.edge.settings import Settings
 from kvstore.edge.turn import STEP_NS
 from kvstore.wire.resp import pack
 from tests.kit.edge import OK, Connection, ProtocolTestCase
@@ -260,7 +259,7 @@ class HalfCloseTests(ProtocolTestCase):
 
     def test_replies_that_are_not_taken_yet(self) -> None:
         """All requests are executed as the client takes replies, though reading was paused; then it is closed."""
-        self.factory.settings = Settings(data_path="/nowhere", pause_reading_bytes=100 * KIB)
+        self.server.configuration.set([(b"pause-reading-bytes", b"100kb")])
         client = self.connect()
         client.transport.takes = False
         client.send(b"ECHO %b\r\n" % (b"x" * 40 * KIB) * 10)
@@ -309,6 +308,22 @@ class UnreadTests(ProtocolTestCase):
         self.assertEqual(client.transport.producerState, "producing")
         client.send(b"PING\r\n")
         self.assertEqual(client.transport.producerState, "paused")
+
+    def test_the_first_limit_changes(self) -> None:
+        """For those who are connected, too: who was past it is read from again, and who is past it now is not."""
+        client, other = self.lazy(), self.lazy()
+        for limit, size, state in (("10kb", 20, "paused"), ("50kb", 40, "producing"), ("40kb", 40, "paused")):
+            self.server.configuration.set([(b"pause-reading-bytes", limit.encode())])
+            if size == 20:
+                client.send(pack(b"ECHO", b"x" * 20 * KIB))
+                other.send(pack(b"ECHO", b"x" * 40 * KIB))
+            self.assertEqual(client.transport.producerState, "paused" if size == 20 else "producing", limit)
+            self.assertEqual(other.transport.producerState, state, limit)
+        client.transport.take()
+        client.received()
+        client.send(b"ECHO %b\r\n" % self.LARGE * 50 + b"INCR n\r\n")
+        client.transport.takes = False
+        self.assertLess(client.protocol.client.traffic().unsent_bytes, 80 * KIB)
 
     def test_a_pipeline_executes_as_far_as_there_is_room(self) -> None:
         """What is left is done when the client takes replies; memory has a bound whatever it sent."""
@@ -375,7 +390,7 @@ class FaultTests(ProtocolTestCase):
 
     def test_while_a_backlog_executes(self) -> None:
         """In the middle of telling others: the fault is handed on, not raised at them."""
-        self.factory.settings = Settings(data_path="/nowhere", pause_reading_bytes=10)
+        self.server.configuration.set([(b"pause-reading-bytes", b"10")])
         client = self.connect()
         client.send(b"SET a 1\r\nGET a\r\nGET a\r\n" + pack(b"SET", b"a", b"x" * 2**20))
         real = self.store.sync

@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base import slices
 from kvstore.base.disk import RealDisk
-from kvstore.base.errors import DirectoryInUse, StorageFault
+from kvstore.base.errors import DirectoryInUse, InvalidRequest, StorageFault
 from kvstore.edge import exits, service, upkeep
 from kvstore.edge.exits import OwnProcess, StartEnded
 from kvstore.edge.protocol import KVStoreProtocol
@@ -273,6 +273,19 @@ class RunningTests(ServiceTestCase):
         self.assertEqual(kinds, ["connect", "write", "disconnect"])
         self.stop(tree)
 
+    def test_settings_that_change(self) -> None:
+        """When to compact; from when on clients are not read from, which is no later than when they are dropped."""
+        tree = self.start(compact_after_entries=7, drop_client_bytes=2**21)
+        configuration, policy = tree.server.configuration, tree.store.policy
+        self.assertEqual((configuration.text("compact-after"), policy.after_entries), ("7", 7))
+        for text, entries in (("9", 9), ("0", None)):
+            configuration.set([(b"compact-after", text.encode())])
+            self.assertEqual(policy.after_entries, entries)
+        configuration.set([(b"pause-reading-bytes", b"2mb")])
+        error = self.assertRaises(InvalidRequest, configuration.set, [(b"pause-reading-bytes", b"2097153")])
+        self.assertIn("at most what --drop-client-bytes says, 2097152", str(error))
+        self.stop(tree)
+
     def test_clients_in_the_log(self) -> None:
         """Who comes and goes, and how, if that is asked for."""
         tree = self.start(log_clients=True)
@@ -282,6 +295,11 @@ class RunningTests(ServiceTestCase):
         first, second, third = (re.sub("@[^ ]+", "", formatEvent(event)) for event in (*events[:2], events[3]))
         self.assertEqual((first, second), ("client 1 connected", "client 1 disconnected (closed)"))
         self.assertIn("client 2 disconnected (Connection was aborted locally", third)
+        for value, lines in (("no", 0), ("yes", 1), ("yes", 1)):
+            tree.server.configuration.set([(b"log-clients", value.encode())])
+            with capturedLogs() as events:
+                self.connect(tree)
+            self.assertEqual(len(events), lines, value)
         self.stop(tree)
 
     def test_everysec(self) -> None:

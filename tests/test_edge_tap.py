@@ -82,7 +82,7 @@ class ValueTests(OptionsTestCase):
     def test_number_ranges(self) -> None:
         """Every option that takes a number is right at both ends of its range."""
         self.assert_range("--port", "port", 0, 65535)
-        self.assert_range("--compact-after", "compact_after_entries", 1, MOST)
+        self.assert_range("--compact-after", "compact_after_entries", 0, MOST)
         self.assert_range("--group-limit", "group_limit", 0, MOST)
         self.assert_range("--max-clients", "max_clients", 1, limits.MOST_CLIENTS)
         self.assert_range("--idle-timeout", "idle_timeout_s", 0, MOST)

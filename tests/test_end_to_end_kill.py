@@ -7,12 +7,16 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.address import Address
 from kvstore.client.raw import RawConnection, resp_request
 from kvstore.wire.multibulk import uniform_pipeline
+from tests.kit.logged import Commit
 from tests.suites.kills import functions, scripts
+from tests.suites.kills.evictable import DATABASE, EvictableClient
+from tests.suites.kills.evictable import Request as EvictableRequest
 from tests.suites.kills.queues import QUEUES, RANKED, STREAM, Ask, Queues
 from tests.suites.kills.request import (
     Beginning,
@@ -55,6 +59,19 @@ class KillRoundTests(SynchronousTestCase):
         self.assertGreater(run.counts.by_overlap["always"], 0)
         self.assertGreater(run.counts.acknowledged, 0)
         self.assertGreater(run.counts.blocks_acknowledged, 0)
+
+    @pytest.mark.long
+    def test_evictions(self) -> None:
+        """What is acknowledged is there, or was evicted, which the log says."""
+        run = KillRun(self.run_.data.with_name("little"), 4, self.seed, longest_seconds=2, evict="volatile")
+        self.addCleanup(run.stop)
+        try:
+            while run.counts.rounds < 2 or (not run.counts.evicted and run.counts.rounds < 20):
+                run.round()
+            run.restart_in_order()
+        except Violation as error:
+            raise AssertionError(f"seed {self.seed}: {error}") from None
+        self.assertGreater(run.counts.evicted, 0)
 
     def test_a_loss_is_seen(self) -> None:
         """What is changed behind the clients' backs is a violation: a key removed, one added, a counter set back."""
@@ -285,3 +302,68 @@ class PendingTests(SynchronousTestCase):
             self.setUp()
             self.taker.in_flight.append(Ask(b"", done=b"b"))
             self.queues.settle(found)
+
+
+class EvictableTests(SynchronousTestCase):
+    """What may be found in the log of keys that may be evicted, without a server."""
+
+    SET_A, SET_B, DEL_A, DEL_B = (b"SET", b"a", b"1"), (b"SET", b"b", b"2"), (b"DEL", b"a"), (b"DEL", b"b")
+
+    def setUp(self) -> None:
+        """A client that set both, and read them."""
+        self.client = EvictableClient(0, random.Random(1))
+        self.asked((self.SET_A, self.SET_B), b"*2", b"+OK", b"+OK")
+
+    def asked(self, steps: tuple[tuple[bytes, ...], ...], *lines: bytes) -> None:
+        """It asked that, and heard those lines; none if it is in flight."""
+        self.client.in_flight.append(EvictableRequest(b"", steps, is_list=len(steps) > 1))
+        for line in lines:
+            self.client.hear(line)
+
+    def settle(self, *operations: tuple[bytes, ...]) -> int:
+        """The log has these operations in its database, and others in another one."""
+        logged = [(DATABASE, list(operation)) for operation in operations]
+        return self.client.settle([Commit(1, 0, [*logged, (0, [b"DEL", b"other"])])])
+
+    def test_what_may_be_found(self) -> None:
+        """Keys go after they were written, and are missed after that."""
+        self.asked(((b"GET", b"b"),), b"$1", b"2")
+        self.asked(((b"GET", b"a"),), b"$-1")
+        self.asked(((b"INCR", b"a"),), b":1")
+        self.assertEqual(self.settle(self.SET_A, self.SET_B, self.DEL_A, (b"SET", b"a", b"1"), self.DEL_B), 0)
+        self.assertEqual((self.client.evicted, self.client.missed), (2, 1))
+
+    def test_in_flight(self) -> None:
+        """The first few are done, or none; keys may have gone after them."""
+        for logged, done in (((), 0), ((self.DEL_A,), 0), ((self.DEL_A, (b"SET", b"a", b"3")), 1)):
+            self.setUp()
+            self.asked(((b"SET", b"a", b"3"),))
+            self.asked(((b"SET", b"b", b"4"),))
+            self.assertEqual(self.settle(self.SET_A, self.SET_B, *logged), done)
+
+    def test_a_loss_is_seen(self) -> None:
+        """What is gone and was not logged; half of a block; an eviction inside of it; one of nothing."""
+        for logged in (
+            (), (self.SET_A,), (self.SET_B, self.SET_A), (self.SET_A, self.DEL_A, self.SET_B), (self.DEL_B, self.SET_A),
+            (self.SET_A, self.SET_B, self.SET_B), (self.SET_A, (b"SET", b"b", b"9")),
+        ):  # fmt: skip
+            self.setUp()
+            self.assertRaises(Violation, self.settle, *logged)
+
+    def test_gone_for_good(self) -> None:
+        """Seen to be gone, and not in the log; in the log, and seen afterwards; back after a start."""
+        for read in ((b"$-1",), (b"$1", b"7")):
+            self.setUp()
+            self.asked(((b"GET", b"a"),), *read)
+            self.assertRaises(Violation, self.settle, self.SET_A, self.SET_B)
+        self.setUp()
+        self.settle(self.SET_A, self.SET_B, self.DEL_A)
+        self.asked(((b"GET", b"a"),), b"$1", b"1")
+        self.assertRaises(Violation, self.settle)
+
+    def test_errors(self) -> None:
+        """None is expected; nor is a reply that nobody asked for."""
+        self.asked(((b"GET", b"a"),))
+        self.assertRaises(Violation, self.client.hear, b"-OOM command not allowed")
+        self.client.in_flight.clear()
+        self.assertRaises(Violation, self.client.hear, b"+OK")

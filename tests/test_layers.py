@@ -27,7 +27,7 @@ BESIDE = {
     "__main__": {"kvstore.base.safe_path", "kvstore.tools"},
     "testing": {"kvstore.base"},
     "kvstore.testing.memory_server": {f"kvstore.{layer}" for layer in LAYERS},
-    "kvstore.testing.server_thread": {"kvstore.edge.reactor", "kvstore.embedded"},
+    "kvstore.testing.server_thread": {"kvstore.base.closing", "kvstore.edge.reactor", "kvstore.embedded"},
     "kvstore.testing.trial": {"kvstore.embedded"},
     "tools": {
         "kvstore.base",
@@ -40,7 +40,7 @@ BESIDE = {
     },
     "embedded": {"kvstore.base", "kvstore.store", "kvstore.values", "kvstore.commands"},
     "kvstore.embedded.server": {f"kvstore.{layer}" for layer in LAYERS},
-    "client": {"kvstore.base.jsontext", "kvstore.base.limits", "kvstore.base.errors", "kvstore.base.address"},
+    "client": {f"kvstore.base.{name}" for name in ("address", "closing", "errors", "jsontext", "limits")},
 }
 
 #: Where Twisted may be imported: the edge, the client that returns Deferreds, and the server in memory.

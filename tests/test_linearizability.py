@@ -398,6 +398,22 @@ class WrongHistoriesTests(SynchronousTestCase):
         self.refuse("\n".join([*lines, "r 200-201 GET,k -> b'150'"]))
 
 
+class EvictionTests(SynchronousTestCase):
+    """A key that is gone was evicted, which is in the history."""
+
+    def test_histories(self) -> None:
+        """It is gone at some moment of that time, and for good; nothing else goes."""
+        set_it, read = "a 1-2 SET,k,1 -> OK", "b {} GET,k -> {}"
+        evicted = "e 2.5-4 EVICT,k -> None"
+        for right in ([read.format("3-5", None)], [read.format("3-3.5", b"1"), read.format("3.6-5", None)]):
+            check(history("\n".join([set_it, evicted, *right])))
+        for wrong in (
+            [read.format("3-5", None)], [evicted, read.format("4.5-5", b"1")], [evicted, read.format("2.1-2.4", None)],
+            [evicted, read.format("3-3.5", None), read.format("3.6-5", b"1")],
+        ):  # fmt: skip
+            self.assertRaises(NotLinearizable, check, history("\n".join([set_it, *wrong])))
+
+
 class RealServerTests(SynchronousTestCase):
     """A few histories of the real server; scripts/linearizability makes many."""
 

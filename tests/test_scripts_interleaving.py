@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 import kvstore.commands  # noqa: F401 - fills the command table
-from kvstore.edge.watching import TRACE_HEADING, trace_line
+from kvstore.edge.trace import TRACE_HEADING, trace_line
 from kvstore.session.hooks import Executed
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"

@@ -12,7 +12,8 @@ import sys
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.testing.server_process import PATIENCE_S, environment
-from tests.kit.server_process import Serving, Wire
+from tests.kit.certificate import make_certificate
+from tests.kit.server_process import Serving, Wire, new_directory
 from tests.kit.tools import run_tool
 
 _ENTERS, _LEAVES = b"\x1b[?1049h", b"\x1b[?1049l"
@@ -54,6 +55,23 @@ class TopTests(Serving, SynchronousTestCase):
             ((self.target, "--once", "--user", "bob", "--password-file", path), "NOPERM"),
         ):
             status, text = run_tool("top", *words)
+            self.assertEqual((status, text.count("\n")), (1, 1), text)
+            self.assertIn(found, text)
+
+    def test_over_tls_with_a_password(self) -> None:
+        """The server's own password file will do; certificates to trust are of use over TLS only."""
+        directory = new_directory(self.addCleanup)
+        pem, password = os.path.join(directory, "both.pem"), os.path.join(directory, "password")
+        make_certificate(pem)
+        with open(os.open(password, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+            file.write(b"not \xff UTF-8\n")
+        endpoint = f"ssl:0:privateKey={pem}:certKey={pem}:interface=127.0.0.1"
+        place = f"127.0.0.1:{self.start('--listen', endpoint, '--password-file', password, port=None).port}"
+        words = ("--ca-file", pem, "--once", "--json", "--interval", "0.1")
+        status, text = run_tool("top", f"tls:{place}", "--password-file", password, *words)
+        self.assertEqual((status, json.loads(text)["target"]), (0, f"tls:{place}"))
+        for target, found in ((f"tls:{place}", "NOAUTH"), (place, "begins with tls: only")):
+            status, text = run_tool("top", target, *words)
             self.assertEqual((status, text.count("\n")), (1, 1), text)
             self.assertIn(found, text)
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import io
 import json
 import time
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from kvstore.base.address import Address
+from kvstore.base.closing import Closing
 from kvstore.base.limits import MAX_READ_REPLY_BYTES
 from kvstore.client.endpoint import Endpoint
 from kvstore.client.patience import Patience
@@ -27,7 +27,7 @@ _MOST_DEPTH = 32
 _SHOWN_BYTES = 80
 
 
-class RawConnection:
+class RawConnection(Closing):
     """One connection. `server`: where to; `ca_file`: certificates (PEM) to trust, None for those that the system does.
 
     Every method raises OSError if the server is gone, or silent for `patience_seconds`.
@@ -101,14 +101,6 @@ class RawConnection:
     def close(self) -> None:
         """No more of it."""
         self._stream.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class _Reader(io.RawIOBase):

@@ -30,10 +30,10 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from kvstore.base.address import catalog_address
+from kvstore.base.closing import Closing
 from kvstore.base.limits import MAX_READ_REPLY_BYTES
 from kvstore.client.endpoint import Endpoint, Several, parse_target, servers_of, speaks_tls
 from kvstore.client.exchange import (
@@ -53,7 +53,7 @@ from kvstore.client.target import find_server
 _IDS_OF_A_PROCESS: Final = 2**32
 
 
-class Client:
+class Client(Closing):
     """A table on a server, for programs that block. Connects at the first request.
 
     `target`: HOST:PORT (several, with commas, of a group), unix:PATH, the name of a project to look up in the catalog,
@@ -169,14 +169,6 @@ class Client:
                 stream.close()
         finally:
             turns.give()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<Client of {self.target}{' (connected)' if self._stream else ''}>"

@@ -82,7 +82,7 @@ class Accesses:
             self._noted[table] = {key: each for key, each in noted.items() if key in table.values}
 
     def _ticks(self) -> int:
-        """Since the epoch."""
+        """Since the epoch; one object as long as it is the same number, for all keys that note it."""
         now = self._now_ms() // _TICK_MS
         if now != self._now:
             self._now = now

@@ -6,7 +6,7 @@ line of comment makes no sense, since ACL SAVE would lose it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from kvstore.base.errors import InvalidRequest
@@ -49,6 +49,16 @@ def parse(content: bytes, path: str, *, all_channels: bool) -> dict[bytes, User]
     if errors:
         raise BadUsers(" ".join(errors))
     return users
+
+
+def check(words: Sequence[bytes]) -> None:
+    """Look whether a line of a file of settings makes sense. `words`: the user's name, and rules. Raises BadUsers."""
+    name, *rules = words
+    shown = name.decode("utf-8", "replace")
+    if has_blanks(name):
+        raise BadUsers("Usernames can't contain spaces or null characters")
+    if errors := list(_apply(User(name), rules, f"Error in user declaration '{shown}'")):
+        raise BadUsers(" ".join(errors))
 
 
 def _read(words: list[bytes], place: str, number: int, users: dict[bytes, User], all_channels: bool) -> Iterator[str]:

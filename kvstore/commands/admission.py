@@ -1,7 +1,8 @@
 """Whether a request may execute, or be queued in its client's MULTI block: what is asked before anything is done.
 
 In Valkey's order: is there such a command, and has the client said who it is; does it take so many words; may the
-client do this (see `gate`); may it while it is subscribed; and has it to wait for the end of a pause.
+client do this (see `gate`); may it while it is subscribed; is there memory for it; and has it to wait for the end of a
+pause.
 """
 
 from __future__ import annotations
@@ -82,6 +83,19 @@ def check_pause(call: Call, row: Command, request: list[bytes]) -> None:
     """Raise Paused if the request has to wait for the end of a pause."""
     if call.server.pause.holds(call, row, request):
         raise Paused
+
+
+def check_memory(call: Call, row: Command) -> None:
+    """While memory is short: evict keys before what may grow something; raise Failure, and count it, if none may go."""
+    server = call.server
+    if not server.memory.is_over:
+        return
+    call.store.clock.go_on()
+    try:
+        with _counted(call, row):
+            server.memory.check(row, call.client.queued)
+    finally:
+        server.tell_of_own()
 
 
 def check_subscribed(call: Call, row: Command) -> None:

@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from random import Random, SystemRandom
 from time import perf_counter_ns, sleep
 from typing import Any
 
-from kvstore.base.errors import InvalidRequest, RequestError
-from kvstore.base.limits import DROP_CLIENT_BYTES, MAX_ERROR_CODES
+from kvstore.base.errors import InvalidRequest
+from kvstore.base.limits import DROP_CLIENT_BYTES
 from kvstore.base.reply import Reply
 from kvstore.commands.accesses import Accesses
 from kvstore.commands.acl_file import Kept, parse
@@ -21,6 +20,7 @@ from kvstore.commands.acl_log import AclLog
 from kvstore.commands.channels import Channels
 from kvstore.commands.client import Client
 from kvstore.commands.configuration import Configuration
+from kvstore.commands.counters import Counters
 from kvstore.commands.events import Events
 from kvstore.commands.gate import Gate
 from kvstore.commands.latency_events import LatencyEvents
@@ -30,6 +30,7 @@ from kvstore.commands.noted_requests import CommandLog
 from kvstore.commands.pause import Pause
 from kvstore.commands.peer import Message
 from kvstore.commands.script_calls import ScriptCalls
+from kvstore.commands.server_hooks import ServerHooks
 from kvstore.commands.statistics import Statistics
 from kvstore.commands.tracking import Tracking
 from kvstore.commands.users import Users
@@ -54,7 +55,7 @@ def _send(clients: Collection[Client], message: Reply, needed: int, origin: Clie
         client.peer.send(message, needed)
 
 
-class Server:
+class Server(Counters, ServerHooks):
     """What all clients share: the store, the dictionary of connected clients, settings and counters.
 
     `settings`: what the server was started with, name to text, see `Configuration`. `now_ms`: the wall clock in
@@ -73,34 +74,53 @@ class Server:
     script_memory_bytes: int
 
     def __init__(self, store: Store, now_ms: Callable[[], int], settings: dict[str, str], run_id: str) -> None:
+        self.started_ms = now_ms()
+        Counters.__init__(self)
+        ServerHooks.__init__(self, self.started_ms)
         self.store = store
         self.now_ms = now_ms
         self.configuration = Configuration(settings)
-        for name, attribute in _FOLLOWED.items():
-            self.configuration.obey(name, partial(self._follow, attribute))
         self.run_id = run_id
-        self.started_ms = now_ms()
         #: `started_ms` and what a steady clock has counted since, up to a tenth of a second ago; set by the edge. For
         #: how long clients are silent: the wall clock may be set back and forward meanwhile.
         self.recent_ms = self.started_ms
+        #: A steady clock, in nanoseconds: for how long requests take, and how long they may.
+        self.steady_ns: Callable[[], int] = perf_counter_ns
+        #: What DEBUG SLEEP calls.
+        self.sleep: Callable[[float], None] = sleep
+        #: Where RANDOMKEY takes its chance from, and ACL GENPASS, whose nobody may guess.
+        self.random = Random()
+        self.secrets: Random = SystemRandom()
+        for table in store.databases:
+            table.chance = self.random
+        #: Largest reply, in bytes: one that is larger is refused.
+        self.max_reply_bytes = DROP_CLIENT_BYTES
+        #: Whether expired keys are removed without being asked for: DEBUG SET-ACTIVE-EXPIRE.
+        self.removes_expired = True
+        #: Whether scripts may use DEBUG: DEBUG SET-DISABLE-DENY-SCRIPTS.
+        self.scripts_may_debug = False
+        #: What `scripts` and `libraries` keep, once there is one.
+        self.scripts: Any = None
+        self.script_calls = ScriptCalls()
+        self.libraries: Any = None
+        #: The group that this server is one of; set by the edge.
+        self.group: Membership | None = None
+        self._make_parts()
+        self._obey_settings()
+
+    def _make_parts(self) -> None:
+        """What knows some of it each, in the order in which one needs the other."""
+        store, now_ms, configuration = self.store, self.now_ms, self.configuration
         self.clients: dict[int, Client] = {}
         #: The number of the newest client; never given again.
         self.last_identity = 0
-        self.connections_received = 0
-        self.connections_refused = self.clients_evicted = 0
-        self.requests_executed = 0
-        self.command_log = CommandLog(self.configuration, now_ms)
-        self.errors = 0
-        #: How many error replies began with which code.
-        self.errors_by_code: Counter[str] = Counter()
-        #: What CONFIG RESETSTAT takes off the bytes received and sent, see `network_bytes`.
-        self.network_bytes_before = (0, 0)
+        #: What the request that executes tells other clients, see `peer`; one list for good.
+        self.messages: list[Message] = []
+        self.command_log = CommandLog(configuration, now_ms)
         #: What took long, while that is noted, and how long commands take.
         self.latency = LatencyEvents(now_ms)
         self.statistics = Statistics(self.latency)
         self.latency.changed.append(self.statistics.time_all)
-        self.configuration.obey("latency-monitor-threshold", self.latency.set_threshold)
-        self.configuration.obey("latency-tracking", lambda text: self.statistics.track(text.lower() == "yes"))
         self.waiting = WaitingRoom(now_ms)
         self.pause = Pause(self.statistics, now_ms, self.waiting)
         #: Who waits for a compaction to end, and for more to get to the disk.
@@ -109,73 +129,32 @@ class Server:
         #: Who may connect, and do what; and who sees to that.
         self.users = Users()
         self.gate = Gate(
-            self.users, AclLog(self.configuration), self.clients, self.channels, self.statistics,
-            len(store.databases), now_ms, lambda: self.recent_ms,
+            self.users, AclLog(configuration), self.clients, self.channels, self.statistics, len(store.databases),
+            now_ms, lambda: self.recent_ms,
         )  # fmt: skip
-        #: Where they are kept; set by the edge, if there is a file.
-        self.user_file: Kept | None = None
-        self.configuration.obey("requirepass", self.gate.require_password)
-        self.configuration.obey("acl-pubsub-default", self.gate.choose_channels)
-        #: What the request that executes tells other clients, see `peer`; one list for good.
-        self.messages: list[Message] = []
         #: Of each database.
         self.watches = [Watches(table) for table in store.databases]
         #: Who is told of changes of keys: clients with caches, and subscribers. In this order, as in Valkey.
         self.tracking = Tracking(store.databases, self.clients, self.messages)
-        self.configuration.obey("tracking-table-max-keys", self.tracking.set_most_keys)
-        self.configuration.obey("max-subscription-bytes", self.tracking.set_most_prefix_bytes)
         self.events = Events(store.databases, self.channels, self.tell)
-        self.configuration.obey("notify-keyspace-events", self.events.choose)
-        #: A steady clock, in nanoseconds: for how long requests take, and how long they may.
-        self.steady_ns: Callable[[], int] = perf_counter_ns
-        #: Where RANDOMKEY takes its chance from, and ACL GENPASS, whose nobody may guess.
-        self.random = Random()
-        self.secrets: Random = SystemRandom()
-        for table in store.databases:
-            table.chance = self.random
-        self.accesses = Accesses(self.configuration, self.statistics, now_ms, self.random)
+        self.accesses = Accesses(configuration, self.statistics, now_ms, self.random)
         self.memory = MemoryLimit(
-            store, self.configuration, self.statistics, self.accesses, self.random, self.steady_ns,
+            store, configuration, self.statistics, self.accesses, self.random, self.steady_ns,
             lambda: self.pause.until_ms > 0 or store.is_follower, self.latency,
         )  # fmt: skip
-        #: Whether expired keys are removed without being asked for: DEBUG SET-ACTIVE-EXPIRE.
-        self.removes_expired = True
-        #: Whether scripts may use DEBUG: DEBUG SET-DISABLE-DENY-SCRIPTS.
-        self.scripts_may_debug = False
-        #: What DEBUG SLEEP calls.
-        self.sleep: Callable[[float], None] = sleep
-        #: Largest reply, in bytes: one that is larger is refused.
-        self.max_reply_bytes = DROP_CLIENT_BYTES
-        #: Extra INFO fields that other rooms supply: section name in lower case to a function that gives (field,
-        #: value) pairs.
-        self.info: dict[str, Callable[[], list[tuple[str, Any]]]] = {}
-        #: What `scripts` and `libraries` keep, once there is one.
-        self.scripts: Any = None
-        self.script_calls = ScriptCalls()
-        self.libraries: Any = None
-        #: The group that this server is one of; set by the edge.
-        self.group: Membership | None = None
-        # What only the rooms above can do; they set these.
-        #: Bytes received from all clients since the start, and sent to them.
-        self.network_bytes: Callable[[], tuple[int, int]] = lambda: (0, 0)
-        #: Begin a compaction soon; returns False if one is under way.
-        self.compact_now: Callable[[], bool] = lambda: False
-        #: How a compaction ends: None while it is under way, empty if well.
-        self.save_error: Callable[[], str | None] = lambda: ""
-        #: Whether a commit is on disk, now or at the latest when a reply leaves that waits for it.
-        self.is_durable: Callable[[int], bool] = lambda sequence: True
-        #: When the newest checkpoint was made, in milliseconds since the epoch.
-        self.checkpoint_ms: Callable[[], int] = lambda: self.started_ms
-        #: Whether who connects is nobody before giving a password.
-        self.asks_for_passwords: Callable[[], bool] = lambda: not self.users.default.lets_in_anybody
-        #: Log a bug: called inside the `except` of an unexpected error.
-        self.report_bug: Callable[[str], None] = lambda text: None
-        #: Write what a script says (redis.log) to the log. Levels: 0, debug, to 3, a warning.
-        self.script_log: Callable[[int, bytes], None] = lambda level, text: None
-        #: Write the file of settings, None if there is none. Raises OSError.
-        self.rewrite_configuration: Callable[[], None] | None = None
-        #: Stop the server, soon.
-        self.shutdown: Callable[[], None] = lambda: None
+
+    def _obey_settings(self) -> None:
+        """Who has no time to ask for a setting is told of it; some parts have seen to that themselves."""
+        obey = self.configuration.obey
+        for name, attribute in _FOLLOWED.items():
+            obey(name, partial(self._follow, attribute))
+        obey("acl-pubsub-default", self.gate.choose_channels)
+        obey("latency-monitor-threshold", self.latency.set_threshold)
+        obey("latency-tracking", lambda text: self.statistics.track(text.lower() == "yes"))
+        obey("max-subscription-bytes", self.tracking.set_most_prefix_bytes)
+        obey("notify-keyspace-events", self.events.choose)
+        obey("requirepass", self.gate.require_password)
+        obey("tracking-table-max-keys", self.tracking.set_most_keys)
 
     def _follow(self, attribute: str, text: str) -> None:
         setattr(self, attribute, int(text))
@@ -190,19 +169,32 @@ class Server:
         self.users.replace(parse(file.read(), file.path, all_channels=self.users.all_channels))
         self.user_file = file
 
+    def asks_for_passwords(self) -> bool:
+        """Whether who connects is nobody before giving a password."""
+        return not self.users.default.lets_in_anybody
+
+    def blocked(self) -> int:
+        """How many clients wait for what others do, or for the end of a pause."""
+        return len(self.waiting.places) + len(self.pause.waiting)
+
     def tell(self, clients: Iterable[Client], message: Reply) -> None:
         """Send `message` to some clients when the request that executes is whole: see `peer`."""
         self.messages.append(partial(_send, tuple(clients), message))
 
-    def count_error(self, error: RequestError) -> None:
-        """An error is about to be a reply, of a client's request or of a script's."""
-        if error.is_counted:
-            return
-        self.errors += 1
-        code = error.code
-        if error.is_custom and code not in self.errors_by_code and len(self.errors_by_code) >= MAX_ERROR_CODES:
-            code = "ERRORSTATS_OVERFLOW"
-        self.errors_by_code[code] += 1
+    def send_messages(self, needed: int, origin: Client | None) -> None:
+        """What the request of `origin` (see `Message`) tells others leaves when commit `needed` is settled."""
+        messages = self.messages[:]
+        self.messages.clear()
+        for message in messages:
+            message(needed, origin)
+        self.tracking.broadcast(needed)
+
+    def tell_of_own(self) -> None:
+        """What the server has done by itself, between requests, is told to whoever is to hear of it."""
+        if self.messages:
+            self.send_messages(self.store.pending.sequence, None)
+        if self.waiting.places:
+            self.waiting.serve()
 
 
 class Call:

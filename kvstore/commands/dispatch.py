@@ -34,9 +34,8 @@ from typing import Any, NamedTuple, Protocol
 from kvstore.base.errors import Failure, ReplyTooLarge, RequestError, StorageFault, WrongSubcommand, shorten
 from kvstore.base.reply import NotNow, Reply, Wait, advance, finish, size_bytes
 from kvstore.base.slices import SLICE_NS
-from kvstore.commands.admission import admit, check_pause, check_rights, find, queue
-from kvstore.commands.client import Client
-from kvstore.commands.context import Call, Server
+from kvstore.commands.admission import admit, check_memory, check_pause, check_rights, find, queue
+from kvstore.commands.context import Call
 from kvstore.commands.registry import IMMEDIATE, Command
 from kvstore.commands.row import NOT_KEYS, READ, Scope
 from kvstore.commands.watches import unwatch
@@ -250,15 +249,6 @@ def give_up(blocked: Blocked, error: RequestError | None) -> Outcome:
     return Outcome(encoder.refusal(error), needed, str(error))
 
 
-def send_messages(server: Server, needed: int, origin: Client | None) -> None:
-    """What the request of `origin` (see `Message`) tells others leaves when commit `needed` is settled."""
-    messages = server.messages[:]
-    server.messages.clear()
-    for message in messages:
-        message(needed, origin)
-    server.tracking.broadcast(needed)
-
-
 def run(
     call: Call,
     row: Command,
@@ -337,7 +327,7 @@ def complete(call: Call, row: Command, request: list[bytes]) -> int:
     pending.requests += 1
     if call.server.waiting.places and not call.server.waiting.is_serving:
         if call.server.messages:  # they were there before those who are served now
-            send_messages(call.server, pending.sequence, call.client)
+            call.server.send_messages(pending.sequence, call.client)
         call.server.waiting.serve()
     return pending.sequence
 
@@ -402,26 +392,3 @@ def release(call: Call) -> None:
     client.queued_bytes = 0
     client.poisoned = False
     unwatch(client)
-
-
-def check_memory(call: Call, row: Command) -> None:
-    """While memory is short: evict keys before what may grow something; raise Failure, and count it, if none may go."""
-    server = call.server
-    if not server.memory.is_over:
-        return
-    call.store.clock.go_on()
-    try:
-        server.memory.check(row, call.client.queued)
-    except Failure:
-        server.statistics[row].rejected += 1
-        raise
-    finally:
-        tell_of_own(server)
-
-
-def tell_of_own(server: Server) -> None:
-    """What the server has done by itself, between requests, is told to whoever is to hear of it."""
-    if server.messages:
-        send_messages(server, server.store.pending.sequence, None)
-    if server.waiting.places:
-        server.waiting.serve()

@@ -119,15 +119,7 @@ class Gate:
 
     def denial(self, user: User, row: Command, words: list[bytes], database: int) -> Denial | None:
         """What a user lacks for a request, None if it may do it. `words`: the name first."""
-        return user.rights.denied(Asked(row, words, database, self._databases))
-
-    def require_password(self, text: str) -> None:
-        """The setting `requirepass` is this now."""
-        self.users.set_default_password(text.encode("utf-8", "surrogateescape") or None)
-
-    def choose_channels(self, text: str) -> None:
-        """The setting `acl-pubsub-default` is this now."""
-        self.users.all_channels = text.lower() == "allchannels"
+        return user.rights.denied(self._asked(row, words, database))
 
     def check(self, client: Client, row: Command, words: list[bytes], database: int) -> None:
         """Raise Failure if a client, whose `rights` are not None, may not do this."""
@@ -160,19 +152,20 @@ class Gate:
 
     def may(self, client: Client, row: Command, words: list[bytes], database: int) -> bool:
         """Whether a client may do this; nobody is told."""
-        return client.rights is None or self._denied(client, row, words, database) is None
+        return client.rights is None or client.rights.denied(self._asked(row, words, database)) is None
 
     def may_with_all_keys(self, client: Client, row: Command, words: list[bytes], database: int, access: int) -> bool:
         """Whether a client may do this, and what `access` says with any key."""
-        asked = Asked(row, words, database, self._databases)
+        asked = self._asked(row, words, database)
         return client.rights is None or client.rights.lets_with_all_keys(asked, access)
 
-    def _denied(self, client: Client, row: Command, words: list[bytes], database: int) -> Denial | None:
-        assert client.rights is not None, "who may do everything is not asked"
-        return client.rights.denied(Asked(row, words, database, self._databases))
+    def _asked(self, row: Command, words: list[bytes], database: int) -> Asked:
+        return Asked(row, words, database, self._databases)
 
     def _noted(self, client: Client, row: Command, words: list[bytes], database: int, where: str) -> Denial | None:
-        denial = None if client.rights is NOBODY else self._denied(client, row, words, database)
+        """What a client lacks for a request, which is noted. Of NOBODY only what needs no user comes here."""
+        rights = client.rights
+        denial = None if rights is None or rights is NOBODY else rights.denied(self._asked(row, words, database))
         if denial is not None:
             self._note(denial.reason.name.lower(), where, denial.name, client.user.name, client)
         return denial
@@ -182,6 +175,14 @@ class Gate:
         self.log.note(reason, where, name, user, line, self._now_ms())
 
     # When that changes
+
+    def require_password(self, text: str) -> None:
+        """The setting `requirepass` is this now."""
+        self.users.set_default_password(text.encode("utf-8", "surrogateescape") or None)
+
+    def choose_channels(self, text: str) -> None:
+        """The setting `acl-pubsub-default` is this now."""
+        self.users.all_channels = text.lower() == "allchannels"
 
     def _user_changed(self, user: User) -> None:
         for client in list(self._clients.values()):

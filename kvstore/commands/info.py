@@ -106,7 +106,7 @@ def _clients(call: Call) -> Fields:
     return [
         ("connected_clients", len(server.clients)),
         ("maxclients", server.configuration.text("maxclients")),
-        ("blocked_clients", len(server.waiting.places) + len(server.pause.waiting)),
+        ("blocked_clients", server.blocked()),
         ("clients_in_timeout_table", server.waiting.timed()),
         ("pubsub_clients", server.channels.clients()),
         ("watching_clients", sum(1 for client in server.clients.values() if client.watching)),

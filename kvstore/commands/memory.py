@@ -115,7 +115,7 @@ def _number(name: str, told: Any) -> float:
 @command("MEMORY|MALLOC-STATS", group="server")
 def memory_malloc_stats(call: Call) -> Reply:
     """Tell the allocators' own figures: Python's, of its arenas, and those of malloc."""
-    return Verbatim(call.server.memory.allocators.described())
+    return Verbatim(call.server.memory.used.allocators.described())
 
 
 @command("MEMORY|DOCTOR", group="server")
@@ -138,5 +138,5 @@ def memory_doctor(call: Call) -> Reply:
 @command("MEMORY|PURGE", group="server")
 def memory_purge(call: Call) -> Reply:
     """Give memory that is free back to the system, as far as that can be."""
-    call.server.memory.allocators.purge()
+    call.server.memory.used.allocators.purge()
     return OK

@@ -1,8 +1,8 @@
 """`maxmemory`: how much memory the process may have, and what is done when it has more.
 
-What is allocated is asked of the allocators (`kvstore.edge.allocations`), which takes a while: ten times a second, and
-in between whenever the log has grown by so much that the limit might be passed. Nothing else is paid for it while there
-is memory left; without a limit nothing at all.
+How much there is in use (`used_memory`) takes a while to find out: it is looked at ten times a second, and in between
+whenever the log has grown by so much that the limit might be passed. Nothing else is paid for it while there is memory
+left; without a limit nothing at all.
 
 | the memory | requests that grow something (Valkey's flag `denyoom`), blocks with one, scripts | others |
 |---|---|---|
@@ -13,17 +13,12 @@ is memory left; without a limit nothing at all.
 Keys go before a request, never inside one, each as a request of its own: its removal is in the log, and who waits,
 watches, caches or listens hears of it. What is left is done between requests. While memory is short the requests of the
 first column have no quick way (`Statistics.withhold`).
-
-What is about to be written to the log is not counted: it would be there only because of what is done about it. Nor is
-room in a table that its keys have left.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
 
 from kvstore.base.chance import Chance
 from kvstore.base.errors import Failure, StorageFull
@@ -35,6 +30,7 @@ from kvstore.commands.eviction import Eviction
 from kvstore.commands.latency_events import LatencyEvents
 from kvstore.commands.row import RUNS, Command
 from kvstore.commands.statistics import Statistics
+from kvstore.commands.used_memory import Allocators, UsedMemory
 from kvstore.store.store import Store
 
 #: The commands that have Valkey's flag `denyoom`, and our own that write as these do.
@@ -49,10 +45,6 @@ GROW = frozenset(_GROW.split())
 #: The memory is looked at after so much more in the log: this part of what is left, since a byte in the log may take
 #: some in memory; at least so many bytes.
 _LEFT_PART, _LEAST_STEP_BYTES = 8, KIB
-#: To look at it takes at most this part of the time; a much smaller one if each look takes longer than that: then much
-#: is free in small pieces, which new values take. Meanwhile it is taken to grow as the process does, and to shrink by
-#: what is removed.
-_SHARE, _QUICK_NS, _SMALL_SHARE = 20, 10_000_000, 200
 #: When memory is short again so soon, more keys are evicted than have to be, each time twice as many, from so many
 #: bytes to this part of the limit: so that most requests have their quick way.
 _SOON_NS, _LEAST_MORE_BYTES, _MORE_PART = 100_000_000, 4 * KIB, 256
@@ -61,66 +53,15 @@ _MOST_NS = 10_000_000
 _NS_PER_MS = 1_000_000
 
 
-#: A dict that has only grown has at most so many bytes for each key: 20 for a place, 3 places for a key.
-_MOST_FOR_A_KEY, _EMPTY_DICT_BYTES = 60, 4 * KIB
-
-
-def _spare_bytes(some: dict[Any, Any]) -> int:
-    """What a dict has besides what one takes that has only grown to that many keys."""
-    return max(0, sys.getsizeof(some) - _MOST_FOR_A_KEY * len(some) - _EMPTY_DICT_BYTES)
-
-
 def out_of_memory() -> Failure:
     """The error for what would grow something."""
     return Failure("command not allowed when used memory > 'maxmemory'.", "OOM")
 
 
-class Allocators(Protocol):
-    """Who has the memory of the process: see `kvstore.edge.allocations`. `took_ns`: of processor time, to tell how much
-    is allocated, the last time.
-    """
-
-    took_ns: int
-
-    def allocated_bytes(self) -> int:
-        """How much is allocated now."""
-
-    def resident_bytes(self) -> int:
-        """How much the process has of the system."""
-
-    def described(self) -> str:
-        """Their own figures, for people."""
-
-    def purge(self) -> None:
-        """Give back to the system what is free, as far as that can be. It may take a while."""
-
-
-class NoAllocators:
-    """Nobody who could tell."""
-
-    took_ns = 0
-
-    def allocated_bytes(self) -> int:
-        """See `Allocators`."""
-        return 0
-
-    def resident_bytes(self) -> int:
-        """See `Allocators`."""
-        return 0
-
-    def described(self) -> str:
-        """See `Allocators`."""
-        return "Stats not supported for the current allocator"
-
-    def purge(self) -> None:
-        """See `Allocators`."""
-
-
 class MemoryLimit:
     """See the module. `is_over`: memory is short; `is_out`: and there is no key left that may go.
 
-    `allocators`: who is asked. `steady_ns`: a steady clock. `is_paused`: whether nothing is to be evicted now.
-    `startup_bytes`: allocated before there was any data. `peak_bytes`: the most so far.
+    `used`: how much there is in use. `steady_ns`: a steady clock. `is_paused`: whether nothing is to be evicted now.
     """
 
     def __init__(
@@ -141,10 +82,8 @@ class MemoryLimit:
         self._is_paused = is_paused
         self._latency = latency
         self.eviction = Eviction(store.databases, configuration, accesses, chance)
-        self.allocators: Allocators = NoAllocators()
-        self._allocated_bytes = self._not_counted_bytes = self._next_ns = self._took_ns = 0
-        self._resident_bytes = self._removed_bytes = 0
-        self.startup_bytes = self.peak_bytes = self.limit_bytes = 0
+        self.used = UsedMemory(store, lambda: self.steady_ns())
+        self.limit_bytes = 0
         self.is_over = self.is_out = False
         self._changed_ns = self._exceeded_ns = self._more_bytes = 0
         self._accesses = accesses
@@ -154,7 +93,7 @@ class MemoryLimit:
     def choose(self) -> None:
         """`maxmemory` is what the configuration has now."""
         before, self.limit_bytes = self.limit_bytes, self._configuration.number("maxmemory")
-        self._next_ns = 0
+        self.used.ask_anew()
         if self.limit_bytes:
             self.look()
         elif before:
@@ -163,8 +102,7 @@ class MemoryLimit:
 
     def measure_by(self, allocators: Allocators, startup_bytes: int) -> None:
         """`allocators` tell how much is allocated; `startup_bytes` were, before there was any data."""
-        self.allocators = allocators
-        self.startup_bytes = startup_bytes
+        self.used.measure_by(allocators, startup_bytes)
         self.choose()
 
     def _choose_policy(self, name: str) -> None:
@@ -172,55 +110,15 @@ class MemoryLimit:
         self.eviction.policy_changed()
         self.is_out = False
 
-    def used_bytes(self) -> int:
-        """What is allocated now; a moment ago, if it takes long to ask for it."""
-        if self._took_ns < _QUICK_NS:
-            self._next_ns = 0
-        return self._recently_used_bytes()
-
-    def _recently_used_bytes(self) -> int:
-        """What was allocated a moment ago at most, or what has become of that by what is known of it."""
-        began_ns = self.steady_ns()
-        if began_ns >= self._next_ns or self._removed_since() > self._allocated_bytes:  # as by a flush
-            self._measure(began_ns)
-        grown_bytes = self.allocators.resident_bytes() - self._resident_bytes if self._took_ns >= _QUICK_NS else 0
-        return self._allocated_bytes + grown_bytes - self._removed_since()
-
-    def _removed_since(self) -> int:
-        return self._store.removed_bytes() - self._removed_bytes
-
-    def _measure(self, began_ns: int) -> None:
-        self._allocated_bytes = self.allocators.allocated_bytes() - self.left_bytes()
-        self._removed_bytes, self._not_counted_bytes = self._store.removed_bytes(), self.not_counted_bytes()
-        self._took_ns = self.allocators.took_ns
-        self._next_ns = began_ns + (_SHARE if self._took_ns < _QUICK_NS else _SMALL_SHARE) * self._took_ns
-        if self._took_ns >= _QUICK_NS:
-            self._resident_bytes = self.allocators.resident_bytes()
-        self.peak_bytes = max(self.peak_bytes, self._allocated_bytes)
-
-    def left_bytes(self) -> int:
-        """Room in the tables that keys have left, and others take: a dict does not shrink when something is removed."""
-        tables = self._store.databases
-        return sum(_spare_bytes(some) for table in tables for some in (table.values, table.deadlines))
-
-    def not_counted_bytes(self) -> int:
-        """Of what is used, what the limit is not about: what is on its way to the log."""
-        in_flight = self._store.in_flight
-        return self._store.pending.size_bytes + (len(in_flight.frame) if in_flight is not None else 0)
-
     def excess_bytes(self) -> int:
         """By how much it is too much; below 0 for what is left."""
-        return self._recently_used_bytes() - self._not_counted_bytes - self.limit_bytes
+        return self.used.limited_bytes() - self.limit_bytes
 
     def look(self) -> None:
         """See whether memory is short. Not to be called without a limit."""
         excess = self.excess_bytes()
         self._note(is_over=excess > 0)
         self._store.watch_growth(self.look, max(_LEAST_STEP_BYTES, -excess // _LEFT_PART))
-
-    def note_peak(self) -> None:
-        """Look whether there has never been so much: to be called now and then."""
-        self._recently_used_bytes()
 
     def see_to_it(self) -> bool:
         """Look, and evict for a slice if need be: to be called now and then, between requests. Returns whether there is
@@ -255,6 +153,12 @@ class MemoryLimit:
         now_ns = self.steady_ns() - self._changed_ns if self.is_over else 0
         return (self._exceeded_ns + now_ns) // _NS_PER_MS, now_ns // _NS_PER_MS
 
+    def reset_counters(self) -> None:
+        """Count what is evicted, and for how long memory is short, from now on."""
+        self.eviction.evicted = self._exceeded_ns = 0
+        if self.is_over:
+            self._changed_ns = self.steady_ns()
+
     @staticmethod
     def is_asked(row: Command) -> bool:
         """Whether requests of this command have to ask while memory is short."""
@@ -275,7 +179,8 @@ class MemoryLimit:
         return min(_MOST_NS, round(50_000 * tenacity if tenacity <= 10 else 500_000 * 1.15 ** (tenacity - 10)))
 
     def make_room(self, patience_ns: int) -> bool:
-        """Evict keys while memory is short, for so long at most; between requests. Returns whether there is more to do.
+        """Evict keys while memory is short, for so long at most, but one at least; between requests. Returns whether
+        there is more to do.
 
         Who is to hear of it is for the caller to tell.
         """
@@ -288,11 +193,11 @@ class MemoryLimit:
         if excess > 0:
             excess += self._more_bytes
         is_out, freed_bytes, removed_bytes = False, 0, self._store.removed_bytes()
-        while excess > freed_bytes and not is_out and self.steady_ns() < until_ns:
+        is_late = bool(len(self._store.garbage))  # that is memory, too
+        while excess > freed_bytes and not is_out and not is_late:
             freed_bytes += (freed := self._evict()) or 0
-            is_out = freed is None
-        self._allocated_bytes -= freed_bytes
-        self._removed_bytes += self._store.removed_bytes() - removed_bytes  # which that was more exact about
+            is_out, is_late = freed is None, self.steady_ns() >= until_ns
+        self.used.evicted(freed_bytes, self._store.removed_bytes() - removed_bytes)
         self.look()
         self.is_out = self.is_over and is_out
         self._latency.note("eviction-cycle", self.steady_ns() - began_ns)
@@ -303,7 +208,7 @@ class MemoryLimit:
         garbage = self._store.garbage
         while len(garbage) and self.steady_ns() < until_ns:
             garbage.free_some()
-            self._next_ns = 0
+            self.used.ask_anew()
 
     def _evict(self) -> int | None:
         """Returns about how many bytes that frees; None if there is none that may go."""

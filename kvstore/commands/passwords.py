@@ -12,12 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from kvstore.commands.setting_table import ALIASES, SECRET
+
 _REDACTED = b"(redacted)"
 _ABOUT_USERS = (b"SETUSER", b"DELUSER", b"GETUSER")
-_SECRET_SETTINGS = (
-    b"requirepass", b"primaryauth", b"primaryuser", b"masterauth", b"masteruser", b"tls-key-file-pass",
-    b"tls-client-key-file-pass",
-)  # fmt: skip
+_SECRET_SETTINGS = {name.encode() for name in (*SECRET, *(old for old, name in ALIASES.items() if name in SECRET))}
 
 
 def without_passwords(words: list[bytes]) -> Iterable[bytes]:

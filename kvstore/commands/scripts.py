@@ -89,7 +89,6 @@ class Runner:
         client.rights, client.asked_by = caller.rights, caller
         if self._server.command_log.watches:
             client.address, client.name = caller.address, caller.name
-        host = self._hosts[read_only]
         host.counted.clear()
         try:
             reply = self._engine.run(chunk, keys, words, host)

@@ -39,28 +39,29 @@ def config_set(call: Call, parameter: bytes, value: bytes, *pairs: bytes) -> Rep
 
 @command("CONFIG|RESETSTAT", ADMIN | NO_SCRIPT, group="server")
 def config_resetstat(call: Call) -> Reply:
-    """Set the counters that INFO shows to zero."""
+    """Set the counters that INFO shows to zero.
+
+    Unlike Valkey, compactions are counted on (`rdb_saves`, `aof_rewrites`, `total_forks`).
+    """
     server = call.server
-    server.connections_received = server.connections_refused = server.requests_executed = server.errors = 0
-    server.errors_by_code.clear()
-    server.network_bytes_before = server.network_bytes()
+    server.reset_counters(server.network_bytes())
     for table in call.store.databases:
         table.expired_count = table.expired_inside = table.hits = table.misses = 0
-    server.memory.eviction.evicted = server.clients_evicted = 0
+    server.memory.reset_counters()
     if server.scripts is not None:
         server.scripts.forgotten = 0
     server.statistics.reset()
-    server.gate.log.counts.clear()
     return OK
 
 
 @command("CONFIG|REWRITE", ADMIN | NO_SCRIPT, group="server")
 def config_rewrite(call: Call) -> Reply:
-    """Write what CONFIG SET has set into the file of --config.
+    """Write what CONFIG SET has set into the file of --config, and, without --acl-file, the users.
 
     That is what is otherwise than at the start, and what is in the file already.
 
-    Unlike Valkey, a line that says what is so anyway stays as it is, also one that nobody understands.
+    Unlike Valkey, a line that says what is so anyway stays as it is, also one that nobody understands. A default user
+    who is as the other settings make it gets no line: it would contradict a `requirepass` written there later.
     """
     if call.server.rewrite_configuration is None:
         raise Failure("The server is running without a config file")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from kvstore.base.errors import InvalidRequest
-from kvstore.base.limits import KIB, MIB
+from kvstore.base.sizes import UNITS
 from kvstore.commands.arguments import INT64_MAX, to_integer, to_number
 
 #: From what CONFIG SET is given to what CONFIG GET shows. Raises ValueError with what is wrong.
@@ -18,9 +18,6 @@ Kind: TypeAlias = Callable[[str], str]
 
 INT32_MAX = 2**31 - 1
 
-_UNITS = {
-    "": 1, "b": 1, "k": 1000, "kb": KIB, "m": 1000**2, "mb": MIB, "g": 1000**3, "gb": 1024 * MIB,
-}  # fmt: skip
 _AMOUNT = re.compile(r"(\d*)([a-z]*)", re.ASCII).fullmatch
 
 
@@ -45,9 +42,9 @@ def memory(least: int = 0, most: int = INT64_MAX, what: str = "a memory") -> Kin
 
     def check(text: str) -> str:
         found = _AMOUNT(text.lower())
-        if found is None or found[2] not in _UNITS or len(found[1]) > 20 or int(found[1] or 0) >= 2**64:
+        if found is None or found[2] not in UNITS or len(found[1]) > 20 or int(found[1] or 0) >= 2**64:
             raise ValueError(f"argument must be {what} value")
-        return _within(int(found[1] or 0) * _UNITS[found[2]], least, most)
+        return _within(int(found[1] or 0) * UNITS[found[2]], least, most)
 
     return check
 

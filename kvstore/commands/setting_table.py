@@ -7,9 +7,9 @@
 - fixed: CONFIG SET refuses it, in Valkey's words. What is chosen at the start; and what belongs to a feature that is
   not there, and is what it is without it.
 
-Of the settings that only kvstore has, under the names of their options, those that are limits are live (`OWN`); all
-others are fixed. These come from the options that it was started with (`edge.settings`), which also give some of those
-here their values. A value here is the one of a server about which nothing was said.
+Of the settings that only kvstore has, under the names of their options, all limits and some others are live (`OWN`);
+the rest are fixed. These come from the options that it was started with (`edge.settings`), which also give some of
+those here their values. A value here is the one of a server about which nothing was said.
 
 Rejected: to accept whatever Valkey does (a `CONFIG SET appendonly no` that turns nothing off).
 """
@@ -181,6 +181,7 @@ OWN = {setting.name: setting for setting in (
         "max-request-words": limits.MAX_REQUEST_ELEMENTS,
     }),
     *_live(memory(1, limits.MOST_BUFFERED_BYTES), max_input_bytes=limits.MAX_INPUT_BYTES),
+    *_live(memory(1, limits.MOST_BUFFERED_BYTES), pause_reading_bytes=limits.PAUSE_READING_BYTES),
     *_live(memory(1, limits.MOST_BUFFERED_BYTES), max_transaction_bytes=limits.MAX_TRANSACTION_BYTES),
     *_live(memory(1, limits.MOST_BUFFERED_BYTES), max_subscription_bytes=limits.MAX_SUBSCRIPTION_BYTES),
     *_live(integer(1, limits.MAX_JSON_DEPTH), max_json_depth=limits.MAX_JSON_DEPTH),
@@ -190,7 +191,12 @@ OWN = {setting.name: setting for setting in (
         "script-memory-bytes": limits.MAX_SCRIPT_MEMORY_BYTES,
     }),
     *_live(memory(), min_free_bytes=0, max_log_bytes=0),
+    *_live(integer(0, INT32_MAX), compact_after=0),
+    *_live(yes_or_no, log_clients="no"),
 )}  # fmt: skip
+
+#: Those that hold a secret, or name whose it is: their values are shown to nobody who did not ask for them.
+SECRET = frozenset(["requirepass", "primaryauth", "primaryuser", "tls-key-file-pass", "tls-client-key-file-pass"])
 
 #: Names of our own options for settings of Redis's.
 OWN_ALIASES = {"max-request-bytes": "proto-max-bulk-len"}

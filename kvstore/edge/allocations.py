@@ -39,7 +39,7 @@ class _MallInfo(ctypes.Structure):
 
 
 class Allocators:
-    """See the module, and `kvstore.commands.memory_limit`. Python tells of its arenas to the C library's stderr, which
+    """See the module, and `kvstore.commands.used_memory`. Python tells of its arenas to the C library's stderr, which
     is a file in memory meanwhile.
     """
 

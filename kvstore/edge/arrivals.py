@@ -87,8 +87,7 @@ class Arrivals:
         self._commit = commit
         self.together = together
         self._fault = fault
-        self.limit_to(short_bytes)
-        self._most_held_bytes = most_held_bytes
+        self.limit_to(short_bytes, most_held_bytes)
         self._chunks: dict[Served, bytes] = {}
         #: Who has replies that wait for a commit since this turn.
         self._waiting: list[Served] = []
@@ -107,9 +106,10 @@ class Arrivals:
         chunks[protocol] = data
         return True
 
-    def limit_to(self, short_bytes: int) -> None:
-        """The longest chunk to keep is this from now on."""
+    def limit_to(self, short_bytes: int, most_held_bytes: int) -> None:
+        """See the class, from now on."""
         self._short_bytes = min(_SHORT_BYTES, short_bytes)
+        self._most_held_bytes = most_held_bytes
 
     def wake(self, protocol: Served) -> None:
         """What others' requests did has given this client something to send, or to go on with: in this turn."""

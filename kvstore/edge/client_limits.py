@@ -59,28 +59,34 @@ class SlowReader(Protocol):
 
 
 class ClientLimits:
-    """See the module. `pause_bytes`: of replies not taken, past which a client is not read from. `changed`: called
-    when limits that connections have copied are others now.
+    """See the module. `changed`: called when limits that connections have copied are others now.
+
+    `pause_bytes`: of replies not taken, past which a client is not read from.
 
     `request_bytes`, `request_words`: of one request; `quick_bytes`: see `parser.quick_bytes`. `look_bytes`: of replies
     not taken, past which a connection has to look at its limits.
     """
 
-    def __init__(self, configuration: Configuration, pause_bytes: int, changed: Callable[[], None]) -> None:
+    def __init__(self, configuration: Configuration, changed: Callable[[], None]) -> None:
         self.configuration = configuration
-        self._pause_bytes = pause_bytes
+        self.pause_bytes = configuration.number("pause-reading-bytes")
         self._changed: Callable[[], None] = lambda: None
         self._slow: dict[SlowReader, int] = {}
         configuration.obey("client-output-buffer-limit", self._limit_output)
+        configuration.obey("pause-reading-bytes", self._limit_unread)
         configuration.obey("proto-max-bulk-len", self._limit_requests)
         configuration.obey("max-request-words", self._limit_requests)
         self._changed = changed
+
+    def _limit_unread(self, text: str) -> None:
+        self.pause_bytes = int(text)
+        self._limit_output(self.configuration.text("client-output-buffer-limit"))
 
     def _limit_output(self, text: str) -> None:
         self._normal = OutputLimit.of_class(text, "normal")
         self._subscriber = OutputLimit.of_class(text, "pubsub")
         least = (min(limit.hard_bytes, limit.soft_bytes) for limit in (self._normal, self._subscriber))
-        self.look_bytes = min(self._pause_bytes, *least)
+        self.look_bytes = min(self.pause_bytes, *least)
         self._changed()
 
     def _limit_requests(self, _: str) -> None:

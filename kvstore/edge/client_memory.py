@@ -13,6 +13,7 @@ from typing import Protocol
 from kvstore.commands.client import Client
 from kvstore.commands.configuration import Configuration
 from kvstore.commands.setting_kinds import bytes_of_share
+from kvstore.edge.holdings import Holdings
 
 #: What a connection takes that holds nothing (docs/PERFORMANCE.md), in bytes.
 CONNECTION_BYTES = 5000
@@ -27,18 +28,17 @@ class Holder(Protocol):
         """This client holds most of what all clients hold, and that is too much."""
 
 
-class ClientMemory:
-    """See the module. `is_on`: whether there is a limit. `evicted`: called for each client that has to go.
+class ClientMemory(Holdings[Holder]):
+    """See the module. `evicted`: called for each client that has to go.
 
     `begins`: called when there is a limit from now on, to have what each holds noted.
     """
 
     def __init__(self, configuration: Configuration, evicted: Callable[[], None], begins: Callable[[], None]) -> None:
+        super().__init__(None, self._evict)
         self._configuration = configuration
         self._evicted = evicted
         self._begins = begins
-        self._held: dict[Holder, int] = {}
-        self._limit_bytes = self._total_bytes = 0
         configuration.obey("maxmemory-clients", self._limit)
         configuration.obey("maxmemory", self._limit)
 
@@ -46,35 +46,25 @@ class ClientMemory:
         """The limit, or what it may be a share of, is another one now."""
         was_on = self.is_on
         text, memory_bytes = self._configuration.text("maxmemory-clients"), self._configuration.number("maxmemory")
-        self._limit_bytes = bytes_of_share(text, memory_bytes)
+        self.limit_bytes = bytes_of_share(text, memory_bytes) or None
         if not self.is_on:
-            self._held.clear()
-            self._total_bytes = 0
+            self.forget_all()
         elif not was_on:
             self._begins()
-        self._evict()
+        self.see_to_limit()
 
     @property
     def is_on(self) -> bool:
-        """See the class."""
-        return self._limit_bytes > 0
+        """Whether there is a limit."""
+        return self.limit_bytes is not None
 
     def note(self, holder: Holder, held_bytes: int) -> None:
-        """`holder` holds so much now. Disconnects those that hold most while it is too much."""
-        self.forget(holder)
+        """See `Holdings`. `held_bytes`: besides what each connection takes."""
         if "e" not in holder.client.switches:
-            self._held[holder] = CONNECTION_BYTES + held_bytes
-            self._total_bytes += CONNECTION_BYTES + held_bytes
-            self._evict()
+            super().note(holder, CONNECTION_BYTES + held_bytes)
+        else:
+            self.forget(holder)
 
-    def _evict(self) -> None:
-        while self._total_bytes > self._limit_bytes > 0:
-            largest = max(self._held, key=self._held.__getitem__)
-            held, total = self._held[largest], self._total_bytes
-            self.forget(largest)
-            self._evicted()
-            largest.evict(held, total)
-
-    def forget(self, holder: Holder) -> None:
-        """`holder` holds nothing, or is gone."""
-        self._total_bytes -= self._held.pop(holder, 0)
+    def _evict(self, holder: Holder, held_bytes: int, all_bytes: int) -> None:
+        self._evicted()
+        holder.evict(held_bytes, all_bytes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from twisted.logger import Logger
 
 from kvstore.commands.configuration import Configuration
@@ -14,13 +16,13 @@ _log = Logger()
 class ConfigFile(OutsideFile):
     """See the module."""
 
-    def rewrite(self, configuration: Configuration) -> None:
-        """Have it say what CONFIG SET has set, as CONFIG REWRITE does. Raises OSError.
+    def rewrite(self, configuration: Configuration, users: Iterable[bytes] = ()) -> None:
+        """Have it say what CONFIG SET has set, as CONFIG REWRITE does. `users`: see `rewritten`. Raises OSError.
 
         One that is gone is not made anew: what else it said, a password perhaps, would be missing from it.
         """
         try:
-            self.replace(rewritten(self.read(), configuration.set_since(), configuration.changed_since()))
+            self.replace(rewritten(self.read(), configuration.set_since(), configuration.changed_since(), users))
         except OSError as error:
             _log.error("CONFIG REWRITE: {path} was not written: {reason}", path=self.path, reason=error.strerror)
             raise

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kvstore.commands.acl_file import BadUsers, check
 from kvstore.commands.setting_kinds import yes_or_no
 from kvstore.commands.setting_table import IMMUTABLE, OWN, SETTINGS
-from kvstore.edge.config_text import OPTION_OF, Line
+from kvstore.edge.config_text import OPTION_OF, SEVERAL_WORDS, USER, Line
 from kvstore.edge.exposure import is_loopback
 from kvstore.edge.option_text import host_name
 from kvstore.edge.settings import REDIS_LEVELS
@@ -28,7 +29,7 @@ class ConfigSettings:
     """See the module. `readers`: by option, what reads its text. `check_endpoint`: raises ValueError for a bad one.
 
     `options`: the texts of options that take one. `lists`: of those that take several. `flags`: switches that are on.
-    `settings`: those that are no options, as CONFIG shows them.
+    `settings`: those that are no options, as CONFIG shows them. `users`: of each its name and rules.
     """
 
     def __init__(self, readers: Mapping[str, Callable[[str], Any]], check_endpoint: Callable[[str], None]) -> None:
@@ -38,12 +39,17 @@ class ConfigSettings:
         self.lists: dict[str, list[str]] = {}
         self.flags: set[str] = set()
         self.settings: dict[str, str] = {}
+        self.users: dict[bytes, list[bytes]] = {}
 
     def take(self, line: Line) -> None:
         """Note what one line says. Raises BadLine."""
         option = OPTION_OF.get(line.setting, line.name)
         try:
-            if option == "protected-mode":
+            if len(line.words) > 1 and line.setting not in SEVERAL_WORDS and self._is_known(option, line.setting):
+                raise ValueError("wrong number of arguments: give one value, in quotes if there are blanks in it")
+            if option == USER:
+                self._take_user([word.encode("utf-8", "surrogateescape") for word in line.words])
+            elif option == "protected-mode":
                 self._switch("insecure", is_on=yes_or_no(line.text) == "no")
             elif option in _FLAGS:
                 self._switch(option, is_on=yes_or_no(line.text) == "yes")
@@ -54,8 +60,17 @@ class ConfigSettings:
                 self._take_option(option, line.text)
             else:
                 self._take_setting(line.setting, line.text)
-        except ValueError as error:
+        except (ValueError, BadUsers) as error:
             raise line.bad(str(error)) from None
+
+    def _take_user(self, words: list[bytes]) -> None:
+        check(words)
+        if words[0] in self.users:
+            raise ValueError("Duplicate user found. A user can only be defined once in config files")
+        self.users[words[0]] = words[1:]
+
+    def _is_known(self, option: str, setting: str) -> bool:
+        return option in self._readers or option in _LISTS + _FLAGS or setting in SETTINGS | OWN
 
     def _switch(self, flag: str, *, is_on: bool) -> None:
         (self.flags.add if is_on else self.flags.discard)(flag)

@@ -87,21 +87,19 @@ class Connections:
         self.fault = fault
         self.protocols: dict[int, Connection] = {}
         self.doors: list[Door] = []
-        #: Clients that did not take their replies.
-        self.dropped = 0
         self._received_before = self._sent_before = 0  # by those that are gone
         server.network_bytes = self.network_bytes
         self.at_address: Counter[str] = Counter()
-        self.limits = ClientLimits(server.configuration, settings.pause_reading_bytes, self._limits_changed)
+        self.limits = ClientLimits(server.configuration, self._limits_changed)
         self.arrivals = Arrivals(
-            turn, commit, make_together(server, hooks), fault, self.limits.quick_bytes, settings.pause_reading_bytes
+            turn, commit, make_together(server, hooks), fault, self.limits.quick_bytes, self.limits.pause_bytes
         )
         self.unfinished = Unfinished()
         server.configuration.obey("max-input-bytes", self.unfinished.limit_to)
         self.memory = ClientMemory(server.configuration, self._evicted, self._see_all)
 
     def _limits_changed(self) -> None:
-        self.arrivals.limit_to(self.limits.quick_bytes)
+        self.arrivals.limit_to(self.limits.quick_bytes, self.limits.pause_bytes)
         for protocol in self.protocols.values():
             protocol.obey_limits()
 

@@ -30,7 +30,7 @@ _Measures: TypeAlias = dict[str, Callable[[Sources], float]]
 #: What grows, shown as a rate. What takes longer to find out, the more clients there are, INFO's paces have just done.
 RATES: _Measures = {
     "requests": lambda s: s.pace.total,
-    "errors": lambda s: s.connections.server.errors,
+    "errors": lambda s: s.server.errors,
     "received_bytes": lambda s: s.received.total,
     "sent_bytes": lambda s: s.sent.total,
     "commits": lambda s: s.commit.figures.commits,
@@ -39,15 +39,15 @@ RATES: _Measures = {
     "hits": lambda s: sum(table.hits for table in s.store.databases),
     "misses": lambda s: sum(table.misses for table in s.store.databases),
     "expired_keys": lambda s: sum(table.expired_count for table in s.store.databases),
-    "evicted_keys": lambda s: s.connections.server.memory.eviction.evicted,
+    "evicted_keys": lambda s: s.server.memory.eviction.evicted,
 }
 
 #: What there is.
 LEVELS: _Measures = {
-    "clients": lambda s: len(s.connections.server.clients),
-    "blocked_clients": lambda s: len(s.connections.server.waiting.places),
+    "clients": lambda s: len(s.server.clients),
+    "blocked_clients": lambda s: s.server.blocked(),
     "keys": lambda s: sum(table.count() for table in s.store.databases),
-    "memory_bytes": lambda s: s.connections.server.memory.used_bytes(),
+    "memory_bytes": lambda s: s.server.memory.used.now_bytes(),
     "resident_bytes": lambda s: resident_bytes(),
     "log_bytes": lambda s: s.store.log.end,
     "checkpoint_bytes": lambda s: s.store.checkpoint_bytes,
@@ -116,7 +116,7 @@ class _Sampler:
         self._totals = {name: read(self._sources) for name, read in RATES.items()}
         self._durations_ns = list(self._sources.commit.figures.durations_ns)
         self._calls = Histogram()
-        for each in self._sources.connections.server.statistics.histograms().values():
+        for each in self._sources.server.statistics.histograms().values():
             self._calls.add_all(each)
 
     def sample(self) -> dict[str, float]:
@@ -132,4 +132,4 @@ class _Sampler:
         commits = {name: quantile(took_ns, share) / _NS for name, share in COMMIT_TIMES.items()}
         percentiles_ns = self._calls.since(calls).percentiles_ns(CALL_TIMES.values())
         called = {name: took_ns / _NS for name, took_ns in zip(CALL_TIMES, percentiles_ns, strict=True)}
-        return {"at_s": sources.connections.server.now_ms() / 1000, **rates, **levels, **called, **commits}
+        return {"at_s": sources.server.now_ms() / 1000, **rates, **levels, **called, **commits}

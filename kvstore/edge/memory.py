@@ -22,27 +22,27 @@ class Memory:
 
     def __call__(self) -> list[tuple[str, Any]]:
         """As it is now."""
-        memory, resident = self._server.memory, resident_bytes()
-        used = memory.used_bytes()
+        used, resident_now = self._server.memory.used, resident_bytes()
+        used_now = used.now_bytes()
         sizes = {
-            "used_memory": used, "used_memory_rss": resident, "used_memory_peak": memory.peak_bytes,
-            "total_system_memory": self._of_machine, "maxmemory": memory.limit_bytes,
+            "used_memory": used_now, "used_memory_rss": resident_now, "used_memory_peak": used.peak_bytes,
+            "total_system_memory": self._of_machine, "maxmemory": self._server.memory.limit_bytes,
         }  # fmt: skip
         pairs = [pair for name, count in sizes.items() for pair in ((name, count), (f"{name}_human", human(count)))]
-        return [*pairs, *self._parts(used), *_fragmentation(used, resident)]
+        return [*pairs, *self._parts(used_now), *_fragmentation(used_now, resident_now)]
 
-    def _parts(self, used: int) -> list[tuple[str, Any]]:
-        server, memory = self._server, self._server.memory
+    def _parts(self, used_now: int) -> list[tuple[str, Any]]:
+        server, used = self._server, self._server.memory.used
         clients = sum(client.traffic().unsent_bytes for client in server.clients.values())
-        overhead = min(used, memory.startup_bytes + memory.not_counted_bytes() + clients)
-        data, grown = used - overhead, max(1, used - memory.startup_bytes)
+        overhead = min(used_now, used.startup_bytes + used.not_counted_bytes() + clients)
+        data, grown = used_now - overhead, max(1, used_now - used.startup_bytes)
         return [
-            ("used_memory_peak_perc", f"{used / max(1, memory.peak_bytes):.2%}"),
+            ("used_memory_peak_perc", f"{used_now / max(1, used.peak_bytes):.2%}"),
             ("used_memory_overhead", overhead),
-            ("used_memory_startup", memory.startup_bytes),
+            ("used_memory_startup", used.startup_bytes),
             ("used_memory_dataset", data),
             ("used_memory_dataset_perc", f"{min(1, data / grown):.2%}"),
-            ("mem_not_counted_for_evict", memory.not_counted_bytes()),
+            ("mem_not_counted_for_evict", used.not_counted_bytes()),
             ("maxmemory_policy", server.configuration.text("maxmemory-policy")),
             ("mem_clients_normal", clients),
             ("mem_aof_buffer", server.store.pending.size_bytes),

@@ -12,21 +12,20 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from typing import get_args
+from collections.abc import Callable, Sequence
+from typing import Any, get_args
 
 from kvstore.base.address import Address, can_be_a_host, parse_address
 from kvstore.base.disk import refuse_dangling
 from kvstore.base.errors import Unreachable
 from kvstore.base.limits import MEMORY_POLICIES
+from kvstore.base.sizes import UNITS
 from kvstore.edge.settings import DebugPolicy, LogFormat, LogLevel, OverlapPolicy, ReadPolicy, SyncPolicy
 
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 _BYTES = re.compile(r"([0-9]{1,18})(b|k|kb|m|mb|g|gb)?", re.ASCII | re.IGNORECASE)
 
 _GROUP_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
-
-#: The units of redis.conf: with a b thousand is 1024, without it 1000.
-_UNITS = {"": 1, "b": 1, "k": 10**3, "kb": 2**10, "m": 10**6, "mb": 2**20, "g": 10**9, "gb": 2**30}
 
 #: Longest project or owner name, in characters: the announcement has to fit one UDP packet.
 MAX_NAME_CHARACTERS = 128
@@ -49,7 +48,7 @@ def port_number(text: str) -> int:
 def byte_count(text: str, least: int, most: int) -> int:
     """A number of bytes from `least` to `most`, with one of redis.conf's units or none. Raises ValueError."""
     match = _BYTES.fullmatch(text)
-    count = int(match[1]) * _UNITS[(match[2] or "").lower()] if match else -1
+    count = int(match[1]) * UNITS[(match[2] or "").lower()] if match else -1
     if not least <= count <= most:
         raise ValueError(f"give a number of bytes from {least} to {most}, such as 1048576, 1024kb or 1mb")
     return count
@@ -58,56 +57,29 @@ def byte_count(text: str, least: int, most: int) -> int:
 def byte_text(count: int) -> str:
     """The shortest text that `byte_count` reads as `count`."""
     for unit in ("gb", "mb", "kb"):
-        if count and count % _UNITS[unit] == 0:
-            return f"{count // _UNITS[unit]}{unit}"
+        if count and count % UNITS[unit] == 0:
+            return f"{count // UNITS[unit]}{unit}"
     return str(count)
 
 
-def sync_policy(text: str) -> SyncPolicy:
-    """One of the names of `SyncPolicy`. Raises ValueError with all of them."""
-    for policy in get_args(SyncPolicy):
-        if text == policy:
-            return policy  # type: ignore[no-any-return]  # get_args knows no types
-    raise ValueError("give always, everysec or no")
+def one_of(names: Sequence[str]) -> Callable[[str], Any]:
+    """What reads one of these names, and raises ValueError with all of them."""
+    advice = f"give {', '.join(names[:-1])} or {names[-1]}"
+
+    def read(text: str) -> str:
+        if text not in names:
+            raise ValueError(advice)
+        return text
+
+    return read
 
 
-def memory_policy(text: str) -> str:
-    """One of MEMORY_POLICIES. Raises ValueError with all of them."""
-    if text not in MEMORY_POLICIES:
-        raise ValueError(f"give one of {', '.join(MEMORY_POLICIES)}")
-    return text
-
-
-def debug_policy(text: str) -> DebugPolicy:
-    """One of the names of `DebugPolicy`. Raises ValueError with all of them."""
-    for policy in get_args(DebugPolicy):
-        if text == policy:
-            return policy  # type: ignore[no-any-return]  # get_args knows no types
-    raise ValueError("give no, local or yes")
-
-
-def log_format(text: str) -> LogFormat:
-    """One of the names of `LogFormat`. Raises ValueError with all of them."""
-    for name in get_args(LogFormat):
-        if text == name:
-            return name  # type: ignore[no-any-return]  # get_args knows no types
-    raise ValueError("give text or json")
-
-
-def log_level(text: str) -> LogLevel:
-    """One of the names of `LogLevel`. Raises ValueError with all of them."""
-    for name in get_args(LogLevel):
-        if text == name:
-            return name  # type: ignore[no-any-return]  # get_args knows no types
-    raise ValueError("give debug, info, warn or error")
-
-
-def overlap_policy(text: str) -> OverlapPolicy:
-    """One of the names of `OverlapPolicy`. Raises ValueError with all of them."""
-    for policy in get_args(OverlapPolicy):
-        if text == policy:
-            return policy  # type: ignore[no-any-return]  # get_args knows no types
-    raise ValueError("give auto, always or never")
+sync_policy: Callable[[str], SyncPolicy] = one_of(get_args(SyncPolicy))
+overlap_policy: Callable[[str], OverlapPolicy] = one_of(get_args(OverlapPolicy))
+debug_policy: Callable[[str], DebugPolicy] = one_of(get_args(DebugPolicy))
+log_format: Callable[[str], LogFormat] = one_of(get_args(LogFormat))
+log_level: Callable[[str], LogLevel] = one_of(get_args(LogLevel))
+memory_policy: Callable[[str], str] = one_of(MEMORY_POLICIES)
 
 
 def announced_name(text: str) -> str:

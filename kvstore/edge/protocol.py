@@ -24,7 +24,6 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from kvstore.base.address import Address
 from kvstore.base.errors import StorageFault
 from kvstore.base.limits import STRANGER_BYTES, STRANGER_SENDS_BYTES
 from kvstore.base.reply import Reply
@@ -35,7 +34,8 @@ from kvstore.edge.arrivals import FEW
 from kvstore.edge.connection_state import MOVES, State
 from kvstore.edge.connections import Connections
 from kvstore.edge.outlet import Outlet
-from kvstore.session.session import PART_BYTES
+from kvstore.edge.transports import shown, tune
+from kvstore.session.unread import PART_BYTES
 from kvstore.wire.parser import RequestParser
 
 _log = Logger()
@@ -51,7 +51,6 @@ class KVStoreProtocol(LineReceiver):
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
-        self._settings = connections.settings
         self._commit = connections.commit
         self._store = connections.server.store
         self.received_bytes = 0
@@ -60,8 +59,8 @@ class KVStoreProtocol(LineReceiver):
         self._arrivals = connections.arrivals
         self._gathers = False
         self._reactor = connections.turn.reactor
-        self._pause_bytes = connections.settings.pause_reading_bytes
         self._limits = connections.limits
+        self._pause_bytes = connections.limits.pause_bytes
         self._look_bytes = connections.limits.look_bytes
         self.host = ""
         self.is_shaking_hands = False
@@ -70,11 +69,11 @@ class KVStoreProtocol(LineReceiver):
         """Register the client, and begin."""
         transport: Any = self.transport
         self.setRawMode()
-        _tune(transport)
+        tune(transport)
         server, turn, hooks = self._connections.server, self._turn, self._connections.hooks
         server.connections_received += 1
         server.last_identity += 1
-        client = Client(server.last_identity, _show(transport.getPeer()), _show(transport.getHost()), server.recent_ms)
+        client = Client(server.last_identity, shown(transport.getPeer()), shown(transport.getHost()), server.recent_ms)
         client.through_file = isinstance(transport.getHost(), UNIXAddress)
         parser = RequestParser(WORD_VERBS, self._limits.request_bytes, self._limits.request_words)
         self.host = getattr(transport.getPeer(), "host", "")
@@ -95,8 +94,9 @@ class KVStoreProtocol(LineReceiver):
 
     def obey_limits(self) -> None:
         """See `Connection`."""
-        self._look_bytes = self._limits.look_bytes
-        self.session.limit_to(self._limits.request_bytes, self._limits.request_words)
+        limits = self._limits
+        self._look_bytes, self._pause_bytes = limits.look_bytes, limits.pause_bytes
+        self.session.limit_to(limits.request_bytes, limits.request_words, limits.pause_bytes)
         self._see()
 
     def dataReceived(self, data: bytes) -> None:
@@ -308,7 +308,7 @@ class KVStoreProtocol(LineReceiver):
             "client {address} dropped: {unsent} bytes of replies not taken, more than client-output-buffer-limit says,"
             " {limit}", address=self.client.address, unsent=unsent_bytes, limit=limit,
         )  # fmt: skip
-        self._connections.dropped += 1
+        self._connections.server.clients_dropped += 1
         self._move(GONE)  # as good as: what others' requests still push to it (MONITOR) is not worth a line each
         self.close()
 
@@ -390,20 +390,3 @@ class KVStoreProtocol(LineReceiver):
         self.outlet.stopProducing()
         self._connections.forget(self, "ok" if reason.check(ConnectionDone) else reason.getErrorMessage())
         self.client.cut_off()
-
-
-def _tune(transport: Any) -> None:
-    """Small replies at once, and a peer that vanished found out in the end. Not every transport is TCP."""
-    for method in ("setTcpNoDelay", "setTcpKeepAlive"):
-        tune = getattr(transport, method, None)
-        if tune is not None:
-            tune(True)
-
-
-def _show(address: Any) -> str:
-    """An address as CLIENT LIST shows it: host:port, [host]:port for IPv6, or the path of a UNIX socket."""
-    host = getattr(address, "host", None)
-    if host is not None:
-        return str(Address(host, address.port))
-    name = getattr(address, "name", None)
-    return f"{name.decode('utf-8', 'replace') if isinstance(name, bytes) else name or 'unix'}:0"

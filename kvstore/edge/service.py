@@ -29,15 +29,12 @@ from twisted.logger import ILogObserver, Logger
 
 from kvstore.base.disk import RealDisk
 from kvstore.base.errors import KVStoreError, StorageFault
-from kvstore.base.limits import LONG_STRING_BYTES
 from kvstore.base.syncing import best_syncer
-from kvstore.commands.acl_file import BadUsers
 from kvstore.commands.context import Server
 from kvstore.edge import collector
 from kvstore.edge.allocations import Allocators
-from kvstore.edge.client_limits import OutputLimit
 from kvstore.edge.compactor import Compactor, MergeProcess
-from kvstore.edge.config_file import ConfigFile
+from kvstore.edge.configured_users import load_users
 from kvstore.edge.exits import LEADS_NO_MORE, OwnProcess, Process
 from kvstore.edge.exposure import open_endpoints, refusal
 from kvstore.edge.factory import KVStoreFactory
@@ -46,14 +43,15 @@ from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.listening import Listening
 from kvstore.edge.script_log import note_script
 from kvstore.edge.server_log import ServerLog
+from kvstore.edge.server_settings import obey_settings
 from kvstore.edge.settings import GroupSettings, Settings
 from kvstore.edge.status import Pace, Sources, info_sections
 from kvstore.edge.supervision import Supervision
 from kvstore.edge.tls import authorities_in
+from kvstore.edge.trace import Trace
 from kvstore.edge.turn import STEP_NS, Turn
 from kvstore.edge.upkeep import Upkeep
-from kvstore.edge.user_file import UserFile
-from kvstore.edge.watching import ClientLog, LoggedCommands, Monitor, Trace
+from kvstore.edge.watching import ClientLog, LoggedCommands, Monitor
 from kvstore.edge.writers import AdaptiveWriter, InLoopWriter, OverlappedWriter, Writer
 from kvstore.session.hooks import Hooks
 from kvstore.store.compaction import CompactionPolicy
@@ -176,7 +174,7 @@ class KVStoreService(MultiService):
         self._startup_bytes = self._allocators.allocated_bytes()
         self._disk = RealDisk(self.settings.data_path)
         self._held.callback(self._disk.unlock)
-        policy = CompactionPolicy(self.settings.compact_after_entries)
+        policy = CompactionPolicy(self.settings.compact_after_entries or None)
         with collector.paused():
             self.store = Store(
                 self._disk, TYPES, lambda: time.time_ns() // 1000, os.urandom, policy, self.settings.databases,
@@ -237,12 +235,9 @@ class KVStoreService(MultiService):
         )  # fmt: skip
         server = Server(store, lambda: time.time_ns() // 1_000_000, settings.as_config(), os.urandom(20).hex())
         self.server = server
-        if settings.password_hash is not None:
-            server.users.set_default_hash(settings.password_hash)
-        if settings.acl_file_path is not None:
-            self._load_users(settings.acl_file_path)
+        load_users(server, settings, self._process)
         server.memory.measure_by(self._allocators, self._startup_bytes)
-        self._obey_settings()
+        obey_settings(server, settings, self._process)
         server.save_error, self.compactor.done = self.compactor.error, server.saving.try_all
         server.is_durable = lambda sequence: settings.sync == "always" or sequence <= store.durable_sequence
         server.compact_now = lambda: self.upkeep.compact_now()
@@ -272,8 +267,7 @@ class KVStoreService(MultiService):
         if self._trace is not None:
             self.hooks.watchers.append(self._trace)
             self.factory.doors.append(self._trace)
-        if settings.log_clients:
-            self.factory.doors.append(ClientLog(limit))
+        server.configuration.obey("log-clients", partial(self._log_clients, ClientLog(limit)))
         self._add_services()
 
     def _group_parts(self) -> list[Any]:
@@ -290,55 +284,14 @@ class KVStoreService(MultiService):
         if watch is not None:
             watch(self, partial(self.server.latency.note, "eventloop") if watches else None)
 
-    def _load_users(self, path: str) -> None:
-        try:
-            self.server.load_users(UserFile(path))
-        except OSError as error:
-            raise self._process.refused(f"--acl-file {path!r}: {error.strerror}") from None
-        except BadUsers as error:
-            raise self._process.refused(
-                f"--acl-file: {error} Nobody was let in: mend the file, and start again."
-            ) from None
-        for user in self.server.users:
-            if not user.is_on:
-                _log.info("--acl-file: nobody can log in as {user!r}, which is not on", user=user.name)
-
-    def _obey_settings(self) -> None:
-        """Those that are about the whole server; of those about each client see `ClientLimits`."""
-        configuration, store = self.server.configuration, self.store
-        if self.settings.config_path is not None:
-            self.server.rewrite_configuration = partial(ConfigFile(self.settings.config_path).rewrite, configuration)
-        configuration.checks["maxclients"] = self._check_clients
-        configuration.checks["proto-max-bulk-len"] = self._check_request
-        configuration.checks["max-input-bytes"] = self._check_input
-        configuration.obey("client-output-buffer-limit", self._limit_replies)
-        configuration.obey("min-free-bytes", lambda text: store.keep_free(int(text)))
-        configuration.obey("max-log-bytes", lambda text: store.limit_logs(int(text)))
+    def _log_clients(self, log: ClientLog, text: str) -> None:
+        doors = self.factory.doors
+        if (log in doors) != (text == "yes"):
+            doors.append(log) if text == "yes" else doors.remove(log)
 
     def _share_time(self, text: str) -> None:
         self.turn.share_ns = int(text) * 1_000_000
         self.hooks.share_ns = min(self.turn.share_ns, STEP_NS)
-
-    def _limit_replies(self, text: str) -> None:
-        """A larger one nobody could take."""
-        hard_bytes = OutputLimit.of_class(text, "normal").hard_bytes
-        self.server.max_reply_bytes = max(hard_bytes, LONG_STRING_BYTES)
-
-    def _check_request(self, wanted: str) -> None:
-        if int(wanted) > (most := self.server.configuration.number("max-input-bytes")):
-            raise ValueError(f"argument must be at most what max-input-bytes says, {most}")
-
-    def _check_input(self, wanted: str) -> None:
-        if int(wanted) < (least := self.server.configuration.number("proto-max-bulk-len")):
-            raise ValueError(f"argument must be at least what proto-max-bulk-len says, {least}")
-
-    def _check_clients(self, wanted: str) -> None:
-        """Raise ValueError, in Redis's words, if there are not the files for so many clients."""
-        fit = self._process.clients_allowed(int(wanted))
-        if fit < int(wanted):
-            raise ValueError(
-                f"The operating system is not able to handle the specified number of clients, try with {fit}"
-            )
 
     def _choose_writer(self) -> Writer:
         settings = self.settings

@@ -9,7 +9,7 @@ Rejected: handing `usage.Options` itself around (a dict of strings whose keys no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -78,7 +78,7 @@ class Settings:
 
     `data_path`: the data directory, absolute; it need not exist. `port`: TCP port on 127.0.0.1, 0 for any free one,
     None for none. `listen`: further endpoints, as Twisted's server endpoint strings. `sync`: see `SyncPolicy`.
-    `compact_after_entries`: compact when the log holds more entries than this; None leaves it to the size policy.
+    `compact_after_entries`: compact when the log holds more entries than this; 0 leaves it to the size policy.
     `overlap`: see `OverlapPolicy`. `group_limit`: most write requests in one commit, 0 for any number. `project`: the
     name to announce, None to announce nothing. `owner`: who runs the server, for the announcement. `catalog`: the host
     and UDP port announced to. `keep_log_path`: the directory that merged segments are kept in, absolute, or None to
@@ -89,7 +89,8 @@ class Settings:
     these names. `idle_timeout_s`: a client that sent nothing for so many seconds is disconnected; 0 for never.
     `debugging`: see `DebugPolicy`. `tls_client_ca_path`: a file of the authorities that vouch for clients over TLS,
     absolute, or None to ask for no certificates. `password_hash`: of the default user's password (see `users.hashed`),
-    or None if it needs none. `acl_file_path`: the file of all users, absolute, or None. `insecure`: whether to listen,
+    or None if it needs none. `acl_file_path`: the file of all users, absolute, or None; `users`: those that
+    the file of settings tells of, the rules of each by its name. `insecure`: whether to listen,
     too, where strangers can connect without a password. `http`: the endpoint of the site for those who watch, a Twisted
     server endpoint string, or None; `http_hosts`: names by which it is reached. `log_format`, `log_level`: see
     `LogFormat`. `log_path`: the file that the log goes to, absolute, or None for where twistd would write it.
@@ -101,7 +102,7 @@ class Settings:
     port: int | None = DEFAULT_PORT
     listen: tuple[str, ...] = ()
     sync: SyncPolicy = "always"
-    compact_after_entries: int | None = None
+    compact_after_entries: int = 0
     overlap: OverlapPolicy = "auto"
     group_limit: int = 0
     project: str | None = None
@@ -125,6 +126,7 @@ class Settings:
     tls_client_ca_path: str | None = None
     password_hash: bytes | None = None
     acl_file_path: str | None = None
+    users: Mapping[bytes, Sequence[bytes]] = field(default_factory=dict)
     insecure: bool = False
     configured: Mapping[str, str] = field(default_factory=dict)
     config_path: str | None = None
@@ -155,7 +157,7 @@ class Settings:
             "catalog": str(self.catalog) if self.project else "",
             "config": self.config_path or "",
             "client-share-ms": str(self.client_share_ms),
-            "compact-after": str(self.compact_after_entries or 0),
+            "compact-after": str(self.compact_after_entries),
             "group-limit": str(self.group_limit),
             "http": self.http or "",
             "http-host": " ".join(self.http_hosts),

@@ -15,6 +15,7 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.logger import Logger
 
 from kvstore.base.limits import KIB
+from kvstore.commands.context import Server
 from kvstore.edge.compactor import Compactor
 from kvstore.edge.connections import Connections
 from kvstore.edge.group_commit import GroupCommit
@@ -70,13 +71,18 @@ class Sources(NamedTuple):
     listening: Listening
     loaded_keys: int
 
+    @property
+    def server(self) -> Server:
+        """What commands see of it."""
+        return self.connections.server
+
 
 def info_sections(sources: Sources) -> dict[str, Section]:
     """Section name in lower case to a function that gives its (field, value) pairs."""
     return {
         "server": lambda: _server(sources),
         "clients": lambda: _clients(sources.connections),
-        "memory": Memory(sources.connections.server),
+        "memory": Memory(sources.server),
         "stats": lambda: _stats(sources),
         "cpu": _processor_seconds,
         "persistence": lambda: _persistence(sources),
@@ -110,7 +116,7 @@ def _stats(sources: Sources) -> list[tuple[str, Any]]:
         ("instantaneous_input_kbps", f"{sources.received.per_second / KIB:.2f}"),
         ("instantaneous_output_kbps", f"{sources.sent.per_second / KIB:.2f}"),
         ("total_forks", sources.store.compactions),
-        ("client_output_buffer_limit_disconnections", sources.connections.dropped),
+        ("client_output_buffer_limit_disconnections", sources.server.clients_dropped),
         ("latest_fork_usec", round(sources.compactor.last_fork_seconds * 1e6)),
     ]
 

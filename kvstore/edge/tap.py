@@ -20,7 +20,7 @@ import platform
 import re
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -122,9 +122,9 @@ _ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
     ),
     (
         "compact-after",
-        None,
-        partial(whole_number, least=1, most=_MOST),
-        "Compact when the log holds more than this many entries. [default: a size policy decides]",
+        "0",
+        partial(whole_number, least=0, most=_MOST),
+        "Compact when the log holds more than this many entries; with 0 a size policy decides.",
     ),
     (
         "overlap",
@@ -411,7 +411,7 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Check every value and make `settings`. Raises UsageError for the first bad one."""
-        configured = self._read_config()
+        configured, users = self._read_config()
         for name, default, _, _ in _ROWS:
             if self[name] is None:
                 self[name] = default
@@ -420,7 +420,7 @@ class Options(usage.Options):
             _read("--listen", endpoint, _check_endpoint)
         if value["http"] is not None:
             _read("--http", value["http"], _check_endpoint)
-        self._check_together(value, configured)
+        self._check_together(value, configured, users)
         self.settings = Settings(
             data_path=value["data"],
             port=DEFAULT_PORT if value["port"] is None and not self["listen"] else value["port"],
@@ -450,6 +450,7 @@ class Options(usage.Options):
             tls_client_ca_path=value["tls-client-ca"],
             password_hash=value["password-file"],
             acl_file_path=value["acl-file"],
+            users=users,
             insecure=bool(self["insecure"]),
             configured=configured | self._configured(value),
             config_path=value["config"],
@@ -481,12 +482,12 @@ class Options(usage.Options):
             reads=value["reads"] or "lease",
         )
 
-    def _read_config(self) -> dict[str, str]:
-        """What the file of --config says of settings that are no options; the others become options, where the command
-        line says nothing of them. Raises UsageError.
+    def _read_config(self) -> tuple[dict[str, str], dict[bytes, list[bytes]]]:
+        """What the file of --config says of settings that are no options, and of users; the others become options,
+        where the command line says nothing of them. Raises UsageError.
         """
         if self["config"] is None:
-            return {}
+            return {}, {}
         path = _read("--config", self["config"], input_file)
         try:
             file = ConfigSettings({name: read for name, _, read, _ in _ROWS}, _check_endpoint)
@@ -503,7 +504,7 @@ class Options(usage.Options):
             self[name] = self[name] or texts
         for name in file.flags:
             self[name] = 1
-        return file.settings
+        return file.settings, file.users
 
     def _choose_log(self, twistd: usage.Options) -> None:
         """Make the log, unless twistd is told of another. Raises UsageError for what does not go together."""
@@ -531,11 +532,7 @@ class Options(usage.Options):
             given["client-output-buffer-limit"] = with_output_limits(untaken(value["drop-client-bytes"]), output)
         return given
 
-    def _names_users(self, value: dict[str, Any], configured: Mapping[str, str]) -> bool:
-        """Whether clients may be asked for a password; whether they are is seen when the file is read."""
-        return any((value["password-file"], value["acl-file"], configured.get("requirepass")))
-
-    def _check_together(self, value: dict[str, Any], configured: Mapping[str, str]) -> None:
+    def _check_together(self, value: dict[str, Any], configured: Mapping[str, str], users: Collection[bytes]) -> None:
         if value["pause-reading-bytes"] > value["drop-client-bytes"]:
             raise usage.UsageError(
                 f"--pause-reading-bytes {self['pause-reading-bytes']!r}: "
@@ -564,7 +561,9 @@ class Options(usage.Options):
                 raise usage.UsageError(
                     f"--tls-client-ca {self['tls-client-ca']!r}: no --listen ssl:... is there to ask for certificates"
                 )
-        if not (self["insecure"] or self._names_users(value, configured)):
+        # Whether clients are asked for a password is seen when there are users.
+        may_ask = any((value["password-file"], value["acl-file"], configured.get("requirepass"), users))
+        if not (self["insecure"] or may_ask):
             for endpoint in open_endpoints(self["listen"]):
                 raise usage.UsageError(f"--listen {refusal(endpoint)}")
             for endpoint in open_endpoints([value["http"]] if value["http"] else []):
@@ -573,6 +572,11 @@ class Options(usage.Options):
             raise usage.UsageError(
                 f"--password-file {self['password-file']!r}: the file of --acl-file says what the default user's"
                 " password is; give one of them"
+            )
+        if users and value["acl-file"] is not None:
+            raise usage.UsageError(
+                f"--acl-file {self['acl-file']!r}: the file of --config tells of users, too; say who there is in one of"
+                " them"
             )
         if self["http-host"] and value["http"] is None:
             raise usage.UsageError(

@@ -19,7 +19,6 @@ from twisted.python.failure import Failure
 
 from kvstore.base.errors import StorageFault
 from kvstore.base.slices import one_slice
-from kvstore.commands import dispatch
 from kvstore.commands.context import Server
 from kvstore.edge.compactor import Compactor
 from kvstore.edge.connections import Connections
@@ -114,7 +113,7 @@ class Upkeep(MultiService):
         else:
             store.mark_and_sync()
         self._server.syncing.try_all()
-        self._server.memory.note_peak()
+        self._server.memory.used.recent_bytes()  # for the peak
         for table in store.databases:
             table.scan_order.age()
         self._connections.drop_late()
@@ -142,7 +141,7 @@ class Upkeep(MultiService):
         is_left = self._removes_expired() and one_slice(iter(self._store.tidy, False))
         self._server.latency.note("expire-cycle", self._server.steady_ns() - began_ns)
         is_left |= self._server.memory.see_to_it()
-        dispatch.tell_of_own(self._server)  # what is gone, somebody may have waited for
+        self._server.tell_of_own()  # what is gone, somebody may have waited for
         if self._store.has_changes():
             self._turn.ask_for_commit()
         if is_left:

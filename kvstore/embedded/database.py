@@ -25,9 +25,9 @@ import threading
 import time
 from collections.abc import Iterator
 from logging import getLogger
-from types import TracebackType
 from typing import Any, Self
 
+from kvstore.base.closing import Closing
 from kvstore.base.disk import Disk, RealDisk
 from kvstore.base.errors import NO_SUCH_KEY, InvalidRequest, KVStoreError, RequestError, StorageFault, StorageFull
 from kvstore.base.jsontext import dumps
@@ -77,7 +77,7 @@ def open(
     return EmbeddedStore(RealDisk(os.fspath(path)), sync, databases, compact_after_entries)
 
 
-class EmbeddedStore:
+class EmbeddedStore(Closing):
     """See the module, and `open`, which makes one. `disk`: locked from here until `close`."""
 
     def __init__(self, disk: Disk, sync: bool, databases: int, compact_after_entries: int | None) -> None:
@@ -205,14 +205,6 @@ class EmbeddedStore:
             finally:
                 self._store.close()
                 self._disk.unlock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # Executing
 

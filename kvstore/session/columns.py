@@ -13,7 +13,6 @@ from typing import TypeVar
 
 from kvstore.base.errors import RequestError
 from kvstore.base.reply import Arrays, Numbers, Status
-from kvstore.commands import dispatch
 from kvstore.commands.context import Call
 from kvstore.commands.row import Command, ManyReplies
 from kvstore.commands.statistics import CommandStatistics
@@ -53,7 +52,7 @@ def execute(
     if row.writes and table.pending.operations:
         table.pending.requests += pipeline.length
         if server.messages:
-            dispatch.send_messages(server, table.pending.sequence, None)
+            server.send_messages(table.pending.sequence, None)
     return encoded
 
 

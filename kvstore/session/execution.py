@@ -137,7 +137,7 @@ class Execution:
             elif self.needed < pending.sequence and (pending.operations or self._store.in_flight is not None):
                 self.needed = max(self.needed, dispatch.commit_for(self._call, row, request))
             if self._messages:  # of what changed nothing
-                dispatch.send_messages(self._call.server, self.needed, self._client)
+                self._call.server.send_messages(self.needed, self._client)
             if encoded.__class__ is bytes:
                 return encoded
             if encoded.__class__ is GeneratorType:
@@ -257,7 +257,7 @@ class Execution:
         """Returns as `respond`."""
         self.needed = max(self.needed, outcome.needed)
         if self._messages:
-            dispatch.send_messages(self._call.server, self.needed, self._client)
+            self._call.server.send_messages(self.needed, self._client)
         if outcome.reply.__class__ in _LATER:
             self.unfinished = outcome.reply
             return None
@@ -274,7 +274,7 @@ class Execution:
     def _serve(self) -> None:
         """What a request tells others leaves; what it has brought is for those who wait for it."""
         if self._messages:
-            dispatch.send_messages(self._call.server, self.needed, self._client)
+            self._call.server.send_messages(self.needed, self._client)
         self._call.server.waiting.serve()
 
     def _show(self, database: int, words: list[bytes], started_ns: int, outcome: Outcome) -> None:

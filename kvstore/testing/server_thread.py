@@ -18,18 +18,18 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.threads import blockingCallFromThread
 
+from kvstore.base.closing import Closing
 from kvstore.edge.reactor import TurnReactor
 from kvstore.embedded.server import EmbeddedServer, settings
 
 _Result = TypeVar("_Result")
 
 
-class ServerThread:
+class ServerThread(Closing):
     """See the module. It runs when it is made, and gives its directory back when it is closed.
 
     `data`: the data directory; None for a new one, that is removed in the end. `options`: see
@@ -81,14 +81,6 @@ class ServerThread:
         self.stop()
         if self._own is not None:
             shutil.rmtree(self._own, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _call(function: Callable[[], _Result]) -> _Result:

@@ -25,9 +25,9 @@ def add_login(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ca-file", metavar="FILE", help="for tls: certificates (PEM) to trust")
 
 
-def connected(target: str, user: str, password: str | None, ca_file: str | None) -> RawConnection:
+def connected(target: str, user: str, password: bytes | None, ca_file: str | None) -> RawConnection:
     """A connection to the server that a TARGET means, logged in. Raises OSError; KVStoreError if it lets nobody in."""
-    connection = RawConnection(resolve(target), ca_file)
+    connection = RawConnection(resolve(target, ca_file=ca_file), ca_file)
     try:
         if password is not None:
             connection.send(resp_request("AUTH", user, password))
@@ -40,14 +40,14 @@ def connected(target: str, user: str, password: str | None, ca_file: str | None)
     return connection
 
 
-def password_of(arguments: argparse.Namespace) -> str | None:
+def password_of(arguments: argparse.Namespace) -> bytes | None:
     """The password that the options lead to, None if there is none. Raises OSError, ValueError."""
     if arguments.ask_password:
-        return getpass.getpass(f"Password of {arguments.user}: ")
+        return os.fsencode(getpass.getpass(f"Password of {arguments.user}: "))
     if arguments.password_file is not None:
-        with open(arguments.password_file, encoding="utf-8") as file:
-            return file.readline().rstrip("\r\n")
-    password = os.environ.get(_PASSWORD)
+        with open(arguments.password_file, "rb") as file:
+            return file.readline().rstrip(b"\r\n")
+    password = os.environb.get(_PASSWORD.encode())
     if password is None and arguments.user != "default":
         raise ValueError(f"user {arguments.user} needs a password: --password-file, --ask-password or {_PASSWORD}")
     return password

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 class Server:
     """The one that is watched. It is connected to when it is asked, anew if it went away. `target`: as it was given."""
 
-    def __init__(self, target: str, user: str, password: str | None, ca_file: str | None = None) -> None:
+    def __init__(self, target: str, user: str, password: bytes | None, ca_file: str | None = None) -> None:
         self.target = target
         self._user = user
         self._password = password

@@ -1,4 +1,4 @@
-"""A trace as requests, one after the other. The format is told in kvstore/edge/watching.py; this is its reader.
+"""A trace as requests, one after the other. The format is told in kvstore/edge/trace.py; this is its reader.
 
 A file may hold several runs, one for each start of a server. The last line of a run may have been cut short, by a full
 disk; any other line that is no request is an error, since a check that skipped it would prove nothing.

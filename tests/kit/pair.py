@@ -14,7 +14,6 @@ import hiredis
 
 from kvstore.base.errors import RequestError
 from kvstore.commands.context import Call
-from kvstore.commands.dispatch import send_messages
 from kvstore.commands.peer import Nobody
 from kvstore.wire import resp
 from kvstore.wire.resp import encode_error
@@ -66,7 +65,7 @@ class Pair:
         theirs, _ = self.theirs[number].ask(words)
         call = self.calls[number]
         reply = self.rig.do(*words, by=call)
-        send_messages(self.rig.server, 0, call.client)
+        self.rig.server.send_messages(0, call.client)
         return theirs, encode_error(reply) if isinstance(reply, RequestError) else bytes(
             resp.encode(reply, call.client.protocol)
         )

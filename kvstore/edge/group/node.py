@@ -31,7 +31,6 @@ from kvstore.base.chance import Chance
 from kvstore.base.errors import Failure, StartRefused, StorageFull
 from kvstore.base.limits import ENTRY_HEADING_BYTES
 from kvstore.base.shared_log import Appended, SharedLog, Watch
-from kvstore.commands import dispatch
 from kvstore.commands.context import Server
 from kvstore.commands.membership import Node
 from kvstore.edge.group.reads import Reads
@@ -165,7 +164,7 @@ class GroupNode(Service):
             self._unapplied = position, data
             self._wait()
             return False
-        dispatch.send_messages(self._server, commit.sequence, None)
+        self._server.send_messages(commit.sequence, None)
         self._commit.put(commit, self._local_writer)
         if self._server.waiting.places:
             self._server.waiting.serve()

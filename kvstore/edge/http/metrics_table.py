@@ -4,7 +4,7 @@ Names follow Prometheus's conventions: `kvstore_` before all of them, base units
 only grows. What is read is counted anyway, for INFO: nothing here costs a request anything. Counters that CONFIG
 RESETSTAT sets back begin again, which Prometheus takes for a restart.
 
-docs/MONITORING.md has this table, put there by `scripts/metrics_table`.
+docs/MONITORING.md has this table, put there by `scripts/monitoring_documents`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _by_command(value: Callable[[CommandStatistics], float]) -> Callable[[Source
     """Of each command that was called."""
 
     def read(sources: Sources) -> Reading:
-        statistics = sources.connections.server.statistics
+        statistics = sources.server.statistics
         called = [each for each in statistics.values() if each.calls or each.rejected]
         return {(each.row.name.lower(),): value(each) for each in called}
 
@@ -102,7 +102,7 @@ def _durations(sources: Sources) -> Buckets:
 
 
 def _command_durations(sources: Sources) -> Reading:
-    histograms = sources.connections.server.statistics.histograms()
+    histograms = sources.server.statistics.histograms()
     return {(row.name.lower(),): _of_command(histogram) for row, histogram in histograms.items()}
 
 
@@ -117,20 +117,15 @@ def _build(sources: Sources) -> Reading:
 
 
 def _errors(sources: Sources) -> Reading:
-    return {(code,): count for code, count in sources.connections.server.errors_by_code.items()}
+    return {(code,): count for code, count in sources.server.errors_by_code.items()}
 
 
 def _logs(sources: Sources) -> Mapping[bytes, RequestLog]:
-    return sources.connections.server.command_log.by_type
+    return sources.server.command_log.by_type
 
 
 def _slow_events(sources: Sources) -> Reading:
-    return {(name,): event.count for name, event in sources.connections.server.latency.by_name.items()}
-
-
-def _blocked(sources: Sources) -> float:
-    server = sources.connections.server
-    return len(server.waiting.places) + len(server.pause.waiting)
+    return {(name,): event.count for name, event in sources.server.latency.by_name.items()}
 
 
 def _rows() -> Iterator[Metric]:
@@ -146,38 +141,39 @@ def _rows() -> Iterator[Metric]:
 
 def _of_clients() -> Iterable[Metric]:
     return (
-        Metric("clients", "gauge", "Clients connected.", lambda s: len(s.connections.server.clients)),
+        Metric("clients", "gauge", "Clients connected.", lambda s: len(s.server.clients)),
         Metric("clients_max", "gauge", "Clients that may be connected: --max-clients, or what files there are.",
-               lambda s: s.connections.server.configuration.number("maxclients")),
-        Metric("clients_blocked", "gauge", "Clients that wait for keys (BLPOP), or for a pause to end.", _blocked),
+               lambda s: s.server.configuration.number("maxclients")),
+        Metric("clients_blocked", "gauge", "Clients that wait for keys (BLPOP), or for a pause to end.",
+               lambda s: s.server.blocked()),
         Metric("clients_subscribed", "gauge", "Clients that are subscribed to channels or patterns.",
-               lambda s: s.connections.server.channels.clients()),
+               lambda s: s.server.channels.clients()),
         Metric("clients_tracking", "gauge", "Clients that cache, and are told of changes (CLIENT TRACKING).",
-               lambda s: len(s.connections.server.tracking.modes)),
+               lambda s: len(s.server.tracking.modes)),
         Metric("connections_received", "counter", "Clients that have connected.",
-               lambda s: s.connections.server.connections_received),
+               lambda s: s.server.connections_received),
         Metric("connections_refused", "counter", "Clients turned away: too many, no files left, or not let in.",
-               lambda s: s.connections.server.connections_refused),
+               lambda s: s.server.connections_refused),
         Metric("clients_dropped", "counter", "Clients disconnected since they did not take their replies.",
-               lambda s: s.connections.dropped),
+               lambda s: s.server.clients_dropped),
         Metric("clients_evicted", "counter", "Clients disconnected for the memory that they held: maxmemory-clients.",
-               lambda s: s.connections.server.clients_evicted),
+               lambda s: s.server.clients_evicted),
         Metric("denied", "counter", "Wrong passwords (auth), and requests that a user may not make, by what it lacks.",
-               lambda s: {(reason,): count for reason, count in s.connections.server.gate.log.counts.items()},
+               lambda s: {(reason,): count for reason, count in s.server.gate.log.counts.items()},
                ("reason",)),
         Metric("network_received_bytes", "counter", "Bytes received from clients.",
                lambda s: s.connections.network_bytes()[0]),
         Metric("network_sent_bytes", "counter", "Bytes sent to clients.", lambda s: s.connections.network_bytes()[1]),
         Metric("pubsub_channels", "gauge", "Channels that somebody is subscribed to.",
-               lambda s: len(s.connections.server.channels.channels.subscribers)),
+               lambda s: len(s.server.channels.channels.subscribers)),
         Metric("pubsub_patterns", "gauge", "Patterns that somebody is subscribed to.",
-               lambda s: len(s.connections.server.channels.patterns.subscribers)),
+               lambda s: len(s.server.channels.patterns.subscribers)),
     )  # fmt: skip
 
 
 def _of_requests() -> Iterable[Metric]:
     return (
-        Metric("requests", "counter", "Requests executed.", lambda s: s.connections.server.requests_executed),
+        Metric("requests", "counter", "Requests executed.", lambda s: s.server.requests_executed),
         Metric("commands", "counter", "Calls of each command, those of scripts and blocks too.",
                _by_command(lambda each: each.calls), ("command",)),
         Metric("commands_failed", "counter", "Calls of each command that ended in an error.",
@@ -196,7 +192,7 @@ def _of_requests() -> Iterable[Metric]:
         Metric("latency_events", "counter", "What took longer than latency-monitor-threshold, by LATENCY's names.",
                _slow_events, ("event",)),
         Metric("scripts", "gauge", "Scripts that are kept for EVALSHA.",
-               lambda s: s.connections.server.scripts.count() if s.connections.server.scripts else 0),
+               lambda s: s.server.scripts.count() if s.server.scripts else 0),
         Metric("libraries", "gauge", "Libraries of functions.", lambda s: len(s.store.libraries.values)),
     )  # fmt: skip
 
@@ -251,13 +247,13 @@ def _of_keys() -> Iterable[Metric]:
         Metric("expired_fields", "counter", "Fields of hashes that have expired.",
                _of_all(lambda table: table.expired_inside)),
         Metric("evicted_keys", "counter", "Keys that had to go for others, past maxmemory.",
-               lambda s: s.connections.server.memory.eviction.evicted),
+               lambda s: s.server.memory.eviction.evicted),
         Metric("memory_used_bytes", "gauge", "Memory that is allocated: used_memory.",
-               lambda s: s.connections.server.memory.used_bytes()),
+               lambda s: s.server.memory.used.now_bytes()),
         Metric("memory_resident_bytes", "gauge", "Memory that the process has of the system.",
                lambda s: resident_bytes()),
         Metric("memory_max_bytes", "gauge", "What memory_used_bytes may grow to, 0 for as much as there is: maxmemory.",
-               lambda s: s.connections.server.memory.limit_bytes),
+               lambda s: s.server.memory.limit_bytes),
     )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """How much of the loop's time goes to who watches: a fifth at most, whatever they ask for and however many they are.
 
-Requests are answered one after the other, and after each there is a rest that is four times as long as it took. Who
-watches with care never notices; who asks without end waits in a line of other such, and the clients of the server do
-not wait for more than one answer.
+Requests are answered one after the other, and so are pages that are looked at told what is new; after each there is a
+rest that is four times as long as it took. Who watches with care never notices; who asks without end waits in a line of
+other such, and the clients of the server do not wait for more than one answer.
 
 Rejected: to let them wait with the clients whose share of a turn is over (`Turn.wait`): that bounds one turn, and
 then there is the next.

@@ -50,16 +50,17 @@ class WebSite:
         self._endpoint = settings.http
         self._listening = Listening(sources.reactor, turned_away, process, "HTTP", "--http")
         self.history = History(sources)
+        pace = Pacing(sources.reactor.callLater).do
         self.site = Site(
             sources.reactor,
             Origins(settings.http_hosts),
-            Visitors(sources.connections.server),
+            Visitors(sources.server),
             {
                 **health_routes(readiness(sources.store)),
                 **metrics_routes(sources, sources.reactor.seconds),
-                **page_routes(sources, self.history),
+                **page_routes(sources, self.history, pace),
             },
-            Pacing(sources.reactor.callLater).do,
+            pace,
         )
         self.site.accept = self._listening.accept
 

@@ -102,12 +102,16 @@ class Audience:
 
     def allowed(self) -> list[Listener]:
         """Those who may be told; the others, whose rights were taken meanwhile, are dropped."""
-        listeners = list(self.listeners)
-        for listener in listeners:
-            if not listener.visitor.may_all(self._needs):
+        allowed = []
+        for listener in list(self.listeners):
+            if listener.visitor.may_all(self._needs):
+                allowed.append(listener)
+            else:
                 listener.drop()
-        return [listener for listener in listeners if listener.visitor.may_all(self._needs)]
+        return allowed
 
     def _left(self, listener: Listener) -> None:
-        if self.listeners.pop(listener, self) is None and not self.listeners:
-            self._end()
+        if listener in self.listeners:
+            del self.listeners[listener]
+            if not self.listeners:
+                self._end()

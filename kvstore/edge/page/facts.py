@@ -18,7 +18,7 @@ from kvstore.commands.client import UNKNOWN, Client
 from kvstore.commands.context import Call, Server
 from kvstore.commands.info import fields_of
 from kvstore.commands.noted_requests import RequestLog
-from kvstore.commands.setting_table import ALIASES, OWN, OWN_ALIASES, SETTINGS
+from kvstore.commands.setting_table import ALIASES, OWN, OWN_ALIASES, SECRET, SETTINGS
 from kvstore.edge.history import History, Series
 from kvstore.edge.page.charts import chart
 from kvstore.edge.page.recorder import named
@@ -33,9 +33,6 @@ _MOST_COMMANDS = 12
 _PERCENTS = (50, 99, 100)
 #: Requests of each log that are shown.
 _MOST_NOTED = 20
-#: How the names of settings end that hold a secret: that they are set is all that is told.
-_SECRETS = ("pass", "primaryauth")
-
 
 #: Titles, the filters that write a value, the lines by their names, and what neighbours are put together to.
 _CHARTS: tuple[tuple[str, str, dict[str, str], Callable[[Sequence[float]], float]], ...] = (
@@ -80,7 +77,7 @@ class Section(NamedTuple):
 
 def sections(sources: Sources, history: History) -> list[Section]:
     """All of them, in the order of the page. `history`: of the server."""
-    server = sources.connections.server
+    server = sources.server
     call = Call(server, Client(0, "", "", server.started_ms))
     types = Types(server.store, server.random)
     return [
@@ -106,7 +103,7 @@ def _now(call: Call, sources: Sources) -> dict[str, Any]:
         "sent_a_second": sources.sent.per_second,
         "keys": sum(len(table.values) for table in store.databases),
         "clients": len(server.clients),
-        "blocked": len(server.waiting.places) + len(server.pause.waiting),
+        "blocked": server.blocked(),
         "up_s": (server.recent_ms - server.started_ms) // 1000,
         "version": __version__,
         "refuses_writes": store.refusals.now,
@@ -222,10 +219,12 @@ def _disk(call: Call, sources: Sources) -> dict[str, Any]:
 
 
 def _settings(server: Server) -> list[tuple[str, str, str]]:
-    """Name, value and default of the settings that are not as they are without any option or CONFIG SET."""
+    """Name, value and default of the settings that are not as they are without any option or CONFIG SET; of a secret
+    only that it is set.
+    """
     default = {name: row.default for name, row in (SETTINGS | OWN).items()} | Settings(data_path="").as_config()
     found = []
     for name, value in server.configuration.matching([b"*"]).items():
         if name not in ALIASES | OWN_ALIASES and value != default.get(name, ""):
-            found.append((name, "(set)" if name.endswith(_SECRETS) else value, default.get(name, "")))
+            found.append((name, "(set)" if name in SECRET else value, default.get(name, "")))
     return found

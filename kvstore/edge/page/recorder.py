@@ -25,7 +25,7 @@ from kvstore.commands.client import Client
 from kvstore.commands.registry import table
 from kvstore.commands.row import NOT_KEYS
 from kvstore.edge.connections import Connections
-from kvstore.edge.watching import kind_of, shown
+from kvstore.edge.request_line import kind_of, shown
 from kvstore.session.hooks import Executed
 from kvstore.store.store import Commit
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from markupsafe import Markup
 from twisted.internet.defer import CancelledError, Deferred
@@ -26,6 +28,9 @@ from kvstore.edge.status import Sources
 
 _log = Logger()
 
+#: Calls something when its turn has come, see `edge.http.pacing`.
+Pace: TypeAlias = Callable[[Callable[[], None]], None]
+
 HTML = b"text/html; charset=utf-8"
 _TYPES = {".css": b"text/css; charset=utf-8", ".js": b"text/javascript; charset=utf-8", ".svg": b"image/svg+xml"}
 _BUG = Markup('<p class="bad">This cannot be shown, which is a bug: see the log.</p>')
@@ -38,12 +43,14 @@ _NAMES = "MONITOR"
 _PICTURE_S = 1.0
 
 
-def page_routes(sources: Sources, history: History) -> dict[bytes, Route]:
-    """All of them. `sources`: the server that is shown; `history`: of it."""
+def page_routes(sources: Sources, history: History, pace: Pace) -> dict[bytes, Route]:
+    """All of them. `sources`: the server that is shown; `history`: of it. `pace`: calls what tells those who look when
+    its turn has come.
+    """
     prepare()
     frame = _Frame(sources)
-    status = StatusPage(sources, history, frame)
-    interleaving = InterleavingPage(sources, frame)
+    status = StatusPage(sources, history, frame, pace)
+    interleaving = InterleavingPage(sources, frame, pace)
     return {
         b"/": Route(status.render, _NEEDS, HTML),
         b"/events": Route(status.audience.join, _NEEDS),
@@ -62,7 +69,7 @@ class _Frame:
     """What stands around each page."""
 
     def __init__(self, sources: Sources) -> None:
-        self._server = sources.connections.server
+        self._server = sources.server
         self._endpoints = sources.listening.described
         self._title = sources.connections.settings.project or "Status"
 
@@ -88,12 +95,13 @@ def _fields(endpoint: str) -> dict[str, str]:
 class StatusPage:
     """The status, in sections. `audience`: those who look at it."""
 
-    def __init__(self, sources: Sources, history: History, frame: _Frame) -> None:
+    def __init__(self, sources: Sources, history: History, frame: _Frame, pace: Pace) -> None:
+        self._pace = pace
         self._reactor = sources.reactor
         self._frame = frame
         self._sections = sections(sources, history)
         self._timer: IDelayedCall | None = None
-        self._ticks = 0
+        self._round = self._ticks = 0
         self._rendered: dict[str, Markup] = {}
         self.audience = Audience(_NEEDS, self._tick, self._end)
 
@@ -124,7 +132,12 @@ class StatusPage:
                 listener.known |= news
         self._ticks += 1
         if self.audience.listeners:
-            self._timer = self._reactor.callLater(1, self._tick)
+            self._timer = self._reactor.callLater(1, self._pace, partial(self._tick_of, self._round))
+
+    def _tick_of(self, round_: int) -> None:
+        """The next one, unless those who looked are gone meanwhile."""
+        if round_ == self._round:
+            self._tick()
 
     def _refresh(self, section: Section) -> None:
         if section.name in self._rendered and self._ticks % section.period_s:
@@ -134,6 +147,7 @@ class StatusPage:
     def _end(self) -> None:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
+        self._round += 1
         self._ticks = 0
         self._rendered.clear()
 
@@ -151,7 +165,8 @@ def _html(section: Section) -> Markup:
 class InterleavingPage:
     """The interleaving, a picture a second. `audience`: those who look at it."""
 
-    def __init__(self, sources: Sources, frame: _Frame) -> None:
+    def __init__(self, sources: Sources, frame: _Frame, pace: Pace) -> None:
+        self._pace = pace
         self._reactor = sources.reactor
         self._frame = frame
         self._recorder = Recorder(sources.connections)
@@ -183,13 +198,15 @@ class InterleavingPage:
     def _begin(self) -> None:
         began_s = self._reactor.seconds()
 
-        def recorded(recording: Recording) -> None:
+        def tell(recording: Recording) -> None:
+            if self._recording is not recorded:  # those who looked are gone meanwhile
+                return
             rest_s = max(0.0, began_s + _PICTURE_S - self._reactor.seconds())
             self._timer = self._reactor.callLater(rest_s, self._begin)
             self._tell(recording)
 
-        self._recording = self._recorder.record(_PICTURE_S)
-        self._recording.addCallback(recorded).addErrback(_report)
+        recorded = self._recording = self._recorder.record(_PICTURE_S)
+        recorded.addCallback(lambda recording: self._pace(partial(tell, recording))).addErrback(_report)
 
     def _tell(self, recording: Recording) -> None:
         events: dict[bool, bytes] = {}
@@ -204,6 +221,7 @@ class InterleavingPage:
             self._timer.cancel()
         if self._recording is not None:
             self._recording.cancel()
+            self._recording = None
 
 
 def _picture(recording: Recording | None, *, names: bool) -> Markup:

@@ -109,7 +109,7 @@ class Client:
         reply = self.connection.reply()
         if reply["result"] == "success":
             return ("success", json.dumps(reply["value"]).encode()) if "value" in reply else ("success",)
-        if reply["error"].startswith("Errors writing to the log"):
+        if reply["error"].startswith(("Errors writing to the log", "command not allowed when used memory")):
             return (REFUSED,)
         assert reply == {"result": "failure", "error": "no such key"}, reply
         return ("failure",)
@@ -134,8 +134,10 @@ class Client:
 
 
 def refused(result: Any, name: bytes) -> Any:
-    """The result with REFUSED for what a full disk refuses, and for a script that raised."""
-    if result == (REFUSED,) or (isinstance(result, str) and result.startswith(("-MISCONF ", "-ERR user_script:"))):
+    """The result with REFUSED for what a full disk or too little memory refuses, and for a script that raised."""
+    if result == (REFUSED,) or (
+        isinstance(result, str) and result.startswith(("-MISCONF ", "-OOM ", "-ERR user_script:"))
+    ):
         return REFUSED
     if isinstance(result, list) and name in (b"EXEC", b"CAS"):
         inner = [refused(one, b"") for one in result]

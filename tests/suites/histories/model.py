@@ -45,7 +45,8 @@ def execute(table: dict[bytes, Any], words: Sequence[Any]) -> Any:
     """The model: do what `words` say to `table`, and return the result.
 
     A status is a str, a document or its absence a tuple `("success", text)`, `("failure",)`; the rest is as RESP has
-    it. A CAS that was refused changes nothing and fits everywhere: its result is None, see `checker.steps`.
+    it. A CAS that was refused changes nothing and fits everywhere: its result is None, see `checker.steps`. EVICT is
+    what the server does by itself.
     """
     name = words[0]
     if name in _OF_FIELDS:
@@ -59,6 +60,9 @@ def execute(table: dict[bytes, Any], words: Sequence[Any]) -> Any:
     if name in typed_model.COMMANDS:
         return typed_model.COMMANDS[name](table, *words[1:])
     key = words[1]
+    if name == b"EVICT":
+        table.pop(key, None)
+        return None
     old = table.get(key)
     if name == b"GET":
         return old

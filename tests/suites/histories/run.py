@@ -5,6 +5,10 @@ when the answer came and what it was. In the middle the server is killed with ki
 answered then is noted as unknown, and the clients go on. At the end every key is read. The keys are new in each
 history; what is asked about them is a `Workload`. Each start of the server has another `--overlap` than the one before.
 
+With little memory keys are evicted. That is in the log, and becomes an operation of the history, `EVICT key`, with its
+time: after the commit before the one that it is in, and before that. So a key may be gone only when that explains it,
+and is gone from then on.
+
 Used by tests/test_linearizability.py for a few histories, and by scripts/linearizability for many.
 """
 
@@ -22,18 +26,22 @@ from pathlib import Path
 
 from kvstore.edge.settings import OverlapPolicy
 from kvstore.testing.server_process import ServerProcess
+from tests.kit.logged import commits_after
 from tests.kit.server_process import Wire
 from tests.suites.histories.checker import REFUSED, UNKNOWN, Operation, check
 from tests.suites.histories.client import Client
-from tests.suites.histories.workloads import WORKLOADS
-from tests.suites.kills.run import OVERLAPS
+from tests.suites.histories.workloads import HASH_FIELDS, WORKLOADS
+from tests.suites.kills.run import OVERLAPS, POLICIES, startup_bytes
+
+#: What `--max-memory` leaves for keys; by how much the clocks may differ that clients and logs have their times from.
+_ROOM_BYTES, _CLOCKS_S = 2 * 2**20, 0.003
 
 
 @dataclass
 class Counts:
     """What happened so far. `by_command`: answered operations; a CAS that was refused is `CAS refused`, a SET of a
     pipeline `SET pipelined`. `by_overlap`: answered operations under each policy. `together`: requests that the servers
-    executed together, as far as these could still be asked.
+    executed together, as far as these could still be asked. `evicted`: keys of histories.
     """
 
     histories: int = 0
@@ -43,6 +51,7 @@ class Counts:
     refused: int = 0
     groups: int = 0
     together: int = 0
+    evicted: int = 0
     check_seconds: float = 0.0
     by_command: Counter[str] = field(default_factory=Counter)
     by_overlap: Counter[str] = field(default_factory=Counter)
@@ -55,13 +64,13 @@ class ConcurrentRun:
     `overlaps`: for its `--overlap`, one start after the other.
     `ending`: the signal that ends it in the middle of each history, after `longest_s` seconds of load at most.
     `padding_bytes`: how much longer each value is than it need be. `clients`: how many there are. `workload`: one of
-    WORKLOADS.
+    WORKLOADS. `evicts`: whether the server has so little memory that keys are evicted; clients must remove none, then.
     """
 
     def __init__(
         self, data: Path, seed: int, options: Sequence[str] = (), ending: signal.Signals = signal.SIGKILL,
         longest_s: float = 0.25, padding_bytes: int = 0, overlaps: Sequence[OverlapPolicy] = OVERLAPS,
-        clients: int = 6, workload: str = "keys",
+        clients: int = 6, workload: str = "keys", evicts: bool = False,
     ) -> None:  # fmt: skip
         self.seed = seed
         self.ending = ending
@@ -73,9 +82,20 @@ class ConcurrentRun:
         self._random = random.Random(seed)
         self._values = itertools.count(1)
         self._options = tuple(options)
+        self._data, self._archive = data, data.with_name(data.name + "-archive")
+        self._logged = 0
+        self._evicts = evicts
+        self._policies = itertools.cycle(POLICIES["allkeys"] if evicts else ())
+        if evicts:
+            most_bytes = startup_bytes(data.with_name(data.name + "-empty")) + _ROOM_BYTES
+            self._options += ("--max-memory", str(most_bytes), "--keep-log", str(self._archive))
         self._overlaps = itertools.cycle(overlaps)
+        self.server = ServerProcess(*self._next_options(), data=data)
+
+    def _next_options(self) -> tuple[str, ...]:
         self._overlap = next(self._overlaps)
-        self.server = ServerProcess(*options, "--overlap", self._overlap, data=data)
+        policy = ("--max-memory-policy", next(self._policies)) if self._evicts else ()
+        return (*self._options, "--overlap", self._overlap, *policy)
 
     def stop(self) -> None:
         """Kill the server, if it runs."""
@@ -99,8 +119,7 @@ class ConcurrentRun:
         status = self.server.wait()
         assert status in (-self.ending, 0), f"the server ended with status {status}: {self.server.log[-5:]}"
         self.counts.kills += 1
-        self._overlap = next(self._overlaps)
-        self.server.options = (*self._options, "--overlap", self._overlap)
+        self.server.options = self._next_options()
         self.server.start()
         history += self._phase("after", prefix, None)
         last = Client("reader", self.server.port, prefix, self._random, self._values)
@@ -111,7 +130,21 @@ class ConcurrentRun:
             self.counts.together += int(wire.info("group_commit")["requests_together"])
         for operation in history:
             self._count(operation)
-        return history
+        return [*history, *self._evictions(prefix)] if self._evicts else history
+
+    def _evictions(self, prefix: bytes) -> list[Operation]:
+        """What has become of this history's keys, as the log says, by the clients' clock."""
+        found, after_us = [], 0
+        ahead_s = time.time() - time.monotonic()
+        for commit in commits_after(self._logged, self._data, self._archive):
+            for database, (name, key, *_) in commit.operations:
+                if name == b"DEL" and key.startswith(prefix + b":"):
+                    between = after_us / 1e6 - ahead_s - _CLOCKS_S, commit.time_us / 1e6 - ahead_s + _CLOCKS_S
+                    registers = [b"%b.%b" % (key, field) for field in HASH_FIELDS] if database else [key]
+                    found += [Operation("eviction", *between, (b"EVICT", each), None) for each in registers]
+                    self.counts.evicted += 1
+            self._logged, after_us = commit.sequence, commit.time_us
+        return found
 
     def _phase(self, name: str, prefix: bytes, killer: threading.Timer | None) -> list[Operation]:
         clients = [

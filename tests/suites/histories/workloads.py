@@ -16,6 +16,8 @@ from tests.suites.histories import typed_workloads as typed
 from tests.suites.histories.checker import UNKNOWN, Operation
 from tests.suites.histories.client import Client
 
+#: The fields of the hash.
+HASH_FIELDS = (b"0", b"1", b"counter-0", b"counter-1")
 #: Keys in a pipeline. The server takes so few for one from 6 on.
 _PIPELINE = 8
 
@@ -123,6 +125,34 @@ def _pipelined(client: Client, number: int) -> bytes:
     return b"%b:pipelined:%d" % (client.prefix, number)
 
 
+def cached(client: Client) -> None:
+    """A string, a counter or a document that nobody removes."""
+    string, counter, document = client.key(b"string", 3), client.key(b"counter", 2), client.key(b"document", 2)
+    value, text = client.value(), json.dumps(client.value()[:100].decode())
+    kind = client.chance.randrange(8)
+    if kind < 4:
+        client.resp([(b"SET", string, value), (b"SET", string, value, b"NX"), (b"GETSET", string, value),
+                     (b"GET", string)][kind])  # fmt: skip
+    elif kind < 6:
+        client.resp([(b"INCR", counter), (b"GET", counter)][kind - 4])
+    elif kind == 6:
+        line = f'{{"method":"insert","key":"{document.decode()}","value":{text}}}\n'
+        client.call((b"INSERT", document, text.encode()), line.encode(), client.json)
+    else:
+        client.call((b"LOOKUP", document), b'{"method":"lookup","key":"%b"}\n' % document, client.json)
+
+
+def cached_pairs(client: Client) -> None:
+    """Two keys at once; each may go by itself."""
+    left, right, value = client.prefix + b":left", client.prefix + b":right", client.value()
+    if client.chance.random() < 0.5:
+        client.resp((b"MGET", left, right))
+        return
+    inner = [(b"SET", left, value), (b"GETSET", right, value)]
+    data = b"".join(resp_request(*words) for words in [(b"MULTI",), *inner, (b"EXEC",)])
+    client.call((b"EXEC", *inner), data, lambda: client.last_of(len(inner) + 2))
+
+
 def queues(client: Client) -> None:
     """Push to one of a few queues, or take from it."""
     key, value = _queue(client), client.value()
@@ -177,7 +207,7 @@ def read_keys(client: Client) -> None:
             client.resp((b"GET", b"%b:%b:%d" % (client.prefix, kind, number)))
     client.resp((b"MGET", client.prefix + b":left", client.prefix + b":right"))
     client.pipeline([(b"GET", _pipelined(client, number)) for number in range(_PIPELINE)])
-    for name in (b"0", b"1", b"counter-0", b"counter-1"):
+    for name in HASH_FIELDS:
         _elsewhere(client, (b"HGET", client.prefix + b":hash", name))
     for number in range(2):
         key = b"%b:document:%d" % (client.prefix, number)
@@ -193,6 +223,7 @@ def read_queues(client: Client) -> None:
 
 WORKLOADS = {
     "keys": Workload((strings, strings, compare_and_set, counters, documents, blocks, pipelines, hashes), read_keys),
+    "cached": Workload((cached, cached, compare_and_set, cached_pairs, pipelines, hashes), read_keys),
     "queues": Workload(
         # few that vanish: the search takes twice as long for each outcome that is unknown
         (*[queues] * 120, *[waits] * 60, *[moves] * 60, *[queue_blocks] * 30, vanishes), read_queues,

@@ -16,6 +16,12 @@ is drawn anew at each start), so that kills hit sealing, merging and the change 
 start, some only the compaction process. In the end the server is stopped with SIGTERM, started, and compared once more.
 Each start has another --overlap (always, auto, never in turn) unless --overlap says which.
 
+With --evict the server has so little memory that keys are evicted, each start by another policy: of --evict volatile
+those with a deadline, which three more clients write; of --evict allkeys any, so that there are no other clients. What
+those are told is held against the log (and --keep-log's archive): a key that is gone was evicted, which the log says,
+before its client's next write, never inside of a request; everything else that was acknowledged is there, and nothing
+that was evicted comes back.
+
 Prints counts. Exit status: 0 if there was no violation; 1 if there was one, which ends the run: the data directory
 is kept then, and the command that repeats the run is printed (the same seed makes the same requests and plans the same
 kills; what the server was doing at those moments is its own business).
@@ -35,7 +41,7 @@ from kvstore.client.progress import Progress
 from kvstore.testing.server_process import StartFailed
 from tests.suites import program
 from tests.suites.kills.request import Violation
-from tests.suites.kills.run import OVERLAPS, KillRun
+from tests.suites.kills.run import OVERLAPS, POLICIES, KillRun
 from tests.suites.program import positive
 
 
@@ -52,6 +58,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--longest", type=float, default=1.0, metavar="SECONDS", help="of load before a kill (default %(default)s)"
     )
+    parser.add_argument("--evict", choices=POLICIES, help="give the server so little memory that such keys are evicted")
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="a new directory for the data (default: a temporary one)"
     )
@@ -73,6 +80,7 @@ def counted(run: KillRun, seconds: float) -> list[tuple[str, object]]:
         ("requests in flight at a kill", f"{counts.in_flight}, of which {counts.in_flight_done} were found done"),
         ("elements of queues that came out", counts.taken),
         ("elements on their way at a kill", f"{counts.missing}, and {counts.vanished} clients that vanished"),
+        *([("keys evicted", f"{counts.evicted}, {counts.missed} seen to be gone")] if run.evictable else []),
         ("kills in the middle of a compaction", counts.killed_while_compacting),
         ("rounds that found a new checkpoint", counts.checkpoints),
         ("compaction processes killed alone", counts.children_killed),
@@ -90,11 +98,14 @@ def main() -> int:
     again = f"scripts/kill_rounds --rounds {arguments.rounds} --clients {arguments.clients} --seed {seed}"
     again += f" --sync {arguments.sync} --longest {arguments.longest:g}"
     again += f" --overlap {arguments.overlap}" if arguments.overlap else ""
+    again += f" --evict {arguments.evict}" if arguments.evict else ""
     print(again, flush=True)
     data = arguments.data or Path(tempfile.mkdtemp(prefix="kvstore-kill-"), "data")
     overlaps = (arguments.overlap,) if arguments.overlap else OVERLAPS
     began = time.monotonic()
-    run = KillRun(data, arguments.clients, seed, ["--sync", arguments.sync], arguments.longest, overlaps)
+    run = KillRun(
+        data, arguments.clients, seed, ["--sync", arguments.sync], arguments.longest, overlaps, arguments.evict
+    )
     progress = Progress("rounds")
     violation = None
     try:

@@ -13,7 +13,8 @@ Across clients: every MULTI block increments a counter of its client's and one t
 the shared one is the sum of the others, after any crash; no two blocks are answered the same number; and once anybody
 has read a number there, no crash leads back behind it.
 
-Some more clients share queues, wait for elements, and may vanish meanwhile: `queues` tells what holds of those.
+Some more clients share queues, wait for elements, and may vanish meanwhile: `queues` tells what holds of those. With
+little memory there are some whose keys may be evicted: `evictable`; if all keys may, there are no others.
 
 What is sent is a mix of RESP and JSON lines on the same connection, a number of requests at a time, pipelines of SET
 and of GET among them, on values of all types in several databases, scripts that write several at once, raise, or are
@@ -34,6 +35,7 @@ import json
 import os
 import random
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
@@ -51,6 +53,9 @@ from kvstore.store import checkpoint
 from kvstore.store.examine import segments_of
 from kvstore.testing.server_process import ServerProcess, command, environment
 from scripts.measuring.processes import children
+from tests.kit.logged import commits_after
+from tests.kit.server_process import Wire
+from tests.suites.kills.evictable import EvictableClient
 from tests.suites.kills.queues import QUEUES, STREAM, QueueClient, Queues
 from tests.suites.kills.reading import ask, read_database, read_libraries
 from tests.suites.kills.request import (
@@ -73,8 +78,16 @@ DEPTHS = (1, 1, 4, 16)
 #: For `--overlap`, one start after the other.
 OVERLAPS: tuple[OverlapPolicy, ...] = ("always", "auto", "never")
 
-#: Clients that share the queues.
-_QUEUE_CLIENTS = 4
+#: Clients that share the queues; those whose keys may be evicted.
+_QUEUE_CLIENTS, _EVICTABLE_CLIENTS = 4, 3
+
+#: For `--max-memory-policy`, one start after the other: by which keys may be evicted.
+POLICIES = {
+    "allkeys": ("allkeys-lru", "allkeys-lfu", "allkeys-random"),
+    "volatile": ("volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"),
+}
+#: What `--max-memory` leaves for the keys that may be evicted, and all else.
+_ROOM_BYTES = 5 * 2**20
 
 _PATIENCE_S = 60.0
 
@@ -98,6 +111,8 @@ class Counts:
     taken: int = 0
     missing: int = 0
     vanished: int = 0
+    evicted: int = 0
+    missed: int = 0
     by_overlap: Counter[str] = field(default_factory=Counter)
     start_seconds: list[float] = field(default_factory=list)
 
@@ -105,7 +120,7 @@ class Counts:
 class Line:
     """The connection of one writer in one round."""
 
-    def __init__(self, writer: Writer | QueueClient, address: Address, depth: int) -> None:
+    def __init__(self, writer: Writer | QueueClient | EvictableClient, address: Address, depth: int) -> None:
         self.writer = writer
         self.socket = socket.create_connection(address, _PATIENCE_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -141,7 +156,8 @@ class KillRun:
 
     `data`: the directory. `clients`: how many write. `seed`: of all that is random here (the server's timing is not).
     `options`: of the server. `longest_seconds`: of load in one round, before the kill. `overlaps`: for `--overlap`, one
-    start after the other. Ends with `stop`.
+    start after the other. `evict`: give it so little memory that keys are evicted, by a row of `POLICIES`; with
+    `allkeys` there are no `clients` but those that know it. Ends with `stop`.
     """
 
     def __init__(
@@ -152,6 +168,7 @@ class KillRun:
         options: Sequence[str] = (),
         longest_seconds: float = 1.0,
         overlaps: Sequence[OverlapPolicy] = OVERLAPS,
+        evict: str | None = None,
     ) -> None:
         self.counts = Counts()
         self.data = data
@@ -160,13 +177,23 @@ class KillRun:
         self._longest_seconds = longest_seconds
         self._overlaps = itertools.cycle(overlaps)
         self._overlap = ""
+        self._policies = itertools.cycle(POLICIES.get(evict or "", ()))
+        self._archive = data.with_name(data.name + "-archive")
+        self._settled = 0  # the last commit that was held against what clients were told
+        self._is_exact = evict != "allkeys"
+        clients = clients if self._is_exact else 0
         self.writers = [Writer(f"c{i}", random.Random(f"{seed}/{i}"), has_functions=not i) for i in range(clients)]
-        self.queues = Queues(_QUEUE_CLIENTS, seed)
+        self.queues = Queues(_QUEUE_CLIENTS if self._is_exact else 0, seed)
+        evictable = _EVICTABLE_CLIENTS if evict else 0
+        self.evictable = [EvictableClient(i, random.Random(f"{seed}/e{i}")) for i in range(evictable)]
         self._numbers: set[int] = set()
         self._highest_read = 0
         self._checkpoint: tuple[int, int] | None = None
+        self._startup_bytes = startup_bytes(data.with_name(data.name + "-empty")) if evict else 0
         self.server = self._start()
         with self.connect() as connection:
+            if not self._is_exact:
+                return
             ask(connection, ("SET", SHARED, "0", "NX"))  # so that it can be read from the beginning
             ask(connection, ("XGROUP", "CREATE", STREAM, "g", "0", "MKSTREAM"))
 
@@ -179,6 +206,7 @@ class KillRun:
         self._load_until_killed()
         self.counts.rounds += 1
         self._look_at_files()
+        self._look_at_log()
         if self._random.random() < 0.2:
             self._kill_a_start()
         self.server = self._start()
@@ -193,8 +221,12 @@ class KillRun:
         status = self.server.stop()
         if status not in (0, -signal.SIGTERM):  # twistd ends in order, then by the signal that it was sent
             raise Violation(f"SIGTERM: the server ended with status {status}")
+        self._look_at_log()
         self.server = self._start()
         self.compare()
+        if self.evictable:  # what the start found is held against the log when there is a next one
+            self._load_until_killed()
+            self._look_at_log()
 
     # Starting
 
@@ -207,7 +239,14 @@ class KillRun:
     def _draw_options(self) -> list[str]:
         after = self._random.choice(COMPACT_AFTER)
         self._overlap = next(self._overlaps)
-        return [*self._options, "--overlap", self._overlap, *(["--compact-after", str(after)] if after else [])]
+        options = [*self._options, *self._memory_options()]
+        return [*options, "--overlap", self._overlap, *(["--compact-after", str(after)] if after else [])]
+
+    def _memory_options(self) -> list[str]:
+        if not self.evictable:
+            return []
+        most = ["--max-memory", str(self._startup_bytes + _ROOM_BYTES), "--max-memory-policy", next(self._policies)]
+        return [*most, "--keep-log", os.fspath(self._archive)]
 
     def _kill_a_start(self) -> None:
         """Start, and kill at a moment when it may be importing, recovering, or listening."""
@@ -224,8 +263,8 @@ class KillRun:
         """Write on all connections until the killer, who comes when he likes, has ended them all. Raises Violation."""
         depth = self._random.choice(DEPTHS)
         address = Address("127.0.0.1", self.server.port)
-        before = sum(writer.acknowledged for writer in self.writers)
-        lines = [Line(writer, address, depth) for writer in (*self.writers, *self.queues.clients)]
+        before = self._acknowledged()
+        lines = [Line(each, address, depth) for each in (*self.writers, *self.queues.clients, *self.evictable)]
         kill_at = self._random.uniform(0, self._longest_seconds)
         plan = [(kill_at, lambda: self.server.signal(signal.SIGKILL))]
         if self._random.random() < 0.3:
@@ -243,9 +282,12 @@ class KillRun:
         status = self.server.wait()
         if status != -signal.SIGKILL:
             raise Violation(f"the server ended by itself, with status {status}: {self.server.log[-5:]}")
-        acknowledged = sum(writer.acknowledged for writer in self.writers) - before
+        acknowledged = self._acknowledged() - before
         self.counts.acknowledged += acknowledged
         self.counts.by_overlap[self._overlap] += acknowledged
+
+    def _acknowledged(self) -> int:
+        return sum(each.acknowledged for each in (*self.writers, *self.evictable))
 
     def _serve(self, lines: list[Line]) -> None:
         with selectors.DefaultSelector() as selector:
@@ -302,8 +344,23 @@ class KillRun:
             self.counts.checkpoints += identity != self._checkpoint
             self._checkpoint = identity
 
+    def _look_at_log(self) -> None:
+        """Hold what clients whose keys may be evicted were told against the log. Raises Violation."""
+        if not self.evictable:
+            return
+        commits = commits_after(self._settled, self.data, self._archive)
+        self._settled = commits[-1].sequence if commits else self._settled
+        for client in self.evictable:
+            self.counts.in_flight += len(client.in_flight)
+            self.counts.in_flight_done += client.settle(commits)
+        self.counts.evicted = sum(client.evicted for client in self.evictable)
+        self.counts.missed = sum(client.missed for client in self.evictable)
+        shutil.rmtree(self._archive, ignore_errors=True)  # it has been read
+
     def compare(self) -> None:
         """Read the whole table and compare it with what every client knows. Raises Violation."""
+        if not self._is_exact:
+            return
         found = self._read_all()
         self.counts.keys = len(found)
         shared = int(found.pop(SHARED))  # type: ignore[arg-type]
@@ -335,3 +392,9 @@ class KillRun:
                 found.update({place(database, key): held for key, held in read_database(connection)})
             found.update((library_place(name), source) for name, source in read_libraries(connection))
         return found
+
+
+def startup_bytes(data: Path) -> int:
+    """What a server takes that has nothing."""
+    with ServerProcess(data=data) as server, Wire(server.port) as wire:
+        return int(wire.info("memory")["used_memory_startup"])

@@ -1,18 +1,16 @@
 // The interleaving, live: each event is a picture, drawn by the server. Here it is put in its place, looked at more
 // closely, and kept, to go back to. Nothing is recorded while the page is paused or not seen.
-"use strict";
+import {listener, say, stop} from "./live.js";
 
 const KEPT = 20; // pictures
 const WIDTH = 1000; // of a picture, see picture.py
 
-const live = document.getElementById("live");
 const pause = document.getElementById("pause");
 const controls = document.getElementById("controls");
 const picture = document.getElementById("picture");
 const details = document.getElementById("details");
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-let source = null;
 let paused = calm.matches; // who wants no motion asks for each picture
 let wantsOne = false;
 let kept = [];
@@ -24,12 +22,6 @@ let width = WIDTH;
 const rows = () => [...picture.querySelectorAll("tbody tr")];
 const number = (row) => row.id.slice(1);
 const tick = (row) => picture.querySelector(`rect[data-n="${number(row)}"]`);
-
-function say(text) {
-    if (live.textContent !== text) {
-        live.textContent = text;
-    }
-}
 
 // Pictures
 
@@ -65,32 +57,14 @@ function enable() {
 
 // Listening
 
-function listen() {
-    if (source || document.hidden || (paused && !wantsOne)) {
-        return;
+const listen = listener("/interleaving/events", () => !paused || wantsOne, (event) => {
+    keep(event.picture);
+    wantsOne = false;
+    say(paused ? "Paused" : "Live");
+    if (paused) {
+        stop();
     }
-    source = new EventSource("/interleaving/events");
-    source.onmessage = (event) => {
-        keep(JSON.parse(event.data).picture);
-        wantsOne = false;
-        say(paused ? "Paused" : "Live");
-        if (paused) {
-            stop();
-        }
-    };
-    source.onerror = () => {
-        say("Not live: the server does not answer, or as many look as may");
-        if (source.readyState === EventSource.CLOSED) {
-            stop();
-            setTimeout(listen, 5000);
-        }
-    };
-}
-
-function stop() {
-    source?.close();
-    source = null;
-}
+});
 
 function hold(on) {
     paused = on;
@@ -253,7 +227,6 @@ picture.addEventListener("keydown", (event) => {
 });
 pause.hidden = false;
 pause.addEventListener("click", () => hold(!paused));
-document.addEventListener("visibilitychange", () => (document.hidden ? stop() : listen()));
 say(paused ? "Paused" : "Waiting for the first picture");
 enable();
 listen();

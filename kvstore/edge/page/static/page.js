@@ -1,10 +1,7 @@
 // The status page, live: each event holds newer HTML of some sections, made by the server as the page itself was.
-// While the page is not seen, or paused, it does not listen, and the server does nothing for it.
-"use strict";
+import {listener, say, stop} from "./live.js";
 
-const live = document.getElementById("live");
 const pause = document.getElementById("pause");
-let source = null;
 let paused = false;
 
 function show(section, html) {
@@ -24,36 +21,12 @@ function show(section, html) {
     }
 }
 
-function say(text) {
-    if (live.textContent !== text) {
-        live.textContent = text;
+const listen = listener("/events", () => !paused, (sections) => {
+    say("Live");
+    for (const [section, html] of Object.entries(sections)) {
+        show(section, html);
     }
-}
-
-function listen() {
-    if (source || paused || document.hidden) {
-        return;
-    }
-    source = new EventSource("/events");
-    source.onmessage = (event) => {
-        say("Live");
-        for (const [section, html] of Object.entries(JSON.parse(event.data))) {
-            show(section, html);
-        }
-    };
-    source.onerror = () => {
-        say("Not live: the server does not answer, or as many look as may");
-        if (source.readyState === EventSource.CLOSED) {
-            stop();
-            setTimeout(listen, 5000);
-        }
-    };
-}
-
-function stop() {
-    source?.close();
-    source = null;
-}
+});
 
 pause.hidden = false;
 pause.addEventListener("click", () => {
@@ -66,5 +39,4 @@ pause.addEventListener("click", () => {
         listen();
     }
 });
-document.addEventListener("visibilitychange", () => (document.hidden ? stop() : listen()));
 listen();
