@@ -6,7 +6,6 @@ import random
 
 from kvstore.base.shared_log import Appended
 from kvstore.base.value_type import Types
-from kvstore.commands import dispatch
 from kvstore.store.merge import merge
 from kvstore.store.replica import Replica
 from kvstore.store.store import Commit, Store
@@ -91,7 +90,7 @@ class Node:
             entry = self.log.entries[position - 1]
             self.replica.saw(position, entry, 0)
             self._settle(self.store.follow(position, entry))
-        dispatch.tell_of_own(self.rig.server)
+        self.rig.server.tell_of_own()
 
     def _settle(self, commit: Commit) -> None:
         self.store.write(commit)
