@@ -67,8 +67,10 @@ class World:
         self.log.refuses = False
         for node in self.nodes:
             node.recover_from_everything()
-            node.write()  # so that who led once finds out, though his clock stood still
-        self.pass_time(20)
+        for _ in range(2):
+            for node in self.nodes:
+                node.write()  # so that who led once finds out, though his clock stood still
+            self.pass_time(12)
         leading = [node for node in self.nodes if node.replica.role is Role.LEADING]
         if len(leading) != 1:
             raise Violation(f"{len(leading)} nodes lead when nothing has gone wrong for long")
