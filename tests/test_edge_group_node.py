@@ -53,7 +53,8 @@ class LeadingTests(SynchronousTestCase):
     def test_a_leader_cut_off_acknowledges_nothing_and_ends(self) -> None:
         """Its clients wait, writers and readers, until it hears that another leads: then they are disconnected."""
         old = self.leader
-        writer, reader = Talker(old), Talker(old)
+        writer, reader, waiter = Talker(old), Talker(old), Talker(old)
+        waiter.send("BLPOP", "list", 0)
         writer.ask("SET", "key", "old")
         old.connection.cut()
         writer.send("SET", "key", "lost")
@@ -65,7 +66,9 @@ class LeadingTests(SynchronousTestCase):
         old.connection.heal()
         self.group.until(lambda: old.ended)
         self.assertIs(old.ended[0].end, End.FENCED)
-        self.assertEqual((writer.is_connected, reader.is_connected), (False, False))
+        self.group.go_on(0.1)
+        self.assertEqual([each.is_connected for each in (writer, reader, waiter)], [False] * 3)
+        self.assertIn("UNBLOCKED", str(waiter.replies[0]))
         old.start()
         self.group.go_on(1)
         client = Talker(old)

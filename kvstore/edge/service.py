@@ -33,6 +33,7 @@ from kvstore.base.limits import LONG_STRING_BYTES
 from kvstore.base.syncing import best_syncer
 from kvstore.commands.acl_file import BadUsers
 from kvstore.commands.context import Server
+from kvstore.commands.membership import changed_sides
 from kvstore.edge import collector
 from kvstore.edge.allocations import Allocators
 from kvstore.edge.client_limits import OutputLimit
@@ -434,7 +435,7 @@ class KVStoreService(MultiService):
         _log.critical("{reason}; nothing more is acknowledged", reason=str(ended))
         try:
             for protocol in list(self.factory.protocols.values()):
-                protocol.close()
+                protocol.leave(changed_sides())
         finally:
             self._process.failed(ended, LEADS_NO_MORE if ended.end is End.FENCED else 1)
 
