@@ -5,8 +5,8 @@
 Three servers and three nodes of etcd, all on this machine, each server with proxies to etcd of its own. In each round
 six clients send GET, SET, SET NX, GETSET, DEL and INCR to whoever leads, some of them loyal: they stay with their
 server until it says that it follows. After a second something happens to servers and nodes (each fault in its turn),
-and is mended after some more. Then all keys are read at the leader, and the history is checked for linearizability: nothing
-acknowledged is lost, nothing read is stale.
+and is mended after some more. Then all keys are read at the leader, and the history is checked for linearizability:
+nothing acknowledged is lost, nothing read is stale.
 
 Prints counts, and for how long nobody could write. Exit status: 0 if there was no violation, else 1.
 """
