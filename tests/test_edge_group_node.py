@@ -95,6 +95,38 @@ class LeadingTests(SynchronousTestCase):
         self.group.until(lambda: not self.leader.running)
         self.assertEqual(Talker(to).ask("GET", "key"), "value")
 
+    def test_who_reads_and_writes_while_it_is_handed_over(self) -> None:
+        """What was sent before is in the log; a read later on is told to go elsewhere."""
+        client, reader = Talker(self.leader), Talker(self.leader)
+        self.group.until(lambda: len(self.leader.node.others()) == 2)
+        self.leader.connection.deafen()
+        client.send("SET", "key", "value")
+        self.group.go_on(0.1)
+        client.send("FAILOVER")
+        self.group.go_on(0.1)
+        reader.send("GET", "other")
+        self.group.go_on(0.1)
+        self.leader.connection.heal()
+        self.group.until(lambda: not self.leader.running)
+        self.assertEqual((self.leader.faults, client.replies), ([], ["OK", "OK"]))
+        self.assertIn("READONLY", str(reader.replies))
+        self.assertIn("handed over", str(self.leader.ended[0]))
+        self.assertEqual(Talker(self.group.leader()).ask("GET", "key"), "value")
+
+    def test_it_is_handed_over_though_somebody_reads(self) -> None:
+        """The next commit is that, also if a read waits for it."""
+        reader, client = Talker(self.leader), Talker(self.leader)
+        self.group.until(lambda: len(self.leader.node.others()) == 2)
+        self.leader.connection.deafen()
+        client.ask("FAILOVER")
+        self.group.go_on(0.1)
+        reader.send("GET", "key")
+        self.group.go_on(0.1)
+        self.assertEqual((self.leader.faults, self.leader.running), ([], True))
+        self.leader.connection.heal()
+        self.group.until(lambda: not self.leader.running)
+        self.assertEqual((self.leader.faults, reader.replies), ([], []))
+
 
 class QuorumReadsTests(SynchronousTestCase):
     """`--reads quorum`."""
