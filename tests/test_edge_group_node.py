@@ -53,7 +53,8 @@ class LeadingTests(SynchronousTestCase):
     def test_a_leader_cut_off_acknowledges_nothing_and_ends(self) -> None:
         """Its clients wait, writers and readers, until it hears that another leads: then they are disconnected."""
         old = self.leader
-        writer, reader = Talker(old), Talker(old)
+        writer, reader, waiter = Talker(old), Talker(old), Talker(old)
+        waiter.send("BLPOP", "list", 0)
         writer.ask("SET", "key", "old")
         old.connection.cut()
         writer.send("SET", "key", "lost")
@@ -65,7 +66,9 @@ class LeadingTests(SynchronousTestCase):
         old.connection.heal()
         self.group.until(lambda: old.ended)
         self.assertIs(old.ended[0].end, End.FENCED)
-        self.assertEqual((writer.is_connected, reader.is_connected), (False, False))
+        self.group.go_on(0.1)
+        self.assertEqual([each.is_connected for each in (writer, reader, waiter)], [False] * 3)
+        self.assertIn("UNBLOCKED", str(waiter.replies[0]))
         old.start()
         self.group.go_on(1)
         client = Talker(old)
@@ -91,6 +94,38 @@ class LeadingTests(SynchronousTestCase):
         self.assertLess(self.group.clock.seconds() - began_s, 1)
         self.group.until(lambda: not self.leader.running)
         self.assertEqual(Talker(to).ask("GET", "key"), "value")
+
+    def test_who_reads_and_writes_while_it_is_handed_over(self) -> None:
+        """What was sent before is in the log; a read later on is told to go elsewhere."""
+        client, reader = Talker(self.leader), Talker(self.leader)
+        self.group.until(lambda: len(self.leader.node.others()) == 2)
+        self.leader.connection.deafen()
+        client.send("SET", "key", "value")
+        self.group.go_on(0.1)
+        client.send("FAILOVER")
+        self.group.go_on(0.1)
+        reader.send("GET", "other")
+        self.group.go_on(0.1)
+        self.leader.connection.heal()
+        self.group.until(lambda: not self.leader.running)
+        self.assertEqual((self.leader.faults, client.replies), ([], ["OK", "OK"]))
+        self.assertIn("READONLY", str(reader.replies))
+        self.assertIn("handed over", str(self.leader.ended[0]))
+        self.assertEqual(Talker(self.group.leader()).ask("GET", "key"), "value")
+
+    def test_it_is_handed_over_though_somebody_reads(self) -> None:
+        """The next commit is that, also if a read waits for it."""
+        reader, client = Talker(self.leader), Talker(self.leader)
+        self.group.until(lambda: len(self.leader.node.others()) == 2)
+        self.leader.connection.deafen()
+        client.ask("FAILOVER")
+        self.group.go_on(0.1)
+        reader.send("GET", "key")
+        self.group.go_on(0.1)
+        self.assertEqual((self.leader.faults, self.leader.running), ([], True))
+        self.leader.connection.heal()
+        self.group.until(lambda: not self.leader.running)
+        self.assertEqual((self.leader.faults, reader.replies), ([], []))
 
 
 class QuorumReadsTests(SynchronousTestCase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import deferLater
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SkipTest, TestCase
 
@@ -261,3 +263,58 @@ class FaultTests(LogTestCase):
         self.etcd.heal()
         self.assertIs(await late, Appended.THERE)
         self.assertEqual(await self.all_from(1), numbered(1, 4))
+
+
+@pytest.mark.long
+class RivalTests(LogTestCase):
+    """Three who append against each other and three who watch, while nodes die, stand still and come back."""
+
+    async def test_all_agree(self) -> None:
+        """No two are told that they are at one position, all that was told is there, and all see the same."""
+        self.addCleanup(self.etcd.heal)
+        self.chance = random.Random(3)
+        self.over = False
+        seen: list[dict[int, bytes]] = [{} for _ in range(3)]
+        for each in seen:
+            self.open().watch(1, each.setdefault, self.fail)
+        rivals = DeferredList(
+            [Deferred.fromCoroutine(self.rival(number)) for number in range(3)], fireOnOneErrback=True
+        )
+        await self.faults(10)
+        self.over = True
+        told = [there for _, there in await rivals]
+        entries = await self.all_from(1)
+        self.assertEqual(sum(map(len, told)), len(set().union(*told)))
+        for there in told:
+            self.assertEqual({position: entries[position] for position in there}, there)
+        while any(len(each) < len(entries) for each in seen):
+            await deferLater(reactor, 0.1)
+        self.assertEqual(seen, [entries] * 3)
+
+    async def rival(self, number: int) -> dict[int, bytes]:
+        """Append at the end, wherever that is by now; returns what was told to be there."""
+        there: dict[int, bytes] = {}
+        log, position, count = self.open(), 1, 0
+        while not self.over:
+            count += 1
+            entry = b"%d of %d" % (count, number) * self.chance.choice((1, 1, 1, 100, 20_000))
+            if await asked(log.append, position, entry) is Appended.THERE:
+                there[position] = entry
+                position += 1
+            else:
+                position = (await asked(log.read, position)).head + 1
+        return there
+
+    async def faults(self, count: int) -> None:
+        """One node or two are down at most times; in the end none."""
+        chance, down = self.chance, []
+        for _ in range(count):
+            await deferLater(reactor, chance.uniform(0.1, 2.0))
+            if len(down) < 2 and chance.random() < (0.2 if down else 1):
+                down.append(node := chance.choice([node for node in self.etcd.nodes if node not in down]))
+                chance.choice((node.kill, node.stop))()
+            else:
+                node = down.pop(0)
+                node.start()
+                node.go_on()
+        self.etcd.heal()

@@ -66,6 +66,11 @@ def read_only() -> Failure:
     return Failure(READ_ONLY, "READONLY")
 
 
+def changed_sides() -> Failure:
+    """The error for who waits at a leader that leads no more, as Redis words it."""
+    return Failure("force unblock from blocking operation, instance state changed (master -> replica?)", "UNBLOCKED")
+
+
 def check_member(call: Any, row: Command) -> None:
     """Raise Failure if this server follows, and the request is not one for followers. `call`: its `Call`."""
     group: Membership | None = call.server.group

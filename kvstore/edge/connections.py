@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
-from kvstore.base.errors import StorageFault
+from kvstore.base.errors import RequestError, StorageFault
 from kvstore.commands.client import Client
 from kvstore.commands.context import Server
 from kvstore.edge.arrivals import Arrivals
@@ -44,6 +44,9 @@ class Connection(Holder, SlowReader, Protocol):
 
     def end(self) -> None:
         """The server stops: execute nothing more, send what is ready, and close."""
+
+    def leave(self, error: RequestError) -> None:
+        """The process is about to end: close at once; who waits for what others do is told `error` before."""
 
     def close(self) -> None:
         """Close at once."""

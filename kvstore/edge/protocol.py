@@ -24,7 +24,7 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from kvstore.base.errors import StorageFault
+from kvstore.base.errors import RequestError, StorageFault
 from kvstore.base.limits import STRANGER_BYTES, STRANGER_SENDS_BYTES
 from kvstore.base.reply import Reply
 from kvstore.commands import WORD_VERBS
@@ -36,6 +36,7 @@ from kvstore.edge.connections import Connections
 from kvstore.edge.outlet import Outlet
 from kvstore.edge.transports import shown, tune
 from kvstore.session.unread import PART_BYTES
+from kvstore.wire import resp
 from kvstore.wire.parser import RequestParser
 
 _log = Logger()
@@ -345,6 +346,16 @@ class KVStoreProtocol(LineReceiver):
         self.outlet.flush()
         transport: Any = self.transport
         transport.loseConnection()
+
+    def leave(self, error: RequestError) -> None:
+        """The process is about to end: one that waits for what others do, and for nothing else, is told `error`; any
+        other hears nothing more. What was told gets through if the connection is not reset.
+        """
+        session = self.session
+        if session.is_blocked and not session.waits_for and not self.outlet.is_draining:
+            self.outlet.send_now(resp.encode_error(error))
+        else:
+            self.close()
 
     def _traffic(self) -> Traffic:
         session, outlet, transport = self.session, self.outlet, self.transport

@@ -31,6 +31,7 @@ from kvstore.base.disk import RealDisk
 from kvstore.base.errors import KVStoreError, StorageFault
 from kvstore.base.syncing import best_syncer
 from kvstore.commands.context import Server
+from kvstore.commands.membership import changed_sides
 from kvstore.edge import collector
 from kvstore.edge.allocations import Allocators
 from kvstore.edge.compactor import Compactor, MergeProcess
@@ -387,7 +388,7 @@ class KVStoreService(MultiService):
         _log.critical("{reason}; nothing more is acknowledged", reason=str(ended))
         try:
             for protocol in list(self.factory.protocols.values()):
-                protocol.close()
+                protocol.leave(changed_sides())
         finally:
             self._process.failed(ended, LEADS_NO_MORE if ended.end is End.FENCED else 1)
 

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from kvstore.base.address import Address
 from kvstore.commands.context import Server
+from kvstore.commands.membership import changed_sides
 from kvstore.edge.factory import KVStoreFactory
 from kvstore.edge.group.node import GroupNode, identity_of
 from kvstore.edge.group_commit import GroupCommit
@@ -71,7 +72,9 @@ class MemoryNode(MemoryServer):
 
     def _ended(self, ended: Ended) -> None:
         self.ended.append(ended)
-        self.kill()
+        for protocol in list(self.factory.protocols.values()):
+            protocol.leave(changed_sides())
+        self.group.clock.callLater(0, self.kill)
 
     def kill(self) -> None:
         """See `MemoryServer`."""

@@ -32,6 +32,12 @@ class GroupServer:
         """Start it, on the data that it has."""
         self.process = ServerProcess(*self._words, data=self._data, port=self.port)
 
+    @property
+    def pid(self) -> int:
+        """The number of the server's own process, which its parent would start again."""
+        with self.client() as client:
+            return int(client.info("server")["process_id"])
+
     def kill(self) -> None:
         """kill -9 of the process that its user sees: the server ends with it."""
         self.process.kill()
@@ -59,14 +65,25 @@ class GroupServer:
 
 
 class RealGroup:
-    """See the module; each is of a name of its own in the etcd. `servers`: all that were started."""
+    """See the module; each is of a name of its own in the etcd. `servers`: all that were started.
 
-    def __init__(self, etcd: Etcd, cleanup: Callable[..., object], *options: str, servers: int = 3) -> None:
+    `location`: called for each, gives where etcd is for it.
+    """
+
+    def __init__(
+        self,
+        etcd: Etcd,
+        cleanup: Callable[..., object],
+        *options: str,
+        servers: int = 3,
+        location: Callable[[], str] | None = None,
+    ) -> None:
         self.name = f"{NAME}{os.getpid()}-{next(_numbers)}"
         self.servers: list[GroupServer] = []
         cleanup(self.close)
+        where = location or (lambda: etcd.location)
         for port in _free_ports(servers):
-            self.servers.append(GroupServer(new_directory(cleanup), etcd.location, self.name, port, options))
+            self.servers.append(GroupServer(new_directory(cleanup), where(), self.name, port, options))
 
     def leader(self) -> GroupServer:
         """The server that says that it leads, when there is one."""

@@ -235,7 +235,9 @@ class GroupNode(Service):
         return ENTRY_HEADING_BYTES
 
     def body(self, sequence: int, time_us: int, operations: bytes) -> bytes:
-        """See `Heading`: the entry that a commit is."""
+        """See `Heading`: the entry that a commit is. An empty one hands over, if that is to be done."""
+        if self._successor is not None and not operations:
+            return self.replica.compose_handover(self._successor, time_us, self._now_ns())
         return self.replica.compose(operations, time_us, self._now_ns())
 
     def _appended(self, outcome: Appended) -> bool:
@@ -244,6 +246,9 @@ class GroupNode(Service):
             self.replica.appended(outcome, self._now_ns())
         except Ended as ended:
             self._end(ended)
+            return False
+        if self.replica.role is Role.FOLLOWING:
+            self._end(self.replica.end(End.FENCED, f"handed over to {self._successor}"))
             return False
         if self._successor is None:
             self._wait()
@@ -270,28 +275,12 @@ class GroupNode(Service):
             raise Failure("FAILOVER requires connected replicas.")
         self._successor = str(to or others[0])
         self._withhold()
-        if not self.replica.is_sending:
-            self._reactor.callLater(0, self._hand_over)
+        self._reactor.callLater(0, self._hand_over)
 
     def _hand_over(self) -> None:
-        """When nothing is under way: put what is open on its way first, then the entry that names the successor."""
-        if self.replica.is_sending or self.replica.role is not Role.LEADING:
-            return
-        if self._commit.has_changes:
-            self._commit.commit_now()
-            return
-        assert self._successor is not None
-        position = self.position + 1
-        entry = self.replica.compose_handover(self._successor, self._store.now_us(), self._now_ns())
-        self._log.append(position, entry, self._handed_over)
-
-    def _handed_over(self, outcome: Appended) -> None:
-        try:
-            self.replica.appended(outcome, self._now_ns())
-        except Ended as ended:
-            self._end(ended)
-        else:
-            self._end(self.replica.end(End.FENCED, f"handed over to {self._successor}"))
+        """With the next commit that is empty, though somebody waits for it, who is told nothing then."""
+        if self.replica.role is Role.LEADING:
+            self._commit.commit_now(even_if_empty=True)
 
     def _end(self, ended: Ended) -> None:
         """Nothing more is acknowledged. Of a newer version's entries nothing is understood: then what is here stays to
