@@ -30,6 +30,7 @@ from kvstore.store.table import Table
 from kvstore.values import TYPES
 from tests.kit import format_example
 from tests.kit.format_reader import Corruption, Database, State, apply_to_value, read_directory
+from tests.kit.group_stores import lead_alone
 from tests.kit.store_files import commit
 from tests.kit.value_strategies import edits
 
@@ -158,6 +159,14 @@ class Writer:
             self.store.finish_compaction(merge(self.disk, TYPES, self.store.seal(), self._now()))
 
 
+class GroupWriter(Writer):
+    """The same, of a server that leads its group."""
+
+    def _start(self) -> None:
+        super()._start()
+        lead_alone(self.store)
+
+
 def write_example(writer: Writer) -> None:
     """A directory with everything in it: checkpoint, two segments, a live log, databases, deadlines, flushes."""
     table = writer.store.table
@@ -255,20 +264,22 @@ class ReaderTests(SynchronousTestCase):
         state = read_directory(writer.directory)
         self.assertTrue(held((table.number, table) for table in writer.store.tables) == read(state))
         self.assertEqual((state.sequence, state.torn_at), (writer.store.written_sequence(), None))
+        self.assertEqual((state.history, state.entry), writer.store.lineage)
 
     def test_everything_at_once(self) -> None:
         """A checkpoint of several frames, segments, deadlines set and taken away, a flush."""
-        writer = Writer(self.mktemp())
-        write_example(writer)
-        writer.stop()
-        self.held_alike(writer)
-        self.assertEqual(len(os.listdir(writer.directory)), 5)
+        for kind in (Writer, GroupWriter):
+            writer = kind(self.mktemp())
+            write_example(writer)
+            writer.stop()
+            self.held_alike(writer)
+            self.assertEqual(len(os.listdir(writer.directory)), 5)
 
     @settings(max_examples=40)
     @given(_STEPS, st.data())
     def test_any_history(self, steps: list[tuple[str, object]], data: st.DataObject) -> None:
-        """Random changes, commits, marks, compactions that end or not, restarts."""
-        writer = Writer(self.mktemp())
+        """Random changes, commits, marks, compactions that end or not, restarts; of one in a group, too."""
+        writer = data.draw(st.sampled_from([Writer, GroupWriter]))(self.mktemp())
         self.addCleanup(shutil.rmtree, writer.directory)
         for step in steps:
             take_step(writer, data.draw, *step)

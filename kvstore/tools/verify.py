@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from kvstore.base import directory_lock
 from kvstore.base.disk import RealDisk
 from kvstore.base.errors import DamagedStore
+from kvstore.store.examine import Examined
 from kvstore.store.history import NO_HISTORY
 from kvstore.store.operations import LIBRARY_DATABASE
 from kvstore.store.state import Databases
@@ -44,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         ("in use", "by a running server: what follows is about one moment of it" if held else "no"),
         ("last commit", last),
         ("history", found.history if found.history != NO_HISTORY else "none was noted yet"),
+        *_entry(found),
         ("promised up to", f"{found.durable}"),
         *_keys(found.databases),
         ("torn tail", f"at byte {found.tail.offset} of the live log: {found.tail.reason}" if found.tail else "none"),
@@ -55,6 +57,13 @@ def run(arguments: argparse.Namespace) -> int:
     for name, text in lines:
         say(f"{name + ':':17}{text}")
     return 0
+
+
+def _entry(found: Examined) -> Iterator[tuple[str, str]]:
+    """What the directory has of a group's log, if it is of a group."""
+    standing = found.lineage.standing(found.sequence)
+    if found.lineage.entry and standing is not None:
+        yield "group's log", f"up to entry {standing.position}, of epoch {standing.epoch}, checksum {standing.checksum}"
 
 
 def _keys(databases: Databases) -> Iterator[tuple[str, str]]:

@@ -11,6 +11,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,14 @@ class Database:
 
 @dataclass
 class State:
-    """What a directory holds. `torn_at`: the byte of `table.txn` where a torn tail begins, None if there is none."""
+    """What a directory holds. `entry`: of the last commit, as a first block has it. `torn_at`: the byte of `table.txn`
+    where a torn tail begins, None if there is none.
+    """
 
     databases: dict[int, Database] = field(default_factory=lambda: defaultdict(Database))
     sequence: int = 0
     history: str = "0" * 16
+    entry: str = ""
     torn_at: int | None = None
     store: str | None = None
 
@@ -153,9 +157,22 @@ def apply(body: bytes, state: State) -> None:
             one, other = map(int, words)
             state.databases[one], state.databases[other] = state.databases[other], state.databases[one]
         elif name == b"HISTORY":
-            state.history = words[0].decode("ascii")
+            state.history, state.entry = words[0].decode("ascii"), ""
+        elif name == b"ENTRY":
+            apply_entry(body, words, state)
         else:
             apply_to_value(database, name, *words)
+
+
+def apply_entry(body: bytes, words: list[bytes], state: State) -> None:
+    """Section "Entries of a group's log", the checksum too, which a reader need not check."""
+    version, _, epoch, _, _, lease, checksum, _ = (word.decode("ascii") for word in words)
+    if version != "1":
+        raise NewerVersion(f"an entry of version {version}")
+    before = state.entry.rpartition(".")[2] or "0" * 16
+    if checksum != blake2b(body.replace(checksum.encode(), before.encode(), 1), digest_size=8).hexdigest():
+        raise Corruption("another group's log")
+    state.history, state.entry = f"{int(epoch):016x}", f"{epoch}.{lease}.{checksum}"
 
 
 def apply_to_value(database: Database, name: bytes, key: bytes, *words: bytes) -> None:
@@ -287,6 +304,8 @@ def same_history(state: State, header: dict[str, str]) -> None:
     """Step 4, of the file that is read next."""
     if header.get("history", "0" * 16) not in ("0" * 16, state.history):
         raise Corruption("a file of another copy of the directory")
+    if header.get("entry", "") not in ("", state.entry):
+        raise Corruption("a file of another group's log")
 
 
 def read_checkpoint(data: bytes, state: State) -> None:
@@ -309,7 +328,7 @@ def read_checkpoint(data: bytes, state: State) -> None:
     if not ended:
         raise Corruption("checkpoint, no last frame")
     state.sequence = int(header["covers"], 16)
-    state.history = header.get("history", "0" * 16)
+    state.history, state.entry = header.get("history", "0" * 16), header.get("entry", "")
 
 
 def apply_frames(data: bytes, salt: int, state: State) -> tuple[int, int]:

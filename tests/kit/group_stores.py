@@ -109,3 +109,33 @@ class Node:
         if disk is None:
             self.disk.unlock()
         return Node(self.name, self.log, self._types, disk or self.disk)
+
+
+class Alone:
+    """A `Heading` of a leader that has its group to itself: whatever it composes is in the log at once."""
+
+    size_bytes = 1024
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+
+    def body(self, sequence: int, time_us: int, operations: bytes) -> bytes:
+        """See `Heading`."""
+        entry = self._replica.compose(operations, time_us, 0)
+        self._replica.appended(Appended.THERE, 0)
+        return entry
+
+
+def lead_alone(store: Store) -> None:
+    """Let a store lead from now on."""
+    store.begin_following()
+    standing = store.standing
+    assert standing is not None
+    replica = Replica("alone", standing, 1000, random.Random(1), 0)
+    entry = replica.campaign(store.now_us(), _LATER_NS)
+    replica.appended(Appended.THERE, 0)
+    closed = store.follow(standing.position + 1, entry)
+    store.write(closed)
+    store.sync()
+    store.settle(closed, durable=True)
+    store.begin_leading(Alone(replica))
