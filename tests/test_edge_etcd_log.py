@@ -10,8 +10,9 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvstore.base.limits import KIB, MAX_ETCD_REPLY_BYTES, MIB
 from kvstore.base.shared_log import Appended, Entries, Trimmed
-from kvstore.edge.etcd import layout, trimming
+from kvstore.edge.etcd import layout, reading, trimming
 from kvstore.edge.etcd.layout import Keys, Parts, entry_of, value_of
 from kvstore.edge.etcd.log import EtcdLog
 from tests.kit.fake_etcd import FakeEtcd, Health
@@ -152,17 +153,15 @@ class ReadTests(LogTestCase):
         self.assertEqual(self.asked(self.log.read, 39), Entries([(39, entries[39])], 40))
 
     def test_how_much(self) -> None:
-        """Short entries are read a thousand at a time, in the end, and long ones one by one."""
-        self.patch(layout, "PART_BYTES", 2**21)
-        for position in range(1, 1301):
-            self.etcd.values[self.keys.entry(position)] = value_of(b"x")
-        for position in range(1301, 1310):
-            self.etcd.values[self.keys.entry(position)] = value_of(bytes(2**20))
-        self.etcd.values[self.keys.head] = b"%016x" % 1309
+        """Short entries are read forty at a time, in the end, and long ones few by few."""
+        self.assertLess(reading._MOST_COUNT * 4 / 3 * (layout.PART_BYTES + KIB), MAX_ETCD_REPLY_BYTES)
+        self.patch(layout, "PART_BYTES", MIB)
+        for position in range(1, 101):
+            self.etcd.values[self.keys.entry(position)] = value_of(b"x" if position <= 50 else bytes(128 * KIB))
+        self.etcd.values[self.keys.head] = b"%016x" % 100
         self.etcd.values[self.keys.first] = b"%016x" % 1
-        lengths = [len(self.asked(self.log.read, 1).entries) for _ in range(6)]
-        self.assertEqual(lengths, [4, 16, 64, 256, 1000, 1000])
-        self.assertEqual([len(self.asked(self.log.read, 1301).entries) for _ in range(2)], [9, 1])
+        self.assertEqual([len(self.asked(self.log.read, 1).entries) for _ in range(4)], [4, 16, 40, 40])
+        self.assertEqual([len(self.asked(self.log.read, 51).entries) for _ in range(2)], [40, 8])
 
     def test_nothing(self) -> None:
         """Of an empty log, and behind the end of another."""

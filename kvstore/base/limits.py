@@ -284,7 +284,7 @@ MAX_EXAMINED_KEYS = 500
 MAX_LISTENERS = 8
 MAX_MISSED_EVENTS = 5
 
-#: Of etcd's replies: the longest header; the longest body, or line of one, in bytes. A read asks for some 1 MiB of
-#: entries, or for one more than that, in base64; an etcd that knows no better may send a thousand events in one line.
+#: Of etcd's replies: the longest header; the longest body, or line of one, in bytes. A read asks for 40 entries at
+#: most, of 1 MiB at most, in base64.
 MAX_ETCD_HEADER_BYTES = 64 * KIB
 MAX_ETCD_REPLY_BYTES = 64 * MIB

@@ -15,10 +15,11 @@ from kvstore.edge.etcd.layout import Keys, Parts, entry_of, number_in
 
 _log = Logger()
 
-#: Bytes of entries that a read aims at; how many it asks for at first, and at most.
+#: Bytes of entries that a read aims at; how many it asks for at first, and at most: should all of them be as long as
+#: can be, after many that were short, the answer is still one that is taken (MAX_ETCD_REPLY_BYTES, in base64).
 _AIM_BYTES = 1 * MIB
 _FIRST_COUNT = 4
-_MOST_COUNT = 1000
+_MOST_COUNT = 40
 
 
 class Reader:
