@@ -26,13 +26,14 @@ from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
 from tests.kit import random_requests as kit
 from tests.kit.group_stores import IDENTITY, GroupLog, Node
-from tests.kit.harness import AsItIs
+from tests.kit.harness import AsItIs, Content
 from tests.kit.pair import Listener
 from tests.kit.random_families import FAMILIES
 from tests.kit.random_server import EXPIRING
 from tests.kit.store_files import commit
 from tests.kit.valkey import UNORDERED
 from tests.kit.value_changes import Draw, changes, check, live
+from tests.suites.crashes.run import small_files
 
 SEED = os.environ.get("KVSTORE_FOLLOWING_SEED") or f"{random.SystemRandom().getrandbits(32):08x}"
 
@@ -222,6 +223,52 @@ class FollowerTests(SynchronousTestCase):
                     both.crash()
                     both.hand_over()
             both.crash()
+
+
+class CrashTests(SynchronousTestCase):
+    """Power cuts of a follower, at any moment of a run."""
+
+    def test_some_moments(self) -> None:
+        """What is found is the state as of some entry, all that was promised in it; from there it follows as before."""
+        self._crash(SEED, 0.3)
+
+    @pytest.mark.long
+    def test_every_moment(self) -> None:
+        """The same, of each moment of several runs."""
+        for number in range(10):
+            self._crash(f"{SEED}/{number}", 1)
+
+    def _crash(self, seed: str, share: float) -> None:
+        self.enterContext(small_files())
+        print(f"KVSTORE_FOLLOWING_SEED={SEED}")
+        both, chance = Both(seed), random.Random(seed)
+        states: list[dict[int, Content]] = [{}]
+        follower = Node("recorded", both.log, disk=SimulatedDisk())
+        promised: list[tuple[int, int]] = []
+        for number in range(24):
+            both.request()
+            follower.follow()
+            if number % 6 == 2:
+                follower.store.mark_and_sync()
+            if number in (9, 17):
+                follower.compact()
+            promised.append((follower.disk.changes, follower.store.durable_sequence))
+        late = Node("late", both.log)
+        for entries in range(1, len(both.log.entries) + 1):
+            late.follow(entries)
+            states.append(late.rig.state())
+        for moment in follower.disk.moments():
+            if chance.random() > share:
+                continue
+            disk = moment.disk.crash(RandomFates(f"{seed}/{moment.changes}"))
+            found = Node("recorded", both.log, disk=disk)
+            position = found.replica.standing.position
+            least = max((durable for changes, durable in promised if changes <= moment.changes), default=0)
+            self.assertGreaterEqual(position, least)
+            self.assertEqual(found.rig.state(), states[position])
+            if chance.random() < 0.2:
+                found.follow()
+                self.assertEqual((found.rig.state(), found.store.standing), (states[-1], both.leader.store.standing))
 
 
 class SeenTests(SynchronousTestCase):

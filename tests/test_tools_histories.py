@@ -21,10 +21,21 @@ from kvstore.store.store import Store
 from kvstore.tools.histories import Files
 from kvstore.tools.timeline import read_past
 from kvstore.values import TYPES
+from tests.kit.group_stores import lead_alone
 from tests.kit.store_files import commit
 from tests.kit.tools import run_tool
 
 _CLOCK = iter(range(1_700_000_000_000_000, 1 << 62))
+
+
+class NoHeading:
+    """A `Heading` of older versions, whose frames begin with nothing."""
+
+    size_bytes = 0
+
+    def body(self, sequence: int, time_us: int, operations: bytes) -> bytes:
+        """See `Heading`."""
+        return operations
 
 
 class Life:
@@ -38,7 +49,7 @@ class Life:
         self.old = old
         self.store = Store(self.disk, TYPES, lambda: next(_CLOCK), os.urandom)
         if old:
-            self.store._beginning = b""
+            self.store.heading = NoHeading()
 
     def write(self, name: str, count: int) -> Life:
         """So many commits."""
@@ -75,6 +86,15 @@ class Life:
         self.store.close()
         self.disk.unlock()
         return self.store.history
+
+
+class GroupLife(Life):
+    """The same of a server that leads a group; each start is an epoch."""
+
+    def __init__(self, path: str, kept: str | None, values: list[bytes]) -> None:
+        super().__init__(path, kept, values)
+        lead_alone(self.store)
+        self.values.append(self.values[-1])
 
 
 class WayTests(SynchronousTestCase):
@@ -218,6 +238,32 @@ class WayTests(SynchronousTestCase):
         mended = Life(self.data, self.kept, life.values[:4]).write("b", 2).compact()
         mended.end()
         self.held(mended, 3)
+
+    def test_a_group(self) -> None:
+        """Its epochs are its histories; what is restored, or backed up, knows what of the group's log it has."""
+        values, standings = [b""], {}
+        for name in "ab":
+            life = GroupLife(self.data, self.kept, values).write(name, 2).compact().write(name, 1)
+            standings[len(values) - 1] = life.store.standing
+            life.end()
+        self.held(life, 2)
+        self.assertEqual(
+            list(Files([RealDisk(self.data), RealDisk(self.kept)]).histories()), ["0" * 15 + n for n in "12"]
+        )
+        self.assertEqual(list(standings), [4, 8])
+        for sequence, standing in standings.items():
+            restored = next(self.names)
+            done = run_tool("restore", self.data, restored, "--archive", self.kept, "--to-sequence", str(sequence))
+            self.assertEqual(done[0], 0, done)
+            self.assertEqual(examine(RealDisk(restored), TYPES).lineage.standing(sequence), standing)
+        backup = next(self.names)
+        self.assertEqual(run_tool("backup", self.data, backup)[0], 0)
+        self.assertEqual(examine(RealDisk(backup), TYPES).lineage.standing(8), standings[8])
+        status, said = run_tool("verify", backup)
+        self.assertIn(f"up to entry 8, of epoch 2, checksum {life.store.lineage.entry[-16:]}", said)
+        status, said = run_tool("show", os.path.join(self.data, "table.txn"))
+        self.assertEqual(status, 0)
+        self.assertIn("ENTRY 1 frame 2 alone", said)
 
     def test_files_without_histories(self) -> None:
         """An older version's directory and archive, gone on with: there is one way, back to its first commit."""

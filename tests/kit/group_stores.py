@@ -84,9 +84,9 @@ class Node:
         self.log.entries.append(entry)
         self.replica.appended(Appended.THERE, 0)
 
-    def follow(self) -> None:
-        """Apply entries that are new."""
-        for position in range(self.replica.standing.position + 1, len(self.log.entries) + 1):
+    def follow(self, most: int = 1 << 62) -> None:
+        """Apply entries that are new, up to that one."""
+        for position in range(self.replica.standing.position + 1, min(most, len(self.log.entries)) + 1):
             entry = self.log.entries[position - 1]
             self.replica.saw(position, entry, 0)
             self._settle(self.store.follow(position, entry))
