@@ -58,7 +58,7 @@ class Client:
 
     __slots__ = (
         "address", "asked_by", "capabilities", "closing", "connected_ms", "database", "identity", "is_authenticated",
-        "is_blocked", "is_postponed", "last_command", "last_request_ms", "library_name", "library_version",
+        "is_barred", "is_blocked", "is_postponed", "last_command", "last_request_ms", "library_name", "library_version",
         "local_address", "monitoring", "name", "peer", "plain", "poisoned", "protocol", "queued", "queued_bytes",
         "queued_database", "requests", "rights", "subscription_bytes", "switches", "take_back", "through_file",
         "tracking", "traffic", "unanswered", "user", "was_authenticated", "watched_changed", "watching",
@@ -85,6 +85,8 @@ class Client:
         self.user: User = _ANYBODY
         self.rights: Rights | None = None
         self.is_authenticated = self.was_authenticated = False
+        #: Whether it may not read, of a server that follows: see `membership`.
+        self.is_barred = False
         #: The rows of its requests that take the quick way, by name; see `use`.
         self.plain: dict[bytes, CommandStatistics] = NO_ROWS
         self.protocol = 2  # RESP version, set by HELLO
@@ -114,9 +116,10 @@ class Client:
 
     def use(self, plain: dict[bytes, CommandStatistics]) -> None:
         """Have requests for these rows take the quick way, if anything can: nothing may go past the encoder while it
-        leaves out replies, nor past who notes what is read, nor past the gate.
+        leaves out replies, nor past who notes what is read, nor past the gate, nor past who asks for READONLY.
         """
-        self.plain = NO_ROWS if self.unanswered or self.tracking or self.rights is not None else plain
+        is_apart = self.unanswered or self.tracking or self.rights is not None or self.is_barred
+        self.plain = NO_ROWS if is_apart else plain
 
     @property
     def flags(self) -> str:

@@ -207,6 +207,7 @@ class Call:
         self.client = client
         self.store: Store = server.store
         self.table: Table = server.store.databases[client.database]
+        client.is_barred = server.follows
         server.gate.welcome(client)
 
     def tell(self, client: Client, message: Reply) -> None:

@@ -5,9 +5,9 @@
 | the leader, and a server alone | yes | yes | yes |
 | a follower | after READONLY: of an older state | no: READONLY | yes |
 
-A read at a follower is an older state that was committed: its client has to say that it will have that. What READONLY
-lets is asked for by every request that is not plain; the rows of plain ones are withheld from the quick ways while this
-server follows (`Statistics.withhold`), so a server alone pays nothing.
+A read at a follower is an older state that was committed: its client has to say that it will have that; before, it is
+barred (`Client.is_barred`), and none of its requests takes a quick way. Rows that may change something are withheld
+from these ways while this server follows (`Statistics.withhold`). So a server alone pays nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 from kvstore.base.address import Address
 from kvstore.base.errors import FOLLOWS, READ_ONLY, Failure
+from kvstore.commands.pause import may_change
 from kvstore.commands.row import READ, RUNS, WRITE, Command
 
 
@@ -71,6 +72,16 @@ def changed_sides() -> Failure:
     return Failure("force unblock from blocking operation, instance state changed (master -> replica?)", "UNBLOCKED")
 
 
+def bar(server: Any) -> None:
+    """This server follows or leads, which it did not: so it is for its clients. `server`: the `Server`."""
+    follows = server.follows
+    server.statistics.withhold("group", may_change if follows else None)
+    for client in list(server.clients.values()):
+        client.is_barred = follows and "r" not in client.switches
+        client.use(server.statistics.plain)
+        client.peer.changed()
+
+
 def check_member(call: Any, row: Command) -> None:
     """Raise Failure if this server follows, and the request is not one for followers. `call`: its `Call`."""
     group: Membership | None = call.server.group
@@ -78,7 +89,7 @@ def check_member(call: Any, row: Command) -> None:
         return
     if row.flags & WRITE:
         raise read_only()
-    if row.flags & (READ | RUNS) and "r" not in call.client.switches:
+    if row.flags & (READ | RUNS) and call.client.is_barred:
         raise Failure(
             f"{FOLLOWS}: what it holds may be older than what others have read; say READONLY to read it, or"
             f" ask the leader{'' if group.leader is None else f', {group.leader}'}.",

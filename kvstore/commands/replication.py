@@ -78,6 +78,7 @@ def _of_group(group: Membership | None) -> list[tuple[str, Any]]:
 def readonly(call: Call) -> Reply:
     """Let this client read at a group's follower: an older state. Shown by CLIENT LIST; elsewhere it does no more."""
     call.client.switches.add("r")
+    call.client.is_barred = False
     return OK
 
 
@@ -85,6 +86,7 @@ def readonly(call: Call) -> Reply:
 def readwrite(call: Call) -> Reply:
     """Take READONLY back."""
     call.client.switches.discard("r")
+    call.client.is_barred = call.server.follows
     return OK
 
 

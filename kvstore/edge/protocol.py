@@ -86,7 +86,7 @@ class KVStoreProtocol(LineReceiver):
         client.traffic = self._traffic
         client.peer = self
         self._connections.add(self)
-        if client.rights is not None:
+        if client.rights is not None or client.is_barred:
             self._see()
 
     def handshakeCompleted(self) -> None:

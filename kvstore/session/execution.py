@@ -233,9 +233,9 @@ class Execution:
     def _let_at_a_glance(self, request: Any) -> CommandStatistics | None:
         """Of a request that `run` may take although its client may not do everything: of its command."""
         client = self._client
-        if request.__class__ is not list or client.unanswered or client.tracking or client.rights is None:
+        if request.__class__ is not list or client.unanswered or client.tracking or client.is_barred:
             return None
-        if client.queued is not None or client.only_listens or self._hooks.watchers:
+        if client.rights is None or client.queued is not None or client.only_listens or self._hooks.watchers:
             return None
         statistics = self._call.server.statistics.plain.get(request[0])
         if statistics is None or not client.rights.let_at_a_glance(statistics.row, request):

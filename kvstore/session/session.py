@@ -91,7 +91,7 @@ class Session(Batches):
         return (
             parser.state is not BOUNDARY or self.client.queued is not None or self.closing or bool(self.backlog)
             or self.is_running or self.client.subscription_bytes > 0 or self.client.unanswered > 0
-            or self.client.tracking is not None or self.client.rights is not None
+            or self.client.tracking is not None or self.client.rights is not None or self.client.is_barred
         )  # fmt: skip
 
     def receive(self, data: bytes) -> bool:

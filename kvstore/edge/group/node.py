@@ -32,7 +32,7 @@ from kvstore.base.errors import Failure, StartRefused, StorageFull
 from kvstore.base.limits import ENTRY_HEADING_BYTES
 from kvstore.base.shared_log import Appended, SharedLog, Watch
 from kvstore.commands.context import Server
-from kvstore.commands.membership import Node
+from kvstore.commands.membership import Node, bar
 from kvstore.edge.group.reads import Reads
 from kvstore.edge.group.writer import SharedLogWriter
 from kvstore.edge.group_commit import GroupCommit
@@ -112,7 +112,7 @@ class GroupNode(Service):
         self._server, self._commit = server, commit
         self._store.begin_following()
         server.group = self
-        self._withhold()
+        bar(self._server)
 
     def startService(self) -> None:
         """Follow."""
@@ -225,7 +225,7 @@ class GroupNode(Service):
 
     def _lead(self) -> None:
         self._store.begin_leading(self)
-        self._withhold()
+        bar(self._server)
         _log.info("leads the group, as of entry {position}", position=self.position)
         self._wait()
 
@@ -274,7 +274,7 @@ class GroupNode(Service):
         if not others:
             raise Failure("FAILOVER requires connected replicas.")
         self._successor = str(to or others[0])
-        self._withhold()
+        bar(self._server)
         self._reactor.callLater(0, self._hand_over)
 
     def _hand_over(self) -> None:
@@ -289,15 +289,11 @@ class GroupNode(Service):
         self._stop_watching()
         if ended.end is End.NEWER:
             _log.critical("{reason}; this server follows no more, and what it holds grows old", reason=str(ended))
-            self._withhold()
+            bar(self._server)
         else:
             self._ends(ended)
 
     # What commands see
-
-    def _withhold(self) -> None:
-        """Requests take the quick ways only while this server leads."""
-        self._server.statistics.withhold("group", None if self.leads else lambda row: True)
 
     @property
     def leads(self) -> bool:
