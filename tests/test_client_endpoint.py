@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.address import Address
-from kvstore.client.endpoint import Endpoint, Project, parse_target
+from kvstore.client.endpoint import Endpoint, Project, Several, parse_target
 
 
 class ParseTests(SynchronousTestCase):
@@ -23,6 +23,9 @@ class ParseTests(SynchronousTestCase):
             "me-a5": Project("me-a5"),
             "tls:me-a5": Project("me-a5", tls=True),
             "tls": Project("tls"),
+            "a,b": Project("a,b"),
+            "a:1,b:2": Several((Endpoint(Address("a", 1)), Endpoint(Address("b", 2)))),
+            "tls:a:1,b:2": Several((Endpoint(Address("a", 1), tls=True), Endpoint(Address("b", 2), tls=True))),
         }
         self.assertEqual({text: parse_target(text) for text in forms}, forms)
 

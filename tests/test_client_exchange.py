@@ -190,6 +190,11 @@ class PausesTests(SynchronousTestCase):
         pauses.reset()
         self.assertEqual(pauses.next(), 1)
 
+    def test_of_several_servers_each_is_tried_first(self) -> None:
+        """There is a pause when all have failed."""
+        pauses = Pauses(3)
+        self.assertEqual([pauses.next() for _ in range(9)], [0, 0, 1, 0, 0, 2, 0, 0, 4])
+
 
 class ReportTests(SynchronousTestCase):
     """`report_on_stderr`."""

@@ -18,7 +18,7 @@ from kvstore.client import Client, DeadlineExceeded, RequestRefused
 from kvstore.client.deferred import DeferredClient
 from kvstore.client.patience import Patience
 from tests.kit.fake_catalog import ENTRY, FakeCatalog
-from tests.kit.fake_server import CLOSE, LOSE_REPLY, RESET_AT_ACCEPT, SILENCE, FakeServer, trickle
+from tests.kit.fake_server import CLOSE, LOSE_REPLY, RESET_AT_ACCEPT, SILENCE, FakeServer, reply, trickle
 
 
 class EnoughPauses(Exception):
@@ -411,3 +411,23 @@ class ImportTests(SynchronousTestCase):
         for room in ("edge", "session", "commands", "wire", "store"):
             self.assertNotIn(f"kvstore.{room}", shown)
         self.assertIn("kvstore.client", shown)
+
+
+class SeveralServersTests(ClientTestCase):
+    """A target that names the servers of a group."""
+
+    def test_the_one_that_leads_is_found(self) -> None:
+        """Without a pause, past one that is not there, and one that follows; and again when another leads."""
+        leader, gone = FakeServer(), FakeServer()
+        gone.stop()
+        self.addCleanup(leader.stop)
+        follows = reply(1, result="failure", error="You can't write against a read only replica.")
+        self.server.faults.append(follows)
+        client = self.make_client(f"{gone.target},{self.server.target},{leader.target}")
+        client.insert("key", "value")
+        self.assertEqual((self.pauses, leader.table), ([0, 0], {"key": "value"}))
+        self.assertIn("the server does not lead its group", self.messages[1])
+        leader.stop()
+        gone.start()
+        client.insert("key", "other")
+        self.assertEqual((gone.table, sum(self.pauses)), ({"key": "other"}, 1))

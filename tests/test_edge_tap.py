@@ -19,11 +19,11 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base import limits
-from kvstore.base.address import CATALOG_VARIABLE
+from kvstore.base.address import CATALOG_VARIABLE, Address
 from kvstore.base.limits import MAX_PASSWORD_BYTES
 from kvstore.commands.configuration import Configuration
 from kvstore.edge import tap
-from kvstore.edge.settings import Settings
+from kvstore.edge.settings import GroupSettings, Settings
 from tests.kit.certificate import make_certificate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,6 +68,30 @@ class OptionsTestCase(SynchronousTestCase):
             error = self.refusal(f"{option}={value}")
             self.assertTrue(error.startswith(f"{option} '{value}': give a "), error)
             self.assertIn(f"from {least} to {most}", error)
+
+
+class GroupOptionsTests(OptionsTestCase):
+    """Those of a group."""
+
+    WORDS = ("--group", "shop", "--log", "etcd://a:2379,b:2379", "--advertise", "a:6380")
+
+    def test_a_group(self) -> None:
+        """Its settings; the local log is synced once a second, since the shared one has what is acknowledged."""
+        settings = parse(*self.WORDS, "--reads", "quorum", "--lease-ms", "500")
+        self.assertEqual(settings.group, GroupSettings(
+            name="shop", log="etcd://a:2379,b:2379", advertise=Address("a", 6380), lease_ms=500, reads="quorum",
+        ))  # fmt: skip
+        self.assertEqual((settings.sync, parse().group), ("everysec", None))
+
+    def test_what_is_missing_or_does_not_go_together(self) -> None:
+        """One line that says what to give, or to leave out."""
+        self.assertIn("--group 'shop': a group has --log", self.refusal(*self.WORDS[:2]))
+        self.assertIn("a group has --advertise", self.refusal(*self.WORDS[:4]))
+        self.assertIn("--reads 'quorum': that is of a group", self.refusal("--reads", "quorum"))
+        self.assertIn("--sync 'no': in a group", self.refusal(*self.WORDS, "--sync", "no"))
+        self.assertIn("--group-limit '5'", self.refusal(*self.WORDS, "--group-limit", "5"))
+        self.assertIn("--group 'a b'", self.refusal("--group", "a b"))
+        self.assertIn("--log 'redis://a:1'", self.refusal("--log", "redis://a:1"))
 
 
 class ValueTests(OptionsTestCase):

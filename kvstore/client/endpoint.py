@@ -54,7 +54,7 @@ def parse_target(text: str, ca_file: str | None = None) -> Endpoint | Project | 
         raise ValueError(f"certificates to trust are of use for a target that begins with tls: only, not {text!r}")
     if plain.startswith("unix:"):
         return Endpoint(_socket_path(text))
-    if "," in plain:
+    if "," in plain and ":" in plain:
         return Several(tuple(Endpoint(parse_address(each), tls) for each in plain.split(",")))
     if ":" in plain:
         return Endpoint(parse_address(plain), tls)
