@@ -128,22 +128,69 @@ class LeadingTests(SynchronousTestCase):
         self.assertEqual((self.leader.faults, reader.replies), ([], []))
 
 
-class QuorumReadsTests(SynchronousTestCase):
-    """`--reads quorum`."""
+class ReadsTests(SynchronousTestCase):
+    """When the replies of reads leave the leader."""
+
+    def setUp(self) -> None:
+        """A group that trusts no clocks, with a key."""
+        self.group = MemoryGroup(reads="quorum")
+        self.leader = self.group.leader()
+        self.client = Talker(self.leader)
+        self.client.ask("SET", "key", "value")
+
+    def held(self, *requests: bytes) -> list[bool]:
+        """Whether the reply to each is not there before the log takes entries again."""
+        self.leader.connection.cut()
+        self.addCleanup(self.leader.connection.heal)
+        held = []
+        for request in requests:
+            talker = Talker(self.leader)
+            talker.write(request)
+            self.group.go_on(0.05)
+            held.append(not talker.received)
+        return held
 
     def test_a_read_waits_for_an_entry(self) -> None:
-        """Of its own if there is no write: no clock is asked."""
-        group = MemoryGroup(reads="quorum")
-        leader = group.leader()
-        client = Talker(leader)
+        """Of its own if there is no write, alone and in a pipeline, in each grammar, in a block."""
+        head = self.group.log.head
+        self.assertEqual(self.client.ask("GET", "key"), "value")
+        self.assertGreater(self.group.log.head, head)
+        get = b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n"
+        line = b'{"method":"lookup","key":"key"}\n'
+        requests = (get, 20 * get, b"GET key\n", line, b"MGET key\nPING\n", b"MULTI\nGET key\nEXEC\n", b"DBSIZE\n")
+        self.assertEqual(self.held(*requests, b"EVAL \"return server.call('GET','key')\" 0\n"), [True] * 8)
+
+    def test_what_tells_of_no_data_does_not(self) -> None:
+        """So that a leader without its log can be asked."""
+        words = (b"PING\n", b"ROLE\nPING\n", b"INFO\n", b"SENTINEL MASTERS\n", b"CLIENT LIST\n", b"NONSENSE\n")
+        self.assertEqual(self.held(*words), [False] * 6)
+
+    def test_reads_of_many_clients(self) -> None:
+        """That execute together wait for one entry together."""
+        talkers = [Talker(self.leader) for _ in range(10)]
+        protocols = list(self.leader.factory.protocols.values())[-10:]
+        sessions = [protocol.session for protocol in protocols]  # type: ignore[attr-defined]
+        together = self.leader.factory.arrivals.together
+        chunk = b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n"
+        row = together.row_of(chunk)
+        assert row is not None
+        self.assertEqual(together.execute(row, sessions, [chunk] * 10), [])
+        self.assertEqual({session.waits_for for session in sessions}, {self.leader.store.pending.sequence})
+        for protocol in protocols:
+            protocol.pump()  # type: ignore[attr-defined]
+        self.group.until(lambda: all(talker.replies == ["value"] for talker in talkers))
+
+    def test_a_lease_that_ran_out(self) -> None:
+        """Then reads wait, and not before: the lease counts from before the sending of an entry."""
+        group = MemoryGroup()
+        client = Talker(group.leader())
         client.ask("SET", "key", "value")
-        head = group.log.head
+        group.leader().connection.cut()
         self.assertEqual(client.ask("GET", "key"), "value")
-        self.assertGreater(group.log.head, head)
-        leader.connection.cut()
+        group.go_on(2)
         client.send("GET", "key")
-        group.go_on(0.3)
-        self.assertEqual(len(client.replies), 2)
+        group.go_on(0.2)
+        self.assertEqual(client.replies, ["OK", "value"])
 
 
 def roles(group: MemoryGroup) -> list[object]:

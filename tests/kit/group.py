@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from hiredis import Reader, pack_command
+from hiredis import ProtocolError, Reader, pack_command
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -116,29 +117,38 @@ class MemoryGroup:
 
 
 class Talker(Protocol):
-    """A client of one node, in RESP. `replies`: that have come, each a value of hiredis's, errors among them."""
+    """A client of one node, in RESP. `replies`: that have come, each a value of hiredis's, errors among them;
+    `received`: all bytes.
+    """
 
     def __init__(self, node: MemoryNode) -> None:
         self._reader = Reader(encoding="utf-8")
         self._group = node.group
         self.replies: list[Any] = []
+        self.received = b""
         self.is_connected = True
         node.connect(self)
 
     def dataReceived(self, data: bytes) -> None:
         """See Protocol."""
+        self.received += data
         self._reader.feed(data)
-        while (reply := self._reader.gets()) is not False:
-            self.replies.append(reply)
+        with contextlib.suppress(ProtocolError):  # a JSON line
+            while (reply := self._reader.gets()) is not False:
+                self.replies.append(reply)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See Protocol."""
         self.is_connected = False
 
+    def write(self, data: bytes) -> None:
+        """Send bytes, of any grammar: `received` has what comes."""
+        transport: Any = self.transport
+        transport.write(data)
+
     def send(self, *words: object) -> None:
         """Send a request."""
-        transport: Any = self.transport
-        transport.write(pack_command(tuple(str(word) for word in words)))
+        self.write(pack_command(tuple(str(word) for word in words)))
 
     def ask(self, *words: object) -> Any:
         """Send a request, and let time pass until its reply is there: which is returned."""
