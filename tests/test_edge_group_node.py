@@ -180,6 +180,22 @@ class ReadsTests(SynchronousTestCase):
             protocol.pump()  # type: ignore[attr-defined]
         self.group.until(lambda: all(talker.replies == ["value"] for talker in talkers))
 
+    def test_a_key_that_expired(self) -> None:
+        """Is gone for readers when the log has a time at which it is: the next leader's clock may be behind."""
+        group = MemoryGroup()
+        leader = group.leader()
+        client = Talker(leader)
+        client.ask("SET", "key", "value", "PX", 300)
+        leader.connection.cut()
+        self.assertEqual(client.ask("GET", "key"), "value")
+        group.go_on(0.4)
+        client.send("GET", "key")
+        group.go_on(0.1)
+        self.assertEqual(client.replies, ["OK", "value"])
+        leader.connection.heal()
+        group.until(lambda: client.replies == ["OK", "value", None])
+        self.assertGreater(leader.store.newest_time_us // 1000, leader.now_ms - 600)
+
     def test_a_lease_that_ran_out(self) -> None:
         """Then reads wait, and not before: the lease counts from before the sending of an entry."""
         group = MemoryGroup()

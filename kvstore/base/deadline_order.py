@@ -94,6 +94,11 @@ class DeadlineOrder:
         heap = self._heap
         return heap[0][1] if heap and heap[0][0] <= now_ms else None
 
+    def may_have_passed(self, now_ms: int) -> bool:
+        """Whether a deadline may have passed of what is still there; O(1)."""
+        heap = self._heap
+        return bool(self._noted) or (bool(heap) and heap[0][0] <= now_ms)
+
     def first_is_done(self) -> None:
         """The first entry was looked at: its key is gone, or lives until another time."""
         heap = self._heap

@@ -408,6 +408,10 @@ class Table(ReadTable):
         self.pending.undo.clear()
         return looked_at
 
+    def hides_expired(self, now_ms: int) -> bool:
+        """Whether there may be a key, or an element, that readers do not see any more and that is not removed yet."""
+        return self._order.may_have_passed(now_ms) or self._inner_order.may_have_passed(now_ms)
+
     def remove_if_expired(self, key: bytes, now_ms: int) -> None:
         """Remove `key` if its deadline has passed at that time. Raises StorageFull; then nothing changed."""
         if not self.keeps_expired and self.deadlines.get(key, now_ms + 1) <= now_ms:

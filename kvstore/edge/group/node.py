@@ -100,6 +100,8 @@ class GroupNode(Service):
         self._notes: dict[Address, int] = {}
         #: An entry that was seen, and for which there was no room.
         self._unapplied: tuple[int, bytes] | None = None
+        #: See `_hides_expired`: what was found, and at which time.
+        self._looked_ms, self._hidden = 0, False
         #: To whom leading is being handed over, "" for anybody; None: to nobody.
         self._successor: str | None = None
 
@@ -260,7 +262,18 @@ class GroupNode(Service):
         """See `Reads`."""
         if self.replica.role is not Role.LEADING:
             return True
-        return self._settings.reads == "lease" and self.replica.lease_runs(self._now_ns())
+        is_sure = self._settings.reads == "lease" and self.replica.lease_runs(self._now_ns())
+        return is_sure and not self._hides_expired()
+
+    def _hides_expired(self) -> bool:
+        """Whether a read may have left out a key by a time that is later than any in the log: another leader's clock
+        may be behind, and must not show the key again. So the read waits for an entry that has that time.
+        """
+        now_ms = self._store.now_us() // 1000
+        if now_ms != self._looked_ms:
+            self._looked_ms = now_ms
+            self._hidden = any(table.hides_expired(now_ms) for table in self._store.databases)
+        return self._hidden
 
     # Ending
 
