@@ -6,13 +6,11 @@ import random
 from typing import Any
 
 from twisted.internet.task import Clock
-from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.shared_log import Appended
 from kvstore.edge.etcd import layout
 from kvstore.edge.etcd.log import EtcdLog
-from kvstore.edge.etcd.versions import VersionCheck, is_older
 from kvstore.edge.etcd.watching import SILENCE_S
 from tests.kit.fake_etcd import FakeEtcd, Health
 
@@ -222,42 +220,3 @@ class FaultTests(WatchTestCase):
                 self.wait(0.1)
         self.wait(5)
         self.assertEqual(self.seen, self.written)
-
-
-class VersionTests(SynchronousTestCase):
-    """Which etcd it is."""
-
-    def said(self, **health: Health) -> list[str]:
-        """What the log says, of three nodes of which some are ill."""
-        clock = Clock()
-        etcd = FakeEtcd(clock)
-        for number, each in health.items():
-            etcd.nodes[int(number[1:])].health = each
-        check = VersionCheck(clock, etcd.places)
-        with capturedLogs() as logged:
-            check.start()
-            clock.pump([0.1] * 100)
-        self.assertEqual((clock.getDelayedCalls(), [node.connections for node in etcd.nodes]), ([], [[], [], []]))
-        return [each["found"] for each in logged if "found" in each]
-
-    def test_old(self) -> None:
-        """One line names what each node says; ill nodes hold nothing up, and are not named."""
-        self.assertEqual(self.said(), ["3.4.23 at node0:2379, 3.4.23 at node1:2379, 3.4.23 at node2:2379"])
-        ill = {"n0": Health.SILENT, "n1": Health.REFUSES, "n2": Health.NONSENSE}
-        self.assertEqual(self.said(n0=ill["n0"], n1=ill["n1"]), ["3.4.23 at node2:2379"])
-        self.assertEqual(self.said(**ill), [])
-
-    def test_which_is_older(self) -> None:
-        """Than 3.6.9."""
-        older = ["3.4.23", "3.5.99", "3.6.8", "2.9.9", "x"]
-        newer = ["3.6.9", "3.6.10", "3.7.0-rc.0", "4.0.0", "3.10.0"]
-        self.assertEqual([version for version in older + newer if is_older(version)], older)
-
-    def test_stopped(self) -> None:
-        """Before the answers."""
-        clock = Clock()
-        check = VersionCheck(clock, FakeEtcd(clock).places)
-        check.start()
-        check.stop()
-        check.stop()
-        self.assertEqual([call.active() for call in clock.getDelayedCalls()], [True] * 3)

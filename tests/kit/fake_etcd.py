@@ -37,12 +37,14 @@ class Health(Enum):
 
 
 class FakeEtcd:
-    """See the module. `clock`: of the test. `nodes`: at least one."""
+    """See the module. `clock`: of the test. `nodes`: at least one, of which `leader` leads."""
 
     def __init__(self, clock: Clock, count: int = 3) -> None:
         self.clock = clock
         self.values: dict[bytes, bytes] = {}
         self.revision = 1
+        self.leader = 0
+        self.term = 2
         self.compacted = 0
         self.watches: list[_Connection] = []
         self.nodes = [FakeNode(self, f"node{number}:2379") for number in range(count)]
@@ -60,11 +62,16 @@ class FakeEtcd:
             if int(asked["revision"]) <= self.compacted:
                 return 400, {"error": "mvcc: required revision has been compacted", "code": 11}
             self.compacted = int(asked["revision"])
-        return 200, {"header": self._header, "version": "3.4.23"}
+        return 200, {"header": self._header}
+
+    def status(self, node: FakeNode) -> dict[str, Any]:
+        """What a node says of itself."""
+        header = {**self._header, "member_id": str(100 + self.nodes.index(node))}
+        return {"header": header, "version": node.version, "leader": str(100 + self.leader)}
 
     @property
     def _header(self) -> dict[str, str]:
-        return {"revision": str(self.revision)}
+        return {"revision": str(self.revision), "raft_term": str(self.term)}
 
     def _transaction(self, asked: dict[str, Any]) -> dict[str, Any]:
         holds = all(map(self._holds, asked["compare"]))
@@ -109,12 +116,15 @@ class FakeEtcd:
 
 @implementer(IStreamClientEndpoint)
 class FakeNode:
-    """A node. `asked`: the paths of all requests that it has received whole. `tells`: whether its watches do."""
+    """A node. `version`: as it says. `asked`: the paths of all requests that it has received. `tells`: whether its
+    watches do.
+    """
 
     def __init__(self, etcd: FakeEtcd, name: str) -> None:
         self.etcd = etcd
         self.name = name
         self.health = Health.WELL
+        self.version = "3.4.23"
         self.tells = True
         self.asked: list[str] = []
         self.connections: list[_Connection] = []
@@ -181,8 +191,10 @@ class _Connection(StringTransport):
                 self._say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
                 self._line({"result": {"created": True}})
         elif health in (Health.WELL, Health.MUTE):
-            status, document = self._node.etcd.answer(path, orjson.loads(rest))
-            self._reply(status, document)
+            if path == "/v3/maintenance/status":
+                self._reply(200, self._node.etcd.status(self._node))
+            else:
+                self._reply(*self._node.etcd.answer(path, orjson.loads(rest)))
         elif health is Health.ERRORS:
             self._reply(503, {"error": "etcdserver: no leader", "code": 14})
         elif health is Health.NONSENSE:

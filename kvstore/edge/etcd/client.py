@@ -77,6 +77,7 @@ class Client:
         self._clock = clock
         self._places = places
         self._at = 0  # which of them
+        self._preferred: int | None = None  # and which one from the next request on
         self._requests: deque[Request] = deque()  # the first is under way
         self._link: Link | None = None
         self._tries = 0
@@ -93,6 +94,10 @@ class Client:
         if len(self._requests) == 1:
             self._send()
 
+    def prefer(self, index: int) -> None:
+        """Ask the node at that place, from the next request on, until it fails."""
+        self._preferred = index
+
     def stop(self) -> None:
         """Ask nothing more, and forget what is under way: no `answered` is called any more."""
         self._stopped = True
@@ -105,6 +110,7 @@ class Client:
 
     def _send(self) -> None:
         """Send the first request to the node whose turn it is."""
+        self._turn_to_preferred()
         request = self._requests[0]
         self._wait(request)
         link = self._link
@@ -115,6 +121,12 @@ class Client:
         else:
             link.send(request.path, request.body)
         link.moved = False
+
+    def _turn_to_preferred(self) -> None:
+        index, self._preferred = self._preferred, None
+        if index is not None and index != self._at:
+            self._drop()
+            self._at = index
 
     def _wait(self, request: Request) -> None:
         self._timeout.begin(patience_s(self._tries, len(request.body)))

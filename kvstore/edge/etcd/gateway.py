@@ -112,6 +112,17 @@ def revision_of(document: dict[str, Any]) -> int:
     return int(document["header"]["revision"])
 
 
+def term_of(document: dict[str, Any]) -> str | None:
+    """The term of the leader that etcd had with that answer."""
+    term: str | None = document.get("header", {}).get("raft_term")
+    return term
+
+
+def leads(status: dict[str, Any]) -> bool:
+    """Whether the node that answered STATUS so leads the others."""
+    return status.get("leader") is not None and status["leader"] == status.get("header", {}).get("member_id")
+
+
 def puts_in(result: dict[str, Any]) -> list[KeyValue]:
     """What a line of a watch tells of, in order."""
     return _key_values(event["kv"] for event in result.get("events", ()))

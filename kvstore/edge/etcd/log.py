@@ -21,7 +21,8 @@ transaction holds etcd up. Then it has etcd forget its history, without which no
 of all of etcd: who shares it with others has them lose theirs, as any compaction does. Past its quota etcd takes no
 puts, so no trim either: one must come long before.
 
-Three connections: appends have one of their own, so that no long read or trim is in front of them; a watch has another.
+Three connections: appends have one of their own, to etcd's leader (see `nodes`), so that no long read or trim is in
+front of them; a watch has another.
 
 Rejected: pipelined appends (etcd keeps no order of what is under way); the revision of `head` in the condition instead
 of its value (an answer that is lost leaves it unknown).
@@ -38,21 +39,21 @@ from kvstore.edge.etcd.appending import Append
 from kvstore.edge.etcd.client import Answer, Client, Request
 from kvstore.edge.etcd.layout import Keys, number
 from kvstore.edge.etcd.location import parse_location
+from kvstore.edge.etcd.nodes import Nodes
 from kvstore.edge.etcd.places import Place, places_of
 from kvstore.edge.etcd.reading import Reader
 from kvstore.edge.etcd.trimming import Trim
-from kvstore.edge.etcd.versions import VersionCheck
 from kvstore.edge.etcd.watching import EntryWatch
 
 
 def open_log(location: str, group: str, reactor: Any) -> EtcdLog:
     """The log of a group in the etcd at `location` (see there). Raises ValueError, for whoever typed them.
 
-    Looks at etcd's version at once; connects for anything else when it is first asked.
+    Looks who of etcd's nodes leads at once; connects for anything else when it is first asked.
     """
     places = places_of(parse_location(location), reactor)
     log = EtcdLog(reactor, places, group)
-    log.check_versions()
+    log.look_at_nodes()
     return log
 
 
@@ -66,16 +67,16 @@ class EtcdLog:
         self._appends = Client(clock, places)
         self._others = Client(clock, places)
         self._reader = Reader(self._others, self._keys)
-        self._checks = VersionCheck(clock, places)
+        self._nodes = Nodes(clock, places, self._appends.prefer)
         self._watches: set[EntryWatch] = set()
 
-    def check_versions(self) -> None:
-        """See `versions`."""
-        self._checks.start()
+    def look_at_nodes(self) -> None:
+        """See `nodes`."""
+        self._nodes.look()
 
     def append(self, position: int, entry: bytes, done: Callable[[Appended], None]) -> None:
         """See `SharedLog`."""
-        Append(self._appends, self._keys, position, entry, done).go_on()
+        Append(self._appends, self._keys, position, entry, done, self._nodes.heard).go_on()
 
     def read(self, position: int, done: Callable[[Read], None]) -> None:
         """See `SharedLog`."""
@@ -109,7 +110,7 @@ class EtcdLog:
 
     def stop(self) -> None:
         """See `SharedLog`."""
-        self._checks.stop()
+        self._nodes.stop()
         for watch in self._watches:
             watch.stop()
         self._appends.stop()
