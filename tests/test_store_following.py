@@ -17,6 +17,8 @@ from kvstore.base.shared_log import NO_CHECKSUM, Entry, Kind, encode
 from kvstore.commands import dispatch
 from kvstore.commands.registry import table as commands
 from kvstore.commands.row import READ, WRITE
+from kvstore.store.examine import LIVE, examine, segment_name
+from kvstore.store.merge import MergeJob, merge
 from kvstore.store.observing import Observer
 from kvstore.store.operations import BadOperation, UnknownOperation, encode_delete
 from kvstore.store.operations import encode as operation
@@ -30,7 +32,7 @@ from tests.kit.harness import AsItIs, Content
 from tests.kit.pair import Listener
 from tests.kit.random_families import FAMILIES
 from tests.kit.random_server import EXPIRING
-from tests.kit.store_files import commit
+from tests.kit.store_files import commit, write_log
 from tests.kit.valkey import UNORDERED
 from tests.kit.value_changes import Draw, changes, check, live
 from tests.suites.crashes.run import small_files
@@ -419,6 +421,15 @@ class RefusedTests(SynchronousTestCase):
         """Of a later version of the format."""
         entry = self.log.entries[-1].replace(b"$1\r\n1\r\n", b"$1\r\n2\r\n", 1)
         self.assertRaises(NewerVersion, self.follower.store.follow, self.follower.store.pending.sequence, entry)
+
+    def test_newer_entries_in_files(self) -> None:
+        """A start refuses them as a newer version's, and so does the merge."""
+        entry = self.log.entries[-1].replace(b"$1\r\n1\r\n", b"$1\r\n2\r\n", 1)
+        disk = SimulatedDisk()
+        write_log(disk, LIVE, 1, [entry])
+        self.assertRaises(NewerVersion, examine, disk, TYPES)
+        write_log(disk, segment_name(1), 1, [entry])
+        self.assertRaises(UnknownOperation, merge, disk, TYPES, MergeJob([segment_name(1)], "new", 1, 1), 1)
 
     def test_a_full_disk(self) -> None:
         """What grows is refused and tried again; what removes has its room."""

@@ -221,7 +221,7 @@ class SharedLog(Protocol):
         """Append `entry` at `position`, which is the one behind the log's newest, or do nothing at all.
 
         One at a time. `entry`: what no other node could have composed, so that who finds it there knows its own; at
-        most MAX_COMMIT_BYTES. Durability: with THERE on the disks of a quorum. It is never ambiguous: what is not known
+        most MAX_ENTRY_BYTES. Durability: with THERE on the disks of a quorum. It is never ambiguous: what is not known
         yet is asked again.
         """
 
