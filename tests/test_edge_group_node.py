@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvstore.base.errors import StorageFull
+from kvstore.store.operations import UnknownOperation
 from kvstore.store.replica import End
 from tests.kit.group import MemoryGroup, Talker
 
@@ -81,6 +85,36 @@ class LeadingTests(SynchronousTestCase):
         self.group.go_on(20)
         self.assertTrue(self.leader.node.leads)
         self.assertEqual([node.node.epoch for node in self.group.nodes], [epoch] * 3)
+
+    def test_a_full_disk(self) -> None:
+        """A follower waits for room, and goes on; a leader lets another lead."""
+        client, follower = Talker(self.leader), self.group.followers()[0]
+        full = StorageFull("No space left on device")
+        with patch.object(follower.store, "follow", side_effect=full):
+            client.ask("SET", "key", "value")
+            self.group.go_on(3)
+        self.assertTrue(self.leader.node.leads)
+        self.group.until(lambda: follower.node.position == self.leader.node.position)
+        with patch.object(self.leader.store, "close_commit", side_effect=full):
+            self.group.until(lambda: self.leader.ended)
+        self.assertIn("no room", str(self.leader.ended[0]))
+        self.assertEqual(Talker(self.group.leader()).ask("GET", "key"), "value")
+
+    def test_an_entry_of_a_newer_version(self) -> None:
+        """A follower follows no more, and answers reads of what it has; one that it cannot apply ends it."""
+        newer, other = self.group.followers()
+        with patch.object(newer.store, "follow", side_effect=UnknownOperation(b"NEW")):
+            Talker(self.leader).ask("SET", "key", "value")
+            self.group.go_on(0.1)
+        self.group.go_on(5)
+        client = Talker(newer)
+        client.ask("READONLY")
+        self.assertEqual((client.ask("GET", "key"), client.ask("ROLE")[3]), (None, "connect"))
+        with patch.object(other.store, "follow", side_effect=ValueError("what is this")):
+            Talker(self.leader).ask("SET", "key", "value")
+            self.group.until(lambda: other.ended)
+        self.assertIs(other.ended[0].end, End.DIFFERS)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_handing_over(self) -> None:
         """FAILOVER lets another lead at once; the old leader ends, to begin anew."""

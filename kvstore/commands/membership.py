@@ -87,7 +87,7 @@ def check_member(call: Any, row: Command) -> None:
     group: Membership | None = call.server.group
     if group is None or group.leads:
         return
-    if row.flags & WRITE:
+    if row.flags & WRITE or row.name == "DEBUG":
         raise read_only()
     if row.flags & (READ | RUNS) and call.client.is_barred:
         raise Failure(

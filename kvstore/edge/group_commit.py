@@ -29,7 +29,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from kvstore.base.doubling import zeros
-from kvstore.base.errors import StorageFault
+from kvstore.base.errors import StorageFault, StorageFull
 from kvstore.commands.latency_events import LatencyEvents
 from kvstore.edge.settings import SyncPolicy
 from kvstore.edge.turn import Turn
@@ -114,6 +114,8 @@ class GroupCommit:
         #: Told of each commit when its replies have left: when it was closed and when settled, by the steady clock.
         self.watchers: list[Callable[[Commit, int, int], None]] = []
         self.figures = Figures()
+        #: Called when there is no room for an empty commit, of which only a group has any: for all others there is.
+        self.has_no_room: Callable[[], None] = lambda: None
         self.events = LatencyEvents(lambda: 0)
 
     def commit_now(self, writer: Writer | None = None, *, even_if_empty: bool = False) -> None:
@@ -128,6 +130,8 @@ class GroupCommit:
             commit = store.close_commit(even_if_empty=even_if_empty or store.pending.sequence in self._waiters)
             if commit is not None:
                 self._begin(commit, writer or self._writer)
+        except StorageFull:
+            self.has_no_room()
         except Exception as error:
             self._failed(error)
 

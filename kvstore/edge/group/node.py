@@ -28,7 +28,7 @@ from twisted.logger import Logger
 
 from kvstore.base.address import Address, parse_address
 from kvstore.base.chance import Chance
-from kvstore.base.errors import Failure, StartRefused, StorageFull
+from kvstore.base.errors import Failure, NewerVersion, StartRefused, StorageFull
 from kvstore.base.limits import ENTRY_HEADING_BYTES
 from kvstore.base.shared_log import Appended, SharedLog, Watch
 from kvstore.commands.context import Server
@@ -39,6 +39,7 @@ from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.settings import GroupSettings
 from kvstore.edge.turn import Turn
 from kvstore.edge.writers import InLoopWriter
+from kvstore.store.operations import UnknownOperation
 from kvstore.store.replica import End, Ended, Replica, Role
 from kvstore.store.store import Store
 
@@ -112,6 +113,7 @@ class GroupNode(Service):
     def join(self, server: Server, commit: GroupCommit) -> None:
         """What the log says changes the databases from now on, and clients find in `server` what group this is."""
         self._server, self._commit = server, commit
+        commit.has_no_room = self._no_room
         self._store.begin_following()
         server.group = self
         bar(self._server)
@@ -165,6 +167,13 @@ class GroupNode(Service):
             self._stop_watching()
             self._unapplied = position, data
             self._wait()
+            return False
+        except (NewerVersion, UnknownOperation) as newer:
+            self._end(self.replica.end(End.NEWER, str(newer)))
+            return False
+        except Exception as error:
+            _log.failure("bug while entry {position} was applied", position=position)
+            self._end(self.replica.end(End.DIFFERS, f"it could not be applied: {error!r}"))
             return False
         self._server.send_messages(commit.sequence, None)
         self._commit.put(commit, self._local_writer)
@@ -222,14 +231,18 @@ class GroupNode(Service):
             self._follow()
         elif self._apply(position, data):
             self._lead()
-        else:
-            self._end(self.replica.end(End.FENCED, "there is no room on the disk of this one"))
+        elif self.replica.role is Role.LEADING:
+            self._no_room()
 
     def _lead(self) -> None:
         self._store.begin_leading(self)
         bar(self._server)
         _log.info("leads the group, as of entry {position}", position=self.position)
         self._wait()
+
+    def _no_room(self) -> None:
+        """Let another lead: without room there are no entries, and without them no lease."""
+        self._end(self.replica.end(End.FENCED, "there is no room on the disk of this one"))
 
     @property
     def size_bytes(self) -> int:

@@ -130,6 +130,8 @@ class Rounds:
             Client(f"client{n}", ports, prefix, random.Random(self._random.random()), self._values, loyal=n % 2 == 0)
             for n in range(_CLIENTS)
         ]
+        for client in clients:
+            client.start()
         time.sleep(_BEFORE_S)
         began = time.monotonic()
         mend = fault()
@@ -147,8 +149,6 @@ class Rounds:
 
     def _read_all(self, prefix: bytes, ports: list[int]) -> list[Operation]:
         reader = Client("reader", ports, prefix, self._random, self._values, loyal=False)
-        reader.stop()
-        reader.history.clear()
         for key in [b"%b:string:%d" % (prefix, n) for n in range(3)] + [b"%b:counter:%d" % (prefix, n) for n in (0, 1)]:
             while not reader.ask((b"GET", key)):
                 pass

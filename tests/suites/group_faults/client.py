@@ -20,7 +20,7 @@ _PATIENCE_S = 1.0
 
 
 class Client:
-    """See the module. It works until `stop`. `ports`: of the servers. `history`: what it has noted."""
+    """See the module. It works from `start` until `stop`. `ports`: of the servers. `history`: what it has noted."""
 
     def __init__(
         self, name: str, ports: Sequence[int], prefix: bytes, chance: random.Random, values: Iterator[int], loyal: bool
@@ -37,6 +37,9 @@ class Client:
         self._connection: RawConnection | None = None
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
         self._thread.start()
 
     def stop(self) -> None:
