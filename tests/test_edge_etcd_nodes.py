@@ -100,6 +100,30 @@ class LeaderTests(SynchronousTestCase):
         self.append()
         self.assertEqual(self.append(), [2])
 
+    def test_another_etcd(self) -> None:
+        """A node that is one of its own by now: nothing is asked of it, or believed, that it says."""
+        lone = FakeEtcd(self.clock, 1)
+        lone.cluster = 78
+        self.etcd.leader = 1
+        self.append()
+        both = EtcdLog(self.clock, [*self.etcd.places, *lone.places], "shop")
+        seen: list[int] = []
+        both.watch(1, lambda position, entry: seen.append(position), self.fail)
+        both.look_at_nodes()
+        self.clock.pump([0.01] * 20)
+        for node in self.etcd.nodes:
+            node.health = Health.REFUSES
+            node.cut()
+        outcomes: list[Appended] = []
+        both.append(4, b"entry", outcomes.append)
+        both.append(1, b"entry", outcomes.append)
+        self.clock.pump([0.01] * 500)
+        self.assertEqual(outcomes, [])
+        for node in self.etcd.nodes:
+            node.health = Health.WELL
+        self.clock.pump([0.01] * 500)
+        self.assertEqual((outcomes, seen), ([Appended.THERE] * 2, [1, 2, 3, 4]))
+
     def test_stopped(self) -> None:
         """Before the answers: nothing is left behind."""
         self.log.look_at_nodes()

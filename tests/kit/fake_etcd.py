@@ -45,6 +45,7 @@ class FakeEtcd:
         self.revision = 1
         self.leader = 0
         self.term = 2
+        self.cluster = 77
         self.compacted = 0
         self.watches: list[_Connection] = []
         self.nodes = [FakeNode(self, f"node{number}:2379") for number in range(count)]
@@ -62,16 +63,17 @@ class FakeEtcd:
             if int(asked["revision"]) <= self.compacted:
                 return 400, {"error": "mvcc: required revision has been compacted", "code": 11}
             self.compacted = int(asked["revision"])
-        return 200, {"header": self._header}
+        return 200, {"header": self.header}
 
     def status(self, node: FakeNode) -> dict[str, Any]:
         """What a node says of itself."""
-        header = {**self._header, "member_id": str(100 + self.nodes.index(node))}
+        header = {**self.header, "member_id": str(100 + self.nodes.index(node))}
         return {"header": header, "version": node.version, "leader": str(100 + self.leader)}
 
     @property
-    def _header(self) -> dict[str, str]:
-        return {"revision": str(self.revision), "raft_term": str(self.term)}
+    def header(self) -> dict[str, str]:
+        """What each answer begins with."""
+        return {"revision": str(self.revision), "raft_term": str(self.term), "cluster_id": str(self.cluster)}
 
     def _transaction(self, asked: dict[str, Any]) -> dict[str, Any]:
         holds = all(map(self._holds, asked["compare"]))
@@ -79,7 +81,7 @@ class FakeEtcd:
         if any("request_put" in each or "request_delete_range" in each for each in operations):
             self.revision += 1
         responses = [self._do(each) for each in operations]
-        return {"header": self._header, **({"succeeded": True} if holds else {}), "responses": responses}
+        return {"header": self.header, **({"succeeded": True} if holds else {}), "responses": responses}
 
     def _holds(self, condition: dict[str, str]) -> bool:
         value = self.values.get(_bytes(condition["key"]))
@@ -203,7 +205,9 @@ class _Connection(StringTransport):
     def tell(self, key: bytes) -> None:
         """A key was put."""
         if self._watched and self._watched[0] <= key < self._watched[1] and self._node.tells:
-            self._line({"result": {"events": [{"kv": self._node.etcd.key_value(key)}]}})
+            self._line(
+                {"result": {"header": self._node.etcd.header, "events": [{"kv": self._node.etcd.key_value(key)}]}}
+            )
 
     def cancel(self) -> None:
         """etcd ends a watch."""

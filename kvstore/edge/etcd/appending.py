@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from twisted.logger import Logger
 
@@ -16,7 +15,7 @@ _log = Logger()
 
 
 class Append:
-    """Appends `entry` at `position` once `go_on` is called. `done` hears what became of it, and `heard` each answer."""
+    """Appends `entry` at `position` once `go_on` is called. `done` hears what became of it."""
 
     def __init__(
         self,
@@ -25,14 +24,12 @@ class Append:
         position: int,
         entry: bytes,
         done: Callable[[Appended], None],
-        heard: Callable[[dict[str, Any]], None],
     ) -> None:
         self._client = client
         self._keys = keys
         self._position = position
         self._value = value_of(entry)
         self._done = done
-        self._heard = heard
         before = gateway.value_is(keys.head, b"EQUAL", number(position - 1))
         self._condition = before if position > 1 else gateway.absent(keys.head)
         self._otherwise = [gateway.get(keys.head), gateway.get(keys.entry(position))]
@@ -58,7 +55,6 @@ class Append:
         yield [gateway.put(keys.entry(position), self._value), gateway.put(keys.head, number(position)), *first]
 
     def _answered(self, answer: Answer) -> None:
-        self._heard(answer.document)
         if gateway.succeeded(answer.document):
             self.go_on()
             return

@@ -5,7 +5,7 @@ so only requests may be asked for which that makes no difference (`EtcdLog` has 
 
 | what happens | then |
 |---|---|
-| no answer in time, no connection, a connection lost, an answer that is an error | the next node, at once |
+| no answer in time, no connection, or one that is lost; an error, or what is not accepted | the next node, at once |
 | all nodes in turn were tried | a pause, and again from the first; the log says so once, and once that it goes again |
 | `_QUICK_TRIES` were not enough | more time at each try: a slow etcd is not to be buried in repetitions |
 
@@ -71,11 +71,16 @@ def patience_s(tries: int, length: int) -> float:
 
 
 class Client:
-    """See the module. `clock`: the reactor. `places`: the nodes, at least one. Connects when it is first asked."""
+    """See the module. `clock`: the reactor. `places`: the nodes, at least one. `accept`: sees each answer, and says
+    whether it may be taken. Connects when it is first asked.
+    """
 
-    def __init__(self, clock: Any, places: Sequence[Place]) -> None:
+    def __init__(
+        self, clock: Any, places: Sequence[Place], accept: Callable[[dict[str, Any]], bool] = lambda document: True
+    ) -> None:
         self._clock = clock
         self._places = places
+        self._accept = accept
         self._at = 0  # which of them
         self._preferred: int | None = None  # and which one from the next request on
         self._requests: deque[Request] = deque()  # the first is under way
@@ -140,6 +145,9 @@ class Client:
         answer = _answer(reply)
         if answer is None or (answer.code and answer.code not in request.final):
             self._failed(f"it answers {reply.status} {shorten(reply.body)}")
+            return
+        if not self._accept(answer.document):
+            self._failed("it is a node of another etcd")
             return
         self._timeout.lift()
         self._succeeded()

@@ -112,10 +112,17 @@ def revision_of(document: dict[str, Any]) -> int:
     return int(document["header"]["revision"])
 
 
-def term_of(document: dict[str, Any]) -> str | None:
-    """The term of the leader that etcd had with that answer."""
-    term: str | None = document.get("header", {}).get("raft_term")
-    return term
+class Header(NamedTuple):
+    """What each answer begins with. `cluster`: which etcd it is. `term`: of its leader. 0 is for what is not said."""
+
+    cluster: int
+    term: int
+
+
+def header_of(document: dict[str, Any]) -> Header:
+    """That of an answer, or of what a line of a watch has."""
+    header = document.get("header", {})
+    return Header(int(header.get("cluster_id", 0)), int(header.get("raft_term", 0)))
 
 
 def leads(status: dict[str, Any]) -> bool:

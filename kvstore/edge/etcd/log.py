@@ -64,10 +64,10 @@ class EtcdLog:
         self._clock = clock
         self._places = places
         self._keys = Keys(group)
-        self._appends = Client(clock, places)
-        self._others = Client(clock, places)
+        self._nodes = Nodes(clock, places, self._leads)
+        self._appends = Client(clock, places, self._nodes.accept)
+        self._others = Client(clock, places, self._nodes.accept)
         self._reader = Reader(self._others, self._keys)
-        self._nodes = Nodes(clock, places, self._appends.prefer)
         self._watches: set[EntryWatch] = set()
 
     def look_at_nodes(self) -> None:
@@ -76,7 +76,7 @@ class EtcdLog:
 
     def append(self, position: int, entry: bytes, done: Callable[[Appended], None]) -> None:
         """See `SharedLog`."""
-        Append(self._appends, self._keys, position, entry, done, self._nodes.heard).go_on()
+        Append(self._appends, self._keys, position, entry, done).go_on()
 
     def read(self, position: int, done: Callable[[Read], None]) -> None:
         """See `SharedLog`."""
@@ -84,7 +84,9 @@ class EtcdLog:
 
     def watch(self, position: int, seen: Callable[[int, bytes], None], trimmed: Callable[[int], None]) -> EntryWatch:
         """See `SharedLog`."""
-        watch = EntryWatch(self._clock, self._places, self._keys, self.read, position, seen, trimmed)
+        watch = EntryWatch(
+            self._clock, self._places, self._nodes.accept, self._keys, self.read, position, seen, trimmed
+        )
         self._watches.add(watch)
         watch.start()
         return watch
@@ -107,6 +109,9 @@ class EtcdLog:
 
         body = gateway.reading([gateway.get_range(*self._keys.notes)])
         self._others.ask(Request(gateway.TXN, body, answered))
+
+    def _leads(self, index: int) -> None:
+        self._appends.prefer(index)
 
     def stop(self) -> None:
         """See `SharedLog`."""

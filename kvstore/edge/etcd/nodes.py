@@ -1,10 +1,13 @@
 """What etcd's nodes say of themselves: which version they are, and who of them leads.
 
-They are asked at start, and again when an answer is of another term than the one before it, which is an election later.
+They are asked at start, and again when an answer is of a later term than those before: etcd has elected a leader.
 
 An append that is sent to etcd's leader spares a hop there and back: of nodes on one machine a tenth of its time. So
 appends go there as soon as it is known; to whom it is not, or who is gone by then, costs nothing but that. Of versions
 older than advised the log has one line, at start.
+
+All of them must be of one etcd. A node that was lost, and made anew as an etcd by itself, has the old address and none
+of the entries: its answers are not taken. Which etcd it is, is what the first answer says.
 """
 
 from __future__ import annotations
@@ -48,7 +51,8 @@ class Nodes:
         self._clock = clock
         self._places = places
         self._leads = leads
-        self._term: str | None = None
+        self._cluster = 0
+        self._term = 0
         self._links: dict[int, Link] = {}  # to those who have not answered yet
         self._said: dict[int, dict[str, Any]] = {}
         self._end: IDelayedCall | None = None
@@ -63,13 +67,17 @@ class Nodes:
         for index in range(len(self._places)):
             self._ask(index)
 
-    def heard(self, document: dict[str, Any]) -> None:
-        """An answer to something else has come."""
-        term = gateway.term_of(document)
-        if term != self._term:
+    def accept(self, document: dict[str, Any]) -> bool:
+        """Look at an answer to something else; returns whether it is one of this etcd."""
+        cluster, term = gateway.header_of(document)
+        self._cluster = self._cluster or cluster
+        if cluster not in (0, self._cluster):
+            return False
+        if term > self._term:
             known, self._term = self._term, term
-            if known is not None:
+            if known:
                 self.look()
+        return True
 
     def stop(self) -> None:
         """Ask no more, and say nothing."""
@@ -93,7 +101,7 @@ class Nodes:
         """A node has said something, or nothing can be heard of it."""
         self._links.pop(index).drop()
         status = _object(reply.body) if reply is not None else {}
-        if "version" in status:
+        if "version" in status and self.accept(status):
             self._said[index] = status
             if gateway.leads(status):
                 self._leads(index)

@@ -42,12 +42,13 @@ _REOPEN_S = 0.1
 
 
 class EntryWatch:
-    """See the module; a `Watch`. `read`: the log's. `seen`, `trimmed`: see `SharedLog.watch`."""
+    """See the module; a `Watch`. `accept`: see `Client`. `read`: the log's. `seen`, `trimmed`: see `SharedLog`."""
 
     def __init__(
         self,
         clock: Any,
         places: Sequence[Place],
+        accept: Callable[[dict[str, Any]], bool],
         keys: Keys,
         read: Callable[[int, Callable[[Read], None]], None],
         position: int,
@@ -57,6 +58,7 @@ class EntryWatch:
         self._clock = clock
         self._places = places
         self._at = 0  # which of them is watched at
+        self._accept = accept
         self._keys = keys
         self._read = read
         self._next = position
@@ -119,7 +121,7 @@ class EntryWatch:
         except (ValueError, KeyError, TypeError):
             self._lost(f"{line.status} {shorten(line.body)}")
             return
-        if result.get("canceled"):
+        if result.get("canceled") or not self._accept(result):
             self._lost(shorten(line.body))
             return
         self._silence.begin(SILENCE_S)
