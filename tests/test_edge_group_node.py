@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.errors import StorageFull
 from kvstore.store.operations import UnknownOperation
 from kvstore.store.replica import End
+from kvstore.testing.simulated_shared_log import Trouble
 from tests.kit.group import MemoryGroup, Talker
 
 
@@ -115,6 +116,18 @@ class LeadingTests(SynchronousTestCase):
             self.group.until(lambda: other.ended)
         self.assertIs(other.ended[0].end, End.DIFFERS)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_more_than_an_entry_may_have(self) -> None:
+        """Writes wait while an entry is on its way and the next is large enough; one that is too large is an error."""
+        self.group.log.trouble = Trouble(delay_s=0.2)
+        clients = [Talker(self.leader) for _ in range(12)]
+        for number, client in enumerate(clients):
+            client.send("SET", f"key{number}", "x" * 5_000_000)
+        self.group.until(lambda: all(client.replies for client in clients))
+        self.assertEqual([client.replies for client in clients], [["OK"]] * 12)
+        self.assertIn("one commit would be larger", str(clients[0].ask("SET", "key", "x" * 17_000_000)))
+        self.group.go_on(2)
+        self.assertEqual({len(node.store.table.values) for node in self.group.nodes}, {12})
 
     def test_handing_over(self) -> None:
         """FAILOVER lets another lead at once; the old leader ends, to begin anew."""

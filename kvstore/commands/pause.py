@@ -48,6 +48,7 @@ class Pause:
         self._room = room
         self.is_of_all = False
         self.until_ms = 0
+        self._is_congested = False
         self.waiting: dict[Client, Resumes] = {}
         self._timer: Any = None
 
@@ -68,6 +69,18 @@ class Pause:
         self._stop_timer()
         self.until_ms = 0
         self._statistics.withhold("pause", None)
+        self._resume()
+
+    def congest(self, is_congested: bool) -> None:
+        """Let writes wait, or go on, besides: the commit on its way takes long, and the open one is large enough."""
+        if is_congested != self._is_congested:
+            self._is_congested = is_congested
+            self._statistics.withhold("congestion", may_change if is_congested else None)
+            if not is_congested:
+                self._resume()
+
+    def _resume(self) -> None:
+        """Let all who wait try again: some may have to wait on, for another reason."""
         waiting, self.waiting = self.waiting, {}
         for client, session in waiting.items():
             client.is_postponed = False
@@ -75,11 +88,12 @@ class Pause:
 
     def holds(self, call: Any, row: Command, request: list[bytes]) -> bool:
         """Whether a request has to wait. `call`: its `Call`."""
-        if not self.until_ms or row.name == "CLIENT|UNPAUSE":
+        if not (self.until_ms or self._is_congested) or row.name == "CLIENT|UNPAUSE":
             return False
+        is_of_all = self.is_of_all and self.until_ms > 0
         if row.name == "EXEC":
-            return self.is_of_all or any(self.holds(call, *each) for each in call.client.queued or ())
-        return self.is_of_all or (may_change(row) and not (row.only_reads and row.only_reads(call, request)))
+            return is_of_all or any(self.holds(call, *each) for each in call.client.queued or ())
+        return is_of_all or (may_change(row) and not (row.only_reads and row.only_reads(call, request)))
 
     def enter(self, client: Client, session: Resumes) -> None:
         """A request of this client waits."""

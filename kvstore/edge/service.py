@@ -246,11 +246,11 @@ class KVStoreService(MultiService):
         server.waiting.call_later = self._reactor.callLater
         server.shutdown = lambda: self._reactor.callLater(0, self._process.shut_down)
         server.configuration.obey("client-share-ms", self._share_time)
+        self.hooks.commit_now = self.commit.commit_now
         self.factory = KVStoreFactory(
             settings, server, self.turn, self.commit, self.hooks, self.fail_stop, *self._group_parts()
         )
         self.turn.drive(self.commit, self.factory.arrivals)
-        self.hooks.commit_now = self.commit.commit_now
         if settings.group_limit:
             self.hooks.request_limit = settings.group_limit
         limit = self.turn.log_limit
@@ -275,7 +275,7 @@ class KVStoreService(MultiService):
         """In a group, what executes requests."""
         if self.group is None:
             return []
-        self.group.join(self.server, self.commit)
+        self.group.join(self.server, self.commit, self.hooks)
         reads = self.group.reads(self.server, self.turn)
         return [reads.make_session, reads.make_together]
 

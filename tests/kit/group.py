@@ -60,8 +60,7 @@ class MemoryNode(MemoryServer):
         )  # fmt: skip
         hooks = Hooks()
         self.commit = GroupCommit(self.turn, self.store, self.node.writer, "everysec", self._stop, lambda: None)
-        hooks.commit_now = self.commit.commit_now
-        self.node.join(self.server, self.commit)
+        self.node.join(self.server, self.commit, hooks)
         reads = self.node.reads(self.server, self.turn)
         self.factory = KVStoreFactory(
             self.settings, self.server, self.turn, self.commit, hooks, self._stop, reads.make_session,

@@ -29,7 +29,7 @@ from twisted.logger import Logger
 from kvstore.base.address import Address, parse_address
 from kvstore.base.chance import Chance
 from kvstore.base.errors import Failure, NewerVersion, StartRefused, StorageFull
-from kvstore.base.limits import ENTRY_HEADING_BYTES
+from kvstore.base.limits import ENTRY_HEADING_BYTES, MIB
 from kvstore.base.shared_log import Appended, SharedLog, Watch
 from kvstore.commands.context import Server
 from kvstore.commands.membership import Node, bar
@@ -39,6 +39,7 @@ from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.settings import GroupSettings
 from kvstore.edge.turn import Turn
 from kvstore.edge.writers import InLoopWriter
+from kvstore.session.hooks import Hooks
 from kvstore.store.operations import UnknownOperation
 from kvstore.store.replica import End, Ended, Replica, Role
 from kvstore.store.store import Store
@@ -46,6 +47,8 @@ from kvstore.store.store import Store
 _log = Logger()
 
 _NS_PER_S = 1_000_000_000
+#: An open commit with so many bytes is not to grow much more: a request may add nearly MAX_ENTRY_BYTES to it.
+_LARGE_COMMIT_BYTES = 1 * MIB
 #: How often a node notes what it has, and looks what the others have.
 _NOTES_S = 2.0
 #: How soon an entry is tried again that there was no room for.
@@ -110,9 +113,11 @@ class GroupNode(Service):
         """What the replies of reads wait for."""
         return Reads(server, turn, self._may_leave)
 
-    def join(self, server: Server, commit: GroupCommit) -> None:
+    def join(self, server: Server, commit: GroupCommit, hooks: Hooks) -> None:
         """What the log says changes the databases from now on, and clients find in `server` what group this is."""
         self._server, self._commit = server, commit
+        hooks.size_limit, hooks.commit_now = _LARGE_COMMIT_BYTES, self._commit_is_large
+        commit.watchers.append(lambda *_: server.pause.congest(False))
         commit.has_no_room = self._no_room
         self._store.begin_following()
         server.group = self
@@ -243,6 +248,15 @@ class GroupNode(Service):
     def _no_room(self) -> None:
         """Let another lead: without room there are no entries, and without them no lease."""
         self._end(self.replica.end(End.FENCED, "there is no room on the disk of this one"))
+
+    def _commit_is_large(self) -> None:
+        """The open commit is on its way now, or as soon as the one before is in the log; until then writes wait: past
+        what an entry may have they would be errors.
+        """
+        if self._commit.is_in_flight:
+            self._server.pause.congest(True)
+        else:
+            self._commit.commit_now()
 
     @property
     def size_bytes(self) -> int:
