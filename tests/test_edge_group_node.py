@@ -174,6 +174,22 @@ class LeadingTests(SynchronousTestCase):
         self.group.until(lambda: not self.leader.running)
         self.assertEqual((self.leader.faults, reader.replies), ([], []))
 
+    def test_a_leader_that_stops(self) -> None:
+        """It hands over before; it does not wait for long where nobody takes that."""
+        self.group.until(lambda: len(self.leader.node.others()) == 2)
+        left = self.leader.node.leave()
+        self.group.until(lambda: left.called)
+        self.assertEqual(self.leader.ended, [])
+        self.leader.kill()
+        began_s = self.group.clock.seconds()
+        other = self.group.leader()
+        self.assertLess(self.group.clock.seconds() - began_s, 1)
+        self.group.until(lambda: other.node.others())
+        other.connection.cut()
+        left = other.node.leave()
+        self.group.go_on(1.1)
+        self.assertTrue(left.called)
+
 
 class ReadsTests(SynchronousTestCase):
     """When the replies of reads leave the leader."""

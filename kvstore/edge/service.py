@@ -23,7 +23,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import ILogObserver, Logger
 
@@ -429,7 +429,8 @@ class KVStoreService(MultiService):
     def stopService(self) -> Deferred[None]:
         """Stop in order: listening, compaction, the last commit, connections. Returns when all is said."""
         _log.info("stopping")
-        stopped: Deferred[None] = maybeDeferred(super().stopService)
+        stopped = succeed(None) if self.group is None else self.group.leave()
+        stopped.addCallback(lambda _: maybeDeferred(super(KVStoreService, self).stopService))
         stopped.addCallback(lambda _: Deferred.fromCoroutine(self._stop()))
         return stopped
 

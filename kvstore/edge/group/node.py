@@ -23,6 +23,7 @@ from random import SystemRandom
 from typing import Any
 
 from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
@@ -53,6 +54,8 @@ _LARGE_COMMIT_BYTES = 1 * MIB
 _NOTES_S = 2.0
 #: How soon an entry is tried again that there was no room for.
 _NO_ROOM_S = 1.0
+#: For how long a stop waits for another leader: longer than an entry takes, unless etcd has none to take it.
+_LEAVING_S = 1.0
 
 
 def boot_ns() -> int:
@@ -108,6 +111,8 @@ class GroupNode(Service):
         self._looked_ms, self._hidden = 0, False
         #: To whom leading is being handed over, "" for anybody; None: to nobody.
         self._successor: str | None = None
+        #: Fires when that has been done, so that the server may stop.
+        self._left: Deferred[None] | None = None
 
     def reads(self, server: Server, turn: Turn) -> Reads:
         """What the replies of reads wait for."""
@@ -317,6 +322,15 @@ class GroupNode(Service):
         bar(self._server)
         self._reactor.callLater(0, self._hand_over)
 
+    def leave(self) -> Deferred[None]:
+        """The server is about to stop: let another lead, if this one does. Fires when it is so, or takes too long."""
+        if not self.leads or not self.others() or self._store.failed is not None:
+            return succeed(None)
+        _log.info("stopping: another is to lead")
+        self._left = Deferred()
+        self.hand_over(None)
+        return self._left.addTimeout(_LEAVING_S, self._reactor, lambda *_: None)
+
     def _hand_over(self) -> None:
         """With the next commit that is empty, though somebody waits for it, who is told nothing then."""
         if self.replica.role is Role.LEADING:
@@ -327,7 +341,10 @@ class GroupNode(Service):
         be read.
         """
         self._stop_watching()
-        if ended.end is End.NEWER:
+        if self._left is not None:
+            if not self._left.called:
+                self._left.callback(None)
+        elif ended.end is End.NEWER:
             _log.critical("{reason}; this server follows no more, and what it holds grows old", reason=str(ended))
             bar(self._server)
         else:
