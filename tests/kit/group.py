@@ -39,7 +39,7 @@ class MemoryNode(MemoryServer):
         self.address = Address(f"node{number}", 6380)
         self.reads: ReadPolicy = reads
         self.ended: list[Ended] = []
-        super().__init__(group.clock, SimulatedDisk(record=False))
+        super().__init__(group.clock_of(number), SimulatedDisk(record=False))
 
     def start(self) -> None:
         """See `MemoryServer`."""
@@ -84,14 +84,20 @@ class MemoryNode(MemoryServer):
 
 
 class MemoryGroup:
-    """So many nodes over one simulated log, which all go by `clock`."""
+    """So many nodes over one simulated log, which all go by `clock`. `make_node`: makes each."""
+
+    make_node: Callable[[MemoryGroup, int, ReadPolicy], MemoryNode] = MemoryNode
 
     def __init__(
         self, nodes: int = 3, seed: int = 1, reads: ReadPolicy = "lease", trouble: Trouble | None = None
     ) -> None:
         self.clock = Clock()
         self.log = SimulatedSharedLog(self.clock.callLater, Random(seed), trouble)
-        self.nodes = [MemoryNode(self, number, reads) for number in range(1, nodes + 1)]
+        self.nodes = [type(self).make_node(self, number, reads) for number in range(1, nodes + 1)]
+
+    def clock_of(self, number: int) -> Any:
+        """The clock of a node, which may be its own."""
+        return self.clock
 
     def go_on(self, seconds: float) -> None:
         """Let time pass, a hundredth of a second at a time."""
