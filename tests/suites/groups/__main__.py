@@ -1,6 +1,6 @@
-"""Many groups of whole servers, each in one process and in simulated time, with everything that can go wrong; what their
-clients were told is checked for linearizability. Then two negative controls: servers that do one thing wrong, until that
-is noticed.
+"""Many groups of whole servers, each in one process and in simulated time, with everything that can go wrong; what
+their clients were told is checked for linearizability. Then two negative controls: servers that do one thing wrong,
+until that is noticed.
 
 Three nodes, with clocks of their own that run at different rates, over a simulated shared log: messages to it are lost,
 repeated and late, nodes paused, cut off, killed, without power, handed over. Group N of a run hangs on the seed and N
