@@ -35,7 +35,17 @@ class Node:
         self._output = directory / f"output{number}"
         scheme = "https" if "--cert-file" in options else "http"
         client, peer = f"{scheme}://127.0.0.1:{self.port}", f"http://127.0.0.1:{peer_port}"
-        self._command = [PROGRAM, "--name", f"n{number}", "--data-dir", str(directory / f"n{number}")]
+        # It ends with the process that runs the tests, however that ends.
+        self._command = [
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            PROGRAM,
+            "--name",
+            f"n{number}",
+            "--data-dir",
+            str(directory / f"n{number}"),
+        ]
         self._command += ["--listen-client-urls", client, "--advertise-client-urls", client]
         self._command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
         self._command += ["--initial-cluster", ",".join(f"n{n}=http://127.0.0.1:{p}" for n, (_, p) in enumerate(ports))]
