@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import atexit
 import base64
+import contextlib
 import functools
 import http.client
 import json
+import random
 import shutil
 import signal
 import socket
@@ -102,7 +104,7 @@ class Etcd:
 
     def __init__(self, *options: str, count: int = 3) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="kvstore-etcd-"))
-        ports = _free_ports(2 * count)
+        ports = free_ports(2 * count)
         pairs = list(zip(ports[::2], ports[1::2], strict=True))
         self.nodes = [Node(self._directory, number, pairs, options) for number in range(count)]
         self.location = "etcd://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
@@ -158,13 +160,16 @@ def _leads(status: dict[str, Any]) -> bool:
     return "leader" in status and status["leader"] == status["header"]["member_id"]
 
 
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [each.getsockname()[1] for each in taken]
-    for each in taken:
-        each.close()
-    return ports
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now, and that the kernel gives to nobody by itself: so that whoever is killed finds
+    its own again.
+    """
+    ports: set[int] = set()
+    while len(ports) < count:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            ports.add(port)
+    return list(ports)
 
 
 @functools.cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import redis
 
 from kvstore.testing.server_process import PATIENCE_S, ServerProcess
-from tests.kit.etcd import Etcd
+from tests.kit.etcd import Etcd, free_ports
 from tests.kit.server_process import eventually, new_directory
 
 NAME = "shop"
@@ -82,7 +81,7 @@ class RealGroup:
         self.servers: list[GroupServer] = []
         cleanup(self.close)
         where = location or (lambda: etcd.location)
-        for port in _free_ports(servers):
+        for port in free_ports(servers):
             self.servers.append(GroupServer(new_directory(cleanup), where(), self.name, port, options))
 
     def leader(self) -> GroupServer:
@@ -113,11 +112,3 @@ class RealGroup:
         """Kill all."""
         for server in self.servers:
             server.kill()
-
-
-def _free_ports(count: int) -> list[int]:
-    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [each.getsockname()[1] for each in taken]
-    for each in taken:
-        each.close()
-    return ports
