@@ -259,6 +259,22 @@ class ReadsTests(SynchronousTestCase):
         group.until(lambda: client.replies == ["OK", "value", None])
         self.assertGreater(leader.store.newest_time_us // 1000, leader.now_ms - 600)
 
+    def test_writes_of_many_clients_that_change_nothing(self) -> None:
+        """They have read: an entry that is on its way already says nothing of who led then."""
+        self.client.ask("SADD", "set", "member")
+        talkers = [Talker(self.leader) for _ in range(10)]
+        protocols = list(self.leader.factory.protocols.values())[-10:]
+        sessions = [protocol.session for protocol in protocols]  # type: ignore[attr-defined]
+        together = self.leader.factory.arrivals.together
+        chunk = b"*3\r\n$4\r\nSADD\r\n$3\r\nset\r\n$6\r\nmember\r\n"
+        self.client.send("SET", "key", "value")
+        self.group.until(lambda: self.leader.commit.is_in_flight)
+        row = together.row_of(chunk)
+        assert row is not None
+        self.assertEqual(together.execute(row, sessions, [chunk] * 10), [])
+        self.assertEqual({session.waits_for for session in sessions}, {self.leader.store.pending.sequence})
+        self.assertEqual(talkers[0].replies, [])
+
     def test_a_lease_that_ran_out(self) -> None:
         """Then reads wait, and not before: the lease counts from before the sending of an entry."""
         group = MemoryGroup()

@@ -111,6 +111,7 @@ class _Session(Session):
     def _one(self, request: Any) -> bool:
         before = len(self.ready)
         is_done = super()._one(request)
+        self._execution.tells = False
         if len(self.ready) > before and not self._reads.may_leave():
             self.hold(self.ready.pop(), self._reads.commit_to_wait_for())
         return is_done
@@ -128,9 +129,18 @@ class _Together(Together):
         replies = super().execute(row, sessions, chunks)
         if not replies or self._reads.may_leave():
             return replies
+        return self._wait(sessions, replies)
+
+    def _hold(self, sessions: list[Session], replies: list[bytes]) -> list[bytes]:
+        """See `Together`. Writes that have changed nothing have read: what was sent before says nothing of them."""
+        if self._store.pending.operations or self._reads.may_leave():
+            return super()._hold(sessions, replies)
+        return self._wait(sessions, replies)
+
+    def _wait(self, sessions: list[Session], replies: list[bytes]) -> list[bytes]:
         sequence = self._reads.commit_to_wait_for()
         for session, data in zip(sessions, replies, strict=True):
-            session.deliver(data, sequence)
+            session.hold(data, sequence)
         return []
 
 
