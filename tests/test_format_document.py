@@ -23,6 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.disk import RealDisk
 from kvstore.base.errors import DamagedStore
 from kvstore.store.examine import Examined, examine
+from kvstore.store.group_store import GroupStore
 from kvstore.store.merge import merge
 from kvstore.store.state import State as ServerState
 from kvstore.store.store import Store
@@ -109,6 +110,8 @@ def read(state: State) -> dict[int, Database]:
 class Writer:
     """A Store in a directory, and what it should hold. Every step is one that a server takes."""
 
+    open: type[Store] = Store
+
     def __init__(self, directory: str, seed: int = 7) -> None:
         self.directory = directory
         self.now_us = 1_700_000_000_000_000
@@ -118,7 +121,7 @@ class Writer:
 
     def _start(self) -> None:
         self.disk = RealDisk(self.directory)
-        self.store = Store(self.disk, TYPES, self._now, self._random.randbytes)
+        self.store = self.open(self.disk, TYPES, self._now, self._random.randbytes)
 
     def _now(self) -> int:
         self.now_us += 1000
@@ -161,6 +164,9 @@ class Writer:
 
 class GroupWriter(Writer):
     """The same, of a server that leads its group."""
+
+    open = GroupStore
+    store: GroupStore
 
     def _start(self) -> None:
         super()._start()

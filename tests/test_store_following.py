@@ -454,10 +454,10 @@ class RefusedTests(SynchronousTestCase):
     def test_another_directory(self) -> None:
         """One that was not made for this group does not start in it; nor has one that a server alone wrote a place."""
         other = Store(self.follower.disk.kill(), TYPES, lambda: 0, Random(1).randbytes)
-        self.assertEqual(other.standing, self.follower.store.standing)
+        self.assertEqual(other.lineage, self.follower.store.lineage)
         other.table.write(b"x", b"y")
         commit(other)
-        self.assertIsNone(other.standing)
+        self.assertIsNone(other.lineage.standing(4))
         disk = SimulatedDisk()
         Store(disk, TYPES, lambda: 0, Random(1).randbytes).close()
         disk.unlock()

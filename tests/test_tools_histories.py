@@ -15,6 +15,7 @@ from kvstore.base.errors import KVStoreError
 from kvstore.store import archive, log
 from kvstore.store.archive import Position, kept_checkpoints, kept_segments
 from kvstore.store.examine import examine, segment_name
+from kvstore.store.group_store import GroupStore
 from kvstore.store.history import NO_HISTORY
 from kvstore.store.merge import merge
 from kvstore.store.store import Store
@@ -41,13 +42,15 @@ class NoHeading:
 class Life:
     """A store on a directory, its archive or None, and the value of `v` after each commit; `old`: notes no history."""
 
+    open: type[Store] = Store
+
     def __init__(self, path: str, kept: str | None, values: list[bytes], *, old: bool = False) -> None:
         self.path = path
         self.disk = RealDisk(path)
         self.kept = kept
         self.values = values
         self.old = old
-        self.store = Store(self.disk, TYPES, lambda: next(_CLOCK), os.urandom)
+        self.store = self.open(self.disk, TYPES, lambda: next(_CLOCK), os.urandom)
         if old:
             self.store.heading = NoHeading()
 
@@ -90,6 +93,9 @@ class Life:
 
 class GroupLife(Life):
     """The same of a server that leads a group; each start is an epoch."""
+
+    open = GroupStore
+    store: GroupStore
 
     def __init__(self, path: str, kept: str | None, values: list[bytes]) -> None:
         super().__init__(path, kept, values)

@@ -177,10 +177,7 @@ class KVStoreService(MultiService):
         self._held.callback(self._disk.unlock)
         policy = CompactionPolicy(self.settings.compact_after_entries or None)
         with collector.paused():
-            self.store = Store(
-                self._disk, TYPES, lambda: time.time_ns() // 1000, os.urandom, policy, self.settings.databases,
-                self._identity(),
-            )  # fmt: skip
+            self.store = self._recovered(policy)
         self._held.callback(self.store.close)
         found = self.store.found
         if self.store.torn_copy is not None and found.tail is not None:
@@ -202,18 +199,26 @@ class KVStoreService(MultiService):
                 policy=self.settings.sync,
             )
 
-    def _identity(self) -> str | None:
-        if self.settings.group is None:
-            return None
-        from kvstore.edge.group.node import identity_of
+    def _recovered(self, policy: CompactionPolicy) -> Store:
+        """The store, recovered. What a server alone has none of is loaded here, and in `_open_group`."""
+        kind: type[Store] = Store
+        of_group = {}
+        if self.settings.group is not None:
+            from kvstore.edge.group.node import identity_of
+            from kvstore.store.group_store import GroupStore
 
-        return identity_of(self.settings.group.name)
+            kind, of_group = GroupStore, {"identity": identity_of(self.settings.group.name)}
+        return kind(
+            self._disk, TYPES, lambda: time.time_ns() // 1000, os.urandom, policy=policy,
+            databases=self.settings.databases, **of_group,
+        )  # fmt: skip
 
     def _open_group(self, group: GroupSettings) -> None:
-        """What a server alone has none of is loaded here."""
         from kvstore.edge.etcd.log import open_log
         from kvstore.edge.group.node import GroupNode
+        from kvstore.store.group_store import GroupStore
 
+        assert isinstance(self.store, GroupStore)
         try:
             log = open_log(group.log, group.name, self._reactor)
         except ValueError as error:  # of the files of its certificates

@@ -21,7 +21,6 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from kvstore.base.errors import KVStoreError
-from kvstore.base.limits import ENTRY_HEADING_BYTES
 from kvstore.base.shared_log import NOTHING, Entry, Standing, decode, is_entry
 from kvstore.store.history import NO_HISTORY, History
 from kvstore.store.operations import encode_history, split_history
@@ -115,16 +114,6 @@ class Heading(Protocol):
 
         The very same object if it begins with nothing.
         """
-
-
-class NothingOwn:
-    """The `Heading` of a follower, which makes no frames itself: it has room for what an entry begins with."""
-
-    size_bytes = ENTRY_HEADING_BYTES
-
-    def body(self, sequence: int, time_us: int, operations: bytes) -> bytes:
-        """See `Heading`."""
-        raise AssertionError("a follower changes nothing but by the group's log")
 
 
 class OwnHistory:

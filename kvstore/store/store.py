@@ -21,12 +21,11 @@ from kvstore.base.disk import Disk
 from kvstore.base.errors import StartRefused, StorageFault, StorageFull
 from kvstore.base.files import publish, temporary
 from kvstore.base.frame import HEADER_BYTES, encode_frame
-from kvstore.base.limits import DATABASES, ENTRY_HEADING_BYTES, MAX_COMMIT_BYTES, MAX_ENTRY_BYTES
-from kvstore.base.shared_log import Standing, decode
+from kvstore.base.limits import DATABASES, MAX_COMMIT_BYTES
 from kvstore.base.syncing import Syncer
 from kvstore.base.value_type import Types
-from kvstore.store import checkpoint, following
-from kvstore.store.beginning import Beginning, Heading, NothingOwn, OwnHistory, split
+from kvstore.store import checkpoint
+from kvstore.store.beginning import Beginning, Heading, OwnHistory, split
 from kvstore.store.commit import NO_ROOM_AT_ALL, Changing
 from kvstore.store.compaction import CompactionPolicy
 from kvstore.store.examine import Examined, examine, segment_name
@@ -52,7 +51,7 @@ _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
 
-def _step(
+def step(
     step: Callable[Concatenate[_Self, _Arguments], _Result],
 ) -> Callable[Concatenate[_Self, _Arguments], _Result]:
     """A step of a store that works: a StorageFault in it is the end of that, and after it each step raises one."""
@@ -110,7 +109,6 @@ class Store(Keyspace):
         identity: str | None = None,
     ) -> None:
         self._disk = disk
-        self._wall_us = now_us
         self._random_bytes = random_bytes
         self.policy = policy or CompactionPolicy()
         disk.lock()
@@ -180,7 +178,7 @@ class Store(Keyspace):
         )
         self.pending.room = min(self.pending.room, self._room())
 
-    @_step
+    @step
     def _reserve(self, size_bytes: int, purpose: Purpose = Purpose.GROW) -> int:
         if self._closed_bytes + size_bytes > self._told_at_bytes:
             self._told_at_bytes = NEVER_TOLD
@@ -214,7 +212,7 @@ class Store(Keyspace):
         """Whether requests have changed anything since the last commit was closed."""
         return bool(self.pending.operations)
 
-    @_step
+    @step
     def close_commit(self, *, even_if_empty: bool = False) -> Commit | None:
         """Make the changes so far one commit; None if there are none. One commit may be in flight at a time.
 
@@ -231,25 +229,6 @@ class Store(Keyspace):
         if body is not operations:
             self._begins(split(body)[0])
         return self._close(body, pending.count + pending.switches())
-
-    @_step
-    def follow(self, position: int, entry: bytes) -> Commit:
-        """Apply an entry of the group's log, of any kind, to the databases: whoever observes them sees what happens.
-
-        `position`: of the entry, which is the next one's. Returns the commit that it is, in flight, its body the entry:
-        to be written and settled as any. No commit may be in flight or open. Nothing changed after an exception:
-        StorageFull (try again later), NewerVersion, BadEntry, BadOperation.
-        """
-        assert self.in_flight is None and not self.pending.operations and position == self.pending.sequence
-        decoded = decode(entry, "the shared log", position)
-        try:
-            self._reserve(len(decoded.body))
-        except StorageFull:  # what only removes may have the room that is kept for that
-            self._reserve(len(decoded.body), following.purpose(decoded.body))
-        operations = following.apply(self, decoded.body, decoded.time_us // 1000)
-        self.newest_time_us = max(self.newest_time_us, decoded.time_us)
-        self._begins(Beginning(entry=decoded))
-        return self._close(entry, operations)
 
     def _begins(self, beginning: Beginning) -> None:
         self.lineage = beginning.after(self.lineage)
@@ -271,17 +250,17 @@ class Store(Keyspace):
         pending.room = self._room()
         return commit
 
-    @_step
+    @step
     def write(self, commit: Commit) -> None:
         """Write the frame of the commit in flight. Raises StorageFault, for good. Durability: none until `sync`."""
         commit.log.write(commit.offset, commit.frame)
 
-    @_step
+    @step
     def sync(self) -> None:
         """Return when all commits written are on disk. Raises StorageFault, for good."""
         self.log.sync()
 
-    @_step
+    @step
     def begin_sync(self, syncer: Syncer) -> bool:
         """Start to sync the commit in flight, just written, and return; `finish_sync` tells when it is on disk.
 
@@ -290,12 +269,12 @@ class Store(Keyspace):
         """
         return self.log.begin_sync(syncer)
 
-    @_step
+    @step
     def finish_sync(self, syncer: Syncer) -> bool:
         """Whether the sync begun has ended well. Raises StorageFault, for good."""
         return self.log.finish_sync(syncer)
 
-    @_step
+    @step
     def settle(self, commit: Commit, *, durable: bool) -> None:
         """The commit in flight is done: written, and `durable` if it was synced. Replies that wait for it may leave."""
         assert commit is self.in_flight
@@ -313,7 +292,7 @@ class Store(Keyspace):
         """The number of the last settled commit: replies that wait for it, or an earlier one, may leave."""
         return self.in_flight.sequence - 1 if self.in_flight is not None else self.pending.sequence - 1
 
-    @_step
+    @step
     def note_durable(self, sequence: int) -> None:
         """Commits up to `sequence` are known to be on disk: a `sync` begun after they were written has returned."""
         self.durable_sequence = max(self.durable_sequence, sequence)
@@ -324,36 +303,14 @@ class Store(Keyspace):
             return self.pending.sequence
         return self.in_flight.sequence if self.in_flight is not None else 0
 
-    # In a group
-
-    def begin_following(self) -> None:
-        """The server is one of a group, and follows: what changes the databases is `follow` alone. No key that expires
-        is removed, none is evicted, but by what the log says. Time does not go below the newest in the log.
-        """
-        self.keep_time(lambda: max(self._wall_us(), self.newest_time_us))
-        self.follows(True)
-        self.heading = NothingOwn()
-        self.most_commit_bytes = MAX_ENTRY_BYTES - ENTRY_HEADING_BYTES
-
-    def begin_leading(self, heading: Heading) -> None:
-        """The server leads its group, which it has followed: its commits begin with `heading` from now on."""
-        self.heading = heading
-        self.follows(False)
-        self._ask_anew()
-
     @property
     def history(self) -> str:
         """Of which history the last commit closed is."""
         return self.lineage.history
 
-    @property
-    def standing(self) -> Standing | None:
-        """What of the group's log the commits closed so far are; None if the last one is no entry of it."""
-        return self.lineage.standing(self.pending.sequence - 1)
-
     # Looking after the log
 
-    @_step
+    @step
     def mark(self) -> bool:
         """Note in the log what is on disk, if that is more than was noted; returns whether anything was written.
 
@@ -369,7 +326,7 @@ class Store(Keyspace):
         while self.mark():
             self.sync()
 
-    @_step
+    @step
     def check_files(self) -> str:
         """Raise StorageFault if the directory or the log is not what it was: moved, removed, truncated behind our back.
 
@@ -382,7 +339,7 @@ class Store(Keyspace):
         except OSError as error:
             raise StorageFault(f"cannot look at the directory: {error}") from error
 
-    @_step
+    @step
     def measure_volume(self) -> None:
         """See how much room there is, and have that which is kept. Raises StorageFault.
 
@@ -463,7 +420,7 @@ class Store(Keyspace):
         """Whether there is anything to merge and no compaction is under way."""
         return self._job is None and (bool(self._segments) or self.log.end > FRAMES_AT)
 
-    @_step
+    @step
     def seal(self) -> MergeJob:
         """Seal the log, begin a fresh one, and return what is to be merged. No commit may be in flight; one may be
         open.
@@ -496,7 +453,7 @@ class Store(Keyspace):
         self._set_limits()
         pending.room = self._room()
 
-    @_step
+    @step
     def finish_compaction(self, size_bytes: int) -> None:
         """The merge wrote its file, `size_bytes` long: put it in place and remove what it replaces.
 

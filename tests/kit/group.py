@@ -21,6 +21,7 @@ from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.settings import GroupSettings, ReadPolicy
 from kvstore.edge.turn import Turn
 from kvstore.session.hooks import Hooks
+from kvstore.store.group_store import GroupStore
 from kvstore.store.replica import Ended
 from kvstore.store.store import Store
 from kvstore.testing.memory_server import MemoryServer
@@ -45,9 +46,10 @@ class MemoryNode(MemoryServer):
         """See `MemoryServer`."""
         random = Random(self.address.host)
         self.connection: SimulatedConnection = self.group.log.connect()
-        self.store = Store(
+        store = GroupStore(
             self.disk, TYPES, lambda: self.now_ms * 1000, self._random.randbytes, identity=identity_of("shop")
         )
+        self.store: Store = store
         self.server = Server(self.store, lambda: self.now_ms, self.settings.as_config(), "0" * 40)
         self.server.waiting.call_later = self.clock.callLater
         self.turn = Turn(self.clock)
@@ -55,7 +57,7 @@ class MemoryNode(MemoryServer):
             name="shop", log="etcd://nowhere:1", advertise=self.address, lease_ms=LEASE_MS, reads=self.reads
         )
         self.node = GroupNode(
-            self.clock, settings, self.store, self.connection, self._ended, random,
+            self.clock, settings, store, self.connection, self._ended, random,
             lambda: int(self.clock.seconds() * 1_000_000_000),
         )  # fmt: skip
         hooks = Hooks()

@@ -6,9 +6,10 @@ import random
 
 from kvstore.base.shared_log import Appended
 from kvstore.base.value_type import Types
+from kvstore.store.group_store import GroupStore
 from kvstore.store.merge import merge
 from kvstore.store.replica import Replica
-from kvstore.store.store import Commit, Store
+from kvstore.store.store import Commit
 from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
 from tests.kit.harness import START_MS, Rig
@@ -43,7 +44,7 @@ class Node:
         self.disk = disk or SimulatedDisk(record=False)
         self._types = types
         self.random = random.Random(name)
-        self.store = Store(
+        self.store = GroupStore(
             self.disk, types, lambda: log.now_ms * 1000 + 7, self.random.randbytes, databases=_DATABASES,
             identity=IDENTITY,
         )  # fmt: skip
@@ -126,7 +127,7 @@ class Alone:
         return entry
 
 
-def lead_alone(store: Store) -> None:
+def lead_alone(store: GroupStore) -> None:
     """Let a store lead from now on."""
     store.begin_following()
     standing = store.standing

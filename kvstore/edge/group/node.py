@@ -41,9 +41,9 @@ from kvstore.edge.settings import GroupSettings
 from kvstore.edge.turn import Turn
 from kvstore.edge.writers import InLoopWriter
 from kvstore.session.hooks import Hooks
+from kvstore.store.group_store import GroupStore
 from kvstore.store.operations import UnknownOperation
 from kvstore.store.replica import End, Ended, Replica, Role
-from kvstore.store.store import Store
 
 _log = Logger()
 
@@ -79,7 +79,7 @@ class GroupNode(Service):
         self,
         reactor: Any,
         settings: GroupSettings,
-        store: Store,
+        store: GroupStore,
         log: SharedLog,
         ends: Callable[[Ended], None],
         chance: Chance | None = None,

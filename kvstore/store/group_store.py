@@ -1,0 +1,81 @@
+"""The store of a server that is one of a group: what its log says changes the databases, until it leads.
+
+States, besides those of `Store`: recovered -> following -> leading. A leader that hands over begins to follow again.
+
+Whatever changes the databases while it follows is an entry of the group's log, whose position is the number of the
+commit and whose bytes are the body of its frame: see `beginning`. What that does to keys is told in `following`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kvstore.base.disk import Disk
+from kvstore.base.errors import StorageFull
+from kvstore.base.limits import ENTRY_HEADING_BYTES, MAX_ENTRY_BYTES
+from kvstore.base.shared_log import Standing, decode
+from kvstore.base.value_type import Types
+from kvstore.store import following
+from kvstore.store.beginning import Beginning, Heading
+from kvstore.store.store import Commit, Store, step
+
+
+class NothingOwn:
+    """The `Heading` of a follower, which makes no frames itself: it has room for what an entry begins with."""
+
+    size_bytes = ENTRY_HEADING_BYTES
+
+    def body(self, sequence: int, time_us: int, operations: bytes) -> bytes:
+        """See `Heading`."""
+        raise AssertionError("a follower changes nothing but by the group's log")
+
+
+class GroupStore(Store):
+    """See the module. The arguments are those of `Store`."""
+
+    def __init__(
+        self, disk: Disk, types: Types, now_us: Callable[[], int], random_bytes: Callable[[int], bytes], **others: Any
+    ) -> None:
+        super().__init__(disk, types, now_us, random_bytes, **others)
+        self._wall_us = now_us
+        self.most_commit_bytes = MAX_ENTRY_BYTES - ENTRY_HEADING_BYTES
+        #: Time does not go below the newest in the log.
+        self.keep_time(lambda: max(self._wall_us(), self.newest_time_us))
+
+    @property
+    def standing(self) -> Standing | None:
+        """What of the group's log the commits closed so far are; None if the last one is no entry of it."""
+        return self.lineage.standing(self.pending.sequence - 1)
+
+    def begin_following(self) -> None:
+        """What changes the databases from now on is `follow` alone: no key is removed since it has expired, or to have
+        room, but by what the log says.
+        """
+        self.follows(True)
+        self.heading = NothingOwn()
+
+    def begin_leading(self, heading: Heading) -> None:
+        """The server leads its group, which it has followed: its commits begin with `heading` from now on."""
+        self.follows(False)
+        self.heading = heading
+        self._ask_anew()
+
+    @step
+    def follow(self, position: int, entry: bytes) -> Commit:
+        """Apply an entry of the group's log, of any kind, to the databases: whoever observes them sees what happens.
+
+        `position`: of the entry, which is the next one's. Returns the commit that it is, in flight, its body the entry:
+        to be written and settled as any. No commit may be in flight or open. Nothing changed after an exception:
+        StorageFull (try again later), NewerVersion, BadEntry, BadOperation.
+        """
+        assert self.in_flight is None and not self.pending.operations and position == self.pending.sequence
+        decoded = decode(entry, "the shared log", position)
+        try:
+            self._reserve(len(decoded.body))
+        except StorageFull:  # what only removes may have the room that is kept for that
+            self._reserve(len(decoded.body), following.purpose(decoded.body))
+        operations = following.apply(self, decoded.body, decoded.time_us // 1000)
+        self.newest_time_us = max(self.newest_time_us, decoded.time_us)
+        self._begins(Beginning(entry=decoded))
+        return self._close(entry, operations)
