@@ -1,0 +1,1 @@
+"""Measures the log of a group in etcd."""
