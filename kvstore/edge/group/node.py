@@ -52,6 +52,8 @@ _NS_PER_S = 1_000_000_000
 _LARGE_COMMIT_BYTES = 1 * MIB
 #: How often a node notes what it has, and looks what the others have.
 _NOTES_S = 2.0
+#: A trim is worth its trouble for so many entries.
+_TRIM_STEP = 1000
 #: How soon an entry is tried again that there was no room for.
 _NO_ROOM_S = 1.0
 #: For how long a stop waits for another leader: longer than an entry takes, unless etcd has none to take it.
@@ -107,6 +109,8 @@ class GroupNode(Service):
         self._notes: dict[Address, int] = {}
         #: An entry that was seen, and for which there was no room.
         self._unapplied: tuple[int, bytes] | None = None
+        #: The log has been trimmed up to there, by this leader.
+        self._first = 1
         #: See `_hides_expired`: what was found, and at which time.
         self._looked_ms, self._hidden = 0, False
         #: To whom leading is being handed over, "" for anybody; None: to nobody.
@@ -388,11 +392,20 @@ class GroupNode(Service):
     def _look_at_notes(self) -> None:
         """Note what this node has in its checkpoint, and learn of the others."""
         self._notes_timer = self._reactor.callLater(_NOTES_S, self._look_at_notes)
-        covers = self._store.log.header.first - 1
-        if not self._store.segment_bytes and covers != self._notes.get(self.own):
+        covers = self._covers()
+        if covers is not None and covers != self._notes.get(self.own):
             self._log.note(str(self.own), covers, lambda: self._log.notes(self._noted))
         else:
             self._log.notes(self._noted)
 
     def _noted(self, notes: dict[str, int]) -> None:
         self._notes = {parse_address(node): position for node, position in sorted(notes.items())}
+        first = min(self._notes.values(), default=0) + 1
+        if self.leads and len(self._notes) > 1 and first >= self._first + _TRIM_STEP:
+            _log.info("entries up to {position} are in everybody's checkpoint, and leave the log", position=first - 1)
+            self._first = first
+            self._log.trim(first, lambda: None)
+
+    def _covers(self) -> int | None:
+        """Up to which position this node's checkpoint has all; None while a compaction is under way."""
+        return None if self._store.segment_bytes else self._store.log.header.first - 1
