@@ -21,6 +21,7 @@ from kvstore.base.shared_log import (
     chained,
     decode,
     encode,
+    encode_slots,
     heading,
     is_entry,
     named,
@@ -30,9 +31,13 @@ _ENTRY = Entry(Kind.FRAME, 3, "a:6380", 1_700_000_000_000_000, 2000, "0123456789
 _NAMES = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=MAX_NODE_BYTES)
 _NUMBERS = st.integers(0, 2**63 - 1)
 _CHECKSUMS = st.integers(0, 2**64 - 1).map("{:016x}".format)
-_ENTRIES = st.builds(
-    Entry, st.sampled_from(Kind), _NUMBERS, _NAMES, _NUMBERS, _NUMBERS, _CHECKSUMS, st.binary(), st.just("") | _NAMES
+_KINDS = st.sampled_from([(Kind.SLOTS, encode_slots("0-5460,9"))]) | st.tuples(
+    st.sampled_from([kind for kind in Kind if kind is not Kind.SLOTS]), st.binary()
 )
+_ENTRIES = st.builds(
+    lambda kind, *others: Entry(kind[0], *others[:-1], kind[1], others[-1]),
+    _KINDS, _NUMBERS, _NAMES, _NUMBERS, _NUMBERS, _CHECKSUMS, st.just("") | _NAMES,
+)  # fmt: skip
 
 
 class CodecTests(SynchronousTestCase):
@@ -130,6 +135,14 @@ class StandingTests(SynchronousTestCase):
     def test_after(self) -> None:
         """One entry more."""
         self.assertEqual(NOTHING.after(_ENTRY), Standing(1, 3, 2000, "0123456789abcdef"))
+
+    def test_slots(self) -> None:
+        """They are the group's from their entry on; there are no operations in it."""
+        entry = Entry(Kind.SLOTS, 3, "a:6380", 1, 2000, "0123456789abcdef", encode_slots("0-5460,9000"))
+        standing = NOTHING.after(entry).after(_ENTRY)
+        self.assertEqual((standing.slots, entry.operations), ("0-5460,9000", b""))
+        self.assertEqual(Standing.of_word(2, standing.word), standing)
+        self.assertRaises(BadEntry, decode, encode(entry._replace(body=b"*1\r\n$5\r\nSLOTS\r\n")))
 
     def test_word(self) -> None:
         """As a file's header has it, beside the position."""

@@ -56,6 +56,10 @@ class Failure(RequestError):
     """
 
 
+class Elsewhere(Failure):
+    """A request's keys are not this server's, or not together, in a cluster; `code` tells which. Nothing was begun."""
+
+
 class StorageFull(Failure):
     """There is no room on the disk for the change that was asked for; nothing changed, reads go on."""
 

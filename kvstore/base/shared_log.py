@@ -12,13 +12,17 @@ is the body of a frame of the local log, byte for byte, and its position is the 
 | word | what |
 |---|---|
 | version | of this format: 1 |
-| kind | `frame`: a commit, which may be empty; `leadership`: `node` leads from here on; `handover`: `successor` may |
+| kind | `frame`: a commit, which may be empty; `leadership`: `node` leads from here on; `handover`: `successor` may; |
+| | `slots`: the group has these |
 | epoch | counted up by each leadership; of the leader that wrote the entry |
 | node | who wrote it: the leader, by its name in the group |
 | time | of the commit, in microseconds since the epoch, by the leader's wall clock; never less than the one before |
 | lease | for how long `node` leads alone, from the first sending of this entry on, in milliseconds; of a handover 0 |
 | checksum | of the log up to here: BLAKE2b, 16 hexadecimal digits; see `chained` |
 | successor | of a handover: who may campaign at once; empty in all others |
+
+Of `slots` there is one operation in place of those of a frame, `SLOTS 0-5460`: which slots (see `slots`) the group has,
+from there on. One is in the log of each group of a cluster, near its beginning; in others there is none.
 
 The lease is in each entry, so that who waits for its end waits for that of the leader and not for its own: servers may
 be started with different ones.
@@ -52,6 +56,7 @@ _WORDS = re.compile(
     % (_NAME, _NAME)
 ).match
 
+_SLOTS = re.compile(rb"\*2\r\n\$5\r\nSLOTS\r\n\$[0-9]+\r\n([0-9,-]+)\r\n").fullmatch
 _IS_NAME = re.compile(_NAME).fullmatch
 
 
@@ -68,6 +73,7 @@ class Kind(Enum):
     FRAME = "frame"
     LEADERSHIP = "leadership"
     HANDOVER = "handover"
+    SLOTS = "slots"
 
 
 _KINDS = {kind.value: kind for kind in Kind}
@@ -78,7 +84,7 @@ class BadEntry(KVStoreError):
 
 
 class Entry(NamedTuple):
-    """One entry; see the module. `body`: encoded operations; none but in a frame."""
+    """One entry; see the module. `body`: encoded operations; none but in a frame, or what slots there are."""
 
     kind: Kind
     epoch: int
@@ -89,32 +95,53 @@ class Entry(NamedTuple):
     body: bytes = b""
     successor: str = ""
 
+    @property
+    def operations(self) -> bytes:
+        """Those on keys."""
+        return b"" if self.kind is Kind.SLOTS else self.body
+
+    @property
+    def slots(self) -> str:
+        """Of an entry of that kind: which. Raises BadEntry."""
+        found = _SLOTS(self.body)
+        if found is None:
+            raise BadEntry(f"no slots: {self.body[:64]!r}")
+        return str(found[1], "ascii")
+
+
+def encode_slots(slots: str) -> bytes:
+    """The body of an entry of that kind."""
+    return b"*2\r\n$5\r\nSLOTS\r\n$%d\r\n%b\r\n" % (len(slots), slots.encode("ascii"))
+
 
 class Standing(NamedTuple):
     """What a node has of the log, by the newest entry that it has: its position, and what the next one goes on from.
 
-    A checkpoint and a log's header keep it as `word` beside the number of their commit, which is the position.
+    A checkpoint and a log's header keep it as `word` beside the number of their commit, which is the position. `slots`:
+    that the group has, as `parse_slots` takes them; empty if it is not of a cluster.
     """
 
     position: int
     epoch: int
     lease_ms: int
     checksum: str
+    slots: str = ""
 
     def after(self, entry: Entry) -> Standing:
-        """Where a node stands with one entry more."""
-        return Standing(self.position + 1, entry.epoch, entry.lease_ms, entry.checksum)
+        """Where a node stands with one entry more. Raises BadEntry."""
+        slots = entry.slots if entry.kind is Kind.SLOTS else self.slots
+        return Standing(self.position + 1, entry.epoch, entry.lease_ms, entry.checksum, slots)
 
     @property
     def word(self) -> str:
         """All but the position, as a word without spaces."""
-        return f"{self.epoch}.{self.lease_ms}.{self.checksum}"
+        return f"{self.epoch}.{self.lease_ms}.{self.checksum}{self.slots and '.' + self.slots}"
 
     @classmethod
     def of_word(cls, position: int, word: str) -> Standing:
         """What `word` was made of. Raises ValueError."""
-        epoch, lease_ms, checksum = word.split(".")
-        return cls(position, int(epoch), int(lease_ms), checksum)
+        epoch, lease_ms, checksum, *slots = word.split(".")
+        return cls(position, int(epoch), int(lease_ms), checksum, *slots)
 
 
 #: Of a node that has nothing.
@@ -162,6 +189,8 @@ def decode(data: bytes, name: str = "the shared log", offset: int = 0) -> Entry:
     entry = Entry(_KINDS[kind], int(epoch), node, int(time), int(lease), checksum, body, successor)
     if not data.startswith(heading(entry)):
         raise BadEntry(f"an entry with lengths that are not those of its words: {data[:64]!r}")
+    if entry.kind is Kind.SLOTS:
+        _ = entry.slots
     return entry
 
 

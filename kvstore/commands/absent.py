@@ -1,4 +1,4 @@
-"""Commands about what there is none of: modules, a cluster. They say so, as a Redis without does.
+"""Commands about what there is none of: modules. They say so, as a Redis without does.
 
 And LOLWUT, which is about nothing at all.
 """
@@ -37,21 +37,6 @@ command("MODULE|LOADEX", ADMIN | NO_SCRIPT, group="server")(module_load)
 def module_unload(call: Call, name: bytes) -> Reply:
     """Refused: there are no modules."""
     raise Failure("modules cannot be loaded into this server")
-
-
-@command("ASKING", FAST, group="cluster")
-def asking(call: Call) -> Reply:
-    """Refused: there is no cluster."""
-    raise Failure("This instance has cluster support disabled")
-
-
-@command("CLUSTER", group="cluster")
-def cluster(call: Call, subcommand: bytes, *arguments: bytes) -> Reply:
-    """Refused: there is no cluster.
-
-    Unlike Valkey, it says so before it looks at the subcommand.
-    """
-    return asking(call)
 
 
 @command("LOLWUT", READ | FAST, group="server", options="[VERSION version] [number ...]")

@@ -45,13 +45,13 @@ def admit(call: Call, row: Command, request: list[bytes]) -> None:
     if client.subscription_bytes:
         check_subscribed(call, row)
     if call.server.group is not None:
-        check_follows(call, row)
+        check_place(call, row, request)
 
 
-def check_follows(call: Call, row: Command) -> None:
-    """Raise Failure, and count it, if a group's follower does not do this."""
+def check_place(call: Call, row: Command, request: list[bytes]) -> None:
+    """Raise Failure, and count it, if another server of the group, or of the cluster, is to do this."""
     with _counted(call, row):
-        check_member(call, row)
+        check_member(call, row, request)
 
 
 def check_rights(call: Call, row: Command, request: list[bytes]) -> None:

@@ -67,8 +67,8 @@ def hello(call: Call, protover: Protocol | None = None, *options: bytes) -> Repl
         "version": __version__,
         "proto": client.protocol,
         "id": client.identity,
-        "mode": "standalone",
-        "role": "master",
+        "mode": call.server.mode,
+        "role": "replica" if call.server.follows else "master",
         "modules": [],
         **({"availability_zone": zone} if zone else {}),
     }

@@ -164,6 +164,16 @@ class Server(Counters, ServerHooks):
         """Whether this server takes no writes, since another leads its group."""
         return self.group is not None and not self.group.leads
 
+    @property
+    def is_in_cluster(self) -> bool:
+        """Whether the group is one of a cluster."""
+        return self.group is not None and self.group.cluster is not None
+
+    @property
+    def mode(self) -> str:
+        """As HELLO and INFO have it."""
+        return "cluster" if self.is_in_cluster else "standalone"
+
     def load_users(self, file: Kept) -> None:
         """The users are those of a file from now on. Raises BadUsers, OSError: nothing has changed then."""
         self.users.replace(parse(file.read(), file.path, all_channels=self.users.all_channels))

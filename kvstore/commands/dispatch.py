@@ -31,7 +31,7 @@ from collections.abc import Callable, Generator
 from types import GeneratorType
 from typing import Any, NamedTuple, Protocol
 
-from kvstore.base.errors import Failure, ReplyTooLarge, RequestError, StorageFault, WrongSubcommand, shorten
+from kvstore.base.errors import Elsewhere, Failure, ReplyTooLarge, RequestError, StorageFault, WrongSubcommand, shorten
 from kvstore.base.reply import NotNow, Reply, Wait, advance, finish, size_bytes
 from kvstore.base.slices import SLICE_NS
 from kvstore.commands.admission import admit, check_memory, check_pause, check_rights, find, queue
@@ -375,7 +375,9 @@ def refuse(call: Call, row: Command | None, error: RequestError, encoder: Encode
     A refused EXEC ends the block, and says so, in one or not: as Valkey has it.
     """
     client = call.client
-    if row is not None and row.name == "EXEC":
+    if row is not None and row.name == "EXEC" and isinstance(error, Elsewhere):
+        release(call)
+    elif row is not None and row.name == "EXEC":
         release(call)
         reason = error.text if error.code == "ERR" else str(error)
         error = Failure(f"Transaction discarded because of: {reason}", "EXECABORT")

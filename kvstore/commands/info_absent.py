@@ -49,7 +49,6 @@ _FIELDS = {
         master_replid2=0000000000000000000000000000000000000000 master_repl_offset second_repl_offset=-1
         repl_backlog_active repl_backlog_first_byte_offset repl_backlog_histlen
     """,
-    "cluster": "cluster_enabled",
     "scriptingengines": "engines_count engines_total_used_memory engines_total_memory_overhead",
 }
 

@@ -179,6 +179,8 @@ def _check_flush(options: tuple[bytes, ...]) -> None:
 @command("SWAPDB", WRITE | FAST, group="server")
 def swapdb(call: Call, index1: IntegerText, index2: IntegerText) -> Reply:
     """Have two databases swap what is in them: clients that have chosen one see at once what was in the other."""
+    if call.server.is_in_cluster:
+        raise Failure("SWAPDB is not allowed in cluster mode")
     numbers = to_integer(index1, "invalid first DB index"), to_integer(index2, "invalid second DB index")
     one, other = map(call.table_of, numbers)
     if one is not other:

@@ -5,6 +5,8 @@
 | the leader, and a server alone | yes | yes | yes |
 | a follower | after READONLY: of an older state | no: READONLY | yes |
 
+In a cluster (`cluster` is not None) reads and writes of keys are sent on to whoever has them: see `hash_slots`.
+
 A read at a follower is an older state that was committed: its client has to say that it will have that; before, it is
 barred (`Client.is_barred`), and none of its requests takes a quick way. Rows that may change something are withheld
 from these ways while this server follows (`Statistics.withhold`). So a server alone pays nothing.
@@ -16,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 from kvstore.base.address import Address
 from kvstore.base.errors import FOLLOWS, READ_ONLY, Failure
+from kvstore.commands.hash_slots import Cluster, check_slots, is_somewhere
 from kvstore.commands.pause import may_change
 from kvstore.commands.row import READ, RUNS, WRITE, Command
 
@@ -29,11 +32,15 @@ class Node(NamedTuple):
 
 class Membership(Protocol):
     """See the module. `group_name`; `own`: this server's address. `position`: of the newest entry that is in
-    its databases. `epoch`: of the newest leader that it knows of.
+    its databases. `epoch`: of the newest leader that it knows of. `cluster`: that the group is one of, or None.
     """
 
     group_name: str
     own: Address
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """See the class."""
 
     @property
     def leads(self) -> bool:
@@ -76,20 +83,27 @@ def bar(server: Any) -> None:
     """This server follows or leads, which it did not: so it is for its clients. `server`: the `Server`."""
     follows = server.follows
     server.statistics.withhold("group", may_change if follows else None)
+    server.statistics.withhold("cluster", None if server.group.cluster is None else is_somewhere)
     for client in list(server.clients.values()):
         client.is_barred = follows and "r" not in client.switches
         client.use(server.statistics.plain)
         client.peer.changed()
 
 
-def check_member(call: Any, row: Command) -> None:
-    """Raise Failure if this server follows, and the request is not one for followers. `call`: its `Call`."""
+def check_member(call: Any, row: Command, request: list[bytes]) -> None:
+    """Raise Failure if this server follows, and the request is not one for followers; in a cluster also if its keys are
+    elsewhere. `call`: its `Call`.
+    """
     group: Membership | None = call.server.group
-    if group is None or group.leads:
+    if group is None:
+        return
+    if group.cluster is not None:
+        check_slots(call, group, row, request)
+    if group.leads:
         return
     if row.flags & WRITE or row.name == "DEBUG":
         raise read_only()
-    if row.flags & (READ | RUNS) and call.client.is_barred:
+    if row.flags & (READ | RUNS) and call.client.is_barred and group.cluster is None:
         raise Failure(
             f"{FOLLOWS}: what it holds may be older than what others have read; say READONLY to read it, or"
             f" ask the leader{'' if group.leader is None else f', {group.leader}'}.",

@@ -25,6 +25,7 @@ from kvstore.base.reply import NotNow, Reply, Wait, advance
 from kvstore.commands import dispatch
 from kvstore.commands.client import Client
 from kvstore.commands.context import Call, Server
+from kvstore.commands.hash_slots import check_call
 from kvstore.commands.memory_limit import GROW, out_of_memory
 from kvstore.commands.registry import WRITE, Command, table
 from kvstore.commands.row import ALONE, NO_SCRIPT, TELLS
@@ -234,6 +235,8 @@ class _Host:
         client = self._call.client
         if client.rights is not None:
             self._check(client, row, words)
+        if self._call.server.group is not None:
+            self._check_place(row, words)
         if self.out_of_memory_since is not None and row.name in GROW and not self._has_changed_something():
             raise self._counted(out_of_memory())
         try:
@@ -271,6 +274,12 @@ class _Host:
     def _check(self, client: Client, row: Command, words: list[bytes]) -> None:
         try:
             self._call.server.gate.check_call(client, row, words)
+        except RequestError as error:
+            raise self._counted(error) from None
+
+    def _check_place(self, row: Command, words: list[bytes]) -> None:
+        try:
+            check_call(self._call, row, words)
         except RequestError as error:
             raise self._counted(error) from None
 

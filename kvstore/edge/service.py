@@ -215,15 +215,17 @@ class KVStoreService(MultiService):
 
     def _open_group(self, group: GroupSettings) -> None:
         from kvstore.edge.etcd.log import open_log
+        from kvstore.edge.etcd.register import EtcdRegister
         from kvstore.edge.group.node import GroupNode
         from kvstore.store.group_store import GroupStore
 
         assert isinstance(self.store, GroupStore)
         try:
             log = open_log(group.log, group.name, self._reactor)
+            register = None if group.slots is None else EtcdRegister(group.log, self._reactor)
         except ValueError as error:  # of the files of its certificates
             raise self._process.refused(f"--log {group.log!r}: {error}") from None
-        self.group = GroupNode(self._reactor, group, self.store, log, self._leads_no_more)
+        self.group = GroupNode(self._reactor, group, self.store, log, self._leads_no_more, register=register)
 
     def _open_trace(self) -> None:
         if self.settings.trace_path is not None:

@@ -28,6 +28,7 @@ from kvstore.base.limits import (
     PAUSE_READING_BYTES,
     SCRIPT_MS,
 )
+from kvstore.base.slots import Slots
 
 #: When the log is synced. always: before any reply that tells of a change; everysec: once a second; no: when the system
 #: pleases. Redis: appendfsync.
@@ -62,7 +63,8 @@ _PUBLIC_CATALOG = parse_address(DEFAULT_CATALOG)
 class GroupSettings:
     """What a server of a group was started with. `name`: the group's. `log`: where the shared log is, a URL.
     `advertise`: where clients and the other nodes reach this one, which is its name in the group, too. `lease_ms`: how
-    long a leader leads after each of its entries. `reads`: see `ReadPolicy`.
+    long a leader leads after each of its entries. `reads`: see `ReadPolicy`. `slots`: that the group has, of a cluster;
+    None if it is not one of a cluster.
     """
 
     name: str
@@ -70,6 +72,7 @@ class GroupSettings:
     advertise: Address
     lease_ms: int = LEASE_MS
     reads: ReadPolicy = "lease"
+    slots: Slots | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +188,8 @@ class Settings:
             "lease-ms": str(group.lease_ms if group else LEASE_MS),
             "log": group.log if group else "",
             "reads": group.reads if group else "lease",
+            "slots": str(group.slots or "") if group else "",
+            **({"cluster-enabled": "yes"} if group and group.slots else {}),
         }
 
     def _as_redis_names_it(self) -> dict[str, str]:

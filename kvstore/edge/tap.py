@@ -55,6 +55,7 @@ from kvstore.base.limits import (
     PAUSE_READING_BYTES,
     SCRIPT_MS,
 )
+from kvstore.base.slots import parse_slots
 from kvstore.commands.setting_kinds import with_output_limits
 from kvstore.commands.setting_table import OWN, SETTINGS
 from kvstore.edge.config_settings import ConfigSettings
@@ -302,6 +303,13 @@ _ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
         " takes longer and trusts no clock). [default: lease]",
     ),
     (
+        "slots",
+        None,
+        parse_slots,
+        "Have the group be one of a cluster, with these of the 16384 slots, as 0-5460; see docs/GROUP.md."
+        " [default: not one of a cluster]",
+    ),
+    (
         "tls-client-ca",
         None,
         input_file,
@@ -435,7 +443,7 @@ class Options(usage.Options):
             keep_log_path=value["keep-log"],
             trace_path=value["trace"],
             log_clients=bool(self["log-clients"]),
-            databases=value["databases"],
+            databases=value["databases"] if value["slots"] is None else 1,
             max_memory_bytes=value["max-memory"],
             max_memory_policy=value["max-memory-policy"],
             max_clients=value["max-clients"],
@@ -480,6 +488,7 @@ class Options(usage.Options):
             advertise=value["advertise"],
             lease_ms=value["lease-ms"] or LEASE_MS,
             reads=value["reads"] or "lease",
+            slots=value["slots"],
         )
 
     def _read_config(self) -> tuple[dict[str, str], dict[bytes, list[bytes]]]:
@@ -582,7 +591,7 @@ class Options(usage.Options):
             raise usage.UsageError(
                 f"--http-host {self['http-host'][0]!r}: there is no HTTP without --http; give that too"
             )
-        for name in ("log", "advertise", "lease-ms", "reads"):
+        for name in ("log", "advertise", "lease-ms", "reads", "slots"):
             if value[name] is not None and value["group"] is None:
                 raise usage.UsageError(f"--{name} {self[name]!r}: that is of a group; give --group too")
         for name in ("owner", "catalog"):

@@ -326,7 +326,7 @@ class Execution:
             if self._client.rights is not None:
                 admission.check_rights(self._call, row, words)
             if self._call.server.group is not None:
-                admission.check_follows(self._call, row)
+                admission.check_place(self._call, row, words)
         except RequestError as error:
             return dispatch.refuse(self._call, None, error, grammar), words
         return dispatch.execute(self._call, row, words, grammar, arguments), words

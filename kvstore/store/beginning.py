@@ -73,7 +73,8 @@ class Beginning(NamedTuple):
     def after(self, before: Lineage) -> Lineage:
         """That of the commit that begins so, behind one of the lineage `before`."""
         if self.entry is not None:
-            return Lineage(history_of(self.entry.epoch), NOTHING.after(self.entry).word)
+            standing = before.standing(0) or NOTHING
+            return Lineage(history_of(self.entry.epoch), standing.after(self.entry).word)
         return before if self.history is None else Lineage(self.history.identity)
 
     def begun(self, sequence: int, before: Lineage) -> History | None:
@@ -97,7 +98,7 @@ def split(body: bytes) -> tuple[Beginning, bytes]:
             entry = decode(body)
         except KVStoreError:
             return _NOTHING, body
-        return Beginning(entry=entry), entry.body
+        return Beginning(entry=entry), entry.operations
     history, operations = split_history(body)
     return (_NOTHING if history is None else Beginning(history)), operations
 

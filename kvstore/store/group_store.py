@@ -74,8 +74,8 @@ class GroupStore(Store):
         try:
             self._reserve(len(decoded.body))
         except StorageFull:  # what only removes may have the room that is kept for that
-            self._reserve(len(decoded.body), following.purpose(decoded.body))
-        operations = following.apply(self, decoded.body, decoded.time_us // 1000)
+            self._reserve(len(decoded.body), following.purpose(decoded.operations))
+        operations = following.apply(self, decoded.operations, decoded.time_us // 1000)
         self.newest_time_us = max(self.newest_time_us, decoded.time_us)
         self._begins(Beginning(entry=decoded))
         return self._close(entry, operations)

@@ -41,7 +41,18 @@ from typing import NamedTuple
 
 from kvstore.base.chance import Chance
 from kvstore.base.errors import KVStoreError, NewerVersion
-from kvstore.base.shared_log import Appended, BadEntry, Entry, Kind, Standing, chained, decode, encode, named
+from kvstore.base.shared_log import (
+    Appended,
+    BadEntry,
+    Entry,
+    Kind,
+    Standing,
+    chained,
+    decode,
+    encode,
+    encode_slots,
+    named,
+)
 
 #: A backoff in leases of the entry last seen: from the first number to the second, drawn, so that not all campaign at
 #: once. The part above 1 is what clocks may differ in rate.
@@ -66,12 +77,13 @@ class End(Enum):
 
     `FENCED`: it led, and another does: its memory may hold what the log does not. `DIFFERS`: the log's next entry does
     not go on from what it has: one of the two is damaged. `NEWER`: a newer version leads the group; what it has is
-    sound, and grows old.
+    sound, and grows old. `SLOTS`: it was started with others than the log says.
     """
 
     FENCED = "another node leads the group"
     DIFFERS = "the shared log does not go on from what this node has"
     NEWER = "a newer version of kvstore leads the group"
+    SLOTS = "this server was started with other slots than its group has"
 
 
 class Ended(KVStoreError):
@@ -177,6 +189,11 @@ class Replica:
         entry = self._send(Kind.HANDOVER, self.standing.epoch, time_us, now_ns, successor=named(successor))
         self._lease_ends_ns = now_ns
         return entry
+
+    def compose_slots(self, slots: str, time_us: int, now_ns: int) -> bytes:
+        """While LEADING, with nothing under way: the entry by which the group has these slots, of a cluster's."""
+        assert self.role is Role.LEADING
+        return self._send(Kind.SLOTS, self.standing.epoch, time_us, now_ns, encode_slots(slots))
 
     def _send(
         self, kind: Kind, epoch: int, time_us: int, now_ns: int, operations: bytes = b"", successor: str = ""

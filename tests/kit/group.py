@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from kvstore.base.address import Address
+from kvstore.base.slots import Slots, parse_slots
 from kvstore.commands.context import Server
 from kvstore.commands.membership import changed_sides
 from kvstore.edge.factory import KVStoreFactory
@@ -32,12 +33,33 @@ from kvstore.values import TYPES
 LEASE_MS = 2000
 
 
+class MemoryRegister:
+    """A `ClusterRegister` in memory, which answers with the next turn."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.text = ""
+
+    def read(self, done: Callable[[str], None]) -> None:
+        """See `ClusterRegister`."""
+        self._clock.callLater(0, done, self.text)
+
+    def change(self, before: str, after: str, done: Callable[[str], None]) -> None:
+        """See `ClusterRegister`."""
+        if self.text == before:
+            self.text = after
+        self.read(done)
+
+    def stop(self) -> None:
+        """See `ClusterRegister`."""
+
+
 class MemoryNode(MemoryServer):
     """One server of a group: a `MemoryServer` with a `GroupNode`. `ended`: why it ended by itself."""
 
     def __init__(self, group: MemoryGroup, number: int, reads: ReadPolicy) -> None:
         self.group = group
-        self.address = Address(f"node{number}", 6380)
+        self.address = Address(f"{group.name if group.slots else 'node'}{number}", 6380)
         self.reads: ReadPolicy = reads
         self.ended: list[Ended] = []
         super().__init__(group.clock_of(number), SimulatedDisk(record=False))
@@ -47,18 +69,19 @@ class MemoryNode(MemoryServer):
         random = Random(self.address.host)
         self.connection: SimulatedConnection = self.group.log.connect()
         store = GroupStore(
-            self.disk, TYPES, lambda: self.now_ms * 1000, self._random.randbytes, identity=identity_of("shop")
+            self.disk, TYPES, lambda: self.now_ms * 1000, self._random.randbytes, identity=identity_of(self.group.name)
         )
         self.store: Store = store
         self.server = Server(self.store, lambda: self.now_ms, self.settings.as_config(), "0" * 40)
         self.server.waiting.call_later = self.clock.callLater
         self.turn = Turn(self.clock)
         settings = GroupSettings(
-            name="shop", log="etcd://nowhere:1", advertise=self.address, lease_ms=LEASE_MS, reads=self.reads
-        )
+            name=self.group.name, log="etcd://nowhere:1", advertise=self.address, lease_ms=LEASE_MS, reads=self.reads,
+            slots=self.group.slots,
+        )  # fmt: skip
         self.node = GroupNode(
             self.clock, settings, store, self.connection, self._ended, random,
-            lambda: int(self.clock.seconds() * 1_000_000_000),
+            lambda: int(self.clock.seconds() * 1_000_000_000), self.group.register,
         )  # fmt: skip
         hooks = Hooks()
         self.commit = GroupCommit(self.turn, self.store, self.node.writer, "everysec", self._stop, lambda: None)
@@ -86,14 +109,28 @@ class MemoryNode(MemoryServer):
 
 
 class MemoryGroup:
-    """So many nodes over one simulated log, which all go by `clock`. `make_node`: makes each."""
+    """So many nodes over one simulated log, which all go by `clock`. `make_node`: makes each.
+
+    `slots`: that it has, of the cluster of `beside`, another group.
+    """
 
     make_node: Callable[[MemoryGroup, int, ReadPolicy], MemoryNode] = MemoryNode
 
     def __init__(
-        self, nodes: int = 3, seed: int = 1, reads: ReadPolicy = "lease", trouble: Trouble | None = None
+        self,
+        nodes: int = 3,
+        seed: int = 1,
+        reads: ReadPolicy = "lease",
+        trouble: Trouble | None = None,
+        *,
+        name: str = "shop",
+        slots: str = "",
+        beside: MemoryGroup | None = None,
     ) -> None:
-        self.clock = Clock()
+        self.clock: Clock = Clock() if beside is None else beside.clock
+        self.register: MemoryRegister = MemoryRegister(self.clock) if beside is None else beside.register
+        self.name = name
+        self.slots: Slots | None = parse_slots(slots) if slots else None
         self.log = SimulatedSharedLog(self.clock.callLater, Random(seed), trouble)
         self.nodes = [type(self).make_node(self, number, reads) for number in range(1, nodes + 1)]
 

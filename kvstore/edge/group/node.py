@@ -29,11 +29,13 @@ from twisted.logger import Logger
 
 from kvstore.base.address import Address, parse_address
 from kvstore.base.chance import Chance
+from kvstore.base.cluster_map import ClusterRegister
 from kvstore.base.errors import Failure, NewerVersion, StartRefused, StorageFull
 from kvstore.base.limits import ENTRY_HEADING_BYTES, MIB
 from kvstore.base.shared_log import Appended, SharedLog, Watch
 from kvstore.commands.context import Server
 from kvstore.commands.membership import Node, bar
+from kvstore.edge.group.cluster import ClusterPart, check_slots
 from kvstore.edge.group.reads import Reads
 from kvstore.edge.group.writer import SharedLogWriter
 from kvstore.edge.group_commit import GroupCommit
@@ -74,7 +76,7 @@ class GroupNode(Service):
     """See the module, and `Membership`. Made when the store is recovered; `join` comes before any client.
 
     `log`: the shared one, as this run of the server sees it. `ends`: called when this server cannot go on; nothing may
-    be acknowledged after it. `now_ns`: see the module.
+    be acknowledged after it. `now_ns`: see the module. `register`: of the cluster, if the settings have slots.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class GroupNode(Service):
         ends: Callable[[Ended], None],
         chance: Chance | None = None,
         now_ns: Callable[[], int] = boot_ns,
+        register: ClusterRegister | None = None,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
@@ -100,6 +103,12 @@ class GroupNode(Service):
                 "the data are those of a server by itself; a group begins with empty directories: start it with an"
                 " empty one, and bring the data in through a client"
             )
+        check_slots(standing, settings.slots, is_empty=not any(table.values for table in store.tables))
+        self.cluster: ClusterPart | None = None
+        if settings.slots is not None and register is not None:
+            self.cluster = ClusterPart(self, register, settings.slots, reactor.callLater)
+        #: What the group's log is to say of slots with the next entry; None: nothing.
+        self._slots_to_enter: str | None = None
         self.replica = Replica(str(self.own), standing, settings.lease_ms, chance or SystemRandom(), now_ns())
         self.writer = SharedLogWriter(store, log, self._appended)
         self._local_writer = InLoopWriter(store, sync=False)
@@ -137,6 +146,8 @@ class GroupNode(Service):
         super().startService()
         self._follow()
         self._look_at_notes()
+        if self.cluster is not None:
+            self.cluster.start()
 
     def stopService(self) -> None:
         """Follow no more. A leader leads no more, for all that others will see of it."""
@@ -146,6 +157,8 @@ class GroupNode(Service):
                 timer.cancel()
         self._stop_watching()
         self._log.stop()
+        if self.cluster is not None:
+            self.cluster.stop()
 
     # Following
 
@@ -159,11 +172,13 @@ class GroupNode(Service):
             self._watch = None
 
     def _seen(self, position: int, data: bytes) -> None:
-        leader = self.replica.leader
+        leader, slots = self.replica.leader, self.replica.standing.slots
         try:
             self.replica.saw(position, data, self._now_ns())
         except Ended as ended:
             self._end(ended)
+            return
+        if self.replica.standing.slots != slots and not self._obeys_slots():
             return
         if self.replica.leader not in (leader, ""):
             _log.info("{leader} leads the group, as of entry {position}", leader=self.replica.leader, position=position)
@@ -253,6 +268,8 @@ class GroupNode(Service):
         bar(self._server)
         _log.info("leads the group, as of entry {position}", position=self.position)
         self._wait()
+        if self.cluster is not None:
+            self.cluster.look_at_once()
 
     def _no_room(self) -> None:
         """Let another lead: without room there are no entries, and without them no lease."""
@@ -273,9 +290,13 @@ class GroupNode(Service):
         return ENTRY_HEADING_BYTES
 
     def body(self, sequence: int, time_us: int, operations: bytes) -> bytes:
-        """See `Heading`: the entry that a commit is. An empty one hands over, if that is to be done."""
+        """See `Heading`: the entry that a commit is. An empty one hands over, or says what slots the group has, if
+        that is to be done.
+        """
         if self._successor is not None and not operations:
             return self.replica.compose_handover(self._successor, time_us, self._now_ns())
+        if self._slots_to_enter is not None and not operations:
+            return self.replica.compose_slots(self._slots_to_enter, time_us, self._now_ns())
         return self.replica.compose(operations, time_us, self._now_ns())
 
     def _appended(self, outcome: Appended) -> bool:
@@ -288,6 +309,9 @@ class GroupNode(Service):
         if self.replica.role is Role.FOLLOWING:
             self._end(self.replica.end(End.FENCED, f"handed over to {self._successor}"))
             return False
+        if self.cluster is not None:
+            self._slots_to_enter = None if self.replica.standing.slots else self._slots_to_enter
+            self.cluster.obey_log()
         if self._successor is None:
             self._wait()
         else:
@@ -353,6 +377,36 @@ class GroupNode(Service):
             bar(self._server)
         else:
             self._ends(ended)
+
+    # Of a cluster: see `Group` of `cluster`
+
+    def own_slots(self) -> str:
+        """See `Group`."""
+        return self.replica.standing.slots
+
+    def addresses(self) -> tuple[Address, ...]:
+        """See `Group`."""
+        return tuple(node.address for node in self.others())
+
+    def enter_slots(self, slots: str) -> None:
+        """See `Group`. With the next commit that is empty; the cluster asks again until it is there."""
+        self._slots_to_enter = slots
+        self._commit.commit_now(even_if_empty=True)
+
+    def cannot_lead(self, reason: str) -> None:
+        """See `Group`."""
+        self._end(self.replica.end(End.SLOTS, reason))
+
+    def _obeys_slots(self) -> bool:
+        """The log says which slots the group has: returns whether this server was started with those, else it ends."""
+        try:
+            check_slots(self.replica.standing, self._settings.slots, is_empty=True)
+        except StartRefused as refused:
+            self.cannot_lead(str(refused))
+            return False
+        if self.cluster is not None:
+            self.cluster.obey_log()
+        return True
 
     # What commands see
 

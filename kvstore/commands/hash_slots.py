@@ -1,0 +1,121 @@
+"""Which server of a cluster is to do a request: the one that leads the group which has the slot of its keys.
+
+| the keys of a request are | answer |
+|---|---|
+| none | executed here; a write at a follower is READONLY |
+| of several slots | CROSSSLOT |
+| of a slot that nobody has, or while some slot has nobody | CLUSTERDOWN |
+| of this group | executed by the leader; by a follower after READONLY, if nothing may change; else MOVED |
+| of another group | MOVED to its leader |
+
+A block is looked at as it is queued, and as a whole at EXEC; what a script calls is looked at as it is called. Shard
+channels are keys here: who subscribes to one and who publishes in it meet at the leader of its slot.
+
+A group's slots are what its own log says, so no two groups serve one; who leads the others is a hint, see
+`base.cluster_map`. No request that names keys takes a quick way here, but those that `edge.group` has looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import Any, Protocol
+
+from kvstore.base.address import Address
+from kvstore.base.cluster_map import Shard
+from kvstore.base.errors import Elsewhere, Failure
+from kvstore.base.slots import Slots, slot_of
+from kvstore.commands.row import NOT_KEYS, RUNS, WRITE, Command
+
+
+class Cluster(Protocol):
+    """What commands see of a cluster. `slots`: of this server's group, by its log. `is_whole`: whether each slot has a
+    group.
+    """
+
+    slots: Slots
+    is_whole: bool
+
+    def shards(self) -> list[Shard]:
+        """All groups of it, in the order of their slots; this server's own only once it has its slots."""
+
+    def owner(self, slot: int) -> Shard | None:
+        """The group that has that slot; None if none has."""
+
+
+def node_id(address: Address) -> str:
+    """The number of a server in its cluster: 40 hex digits, from its address."""
+    return blake2b(str(address).encode(), digest_size=20).hexdigest()
+
+
+def is_somewhere(row: Command) -> bool:
+    """Whether requests of this command are for one group of the cluster, as their keys are."""
+    return row.has_keys or bool(row.flags & RUNS)
+
+
+def check_slots(call: Any, group: Any, row: Command, request: list[bytes]) -> None:
+    """Raise Elsewhere if another server is to do the request. `call`: its `Call`. `group`: its `Membership`, which is
+    of a cluster.
+    """
+    slot = _slot_of_block(call) if row.name == "EXEC" else _slot_of(row, request)
+    if slot is None:
+        return
+    cluster: Cluster = group.cluster
+    leader = _leader(group, slot)
+    if not cluster.is_whole:
+        raise Elsewhere("The cluster is down", "CLUSTERDOWN")
+    if slot in cluster.slots and (group.leads or _may_read(call, row)):
+        return
+    raise Elsewhere(f"{slot} {leader}", "MOVED")
+
+
+def _leader(group: Any, slot: int) -> Address:
+    """Who is to do what is about that slot."""
+    if slot in group.cluster.slots:
+        leader: Address | None = group.leader
+    else:
+        shard = group.cluster.owner(slot)
+        leader = None if shard is None or shard.name == group.group_name else shard.leader
+    if leader is None:
+        raise Elsewhere("Hash slot not served", "CLUSTERDOWN")
+    return leader
+
+
+def _may_read(call: Any, row: Command) -> bool:
+    """Whether a follower does this: for who has said that an older state will do."""
+    client = call.client
+    if "r" not in client.switches or row.flags & (WRITE | NOT_KEYS):
+        return False
+    return row.name != "EXEC" or not any(each.flags & (WRITE | NOT_KEYS) for each, _ in client.queued or ())
+
+
+def _slot_of(row: Command, request: list[bytes]) -> int | None:
+    return slot_of_all(row.keys_of(request)) if row.has_keys else None
+
+
+def _slot_of_block(call: Any) -> int | None:
+    slots = {_slot_of(row, request) for row, request in call.client.queued or ()} - {None}
+    return _only(slots)
+
+
+def slot_of_all(keys: Iterable[bytes]) -> int | None:
+    """The slot that all these keys are in; None if there are none. Raises Elsewhere if they are in several."""
+    return _only(set(map(slot_of, keys)))
+
+
+def _only(slots: set[Any]) -> int | None:
+    if len(slots) > 1:
+        raise Elsewhere("Keys in request don't hash to the same slot", "CROSSSLOT")
+    return slots.pop() if slots else None
+
+
+def check_call(call: Any, row: Command, words: list[bytes]) -> None:
+    """Raise Failure if a script's call, that of a `Call`, names keys that are not of this server, in a cluster."""
+    group = call.server.group
+    if group is None or group.cluster is None or not row.has_keys:
+        return
+    slots = set(map(slot_of, row.keys_of(words)))
+    if len(slots) > 1:
+        raise Failure("Script attempted to access keys that do not hash to the same slot")
+    if not group.cluster.slots or not all(slot in group.cluster.slots for slot in slots):
+        raise Failure("Script attempted to access a non local key in a cluster node")
