@@ -23,7 +23,6 @@ OURS = {"help", "insert", "lookup", "query", "remove", "size"}
 #: What is said otherwise, and why. All other fields are the same: arity, flags, places of keys, categories, tips, key
 #: specifications; since, group, complexity, doc_flags, deprecated_since, replaced_by, history, arguments.
 EXCEPTIONS = {
-    ("cluster", "arguments"): "there is no cluster, whatever is asked of it",
     ("debug", "arguments"): "Valkey's are only in its HELP",
 }
 #: Fields whose elements are in no order.

@@ -181,12 +181,26 @@ def _refused(call: Call, *arguments: bytes) -> Reply:
     )
 
 
-_MOVING = [
-    "ADDSLOTS", "ADDSLOTSRANGE", "BUMPEPOCH", "COUNT-FAILURE-REPORTS", "DELSLOTS", "DELSLOTSRANGE", "FAILOVER",
-    "FLUSHSLOTS", "FORGET", "MEET", "REPLICATE", "RESET", "SAVECONFIG", "SET-CONFIG-EPOCH", "SETSLOT",
-]  # fmt: skip
-for _name in _MOVING:
-    command(f"CLUSTER|{_name}", ADMIN, group="cluster")(_refused)
+def _refused_alone(call: Call) -> Reply:
+    return _refused(call)
+
+
+def _refused_one(call: Call, argument: bytes) -> Reply:
+    return _refused(call)
+
+
+_refused_alone.__doc__ = _refused_one.__doc__ = _refused.__doc__
+
+for _name in ("BUMPEPOCH", "FLUSHSLOTS", "SAVECONFIG"):
+    command(f"CLUSTER|{_name}", ADMIN, group="cluster")(_refused_alone)
+for _name in ("COUNT-FAILURE-REPORTS", "FORGET", "SET-CONFIG-EPOCH"):
+    command(f"CLUSTER|{_name}", ADMIN, group="cluster")(_refused_one)
+_LEAST = {
+    "ADDSLOTS": 3, "ADDSLOTSRANGE": 4, "DELSLOTS": 3, "DELSLOTSRANGE": 4, "FAILOVER": 2, "MEET": 4, "REPLICATE": 3,
+    "RESET": 2, "SETSLOT": 4,
+}  # fmt: skip
+for _name, _least in _LEAST.items():
+    command(f"CLUSTER|{_name}", ADMIN, group="cluster", least=_least)(_refused)
 
 
 def _membership(call: Call) -> Any:
