@@ -132,6 +132,8 @@ class Both:
         """A client of the leader asks for something; then all of the frame is compared."""
         words = self.draw()
         self.log.now_ms += self.random.choice((0, 0, 1, 2))
+        self.leader.commit(even_if_empty=True)  # for its time, by which the follower goes
+        self.follower.follow()
         watched = self.random.choice(kit.KEYS)
         for node, reader in zip((self.leader, self.follower), self.readers, strict=True):
             node.rig.do("UNWATCH", by=reader)
@@ -342,9 +344,9 @@ class SeenTests(SynchronousTestCase):
     def test_nothing_expires_by_itself(self) -> None:
         """What has expired is not seen, and stays until the leader removes it; a new leader removes it, too."""
         self.do("SET a 1 PX 5", "HSET h f v g v", "HPEXPIRE h 5 FIELDS 1 f")
-        self.log.now_ms += 6
         rig, store = self.follower.rig, self.follower.store
         rig.server.configuration.set([(b"notify-keyspace-events", b"EAm")])
+        self.pass_time(6)
         self.assertIsNone(rig.do("GET", "a"))
         for _ in range(3):
             store.tidy()
@@ -355,6 +357,35 @@ class SeenTests(SynchronousTestCase):
         self.follower.lead()
         store.tidy()
         self.assertEqual(self._kept(), (False, False))
+
+    def pass_time(self, milliseconds: int) -> None:
+        """The clocks go on, and the log tells of it."""
+        self.log.now_ms += milliseconds
+        self.leader.commit(even_if_empty=True)
+        self.follower.follow()
+
+    def test_a_follower_goes_by_the_time_of_the_log(self) -> None:
+        """Not by its own clock, by which a key would be gone that the leader makes persist, and come back."""
+        rig = self.follower.rig
+        self.do("SET a 1 PX 5")
+        self.log.now_ms += 6
+        self.assertEqual((rig.do("GET", "a"), rig.do("PTTL", "a")), (b"1", 5))
+        self.log.now_ms -= 6
+        self.do("PERSIST a")
+        self.assertEqual((rig.do("GET", "a"), rig.do("PTTL", "a")), (b"1", -1))
+        self.do("SET a 2 PX 5")
+        self.pass_time(5)
+        self.assertIsNone(rig.do("GET", "a"))
+
+    def test_a_leaders_clock_that_is_set_back(self) -> None:
+        """A key that somebody has found expired does not come back, nor may the next entry have an earlier time."""
+        self.do("SET a 1 PX 5")
+        self.log.now_ms += 5
+        self.assertIsNone(self.leader.rig.do("GET", "a"))
+        self.log.now_ms -= 5
+        self.assertIsNone(self.leader.rig.do("GET", "a"))
+        self.pass_time(0)
+        self.assertIsNone(self.follower.rig.do("GET", "a"))
 
     def _kept(self) -> tuple[bool, bool]:
         """Whether the key is still there, and a field with a deadline, expired or not."""

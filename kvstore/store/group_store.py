@@ -4,6 +4,11 @@ States, besides those of `Store`: recovered -> following -> leading. A leader th
 
 Whatever changes the databases while it follows is an entry of the group's log, whose position is the number of the
 commit and whose bytes are the body of its frame: see `beginning`. What that does to keys is told in `following`.
+
+**Time.** A leader's is the wall clock's, and never goes back, whoever sets it: not below the newest time in the log,
+and not below one at which somebody may have found that a key has expired. A follower's is the newest in the log: so
+what it shows is the state of one position of the log, whatever its own clock says, and a key that it has left out does
+not come back by a later entry that makes it persist.
 """
 
 from __future__ import annotations
@@ -40,23 +45,29 @@ class GroupStore(Store):
         super().__init__(disk, types, now_us, random_bytes, **others)
         self._wall_us = now_us
         self.most_commit_bytes = MAX_ENTRY_BYTES - ENTRY_HEADING_BYTES
-        #: Time does not go below the newest in the log.
-        self.keep_time(lambda: max(self._wall_us(), self.newest_time_us))
+        self._latest_us = 0
 
     @property
     def standing(self) -> Standing | None:
         """What of the group's log the commits closed so far are; None if the last one is no entry of it."""
         return self.lineage.standing(self.pending.sequence - 1)
 
+    def leader_us(self) -> int:
+        """The time of an entry of this server's own, in microseconds since the epoch: see the module."""
+        self._latest_us = max(self._wall_us(), self.newest_time_us, self._latest_us)
+        return self._latest_us
+
     def begin_following(self) -> None:
         """What changes the databases from now on is `follow` alone: no key is removed since it has expired, or to have
         room, but by what the log says.
         """
+        self.keep_time(lambda: self.newest_time_us)
         self.follows(True)
         self.heading = NothingOwn()
 
     def begin_leading(self, heading: Heading) -> None:
         """The server leads its group, which it has followed: its commits begin with `heading` from now on."""
+        self.keep_time(self.leader_us)
         self.follows(False)
         self.heading = heading
         self._ask_anew()

@@ -61,7 +61,7 @@ class Node:
 
     def lead(self) -> None:
         """Campaign, and lead."""
-        entry = self.replica.campaign(self.store.now_us(), _LATER_NS)
+        entry = self.replica.campaign(self.store.leader_us(), _LATER_NS)
         self._appended(entry)
         self._settle(self.store.follow(len(self.log.entries), entry))
         self.store.begin_leading(self)
@@ -133,7 +133,7 @@ def lead_alone(store: GroupStore) -> None:
     standing = store.standing
     assert standing is not None
     replica = Replica("alone", standing, 1000, random.Random(1), 0)
-    entry = replica.campaign(store.now_us(), _LATER_NS)
+    entry = replica.campaign(store.leader_us(), _LATER_NS)
     replica.appended(Appended.THERE, 0)
     closed = store.follow(standing.position + 1, entry)
     store.write(closed)

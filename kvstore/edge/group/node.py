@@ -252,7 +252,7 @@ class GroupNode(Service):
         self._stop_watching()
         position = self.replica.standing.position + 1
         _log.info("nobody leads the group: campaigning with entry {position}", position=position)
-        entry = self.replica.campaign(self._store.now_us(), self._now_ns())
+        entry = self.replica.campaign(self._store.leader_us(), self._now_ns())
         self._log.append(position, entry, lambda outcome: self._campaigned(position, entry, outcome))
 
     def _campaigned(self, position: int, data: bytes, outcome: Appended) -> None:
