@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from random import Random
+from time import perf_counter_ns
 from typing import Any
 
 from hiredis import ProtocolError, Reader, pack_command
@@ -55,7 +56,12 @@ class MemoryRegister:
 
 
 class MemoryNode(MemoryServer):
-    """One server of a group: a `MemoryServer` with a `GroupNode`. `ended`: why it ended by itself."""
+    """One server of a group: a `MemoryServer` with a `GroupNode`. `ended`: why it ended by itself.
+
+    `steady_ns`: the clock by which the server times its work.
+    """
+
+    steady_ns: Callable[[], int] = staticmethod(perf_counter_ns)
 
     def __init__(self, group: MemoryGroup, number: int, reads: ReadPolicy) -> None:
         self.group = group
@@ -66,7 +72,6 @@ class MemoryNode(MemoryServer):
 
     def start(self) -> None:
         """See `MemoryServer`."""
-        random = Random(self.address.host)
         self.connection: SimulatedConnection = self.group.log.connect()
         store = GroupStore(
             self.disk, TYPES, lambda: self.now_ms * 1000, self._random.randbytes, identity=identity_of(self.group.name)
@@ -80,13 +85,15 @@ class MemoryNode(MemoryServer):
             slots=self.group.slots,
         )  # fmt: skip
         self.node = GroupNode(
-            self.clock, settings, store, self.connection, self._ended, random,
-            lambda: int(self.clock.seconds() * 1_000_000_000), self.group.register,
+            self.clock, settings, store, self.connection, self._ended, self.chance(), self.now_ns, self.group.register
         )  # fmt: skip
         hooks = Hooks()
-        self.commit = GroupCommit(self.turn, self.store, self.node.writer, "everysec", self._stop, lambda: None)
+        self.commit = GroupCommit(
+            self.turn, self.store, self.node.writer, "everysec", self._stop, self.between_commits,
+            lambda: len(self.factory.protocols), self.steady_ns,
+        )  # fmt: skip
         self.node.join(self.server, self.commit, hooks)
-        reads = self.node.reads(self.server, self.turn)
+        self.held_reads = reads = self.node.reads(self.server, self.turn)
         self.factory = KVStoreFactory(
             self.settings, self.server, self.turn, self.commit, hooks, self._stop, reads.make_session,
             reads.make_together,
@@ -95,11 +102,22 @@ class MemoryNode(MemoryServer):
         self.node.startService()
         self.running = True
 
+    def now_ns(self) -> int:
+        """By the clock that leases go by."""
+        return int(self.clock.seconds() * 1_000_000_000)
+
+    def chance(self) -> Random:
+        """What is drawn from for the run that starts."""
+        return Random(self.address.host)
+
+    def between_commits(self) -> None:
+        """No commit is in flight."""
+
     def _ended(self, ended: Ended) -> None:
         self.ended.append(ended)
         for protocol in list(self.factory.protocols.values()):
             protocol.leave(changed_sides())
-        self.group.clock.callLater(0, self.kill)
+        self.clock.callLater(0, self.kill)
 
     def kill(self) -> None:
         """See `MemoryServer`."""

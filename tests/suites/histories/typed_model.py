@@ -5,6 +5,7 @@
 | a board | `ZADD key score member`, `ZINCRBY key by member`, `ZRANK`, `ZSCORE`, `ZREM`, `ZPOPMIN`, `ZPOPMAX`, `BZPOPMIN key`, `ZRANGE key` (all of it), `ZUNIONSTORE key other` (of both, the larger score) |
 | a stream | `XGROUP key`, `XADD key value`, `XREADGROUP key consumer` (one entry, new ones), `XACK key id`, `XCLAIM key consumer id`, `XAUTOCLAIM key consumer` (the first), `XPENDING key` (all), `XLEN key` |
 | a lock | `LOCK key token ms` (SET NX PX), and by scripts, if the token is right: `UNLOCK key token`, `EXTEND key token ms`, `FENCED key fence shared token value` (counts the fence on, and sets what is shared), `HOLDER key`, `SHARED key fence shared`; `RAISES ...` is a script that does it all and raises |
+| a string with a deadline | `VANISH key value`: it passes, by a clock that nobody knows here |
 """  # noqa: E501 - a table
 
 from __future__ import annotations
@@ -208,6 +209,12 @@ def _raises(table: dict[bytes, Any], *words: bytes) -> None:
     """It changes nothing, answered or not."""
 
 
+def _vanish(table: dict[bytes, Any], key: bytes, value: bytes) -> None:
+    """A string with a deadline passes, if it is still there."""
+    if table.get(key) == value:
+        del table[key]
+
+
 #: By name, given the table and the words behind it.
 COMMANDS: dict[bytes, Callable[..., Any]] = {
     b"ZADD": _zadd, b"ZINCRBY": _zincrby, b"ZREM": _zrem, b"ZRANK": _zrank, b"ZSCORE": _zscore, b"ZPOPMIN": _zpopmin,
@@ -215,7 +222,7 @@ COMMANDS: dict[bytes, Callable[..., Any]] = {
     b"XGROUP": _xgroup, b"XADD": _xadd, b"XREADGROUP": _xreadgroup, b"XACK": _xack, b"XCLAIM": _xclaim,
     b"XAUTOCLAIM": _xautoclaim, b"XPENDING": _xpending, b"XLEN": _xlen,
     b"LOCK": _lock, b"UNLOCK": _unlock, b"EXTEND": _extend, b"FENCED": _fenced, b"HOLDER": _holder, b"SHARED": _shared,
-    b"RAISES": _raises,
+    b"RAISES": _raises, b"VANISH": _vanish,
 }  # fmt: skip
 _KEYS = {b"ZUNIONSTORE": 2, b"FENCED": 3, b"SHARED": 3, b"RAISES": 3}
 

@@ -1,0 +1,1 @@
+"""Groups of whole servers in one process, without sockets, files and time, with everything that can go wrong."""

@@ -1,0 +1,231 @@
+"""A world of a group: servers over one simulated log, clients, and what befalls them, all from one seed."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from collections.abc import Callable
+from itertools import count
+from random import Random
+from typing import Any
+from unittest import mock
+
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from zope.interface import implementer
+
+from kvstore.edge.group import node as group_node
+from kvstore.edge.settings import ReadPolicy
+from kvstore.testing.simulated_shared_log import SimulatedSharedLog, Trouble
+from tests.suites.histories.checker import REFUSED, UNKNOWN, NotLinearizable, Operation, check
+from tests.suites.replicas.history import Violation
+from tests.suites.replicas.simulated_time import SimulatedTime
+from tests.suites.replicas.world import troubled
+from tests.suites.simulated_groups.clients import LAST_READS, FollowerReader, Writer
+from tests.suites.simulated_groups.process import FatalDisk, Killed
+from tests.suites.simulated_groups.server import Machine
+from tests.suites.simulated_groups.truth import Truth
+
+#: How long a group may take to get over everything, once nothing goes wrong any more.
+_PATIENCE_S = 60.0
+
+
+class World:
+    """See the module. `walls_jump`: wall clocks differ, and are set now and then. `clocks_stand`: those of leases do.
+
+    `machine`: its class, if servers are to do it wrong.
+    """
+
+    def __init__(
+        self,
+        seed: int | str,
+        *,
+        reads: ReadPolicy = "lease",
+        walls_jump: bool = False,
+        clocks_stand: bool = False,
+        trouble: Trouble | None = None,
+        machine: type[Machine] = Machine,
+    ) -> None:
+        self.name, self.slots, self.register = "shop", None, None
+        self.chance = Random(seed)
+        self.time = SimulatedTime()
+        self.walls_jump, self.clocks_stand = walls_jump, clocks_stand
+        self._are_leases_trusted = reads == "lease"
+        self.log = SimulatedSharedLog(self.time.call_later, self.chance, trouble)
+        self.truth = Truth(self.log)
+        self.history: list[Operation] = []
+        self.values = count(1)
+        self.kills = 0
+        self.nodes = [machine(self, number, reads) for number in (1, 2, 3)]
+        self.writers = [Writer(self, f"writer{number}") for number in range(4)]
+        self.readers = [FollowerReader(self, f"reader{number}") for number in range(2)]
+
+    def clock_of(self, number: int) -> SimulatedTime:
+        """What `MemoryNode` asks a group for; a `Machine` has clocks of its own."""
+        return self.time
+
+    def pass_time(self, seconds: float) -> None:
+        """Let everything happen that is due meanwhile. At no moment two leases may run."""
+        ends_s = self.time.seconds() + seconds
+        while self.time.seconds() < ends_s or seconds == 0:
+            try:
+                self.time.advance(ends_s - self.time.seconds(), self._check_leases)
+                break
+            except Killed:
+                continue
+
+    def _check_leases(self) -> None:
+        leading = [node for node in self.nodes if node.is_leading]
+        if len(leading) > 1 and self._are_leases_trusted:
+            holders = [str(node.address) for node in leading if node.node.replica.lease_runs(node.now_ns())]
+            if len(holders) > 1:
+                raise Violation(f"the leases of {holders} run")
+
+    def likely_leader(self) -> Machine:
+        """Whom a client asks: a node that takes itself for the leader, and there may be several; now and then any."""
+        leading = [node for node in self.nodes if node.takes_itself_for_leader]
+        return self.chance.choice(leading if leading and self.chance.random() < 0.95 else self.nodes)
+
+    def bug(self, text: str) -> None:
+        """A server has noticed one."""
+        raise Violation(f"a bug: {text}\n{traceback.format_exc()}")
+
+    def check_nodes(self) -> None:
+        """Each that runs has in its databases what the log has up to where it is."""
+        for node in self.nodes:
+            if node.running and node.store.in_flight is None and not node.store.has_changes():
+                self.truth.check_state(str(node.address), node.node.position, node.store.databases[0])
+
+    # The end
+
+    def settle(self) -> None:
+        """Nothing goes wrong any more: a leader is found, all that was acknowledged is everywhere."""
+        self.log.trouble = Trouble()
+        self.log.refuses = False
+        for node in self.nodes:
+            node.recover_from_everything()
+        self.pass_time(5.0)
+        for client in (*self.writers, *self.readers):
+            client.give_up()
+        self.pass_time(0.1)
+        for words in LAST_READS:
+            self._until(lambda words=words: self._read_at_last(words), f"{words} is answered")  # type: ignore[misc]
+        self._until(lambda: {node.node.position for node in self.nodes} == {self.log.head}, "all have all of the log")
+        self.pass_time(0.02)
+        self.check_nodes()
+        for node in self.nodes:
+            self.truth.check(str(node.address), node.node.replica.standing)
+            self.truth.check_state(f"the files of {node.address}", node.node.position, node.store.read_again().at(0))
+        self._check_history()
+
+    def _read_at_last(self, words: tuple[bytes, ...]) -> bool:
+        client = self.writers[0]
+        leader = next((node for node in self.nodes if node.takes_itself_for_leader), None)
+        if leader is None or not client.connect(leader):
+            return False
+        before = len(self.history)
+        client.simple(*words)
+        self.pass_time(0.1)
+        client.give_up()
+        return any(each.words == words and each.result not in (UNKNOWN, REFUSED) for each in self.history[before:])
+
+    def _until(self, happens: Callable[[], bool], what: str) -> None:
+        ends_s = self.time.seconds() + _PATIENCE_S
+        while not happens():
+            if self.time.seconds() > ends_s:
+                raise Violation(f"in {_PATIENCE_S} s it does not come about that {what}")
+            self.pass_time(0.05)
+
+    def _check_history(self) -> None:
+        try:
+            check(self.history)
+        except NotLinearizable as wrong:
+            raise Violation(str(wrong)) from wrong
+
+
+def _cut_within(world: World, node: Machine) -> None:
+    """The process ends in the middle of what it does to its disk, soon."""
+    if isinstance(node.disk, FatalDisk) and node.runs:
+        node.disk.changes_left = world.chance.randrange(12)
+
+
+def _fail(world: World, node: Machine) -> None:
+    """A call of its disk fails, soon."""
+    call = world.chance.choice(["write_at", "sync", "rename", "create", "sync_directory"])
+    node.disk.fail(call, errno.EIO, world.chance.randrange(1, 4), done=world.chance.choice([0, 0, 5]))
+
+
+def _fill(world: World, node: Machine) -> None:
+    """There is no room on its disk."""
+    held_bytes = sum(len(content) for content in node.disk.contents().values())
+    node.disk.capacity_bytes = held_bytes + world.chance.choice([0, 100, 5000])
+
+
+def _hand_over(world: World, node: Machine) -> None:
+    if node.takes_itself_for_leader and node.runs and node.node.others():
+        node.node.hand_over(world.chance.choice([None, world.chance.choice(node.node.others()).address]))
+
+
+#: What befalls a world, and how often of some two hundred times; for a node, or all. The log is trimmed by the leader,
+#: as servers compact; here belong joins, too.
+FAULTS: list[tuple[int, Callable[[World, Machine], None]]] = [
+    (100, lambda world, node: world.chance.choice(world.writers).act()),
+    (30, lambda world, node: world.chance.choice(world.readers).act()),
+    (5, lambda world, node: node.pause()),
+    (10, lambda world, node: node.resume()),
+    (3, lambda world, node: node.connection.cut()),
+    (3, lambda world, node: node.connection.deafen()),
+    (8, lambda world, node: node.connection.heal()),
+    (2, lambda world, node: node.kill()),
+    (2, lambda world, node: node.kill(power=True)),
+    (3, _cut_within),
+    (1, _fail),
+    (1, _fill),
+    (3, lambda world, node: setattr(node.disk, "capacity_bytes", None)),
+    (4, lambda world, node: node.compact()),
+    (2, _hand_over),
+    (1, lambda world, node: setattr(world.log, "refuses", True)),
+    (3, lambda world, node: setattr(world.log, "refuses", False)),
+    (3, lambda world, node: world.chance.choice(world.writers).give_up()),
+    (1, lambda world, node: world.chance.choice(world.readers).give_up()),
+    (3, lambda world, node: world.check_nodes()),
+]
+
+CLOCK_FAULTS: list[tuple[int, Callable[[World, Machine], None]]] = [
+    (6, lambda world, node: node.stand_still(world.chance.choice([0.5, 2.0, 20.0]))),
+]
+WALL_FAULTS: list[tuple[int, Callable[[World, Machine], None]]] = [
+    (6, lambda world, node: node.jump(world.chance.choice([-3600.0, -2.0, -0.1, 0.1, 2.0, 3600.0]))),
+]
+
+
+def run(seed: int | str, steps: int = 200, **ways: Any) -> World:
+    """Let things drawn from `seed` befall a world, and time pass between them; then all is to come right again.
+
+    `ways`: the world's. Raises Violation; a bug that a server logs is one.
+    """
+    chance = Random(seed)
+    bugs: list[LogEvent] = []
+
+    @implementer(ILogObserver)
+    def look(event: LogEvent) -> None:
+        if "log_failure" in event:
+            bugs.append(event)
+
+    globalLogPublisher.addObserver(look)
+    try:
+        with mock.patch.object(group_node, "_TRIM_STEP", 5):
+            world = World(seed, trouble=troubled(chance), **ways)
+            faults = [
+                *FAULTS, *(CLOCK_FAULTS if world.clocks_stand else []), *(WALL_FAULTS if world.walls_jump else [])
+            ]  # fmt: skip
+            weights = [weight for weight, _ in faults]
+            for _ in range(steps):
+                ((_, befall),) = chance.choices(faults, weights)
+                befall(world, chance.choice(world.nodes))
+                world.pass_time(chance.choice([0.0, 0.001, 0.01, 0.1, 0.1, 0.5]))
+            world.settle()
+    finally:
+        globalLogPublisher.removeObserver(look)
+    if bugs:
+        raise Violation("a server has logged a bug: " + bugs[0]["log_failure"].getTraceback())
+    return world
