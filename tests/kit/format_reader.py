@@ -160,6 +160,8 @@ def apply(body: bytes, state: State) -> None:
             state.history, state.entry = words[0].decode("ascii"), ""
         elif name == b"ENTRY":
             apply_entry(body, words, state)
+        elif name == b"SLOTS":
+            state.entry = ".".join([*state.entry.split(".")[:3], words[0].decode("ascii")])
         else:
             apply_to_value(database, name, *words)
 
@@ -169,10 +171,10 @@ def apply_entry(body: bytes, words: list[bytes], state: State) -> None:
     version, _, epoch, _, _, lease, checksum, _ = (word.decode("ascii") for word in words)
     if version != "1":
         raise NewerVersion(f"an entry of version {version}")
-    before = state.entry.rpartition(".")[2] or "0" * 16
+    _, _, before, *slots = state.entry.split(".") if state.entry else ("", "", "0" * 16)
     if checksum != blake2b(body.replace(checksum.encode(), before.encode(), 1), digest_size=8).hexdigest():
         raise Corruption("another group's log")
-    state.history, state.entry = f"{int(epoch):016x}", f"{epoch}.{lease}.{checksum}"
+    state.history, state.entry = f"{int(epoch):016x}", ".".join([epoch, lease, checksum, *slots])
 
 
 def apply_to_value(database: Database, name: bytes, key: bytes, *words: bytes) -> None:

@@ -29,6 +29,8 @@ from kvstore.base.slots import SLOTS, Slots, parse_slots
 
 #: How often the map is looked at.
 _LOOK_S = 1.0
+#: The same while slots are with nobody: groups are being made.
+_MAKING_S = 0.1
 
 
 def check_slots(standing: Standing, given: Slots | None, *, is_empty: bool) -> None:
@@ -139,7 +141,7 @@ class ClusterPart:
             self.is_whole = None not in self._owners
         if not self._tell(text):
             self._cancel()
-            self._timer = self._call_later(_LOOK_S, self._look)
+            self._timer = self._call_later(_LOOK_S if self.is_whole and self.slots else _MAKING_S, self._look)
 
     def _tell(self, text: str) -> bool:
         """As the leader, have the map say what is true of this group. Returns whether that is under way, and `_found`
