@@ -94,12 +94,12 @@ class ClusterTests(SynchronousTestCase):
         self.assertEqual(ask("EVAL", "return redis.call('set', KEYS[1], 1)", 1, _FIRST), "OK")
         self.assertIn("MOVED", str(ask("EVAL", "return 1", 1, _THIRD)))
         self.assertIn(
-            "Script attempted to access a non local key in a cluster node",
+            "Attempted to access a non local key in a cluster node",
             str(ask("EVAL", "return redis.call('get', 'foo')", 0)),
         )
         self.assertIn(
             "Script attempted to access keys that do not hash to the same slot",
-            str(ask("EVAL", "return redis.call('mget', 'foo', 'b')", 0)),
+            str(ask("EVAL", "#!lua\nredis.call('get', 'f') return redis.call('get', 'b')", 0)),
         )
 
     def test_a_client_that_waits(self) -> None:

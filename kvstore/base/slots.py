@@ -14,6 +14,7 @@ from collections.abc import Iterable
 #: How many there are.
 SLOTS = 16384
 
+_WILD = re.compile(rb"[*?\[\\]").search
 _RANGE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?").fullmatch
 
 
@@ -23,6 +24,14 @@ def slot_of(key: bytes) -> int:
     if begin >= 0 and (end := key.find(b"}", begin + 1)) > begin + 1:
         key = key[begin + 1 : end]
     return crc_hqx(key, 0) & (SLOTS - 1)
+
+
+def slot_of_pattern(pattern: bytes) -> int | None:
+    """The slot of all keys that match a glob pattern; None if they may be in several, as far as it is looked into."""
+    begin = pattern.find(b"{")
+    end = pattern.find(b"}", begin + 1) if begin >= 0 else -1
+    looked_at = pattern[:end] if end > begin + 1 else pattern
+    return None if _WILD(looked_at) else slot_of(pattern)
 
 
 class Slots:

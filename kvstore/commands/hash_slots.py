@@ -17,7 +17,7 @@ A group's slots are what its own log says, so no two groups serve one; who leads
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from hashlib import blake2b
 from typing import Any, Protocol
 
@@ -109,13 +109,31 @@ def _only(slots: set[Any]) -> int | None:
     return slots.pop() if slots else None
 
 
-def check_call(call: Any, row: Command, words: list[bytes]) -> None:
-    """Raise Failure if a script's call, that of a `Call`, names keys that are not of this server, in a cluster."""
-    group = call.server.group
-    if group is None or group.cluster is None or not row.has_keys:
-        return
-    slots = set(map(slot_of, row.keys_of(words)))
-    if len(slots) > 1:
-        raise Failure("Script attempted to access keys that do not hash to the same slot")
-    if not group.cluster.slots or not all(slot in group.cluster.slots for slot in slots):
-        raise Failure("Script attempted to access a non local key in a cluster node")
+class ScriptSlots:
+    """Where the calls of a script that runs may reach. `call`: the `Call` of who runs it. `keys`: that it was told of.
+    `flags`: None if it has told none. Raises Failure for one that is not for clusters.
+    """
+
+    def __init__(self, call: Any, keys: Iterable[bytes], flags: Collection[bytes] | None) -> None:
+        if flags is not None and b"no-cluster" in flags:
+            raise Failure("Can not run script on cluster, 'no-cluster' flag is set.")
+        self._call = call
+        self._slot = slot_of_all(keys)
+        self._may_cross = flags is None or b"allow-cross-slot-keys" in flags
+
+    def check(self, row: Command, words: list[bytes]) -> None:
+        """Raise Failure if a call of the script names keys that it may not reach."""
+        try:
+            check_slots(self._call, self._call.server.group, row, words)
+        except Elsewhere as elsewhere:
+            if "is down" in elsewhere.text:
+                text = f"Can not execute a command '{row.name.lower()}' while the cluster is down"
+                raise Failure(text) from None
+            raise Failure("Attempted to access a non local key in a cluster node") from None
+        slot = _slot_of(row, words)
+        if slot is None or self._may_cross:
+            return
+        if self._slot is None:
+            self._slot = slot
+        elif self._slot != slot:
+            raise Failure("Script attempted to access keys that do not hash to the same slot")

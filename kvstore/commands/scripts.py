@@ -25,7 +25,7 @@ from kvstore.base.reply import NotNow, Reply, Wait, advance
 from kvstore.commands import dispatch
 from kvstore.commands.client import Client
 from kvstore.commands.context import Call, Server
-from kvstore.commands.hash_slots import check_call
+from kvstore.commands.hash_slots import ScriptSlots
 from kvstore.commands.memory_limit import GROW, out_of_memory
 from kvstore.commands.registry import WRITE, Command, table
 from kvstore.commands.row import ALONE, NO_SCRIPT, TELLS
@@ -83,6 +83,7 @@ class Runner:
         read_only = read_only or call.server.follows
         host = self._hosts[read_only]
         host.out_of_memory_since = self._out_of_memory_since(flags)
+        host.slots = ScriptSlots(call, words[:keys], flags) if self._server.is_in_cluster else None
         if client.database != caller.database:
             self._call.select(caller.database)
         client.protocol = 2
@@ -226,6 +227,8 @@ class _Host:
         #: How many changes there were when the script began, if there is no memory for more unless it has changed
         #: something already: then nobody wants it stopped.
         self.out_of_memory_since: int | None = None
+        #: Where its calls may reach, in a cluster.
+        self.slots: ScriptSlots | None = None
         #: Rows that scripts may use, by the names in the table, and with how many words.
         self._rows: dict[tuple[bytes, int], Command] = {}
 
@@ -235,8 +238,8 @@ class _Host:
         client = self._call.client
         if client.rights is not None:
             self._check(client, row, words)
-        if self._call.server.group is not None:
-            self._check_place(row, words)
+        if self.slots is not None:
+            self._check_slots(self.slots, row, words)
         if self.out_of_memory_since is not None and row.name in GROW and not self._has_changed_something():
             raise self._counted(out_of_memory())
         try:
@@ -277,9 +280,9 @@ class _Host:
         except RequestError as error:
             raise self._counted(error) from None
 
-    def _check_place(self, row: Command, words: list[bytes]) -> None:
+    def _check_slots(self, slots: ScriptSlots, row: Command, words: list[bytes]) -> None:
         try:
-            check_call(self._call, row, words)
+            slots.check(row, words)
         except RequestError as error:
             raise self._counted(error) from None
 

@@ -25,6 +25,7 @@ from kvstore.base.chance import Chance
 from kvstore.base.errors import Failure, syntax_error, wrong_type
 from kvstore.base.reply import Reply
 from kvstore.base.slices import Slices
+from kvstore.base.slots import slot_of, slot_of_pattern
 from kvstore.commands.arguments import Key, to_integer
 from kvstore.commands.asked import READ_KEYS
 from kvstore.commands.context import Call
@@ -49,13 +50,14 @@ _KEY = itemgetter(0)
 
 
 class _Asked:
-    """What the options of a request ask for. `may_look`: whether patterns may lead to any key. Raises RequestError.
+    """What the options of a request ask for. `may_look`: whether patterns may lead to any key. `slot`: of a cluster,
+    the one that they must stay in; None without. Raises RequestError.
 
     `by`: None to sort by the elements themselves. `gets`: patterns, none for the elements themselves. `sorts`: whether
     there is anything to sort by. `count`: below 0 for all.
     """
 
-    def __init__(self, options: Sequence[bytes], *, may_store: bool, may_look: bool) -> None:
+    def __init__(self, options: Sequence[bytes], slot: int | None, *, may_store: bool, may_look: bool) -> None:
         self.by: bytes | None = None
         self.gets: list[bytes] = []
         self.start, self.count = 0, -1
@@ -64,8 +66,18 @@ class _Asked:
         left = deque(options)
         while left:
             self._take(left.popleft().upper(), left, may_store)
+            if slot is not None:
+                self._refuse_to_leave(slot)
             if not may_look:
                 self._refuse_to_look()
+
+    def _refuse_to_leave(self, slot: int) -> None:
+        is_elsewhere = [each != _ITSELF and slot_of_pattern(each) != slot for each in self.gets]
+        if any(is_elsewhere) or (self.by is not None and self.sorts and slot_of_pattern(self.by) != slot):
+            raise Failure(
+                f"{'GET' if any(is_elsewhere) else 'BY'} option of SORT denied in Cluster mode when keys formed by the"
+                " pattern may be in different slots."
+            )
 
     def _refuse_to_look(self) -> None:
         if self.gets or (self.by is not None and self.sorts):
@@ -127,7 +139,8 @@ def sort(call: Call, key: Key, *options: bytes) -> Reply:
     Unlike Valkey, a set that is not to be sorted is sorted as text, and elements whose patterns lead to the same text
     keep their order with LIMIT, too.
     """
-    return _sort(call.table, key, _Asked(options, may_store=True, may_look=_may_look(call, b"SORT", key, options)))
+    may_look = _may_look(call, b"SORT", key, options)
+    return _sort(call.table, key, _Asked(options, _slot(call, key), may_store=True, may_look=may_look))
 
 
 @command(
@@ -135,7 +148,12 @@ def sort(call: Call, key: Key, *options: bytes) -> Reply:
 )
 def sort_ro(call: Call, key: Key, *options: bytes) -> Reply:
     """Give the elements of a list, set or sorted set in order, or what they lead to."""
-    return _sort(call.table, key, _Asked(options, may_store=False, may_look=_may_look(call, b"SORT_RO", key, options)))
+    may_look = _may_look(call, b"SORT_RO", key, options)
+    return _sort(call.table, key, _Asked(options, _slot(call, key), may_store=False, may_look=may_look))
+
+
+def _slot(call: Call, key: bytes) -> int | None:
+    return slot_of(key) if call.server.is_in_cluster else None
 
 
 def _may_look(call: Call, name: bytes, key: bytes, options: Sequence[bytes]) -> bool:

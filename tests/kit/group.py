@@ -14,6 +14,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from kvstore.base.address import Address
+from kvstore.base.limits import DATABASES
 from kvstore.base.slots import Slots, parse_slots
 from kvstore.commands.context import Server
 from kvstore.commands.membership import changed_sides
@@ -74,8 +75,9 @@ class MemoryNode(MemoryServer):
         """See `MemoryServer`."""
         self.connection: SimulatedConnection = self.group.log.connect()
         store = GroupStore(
-            self.disk, TYPES, lambda: self.now_ms * 1000, self._random.randbytes, identity=identity_of(self.group.name)
-        )
+            self.disk, TYPES, lambda: self.now_ms * 1000, self._random.randbytes, identity=identity_of(self.group.name),
+            databases=DATABASES if self.group.slots is None else 1,
+        )  # fmt: skip
         self.store: Store = store
         self.server = Server(self.store, lambda: self.now_ms, self.settings.as_config(), "0" * 40)
         self.server.waiting.call_later = self.clock.callLater

