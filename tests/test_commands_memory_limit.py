@@ -122,6 +122,7 @@ class RefusalTests(_TestCase):
         grows = "return redis.call('SET', 'a', 1)"
         told = b"-OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'\r\n"
         self.assertIn(REFUSED[1:30], run("", grows))
+        self.assertIn("rejected_calls=1,", self.serving.server.statistics[commands.by_name[b"SET"]].shown())
         self.assertEqual(run("#!lua\n", grows), told)
         self.assertEqual(run("#!lua flags=no-writes\n", "return 1"), b":1\r\n")
         self.assertEqual(run("#!lua flags=allow-oom\n", grows), OK)

@@ -234,6 +234,7 @@ class _Host:
         if client.rights is not None:
             self._check(client, row, words)
         if self.out_of_memory_since is not None and row.name in GROW and not self._has_changed_something():
+            self._call.server.statistics[row].rejected += 1
             raise self._counted(out_of_memory())
         try:
             if self._command_log.watches:
