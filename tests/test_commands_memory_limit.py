@@ -76,9 +76,17 @@ class RefusalTests(_TestCase):
         self.assertEqual(self.one.told("DEL large", "SET a 1"), b":1\r\n" + OK)
 
     def test_without_time(self) -> None:
-        """However little there is: it is refused if none may go, and if one may, that goes before."""
+        """However little there is: it is refused if none may go, and if one may, that goes before. What waits to be
+        freed is freed before any goes.
+        """
         clock = itertools.count(0, 1_000_000_000)
         self.serving.server.memory.steady_ns = lambda: next(clock)
+        garbage = self.serving.store.garbage
+        with mock.patch.object(type(garbage), "__len__", return_value=1):
+            self.assertEqual(self.one.told("SET a 1"), REFUSED)
+            self.configure(maxmemory_policy="allkeys-random")
+            self.assertEqual(self.one.told("SET a 1", "EXISTS large", "DEL a"), OK + b":1\r\n:1\r\n")
+            self.configure(maxmemory_policy="noeviction")
         for _ in range(3):
             self.assertEqual(self.one.told("SET a 1"), REFUSED)
         self.configure(maxmemory_policy="allkeys-random")
@@ -114,6 +122,7 @@ class RefusalTests(_TestCase):
         grows = "return redis.call('SET', 'a', 1)"
         told = b"-OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'\r\n"
         self.assertIn(REFUSED[1:30], run("", grows))
+        self.assertIn("rejected_calls=1,", self.serving.server.statistics[commands.by_name[b"SET"]].shown())
         self.assertEqual(run("#!lua\n", grows), told)
         self.assertEqual(run("#!lua flags=no-writes\n", "return 1"), b":1\r\n")
         self.assertEqual(run("#!lua flags=allow-oom\n", grows), OK)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvstore.base.limits import MAX_VALUE_BYTES
+from kvstore.base.limits import MAX_REQUEST_BYTES
 from tests.kit.harness import START_MS, CommandTestCase
 
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
@@ -259,7 +259,7 @@ class ReadAndChangeTests(CommandTestCase):
 
     def test_longest_string(self) -> None:
         """APPEND and SETRANGE may make a string as long as the limit, and not a byte longer."""
-        self.assertEqual(self.rig.server.max_value_bytes, MAX_VALUE_BYTES)
+        self.assertEqual(self.rig.server.max_value_bytes, MAX_REQUEST_BYTES)
         self.rig.server.max_value_bytes = 10
         too_long = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
         self.script(f"""

@@ -12,7 +12,7 @@ from kvstore.base.errors import InvalidRequest
 from kvstore.commands.acl_file import text_of
 from kvstore.commands.configuration import Configuration
 from kvstore.commands.context import Server
-from kvstore.commands.setting_table import OWN, SETTINGS
+from kvstore.commands.setting_table import SETTINGS
 from kvstore.edge import tap
 from kvstore.edge.config_file import ConfigFile
 from kvstore.edge.configured_users import lines_of_users, load_users
@@ -225,7 +225,7 @@ class RoundTripTests(ConfigFileTestCase):
         self.write("# mine", "maxclients 500")
         configuration = self.started()
         wanted = {}
-        for name, row in (SETTINGS | OWN).items():
+        for name, row in SETTINGS.items():
             if name == "max-input-bytes":  # has to fit another
                 continue
             for text in ("1", "yes", "no", "2mb", "20", "300", "allkeys-lru", "warning", "KEA", "pubsub 3 2 1", "50"):

@@ -84,7 +84,7 @@ LIMITS = [
     ("time that a client may be", "none", "`--idle-timeout`"),
     ("free bytes of the data's volume", "none", "`--min-free-bytes`"),
     ("bytes of the log", "none", "`--max-log-bytes`"),
-    ("a string that", f"{limits.MAX_VALUE_BYTES // MIB} MiB", ""),
+    ("a string that", f"{limits.MAX_REQUEST_BYTES // MIB} MiB", "`--max-request-bytes`"),
     ("a pattern", f"{limits.MAX_PATTERN_BYTES // KIB} KiB", ""),
     ("one with wildcards", f"{limits.MAX_SET_PATTERN_BYTES} bytes", ""),
     ("nesting", f"{limits.MAX_JSON_DEPTH}", "`--max-json-depth`"),

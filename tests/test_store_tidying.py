@@ -89,7 +89,10 @@ class ExpiryTests(SynchronousTestCase):
     @given(st.lists(_steps, max_size=80), st.sampled_from([0, 3, 1024]), st.integers(1, 20))
     def test_as_a_full_search(self, steps: list[tuple[str, int, int]], few: int, counted: int) -> None:
         """Keys that have expired are counted right while they are few, noted right always, and all removed at last."""
-        with mock.patch.object(deadlines, "_FEW", few), mock.patch.object(read_table, "_EXPIRED_COUNTED", counted):
+        with (
+            mock.patch.multiple(deadlines, _FEW=few, _AT_ONCE=few),
+            mock.patch.object(read_table, "_EXPIRED_COUNTED", counted),
+        ):
             clock = Clock()
             found = clock.table
             told: list[tuple[Any, set[bytes], set[bytes]]] = []
@@ -162,6 +165,7 @@ class ExpiryTests(SynchronousTestCase):
     def test_keys_without_an_entry_yet(self) -> None:
         """While a fresh heap is filled by and by, readers and KEYS see who has expired; then the count does, too."""
         self.patch(deadlines, "_FEW", 10)
+        self.patch(deadlines, "_AT_ONCE", 10)
         clock = Clock()
         found = clock.table
         for number in range(100):

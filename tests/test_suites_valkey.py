@@ -49,16 +49,26 @@ class RunTests(SynchronousTestCase):
         self.assertEqual(outcomes_of(_PRINTED), Outcomes(2, 2, failed))
 
     def test_what_the_server_is_told(self) -> None:
-        """A configuration file and the words behind it: options of the start, and what CONFIG SET is for."""
-        path = Path(self.mktemp())
-        path.write_text("# none\nport 7\nsave ''\nunixsocket /s\ndir /d\nhz 10\n", encoding="utf-8")
+        """A configuration file and the words behind it: options of the start, what CONFIG SET is for; users, in a file
+        of the server's own, which stays as that leaves it.
+        """
+        path, room = Path(self.mktemp()), Path(self.mktemp()).absolute()
+        room.mkdir()
+        lines = f"# none\nport 7\nsave ''\nunixsocket /s\ndir {room}\nhz 10\nuser a on\n"
+        path.write_text(lines, encoding="utf-8")
         settings = settings_of([str(path), "--hz", "100"])
-        self.assertEqual(settings, {"port": "7", "save": "", "unixsocket": "/s", "dir": "/d", "hz": "100"})
-        words = words_of(settings)
-        self.assertEqual(
-            words[words.index("--data") :],
-            ["--data", "/d/kvstore-data", "--port", "7", "--listen", "unix:/s", "--script-ms", "10000"],
-        )
+        told = {"port": "7", "save": "", "unixsocket": "/s", "dir": str(room), "hz": "100", "user": "a on"}
+        self.assertEqual(settings, told)
+        own = room / "kvstore.conf"
+        for kept in ("user a on\n", "hz 50\n"):
+            words = words_of(settings)
+            self.assertEqual(
+                words[words.index("--data") :],
+                ["--data", f"{room}/kvstore-data", "--port", "7", "--listen", "unix:/s", "--script-ms", "10000",
+                 "--config", str(own)],
+            )  # fmt: skip
+            self.assertEqual(own.read_text(encoding="utf-8"), kept)
+            own.write_text("hz 50\n", encoding="utf-8")
 
 
 class ReportTests(SynchronousTestCase):

@@ -12,8 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import Failure, InvalidRequest, StorageFull
 from kvstore.base.reply import NULL_ARRAY, OK, JSONText, Status, Verbatim
+from kvstore.commands.arguments import text_to_key
 from kvstore.wire import jsonlines
-from kvstore.wire.jsonlines import ABSENT, bytes_to_text, encode_error, key_to_bytes
+from kvstore.wire.jsonlines import ABSENT, bytes_to_text, encode_error
 from kvstore.wire.parser import JSONLine, RequestParser
 
 
@@ -126,17 +127,17 @@ class KeyTests(SynchronousTestCase):
     def test_every_string_comes_back(self, text: str) -> None:
         """Every string that JSON can name is a key of its own, and is shown as it was."""
         known = json.loads(json.dumps(text))  # a pair of surrogates is one character in JSON
-        self.assertEqual(bytes_to_text(key_to_bytes(known)), known)
+        self.assertEqual(bytes_to_text(text_to_key(known)), known)
 
     def test_utf8(self) -> None:
         """A key is the bytes that a RESP client sends for the same text."""
-        self.assertEqual(key_to_bytes("h\u00e9\U0001f600"), "h\u00e9\U0001f600".encode())
+        self.assertEqual(text_to_key("h\u00e9\U0001f600"), "h\u00e9\U0001f600".encode())
 
     def test_lone_surrogates(self) -> None:
         """A lone surrogate is three bytes, and no other string has them."""
-        self.assertEqual(key_to_bytes("\ud800"), b"\xed\xa0\x80")
+        self.assertEqual(text_to_key("\ud800"), b"\xed\xa0\x80")
         self.assertEqual(bytes_to_text(b"\xed\xa0\x80"), "\ud800")
-        self.assertNotEqual(key_to_bytes("\udcc3\udca9"), key_to_bytes("\u00e9"))
+        self.assertNotEqual(text_to_key("\udcc3\udca9"), text_to_key("\u00e9"))
 
     @given(st.binary())
     def test_any_bytes_are_shown(self, data: bytes) -> None:

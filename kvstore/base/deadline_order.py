@@ -25,8 +25,8 @@ from heapq import heapify, heappop, heappush, heapreplace
 from itertools import islice
 from typing import Any, Protocol
 
-#: Entries without meaning that are not worth a fresh heap.
-_FEW = 1024
+#: Entries without meaning that are not worth a fresh heap, some 150 bytes each; entries that are made at once.
+_FEW, _AT_ONCE = 100, 1024
 
 
 class Garbage(Protocol):
@@ -56,8 +56,8 @@ class DeadlineOrder:
         self._garbage.put(self._heap)
         self._heap = []
         self._noted = list(self._deadlines)
-        if len(self._noted) <= _FEW:
-            self.enter_some(_FEW)
+        if len(self._noted) <= _AT_ONCE:
+            self.enter_some(_AT_ONCE)
 
     def complete(self) -> None:
         """Make all entries, at once: before there is anybody to wait."""

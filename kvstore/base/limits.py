@@ -14,10 +14,6 @@ MAX_REQUEST_BYTES = 64 * MIB
 LEAST_REQUEST_BYTES = 1 * KIB
 MOST_REQUEST_BYTES = 512 * MIB
 
-#: Longest string that APPEND and SETRANGE may make, in bytes. Redis: proto-max-bulk-len. As long as a request may be,
-#: so that a client can write back what it read.
-MAX_VALUE_BYTES = MAX_REQUEST_BYTES
-
 #: Most bytes of requests that a MULTI block may hold before EXEC, counting QUEUED_WORD_BYTES more for each word.
 #: Redis counts them to the client's query buffer, client-query-buffer-limit 1 GiB.
 MAX_TRANSACTION_BYTES = MAX_REQUEST_BYTES

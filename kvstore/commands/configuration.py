@@ -13,10 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from kvstore.base.errors import InvalidRequest, shorten
 from kvstore.commands.glob import matcher
-from kvstore.commands.setting_table import ALIASES, HIDDEN, IMMUTABLE, OWN, OWN_ALIASES, SETTINGS, Setting
-
-_CHANGEABLE = SETTINGS | OWN
-_ALIASES = ALIASES | OWN_ALIASES
+from kvstore.commands.setting_table import ALIASES, HIDDEN, IMMUTABLE, SETTINGS, Setting
 
 #: Of these CONFIG GET does not show all that was said, as Valkey's does not.
 _OBEYED_AS_GIVEN = frozenset(["notify-keyspace-events"])
@@ -30,17 +27,17 @@ class Configuration:
     """
 
     def __init__(self, started_with: Mapping[str, str]) -> None:
-        self._rows = {name: Setting(name, "", refusal=IMMUTABLE) for name in started_with} | _CHANGEABLE
-        self._values = {name: row.default for name, row in _CHANGEABLE.items()} | dict(started_with)
+        self._rows = {name: Setting(name, "", refusal=IMMUTABLE) for name in started_with} | SETTINGS
+        self._values = {name: row.default for name, row in SETTINGS.items()} | dict(started_with)
         self._at_start = dict(self._values)
         self._set: set[str] = set()
-        self._names = sorted([*self._rows, *_ALIASES])
+        self._names = sorted([*self._rows, *ALIASES])
         self.checks: dict[str, Callable[[str], None]] = {}
         self._obeying: dict[str, list[Callable[[str], None]]] = {}
 
     def text(self, name: str) -> str:
         """The value of a setting, by one of its names in lower case. Raises KeyError if there is none."""
-        return self._values[_ALIASES.get(name, name)]
+        return self._values[ALIASES.get(name, name)]
 
     def number(self, name: str) -> int:
         """The same of one that is a number."""
@@ -68,13 +65,13 @@ class Configuration:
         given = self._changeable(pairs)
         for name, text in given:
             try:
-                changes[_ALIASES.get(name, name)] = self._checked(name, text)
+                changes[ALIASES.get(name, name)] = self._checked(name, text)
             except ValueError as error:
                 raise _failed(name, str(error)) from None
         self._values |= changes
         self._set |= changes.keys()
         for typed, text in given:
-            name = _ALIASES.get(typed, typed)
+            name = ALIASES.get(typed, typed)
             for apply in self._obeying.get(name, ()):
                 apply(text if name in _OBEYED_AS_GIVEN else changes[name])
 
@@ -96,7 +93,7 @@ class Configuration:
         changes: dict[str, str] = {}
         for word, value in pairs:
             name = word.decode("latin-1").lower()
-            row = self._rows.get(_ALIASES.get(name, name))
+            row = self._rows.get(ALIASES.get(name, name))
             if row is None:
                 raise InvalidRequest(f"Unknown option or number of arguments for CONFIG SET - '{shorten(word)}'")
             if row.refusal == IMMUTABLE:
@@ -108,7 +105,7 @@ class Configuration:
 
     def _checked(self, name: str, text: str) -> str:
         """The new value of a setting. Raises ValueError if it can not be that."""
-        row = self._rows[_ALIASES.get(name, name)]
+        row = self._rows[ALIASES.get(name, name)]
         value = row.merge(self.text(name), row.kind(text))
         if row.refusal and value != self.text(name):
             raise ValueError(row.refusal)

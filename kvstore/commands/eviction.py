@@ -74,6 +74,11 @@ class Eviction:
         self.evicted += 1
         return freed_bytes
 
+    @property
+    def is_off(self) -> bool:
+        """Whether no key may ever go."""
+        return self._configuration.text("maxmemory-policy") == "noeviction"
+
     def policy_changed(self) -> None:
         """What was a candidate is none any more."""
         self._kept.clear()

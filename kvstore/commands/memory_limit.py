@@ -192,8 +192,8 @@ class MemoryLimit:
         excess = self.excess_bytes()
         if excess > 0:
             excess += self._more_bytes
-        is_out, freed_bytes, removed_bytes = False, 0, self._store.removed_bytes()
-        is_late = bool(len(self._store.garbage))  # that is memory, too
+        is_out, freed_bytes, removed_bytes = self.eviction.is_off, 0, self._store.removed_bytes()
+        is_late = bool(len(self._store.garbage))  # to free that may be enough
         while excess > freed_bytes and not is_out and not is_late:
             freed_bytes += (freed := self._evict()) or 0
             is_out, is_late = freed is None, self.steady_ns() >= until_ns

@@ -241,6 +241,7 @@ class _Host:
         if self.slots is not None:
             self._check_slots(self.slots, row, words)
         if self.out_of_memory_since is not None and row.name in GROW and not self._has_changed_something():
+            self._call.server.statistics[row].rejected += 1
             raise self._counted(out_of_memory())
         try:
             if self._command_log.watches:

@@ -7,7 +7,7 @@
 - fixed: CONFIG SET refuses it, in Valkey's words. What is chosen at the start; and what belongs to a feature that is
   not there, and is what it is without it.
 
-Of the settings that only kvstore has, under the names of their options, all limits and some others are live (`OWN`);
+Of the settings that only kvstore has, under the names of their options, all limits and some others are live (`_OWN`);
 the rest are fixed. These come from the options that it was started with (`edge.settings`), which also give some of
 those here their values. A value here is the one of a server about which nothing was said.
 
@@ -171,10 +171,8 @@ _HIDDEN = (
 )
 HIDDEN = frozenset(setting.name for setting in _HIDDEN)
 
-SETTINGS = {setting.name: setting for setting in (*_LIVE, *_HELD, *_HIDDEN, *_fixed())}
-
 #: Those of our own that CONFIG SET changes, under the names of their options.
-OWN = {setting.name: setting for setting in (
+_OWN = (
     *_live(integer(0, limits.MOST_CLIENTS), max_clients_per_address=limits.MAX_CLIENTS // 2),
     *_live(integer(0, INT32_MAX), authentication_timeout=limits.AUTHENTICATION_S),
     *_live(integer(limits.LEAST_REQUEST_WORDS, limits.MAX_REQUEST_ELEMENTS), **{
@@ -193,16 +191,18 @@ OWN = {setting.name: setting for setting in (
     *_live(memory(), min_free_bytes=0, max_log_bytes=0),
     *_live(integer(0, INT32_MAX), compact_after=0),
     *_live(yes_or_no, log_clients="no"),
-)}  # fmt: skip
+)  # fmt: skip
+
+SETTINGS = {setting.name: setting for setting in (*_LIVE, *_HELD, *_HIDDEN, *_fixed(), *_OWN)}
+#: Names that Valkey has not.
+OWN = frozenset(["max-request-bytes", *(setting.name for setting in _OWN)])
 
 #: Those that hold a secret, or name whose it is: their values are shown to nobody who did not ask for them.
 SECRET = frozenset(["requirepass", "primaryauth", "primaryuser", "tls-key-file-pass", "tls-client-key-file-pass"])
 
-#: Names of our own options for settings of Redis's.
-OWN_ALIASES = {"max-request-bytes": "proto-max-bulk-len"}
-
-#: Older names, each with the one that it stands for.
+#: Older names, each with the one that it stands for; and that of an option of ours for a setting of Redis's.
 ALIASES = {
+    "max-request-bytes": "proto-max-bulk-len",
     "aof_rewrite_cpulist": "aof-rewrite-cpulist",
     "bgsave_cpulist": "bgsave-cpulist",
     "bio_cpulist": "bio-cpulist",

@@ -11,7 +11,7 @@ from typing import Any
 
 from kvstore.commands.acl_file import BadUsers, check
 from kvstore.commands.setting_kinds import yes_or_no
-from kvstore.commands.setting_table import IMMUTABLE, OWN, SETTINGS
+from kvstore.commands.setting_table import IMMUTABLE, SETTINGS
 from kvstore.edge.config_text import OPTION_OF, SEVERAL_WORDS, USER, Line
 from kvstore.edge.exposure import is_loopback
 from kvstore.edge.option_text import host_name
@@ -70,7 +70,7 @@ class ConfigSettings:
         self.users[words[0]] = words[1:]
 
     def _is_known(self, option: str, setting: str) -> bool:
-        return option in self._readers or option in _LISTS + _FLAGS or setting in SETTINGS | OWN
+        return option in self._readers or option in _LISTS + _FLAGS or setting in SETTINGS
 
     def _switch(self, flag: str, *, is_on: bool) -> None:
         (self.flags.add if is_on else self.flags.discard)(flag)
@@ -85,7 +85,7 @@ class ConfigSettings:
             self.options[option] = text
 
     def _take_setting(self, name: str, text: str) -> None:
-        row = (SETTINGS | OWN).get(name)
+        row = SETTINGS.get(name)
         if row is None:
             raise ValueError("there is no such setting")
         if name == "bind" and all(is_loopback(host.removeprefix("-")) for host in text.split()):

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from kvstore.base.errors import ProtocolError
-from kvstore.commands.setting_table import ALIASES, OWN, OWN_ALIASES, SECRET, SETTINGS
+from kvstore.commands.setting_table import ALIASES, SECRET, SETTINGS
 from kvstore.wire.words import UnbalancedQuotes, split_words
 
 #: Settings of Redis's that are options here, under other names.
@@ -81,13 +81,13 @@ class Line(NamedTuple):
 
     def bad(self, reason: str) -> BadLine:
         """The error about it. What may be a password is left out: the error goes to a log."""
-        is_shown = self.setting in SETTINGS | OWN and self.setting not in SECRET
+        is_shown = self.setting in SETTINGS and self.setting not in SECRET
         return BadLine(self.number, f"{self.name} {self.text}" if is_shown else self.name, reason)
 
 
 def setting_of(name: str) -> str:
     """What CONFIG calls a setting or an option."""
-    return _SETTING_OF.get(name) or (ALIASES | OWN_ALIASES).get(name, name)
+    return _SETTING_OF.get(name) or ALIASES.get(name, name)
 
 
 def lines_of(content: bytes) -> list[Line]:
@@ -151,7 +151,7 @@ def _says(number: int, raw: bytes, value: str) -> bool:
     if line.setting == _ADDING:  # there may be more lines about it
         return False
     try:
-        return (SETTINGS | OWN)[line.setting].kind(line.text) == value
+        return SETTINGS[line.setting].kind(line.text) == value
     except ValueError:
         return False
 

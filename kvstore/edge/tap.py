@@ -57,7 +57,7 @@ from kvstore.base.limits import (
 )
 from kvstore.base.slots import parse_slots
 from kvstore.commands.setting_kinds import with_output_limits
-from kvstore.commands.setting_table import OWN, SETTINGS
+from kvstore.commands.setting_table import SETTINGS
 from kvstore.edge.config_settings import ConfigSettings
 from kvstore.edge.config_text import lines_of
 from kvstore.edge.exposure import open_endpoints, refusal
@@ -344,9 +344,8 @@ _LIMITS = {
 }
 #: Of these the default is told in the text.
 _TOLD = ("max-clients-per-address", "client-output-buffer-limit")
-_BY_NAME = SETTINGS | OWN
 _ROWS += [
-    (name, None if name in _TOLD else _BY_NAME[name].default, _BY_NAME[name].kind, text)
+    (name, None if name in _TOLD else SETTINGS[name].default, SETTINGS[name].kind, text)
     for name, text in _LIMITS.items()
 ]
 
@@ -535,7 +534,7 @@ class Options(usage.Options):
 
     def _configured(self, value: dict[str, Any]) -> dict[str, str]:
         """What was said of settings that have no field, and is not so anyway."""
-        usual = {name: None if name in _TOLD else _BY_NAME[name].default for name in _LIMITS}
+        usual = {name: None if name in _TOLD else SETTINGS[name].default for name in _LIMITS}
         given = {name: value[name] for name in _LIMITS if value[name] not in (None, usual[name])}
         if (output := given.get("client-output-buffer-limit")) is not None:
             given["client-output-buffer-limit"] = with_output_limits(untaken(value["drop-client-bytes"]), output)

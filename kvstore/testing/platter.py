@@ -160,10 +160,6 @@ class Inode:
             done += 1
         del self._effects[:done]
 
-    def is_synced(self) -> bool:
-        """Whether a crash can leave one image only."""
-        return not self._effects
-
     def after_crash(self, chooser: Chooser) -> bytes:
         """The file's content as a power cut leaves it."""
         if not self._effects:

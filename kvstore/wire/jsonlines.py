@@ -5,12 +5,12 @@ A reply is one line: `{"result":"success"}`, with `"value"` where there is one, 
 part of the line as it is, never parsed, and not copied if it is long (see `pieces`).
 
 Keys are bytes in the table and strings in JSON. Every JSON string is a key, and two different strings are two
-different keys: `key_to_bytes` is UTF-8, where a lone surrogate (JSON's escapes can write one, UTF-8 cannot) becomes
-the three bytes that UTF-8's scheme would give it. `bytes_to_text` goes back. Bytes that no JSON string gives (a
-RESP client put them there) are shown as Python's surrogateescape shows them: UTF-8 where it is UTF-8, each other
-byte 0xNN as the lone surrogate U+DCNN. Nothing is lost to the eye, but such a text is, read as a key, another key:
-`bytes_to_text` cannot be undone there. Rejected: to read U+DCNN back as byte 0xNN, for then two different JSON
-strings could be one key.
+different keys: `text_to_key` (of the commands' arguments) is UTF-8, where a lone surrogate (JSON's escapes can write
+one, UTF-8 cannot) becomes the three bytes that UTF-8's scheme would give it. `bytes_to_text` goes back. Bytes that no
+JSON string gives (a RESP client put them there) are shown as Python's surrogateescape shows them: UTF-8 where it is
+UTF-8, each other byte 0xNN as the lone surrogate U+DCNN. Nothing is lost to the eye, but such a text is, read as a key,
+another key: `bytes_to_text` cannot be undone there. Rejected: to read U+DCNN back as byte 0xNN, for then two different
+JSON strings could be one key.
 """
 
 from __future__ import annotations
@@ -28,13 +28,8 @@ from kvstore.wire.pieces import AT_ONCE, UNLIMITED_BYTES, Encoded, Writer, in_pa
 ABSENT: Any = object()
 
 
-def key_to_bytes(text: str) -> bytes:
-    """The key that a JSON string names. Different strings give different keys."""
-    return text.encode("utf-8", "surrogatepass")
-
-
 def bytes_to_text(data: bytes) -> str:
-    """The string that shows a key or value; `key_to_bytes` undoes it for every key that a JSON string can name."""
+    """The string that shows a key or value; `text_to_key` undoes it for every key that a JSON string can name."""
     try:
         return data.decode()
     except UnicodeDecodeError:

@@ -18,7 +18,7 @@ from kvstore.commands.client import UNKNOWN, Client
 from kvstore.commands.context import Call, Server
 from kvstore.commands.info import fields_of
 from kvstore.commands.noted_requests import RequestLog
-from kvstore.commands.setting_table import ALIASES, OWN, OWN_ALIASES, SECRET, SETTINGS
+from kvstore.commands.setting_table import ALIASES, SECRET, SETTINGS
 from kvstore.edge.history import History, Series
 from kvstore.edge.page.charts import chart
 from kvstore.edge.page.recorder import named
@@ -222,9 +222,9 @@ def _settings(server: Server) -> list[tuple[str, str, str]]:
     """Name, value and default of the settings that are not as they are without any option or CONFIG SET; of a secret
     only that it is set.
     """
-    default = {name: row.default for name, row in (SETTINGS | OWN).items()} | Settings(data_path="").as_config()
+    default = {name: row.default for name, row in SETTINGS.items()} | Settings(data_path="").as_config()
     found = []
     for name, value in server.configuration.matching([b"*"]).items():
-        if name not in ALIASES | OWN_ALIASES and value != default.get(name, ""):
+        if name not in ALIASES and value != default.get(name, ""):
             found.append((name, "(set)" if name in SECRET else value, default.get(name, "")))
     return found

@@ -27,8 +27,8 @@ from tests.suites.valkey_tests.source import fetched
 
 SUITE = Comparison("valkey-suite", markdown, reason_of)
 
-#: The units of the families that are there. Left out: clusters, replicas, RDB and AOF, modules, TLS, eviction,
-#: bitmaps, places and HyperLogLogs.
+#: The units of the families that are there. Left out: clusters, replicas, RDB and AOF, modules, TLS, bitmaps,
+#: places and HyperLogLogs.
 UNITS = tuple(
     f"unit/{name}"
     for name in (
@@ -36,8 +36,8 @@ UNITS = tuple(
         "hashexpire", "type/stream", "type/stream-cgroups", "expire", "keyspace", "scan", "sort", "multi",
         "scripting", "functions", "pubsub", "pubsubshard", "tracking", "introspection", "introspection-2", "pause",
         "protocol", "querybuf", "quit", "info", "info-command", "slowlog", "commandlog", "latency-monitor",
-        "networking", "acl", "acl-v2", "obuf-limits", "limits", "other", "lazyfree", "memefficiency", "replybufsize",
-        "fuzzer",
+        "networking", "maxmemory", "acl", "acl-v2", "obuf-limits", "limits", "other", "lazyfree", "memefficiency",
+        "replybufsize", "fuzzer",
     )
 )  # fmt: skip
 

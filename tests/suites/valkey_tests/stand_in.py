@@ -5,6 +5,9 @@
 This process becomes the server, so that the tests, which know its number, can end it. A child of it waits until the
 server listens, and says by CONFIG SET what is no option of the start; what is refused stays as it is. It then prints
 the two lines that the tests wait for.
+
+The server has a file of settings of its own, in which it finds users; what CONFIG REWRITE puts there is not said again
+when a test starts the server anew.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from pathlib import Path
 
 from kvstore.base.address import Address
 from kvstore.client.raw import RawConnection, resp_request
+from kvstore.edge.config_text import lines_of, setting_of
 from kvstore.testing.server_process import PATIENCE_S, command, environment
 from scripts.measuring.processes import die_with_parent
 
@@ -48,30 +52,35 @@ def words_of(settings: dict[str, str]) -> list[str]:
     words = [word for name, option in _OPTIONS.items() if name in settings for word in (option, settings[name])]
     if "unixsocket" in settings:
         words += ["--listen", f"unix:{settings['unixsocket']}"]
-    words += ["--script-ms", str(_SCRIPT_MS)]
-    if file := _file_of_users(settings):
-        words += ["--acl-file", str(file)]
+    words += ["--script-ms", str(_SCRIPT_MS), "--config", str(_file_of_settings(settings))]
+    if "aclfile" in settings:
+        words += ["--acl-file", str(Path(settings.get("dir", "."), settings["aclfile"]).absolute())]
     return command("--data", str(Path(settings.get("dir", "."), "kvstore-data")), *words)
 
 
-def _file_of_users(settings: dict[str, str]) -> Path | None:
-    """The file of users that is named, or one made of the user that the configuration itself has."""
-    directory = Path(settings.get("dir", "."))
-    if "user" in settings:
-        (directory / "users.acl").write_text(f"user {settings['user']}\n", encoding="utf-8")
-    name = settings.get("aclfile", "users.acl" if "user" in settings else "")
-    return (directory / name).absolute() if name else None
+def _file_of_settings(settings: dict[str, str]) -> Path:
+    """The server's own; made with the user that the configuration has, if there is none yet."""
+    path = Path(settings.get("dir", "."), "kvstore.conf").absolute()
+    if not path.exists():
+        path.write_text(f"user {settings['user']}\n" if "user" in settings else "", encoding="utf-8")
+    return path
+
+
+def _kept(settings: dict[str, str]) -> set[str]:
+    """The settings that CONFIG REWRITE has put into that file."""
+    return {line.setting for line in lines_of(_file_of_settings(settings).read_bytes())}
 
 
 def _tell(settings: dict[str, str], server: int) -> None:
     """Wait until the server listens, set what can be set, and say so: the tests wait two minutes for both lines, but
     for an answer behind them a few seconds only. `server`: the number of its process.
     """
+    said = {*_OPTIONS, "aclfile", "user", *_kept(settings)}
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), RawConnection(Address("127.0.0.1", int(settings["port"]))) as connection:
             for name, value in settings.items():
-                if name not in (*_OPTIONS, "aclfile", "user"):
+                if setting_of(name) not in said:
                     connection.send(resp_request("CONFIG", "SET", name, value))
                     connection.resp()
             print(f"Started, PID: {server}. Server initialized\nReady to accept connections", flush=True)
