@@ -23,6 +23,7 @@ from kvstore.base.address import CATALOG_VARIABLE, Address
 from kvstore.base.limits import MAX_PASSWORD_BYTES
 from kvstore.commands.configuration import Configuration
 from kvstore.edge import tap
+from kvstore.edge.option_rows import ROWS
 from kvstore.edge.settings import GroupSettings, Settings
 from tests.kit.certificate import make_certificate
 
@@ -423,7 +424,7 @@ class TogetherTests(OptionsTestCase):
     def test_every_option_is_explained(self) -> None:
         """--help has a line for each option, and a default where there is one."""
         text = " ".join(str(tap.Options()).split())
-        for name, default, _, _ in tap._ROWS:
+        for name, default, _, _ in ROWS:
             self.assertIn(f"--{name}=", text)
             self.assertIn(f"[default: {default or ''}", text)
         self.assertIn("--listen=", text)
