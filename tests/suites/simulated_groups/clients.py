@@ -30,11 +30,11 @@ _WAY_S = 0.02
 _REFUSALS = ("READONLY", "UNBLOCKED", "EXECABORT", "MISCONF", "ERR FAILOVER")
 
 STRINGS = (b"string0", b"string1")
-COUNTER, LEFT, RIGHT, BOARD = b"counter", b"left", b"right", b"board"
+COUNTER, LEFT, RIGHT, BOARD, LOCK = b"counter", b"left", b"right", b"board", b"lock"
 QUEUES = (b"queue0", b"queue1")
 PASSING = (b"passing0", b"passing1")
 #: What is read at followers, together.
-READ_TOGETHER = (*STRINGS, COUNTER, LEFT, RIGHT, *PASSING)
+READ_TOGETHER = (*STRINGS, COUNTER, LEFT, RIGHT, LOCK, *PASSING)
 
 
 class Connection(Protocol):
@@ -152,7 +152,7 @@ class Writer(Client):
     def act(self) -> None:
         """Ask for something, unless something is under way."""
         if not self.busy and self.connect(self.world.likely_leader()):
-            self.chance.choice(KINDS)(self)
+            self.chance.choice(KINDS if self.world.walls_jump else KINDS_BY_CLOCK)(self)
 
     def call(self, words: Words, requests: list[Words], result: Callable[[list[Any]], Any]) -> None:
         """Ask, and note what came back: `result` makes of the replies what the model has."""
@@ -202,7 +202,7 @@ def queues(client: Writer) -> None:
 
 
 def blocks(client: Writer) -> None:
-    """Two keys at once."""
+    """Two keys at once. A WATCH may be left over from a read that was refused."""
     if client.chance.random() < 0.5:
         client.simple(b"MGET", LEFT, RIGHT)
         return
@@ -215,7 +215,7 @@ def blocks(client: Writer) -> None:
     )
     client.call(
         (b"EXEC", *inner), [(b"MULTI",), *inner, (b"EXEC",)],
-        lambda replies: ["+OK" if each == b"OK" else each for each in replies[-1]],
+        lambda replies: REFUSED if replies[-1] is None else ["+OK" if each == b"OK" else each for each in replies[-1]],
     )  # fmt: skip
 
 
@@ -255,7 +255,21 @@ def passing(client: Writer) -> None:
     client.call((b"SET", key, value), [(b"SET", key, value, b"PX", after_ms)], lambda _: "+OK")
 
 
+def locks(client: Writer) -> None:
+    """A lock, which ends by the wall clock."""
+    if client.chance.random() < 0.5:
+        client.call((b"HOLDER", LOCK), [(b"GET", LOCK)], lambda replies: replies[-1])
+        return
+    token, ms = client.value(), b"%d" % client.chance.choice([100, 700, 3000])
+    client.call(
+        (b"LOCK", LOCK, token, ms), [(b"SET", LOCK, token, b"NX", b"PX", ms)],
+        lambda replies: None if replies[-1] is None else "+OK",
+    )  # fmt: skip
+
+
 KINDS: list[Callable[[Writer], None]] = [strings, counters, queues, queues, blocks, compare_and_set, boards, passing]
+#: Where all wall clocks are the same.
+KINDS_BY_CLOCK = [*KINDS, locks]
 #: All keys, as they are read in the end.
 LAST_READS: list[Words] = [
     *((b"GET", key) for key in (*STRINGS, COUNTER, *PASSING)), (b"MGET", LEFT, RIGHT),
