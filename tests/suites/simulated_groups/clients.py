@@ -151,8 +151,16 @@ class Writer(Client):
 
     def act(self) -> None:
         """Ask for something, unless something is under way."""
-        if not self.busy and self.connect(self.world.likely_leader()):
+        if not self.busy and self.connect(self._likely_leader()):
             self.chance.choice(KINDS if self.world.walls_jump else KINDS_BY_CLOCK)(self)
+
+    def _likely_leader(self) -> Machine:
+        """Whom to ask: often who was asked before, if he still says that he leads."""
+        connection = self.connection
+        stays = connection is not None and connection.is_open and connection.machine.takes_itself_for_leader
+        if stays and connection is not None and self.chance.random() < 0.8:
+            return connection.machine
+        return self.world.likely_leader()
 
     def call(self, words: Words, requests: list[Words], result: Callable[[list[Any]], Any]) -> None:
         """Ask, and note what came back: `result` makes of the replies what the model has."""

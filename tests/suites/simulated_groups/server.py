@@ -179,8 +179,8 @@ class Machine(MemoryNode):
 
     @property
     def is_leading(self) -> bool:
-        """Whether what it has in memory may be more than the log has."""
-        return self.running and self.node.replica.role is Role.LEADING
+        """Whether what it has in memory may be more than the log has; also if it has just ended."""
+        return self.running and self.node.replica.role in (Role.LEADING, Role.ENDED)
 
     @property
     def takes_itself_for_leader(self) -> bool:

@@ -174,6 +174,7 @@ FAULTS: list[tuple[int, Callable[[World, Machine], None]]] = [
     (10, lambda world, node: node.resume()),
     (3, lambda world, node: node.connection.cut()),
     (3, lambda world, node: node.connection.deafen()),
+    (3, lambda world, node: world.likely_leader().connection.cut()),
     (8, lambda world, node: node.connection.heal()),
     (2, lambda world, node: node.kill()),
     (2, lambda world, node: node.kill(power=True)),
@@ -198,7 +199,7 @@ WALL_FAULTS: list[tuple[int, Callable[[World, Machine], None]]] = [
 ]
 
 
-def run(seed: int | str, steps: int = 200, **ways: Any) -> World:
+def run(seed: int | str, steps: int = 300, **ways: Any) -> World:
     """Let things drawn from `seed` befall a world, and time pass between them; then all is to come right again.
 
     `ways`: the world's. Raises Violation; a bug that a server logs is one.
@@ -222,7 +223,7 @@ def run(seed: int | str, steps: int = 200, **ways: Any) -> World:
             for _ in range(steps):
                 ((_, befall),) = chance.choices(faults, weights)
                 befall(world, chance.choice(world.nodes))
-                world.pass_time(chance.choice([0.0, 0.001, 0.01, 0.1, 0.1, 0.5]))
+                world.pass_time(chance.choice([0.0, 0.0, 0.001, 0.01, 0.05, 0.1, 0.4]))
             world.settle()
     finally:
         globalLogPublisher.removeObserver(look)
