@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -102,6 +103,15 @@ class LeadingTests(SynchronousTestCase):
             self.group.until(lambda: self.leader.ended)
         self.assertIn("no room", str(self.leader.ended[0]))
         self.assertEqual(Talker(self.group.leader()).ask("GET", "key"), "value")
+
+    def test_a_disk_that_fails_under_an_entry(self) -> None:
+        """Is the end of that server, and nobody is told that the log were wrong."""
+        follower = self.group.followers()[0]
+        follower.disk.fail("write_at", errno.EIO, times=None)
+        Talker(self.leader).ask("SET", "key", "x" * 100_000)
+        self.group.until(lambda: not follower.running)
+        self.assertEqual((len(follower.faults), follower.ended), (1, []))
+        self.assertIn("EIO", str(follower.faults[0]))
 
     def test_an_entry_of_a_newer_version(self) -> None:
         """A follower follows no more, and answers reads of what it has; one that it cannot apply ends it."""

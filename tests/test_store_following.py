@@ -377,6 +377,16 @@ class SeenTests(SynchronousTestCase):
         self.pass_time(5)
         self.assertIsNone(rig.do("GET", "a"))
 
+    def test_a_compaction_does_not_tell_the_time(self) -> None:
+        """A follower whose clock is ahead, and that has compacted and started again, goes by the log as before."""
+        self.follower = self.follower.start_again()
+        self.do("SET a 1 PX 5")
+        self.log.now_ms += 6
+        self.follower.compact()
+        self.follower = self.follower.start_again()
+        self.assertEqual(self.follower.rig.do("GET", "a"), b"1")
+        self.assertEqual(self.follower.store.newest_time_us, self.leader.store.newest_time_us)
+
     def test_a_leaders_clock_that_is_set_back(self) -> None:
         """A key that somebody has found expired does not come back, nor may the next entry have an earlier time."""
         self.do("SET a 1 PX 5")

@@ -133,14 +133,14 @@ class GroupCommit:
         except StorageFull:
             self.has_no_room()
         except Exception as error:
-            self._failed(error)
+            self.failed(error)
 
     def put(self, commit: Commit, writer: Writer) -> None:
         """Put a commit that was just closed on its way: `writer` has it."""
         try:
             self._begin(commit, writer)
         except Exception as error:
-            self._failed(error)
+            self.failed(error)
 
     def _begin(self, commit: Commit, writer: Writer) -> None:
         self._begun_ns = self._steady_ns()
@@ -203,9 +203,9 @@ class GroupCommit:
                 raise error
             self._settle(commit)
         except Exception as error:
-            self._failed(error)
+            self.failed(error)
 
-    def _failed(self, error: Exception) -> None:
+    def failed(self, error: Exception) -> None:
         """See the module. Called inside the `except` of it."""
         if not isinstance(error, StorageFault):
             _log.failure("bug while a commit was under way")

@@ -46,6 +46,8 @@ class GroupStore(Store):
         self._wall_us = now_us
         self.most_commit_bytes = MAX_ENTRY_BYTES - ENTRY_HEADING_BYTES
         self._latest_us = 0
+        if not self.found.sequence:  # the files have the time at which they were made, by this server's clock
+            self.newest_time_us = 0
 
     @property
     def standing(self) -> Standing | None:

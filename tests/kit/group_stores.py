@@ -102,7 +102,7 @@ class Node:
         if not self.store.can_compact():
             return
         job = self.store.seal()
-        self.store.finish_compaction(merge(self.disk, self._types, job, self.store.now_us()))
+        self.store.finish_compaction(merge(self.disk, self._types, job, self.log.now_ms * 1000))
 
     def start_again(self, disk: SimulatedDisk | None = None) -> Node:
         """A server that starts on what the disk has, or on what a crash left of it."""

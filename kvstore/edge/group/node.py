@@ -30,7 +30,7 @@ from twisted.logger import Logger
 from kvstore.base.address import Address, parse_address
 from kvstore.base.chance import Chance
 from kvstore.base.cluster_map import ClusterRegister
-from kvstore.base.errors import Failure, NewerVersion, StartRefused, StorageFull
+from kvstore.base.errors import Failure, NewerVersion, StartRefused, StorageFault, StorageFull
 from kvstore.base.limits import ENTRY_HEADING_BYTES, MIB
 from kvstore.base.shared_log import Appended, SharedLog, Watch
 from kvstore.commands.context import Server
@@ -196,6 +196,9 @@ class GroupNode(Service):
             self._stop_watching()
             self._unapplied = position, data
             self._wait()
+            return False
+        except StorageFault as fault:
+            self._commit.failed(fault)
             return False
         except (NewerVersion, UnknownOperation) as newer:
             self._end(self.replica.end(End.NEWER, str(newer)))
