@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvstore.base.slots import Slots, parse_slots, slot_of
+from kvstore.base.slots import MAX_RUNS, Slots, parse_slots, slot_of
 
 
 class SlotTests(SynchronousTestCase):
@@ -43,3 +43,9 @@ class SlotsTests(SynchronousTestCase):
         for text in ("", "a", "5-4", "0-16384", "16384", "1,", "-1", "0 - 5"):
             self.assertRaises(ValueError, parse_slots, text)
         self.assertRaises(ValueError, Slots, [16384])
+
+    def test_most_runs(self) -> None:
+        """So many, and not one more."""
+        runs = ",".join(str(slot) for slot in range(0, 2 * MAX_RUNS, 2))
+        self.assertEqual(len(parse_slots(runs)), MAX_RUNS)
+        self.assertRaises(ValueError, parse_slots, f"{runs},999")

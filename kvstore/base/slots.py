@@ -13,6 +13,8 @@ from collections.abc import Iterable
 
 #: How many there are.
 SLOTS = 16384
+#: Most runs of slots that a group has: they are in the header of each file.
+MAX_RUNS = 32
 
 _WILD = re.compile(rb"[*?\[\\]").search
 _RANGE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?").fullmatch
@@ -80,4 +82,7 @@ def parse_slots(text: str) -> Slots:
         if first > last or last >= SLOTS:
             raise ValueError(f"give slots as 0-5460 or 0-99,200,300-399; there are {SLOTS}, from 0 to {SLOTS - 1}")
         numbers += range(first, last + 1)
-    return Slots(numbers)
+    slots = Slots(numbers)
+    if len(slots.ranges) > MAX_RUNS:
+        raise ValueError(f"give at most {MAX_RUNS} runs of slots")
+    return slots
