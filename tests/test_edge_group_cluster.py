@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hiredis import pack_command
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.cluster_map import map_text, parse_map
@@ -56,6 +57,19 @@ class ClusterTests(SynchronousTestCase):
             ],
         )  # fmt: skip
         self.assertEqual(self.said(self.client, "MSET {b}1 1 {b}2 2", "MGET {b}1 {b}2"), ["OK", ["1", "2"]])
+
+    def test_pipelines(self) -> None:
+        """Of one command, for keys of this group alone or of others too; of several clients in one turn."""
+        get, put = (pack_command(words) for words in (("GET", _FIRST), ("SET", _FIRST, "1")))
+        elsewhere = pack_command(("GET", _THIRD))
+        clients = [Talker(self.leader) for _ in range(3)]
+        for client, data in zip(clients, (20 * put, 20 * get, 10 * (get + elsewhere)), strict=True):
+            client.write(data)
+        self.leader.group.until(lambda: all(len(client.replies) == 20 for client in clients))
+        self.assertEqual([set(map(str, client.replies)) for client in clients], [
+            {"OK"}, {"1"}, {"1", "MOVED 12182 c1:6380"},
+        ])  # fmt: skip
+        self.assertEqual(str(clients[2].replies[19]), "MOVED 12182 c1:6380")
 
     def test_followers(self) -> None:
         """Send on what is not to be read, or not after READONLY; what names no keys is done, unless it writes."""

@@ -12,7 +12,8 @@ A block is looked at as it is queued, and as a whole at EXEC; what a script call
 channels are keys here: who subscribes to one and who publishes in it meet at the leader of its slot.
 
 A group's slots are what its own log says, so no two groups serve one; who leads the others is a hint, see
-`base.cluster_map`. No request that names keys takes a quick way here, but those that `edge.group` has looked at.
+`base.cluster_map`. Requests that take a quick way are looked at in
+`edge.group.quick_ways`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from kvstore.base.address import Address
 from kvstore.base.cluster_map import Shard
 from kvstore.base.errors import Elsewhere, Failure
 from kvstore.base.slots import Slots, slot_of
-from kvstore.commands.row import NOT_KEYS, RUNS, WRITE, Command
+from kvstore.commands.row import NOT_KEYS, WRITE, Command
 
 
 class Cluster(Protocol):
@@ -46,11 +47,6 @@ class Cluster(Protocol):
 def node_id(address: Address) -> str:
     """The number of a server in its cluster: 40 hex digits, from its address."""
     return blake2b(str(address).encode(), digest_size=20).hexdigest()
-
-
-def is_somewhere(row: Command) -> bool:
-    """Whether requests of this command are for one group of the cluster, as their keys are."""
-    return row.has_keys or bool(row.flags & RUNS)
 
 
 def check_slots(call: Any, group: Any, row: Command, request: list[bytes]) -> None:

@@ -5,6 +5,8 @@
     node        the service: it follows, campaigns, leads, and ends
     writer      a leader's commits go to the shared log first
     reads       replies of reads wait for the lease, or for an append
+    cluster     the group's slots, and who has the others
+    quick_ways  which requests have one in a cluster
     sentinel    (in `commands`) how clients find the leader
 
 The rules (who may lead, when a lease runs, what ends a node) are `kvstore.store.replica`'s, the log's are those of

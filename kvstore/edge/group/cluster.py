@@ -178,6 +178,10 @@ class ClusterPart:
 
     # What commands see
 
+    def serves(self, slot: int) -> bool:
+        """Whether any request for keys of that slot is done here, now."""
+        return slot in self.slots and self.is_whole and self._group.leads
+
     def shards(self) -> list[Shard]:
         """See `Cluster`: of the own group as its log says, which is newer."""
         group, found = self._group, dict(self._shards)

@@ -36,6 +36,7 @@ from kvstore.base.shared_log import Appended, SharedLog, Watch
 from kvstore.commands.context import Server
 from kvstore.commands.membership import Node, bar
 from kvstore.edge.group.cluster import ClusterPart, check_slots
+from kvstore.edge.group.quick_ways import ClusterReads
 from kvstore.edge.group.reads import Reads
 from kvstore.edge.group.writer import SharedLogWriter
 from kvstore.edge.group_commit import GroupCommit
@@ -129,7 +130,8 @@ class GroupNode(Service):
 
     def reads(self, server: Server, turn: Turn) -> Reads:
         """What the replies of reads wait for."""
-        return Reads(server, turn, self._may_leave)
+        reads = Reads if self.cluster is None else ClusterReads
+        return reads(server, turn, self._may_leave)
 
     def join(self, server: Server, commit: GroupCommit, hooks: Hooks) -> None:
         """What the log says changes the databases from now on, and clients find in `server` what group this is."""

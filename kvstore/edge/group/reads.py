@@ -38,6 +38,10 @@ from kvstore.wire.pieces import Encoded
 class Reads:
     """See the module. `may_leave`: whether replies of reads may leave now, as far as the lease and the policy say."""
 
+    #: What executes requests of one client, and of many together.
+    session: type[GroupSession]
+    together: type[GroupTogether]
+
     def __init__(self, server: Server, turn: Turn, may_leave: Callable[[], bool]) -> None:
         self._store = server.store
         self._turn = turn
@@ -45,11 +49,11 @@ class Reads:
 
     def make_session(self, *arguments: Any) -> Session:
         """A session of a server in a group."""
-        return _Session(self, *arguments)
+        return self.session(self, *arguments)
 
     def make_together(self, server: Server, hooks: Hooks) -> Together:
         """What executes many clients' requests together in one."""
-        return _Together(self, server, hooks)
+        return self.together(self, server, hooks)
 
     def commit_to_wait_for(self) -> int:
         """The number of the commit that replies are to wait for, which comes at the end of this turn."""
@@ -57,7 +61,7 @@ class Reads:
         return self._store.pending.sequence
 
 
-class _Execution(Execution):
+class GroupExecution(Execution):
     """Notes whether any request tells of data. `tells`: one has, since it was set back."""
 
     __slots__ = ("tells",)
@@ -83,13 +87,13 @@ class _Execution(Execution):
         return encoded
 
 
-class _Session(Session):
+class GroupSession(Session):
     """A session whose reads wait: see the module."""
 
     __slots__ = ("_reads", "_tells")
 
-    make_execution: type[Execution] = _Execution
-    _execution: _Execution
+    make_execution: type[Execution] = GroupExecution
+    _execution: GroupExecution
 
     def __init__(self, reads: Reads, *arguments: Any) -> None:
         self._reads = reads
@@ -117,7 +121,7 @@ class _Session(Session):
         return is_done
 
 
-class _Together(Together):
+class GroupTogether(Together):
     """Requests of many clients whose reads wait: see the module."""
 
     def __init__(self, reads: Reads, *arguments: Any) -> None:
@@ -142,6 +146,9 @@ class _Together(Together):
         for session, data in zip(sessions, replies, strict=True):
             session.hold(data, sequence)
         return []
+
+
+Reads.session, Reads.together = GroupSession, GroupTogether
 
 
 def _names() -> frozenset[str]:
