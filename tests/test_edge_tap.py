@@ -84,6 +84,15 @@ class GroupOptionsTests(OptionsTestCase):
         ))  # fmt: skip
         self.assertEqual((settings.sync, parse().group), ("everysec", None))
 
+    def test_a_group_of_a_cluster(self) -> None:
+        """It has slots, and one database."""
+        settings = parse(*self.WORDS, "--slots", "0-99,200")
+        assert settings.group is not None
+        self.assertEqual((str(settings.group.slots), settings.databases), ("0-99,200", 1))
+        self.assertEqual(settings.as_config()["cluster-enabled"], "yes")
+        self.assertIn("--slots '0-5': that is of a group", self.refusal("--slots", "0-5"))
+        self.assertIn("--slots '5-0': give slots as 0-5460", self.refusal(*self.WORDS, "--slots", "5-0"))
+
     def test_what_is_missing_or_does_not_go_together(self) -> None:
         """One line that says what to give, or to leave out."""
         self.assertIn("--group 'shop': a group has --log", self.refusal(*self.WORDS[:2]))
