@@ -231,6 +231,13 @@ class Trimmed(NamedTuple):
 Read: TypeAlias = Entries | Trimmed
 
 
+class Size(NamedTuple):
+    """What the engine holds, of all that use it, and past how much it takes nothing more."""
+
+    used_bytes: int
+    quota_bytes: int
+
+
 class Watch(Protocol):
     """Entries are being told of."""
 
@@ -276,6 +283,9 @@ class SharedLog(Protocol):
 
     def notes(self, done: Callable[[dict[str, int]], None]) -> None:
         """What each node has noted last."""
+
+    def size(self, done: Callable[[Size], None]) -> None:
+        """How full the engine is."""
 
     def stop(self) -> None:
         """Close what is open. What is under way may still come to be."""

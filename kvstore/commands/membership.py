@@ -65,6 +65,14 @@ class Membership(Protocol):
     def others(self) -> list[Node]:
         """The other servers that are known."""
 
+    def checkpoint(self, offset: int) -> tuple[str, int, int, bytes]:
+        """Which checkpoint this server has, the position that it covers, its size, and bytes of it from `offset` on.
+        Raises Failure.
+        """
+
+    def trim(self) -> None:
+        """Trim the log as far as may be, if this server leads."""
+
     def hand_over(self, to: Address | None) -> None:
         """Let another lead, that or any. Raises Failure if this server does not lead, or there is no such other."""
 

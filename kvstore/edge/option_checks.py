@@ -20,7 +20,8 @@ from kvstore.edge.tls import authorities_in
 #: Options that say nothing without another one, and the advice.
 _NEEDS = {
     **dict.fromkeys(
-        ("log", "advertise", "lease-ms", "reads", "slots"), ("group", "that is of a group; give --group too")
+        ("log", "advertise", "lease-ms", "reads", "slots", "node-user", "node-password-file"),
+        ("group", "that is of a group; give --group too"),
     ),
     **dict.fromkeys(("owner", "catalog"), ("project", "nothing is announced without --project; give that too")),
 }

@@ -5,6 +5,7 @@ Those that are settings of CONFIG, too, and nothing else, take default and meani
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -55,7 +56,7 @@ from kvstore.edge.option_text import (
     sync_policy,
     whole_number,
 )
-from kvstore.edge.password_file import password_hash
+from kvstore.edge.password_file import password_hash, password_in
 from kvstore.edge.settings import (
     DEFAULT_DATA_DIRECTORY,
     DEFAULT_PORT,
@@ -269,6 +270,18 @@ ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
         parse_slots,
         "Have the group be one of a cluster, with these of the 16384 slots, as 0-5460; see docs/GROUP.md."
         " [default: not one of a cluster]",
+    ),
+    (
+        "node-user",
+        None,
+        os.fsencode,
+        "Who the group's other servers are asked as for their checkpoint; needs +group|checkpoint. [default: default]",
+    ),
+    (
+        "node-password-file",
+        None,
+        password_in,
+        "That user's password, in a file that only its owner may read. [default: that of --password-file]",
     ),
     (
         "tls-client-ca",

@@ -15,7 +15,12 @@ from kvstore.commands.users import hashed
 
 
 def password_hash(text: str) -> bytes:
-    """The hash of the password in a file, which is its one line. `text`: the file's name. Raises ValueError."""
+    """The hash of the password in a file. `text`: the file's name. Raises ValueError."""
+    return hashed(password_in(text))
+
+
+def password_in(text: str) -> bytes:
+    """The password in a file, which is its one line. `text`: the file's name. Raises ValueError."""
     try:
         with open(os.path.abspath(text), "rb") as file:
             _check_mode(text, os.fstat(file.fileno()).st_mode)
@@ -25,7 +30,7 @@ def password_hash(text: str) -> bytes:
     password = content.removesuffix(b"\n").removesuffix(b"\r")
     if not password or b"\n" in password or len(password) > MAX_PASSWORD_BYTES:
         raise ValueError(f"give a file with a password in one line, of at most {MAX_PASSWORD_BYTES} bytes")
-    return hashed(password)
+    return password
 
 
 def _check_mode(path: str, mode: int) -> None:

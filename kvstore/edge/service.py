@@ -64,6 +64,7 @@ from kvstore.values import TYPES
 if TYPE_CHECKING:
     from kvstore.edge.group.node import GroupNode
     from kvstore.edge.http.serving import WebSite
+    from kvstore.store.group_store import GroupStore
 
 _log = Logger()
 
@@ -220,12 +221,23 @@ class KVStoreService(MultiService):
         from kvstore.store.group_store import GroupStore
 
         assert isinstance(self.store, GroupStore)
+        self._say_how_it_began(self.store)
         try:
             log = open_log(group.log, group.name, self._reactor)
             register = None if group.slots is None else EtcdRegister(group.log, self._reactor)
         except ValueError as error:  # of the files of its certificates
             raise self._process.refused(f"--log {group.log!r}: {error}") from None
         self.group = GroupNode(self._reactor, group, self.store, log, self._leads_no_more, register=register)
+
+    def _say_how_it_began(self, store: GroupStore) -> None:
+        if store.joined is not None:
+            _log.info("begins with the checkpoint of another server, up to entry {position}", position=store.joined)
+        if store.damage is not None:
+            damage, names = store.damage
+            _log.critical(
+                "{damage} The files are set aside as {names}; this server joins its group anew",
+                damage=str(damage).removesuffix(damage.advice), names=", ".join(names),
+            )  # fmt: skip
 
     def _open_trace(self) -> None:
         if self.settings.trace_path is not None:
@@ -391,13 +403,16 @@ class KVStoreService(MultiService):
             self._process.failed(fault)
 
     def _leads_no_more(self, ended: Ended) -> None:
-        """Another leads the group: what this server holds in memory may not be in the log."""
-        _log.critical("{reason}; nothing more is acknowledged", reason=str(ended))
+        """Another leads the group: what this server holds in memory may not be in the log; or it has to begin anew."""
+        if ended.end is End.JOINED:
+            _log.info("{reason}; beginning with it", reason=str(ended))
+        else:
+            _log.critical("{reason}; nothing more is acknowledged", reason=str(ended))
         try:
             for protocol in list(self.factory.protocols.values()):
                 protocol.leave(changed_sides())
         finally:
-            self._process.failed(ended, LEADS_NO_MORE if ended.end is End.FENCED else 1)
+            self._process.failed(ended, LEADS_NO_MORE if ended.end in (End.FENCED, End.JOINED) else 1)
 
     # Stop
 

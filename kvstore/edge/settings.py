@@ -64,7 +64,8 @@ class GroupSettings:
     """What a server of a group was started with. `name`: the group's. `log`: where the shared log is, a URL.
     `advertise`: where clients and the other nodes reach this one, which is its name in the group, too. `lease_ms`: how
     long a leader leads after each of its entries. `reads`: see `ReadPolicy`. `slots`: that the group has, of a cluster;
-    None if it is not one of a cluster.
+    None if it is not one of a cluster. `login`: user and password with which the other servers are asked for their
+    checkpoint; None: without.
     """
 
     name: str
@@ -73,6 +74,7 @@ class GroupSettings:
     lease_ms: int = LEASE_MS
     reads: ReadPolicy = "lease"
     slots: Slots | None = None
+    login: tuple[str, bytes] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,6 +47,7 @@ from kvstore.edge.option_text import (
     input_file,
 )
 from kvstore.edge.outside_file import OutsideFile
+from kvstore.edge.password_file import password_in
 from kvstore.edge.server_log import ServerLog
 from kvstore.edge.settings import (
     DEFAULT_PORT,
@@ -195,7 +196,15 @@ class Options(usage.Options):
             lease_ms=value["lease-ms"] or LEASE_MS,
             reads=value["reads"] or "lease",
             slots=value["slots"],
+            login=self._login(value),
         )
+
+    def _login(self, value: dict[str, Any]) -> tuple[str, bytes] | None:
+        """How to log in at the group's other servers."""
+        password = value["node-password-file"]
+        if password is None and self["password-file"] is not None:
+            password = password_in(self["password-file"])
+        return None if password is None else (os.fsdecode(value["node-user"] or b"default"), password)
 
     def _read_config(self) -> tuple[dict[str, str], dict[bytes, list[bytes]]]:
         """What the file of --config says of settings that are no options, and of users; the others become options,

@@ -9,6 +9,8 @@ commit and whose bytes are the body of its frame: see `beginning`. What that doe
 and not below one at which somebody may have found that a key has expired. A follower's is the newest in the log: so
 what it shows is the state of one position of the log, whatever its own clock says, and a key that it has left out does
 not come back by a later entry that makes it persist.
+
+A damaged directory is set aside, and begun anew: all that was acknowledged is in the group. See `joining`.
 """
 
 from __future__ import annotations
@@ -17,12 +19,15 @@ from collections.abc import Callable
 from typing import Any
 
 from kvstore.base.disk import Disk
-from kvstore.base.errors import StorageFull
+from kvstore.base.errors import DamagedStore, StorageFull
 from kvstore.base.limits import ENTRY_HEADING_BYTES, MAX_ENTRY_BYTES
 from kvstore.base.shared_log import Standing, decode
 from kvstore.base.value_type import Types
-from kvstore.store import following
+from kvstore.store import following, joining
 from kvstore.store.beginning import Beginning, Heading
+from kvstore.store.commit import NO_ROOM_AT_ALL
+from kvstore.store.log import Purpose
+from kvstore.store.recovery import Recovered
 from kvstore.store.store import Commit, Store, step
 
 
@@ -37,7 +42,16 @@ class NothingOwn:
 
 
 class GroupStore(Store):
-    """See the module. The arguments are those of `Store`."""
+    """See the module. The arguments are those of `Store`.
+
+    `joined`: the last commit of the checkpoint of another server's that this start began with, or None. `damage`: why
+    the directory was set aside, and under which names; or None.
+    """
+
+    joined: int | None = None
+    damage: tuple[DamagedStore, list[str]] | None = None
+    #: Why nothing may be written that makes the data grow, besides what the volume says; "": it may.
+    refusal = ""
 
     def __init__(
         self, disk: Disk, types: Types, now_us: Callable[[], int], random_bytes: Callable[[int], bytes], **others: Any
@@ -48,6 +62,16 @@ class GroupStore(Store):
         self._latest_us = 0
         if not self.found.sequence:  # the files have the time at which they were made, by this server's clock
             self.newest_time_us = 0
+
+    def _recovered(self, disk: Disk, *arguments: Any) -> Recovered:
+        """See `Store`."""
+        _, now_us, random_bytes, _ = arguments
+        try:
+            self.joined = joining.complete(disk, now_us(), random_bytes)
+            return super()._recovered(disk, *arguments)
+        except DamagedStore as damage:
+            self.damage = damage, joining.set_aside(disk)
+            return super()._recovered(disk, *arguments)
 
     @property
     def standing(self) -> Standing | None:
@@ -66,6 +90,31 @@ class GroupStore(Store):
         self.keep_time(lambda: self.newest_time_us)
         self.follows(True)
         self.heading = NothingOwn()
+
+    def refuse(self, reason: str) -> None:
+        """Refuse from now on, for that reason, whatever makes the data grow, as on a full disk; "": do not."""
+        if bool(reason) != bool(self.refusal):
+            self._ask_anew()
+        self.refusal = reason
+
+    def _room(self) -> int:
+        """See `Store`: while growth is refused each operation is asked about."""
+        return NO_ROOM_AT_ALL if self.refusal else super()._room()
+
+    def _reserve(self, size_bytes: int, purpose: Purpose = Purpose.GROW) -> int:
+        if self.refusal and purpose is Purpose.GROW and not self.is_follower:
+            self.refusals.add(self.now_us() // 1000, self.refusal)
+            self.pending.room = NO_ROOM_AT_ALL
+            raise StorageFull(self.refusal)
+        return super()._reserve(size_bytes, purpose)
+
+    def checkpoint_piece(self, offset: int) -> joining.Piece:
+        """Bytes of the checkpoint there is, for a server that joins. Raises DamagedStore, OSError."""
+        return joining.read_piece(self._disk, offset)
+
+    def fetch(self) -> joining.Incoming:
+        """Begin to write another server's checkpoint down. Raises OSError."""
+        return joining.Incoming(self._disk, self.log.header.store)
 
     def begin_leading(self, heading: Heading) -> None:
         """The server leads its group, which it has followed: its commits begin with `heading` from now on."""

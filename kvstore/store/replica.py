@@ -77,11 +77,13 @@ class End(Enum):
 
     `FENCED`: it led, and another does: its memory may hold what the log does not. `DIFFERS`: the log's next entry does
     not go on from what it has: one of the two is damaged. `NEWER`: a newer version leads the group; what it has is
-    sound, and grows old. `SLOTS`: it was started with others than the log says.
+    sound, and grows old. `SLOTS`: it was started with others than the log says. `JOINED`: it was too far
+    behind, and has fetched another's state, to begin with that.
     """
 
     FENCED = "another node leads the group"
     DIFFERS = "the shared log does not go on from what this node has"
+    JOINED = "the state of another node was fetched"
     NEWER = "a newer version of kvstore leads the group"
     SLOTS = "this server was started with other slots than its group has"
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable
-from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from kvstore.base.disk import Disk
 from kvstore.base.errors import StartRefused, StorageFault, StorageFull
@@ -34,7 +34,7 @@ from kvstore.store.keyed_hash import of_store
 from kvstore.store.keyspace import Keyspace
 from kvstore.store.log import FRAMES_AT, NO_LIMIT, Purpose, TransactionLog
 from kvstore.store.merge import MergeJob
-from kvstore.store.recovery import new_log_header, recover
+from kvstore.store.recovery import Recovered, new_log_header, recover
 from kvstore.store.sealing import switch_logs
 from kvstore.store.state import Databases
 from kvstore.store.table import EVERYTHING
@@ -112,7 +112,7 @@ class Store(Keyspace):
         self._random_bytes = random_bytes
         self.policy = policy or CompactionPolicy()
         disk.lock()
-        recovered = recover(disk, types, now_us, random_bytes, identity)
+        recovered = self._recovered(disk, types, now_us, random_bytes, identity)
         self.found: Examined = recovered.examined
         self.torn_copy = recovered.torn_copy
         self.log = recovered.log
@@ -145,6 +145,10 @@ class Store(Keyspace):
         self._growing: Callable[[], None] = lambda: None
         self.pending.room = self._room()
         self.measure_volume()
+
+    def _recovered(self, *arguments: Any) -> Recovered:
+        """What `recover` makes of the directory."""
+        return recover(*arguments)
 
     def read_again(self) -> Databases:
         """What recovery would make of the files as they are now, and of what is not in them yet. Changes nothing, and

@@ -20,7 +20,7 @@ from random import Random
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeAlias, TypeVar
 
 from kvstore.base.limits import MIB
-from kvstore.base.shared_log import Appended, Entries, Read, Trimmed
+from kvstore.base.shared_log import Appended, Entries, Read, Size, Trimmed
 
 if TYPE_CHECKING:
     from kvstore.base.shared_log import SharedLog, Watch
@@ -55,6 +55,8 @@ class SimulatedSharedLog:
     """See the module. `refuses`: all requests, as an engine without a quorum does. `trouble` may be changed at any
     time.
 
+    `quota_bytes`: what it says that it takes; it takes more all the same.
+
     `entries`, by their positions, the newest at `head`; `first`: where they begin; `noted`: see `SharedLog.note`.
     """
 
@@ -66,6 +68,7 @@ class SimulatedSharedLog:
         self.entries: dict[int, bytes] = {}
         self.first, self.head = 1, 0
         self.noted: dict[str, int] = {}
+        self.quota_bytes = 1 << 62
         self._connections: list[SimulatedConnection] = []
 
     def connect(self) -> SimulatedConnection:
@@ -116,6 +119,10 @@ class SimulatedSharedLog:
     def note(self, node: str, position: int) -> None:
         """See `SharedLog`."""
         self.noted[node] = position
+
+    def size(self) -> Size:
+        """See `SharedLog`."""
+        return Size(sum(map(len, self.entries.values())), self.quota_bytes)
 
     # The way
 
@@ -169,6 +176,10 @@ class SimulatedConnection:
     def notes(self, done: Callable[[dict[str, int]], None]) -> None:
         """See `SharedLog`."""
         self._ask(lambda: dict(self.log.noted), done)
+
+    def size(self, done: Callable[[Size], None]) -> None:
+        """See `SharedLog`."""
+        self._ask(self.log.size, done)
 
     def stop(self) -> None:
         """See `SharedLog`; also what becomes of a connection whose process was killed."""

@@ -19,12 +19,14 @@ from kvstore.base.slots import Slots, parse_slots
 from kvstore.commands.context import Server
 from kvstore.commands.membership import changed_sides
 from kvstore.edge.factory import KVStoreFactory
+from kvstore.edge.group.joining import Fetch
 from kvstore.edge.group.node import GroupNode, identity_of
 from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.settings import GroupSettings, ReadPolicy
 from kvstore.edge.turn import Turn
 from kvstore.session.hooks import Hooks
 from kvstore.store.group_store import GroupStore
+from kvstore.store.merge import merge
 from kvstore.store.replica import Ended
 from kvstore.store.store import Store
 from kvstore.testing.memory_server import MemoryServer
@@ -79,6 +81,7 @@ class MemoryNode(MemoryServer):
             databases=DATABASES if self.group.slots is None else 1,
         )  # fmt: skip
         self.store: Store = store
+        self.group_store = store
         self.server = Server(self.store, lambda: self.now_ms, self.settings.as_config(), "0" * 40)
         self.server.waiting.call_later = self.clock.callLater
         self.turn = Turn(self.clock)
@@ -87,7 +90,8 @@ class MemoryNode(MemoryServer):
             slots=self.group.slots,
         )  # fmt: skip
         self.node = GroupNode(
-            self.clock, settings, store, self.connection, self._ended, self.chance(), self.now_ns, self.group.register
+            self.clock, settings, store, self.connection, self._ended, self.chance(), self.now_ns, self.group.register,
+            self._reach,
         )  # fmt: skip
         hooks = Hooks()
         self.commit = GroupCommit(
@@ -114,6 +118,21 @@ class MemoryNode(MemoryServer):
 
     def between_commits(self) -> None:
         """No commit is in flight."""
+
+    def _reach(self, place: Address, fetch: Fetch) -> None:
+        """Connect to another node, which runs or does not."""
+        found = [node for node in self.group.nodes if node.address == place and node.running]
+        if found:
+            found[0].connect(fetch)
+        else:
+            self.clock.callLater(0, fetch.fail, "nobody is there")
+
+    def compact(self) -> None:
+        """Merge all there is."""
+        self.group.until(lambda: self.store.in_flight is None)
+        self.store.sync()
+        job = self.store.seal()
+        self.store.finish_compaction(merge(self.disk, TYPES, job, self.store.now_us()))
 
     def _ended(self, ended: Ended) -> None:
         self.ended.append(ended)

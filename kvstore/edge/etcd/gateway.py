@@ -125,6 +125,16 @@ def header_of(document: dict[str, Any]) -> Header:
     return Header(int(header.get("cluster_id", 0)), int(header.get("raft_term", 0)))
 
 
+def used_bytes(status: dict[str, Any]) -> int:
+    """How much of its file the node that answered STATUS so has in use; an older etcd does not say how much it may."""
+    return int(status.get("dbSizeInUse", status.get("dbSize", 0)))
+
+
+def quota_bytes(status: dict[str, Any]) -> int:
+    """How much that node takes; etcd says so from 3.6 on, 0 before."""
+    return int(status.get("dbSizeQuota", 0))
+
+
 def leads(status: dict[str, Any]) -> bool:
     """Whether the node that answered STATUS so leads the others."""
     return status.get("leader") is not None and status["leader"] == status.get("header", {}).get("member_id")

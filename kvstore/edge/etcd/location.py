@@ -6,6 +6,8 @@
 shown if it asks (`--client-cert-auth`); the key may be in the file of the certificate. A server's certificate must name
 the host as it is typed. etcd's own users and roles are not for this: its gateway knows nobody by their certificate.
 
+`quota=BYTES`, with both: etcd's --quota-backend-bytes, if that is not 2 GiB; versions from 3.6 on say so themselves.
+
 The nodes are asked in the order in which they stand, the next one when one fails: so the nearest goes first.
 """
 
@@ -15,15 +17,20 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from kvstore.base.address import Address, parse_address
+from kvstore.base.limits import MIB
 
 _FILES = ("ca", "cert", "key")
+_QUOTA = "quota"
+#: What etcd takes, unless it is told otherwise.
+QUOTA_BYTES = 2048 * MIB
 
 
 class Location(NamedTuple):
-    """What was typed. `files`: of TLS, by `ca`, `cert` and `key`; None without TLS."""
+    """What was typed. `files`: of TLS, by `ca`, `cert` and `key`; None without TLS. `quota_bytes`: see the module."""
 
     addresses: tuple[Address, ...]
     files: dict[str, str] | None
+    quota_bytes: int = QUOTA_BYTES
 
 
 def parse_location(text: str) -> Location:
@@ -34,6 +41,7 @@ def parse_location(text: str) -> Location:
     scheme, _, rest = text.partition("://")
     hosts, _, query = rest.partition("?")
     files = dict(parse_qsl(query, keep_blank_values=True))
+    quota = files.pop(_QUOTA, str(QUOTA_BYTES))
     try:
         addresses = tuple(parse_address(host) for host in hosts.rstrip("/").split(","))
     except ValueError:
@@ -42,8 +50,10 @@ def parse_location(text: str) -> Location:
         raise ValueError("give etcd://HOST:PORT,HOST:PORT,HOST:PORT with the nodes of an etcd, or etcds:// for TLS")
     if len(set(addresses)) < len(addresses):
         raise ValueError("give each node of etcd once")
+    if not (quota.isascii() and quota.isdigit() and 0 < len(quota) < 19 and int(quota)):
+        raise ValueError(f"give the quota as a number of bytes, not {quota!r}")
     if unknown := [name for name in files if scheme == "etcd" or name not in _FILES]:
-        raise ValueError(f"leave {unknown[0]!r} out: there are ca, cert and key, with etcds://")
+        raise ValueError(f"leave {unknown[0]!r} out: there are quota, and with etcds:// ca, cert and key")
     if "key" in files and "cert" not in files:
         raise ValueError("give the certificate of the key, too: cert=FILE")
-    return Location(addresses, files if scheme == "etcds" else None)
+    return Location(addresses, files if scheme == "etcds" else None, int(quota))

@@ -33,12 +33,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kvstore.base.shared_log import Appended, Read
+from kvstore.base.shared_log import Appended, Read, Size
 from kvstore.edge.etcd import gateway
 from kvstore.edge.etcd.appending import Append
 from kvstore.edge.etcd.client import Answer, Client, Request
 from kvstore.edge.etcd.layout import Keys, number
-from kvstore.edge.etcd.location import parse_location
+from kvstore.edge.etcd.location import QUOTA_BYTES, parse_location
 from kvstore.edge.etcd.nodes import Nodes
 from kvstore.edge.etcd.places import Place, places_of
 from kvstore.edge.etcd.reading import Reader
@@ -51,16 +51,17 @@ def open_log(location: str, group: str, reactor: Any) -> EtcdLog:
 
     Looks who of etcd's nodes leads at once; connects for anything else when it is first asked.
     """
-    places = places_of(parse_location(location), reactor)
-    log = EtcdLog(reactor, places, group)
+    where = parse_location(location)
+    log = EtcdLog(reactor, places_of(where, reactor), group, where.quota_bytes)
     log.look_at_nodes()
     return log
 
 
 class EtcdLog:
-    """See the module, and `SharedLog`. `clock`: the reactor."""
+    """See the module, and `SharedLog`. `clock`: the reactor. `quota_bytes`: of an etcd that does not say."""
 
-    def __init__(self, clock: Any, places: Sequence[Place], group: str) -> None:
+    def __init__(self, clock: Any, places: Sequence[Place], group: str, quota_bytes: int = QUOTA_BYTES) -> None:
+        self._quota_bytes = quota_bytes
         self._clock = clock
         self._places = places
         self._keys = Keys(group)
@@ -109,6 +110,15 @@ class EtcdLog:
 
         body = gateway.reading([gateway.get_range(*self._keys.notes)])
         self._others.ask(Request(gateway.TXN, body, answered))
+
+    def size(self, done: Callable[[Size], None]) -> None:
+        """See `SharedLog`: as the node says that others are asked at."""
+
+        def answered(answer: Answer) -> None:
+            quota_bytes = gateway.quota_bytes(answer.document) or self._quota_bytes
+            done(Size(gateway.used_bytes(answer.document), quota_bytes))
+
+        self._others.ask(Request(gateway.STATUS, b"{}", answered))
 
     def _leads(self, index: int) -> None:
         self._appends.prefer(index)

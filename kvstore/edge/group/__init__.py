@@ -3,6 +3,8 @@
     settings    what the options come to
     parent      the process that starts the server again
     node        the service: it follows, campaigns, leads, and ends
+    joining     a node that is too far behind fetches another's checkpoint
+    trimming    what two nodes' checkpoints have leaves the log; what happens when its engine is nearly full
     writer      a leader's commits go to the shared log first
     reads       replies of reads wait for the lease, or for an append
     cluster     the group's slots, and who has the others

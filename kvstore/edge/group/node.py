@@ -5,6 +5,7 @@
     campaign   by a timer: nothing was seen for too long; the watch stops, a leadership entry is appended
     lead       the open commit goes to the log as an entry, in every turn that has one; an empty one if nothing else
                renews the lease in time
+    join       the log begins behind what is here: another's checkpoint is fetched, and the process begins anew with it
     end        another leads: clients are closed at once, and the process ends (see `parent`)
 
 What each of these means, and when it is allowed, is decided by `kvstore.store.replica`; here it meets the log, the
@@ -24,26 +25,30 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from kvstore.base.address import Address, parse_address
 from kvstore.base.chance import Chance
 from kvstore.base.cluster_map import ClusterRegister
-from kvstore.base.errors import Failure, NewerVersion, StartRefused, StorageFault, StorageFull
+from kvstore.base.errors import DamagedStore, Failure, NewerVersion, StartRefused, StorageFault, StorageFull
 from kvstore.base.limits import ENTRY_HEADING_BYTES, MIB
 from kvstore.base.shared_log import Appended, SharedLog, Watch
 from kvstore.commands.context import Server
 from kvstore.commands.membership import Node, bar
 from kvstore.edge.group.cluster import ClusterPart, check_slots
+from kvstore.edge.group.joining import Fetch, Joining
 from kvstore.edge.group.quick_ways import ClusterReads
 from kvstore.edge.group.reads import Reads
+from kvstore.edge.group.trimming import Trimming
 from kvstore.edge.group.writer import SharedLogWriter
 from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.settings import GroupSettings
 from kvstore.edge.turn import Turn
 from kvstore.edge.writers import InLoopWriter
 from kvstore.session.hooks import Hooks
+from kvstore.store.checkpoint import CheckpointHeader
 from kvstore.store.group_store import GroupStore
 from kvstore.store.operations import UnknownOperation
 from kvstore.store.replica import End, Ended, Replica, Role
@@ -53,10 +58,6 @@ _log = Logger()
 _NS_PER_S = 1_000_000_000
 #: An open commit with so many bytes is not to grow much more: a request may add nearly MAX_ENTRY_BYTES to it.
 _LARGE_COMMIT_BYTES = 1 * MIB
-#: How often a node notes what it has, and looks what the others have.
-_NOTES_S = 2.0
-#: A trim is worth its trouble for so many entries.
-_TRIM_STEP = 1000
 #: How soon an entry is tried again that there was no room for.
 _NO_ROOM_S = 1.0
 #: For how long a stop waits for another leader: longer than an entry takes, unless etcd has none to take it.
@@ -78,6 +79,7 @@ class GroupNode(Service):
 
     `log`: the shared one, as this run of the server sees it. `ends`: called when this server cannot go on; nothing may
     be acknowledged after it. `now_ns`: see the module. `register`: of the cluster, if the settings have slots.
+    `connect`: to another server, see `Joining`; None: over TCP.
     """
 
     def __init__(
@@ -90,7 +92,11 @@ class GroupNode(Service):
         chance: Chance | None = None,
         now_ns: Callable[[], int] = boot_ns,
         register: ClusterRegister | None = None,
+        connect: Callable[[Address, Fetch], None] | None = None,
     ) -> None:
+        self._connect = connect or self._connect_by_tcp
+        self._chance = chance or SystemRandom()
+        self._joining: Joining | None = None
         self._reactor = reactor
         self._settings = settings
         self.group_name, self.own = settings.name, settings.advertise
@@ -110,17 +116,14 @@ class GroupNode(Service):
             self.cluster = ClusterPart(self, register, settings.slots, reactor.callLater)
         #: What the group's log is to say of slots with the next entry; None: nothing.
         self._slots_to_enter: str | None = None
-        self.replica = Replica(str(self.own), standing, settings.lease_ms, chance or SystemRandom(), now_ns())
+        self.replica = Replica(str(self.own), standing, settings.lease_ms, self._chance, now_ns())
         self.writer = SharedLogWriter(store, log, self._appended)
         self._local_writer = InLoopWriter(store, sync=False)
         self._watch: Watch | None = None
         self._timer: IDelayedCall | None = None
-        self._notes_timer: IDelayedCall | None = None
-        self._notes: dict[Address, int] = {}
+        self._trimming = Trimming(reactor, self, store, log)
         #: An entry that was seen, and for which there was no room.
         self._unapplied: tuple[int, bytes] | None = None
-        #: The log has been trimmed up to there, by this leader.
-        self._first = 1
         #: See `_hides_expired`: what was found, and at which time.
         self._looked_ms, self._hidden = 0, False
         #: To whom leading is being handed over, "" for anybody; None: to nobody.
@@ -141,23 +144,26 @@ class GroupNode(Service):
         commit.has_no_room = self._no_room
         self._store.begin_following()
         server.group = self
+        self._trimming.compact = lambda: server.compact_now()
         bar(self._server)
 
     def startService(self) -> None:
         """Follow."""
         super().startService()
         self._follow()
-        self._look_at_notes()
+        self._trimming.start()
         if self.cluster is not None:
             self.cluster.start()
 
     def stopService(self) -> None:
         """Follow no more. A leader leads no more, for all that others will see of it."""
         super().stopService()
-        for timer in (self._timer, self._notes_timer):
-            if timer is not None and timer.active():
-                timer.cancel()
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._trimming.stop()
         self._stop_watching()
+        if self._joining is not None:
+            self._joining.stop()
         self._log.stop()
         if self.cluster is not None:
             self.cluster.stop()
@@ -215,16 +221,34 @@ class GroupNode(Service):
             self._server.waiting.serve()
         return True
 
+    # Joining
+
     def _trimmed(self, first: int) -> None:
-        detail = (
-            f"it has {self.replica.standing.position}, and the log begins with {first}; start with a copy of another"
-        )
-        self._end(self.replica.end(End.DIFFERS, detail + " node's directory, as kvstore backup makes one"))
+        """The next entry is gone: fetch a checkpoint that has it. Nobody is led meanwhile, and no entry applied."""
+        _log.warn(
+            "it has entries up to {position}, and the log begins with {first}: fetching another server's checkpoint",
+            position=self.replica.standing.position, first=first,
+        )  # fmt: skip
+        self._watch = None
+        self._joining = Joining(
+            self._reactor, self._log, self._connect, self._settings.login, self.own, first - 1, self._store.fetch,
+            self._joined, self._chance,
+        )  # fmt: skip
+        self._joining.start()
+
+    def _joined(self, place: Address, header: CheckpointHeader) -> None:
+        self._end(self.replica.end(End.JOINED, f"that of {place}, up to entry {header.covers}"))
+
+    def _connect_by_tcp(self, place: Address, fetch: Fetch) -> None:
+        connecting = connectProtocol(HostnameEndpoint(self._reactor, place.host, place.port), fetch)
+        connecting.addErrback(lambda reason: fetch.fail(reason.getErrorMessage()))
 
     # The one timer: it is time to campaign, to renew the lease, or to try again
 
     def _wait(self) -> None:
         """Have `_is_time` called when it may be, or before: it looks again. A timer for each entry would cost more."""
+        if self._joining is not None:
+            return
         due_s = max(0.0, self._due_ns() - self._now_ns()) / _NS_PER_S
         if self._timer is not None and self._timer.active():
             if self._timer.getTime() <= self._reactor.seconds() + due_s:
@@ -239,6 +263,8 @@ class GroupNode(Service):
 
     def _is_time(self) -> None:
         replica = self.replica
+        if self._joining is not None:
+            return
         if self._unapplied is not None:
             (position, data), self._unapplied = self._unapplied, None
             if self._apply(position, data):
@@ -346,9 +372,9 @@ class GroupNode(Service):
         """See `Membership`. Clients are told by the end of their connections."""
         if not self.leads:
             raise Failure("FAILOVER is not valid when server is a replica.")
-        if to is not None and (to == self.own or to not in self._notes):
+        if to is not None and (to == self.own or to not in self._trimming.notes):
             raise Failure("FAILOVER target HOST and PORT is not a replica.")
-        others = [address for address in self._notes if address != self.own]
+        others = [address for address in self._trimming.notes if address != self.own]
         if not others:
             raise Failure("FAILOVER requires connected replicas.")
         self._successor = str(to or others[0])
@@ -446,25 +472,15 @@ class GroupNode(Service):
 
     def others(self) -> list[Node]:
         """See `Membership`."""
-        return [Node(address, position) for address, position in self._notes.items() if address != self.own]
+        return [Node(address, position) for address, position in self._trimming.notes.items() if address != self.own]
 
-    def _look_at_notes(self) -> None:
-        """Note what this node has in its checkpoint, and learn of the others."""
-        self._notes_timer = self._reactor.callLater(_NOTES_S, self._look_at_notes)
-        covers = self._covers()
-        if covers is not None and covers != self._notes.get(self.own):
-            self._log.note(str(self.own), covers, lambda: self._log.notes(self._noted))
-        else:
-            self._log.notes(self._noted)
+    def checkpoint(self, offset: int) -> tuple[str, int, int, bytes]:
+        """See `Membership`."""
+        try:
+            return self._store.checkpoint_piece(offset)
+        except (DamagedStore, OSError) as error:
+            raise Failure(f"the checkpoint cannot be read: {error}") from error
 
-    def _noted(self, notes: dict[str, int]) -> None:
-        self._notes = {parse_address(node): position for node, position in sorted(notes.items())}
-        first = min(self._notes.values(), default=0) + 1
-        if self.leads and len(self._notes) > 1 and first >= self._first + _TRIM_STEP:
-            _log.info("entries up to {position} are in everybody's checkpoint, and leave the log", position=first - 1)
-            self._first = first
-            self._log.trim(first, lambda: None)
-
-    def _covers(self) -> int | None:
-        """Up to which position this node's checkpoint has all; None while a compaction is under way."""
-        return None if self._store.segment_bytes else self._store.log.header.first - 1
+    def trim(self) -> None:
+        """See `Membership`."""
+        self._trimming.without_margin()

@@ -1,0 +1,39 @@
+"""GROUP: what the servers of a group ask each other, and what their operator asks of them."""
+
+from __future__ import annotations
+
+from kvstore.base.errors import Failure
+from kvstore.base.reply import OK, Reply
+from kvstore.commands.context import Call
+from kvstore.commands.membership import Membership
+from kvstore.commands.registry import ADMIN, Integer, command, container
+from kvstore.commands.row import NO_SCRIPT
+
+container("GROUP", "What the servers of a group ask each other.", group="server")
+
+
+@command("GROUP|CHECKPOINT", ADMIN | NO_SCRIPT, group="server")
+def checkpoint(call: Call, offset: Integer) -> Reply:
+    """Tell of this server's checkpoint: which it is, the entry up to which it has all, its size, bytes from `offset`.
+
+    For a server of the group that joins; a user with +group|checkpoint alone is enough. All data are in it.
+    """
+    group = _group(call)
+    if offset < 0:
+        raise Failure("offset is out of range, must be positive")
+    return list(group.checkpoint(offset))
+
+
+@command("GROUP|TRIM", ADMIN | NO_SCRIPT, group="server")
+def trim(call: Call) -> Reply:
+    """Compact now; a leader then trims the group's log as far as two servers' checkpoints let it."""
+    _group(call).trim()
+    call.server.compact_now()
+    return OK
+
+
+def _group(call: Call) -> Membership:
+    group: Membership | None = call.server.group
+    if group is None:
+        raise Failure("This server is in no group; start it with --group")
+    return group

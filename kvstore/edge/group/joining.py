@@ -1,0 +1,220 @@
+"""A server that is too far behind fetches the checkpoint of another one: see `kvstore.store.joining` for what with it.
+
+The servers whose checkpoint goes far enough are known by their notes; they are asked one after the other, in an order
+by chance, over the port that clients use: `GROUP CHECKPOINT offset`, a mebibyte at a time, until it is whole. A server
+that compacts meanwhile has another checkpoint, which is then fetched from its beginning: that is seldom, as it compacts
+after as many bytes of log as the checkpoint has.
+
+Where none can be had, all is tried again after a while; the log says so once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import hiredis
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure as Reason
+
+from kvstore.base.address import Address, parse_address
+from kvstore.base.chance import Chance
+from kvstore.base.errors import KVStoreError, shorten
+from kvstore.base.shared_log import SharedLog
+from kvstore.store.checkpoint import CheckpointHeader
+from kvstore.store.joining import Incoming
+
+_log = Logger()
+
+#: Who sends nothing for so long is not waited for.
+_SILENT_S = 10.0
+_AGAIN_S = 2.0
+
+
+class Fetch(Protocol):
+    """A checkpoint on its way from one server. `login`: user and password, or None. `least`: the position that it has
+    to cover. `begin`: begins to write it down. `ended`: called once, with its header, or why it did not come.
+    """
+
+    def __init__(
+        self,
+        clock: Any,
+        login: tuple[str, bytes] | None,
+        least: int,
+        begin: Callable[[], Incoming],
+        ended: Callable[[CheckpointHeader | str], None],
+    ) -> None:
+        self._login = login
+        self._least = least
+        self._begin = begin
+        self._ended = ended
+        self._reader = hiredis.Reader()
+        self._identity = b""
+        self._incoming: Incoming | None = None
+        self._is_over = False
+        self._silence: IDelayedCall = clock.callLater(_SILENT_S, self.fail, "it sends nothing")
+
+    def connectionMade(self) -> None:
+        """Log in, and ask for the first piece."""
+        if self._login is not None:
+            self._send(b"AUTH", self._login[0].encode(), self._login[1])
+        self._ask()
+
+    def _ask(self) -> None:
+        offset = 0 if self._incoming is None else self._incoming.size_bytes
+        self._send(b"GROUP", b"CHECKPOINT", b"%d" % offset)
+
+    def _send(self, *words: bytes) -> None:
+        transport: Any = self.transport
+        transport.write(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words))
+
+    def dataReceived(self, data: bytes) -> None:
+        """Some of an answer."""
+        if self._is_over:
+            return
+        self._silence.reset(_SILENT_S)
+        self._reader.feed(data)
+        try:
+            while not self._is_over and (reply := self._reader.gets()) is not False:
+                self._answered(reply)
+        except (OSError, KVStoreError, ValueError, TypeError, hiredis.HiredisError) as error:
+            self.fail(str(error))
+
+    def _answered(self, reply: Any) -> None:
+        if isinstance(reply, Exception):
+            self.fail(shorten(str(reply).encode()))
+        elif reply != b"OK":
+            self._take(*reply)
+
+    def _take(self, identity: bytes, covers: int, size_bytes: int, data: bytes) -> None:
+        """A piece of the checkpoint."""
+        if covers < self._least:
+            self.fail(f"its checkpoint has entries up to {covers} only")
+        elif self._incoming is None or identity != self._identity:
+            self._begin_with(identity, data if self._incoming is None else b"", size_bytes)
+        else:
+            self._add(data, size_bytes)
+
+    def _begin_with(self, identity: bytes, data: bytes, size_bytes: int) -> None:
+        """A checkpoint, or another one than before: which is fetched from its first byte on."""
+        self._drop()
+        self._identity, self._incoming = identity, self._begin()
+        if data:
+            self._add(data, size_bytes)
+        else:
+            self._ask()
+
+    def _add(self, data: bytes, size_bytes: int) -> None:
+        assert self._incoming is not None
+        self._incoming.add(data)
+        if self._incoming.size_bytes < size_bytes and data:
+            self._ask()
+            return
+        header = self._incoming.finish()
+        self._incoming = None
+        self._end(header)
+
+    def connectionLost(self, reason: Reason = connectionDone) -> None:
+        """See Protocol."""
+        self.fail("it has closed the connection")
+
+    def fail(self, reason: str) -> None:
+        """It does not come; nothing if it has."""
+        if not self._is_over:
+            self._end(reason)
+
+    def stop(self) -> None:
+        """Forget it; nobody is told."""
+        self._is_over = True
+        if self._silence.active():
+            self._silence.cancel()
+        self._drop()
+        if self.transport is not None:
+            self.transport.loseConnection()
+
+    def _end(self, outcome: CheckpointHeader | str) -> None:
+        self.stop()
+        self._ended(outcome)
+
+    def _drop(self) -> None:
+        if self._incoming is not None:
+            self._incoming.abandon()
+            self._incoming = None
+
+
+class Joining:
+    """See the module. `connect`: connects a protocol to a server, or has it `fail`. `own`: this server. `least`: the
+    position that a checkpoint has to cover. `joined`: called when one was fetched.
+    """
+
+    def __init__(
+        self,
+        clock: Any,
+        log: SharedLog,
+        connect: Callable[[Address, Fetch], None],
+        login: tuple[str, bytes] | None,
+        own: Address,
+        least: int,
+        begin: Callable[[], Incoming],
+        joined: Callable[[Address, CheckpointHeader], None],
+        chance: Chance,
+    ) -> None:
+        self._clock = clock
+        self._log = log
+        self._connect = connect
+        self._login = login
+        self._own = own
+        self._least = least
+        self._begin = begin
+        self._joined = joined
+        self._chance = chance
+        self._places: list[Address] = []
+        self._why = ""
+        self._has_said = False
+        self._fetch: Fetch | None = None
+        self._again: IDelayedCall | None = None
+        self._is_stopped = False
+
+    def start(self) -> None:
+        """Find out who can be asked."""
+        self._why = "no other server has noted that its checkpoint goes so far"
+        self._log.notes(self._noted)
+
+    def _noted(self, notes: dict[str, int]) -> None:
+        places = [parse_address(node) for node, position in sorted(notes.items()) if position >= self._least]
+        self._chance.shuffle(places)
+        self._places = [place for place in places if place != self._own]
+        self._next()
+
+    def _next(self) -> None:
+        if self._is_stopped:
+            return
+        if not self._places:
+            if not self._has_said:
+                self._has_said = True
+                _log.warn("no checkpoint can be had; trying on: {reason}", reason=self._why)
+            self._again = self._clock.callLater(_AGAIN_S, self.start)
+            return
+        place = self._places.pop()
+        self._fetch = Fetch(
+            self._clock, self._login, self._least, self._begin, lambda outcome: self._ended(place, outcome)
+        )
+        self._connect(place, self._fetch)
+
+    def _ended(self, place: Address, outcome: CheckpointHeader | str) -> None:
+        self._fetch = None
+        if isinstance(outcome, str):
+            self._why = f"{place}: {outcome}"
+            self._clock.callLater(0, self._next)
+        else:
+            self._joined(place, outcome)
+
+    def stop(self) -> None:
+        """Try no more."""
+        self._is_stopped = True
+        if self._fetch is not None:
+            self._fetch.stop()
+        if self._again is not None and self._again.active():
+            self._again.cancel()

@@ -1,0 +1,134 @@
+"""How a server of a group comes to the state of another one: by that one's checkpoint.
+
+All directories of a group have the same identity, and the numbers of their commits are the positions of its log. So one
+server's checkpoint is as good as another's own, and what came after it is in the log, which is trimmed only up to what
+the checkpoints of two servers cover. No segment is fetched.
+
+1. The checkpoint is written to `joined.ckpt.tmp`, read again, each of its bytes, and named `joined.ckpt`: `Incoming`.
+2. The server ends, and the next start puts it in the place of what is there, before recovery: `complete`. First an
+   empty log that goes on from it, then the checkpoint: that is the step with which it is done. A crash before it leaves
+   `joined.ckpt`, with which the next start begins again; a crash in 1 leaves a temporary file, which is removed.
+
+What is there by then is an older state of the same log, or nothing: a directory that is damaged was set aside before,
+file by file, under names that nothing else has: `set_aside`. Nobody removes these but their owner.
+
+Rejected: to put it in place while the server runs (two logs would be open, and one of them to be forgotten); to fetch
+segments, too (what they hold is in the group's log).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from itertools import count
+from typing import NamedTuple
+
+from kvstore.base.disk import Disk
+from kvstore.base.errors import DamagedStore
+from kvstore.base.files import TEMPORARY, publish, temporary
+from kvstore.base.limits import MIB
+from kvstore.store import checkpoint
+from kvstore.store.checkpoint import CheckpointHeader, CheckpointReader
+from kvstore.store.examine import LIVE
+from kvstore.store.log import create_log
+from kvstore.store.recovery import new_log_header
+
+NAME = "joined.ckpt"
+#: Most bytes of a checkpoint that are sent at a time; and how often what was received is synced.
+PIECE_BYTES = 1 * MIB
+_SYNC_EVERY_BYTES = 8 * MIB
+
+
+class Piece(NamedTuple):
+    """Some bytes of a checkpoint. `identity`: another one for each; `covers`: the last commit in it; `size_bytes`: of
+    all of it.
+    """
+
+    identity: str
+    covers: int
+    size_bytes: int
+    data: bytes
+
+
+def read_piece(disk: Disk, offset: int) -> Piece:
+    """Bytes of the checkpoint there is, from `offset` on. Raises DamagedStore, OSError."""
+    file = disk.open_read(checkpoint.NAME)
+    try:
+        header = CheckpointReader(file).header
+        identity = f"{header.covers:x}-{header.salt:08x}"
+        return Piece(identity, header.covers, file.size(), file.read_at(offset, PIECE_BYTES))
+    finally:
+        file.close()
+
+
+class Incoming:
+    """A checkpoint that is being fetched. `store`: the identity of the directory. `size_bytes`: so far."""
+
+    def __init__(self, disk: Disk, store: str) -> None:
+        self._disk = disk
+        self._store = store
+        self._file = disk.create(temporary(NAME))
+        self._synced = 0
+        self.size_bytes = 0
+
+    def add(self, data: bytes) -> None:
+        """The next bytes. Raises OSError."""
+        self._file.write_at(self.size_bytes, data)
+        self.size_bytes += len(data)
+        if self.size_bytes - self._synced >= _SYNC_EVERY_BYTES:
+            self._file.sync()
+            self._synced = self.size_bytes
+
+    def finish(self) -> CheckpointHeader:
+        """That was all: read it again, and have the next start begin with it. Raises DamagedStore, OSError.
+
+        Durability: on disk when this returns.
+        """
+        self._file.sync()
+        reader = CheckpointReader(self._file, temporary(NAME))
+        for _ in reader.frames():
+            pass
+        if reader.header.store != self._store or not reader.header.lineage.entry:
+            raise DamagedStore(temporary(NAME), 0, "it is the checkpoint of no server of this group", "")
+        publish(self._disk, temporary(NAME), NAME)
+        self._file.close()
+        return reader.header
+
+    def abandon(self) -> None:
+        """Forget it."""
+        self._file.close()
+        with contextlib.suppress(OSError):
+            self._disk.remove(temporary(NAME))
+
+
+def complete(disk: Disk, now_us: int, random_bytes: Callable[[int], bytes]) -> int | None:
+    """Before recovery: put a checkpoint that was fetched in place. Returns the last commit in it; None if there is
+    none. The directory must be locked. Raises OSError.
+    """
+    if NAME not in disk.names():
+        return None
+    file = disk.open_read(NAME)
+    try:
+        header = CheckpointReader(file, NAME).header
+    finally:
+        file.close()
+    after = new_log_header(header.store, header.covers + 1, now_us, random_bytes, header.lineage)
+    create_log(disk, temporary(LIVE), after).close()
+    publish(disk, temporary(LIVE), LIVE)
+    publish(disk, NAME, checkpoint.NAME)
+    return header.covers
+
+
+def set_aside(disk: Disk) -> list[str]:
+    """Give all files of a damaged directory other names; returns these. Nothing is removed. Raises OSError.
+
+    A crash in the middle leaves what is damaged in its turn, or an older state that is sound.
+    """
+    names = disk.names()
+    prefixes = (f"damaged-{number}." for number in count(1))
+    prefix = next(each for each in prefixes if not any(name.startswith(each) for name in names))
+    ours = [name for name in names if name.startswith((LIVE, checkpoint.NAME)) and not name.endswith(TEMPORARY)]
+    for name in ours:
+        disk.rename(name, prefix + name)
+    disk.sync_directory()
+    return [prefix + name for name in ours]
