@@ -148,7 +148,7 @@ class RoomTests(SynchronousTestCase):
             node.server.compact_now = partial(asked.append, node)  # type: ignore[assignment]
         client.ask("SET", "key", "x" * 10_000)
         group.log.quota_bytes = 13_000
-        group.go_on(3)
+        group.go_on(5)
         self.assertIn("MISCONF", str(client.ask("SET", "key", "more")))
         self.assertIn("the group's log takes", str(client.ask("SET", "key", "more")))
         self.assertEqual((client.ask("DEL", "key"), client.ask("GET", "key")), (1, None))

@@ -8,8 +8,6 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import StorageFull
-from kvstore.edge.group import node as node_module
-from kvstore.edge.group.node import GroupNode
 from kvstore.store.operations import UnknownOperation
 from kvstore.store.replica import End
 from kvstore.testing.simulated_shared_log import Trouble
@@ -185,25 +183,6 @@ class LeadingTests(SynchronousTestCase):
         self.leader.connection.heal()
         self.group.until(lambda: not self.leader.running)
         self.assertEqual((self.leader.faults, reader.replies), ([], []))
-
-    def test_trimming(self) -> None:
-        """What all nodes have in their checkpoints leaves the log; a node that is away keeps it."""
-        with (
-            patch.object(node_module, "_TRIM_STEP", 5),
-            patch.object(GroupNode, "_covers", lambda node: node.position - 2),
-        ):
-            self.group.go_on(5)
-            first = self.group.log.first
-            self.assertGreater(first, 1)
-            away = self.group.followers()[0]
-            away.kill()
-            self.group.go_on(10)
-            self.assertLessEqual(self.group.log.first, away.node.position + 1)
-            away.start()
-            self.group.go_on(10)
-        self.assertEqual(away.ended, [])
-        self.assertGreater(self.group.log.first, first + 5)
-        self.assertEqual(away.node.position, self.leader.node.position)
 
     def test_a_leader_that_stops(self) -> None:
         """It hands over before; it does not wait for long where nobody takes that."""

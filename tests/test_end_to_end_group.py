@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 
 import pytest
 import redis
@@ -13,7 +14,7 @@ from twisted.trial.unittest import TestCase
 from kvstore.client import Client
 from kvstore.testing.server_process import ROOT
 from tests.kit.etcd import MISSING, shared_etcd
-from tests.kit.group_processes import RealGroup
+from tests.kit.group_processes import GroupServer, RealGroup
 from tests.kit.server_process import eventually
 from tests.kit.tools import run_tool
 
@@ -63,6 +64,67 @@ class GroupTests(TestCase):
         status, said = run_tool("group", "handover", addresses[0], "--to", follower)
         self.assertEqual((status, said.strip()[-len(follower) :]), (0, follower))
         eventually(lambda: f"127.0.0.1:{group.leader().port}" == follower)
+
+
+@pytest.mark.long
+class JoiningTests(TestCase):
+    """A third server with nothing, while clients write."""
+
+    skip = MISSING
+
+    def test_an_empty_directory_joins_and_leads(self) -> None:
+        """The log is trimmed; who begins with nothing fetches a checkpoint, follows, and leads when the leader is
+        killed: with all that was acknowledged.
+        """
+        group = RealGroup(shared_etcd(), self.addCleanup)
+        leader = group.leader()
+        new, other = group.followers()
+        eventually(lambda: len(leader.role()[2]) == 2)
+        new.kill()
+        writer = Writer(leader)
+        self.addCleanup(writer.stop)
+        eventually(lambda: writer.acknowledged > 100)
+        _, said = run_tool("group", "trim", f"127.0.0.1:{leader.port}")
+        self.assertIn(f"{new.port} does not answer", said)
+        leader.process.wait_for_line(lambda line: "leave the log" in line)
+        new.forget()
+        new.start()
+        self.addCleanup(new.kill)
+        new.process.wait_for_line(lambda line: "begins with the checkpoint" in line)
+        at = writer.acknowledged
+        eventually(lambda: writer.acknowledged > at + 100)
+        writer.stop()
+        leader.kill()
+        if group.leader() is other:
+            run_tool("group", "handover", f"127.0.0.1:{other.port}", "--to", f"127.0.0.1:{new.port}")
+        eventually(lambda: new.leads)
+        with new.client() as client:
+            values = client.mget([f"key{number}" for number in range(writer.acknowledged)])
+            self.assertEqual(values, [str(number) for number in range(writer.acknowledged)])
+            client.set("key", "value")
+
+
+class Writer(threading.Thread):
+    """Writes one key after the other at a server, until it is stopped. `acknowledged`: how many."""
+
+    def __init__(self, server: GroupServer) -> None:
+        super().__init__(daemon=True)
+        self.acknowledged = 0
+        self._client = server.client()
+        self._stops = False
+        self.start()
+
+    def run(self) -> None:
+        """See Thread."""
+        while not self._stops:
+            self._client.set(f"key{self.acknowledged}", self.acknowledged)
+            self.acknowledged += 1
+
+    def stop(self) -> None:
+        """Return when the last one is acknowledged."""
+        self._stops = True
+        self.join()
+        self._client.close()
 
 
 @pytest.mark.long

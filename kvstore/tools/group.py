@@ -1,10 +1,12 @@
-"""Look at a group of servers, and let another one lead.
+"""Look at a group of servers, let another one lead, make its log shorter.
 
     kvstore group show TARGET             each server: its part, and how far it is in the group's log
     kvstore group handover TARGET         let a follower lead, any or --to HOST:PORT
 
+    kvstore group trim TARGET             have each server compact, and the leader trim the group's log as far as may be
+
 TARGET is HOST:PORT of any server of the group, or of several, with commas. The others are those that it knows. The
-user needs +info, +sentinel and +role; for handover +failover. A password is given as to kvstore top.
+user needs +info, +sentinel and +role; for handover +failover, for trim +group. A password is given as to kvstore top.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from kvstore.tools.streams import say
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
-    parser.add_argument("action", choices=["show", "handover"])
+    parser.add_argument("action", choices=["show", "handover", "trim"])
     parser.add_argument("target", metavar="TARGET")
     parser.add_argument("--to", metavar="HOST:PORT", type=_address, help="handover: who is to lead")
     add_login(parser)
@@ -30,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """The tool."""
     group = _Group(arguments)
+    if arguments.action == "trim":
+        return _trim(group)
     return _show(group) if arguments.action == "show" else _hand_over(group, arguments.to)
 
 
@@ -106,6 +110,20 @@ def _hand_over(group: _Group, to: Address | None) -> int:
             say(f"{node} hands over to {to or 'another'}")
             return 0
     raise KVStoreError("nobody leads the group")
+
+
+def _trim(group: _Group) -> int:
+    """Returns 1 if not every server could be asked: the log is trimmed up to what two of them have."""
+    group.find_others()
+    failed = 0
+    for node in group.nodes:
+        try:
+            group.ask(node, "GROUP", "TRIM")
+        except OSError as error:
+            say(f"{node} does not answer: {error.strerror or error}")
+            failed = 1
+    say("the servers compact; within a minute the log begins behind what the checkpoints of two of them have")
+    return failed
 
 
 def _fields(info: bytes) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import time
 from collections.abc import Callable
 from typing import Any
@@ -30,6 +31,10 @@ class GroupServer:
     def start(self) -> None:
         """Start it, on the data that it has."""
         self.process = ServerProcess(*self._words, data=self._data, port=self.port)
+
+    def forget(self) -> None:
+        """Lose all data, while it does not run."""
+        shutil.rmtree(self._data)
 
     @property
     def pid(self) -> int:

@@ -67,7 +67,7 @@ class Trimming:
         self._first = 1  # up to there this node, leading, has trimmed the log
         self._is_tight = False
         self._compacted_s = -_A_WHILE_S
-        self._no_margin_until_s = 0.0
+        self._told_until_s = 0.0
         self._timer: IDelayedCall | None = None
 
     def start(self) -> None:
@@ -87,7 +87,7 @@ class Trimming:
 
     def without_margin(self) -> None:
         """An operator wants the log trimmed as far as may be."""
-        self._no_margin_until_s = self._clock.seconds() + _A_WHILE_S
+        self._told_until_s = self._clock.seconds() + _A_WHILE_S
 
     def _covers(self) -> int | None:
         """Up to which position this node's checkpoint has all; None while a compaction is under way."""
@@ -96,7 +96,7 @@ class Trimming:
     def _noted(self, notes: dict[str, int]) -> None:
         self.notes = {parse_address(node): position for node, position in sorted(notes.items())}
         first = self._to_keep()
-        if self._node.leads and first >= self._first + _STEP:
+        if self._node.leads and first >= self._first + (1 if self._is_told else _STEP):
             _log.info("entries up to {position} are in two servers' checkpoints, and leave the log", position=first - 1)
             self._first = first
             self._log.trim(first, lambda: None)
@@ -104,8 +104,12 @@ class Trimming:
     def _to_keep(self) -> int:
         """The first position that is not to leave the log: two nodes' checkpoints have all before it."""
         covered = sorted(self.notes.values(), reverse=True)[1:2]
-        keeps = not self._is_tight and self._clock.seconds() >= self._no_margin_until_s
-        return max(covered, default=0) + 1 - (_MARGIN if keeps else 0)
+        return max(covered, default=0) + 1 - (0 if self._is_tight or self._is_told else _MARGIN)
+
+    @property
+    def _is_told(self) -> bool:
+        """Whether an operator wants that, now."""
+        return bool(self._clock.seconds() < self._told_until_s)
 
     def _sized(self, size: Size) -> None:
         """Make room in the engine, or see that it need not."""
