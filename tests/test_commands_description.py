@@ -51,9 +51,7 @@ class AgainstValkeyTests(ValkeyTestCase):
         theirs = of_valkey(self.valkey)
         docs = {row.name.lower(): documentation(row) for row in table.rows()}
         ours = descriptions(read([information(row) for row in table.rows()]), read(docs))
-        only_ours = OURS | {
-            name for name in ours if name.split("|")[0] in ("group", "sentinel")
-        }  # a Sentinel's
+        only_ours = OURS | {name for name in ours if name.split("|")[0] in ("group", "sentinel")}  # a Sentinel's
         self.assertEqual(set(ours) - set(theirs), only_ours)
         different = []
         for name in set(ours) - only_ours:

@@ -188,8 +188,8 @@ class Machine(MemoryNode):
         return self.running and self.node.leads
 
     def _ended(self, ended: Ended) -> None:
-        """It ends by itself, which it may only if another leads."""
-        if ended.end is not End.FENCED:
+        """It ends by itself, which it may only if another leads, or to begin with another's checkpoint."""
+        if ended.end not in (End.FENCED, End.JOINED):
             raise Violation(f"{self.address} ends: {ended}")
         self.ended.append(ended)
         for protocol in list(self.factory.protocols.values()):

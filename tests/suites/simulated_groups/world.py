@@ -13,7 +13,7 @@ from unittest import mock
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
-from kvstore.edge.group import node as group_node
+from kvstore.edge.group import trimming
 from kvstore.edge.settings import ReadPolicy
 from kvstore.testing.simulated_shared_log import SimulatedSharedLog, Trouble
 from tests.suites.histories.checker import REFUSED, UNKNOWN, NotLinearizable, Operation, check
@@ -214,7 +214,7 @@ def run(seed: int | str, steps: int = 300, **ways: Any) -> World:
 
     globalLogPublisher.addObserver(look)
     try:
-        with mock.patch.object(group_node, "_TRIM_STEP", 5):
+        with mock.patch.multiple(trimming, _STEP=5, _MARGIN=chance.choice([0, 10, 1000])):
             world = World(seed, trouble=troubled(chance), **ways)
             faults = [
                 *FAULTS, *(CLOCK_FAULTS if world.clocks_stand else []), *(WALL_FAULTS if world.walls_jump else [])
