@@ -11,7 +11,7 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.limits import KIB, MAX_ETCD_REPLY_BYTES, MIB
-from kvstore.base.shared_log import Appended, Entries, Trimmed
+from kvstore.base.shared_log import Appended, Entries, Size, Trimmed
 from kvstore.edge.etcd import layout, reading, trimming
 from kvstore.edge.etcd.layout import Keys, Parts, entry_of, value_of
 from kvstore.edge.etcd.log import EtcdLog
@@ -256,6 +256,14 @@ class TrimTests(LogTestCase):
 
 class NoteTests(LogTestCase):
     """Beside the log."""
+
+    def test_size(self) -> None:
+        """As a node says; the quota, too, if it is new enough for that."""
+        status = {"dbSizeInUse": "77", "dbSize": "1000"}
+        with mock.patch.object(self.etcd, "status", lambda node: status):
+            self.assertEqual(self.asked(self.log.size), Size(77, 2 << 30))
+            status["dbSizeQuota"] = "88"
+            self.assertEqual(self.asked(self.log.size), Size(77, 88))
 
     def test_notes(self) -> None:
         """The last of each node; they are not in the log."""

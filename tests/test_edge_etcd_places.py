@@ -19,6 +19,7 @@ class LocationTests(SynchronousTestCase):
         self.assertEqual(parse_location("etcd://a:1"), Location((Address("a", 1),), None))
         three = (Address("a", 1), Address("::1", 2), Address("c.d", 3))
         self.assertEqual(parse_location("etcd://a:1,[::1]:2,c.d:3/"), Location(three, None))
+        self.assertEqual(parse_location("etcd://a:1?quota=77").quota_bytes, 77)
         self.assertEqual(parse_location("etcds://a:1"), Location((Address("a", 1),), {}))
         files = {"ca": "/x y", "cert": "c", "key": "k"}
         self.assertEqual(parse_location("etcds://a:1?ca=/x%20y&cert=c&key=k"), Location((Address("a", 1),), files))
@@ -32,6 +33,8 @@ class LocationTests(SynchronousTestCase):
             "etcd://a": "give etcd://",
             "etcd://a:1,": "give etcd://",
             "etcd://a:1,a:1": "once",
+            "etcd://a:1?quota=2G": "as a number",
+            "etcd://a:1?quota=0": "as a number",
             "etcd://a:1?ca=x": "leave 'ca' out",
             "etcds://a:1?password=x": "leave 'password' out",
             "etcds://a:1?key=x": "cert=FILE",

@@ -125,6 +125,14 @@ class Machine(MemoryNode):
             disk: SimulatedDisk = self.disk
             self._die(disk.crash(RandomFates(self.draw.random().hex())) if power else disk.kill())
 
+    def lose_disk(self) -> None:
+        """The machine dies, and gets an empty disk."""
+        left = FatalDisk(record=False)
+        if self.process.is_dead:
+            self.disk = left
+        else:
+            self._die(left)
+
     def _cut_off(self) -> None:
         """In the middle of a call of the disk."""
         self.kill(power=self.draw.random() < 0.7)

@@ -165,8 +165,16 @@ def _hand_over(world: World, node: Machine) -> None:
         node.node.hand_over(world.chance.choice([None, world.chance.choice(node.node.others()).address]))
 
 
+def _lose_disk(world: World, node: Machine) -> None:
+    """One whose data the others have: two at a time may not be lost, once the log is trimmed."""
+    others = [each for each in world.nodes if each is not node]
+    if all(world.log.noted.get(str(each.address), 0) >= world.log.first - 1 for each in others):
+        world.log.noted.pop(str(node.address), None)
+        node.lose_disk()
+
+
 #: What befalls a world, and how often of some two hundred times; for a node, or all. The log is trimmed by the leader,
-#: as servers compact; here belong joins, too.
+#: as servers compact; so who lost its disk joins by another's checkpoint.
 FAULTS: list[tuple[int, Callable[[World, Machine], None]]] = [
     (100, lambda world, node: world.chance.choice(world.writers).act()),
     (30, lambda world, node: world.chance.choice(world.readers).act()),
@@ -179,6 +187,7 @@ FAULTS: list[tuple[int, Callable[[World, Machine], None]]] = [
     (2, lambda world, node: node.kill()),
     (2, lambda world, node: node.kill(power=True)),
     (3, _cut_within),
+    (2, _lose_disk),
     (1, _fail),
     (1, _fill),
     (3, lambda world, node: setattr(node.disk, "capacity_bytes", None)),

@@ -1,0 +1,106 @@
+"""Another server's checkpoint takes the place of what is there, whenever the machine crashes meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from kvstore.base.errors import DamagedStore
+from kvstore.store import joining
+from kvstore.store.joining import Incoming, read_piece
+from kvstore.testing.simulated_disk import SimulatedDisk
+from tests.kit.group_stores import IDENTITY, GroupLog, Node
+
+
+class JoiningTests(SynchronousTestCase):
+    """One node is compacted, another is behind."""
+
+    def setUp(self) -> None:
+        """They have some keys."""
+        self.patch(joining, "PIECE_BYTES", 700)
+        self.log = GroupLog()
+        self.leader = Node("a", self.log)
+        self.leader.lead()
+        self.behind = Node("b", self.log)
+        self.write(b"old")
+        self.behind.follow()
+        self.behind.compact()
+        self.write(b"older")
+        self.behind.follow()
+        for number in range(20):
+            self.write(b"new%d" % number)
+        self.leader.compact()
+
+    def write(self, key: bytes) -> None:
+        """Set one."""
+        self.leader.store.table.write(key, key * 10, None)
+        self.leader.commit()
+
+    def pieces(self) -> Iterator[bytes]:
+        """The leader's checkpoint."""
+        offset = 0
+        while data := read_piece(self.leader.disk, offset).data:
+            yield data
+            offset += len(data)
+
+    def fetch(self, disk: SimulatedDisk, pieces: Iterator[bytes]) -> None:
+        """Have the next start begin with it."""
+        incoming = Incoming(disk, IDENTITY)
+        for piece in pieces:
+            incoming.add(piece)
+        incoming.finish()
+
+    def has(self, disk: SimulatedDisk) -> tuple[int, int]:
+        """What a start on a disk finds: the position, and how many keys."""
+        node = Node("b", self.log, disk=disk)
+        self.assertIsNone(node.store.damage)
+        standing = node.store.standing
+        assert standing is not None
+        node.follow()
+        self.assertEqual(node.store.table.values.keys(), self.leader.store.table.values.keys())
+        return standing.position, len(node.store.table.values)
+
+    def test_a_crash_at_any_moment(self) -> None:
+        """A start finds what was there, or what was fetched; and in the end the latter. Nothing is damaged."""
+        self.behind.store.close()
+        self.behind.disk.unlock()
+        disk = SimulatedDisk.holding(self.behind.disk.contents())
+        self.fetch(disk, self.pieces())
+        Node("b", self.log, disk=disk)
+        before, after = 3, len(self.log.entries)
+        found = {
+            self.has(crashed)[0] for moment in disk.moments() for crashed in moment.disk.crashes(2, str(moment.changes))
+        }
+        self.assertEqual(found, {before, after})
+        self.assertEqual(self.has(disk.kill()), (after, 22))
+
+    def test_a_crash_while_damage_is_set_aside(self) -> None:
+        """Whatever was damaged is there under some name; the rest comes from the log."""
+        self.behind.store.close()
+        contents = self.behind.disk.contents()
+        contents["table.ckpt"] = contents["table.ckpt"].replace(b"oldold", b"damage", 1)
+        disk = SimulatedDisk.holding(contents)
+        self.assertIsNotNone(Node("b", self.log, disk=disk).store.damage)
+        for moment in disk.moments():
+            for crashed in moment.disk.crashes(2, str(moment.changes)):
+                Node("b", self.log, disk=crashed).follow()
+                self.assertIn(contents["table.ckpt"], crashed.contents().values())
+
+    def test_what_is_not_taken(self) -> None:
+        """Damaged on the way, cut short, of another group, or of a server by itself."""
+        whole = b"".join(self.pieces())
+        for bytes_, store in (
+            (whole.replace(b"new7new7", b"new7new8", 1), IDENTITY),
+            (whole[:-1], IDENTITY),
+            (whole[:-4096], IDENTITY),
+            (b"", IDENTITY),
+            (whole, IDENTITY[::-1]),
+            (Node("c", GroupLog()).disk.contents()["table.ckpt"], IDENTITY),
+        ):
+            disk = SimulatedDisk(record=False)
+            incoming = Incoming(disk, store)
+            incoming.add(bytes_)
+            self.assertRaises(DamagedStore, incoming.finish)
+            incoming.abandon()
+            self.assertEqual(disk.names(), [])
