@@ -143,7 +143,9 @@ def is_refused(reply: Any) -> bool:
 
 
 class Writer(Client):
-    """A client that goes to whoever leads, as far as it is known."""
+    """A client that goes to whoever leads, as far as it is known. `loyalty`: how likely it stays where it is."""
+
+    loyalty = 0.8
 
     def value(self) -> bytes:
         """A new one."""
@@ -152,13 +154,17 @@ class Writer(Client):
     def act(self) -> None:
         """Ask for something, unless something is under way."""
         if not self.busy and self.connect(self._likely_leader()):
-            self.chance.choice(KINDS if self.world.walls_jump else KINDS_BY_CLOCK)(self)
+            self.chance.choice(self.kinds())(self)
+
+    def kinds(self) -> list[Callable[[Writer], None]]:
+        """What it asks for."""
+        return KINDS if self.world.walls_jump else KINDS_BY_CLOCK
 
     def _likely_leader(self) -> Machine:
         """Whom to ask: often who was asked before, if he still says that he leads."""
         connection = self.connection
         stays = connection is not None and connection.is_open and connection.machine.takes_itself_for_leader
-        if stays and connection is not None and self.chance.random() < 0.8:
+        if stays and connection is not None and self.chance.random() < self.loyalty:
             return connection.machine
         return self.world.likely_leader()
 
@@ -283,6 +289,21 @@ LAST_READS: list[Words] = [
     *((b"GET", key) for key in (*STRINGS, COUNTER, *PASSING)), (b"MGET", LEFT, RIGHT),
     *((b"LRANGE", key, b"0", b"-1") for key in QUEUES),
 ]  # fmt: skip
+
+
+def reads(client: Writer) -> None:
+    """What others write most."""
+    client.simple(*client.chance.choice([(b"GET", STRINGS[0]), (b"GET", COUNTER), (b"MGET", LEFT, RIGHT)]))
+
+
+class Onlooker(Writer):
+    """A client that only reads, and stays with a server for as long as that says that it leads."""
+
+    loyalty = 1.0
+
+    def kinds(self) -> list[Callable[[Writer], None]]:
+        """See `Writer`."""
+        return [reads]
 
 
 class FollowerReader(Client):

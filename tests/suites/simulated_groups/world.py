@@ -20,7 +20,7 @@ from tests.suites.histories.checker import REFUSED, UNKNOWN, NotLinearizable, Op
 from tests.suites.replicas.history import Violation
 from tests.suites.replicas.simulated_time import SimulatedTime
 from tests.suites.replicas.world import troubled
-from tests.suites.simulated_groups.clients import LAST_READS, FollowerReader, Writer
+from tests.suites.simulated_groups.clients import LAST_READS, FollowerReader, Onlooker, Writer
 from tests.suites.simulated_groups.process import FatalDisk, Killed
 from tests.suites.simulated_groups.server import Machine
 from tests.suites.simulated_groups.truth import Truth
@@ -57,6 +57,7 @@ class World:
         self.kills = 0
         self.nodes = [machine(self, number, reads) for number in (1, 2, 3)]
         self.writers = [Writer(self, f"writer{number}") for number in range(4)]
+        self.onlookers = [Onlooker(self, f"onlooker{number}") for number in range(2)]
         self.readers = [FollowerReader(self, f"reader{number}") for number in range(2)]
 
     def clock_of(self, number: int) -> SimulatedTime:
@@ -104,7 +105,7 @@ class World:
         for node in self.nodes:
             node.recover_from_everything()
         self.pass_time(5.0)
-        for client in (*self.writers, *self.readers):
+        for client in (*self.writers, *self.onlookers, *self.readers):
             client.give_up()
         self.pass_time(0.1)
         for words in LAST_READS:
@@ -173,10 +174,24 @@ def _lose_disk(world: World, node: Machine) -> None:
         node.lose_disk()
 
 
+def _cut_off_for_long(world: World, node: Machine) -> None:
+    """The leader is cut off until another leads and has written, while its clients stay with it."""
+    leader = world.likely_leader()
+    for other in world.nodes:
+        if other is not leader:
+            other.resume()
+            other.connection.heal()
+    leader.connection.cut()
+    for _ in range(60):
+        world.chance.choice([*world.writers, *world.onlookers, *world.onlookers]).act()
+        world.pass_time(0.1)
+
+
 #: What befalls a world, and how often of some two hundred times; for a node, or all. The log is trimmed by the leader,
 #: as servers compact; so who lost its disk joins by another's checkpoint.
 FAULTS: list[tuple[int, Callable[[World, Machine], None]]] = [
     (100, lambda world, node: world.chance.choice(world.writers).act()),
+    (40, lambda world, node: world.chance.choice(world.onlookers).act()),
     (30, lambda world, node: world.chance.choice(world.readers).act()),
     (5, lambda world, node: node.pause()),
     (10, lambda world, node: node.resume()),
@@ -186,6 +201,7 @@ FAULTS: list[tuple[int, Callable[[World, Machine], None]]] = [
     (8, lambda world, node: node.connection.heal()),
     (2, lambda world, node: node.kill()),
     (2, lambda world, node: node.kill(power=True)),
+    (1, _cut_off_for_long),
     (3, _cut_within),
     (3, _lose_disk),
     (1, _fail),
@@ -195,7 +211,7 @@ FAULTS: list[tuple[int, Callable[[World, Machine], None]]] = [
     (2, _hand_over),
     (1, lambda world, node: setattr(world.log, "refuses", True)),
     (3, lambda world, node: setattr(world.log, "refuses", False)),
-    (3, lambda world, node: world.chance.choice(world.writers).give_up()),
+    (6, lambda world, node: world.chance.choice([*world.writers, *world.onlookers]).give_up()),
     (1, lambda world, node: world.chance.choice(world.readers).give_up()),
     (3, lambda world, node: world.check_nodes()),
 ]
@@ -208,7 +224,7 @@ WALL_FAULTS: list[tuple[int, Callable[[World, Machine], None]]] = [
 ]
 
 
-def run(seed: int | str, steps: int = 300, **ways: Any) -> World:
+def run(seed: int | str, steps: int = 250, **ways: Any) -> World:
     """Let things drawn from `seed` befall a world, and time pass between them; then all is to come right again.
 
     `ways`: the world's. Raises Violation; a bug that a server logs is one.
