@@ -239,7 +239,7 @@ def run(seed: int | str, steps: int = 250, **ways: Any) -> World:
 
     globalLogPublisher.addObserver(look)
     try:
-        with mock.patch.multiple(trimming, _STEP=5, _MARGIN=chance.choice([0, 10, 1000])):
+        with mock.patch.multiple(trimming, _LOOK_S=0.3, _STEP=1, _MARGIN=chance.choice([0, 0, 10])):
             world = World(seed, trouble=troubled(chance), **ways)
             faults = [
                 *FAULTS, *(CLOCK_FAULTS if world.clocks_stand else []), *(WALL_FAULTS if world.walls_jump else [])
