@@ -8,10 +8,9 @@ from collections.abc import Callable
 from tests.suites.outcomes import Outcomes, Results, counts, one_line, only_here
 from tests.suites.redis_py.environment import VERSION
 
-#: What the server says of what is not there yet: bitmaps, places, HyperLogLogs, LCS, DUMP, users and passwords.
+#: What the server says of what is not there yet: bitmaps, places, HyperLogLogs, LCS, DUMP.
 LATER = re.compile(
-    r"unknown command '(GEO|PF|BIT|[GS]ETBIT|ACL|LCS|DUMP|RESTORE)|(GEO\w+|MIGRATE) command doesn't|'requirepass'"
-    r"|AuthenticationError|TestAuthenticated|test_bitmap_commands",
+    r"unknown command '(GEO|PF|BIT|[GS]ETBIT|LCS|DUMP|RESTORE)|(GEO\w+|MIGRATE) command doesn't|test_bitmap_commands",
     re.IGNORECASE,
 )
 
