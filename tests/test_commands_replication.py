@@ -63,6 +63,7 @@ class ReplicationTests(CommandTestCase):
             READWRITE -> OK
             ASKING -> !ERR This instance has cluster support disabled
             CLUSTER INFO -> !ERR This instance has cluster support disabled
+            CLUSTER KEYSLOT {foo}bar -> 12182
             LOLWUT VERSION x -> !ERR value is not an integer or out of range
         """)
         for words in ([], ["VERSION", 5, 1], [80, 24]):

@@ -58,10 +58,6 @@ def _is_no_group(words: list[bytes], theirs: Reply, ours: Reply) -> bool:
     return all(reply.kind in b"-$" and reply.value.startswith(b"NOGROUP") for reply in both) and b"\\x" in ours.value
 
 
-def _is_no_cluster(words: list[bytes], theirs: Reply, ours: Reply) -> bool:
-    return words[0] == b"CLUSTER" and theirs.kind == ours.kind == b"-"
-
-
 def _is_on_disk(words: list[bytes], theirs: Reply, ours: Reply) -> bool:
     return words[0] == b"WAITAOF" and theirs.kind == ours.kind == b"*" and theirs.value[1:] == ours.value[1:]
 
@@ -77,7 +73,6 @@ LISTED: tuple[Listed, ...] = (
     Listed("XREADGROUP", "escaped where they are not printable", _is_no_group),
     Listed("DBSIZE", "a deadline that has passed is removed at once", _counts_expired),
     Listed("ZRANGE", "an offset below 0 gives nothing", _begins_below_0),
-    Listed("CLUSTER", "before it looks at the subcommand", _is_no_cluster),
     Listed("MEMORY|USAGE", "of a key that has expired it is null", _has_expired),
     Listed("WAITAOF", "there is always a log", _is_on_disk),
 )
