@@ -2,7 +2,6 @@
 
     kvstore group show TARGET             each server: its part, and how far it is in the group's log
     kvstore group handover TARGET         let a follower lead, any or --to HOST:PORT
-
     kvstore group trim TARGET             have each server compact, and the leader trim the group's log as far as may be
 
 TARGET is HOST:PORT of any server of the group, or of several, with commas. The others are those that it knows. The
