@@ -139,6 +139,7 @@ class AppendTests(LogTestCase):
         await noted
 
 
+@pytest.mark.long
 class TrimTests(LogTestCase):
     """What is trimmed is gone, and is known to be."""
 
@@ -177,6 +178,7 @@ class TrimTests(LogTestCase):
         await self.appended(numbered(2, 3))
 
 
+@pytest.mark.long
 class CertificateTests(TestCase):
     """etcd over TLS."""
 

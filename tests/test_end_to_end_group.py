@@ -24,6 +24,7 @@ class GroupTests(TestCase):
 
     skip = MISSING
 
+    @pytest.mark.long
     def test_the_leader_is_killed(self) -> None:
         """Followers have what was written; after `kill -9` of the leader another leads, with all of it, and clients
         find it: redis-py's Sentinel, and our own.
