@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from unittest.mock import patch
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import StorageFault, StorageFull
@@ -125,6 +126,7 @@ class LeadingTests(SynchronousTestCase):
         self.assertIs(other.ended[0].end, End.DIFFERS)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
+    @pytest.mark.long
     def test_more_than_an_entry_may_have(self) -> None:
         """Writes wait while an entry is on its way and the next is large enough; one that is too large is an error."""
         self.group.log.trouble = Trouble(delay_s=0.2)

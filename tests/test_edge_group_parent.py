@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.testing.server_process import PATIENCE_S, environment
@@ -26,6 +27,7 @@ os.kill(os.getpid(), 9) if how == "crash" else os._exit(int(how))
 """
 
 
+@pytest.mark.long
 class ParentTests(SynchronousTestCase):
     """See the module."""
 

@@ -28,6 +28,7 @@ class WorldTests(SynchronousTestCase):
         self.assertIsNone(violation)
         self.assertEqual(counts["worlds"], 3)
 
+    @pytest.mark.long
     def test_a_seed_repeats_a_world(self) -> None:
         """Entry by entry, reply by reply."""
         one, other = (run(_SEED, steps=100, **ways_of(_SEED)) for _ in range(2))
