@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from unittest.mock import patch
 
@@ -171,3 +172,26 @@ class RoomTests(SynchronousTestCase):
         self.assertEqual(Talker(leader).ask("GROUP", "TRIM"), "OK")
         group.go_on(5)
         self.assertGreater(group.log.first, 5)
+
+    def test_nothing_piles_up(self) -> None:
+        """While the log answers nothing, little waits for it; after that it is asked again."""
+        group = MemoryGroup()
+        follower = (group.leader(), *group.followers())[1]
+        group.go_on(5)
+        asked: list[str] = []
+        connection = follower.connection
+
+        def ask(name: str, asks: Callable[..., None], *words: object) -> None:
+            asked.append(name)
+            asks(*words)
+
+        for name in ("note", "notes", "size"):
+            self.patch(connection, name, partial(ask, name, getattr(connection, name)))
+        for node in group.nodes:
+            node.connection.cut()
+        group.go_on(30)
+        self.assertEqual(asked, ["notes", "size"])
+        for node in group.nodes:
+            node.connection.heal()
+        group.go_on(10)
+        self.assertGreater(len(asked), 4)
