@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from unittest.mock import patch
 
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.edge.group import joining, trimming
@@ -133,6 +135,16 @@ class JoiningTests(SynchronousTestCase):
             self.starts_again(self.away)
         self.assertGreater(len(set(pieces)), 1)
         self.has_all(self.away, 30)
+
+    def test_a_connection_that_comes_too_late(self) -> None:
+        """It is closed, and nothing asked: another server has been asked meanwhile."""
+        clock, ended = Clock(), list[object]()
+        fetch = joining.Fetch(clock, ("user", b"password"), 1, self.fail, ended.append)
+        clock.advance(10)
+        self.assertEqual(ended, ["it sends nothing"])
+        transport = StringTransport()
+        fetch.makeConnection(transport)
+        self.assertEqual((transport.value(), transport.disconnected), (b"", True))
 
 
 class RoomTests(SynchronousTestCase):
