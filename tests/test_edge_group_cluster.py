@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from hiredis import pack_command
@@ -153,6 +154,21 @@ class ClusterTests(SynchronousTestCase):
             ),
             ["OK", 3300, 2, ["b"], "ERR Invalid slot", "ERR Invalid slot or number of keys"],
         )  # fmt: skip
+
+    def test_keys_of_a_slot_wait_for_their_commit(self) -> None:
+        """They tell of keys that the log may not have yet."""
+        for request in ("CLUSTER COUNTKEYSINSLOT 3300", "CLUSTER GETKEYSINSLOT 3300 1"):
+            others = Talker(self.leader), Talker(self.leader)
+            self.leader.connection.cut()
+            self.client.send("SET", "{b}" + request, 1)
+            self.leader.group.go_on(0.05)
+            for other in others:
+                other.send(*request.split())
+            self.leader.group.go_on(0.05)
+            self.assertEqual([other.replies for other in others], [[], []])
+            self.leader.connection.heal()
+            for other in others:
+                self.leader.group.until(partial(getattr, other, "replies"))
 
     def test_after_the_leader_died(self) -> None:
         """Who follows leads, has the slots by the log, and others send there."""

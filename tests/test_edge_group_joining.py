@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from unittest.mock import patch
 
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.edge.group import joining, trimming
@@ -133,6 +136,16 @@ class JoiningTests(SynchronousTestCase):
         self.assertGreater(len(set(pieces)), 1)
         self.has_all(self.away, 30)
 
+    def test_a_connection_that_comes_too_late(self) -> None:
+        """It is closed, and nothing asked: another server has been asked meanwhile."""
+        clock, ended = Clock(), list[object]()
+        fetch = joining.Fetch(clock, ("user", b"password"), 1, self.fail, ended.append)
+        clock.advance(10)
+        self.assertEqual(ended, ["it sends nothing"])
+        transport = StringTransport()
+        fetch.makeConnection(transport)
+        self.assertEqual((transport.value(), transport.disconnected), (b"", True))
+
 
 class RoomTests(SynchronousTestCase):
     """The engine of the log is nearly full."""
@@ -171,3 +184,26 @@ class RoomTests(SynchronousTestCase):
         self.assertEqual(Talker(leader).ask("GROUP", "TRIM"), "OK")
         group.go_on(5)
         self.assertGreater(group.log.first, 5)
+
+    def test_nothing_piles_up(self) -> None:
+        """While the log answers nothing, little waits for it; after that it is asked again."""
+        group = MemoryGroup()
+        follower = (group.leader(), *group.followers())[1]
+        group.go_on(5)
+        asked: list[str] = []
+        connection = follower.connection
+
+        def ask(name: str, asks: Callable[..., None], *words: object) -> None:
+            asked.append(name)
+            asks(*words)
+
+        for name in ("note", "notes", "size"):
+            self.patch(connection, name, partial(ask, name, getattr(connection, name)))
+        for node in group.nodes:
+            node.connection.cut()
+        group.go_on(30)
+        self.assertEqual(asked, ["notes", "size"])
+        for node in group.nodes:
+            node.connection.heal()
+        group.go_on(10)
+        self.assertGreater(len(asked), 4)

@@ -11,6 +11,7 @@ from kvstore.base.errors import StorageFault, StorageFull
 from kvstore.store.operations import UnknownOperation
 from kvstore.store.replica import End
 from kvstore.testing.simulated_shared_log import Trouble
+from kvstore.wire.resp import pack
 from tests.kit.group import MemoryGroup, Talker
 
 
@@ -252,6 +253,24 @@ class ReadsTests(SynchronousTestCase):
         for protocol in protocols:
             protocol.pump()  # type: ignore[attr-defined]
         self.group.until(lambda: all(talker.replies == ["value"] for talker in talkers))
+
+    def test_none_overtakes_another_that_waits(self) -> None:
+        """Requests of many clients, whose reads wait for an entry with nothing in it, when others need not wait."""
+        self.client.ask("SADD", "set", "member")
+        self.leader.connection.cut()
+        talkers = [Talker(self.leader) for _ in range(10)]
+        protocols = list(self.leader.factory.protocols.values())[-10:]
+        sessions = [protocol.session for protocol in protocols]  # type: ignore[attr-defined]
+        together = self.leader.factory.arrivals.together
+        for chunk in (pack(b"GET", b"key"), pack(b"GET", b"none"), pack(b"SADD", b"set", b"member")):
+            row = together.row_of(chunk)
+            assert row is not None
+            self.assertEqual(together.execute(row, sessions, [chunk] * 10), [])
+            self.leader.held_reads.may_leave = lambda: True
+        self.leader.connection.heal()
+        for protocol in protocols:
+            protocol.pump()  # type: ignore[attr-defined]
+        self.group.until(lambda: all(talker.replies == ["value", None, 0] for talker in talkers))
 
     def test_a_key_that_expired(self) -> None:
         """Is gone for readers when the log has a time at which it is: the next leader's clock may be behind."""

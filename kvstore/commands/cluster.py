@@ -19,7 +19,7 @@ from kvstore.base.slices import Slices
 from kvstore.base.slots import SLOTS, slot_of
 from kvstore.commands.context import Call
 from kvstore.commands.hash_slots import node_id
-from kvstore.commands.registry import ADMIN, FAST, Integer, command, container
+from kvstore.commands.registry import ADMIN, FAST, WHOLE, Integer, command, container
 from kvstore.store.table import Table
 
 container("CLUSTER", "Tell of the cluster that this server's group is one of.", group="cluster")
@@ -133,7 +133,7 @@ def keyslot(call: Call, key: bytes) -> Reply:
     return slot_of(key)
 
 
-@command("CLUSTER|COUNTKEYSINSLOT", group="cluster")
+@command("CLUSTER|COUNTKEYSINSLOT", WHOLE, group="cluster")
 def countkeysinslot(call: Call, slot: Integer) -> Slices:
     """Count the keys here that are in a slot: all keys are looked at."""
     _membership(call)
@@ -143,7 +143,7 @@ def countkeysinslot(call: Call, slot: Integer) -> Slices:
     return len(found)
 
 
-@command("CLUSTER|GETKEYSINSLOT", group="cluster")
+@command("CLUSTER|GETKEYSINSLOT", WHOLE, group="cluster")
 def getkeysinslot(call: Call, slot: Integer, count: Integer) -> Slices:
     """List some of the keys here that are in a slot: all keys are looked at."""
     _membership(call)

@@ -57,7 +57,11 @@ class Fetch(Protocol):
         self._silence: IDelayedCall = clock.callLater(_SILENT_S, self.fail, "it sends nothing")
 
     def connectionMade(self) -> None:
-        """Log in, and ask for the first piece."""
+        """Log in, and ask for the first piece; not if the fetch was given up before."""
+        if self._is_over:
+            transport: Any = self.transport
+            transport.abortConnection()
+            return
         if self._login is not None:
             self._send(b"AUTH", self._login[0].encode(), self._login[1])
         self._ask()

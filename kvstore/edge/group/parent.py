@@ -6,7 +6,7 @@ and what comes next is a start like any other, recovery and then following. Some
 | the server ended | then |
 |---|---|
 | as one that leads no more (LEADS_NO_MORE) | it is started again at once |
-| by a signal that did not come through its parent: a crash, `kill -9`, too little memory | again, after a second |
+| by a signal that stops no server: a crash, `kill -9`, too little memory, SIGHUP at its start | again, after a second |
 | in any other way: stopped, a start that is refused, fail-stop | so does the parent, with its status |
 
 Signals are passed on. The server dies with its parent, however that dies: `kill -9` of the one process that a user
@@ -25,6 +25,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 
 from kvstore.edge.exits import LEADS_NO_MORE
@@ -32,6 +33,8 @@ from kvstore.edge.exits import LEADS_NO_MORE
 _AFTER_CRASH_S = 1.0
 #: What is passed on. SIGINT only if it was sent to the parent alone: a terminal's goes to both.
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT, signal.SIGINT)
+#: What of it stops the server.
+_STOPS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
 _SENT_BY_A_PROCESS = 0  # si_code, SI_USER
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -54,7 +57,7 @@ def run_under_parent() -> None:
         status = _wait(child)
         if status == LEADS_NO_MORE:
             continue
-        if status >= 0 or -status in _PASSED_ON or _is_told_to_stop(_AFTER_CRASH_S):
+        if status >= 0 or -status in _STOPS or _is_told_to_stop(_AFTER_CRASH_S):
             _end(status)
 
 
@@ -71,8 +74,15 @@ def _wait(child: int) -> int:
 
 
 def _is_told_to_stop(seconds: float) -> bool:
-    """Whether somebody wants an end to it within that time, in which there is no server."""
-    return signal.sigtimedwait(_PASSED_ON, seconds) is not None
+    """Whether somebody wants an end to it within that time, in which there is no server. Other signals are forgotten:
+    who starts opens the log anyway.
+    """
+    until_s = time.monotonic() + seconds
+    while (left_s := until_s - time.monotonic()) > 0:
+        received = signal.sigtimedwait(_PASSED_ON, left_s)
+        if received is not None and received.si_signo in _STOPS:
+            return True
+    return False
 
 
 def _end(status: int) -> None:

@@ -131,9 +131,15 @@ class GroupTogether(Together):
     def execute(self, row: Command, sessions: list[Session], chunks: list[bytes]) -> list[bytes] | None:
         """See `Together`."""
         replies = super().execute(row, sessions, chunks)
-        if not replies or self._reads.may_leave():
+        if not replies:
             return replies
-        return self._wait(sessions, replies)
+        if not self._reads.may_leave():
+            return self._wait(sessions, replies)
+        if not any(session.waits_for for session in sessions):
+            return replies
+        for session, data in zip(sessions, replies, strict=True):  # behind reads that wait for a commit of nothing
+            session.deliver(data, 0)
+        return []
 
     def _hold(self, sessions: list[Session], replies: list[bytes]) -> list[bytes]:
         """See `Together`. Writes that have changed nothing have read: what was sent before says nothing of them."""

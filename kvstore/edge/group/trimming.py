@@ -11,6 +11,8 @@ for minutes comes back by the log alone.
 
 An engine past its quota takes no trim either; what is left past _HARD is for those, for empty entries, and for what
 removes. Each node asks for itself how full it is: so nobody need be told to compact.
+
+While a look is not answered there is no other: all that a node asks the log waits in one row, followers' reads, too.
 """
 
 from __future__ import annotations
@@ -68,11 +70,15 @@ class Trimming:
         self._is_tight = False
         self._compacted_s = -_A_WHILE_S
         self._told_until_s = 0.0
+        self._unanswered = 0  # of what the last look asked
         self._timer: IDelayedCall | None = None
 
     def start(self) -> None:
-        """Look now, and again and again."""
+        """Look now, and again and again: not while the last look is under way."""
         self._timer = self._clock.callLater(_LOOK_S, self.start)
+        if self._unanswered:
+            return
+        self._unanswered = 2
         covers = self._covers()
         if covers is not None and covers != self.notes.get(self._node.own):
             self._log.note(str(self._node.own), covers, lambda: self._log.notes(self._noted))
@@ -94,6 +100,7 @@ class Trimming:
         return None if self._store.segment_bytes else self._store.log.header.first - 1
 
     def _noted(self, notes: dict[str, int]) -> None:
+        self._unanswered -= 1
         self.notes = {parse_address(node): position for node, position in sorted(notes.items())}
         first = self._to_keep()
         if self._node.leads and first >= self._first + (1 if self._is_told else _STEP):
@@ -113,6 +120,7 @@ class Trimming:
 
     def _sized(self, size: Size) -> None:
         """Make room in the engine, or see that it need not."""
+        self._unanswered -= 1
         was_tight, self._is_tight = self._is_tight, size.used_bytes > size.quota_bytes * _SOFT
         if self._is_tight:
             self._make_room(size, was_tight)
