@@ -13,10 +13,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.edge.group import parent
 from kvstore.testing.server_process import PATIENCE_S, environment
 
-#: The server: it ends in the ways that its arguments say, one after the other.
+#: The server: it ends in the ways that its arguments say, one after the other. Tests may run under nohup.
 _PROGRAM = """
-import os, sys
+import os, signal, sys
 from kvstore.edge.group import parent
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 parent._AFTER_CRASH_S = 0.01
 starts = os.open(sys.argv[1], os.O_CREAT | os.O_APPEND | os.O_RDWR)
 parent.run_under_parent()
