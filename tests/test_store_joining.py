@@ -104,6 +104,15 @@ class JoiningTests(SynchronousTestCase):
             self.assertIn("move the directory away by hand", str(refused))
             self.assertEqual({**disk.contents(), **contents}, {"lock": b"", **contents})
 
+    def test_what_was_fetched_is_damaged(self) -> None:
+        """In its header: it is a copy of another server's. What is here stays, and the next start has it too."""
+        self.behind.store.close()
+        contents = {**self.behind.disk.contents(), "joined.ckpt": bytes(8192)}
+        disk = SimulatedDisk.holding(contents)
+        self.assertEqual(self.has(disk)[0], 3)
+        self.assertNotIn("joined.ckpt", disk.names())
+        self.assertNotIn("damaged-1.table.txn", disk.names())
+
     def test_what_is_not_taken(self) -> None:
         """Damaged on the way, cut short, of another group, or of a server by itself."""
         whole = b"".join(self.pieces())

@@ -110,14 +110,17 @@ class Incoming:
 def complete(disk: Disk, now_us: int, random_bytes: Callable[[int], bytes]) -> int | None:
     """Before recovery: put a checkpoint that was fetched in place. Returns the last commit in it; None if there is
     none. The directory must be locked. Raises OSError.
+
+    One with a damaged header is removed, as it is a copy of another server's: what is there is as good without it.
     """
     if NAME not in disk.names():
         return None
-    file = disk.open_read(NAME)
     try:
-        header = CheckpointReader(file, NAME).header
-    finally:
-        file.close()
+        with contextlib.closing(disk.open_read(NAME)) as file:
+            header = CheckpointReader(file, NAME).header
+    except DamagedStore:
+        disk.remove(NAME)
+        return None
     after = new_log_header(header.store, header.covers + 1, now_us, random_bytes, header.lineage)
     create_log(disk, temporary(LIVE), after).close()
     publish(disk, temporary(LIVE), LIVE)
