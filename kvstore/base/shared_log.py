@@ -209,10 +209,12 @@ class Appended(Enum):
 
     `THERE`: the entry is in the log, on a quorum's disks, at its position. `FENCED`: the log has another one there, or
     has gone past that position for so long that it does not know any more: nobody may be told that this one is in it.
+    `LOST`: the log does not reach the position before, where there was an entry: it was set back, or replaced.
     """
 
     THERE = "there"
     FENCED = "fenced"
+    LOST = "lost"
 
 
 class Entries(NamedTuple):
