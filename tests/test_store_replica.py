@@ -118,6 +118,19 @@ class ReplicaTests(SynchronousTestCase):
         self.assertEqual((self.replica.role, self.replica.leader), (Role.LEADING, "b"))
         self.assertEqual((self.replica.standing.position, self.replica.standing.epoch), (2, 2))
 
+    def test_no_other_composes_the_same(self) -> None:
+        """Two processes of one name at the same moment: each would take the other's entry for its own."""
+        other = Replica("b", NOTHING, LEASE_MS, Random(2), 0)
+        again = Replica("b", NOTHING, LEASE_MS, Random(1), 0)
+        entry = self.replica.campaign(1, 0)
+        self.assertNotEqual(other.campaign(1, 0), entry)
+        self.assertEqual(again.campaign(1, 0), entry)
+
+    def test_word_of_a_leadership_names_no_successor(self) -> None:
+        """It is one by chance."""
+        self.saw(self.entry(Kind.LEADERSHIP, successor="b"), SECOND)
+        self.assert_campaigns_between(SECOND + LEASE * 5 // 4, SECOND + LEASE * 3 // 2)
+
     def test_campaign_that_is_fenced(self) -> None:
         """Another one was first: it follows, and gives that one time."""
         self.replica.campaign(1, 0)

@@ -143,7 +143,7 @@ class Replica:
         assert self.role is Role.FOLLOWING
         entry = self._next(position, data)
         self._has(entry)
-        if entry.successor == self.node:
+        if entry.kind is Kind.HANDOVER and entry.successor == self.node:
             self.campaign_at_ns = now_ns
         else:
             self._back_off(now_ns)
@@ -177,7 +177,8 @@ class Replica:
         """While FOLLOWING, at `campaign_at_ns` or later: the leadership entry to append. The watch ends before."""
         assert self.role is Role.FOLLOWING and now_ns >= self.campaign_at_ns
         self.role = Role.CAMPAIGNING
-        return self._send(Kind.LEADERSHIP, self.standing.epoch + 1, time_us, now_ns)
+        word = f"{self._chance.getrandbits(64):016x}"
+        return self._send(Kind.LEADERSHIP, self.standing.epoch + 1, time_us, now_ns, successor=word)
 
     def check(self, found: Read) -> None:
         """Before a candidate's entry is sent: what the log has from `standing.position` on. If that was trimmed there
