@@ -127,6 +127,29 @@ class LeadingTests(SynchronousTestCase):
         self.assertIs(other.ended[0].end, End.DIFFERS)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
+    def test_a_log_that_was_set_back(self) -> None:
+        """Whoever was further ends, leader and followers, and never campaigns; nor does one that starts again, not even
+        when the log has grown by others to just where it was.
+        """
+        old = self.group.log.head
+        Talker(self.leader).ask("SET", "key", "value")
+        self.group.go_on(0.1)
+        position = self.leader.node.position
+        for node in self.group.nodes:
+            node.connection.cut()
+        self.group.log.set_back(old)
+        for node in self.group.nodes:
+            node.connection.heal()
+        self.group.go_on(10)
+        self.assertEqual([node.ended[0].end for node in self.group.nodes], [End.DIFFERS] * 3)
+        self.assertEqual(self.group.log.head, old)
+        for number in range(old + 1, position + 1):
+            self.group.log.append(number, b"of another")
+        self.leader.start()
+        self.group.go_on(10)
+        self.assertEqual([each.end for each in self.leader.ended], [End.DIFFERS] * 2)
+        self.assertEqual(self.group.log.head, position)
+
     @pytest.mark.long
     def test_more_than_an_entry_may_have(self) -> None:
         """Writes wait while an entry is on its way and the next is large enough; one that is too large is an error."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -9,7 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from kvstore.base.errors import DamagedStore
 from kvstore.store import joining
 from kvstore.store.joining import Incoming, read_piece
+from kvstore.store.store import Store
 from kvstore.testing.simulated_disk import SimulatedDisk
+from kvstore.values import TYPES
 from tests.kit.group_stores import IDENTITY, GroupLog, Node
 
 
@@ -86,6 +89,29 @@ class JoiningTests(SynchronousTestCase):
             for crashed in moment.disk.crashes(2, str(moment.changes)):
                 Node("b", self.log, disk=crashed).follow()
                 self.assertIn(contents["table.ckpt"], crashed.contents().values())
+
+    def test_damage_of_a_server_by_itself(self) -> None:
+        """What it has is in no group: nothing is set aside. The same if no file says whose it is."""
+        alone = SimulatedDisk(record=False)
+        Store(alone, TYPES, lambda: 7, random.Random(1).randbytes).close()
+        ours = self.behind.disk.contents()
+        mixed = {**ours, "table.ckpt": alone.contents()["table.ckpt"]}
+        no_log = {"table.ckpt": alone.contents()["table.ckpt"]}
+        unknown = {name: b"damage" + data[6:] for name, data in ours.items()}
+        for contents in (mixed, no_log, unknown):
+            disk = SimulatedDisk.holding(contents)
+            refused = self.assertRaises(DamagedStore, Node, "b", self.log, disk=disk)
+            self.assertIn("move the directory away by hand", str(refused))
+            self.assertEqual({**disk.contents(), **contents}, {"lock": b"", **contents})
+
+    def test_what_was_fetched_is_damaged(self) -> None:
+        """In its header: it is a copy of another server's. What is here stays, and the next start has it too."""
+        self.behind.store.close()
+        contents = {**self.behind.disk.contents(), "joined.ckpt": bytes(8192)}
+        disk = SimulatedDisk.holding(contents)
+        self.assertEqual(self.has(disk)[0], 3)
+        self.assertNotIn("joined.ckpt", disk.names())
+        self.assertNotIn("damaged-1.table.txn", disk.names())
 
     def test_what_is_not_taken(self) -> None:
         """Damaged on the way, cut short, of another group, or of a server by itself."""

@@ -7,7 +7,7 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvstore.base.shared_log import NOTHING, Appended, Entry, Kind, Standing, chained, decode, encode
+from kvstore.base.shared_log import NOTHING, Appended, Entries, Entry, Kind, Standing, Trimmed, chained, decode, encode
 from kvstore.store.replica import End, Ended, Replica, Role
 
 LEASE_MS = 2000
@@ -118,12 +118,58 @@ class ReplicaTests(SynchronousTestCase):
         self.assertEqual((self.replica.role, self.replica.leader), (Role.LEADING, "b"))
         self.assertEqual((self.replica.standing.position, self.replica.standing.epoch), (2, 2))
 
+    def test_no_other_composes_the_same(self) -> None:
+        """Two processes of one name at the same moment: each would take the other's entry for its own."""
+        other = Replica("b", NOTHING, LEASE_MS, Random(2), 0)
+        again = Replica("b", NOTHING, LEASE_MS, Random(1), 0)
+        entry = self.replica.campaign(1, 0)
+        self.assertNotEqual(other.campaign(1, 0), entry)
+        self.assertEqual(again.campaign(1, 0), entry)
+
+    def test_word_of_a_leadership_names_no_successor(self) -> None:
+        """It is one by chance."""
+        self.saw(self.entry(Kind.LEADERSHIP, successor="b"), SECOND)
+        self.assert_campaigns_between(SECOND + LEASE * 5 // 4, SECOND + LEASE * 3 // 2)
+
     def test_campaign_that_is_fenced(self) -> None:
         """Another one was first: it follows, and gives that one time."""
         self.replica.campaign(1, 0)
         self.assertIsNone(self.replica.appended(Appended.FENCED, SECOND))
         self.assertEqual((self.replica.role, self.replica.standing), (Role.FOLLOWING, NOTHING))
         self.assert_campaigns_between(SECOND + LEASE * 5 // 4, SECOND + LEASE * 3 // 2)
+
+    def test_lost_entries(self) -> None:
+        """The log was set back below what is here: it ends, whether it leads or campaigns."""
+        self.replica.campaign(1, 0)
+        self.assert_ends(End.DIFFERS, "has lost entries", self.replica.appended, Appended.LOST, SECOND)
+        self.setUp()
+        self.lead()
+        self.replica.compose(b"", 1, SECOND)
+        self.assert_ends(End.DIFFERS, "has lost entries", self.replica.appended, Appended.LOST, SECOND)
+
+    def test_check_before_a_campaign(self) -> None:
+        """Its own newest entry is there, or was trimmed; nothing is asked of an empty one."""
+        self.replica.check(Entries([], 0))
+        data = self.entry()
+        self.saw(data)
+        for found in (Entries([(1, data)], 1), Entries([(1, data), (2, b"more")], 2), Trimmed(2)):
+            self.replica.check(found)
+        self.assertIs(self.replica.role, Role.FOLLOWING)
+
+    def test_check_of_another_log(self) -> None:
+        """It was set back, or has grown as long again since, or longer; or it has no entry there."""
+        data = self.entry()
+        other = self.entry(body=b"*1\r\n$8\r\nFLUSHALL\r\n")
+        for found, text in (
+            (Entries([], 0), "has lost entries: its newest is 0, and 1 was in it"),
+            (Entries([(1, other)], 1), "entry 1 is another one"),
+            (Entries([(1, other), (2, b"more")], 2), "entry 1 is another one"),
+            (Entries([(1, b"damage")], 1), "entry 1 is another one"),
+            (Entries([], 1), "entry 1 is another one"),
+        ):
+            self.setUp()
+            self.saw(data)
+            self.assert_ends(End.DIFFERS, text, self.replica.check, found)
 
     def test_campaign_too_early(self) -> None:
         """It is no use asking."""

@@ -50,7 +50,7 @@ class SimulatedSharedLogTests(SynchronousTestCase):
         """Not at its place, and not with a gap."""
         self.fill(2)
         self.assertEqual(self.append(2, b"x", self.other), [Appended.FENCED])
-        self.assertEqual(self.append(4, b"x", self.other), [Appended.FENCED])
+        self.assertEqual(self.append(4, b"x", self.other), [Appended.LOST])
         self.assertEqual(self.read(1), Entries([(1, b"0"), (2, b"1")], 2))
 
     def test_same_entry_again_is_there(self) -> None:
@@ -72,6 +72,15 @@ class SimulatedSharedLogTests(SynchronousTestCase):
         self.assertEqual((self.told, self.read(2)), (["trimmed"], Trimmed(3)))
         self.assertEqual(self.append(1, b"0"), [Appended.FENCED])
         self.assertEqual(self.append(4, b"3"), [Appended.THERE])
+
+    def test_set_back(self) -> None:
+        """As an engine of which an old backup was restored: who was further finds out, and others go on."""
+        self.fill(3)
+        self.log.set_back(1)
+        self.assertEqual(self.append(4, b"3"), [Appended.LOST])
+        self.assertEqual(self.read(4), Entries([], 1))
+        self.assertEqual(self.append(2, b"other"), [Appended.THERE])
+        self.assertEqual(self.read(1), Entries([(1, b"0"), (2, b"other")], 2))
 
     def test_notes(self) -> None:
         """The last of each node."""

@@ -19,10 +19,13 @@ is the body of a frame of the local log, byte for byte, and its position is the 
 | time | of the commit, in microseconds since the epoch, by the leader's wall clock; never less than the one before |
 | lease | for how long `node` leads alone, from the first sending of this entry on, in milliseconds; of a handover 0 |
 | checksum | of the log up to here: BLAKE2b, 16 hexadecimal digits; see `chained` |
-| successor | of a handover: who may campaign at once; empty in all others |
+| successor | of a handover: who may campaign at once; of a leadership: a word by chance; empty in all others |
 
 Of `slots` there is one operation in place of those of a frame, `SLOTS 0-5460`: which slots (see `slots`) the group has,
 from there on. One is in the log of each group of a cluster, near its beginning; in others there is none.
+
+By the word, a leadership entry is one that no other process could have composed, not one of the same name and in the
+same microsecond either; the checksum carries it on to all entries of that leader's.
 
 The lease is in each entry, so that who waits for its end waits for that of the leader and not for its own: servers may
 be started with different ones.
@@ -209,10 +212,12 @@ class Appended(Enum):
 
     `THERE`: the entry is in the log, on a quorum's disks, at its position. `FENCED`: the log has another one there, or
     has gone past that position for so long that it does not know any more: nobody may be told that this one is in it.
+    `LOST`: the log does not reach the position before, where there was an entry: it was set back, or replaced.
     """
 
     THERE = "there"
     FENCED = "fenced"
+    LOST = "lost"
 
 
 class Entries(NamedTuple):

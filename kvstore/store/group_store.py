@@ -10,7 +10,8 @@ and not below one at which somebody may have found that a key has expired. A fol
 what it shows is the state of one position of the log, whatever its own clock says, and a key that it has left out does
 not come back by a later entry that makes it persist.
 
-A damaged directory is set aside, and begun anew: all that was acknowledged is in the group. See `joining`.
+A damaged directory of the group is set aside, and begun anew: all that was acknowledged is in the group; another's is
+refused. See `joining`.
 """
 
 from __future__ import annotations
@@ -65,12 +66,12 @@ class GroupStore(Store):
 
     def _recovered(self, disk: Disk, *arguments: Any) -> Recovered:
         """See `Store`."""
-        _, now_us, random_bytes, _ = arguments
+        _, now_us, random_bytes, identity = arguments
         try:
             self.joined = joining.complete(disk, now_us(), random_bytes)
             return super()._recovered(disk, *arguments)
         except DamagedStore as damage:
-            self.damage = damage, joining.set_aside(disk)
+            self.damage = damage, joining.set_aside(disk, identity, damage)
             return super()._recovered(disk, *arguments)
 
     @property

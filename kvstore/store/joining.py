@@ -10,7 +10,8 @@ the checkpoints of two servers cover. No segment is fetched.
    `joined.ckpt`, with which the next start begins again; a crash in 1 leaves a temporary file, which is removed.
 
 What is there by then is an older state of the same log, or nothing: a directory that is damaged was set aside before,
-file by file, under names that nothing else has: `set_aside`. Nobody removes these but their owner.
+file by file, under names that nothing else has: `set_aside`. Nobody removes these but their owner. Only a directory of
+this group is: what a server by itself has written is in no group, and is refused as it is.
 
 Rejected: to put it in place while the server runs (two logs would be open, and one of them to be forgotten); to fetch
 segments, too (what they hold is in the group's log).
@@ -29,14 +30,19 @@ from kvstore.base.files import TEMPORARY, publish, temporary
 from kvstore.base.limits import MIB
 from kvstore.store import checkpoint
 from kvstore.store.checkpoint import CheckpointHeader, CheckpointReader
-from kvstore.store.examine import LIVE
-from kvstore.store.log import create_log
+from kvstore.store.examine import LIVE, segments_of
+from kvstore.store.log import create_log, read_log_header
 from kvstore.store.recovery import new_log_header
 
 NAME = "joined.ckpt"
 #: Most bytes of a checkpoint that are sent at a time; and how often what was received is synced.
 PIECE_BYTES = 1 * MIB
 _SYNC_EVERY_BYTES = 8 * MIB
+NOT_OF_THE_GROUP = (
+    "Nothing was changed: no file says that the directory is one of this group's, or one says that it is another's, "
+    "and what it holds may be nowhere else. Look at it with `python -m kvstore.tools verify DIR`; for this server to "
+    "join its group, move the directory away by hand, or name an empty one."
+)
 
 
 class Piece(NamedTuple):
@@ -104,14 +110,17 @@ class Incoming:
 def complete(disk: Disk, now_us: int, random_bytes: Callable[[int], bytes]) -> int | None:
     """Before recovery: put a checkpoint that was fetched in place. Returns the last commit in it; None if there is
     none. The directory must be locked. Raises OSError.
+
+    One with a damaged header is removed, as it is a copy of another server's: what is there is as good without it.
     """
     if NAME not in disk.names():
         return None
-    file = disk.open_read(NAME)
     try:
-        header = CheckpointReader(file, NAME).header
-    finally:
-        file.close()
+        with contextlib.closing(disk.open_read(NAME)) as file:
+            header = CheckpointReader(file, NAME).header
+    except DamagedStore:
+        disk.remove(NAME)
+        return None
     after = new_log_header(header.store, header.covers + 1, now_us, random_bytes, header.lineage)
     create_log(disk, temporary(LIVE), after).close()
     publish(disk, temporary(LIVE), LIVE)
@@ -119,11 +128,16 @@ def complete(disk: Disk, now_us: int, random_bytes: Callable[[int], bytes]) -> i
     return header.covers
 
 
-def set_aside(disk: Disk) -> list[str]:
-    """Give all files of a damaged directory other names; returns these. Nothing is removed. Raises OSError.
+def set_aside(disk: Disk, identity: str, damage: DamagedStore) -> list[str]:
+    """Give all files of a damaged directory other names; returns these. Nothing is removed.
+
+    `identity`: of the group's directories. Raises OSError; DamagedStore, with nothing changed, unless all headers that
+    can be read, and one at least, say that it is one of them.
 
     A crash in the middle leaves what is damaged in its turn, or an older state that is sound.
     """
+    if _stores(disk) != {identity}:
+        raise DamagedStore(damage.file, damage.offset, damage.reason, NOT_OF_THE_GROUP) from damage
     names = disk.names()
     prefixes = (f"damaged-{number}." for number in count(1))
     prefix = next(each for each in prefixes if not any(name.startswith(each) for name in names))
@@ -132,3 +146,16 @@ def set_aside(disk: Disk) -> list[str]:
         disk.rename(name, prefix + name)
     disk.sync_directory()
     return [prefix + name for name in ours]
+
+
+def _stores(disk: Disk) -> set[str]:
+    """The identities in the headers that can be read. Raises NewerVersion, OSError."""
+    found = set()
+    for name in disk.names():
+        if name in (checkpoint.NAME, LIVE) or segments_of([name]):
+            file = disk.open_read(name)
+            with contextlib.closing(file), contextlib.suppress(DamagedStore):
+                is_checkpoint = name == checkpoint.NAME
+                header = CheckpointReader(file).header if is_checkpoint else read_log_header(file, name)
+                found.add(header.store)
+    return found

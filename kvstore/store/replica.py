@@ -30,6 +30,10 @@ and with P settled in any case, since that entry was composed after the executio
 P - 1, needs the lease like any other: that entry may be in the log for long, and others behind it. Without leases all
 replies wait for P, and no clock is asked.
 
+**A log that was set back**, or replaced by another, has lost what was acknowledged, and a node that went on would fork
+it. So an append that is LOST ends the node, and before a candidate's entry is sent it reads its own newest entry in the
+log, and `check`s that this is there: a log may have grown again, by others, to just where it was.
+
 **A handover** is an entry without a lease, and from its composing on none of the leases before it counts: so the
 successor need not wait.
 """
@@ -46,7 +50,9 @@ from kvstore.base.shared_log import (
     BadEntry,
     Entry,
     Kind,
+    Read,
     Standing,
+    Trimmed,
     chained,
     decode,
     encode,
@@ -76,9 +82,9 @@ class End(Enum):
     """Why a node goes on with the log no more.
 
     `FENCED`: it led, and another does: its memory may hold what the log does not. `DIFFERS`: the log's next entry does
-    not go on from what it has: one of the two is damaged. `NEWER`: a newer version leads the group; what it has is
-    sound, and grows old. `SLOTS`: it was started with others than the log says. `JOINED`: it was too far
-    behind, and has fetched another's state, to begin with that.
+    not go on from what it has, or the log has lost some of that: one of the two is damaged. `NEWER`: a newer version
+    leads the group; what it has is sound, and grows old. `SLOTS`: it was started with others than the log says.
+    `JOINED`: it was too far behind, and has fetched another's state, to begin with that.
     """
 
     FENCED = "another node leads the group"
@@ -137,7 +143,7 @@ class Replica:
         assert self.role is Role.FOLLOWING
         entry = self._next(position, data)
         self._has(entry)
-        if entry.successor == self.node:
+        if entry.kind is Kind.HANDOVER and entry.successor == self.node:
             self.campaign_at_ns = now_ns
         else:
             self._back_off(now_ns)
@@ -171,7 +177,24 @@ class Replica:
         """While FOLLOWING, at `campaign_at_ns` or later: the leadership entry to append. The watch ends before."""
         assert self.role is Role.FOLLOWING and now_ns >= self.campaign_at_ns
         self.role = Role.CAMPAIGNING
-        return self._send(Kind.LEADERSHIP, self.standing.epoch + 1, time_us, now_ns)
+        word = f"{self._chance.getrandbits(64):016x}"
+        return self._send(Kind.LEADERSHIP, self.standing.epoch + 1, time_us, now_ns, successor=word)
+
+    def check(self, found: Read) -> None:
+        """Before a candidate's entry is sent: what the log has from `standing.position` on. If that was trimmed there
+        are others behind it, and the entry will be fenced. Raises Ended if the log is not the one that this node has.
+        """
+        position = self.standing.position
+        if isinstance(found, Trimmed) or position == 0:
+            return
+        if found.head < position:
+            raise self.end(End.DIFFERS, f"it has lost entries: its newest is {found.head}, and {position} was in it")
+        try:
+            is_own = decode(dict(found.entries).get(position, b"")).checksum == self.standing.checksum
+        except KVStoreError:
+            is_own = False
+        if not is_own:
+            raise self.end(End.DIFFERS, f"its entry {position} is another one")
 
     def compose(self, operations: bytes, time_us: int, now_ns: int) -> bytes:
         """While LEADING, with nothing under way: the entry of a commit, which may be empty. `time_us`: of the commit.
@@ -210,7 +233,8 @@ class Replica:
     def appended(self, outcome: Appended, now_ns: int) -> Entry | None:
         """What became of the entry under way. Returns it if it is THERE: to be written locally, and acknowledged.
 
-        None: a candidate's was fenced, and it follows again; the watch goes on. Raises Ended if a leader's was.
+        None: a candidate's was fenced, and it follows again; the watch goes on. Raises Ended if a leader's was, or if
+        the log has LOST entries.
         """
         assert self._sent is not None
         (entry, composed_ns), self._sent = self._sent, None
@@ -218,6 +242,8 @@ class Replica:
             self._has(entry)
             self._lead_or_follow(entry, composed_ns, now_ns)
             return entry
+        if outcome is Appended.LOST:
+            raise self.end(End.DIFFERS, f"it has lost entries: {self.standing.position} was in it")
         if self.role is Role.LEADING:
             raise self.end(End.FENCED, f"entry {self.standing.position + 1} is not this node's")
         self._follow(now_ns)

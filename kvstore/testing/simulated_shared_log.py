@@ -86,6 +86,8 @@ class SimulatedSharedLog:
 
     def append(self, position: int, entry: bytes) -> Appended:
         """See `SharedLog`."""
+        if position > self.head + 1:
+            return Appended.LOST
         if not self.is_next(position):
             return Appended.THERE if self.entries.get(position) == entry else Appended.FENCED
         self.entries[position] = entry
@@ -97,6 +99,11 @@ class SimulatedSharedLog:
     def is_next(self, position: int) -> bool:
         """Whether an entry may be appended there: the condition of the transaction."""
         return position == self.head + 1
+
+    def set_back(self, head: int) -> None:
+        """Lose what is behind that position, as an engine that is restored from an old backup does."""
+        self.entries = {position: entry for position, entry in self.entries.items() if position <= head}
+        self.first, self.head = min(self.first, head + 1), head
 
     def read(self, position: int) -> Read:
         """See `SharedLog`."""

@@ -59,11 +59,13 @@ class Append:
             self.go_on()
             return
         head, there = gateway.found(answer.document)
-        self._say_if_lost(number_in(head))
-        self._done(Appended.THERE if there and there[0].value == self._value else Appended.FENCED)
+        if number_in(head) < self._position - 1:
+            self._lost(number_in(head))
+        else:
+            self._done(Appended.THERE if there and there[0].value == self._value else Appended.FENCED)
 
-    def _say_if_lost(self, head: int) -> None:
+    def _lost(self, head: int) -> None:
         """An etcd that was set back to an older state has lost what was in the log: no server's memory mends that."""
-        if head < self._position - 1:
-            text = "etcd has lost entries: the newest of {group} is {head}, and there was one at {position}"
-            _log.critical(text, group=self._keys.group, head=head, position=self._position - 1)
+        text = "etcd has lost entries: the newest of {group} is {head}, and there was one at {position}"
+        _log.critical(text, group=self._keys.group, head=head, position=self._position - 1)
+        self._done(Appended.LOST)

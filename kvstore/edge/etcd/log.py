@@ -4,7 +4,8 @@
 sent until it is answered, to one node after the other, so it may be done and not known to be: then the next sending
 finds `head` moved on and the entry there, and knows it by its bytes. Nothing that was sent before can be done later:
 `head` only grows. An entry that was there and was trimmed since is not known any more: FENCED, which is safe, as it
-says only that nobody may be told.
+says only that nobody may be told. Where `head` is below the position before, etcd was set back, or is
+another: LOST.
 
 That the entry's key is absent would not do as the condition: after a trim it is, for one who was asleep all the while.
 

@@ -2,7 +2,8 @@
 
     start      recovery tells what is here; follow from there
     follow     each entry of the watch is applied, written, settled: clients that read here see it
-    campaign   by a timer: nothing was seen for too long; the watch stops, a leadership entry is appended
+    campaign   by a timer: nothing was seen for too long; the watch stops, a leadership entry is appended,
+               if the log still has the newest entry that is here
     lead       the open commit goes to the log as an entry, in every turn that has one; an empty one if nothing else
                renews the lease in time
     join       the log begins behind what is here: another's checkpoint is fetched, and the process begins anew with it
@@ -34,7 +35,7 @@ from kvstore.base.chance import Chance
 from kvstore.base.cluster_map import ClusterRegister
 from kvstore.base.errors import DamagedStore, Failure, NewerVersion, StartRefused, StorageFault, StorageFull
 from kvstore.base.limits import ENTRY_HEADING_BYTES, MIB
-from kvstore.base.shared_log import Appended, SharedLog, Watch
+from kvstore.base.shared_log import Appended, Read, SharedLog, Watch
 from kvstore.commands.context import Server
 from kvstore.commands.membership import Node, bar
 from kvstore.edge.group.cluster import ClusterPart, check_slots
@@ -284,10 +285,24 @@ class GroupNode(Service):
         position = self.replica.standing.position + 1
         _log.info("nobody leads the group: campaigning with entry {position}", position=position)
         entry = self.replica.campaign(self._store.leader_us(), self._now_ns())
-        self._log.append(position, entry, lambda outcome: self._campaigned(position, entry, outcome))
+        self._log.read(max(1, position - 1), lambda found: self._send_candidate(position, entry, found))
+
+    def _send_candidate(self, position: int, data: bytes, found: Read) -> None:
+        """If the log has what is here."""
+        try:
+            self.replica.check(found)
+        except Ended as ended:
+            self._end(ended)
+        else:
+            self._log.append(position, data, lambda outcome: self._campaigned(position, data, outcome))
 
     def _campaigned(self, position: int, data: bytes, outcome: Appended) -> None:
-        if self.replica.appended(outcome, self._now_ns()) is None:
+        try:
+            entry = self.replica.appended(outcome, self._now_ns())
+        except Ended as ended:
+            self._end(ended)
+            return
+        if entry is None:
             self._follow()
         elif self._apply(position, data):
             self._lead()
