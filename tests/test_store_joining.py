@@ -52,7 +52,7 @@ class JoiningTests(SynchronousTestCase):
         incoming = Incoming(disk, IDENTITY)
         for piece in pieces:
             incoming.add(piece)
-        incoming.finish()
+        incoming.finish(1)
 
     def has(self, disk: SimulatedDisk) -> tuple[int, int]:
         """What a start on a disk finds: the position, and how many keys."""
@@ -113,6 +113,21 @@ class JoiningTests(SynchronousTestCase):
         self.assertNotIn("joined.ckpt", disk.names())
         self.assertNotIn("damaged-1.table.txn", disk.names())
 
+    def test_one_that_does_not_go_far_enough(self) -> None:
+        """Whatever the server said that has sent it."""
+        disk = SimulatedDisk(record=False)
+        covers = len(self.log.entries)
+        for least, is_taken in ((covers + 1, False), (covers, True)):
+            incoming = Incoming(disk, IDENTITY)
+            for piece in self.pieces():
+                incoming.add(piece)
+            if is_taken:
+                self.assertEqual(incoming.finish(least).covers, covers)
+            else:
+                self.assertIn("up to", str(self.assertRaises(DamagedStore, incoming.finish, least)))
+                incoming.abandon()
+        self.assertEqual(disk.names(), ["joined.ckpt"])
+
     def test_what_is_not_taken(self) -> None:
         """Damaged on the way, cut short, of another group, or of a server by itself."""
         whole = b"".join(self.pieces())
@@ -127,6 +142,6 @@ class JoiningTests(SynchronousTestCase):
             disk = SimulatedDisk(record=False)
             incoming = Incoming(disk, store)
             incoming.add(bytes_)
-            self.assertRaises(DamagedStore, incoming.finish)
+            self.assertRaises(DamagedStore, incoming.finish, 1)
             incoming.abandon()
             self.assertEqual(disk.names(), [])

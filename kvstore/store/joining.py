@@ -85,8 +85,9 @@ class Incoming:
             self._file.sync()
             self._synced = self.size_bytes
 
-    def finish(self) -> CheckpointHeader:
-        """That was all: read it again, and have the next start begin with it. Raises DamagedStore, OSError.
+    def finish(self, least: int) -> CheckpointHeader:
+        """That was all: read it again, and have the next start begin with it. `least`: the commit that it has to cover.
+        Raises DamagedStore, OSError.
 
         Durability: on disk when this returns.
         """
@@ -96,6 +97,8 @@ class Incoming:
             pass
         if reader.header.store != self._store or not reader.header.lineage.entry:
             raise DamagedStore(temporary(NAME), 0, "it is the checkpoint of no server of this group", "")
+        if reader.header.covers < least:
+            raise DamagedStore(temporary(NAME), 0, f"it has entries up to {reader.header.covers} only, not {least}", "")
         publish(self._disk, temporary(NAME), NAME)
         self._file.close()
         return reader.header

@@ -116,7 +116,7 @@ class Fetch(Protocol):
         if self._incoming.size_bytes < size_bytes and data:
             self._ask()
             return
-        header = self._incoming.finish()
+        header = self._incoming.finish(self._least)
         self._incoming = None
         self._end(header)
 
