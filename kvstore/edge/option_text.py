@@ -80,6 +80,7 @@ debug_policy: Callable[[str], DebugPolicy] = one_of(get_args(DebugPolicy))
 log_format: Callable[[str], LogFormat] = one_of(get_args(LogFormat))
 log_level: Callable[[str], LogLevel] = one_of(get_args(LogLevel))
 memory_policy: Callable[[str], str] = one_of(MEMORY_POLICIES)
+read_policy: Callable[[str], ReadPolicy] = one_of(get_args(ReadPolicy))
 
 
 def announced_name(text: str) -> str:
@@ -98,14 +99,6 @@ def host_and_port(text: str) -> Address:
     if not address.host.isprintable() or not re.fullmatch(r"[^\s\[\]]+", address.host):
         raise ValueError(f"give HOST:PORT, such as localhost:9097 or [::1]:9097, with a port from 1 to {MAX_PORT}")
     return address
-
-
-def read_policy(text: str) -> ReadPolicy:
-    """When reads are answered in a group. Raises ValueError."""
-    for policy in get_args(ReadPolicy):
-        if text == policy:
-            return policy  # type: ignore[no-any-return]
-    raise ValueError("give lease or quorum")
 
 
 def group_name(text: str) -> str:
