@@ -25,6 +25,7 @@ from kvstore.base.errors import KVStoreError, shorten
 from kvstore.base.shared_log import SharedLog
 from kvstore.store.checkpoint import CheckpointHeader
 from kvstore.store.joining import Incoming
+from kvstore.wire.resp import pack
 
 _log = Logger()
 
@@ -72,7 +73,7 @@ class Fetch(Protocol):
 
     def _send(self, *words: bytes) -> None:
         transport: Any = self.transport
-        transport.write(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words))
+        transport.write(pack(*words))
 
     def dataReceived(self, data: bytes) -> None:
         """Some of an answer."""
