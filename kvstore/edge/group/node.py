@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from hashlib import blake2b
 from random import SystemRandom
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
@@ -39,7 +39,7 @@ from kvstore.base.shared_log import Appended, Read, SharedLog, Watch
 from kvstore.commands.context import Server
 from kvstore.commands.membership import Node, bar
 from kvstore.edge.group.cluster import ClusterPart, check_slots
-from kvstore.edge.group.joining import Fetch, Joining
+from kvstore.edge.group.joining import Fetch, Joining, connect_by_tcp
 from kvstore.edge.group.quick_ways import ClusterReads
 from kvstore.edge.group.reads import Reads
 from kvstore.edge.group.trimming import Trimming
@@ -95,7 +95,7 @@ class GroupNode(Service):
         register: ClusterRegister | None = None,
         connect: Callable[[Address, Fetch], None] | None = None,
     ) -> None:
-        self._connect = connect or self._connect_by_tcp
+        self._connect = connect or partial(connect_by_tcp, reactor)
         self._chance = chance or SystemRandom()
         self._joining: Joining | None = None
         self._reactor = reactor
@@ -239,10 +239,6 @@ class GroupNode(Service):
 
     def _joined(self, place: Address, header: CheckpointHeader) -> None:
         self._end(self.replica.end(End.JOINED, f"that of {place}, up to entry {header.covers}"))
-
-    def _connect_by_tcp(self, place: Address, fetch: Fetch) -> None:
-        connecting = connectProtocol(HostnameEndpoint(self._reactor, place.host, place.port), fetch)
-        connecting.addErrback(lambda reason: fetch.fail(reason.getErrorMessage()))
 
     # The one timer: it is time to campaign, to renew the lease, or to try again
 
