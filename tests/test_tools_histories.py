@@ -14,6 +14,7 @@ from kvstore.base.disk import RealDisk
 from kvstore.base.errors import KVStoreError
 from kvstore.store import archive, log
 from kvstore.store.archive import Position, kept_checkpoints, kept_segments
+from kvstore.store.beginning import NO_BEGINNING, Beginning
 from kvstore.store.examine import examine, segment_name
 from kvstore.store.group_store import GroupStore
 from kvstore.store.history import NO_HISTORY
@@ -34,9 +35,9 @@ class NoHeading:
 
     size_bytes = 0
 
-    def body(self, sequence: int, time_us: int, operations: bytes) -> bytes:
+    def begin(self, sequence: int, time_us: int, operations: bytes) -> tuple[Beginning, bytes]:
         """See `Heading`."""
-        return operations
+        return NO_BEGINNING, operations
 
 
 class Life:

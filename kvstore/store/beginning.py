@@ -84,7 +84,8 @@ class Beginning(NamedTuple):
         return History(history_of(self.entry.epoch), before.history, sequence - 1)
 
 
-_NOTHING = Beginning()
+#: Of a frame that begins with its operations.
+NO_BEGINNING = Beginning()
 
 
 def split(body: bytes) -> tuple[Beginning, bytes]:
@@ -97,10 +98,10 @@ def split(body: bytes) -> tuple[Beginning, bytes]:
         try:
             entry = decode(body)
         except KVStoreError:
-            return _NOTHING, body
+            return NO_BEGINNING, body
         return Beginning(entry=entry), entry.operations
     history, operations = split_history(body)
-    return (_NOTHING if history is None else Beginning(history)), operations
+    return (NO_BEGINNING if history is None else Beginning(history)), operations
 
 
 class Heading(Protocol):
@@ -110,23 +111,21 @@ class Heading(Protocol):
     def size_bytes(self) -> int:
         """See the class."""
 
-    def body(self, sequence: int, time_us: int, operations: bytes) -> bytes:
-        """The body of the next frame, which is written whatever comes: `operations`, and what it begins with.
-
-        The very same object if it begins with nothing.
-        """
+    def begin(self, sequence: int, time_us: int, operations: bytes) -> tuple[Beginning, bytes]:
+        """What the next frame begins with, which is written whatever comes, and its body: that, and `operations`."""
 
 
 class OwnHistory:
     """The `Heading` of a server by itself: its first frame begins `history`."""
 
     def __init__(self, history: History) -> None:
+        self._beginning = Beginning(history)
         self._operation = encode_history(history)
         self.size_bytes = len(self._operation)
 
-    def body(self, sequence: int, time_us: int, operations: bytes) -> bytes:
+    def begin(self, sequence: int, time_us: int, operations: bytes) -> tuple[Beginning, bytes]:
         """See `Heading`."""
         if not self.size_bytes:
-            return operations
+            return NO_BEGINNING, operations
         self.size_bytes = 0
-        return self._operation + operations
+        return self._beginning, self._operation + operations

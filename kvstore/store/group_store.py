@@ -37,7 +37,7 @@ class NothingOwn:
 
     size_bytes = ENTRY_HEADING_BYTES
 
-    def body(self, sequence: int, time_us: int, operations: bytes) -> bytes:
+    def begin(self, sequence: int, time_us: int, operations: bytes) -> tuple[Beginning, bytes]:
         """See `Heading`."""
         raise AssertionError("a follower changes nothing but by the group's log")
 

@@ -136,6 +136,11 @@ class Replica:
         """Whether an entry is under way: composed, and what became of it is not known."""
         return self._sent is not None
 
+    @property
+    def sent(self) -> Entry | None:
+        """The entry under way."""
+        return None if self._sent is None else self._sent.entry
+
     # Following
 
     def saw(self, position: int, data: bytes, now_ns: int) -> Entry:

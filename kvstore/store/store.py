@@ -25,7 +25,7 @@ from kvstore.base.limits import DATABASES, MAX_COMMIT_BYTES
 from kvstore.base.syncing import Syncer
 from kvstore.base.value_type import Types
 from kvstore.store import checkpoint
-from kvstore.store.beginning import Beginning, Heading, OwnHistory, split
+from kvstore.store.beginning import NO_BEGINNING, Beginning, Heading, OwnHistory, split
 from kvstore.store.commit import NO_ROOM_AT_ALL, Changing
 from kvstore.store.compaction import CompactionPolicy
 from kvstore.store.examine import Examined, examine, segment_name
@@ -229,9 +229,9 @@ class Store(Keyspace):
             self._reserve_in_log(self.heading.size_bytes, Purpose.REMOVE)
         self.newest_time_us = max(self.newest_time_us, self.now_us())
         operations = pending.body()
-        body = self.heading.body(pending.sequence, self.newest_time_us, operations)
-        if body is not operations:
-            self._begins(split(body)[0])
+        beginning, body = self.heading.begin(pending.sequence, self.newest_time_us, operations)
+        if beginning is not NO_BEGINNING:
+            self._begins(beginning)
         return self._close(body, pending.count + pending.switches())
 
     def _begins(self, beginning: Beginning) -> None:

@@ -6,6 +6,7 @@ import random
 
 from kvstore.base.shared_log import Appended
 from kvstore.base.value_type import Types
+from kvstore.store.beginning import Beginning
 from kvstore.store.group_store import GroupStore
 from kvstore.store.merge import merge
 from kvstore.store.replica import Replica
@@ -54,10 +55,11 @@ class Node:
         self.replica = Replica(name, standing, 1000, self.random, 0)
         self.rig = Rig(self.store)
 
-    def body(self, sequence: int, time_us: int, operations: bytes) -> bytes:
+    def begin(self, sequence: int, time_us: int, operations: bytes) -> tuple[Beginning, bytes]:
         """See `Heading`."""
         assert sequence == self.replica.standing.position + 1
-        return self.replica.compose(operations, time_us, 0)
+        entry = self.replica.compose(operations, time_us, 0)
+        return Beginning(entry=self.replica.sent), entry
 
     def lead(self) -> None:
         """Campaign, and lead."""
@@ -120,11 +122,10 @@ class Alone:
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
 
-    def body(self, sequence: int, time_us: int, operations: bytes) -> bytes:
+    def begin(self, sequence: int, time_us: int, operations: bytes) -> tuple[Beginning, bytes]:
         """See `Heading`."""
         entry = self._replica.compose(operations, time_us, 0)
-        self._replica.appended(Appended.THERE, 0)
-        return entry
+        return Beginning(entry=self._replica.appended(Appended.THERE, 0)), entry
 
 
 def lead_alone(store: GroupStore) -> None:

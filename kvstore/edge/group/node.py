@@ -49,6 +49,7 @@ from kvstore.edge.settings import GroupSettings
 from kvstore.edge.turn import Turn
 from kvstore.edge.writers import InLoopWriter
 from kvstore.session.hooks import Hooks
+from kvstore.store.beginning import Beginning
 from kvstore.store.checkpoint import CheckpointHeader
 from kvstore.store.group_store import GroupStore
 from kvstore.store.operations import UnknownOperation
@@ -331,10 +332,13 @@ class GroupNode(Service):
         """See `Heading`."""
         return ENTRY_HEADING_BYTES
 
-    def body(self, sequence: int, time_us: int, operations: bytes) -> bytes:
-        """See `Heading`: the entry that a commit is. An empty one hands over, or says what slots the group has, if
-        that is to be done.
-        """
+    def begin(self, sequence: int, time_us: int, operations: bytes) -> tuple[Beginning, bytes]:
+        """See `Heading`: the entry that a commit is."""
+        entry = self._compose(time_us, operations)
+        return Beginning(entry=self.replica.sent), entry
+
+    def _compose(self, time_us: int, operations: bytes) -> bytes:
+        """An empty one hands over, or says what slots the group has, if that is to be done."""
         if self._successor is not None and not operations:
             return self.replica.compose_handover(self._successor, time_us, self._now_ns())
         if self._slots_to_enter is not None and not operations:
