@@ -120,6 +120,15 @@ class WatchTests(WatchTestCase):
             self.assertEqual(self.clock.getDelayedCalls(), [])
             self.assertEqual([node.connections for node in self.etcd.nodes], [[], [], []])
 
+    def test_stopped_ones_are_forgotten(self) -> None:
+        """A server begins another one after each campaign that it loses."""
+        for _ in range(5):
+            watch = self.watch()
+            self.wait()
+            watch.stop()
+        last = self.watch()
+        self.assertEqual(self.reader._watches, {last})
+
     def test_stopped_by_who_sees(self) -> None:
         """Within a read of many, nothing follows; nor from the watch."""
         told: list[int] = []

@@ -89,7 +89,7 @@ class EtcdLog:
         watch = EntryWatch(
             self._clock, self._places, self._nodes.accept, self._keys, self.read, position, seen, trimmed
         )
-        self._watches.add(watch)
+        self._watches = {each for each in self._watches if not each.has_ended} | {watch}
         watch.start()
         return watch
 

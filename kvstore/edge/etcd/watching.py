@@ -72,7 +72,8 @@ class EntryWatch:
         self._more = False  # there is more to read than the read under way may find
         self._looking = False  # the read under way is for silence
         self._missed = False  # one has found what the watch did not tell of
-        self._ended = False
+        #: Whether it tells of nothing any more.
+        self.has_ended = False
 
     def start(self) -> None:
         """Begin."""
@@ -81,7 +82,7 @@ class EntryWatch:
 
     def stop(self) -> None:
         """See `Watch`."""
-        self._ended = True
+        self.has_ended = True
         self._silence.stop()
         if self._reopening is not None:
             self._reopening.cancel()
@@ -145,14 +146,14 @@ class EntryWatch:
 
     def _tell(self, entry: bytes) -> None:
         position, self._next = self._next, self._next + 1
-        if not self._ended:
+        if not self.has_ended:
             self._seen(position, entry)
 
     def _catch_up(self) -> None:
         """Read what there is from the next position on."""
         if self._reading:
             self._more = True
-        elif not self._ended:
+        elif not self.has_ended:
             self._reading = True
             self._more = False
             self._read(self._next, self._found)
@@ -160,7 +161,7 @@ class EntryWatch:
     def _found(self, found: Read) -> None:
         """Tell of what was read."""
         self._reading = False
-        if self._ended:
+        if self.has_ended:
             return
         if isinstance(found, Trimmed):
             self.stop()
