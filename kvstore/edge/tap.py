@@ -25,6 +25,7 @@ from typing import Any, ClassVar
 
 import twisted
 from twisted.application.service import IService
+from twisted.logger import Logger
 from twisted.python import usage
 
 import kvstore
@@ -56,6 +57,8 @@ from kvstore.edge.settings import (
     untaken,
 )
 from kvstore.edge.streams import never_block
+
+_log = Logger()
 
 
 class Options(usage.Options):
@@ -271,8 +274,8 @@ def makeService(options: Options) -> IService:
     if options.settings.group is not None and options.parent is not None:
         from kvstore.edge.group.parent import is_supervised, run_under_parent
 
-        if not is_supervised(os.environ):
-            run_under_parent()
+        if not is_supervised(os.environ) and (before := run_under_parent()):
+            _log.warn("started again, as the server before has ended: {before}", before=before)
     # Only now: importing the reactor any earlier would install one before twistd's --reactor is heard.
     from kvstore.edge.reactor import the_reactor
     from kvstore.edge.service import make_tree
