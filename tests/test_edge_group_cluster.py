@@ -72,6 +72,27 @@ class ClusterTests(SynchronousTestCase):
         ])  # fmt: skip
         self.assertEqual(str(clients[2].replies[19]), "MOVED 12182 c1:6380")
 
+    def test_many_clients_in_one_turn(self) -> None:
+        """Are executed together if all their keys are here; else each by itself."""
+
+        def said(node: MemoryNode, *requests: str) -> tuple[list[str], int]:
+            """What eight clients are answered, and how many of their requests were executed together."""
+            arrivals, clients = node.factory.arrivals, [Talker(node) for _ in range(8)]
+            node.group.go_on(1)
+            before = arrivals.together.requests
+            protocols = list(node.factory.protocols.values())[-8:]
+            for protocol, request in zip(protocols, 8 * requests, strict=False):
+                self.assertTrue(arrivals.add(protocol, pack_command(tuple(request.split()))))
+            node.group.until(lambda: all(client.replies for client in clients))
+            return [str(client.replies[0]) for client in clients], arrivals.together.requests - before
+
+        self.assertEqual(said(self.leader, "SET b 1"), (8 * ["OK"], 8))
+        self.assertEqual(said(self.leader, "GET b"), (8 * ["1"], 8))
+        self.assertEqual(said(self.leader, "GET b", "GET foo"), (4 * ["1", "MOVED 12182 c1:6380"], 0))
+        self.assertEqual(said(self.leader, "GET b", "SET b 1"), (4 * ["1", "OK"], 0))
+        self.assertEqual(said(self.leader, "GET"), (8 * ["ERR wrong number of arguments for 'get' command"], 0))
+        self.assertEqual(said(self.follower, "SET b 2"), (8 * [f"MOVED 3300 {self.leader.address}"], 0))
+
     def test_followers(self) -> None:
         """Send on what is not to be read, or not after READONLY; what names no keys is done, unless it writes."""
         self.said(self.client, f"SET {_FIRST} 1")

@@ -58,6 +58,10 @@ class Slots:
     def __len__(self) -> int:
         return self._has.count(1)
 
+    def has_all(self, keys: Iterable[bytes]) -> bool:
+        """Whether the slots of all those keys are among them."""
+        return all(map(self._has.__getitem__, map(slot_of, keys)))
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Slots) and other.ranges == self.ranges
 

@@ -20,7 +20,7 @@ from kvstore.commands.registry import Command
 from kvstore.session import columns, mixed
 from kvstore.session.hooks import Hooks
 from kvstore.session.session import Session
-from kvstore.wire.multibulk import COUNTS, CRLF, uniform_chunks
+from kvstore.wire.multibulk import COUNTS, CRLF, Uniform, uniform_chunks
 from kvstore.wire.pieces import UNLIMITED_BYTES, join_parts, parts
 
 #: Strings that are more than this together are read one client after the other, as far as each has room for replies.
@@ -57,7 +57,7 @@ class Together:
         string for each session; or none at all if they are kept in the sessions; None, having done nothing, if the
         chunks have to be taken one by one. Raises StorageFault.
         """
-        taken = uniform_chunks(chunks)
+        taken = self.read(chunks)
         if taken is None:
             return None
         pipeline, counts = taken
@@ -84,6 +84,10 @@ class Together:
         if row.writes:
             return self._hold(sessions, reply)
         return self._deliver(sessions, counts, pipeline.columns[0], reply)
+
+    def read(self, chunks: list[bytes]) -> tuple[Uniform, list[int]] | None:
+        """The requests of all chunks, and how many are in each; None if they cannot be executed together."""
+        return uniform_chunks(chunks)
 
     def _encode(
         self, row: Command, replies: Sequence[bytes | None] | Arrays, protocols: Callable[[], Iterable[int]],

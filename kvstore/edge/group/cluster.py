@@ -16,7 +16,7 @@ another group's leader).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall
@@ -178,9 +178,9 @@ class ClusterPart:
 
     # What commands see
 
-    def serves(self, slot: int) -> bool:
-        """Whether any request for keys of that slot is done here, now."""
-        return slot in self.slots and self.is_whole and self._group.leads
+    def serves(self, keys: Iterable[bytes]) -> bool:
+        """Whether any request for each of these keys is done here, now."""
+        return self.is_whole and self._group.leads and self.slots.has_all(keys)
 
     def shards(self) -> list[Shard]:
         """See `Cluster`: of the own group as its log says, which is newer."""

@@ -2,16 +2,18 @@
 
 Most requests name one key. That its slot is this group's, that this server leads, and that no slot is with nobody, is
 found in half a microsecond here; what is anything else goes through `hash_slots.check_slots`, which answers it if it is
-not for this server. Requests of many clients are not executed together: each would have to be looked at before.
+not for this server. Requests of one command, of many clients, are executed together if all their keys are here; those
+of several commands are not sorted.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from kvstore.base.errors import RequestError
-from kvstore.base.slots import slot_of
 from kvstore.commands import admission, dispatch
+from kvstore.commands.context import Server
 from kvstore.commands.registry import Command
 from kvstore.edge.group.reads import GroupExecution, GroupSession, GroupTogether, Reads
 from kvstore.session.execution import Execution
@@ -30,7 +32,7 @@ class ClusterExecution(GroupExecution):
     def run(self, statistics: Any, request: list[bytes]) -> Encoded | None:
         """See `Execution`."""
         row: Command = statistics.row
-        if row.has_keys and row.accepts(len(request)) and not (_has_one_key(row) and self._is_here(request[1])):
+        if row.has_keys and row.accepts(len(request)) and not (_has_one_key(row) and self._are_here((request[1],))):
             try:
                 admission.check_place(self._call, row, request)
             except RequestError as error:
@@ -40,14 +42,18 @@ class ClusterExecution(GroupExecution):
     def run_many(self, pipeline: Uniform, budget_bytes: int) -> bytes | None:
         """See `Execution`."""
         statistics = self.plain_rows().get(pipeline.name)
-        if statistics is None or not _has_one_key(statistics.row) or not all(map(self._is_here, pipeline.columns[0])):
+        if statistics is None or not _has_one_key(statistics.row) or not self._are_here(pipeline.columns[0]):
             return None
         return super().run_many(pipeline, budget_bytes)
 
-    def _is_here(self, key: bytes) -> bool:
-        cluster: Any = self._call.server.group.cluster  # type: ignore[union-attr]
-        serves: bool = cluster.serves(slot_of(key))
-        return serves
+    def _are_here(self, keys: Iterable[bytes]) -> bool:
+        return _serves(self._call.server, keys)
+
+
+def _serves(server: Server, keys: Iterable[bytes]) -> bool:
+    cluster: Any = server.group.cluster  # type: ignore[union-attr]
+    serves: bool = cluster.serves(keys)
+    return serves
 
 
 def _has_one_key(row: Command) -> bool:
@@ -63,11 +69,17 @@ class ClusterSession(GroupSession):
 
 
 class ClusterTogether(GroupTogether):
-    """Executes nothing together."""
+    """Executes requests of one command together whose keys are all here."""
 
     def row_of(self, chunk: bytes) -> Command | None:
         """See `Together`."""
-        return None
+        row = super().row_of(chunk)
+        return row if row is not None and _has_one_key(row) else None
+
+    def read(self, chunks: list[bytes]) -> tuple[Uniform, list[int]] | None:
+        """See `Together`."""
+        taken = super().read(chunks)
+        return taken if taken is not None and _serves(self._server, taken[0].columns[0]) else None
 
     def execute_mixed(self, sessions: list[Session], chunks: list[bytes]) -> set[int]:
         """See `Together`."""
