@@ -11,7 +11,7 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.limits import KIB, MAX_ETCD_REPLY_BYTES, MIB
-from kvstore.base.shared_log import Appended, Entries, Size, Trimmed
+from kvstore.base.shared_log import Appended, Entries, Note, Size, Trimmed
 from kvstore.edge.etcd import layout, reading, trimming
 from kvstore.edge.etcd.layout import Keys, Parts, entry_of, value_of
 from kvstore.edge.etcd.log import EtcdLog
@@ -267,10 +267,28 @@ class NoteTests(LogTestCase):
 
     def test_notes(self) -> None:
         """The last of each node; they are not in the log."""
-        for node, position in (("a", 3), ("b:1", 4), ("a", 5)):
-            self.asked(self.log.note, node, position)
-        self.assertEqual(self.asked(self.log.notes), {"a": 5, "b:1": 4})
+        for node, note in (("a", Note(3, 4)), ("b:1", Note(4, 6)), ("a", Note(3, 5))):
+            self.asked(self.log.note, node, note)
+        self.assertEqual(self.asked(self.log.notes), {"a": Note(3, 5), "b:1": Note(4, 6)})
         self.assertEqual(self.asked(self.log.read, 1), Entries([], 0))
+
+    def test_forgetting(self) -> None:
+        """The note of that node is removed, and of no other; that of one without is, too."""
+        for node in ("a:1", "a:10", "b:1"):
+            self.asked(self.log.note, node, Note(1, 2))
+        for node in ("a:1", "none:1"):
+            self.asked(self.log.forget, node)
+        self.assertEqual(self.asked(self.log.notes), {"a:10": Note(1, 2), "b:1": Note(1, 2)})
+
+    def test_what_is_no_note(self) -> None:
+        """It is left out, and said once: others are read."""
+        self.asked(self.log.note, "a:1", Note(1, 2))
+        self.etcd.values[self.keys.note("b:1")] = b"0000000000000001"
+        self.etcd.values[self.keys.notes[0] + b"\xff"] = b"\xff"
+        with capturedLogs() as events:
+            self.assertEqual([self.asked(self.log.notes) for _ in range(2)], [{"a:1": Note(1, 2)}] * 2)
+        said = [event for event in events if event["log_level"] is LogLevel.warn]
+        self.assertEqual([event["node"] for event in said], ["b:1", "\\xef\\xbf\\xbd"])
 
     def test_groups_are_apart(self) -> None:
         """In one etcd; no name of a group makes keys of another's."""

@@ -202,7 +202,7 @@ class RoomTests(SynchronousTestCase):
         for node in group.nodes:
             node.connection.cut()
         group.go_on(30)
-        self.assertEqual(asked, ["notes", "size"])
+        self.assertEqual(asked, ["note", "size"])
         for node in group.nodes:
             node.connection.heal()
         group.go_on(10)

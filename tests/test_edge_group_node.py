@@ -8,6 +8,7 @@ import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.errors import StorageFault, StorageFull
+from kvstore.commands.membership import Life
 from kvstore.store.operations import UnknownOperation
 from kvstore.store.replica import End
 from kvstore.testing.simulated_shared_log import Trouble
@@ -167,7 +168,7 @@ class LeadingTests(SynchronousTestCase):
         """FAILOVER lets another lead at once; the old leader ends, to begin anew."""
         client = Talker(self.leader)
         client.ask("SET", "key", "value")
-        self.group.until(lambda: len(self.leader.node.others()) == 2)
+        self.group.all_heard(self.leader)
         to = self.group.followers()[1]
         began_s = self.group.clock.seconds()
         self.assertEqual(client.ask("FAILOVER", "TO", to.address.host, to.address.port), "OK")
@@ -179,7 +180,7 @@ class LeadingTests(SynchronousTestCase):
     def test_who_reads_and_writes_while_it_is_handed_over(self) -> None:
         """What was sent before is in the log; a read later on is told to go elsewhere."""
         client, reader = Talker(self.leader), Talker(self.leader)
-        self.group.until(lambda: len(self.leader.node.others()) == 2)
+        self.group.all_heard(self.leader)
         self.leader.connection.deafen()
         client.send("SET", "key", "value")
         self.group.go_on(0.1)
@@ -191,13 +192,13 @@ class LeadingTests(SynchronousTestCase):
         self.group.until(lambda: not self.leader.running)
         self.assertEqual((self.leader.faults, client.replies), ([], ["OK", "OK"]))
         self.assertIn("READONLY", str(reader.replies))
-        self.assertIn("handed over", str(self.leader.ended[0]))
+        self.assertIs(self.leader.ended[0].end, End.HANDED_OVER)
         self.assertEqual(Talker(self.group.leader()).ask("GET", "key"), "value")
 
     def test_it_is_handed_over_though_somebody_reads(self) -> None:
         """The next commit is that, also if a read waits for it."""
         reader, client = Talker(self.leader), Talker(self.leader)
-        self.group.until(lambda: len(self.leader.node.others()) == 2)
+        self.group.all_heard(self.leader)
         self.leader.connection.deafen()
         client.ask("FAILOVER")
         self.group.go_on(0.1)
@@ -210,7 +211,7 @@ class LeadingTests(SynchronousTestCase):
 
     def test_a_leader_that_stops(self) -> None:
         """It hands over before; it does not wait for long where nobody takes that."""
-        self.group.until(lambda: len(self.leader.node.others()) == 2)
+        self.group.all_heard(self.leader)
         left = self.leader.node.leave()
         self.group.until(lambda: left.called)
         self.assertEqual(self.leader.ended, [])
@@ -218,7 +219,7 @@ class LeadingTests(SynchronousTestCase):
         began_s = self.group.clock.seconds()
         other = self.group.leader()
         self.assertLess(self.group.clock.seconds() - began_s, 1)
-        self.group.until(lambda: other.node.others())
+        self.group.until(lambda: any(each.life is Life.ALIVE for each in other.node.others()))
         other.connection.cut()
         left = other.node.leave()
         self.group.go_on(1.1)

@@ -16,7 +16,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SkipTest, TestCase
 
 from kvstore.base.limits import MIB
-from kvstore.base.shared_log import Appended, Entries, Trimmed
+from kvstore.base.shared_log import Appended, Entries, Note, Trimmed
 from kvstore.edge.etcd.log import EtcdLog, open_log
 from tests.kit.certificate import make_certificate
 from tests.kit.etcd import MISSING, Etcd, shared_etcd
@@ -129,17 +129,18 @@ class AppendTests(LogTestCase):
         self.assertEqual(await asked(self.log.read, 3), Entries([], 2))
 
     async def test_notes(self) -> None:
-        """The last of each node."""
+        """The last of each node; none of who is forgotten."""
         self.assertEqual(await asked(self.log.notes), {})
-        for node, position in (("a", 5), ("b:6380", 7), ("a", 6)):
-            await self.noted(node, position)
-        self.assertEqual(await asked(self.open().notes), {"a": 6, "b:6380": 7})
+        for node, note in (("a", Note(5, 5)), ("b:6380", Note(7, 8)), ("a", Note(5, 6)), ("a:1", Note(1, 1))):
+            await self.done(self.log.note, node, note)
+        await self.done(self.log.forget, "a:1")
+        self.assertEqual(await asked(self.open().notes), {"a": Note(5, 6), "b:6380": Note(7, 8)})
 
-    async def noted(self, node: str, position: int) -> None:
-        """Note."""
-        noted: Deferred[None] = Deferred()
-        self.log.note(node, position, lambda: noted.callback(None))
-        await noted
+    async def done(self, method: Callable[..., None], *arguments: object) -> None:
+        """Have it done."""
+        done: Deferred[None] = Deferred()
+        method(*arguments, lambda: done.callback(None))
+        await done
 
 
 @pytest.mark.long

@@ -7,7 +7,7 @@ from random import Random
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvstore.base.shared_log import Appended, Entries, Read, Trimmed
+from kvstore.base.shared_log import Appended, Entries, Note, Read, Trimmed
 from kvstore.testing.simulated_shared_log import REPEAT_S, SimulatedConnection, SimulatedSharedLog, Trouble
 
 
@@ -83,13 +83,15 @@ class SimulatedSharedLogTests(SynchronousTestCase):
         self.assertEqual(self.read(1), Entries([(1, b"0"), (2, b"other")], 2))
 
     def test_notes(self) -> None:
-        """The last of each node."""
-        for node, position in (("a", 1), ("b", 2), ("a", 3)):
-            self.one.note(node, position, lambda: None)
+        """The last of each node; none of who is forgotten."""
+        for node, note in (("a", Note(1, 2)), ("b", Note(2, 2)), ("a", Note(3, 4)), ("c", Note(3, 4))):
+            self.one.note(node, note, lambda: None)
             self.pass_time(1)
+        self.one.forget("c", lambda: None)
+        self.pass_time(1)
         self.other.notes(self.told.append)
         self.pass_time(1)
-        self.assertEqual(self.told, [{"a": 3, "b": 2}])
+        self.assertEqual(self.told, [{"a": Note(3, 4), "b": Note(2, 2)}])
 
     def watch(self, position: int) -> None:
         """By the other connection."""

@@ -236,6 +236,15 @@ class Trimmed(NamedTuple):
 Read: TypeAlias = Entries | Trimmed
 
 
+class Note(NamedTuple):
+    """What a node has: `covers` is the position up to which its synced checkpoint has all, `position` that of the
+    newest entry that it has applied.
+    """
+
+    covers: int
+    position: int
+
+
 class Size(NamedTuple):
     """What the engine holds, of all that use it, and past how much it takes nothing more."""
 
@@ -283,11 +292,14 @@ class SharedLog(Protocol):
     def trim(self, first: int, done: Callable[[], None]) -> None:
         """Remove all entries before the position `first`, which then is the first; never the newest one."""
 
-    def note(self, node: str, position: int, done: Callable[[], None]) -> None:
-        """Note beside the log, not in it, up to which position `node` has all in a synced checkpoint."""
+    def note(self, node: str, note: Note, done: Callable[[], None]) -> None:
+        """Note beside the log, not in it, what `node` has."""
 
-    def notes(self, done: Callable[[dict[str, int]], None]) -> None:
-        """What each node has noted last."""
+    def forget(self, node: str, done: Callable[[], None]) -> None:
+        """Remove what `node` has noted."""
+
+    def notes(self, done: Callable[[dict[str, Note]], None]) -> None:
+        """What each node has noted last. What cannot be read is left out."""
 
     def size(self, done: Callable[[Size], None]) -> None:
         """How full the engine is."""

@@ -37,7 +37,7 @@ def asking(call: Call) -> Reply:
 
 @command("CLUSTER|SLOTS", group="cluster")
 def slots(call: Call) -> Reply:
-    """List the runs of slots, each with its leader and who follows."""
+    """List the runs of slots, each with its leader and who follows, but for who was not heard of lately."""
     return [
         [first, last, *([each.host, each.port, node_id(each), {}] for each in (shard.leader, *shard.others))]
         for (first, last), shard in _runs(_shards(call))
@@ -51,7 +51,7 @@ def shards(call: Call) -> Reply:
     return [
         {
             "slots": [bound for run in shard.slots.ranges for bound in run],
-            "nodes": [_node(membership, shard, each) for each in (shard.leader, *shard.others)],
+            "nodes": [_node(membership, shard, each) for each in (shard.leader, *shard.followers)],
             "id": _shard_id(shard.name),
         }
         for shard in _shards(call)
@@ -71,7 +71,7 @@ def replicas(call: Call, node_id: bytes) -> Reply:
     for shard in _shards(call):
         if _is(number, shard.leader):
             return list(_lines(call, shard))[1:]
-        if any(_is(number, each) for each in shard.others):
+        if any(_is(number, each) for each in shard.followers):
             raise Failure("The specified node is not a master")
     raise Failure(f"Unknown node {number}")
 
@@ -91,10 +91,10 @@ def info(call: Call) -> Reply:
         "cluster_slots_pfail": 0,
         "cluster_slots_fail": 0,
         "cluster_nodes_pfail": 0,
-        "cluster_nodes_fail": 0,
+        "cluster_nodes_fail": sum(len(shard.silent) for shard in found),
         "cluster_voting_nodes_pfail": 0,
         "cluster_voting_nodes_fail": 0,
-        "cluster_known_nodes": sum(1 + len(shard.others) for shard in found),
+        "cluster_known_nodes": sum(1 + len(shard.followers) for shard in found),
         "cluster_size": len(found),
         "cluster_current_epoch": max((shard.epoch for shard in found), default=0),
         "cluster_my_epoch": membership.epoch,
@@ -235,18 +235,34 @@ def _node(membership: Any, shard: Shard, address: Address) -> dict[str, Any]:
         "ip": address.host,
         "endpoint": address.host,
         "role": "master" if address == shard.leader else "replica",
-        "replication-offset": membership.position if shard.name == membership.group_name else 0,
-        "health": "online",
+        "replication-offset": _offset(membership, shard, address),
+        "health": "fail" if _is_down(membership, shard, address) else "online",
     }
+
+
+def _offset(membership: Any, shard: Shard, address: Address) -> int:
+    """Of servers of other groups it is not known."""
+    if address == membership.own or (shard.name == membership.group_name and address == shard.leader):
+        return int(membership.position)
+    return next((each.position for each in membership.others() if each.address == address), 0)
+
+
+def _is_down(membership: Any, shard: Shard, address: Address) -> bool:
+    """Of a leader only its own group knows."""
+    if address == shard.leader:
+        return shard.name == membership.group_name and not membership.hears_leader
+    return address in shard.silent
 
 
 def _lines(call: Call, shard: Shard) -> Iterator[str]:
     """As CLUSTER NODES has them, the leader's first."""
-    own = _membership(call).own
+    membership = _membership(call)
+    own = membership.own
     runs = "".join(f" {run}" for run in str(shard.slots).split(","))
-    for address in (shard.leader, *shard.others):
-        leads = address == shard.leader
-        flags = ("myself," if address == own else "") + ("master" if leads else "slave")
+    for address in (shard.leader, *shard.followers):
+        leads, is_down = address == shard.leader, _is_down(membership, shard, address)
+        flags = ("myself," if address == own else "") + ("master" if leads else "slave") + (",fail" if is_down else "")
+        link = "disconnected" if is_down and address != own else "connected"
         leader = "-" if leads else node_id(shard.leader)
         place = f"{address.host}:{address.port}@0"
-        yield f"{node_id(address)} {place} {flags} {leader} 0 0 {shard.epoch} connected{runs if leads else ''}"
+        yield f"{node_id(address)} {place} {flags} {leader} 0 0 {shard.epoch} {link}{runs if leads else ''}"

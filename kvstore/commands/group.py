@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kvstore.base.address import parse_address
 from kvstore.base.errors import Failure
 from kvstore.base.reply import OK, Reply
 from kvstore.commands.context import Call
@@ -29,6 +30,20 @@ def trim(call: Call) -> Reply:
     """Compact now; a leader then trims the group's log as far as two servers' checkpoints let it."""
     _group(call).trim()
     call.server.compact_now()
+    return OK
+
+
+@command("GROUP|FORGET", ADMIN | NO_SCRIPT, group="server")
+def forget(call: Call, node: bytes) -> Reply:
+    """Take a server that left for good off the list: HOST:PORT. Refused for one that was heard of lately.
+
+    Within some seconds no server tells of it. One that comes back is on the list again.
+    """
+    try:
+        address = parse_address(node.decode("utf-8", "replace"))
+    except ValueError as error:
+        raise Failure(str(error)) from None
+    _group(call).forget(address)
     return OK
 
 

@@ -14,6 +14,7 @@ from these ways while this server follows (`Statistics.withhold`). So a server a
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
 from kvstore.base.address import Address
@@ -23,11 +24,23 @@ from kvstore.commands.pause import may_change
 from kvstore.commands.row import READ, RUNS, WRITE, Command
 
 
+class Life(Enum):
+    """Whether another server notes what it has: it does; not known, as this server began to look just now; no more."""
+
+    ALIVE = "alive"
+    UNKNOWN = "not heard of yet"
+    SILENT = "silent"
+
+
 class Node(NamedTuple):
-    """One server of a group. `position`: of the newest entry of the log that is known to be on its disk."""
+    """Another server of the group. `position`: of the newest entry that it has, as it has noted. `quiet_s`: whole
+    seconds since anything new was heard of it; few, if it is alive.
+    """
 
     address: Address
     position: int
+    life: Life
+    quiet_s: int
 
 
 class Membership(Protocol):
@@ -73,8 +86,13 @@ class Membership(Protocol):
     def trim(self) -> None:
         """Trim the log as far as may be, if this server leads."""
 
-    def hand_over(self, to: Address | None) -> None:
-        """Let another lead, that or any. Raises Failure if this server does not lead, or there is no such other."""
+    def forget(self, node: Address) -> None:
+        """Take another server off the list. Raises Failure if there is no such other, or it is not silent."""
+
+    def hand_over(self, to: Address | None, *, is_forced: bool = False) -> None:
+        """Let another lead, that or who is alive and has most. `is_forced`: that, though it is silent. Raises Failure
+        if this server does not lead, or there is no such other.
+        """
 
 
 def read_only() -> Failure:

@@ -12,7 +12,7 @@ from kvstore.base.reply import OK, Reply, Wait
 from kvstore.commands.arguments import at_least
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import end_after_ms
-from kvstore.commands.membership import Membership
+from kvstore.commands.membership import Life, Membership, Node
 from kvstore.commands.registry import ADMIN, FAST, WHOLE, Integer, command, to_integer
 from kvstore.commands.row import BLOCKING, NO_SCRIPT
 
@@ -21,13 +21,13 @@ from kvstore.commands.row import BLOCKING, NO_SCRIPT
 def role(call: Call) -> Reply:
     """Tell the place in replication: a master without replicas, or a group's leader, or follower.
 
-    Unlike Valkey, of a replica the offset is what its newest checkpoint covers: more of it is not known to others.
+    Unlike Valkey, an offset is the number of an entry of the group's log; that of a replica may be some seconds old.
     """
     group = call.server.group
     if group is None:
         return [b"master", 0, []]
     if group.leads:
-        others = [[each.host, str(each.port), str(position)] for each, position in group.others()]
+        others = [[each.address.host, str(each.address.port), str(each.position)] for each in _online(group)]
         return [b"master", group.position, others]
     host, port = group.leader or ("", 0)
     return [b"slave", host, port, b"connected" if group.hears_leader else b"connect", group.position]
@@ -37,13 +37,17 @@ def replication_fields(call: Call) -> list[tuple[str, Any]]:
     """The section of INFO."""
     group, backlog = call.server.group, call.server.configuration.text("repl-backlog-size")
     if group is None or group.leads:
-        replicas = [] if group is None else group.others()
+        replicas = [] if group is None else _online(group)
         return [
             ("role", "master"),
             ("connected_slaves", len(replicas)),
             *(
-                (f"slave{number}", f"ip={each.host},port={each.port},state=online,offset={position},lag=0")
-                for number, (each, position) in enumerate(replicas)
+                (
+                    f"slave{number}",
+                    f"ip={each.address.host},port={each.address.port},state=online,offset={each.position},"
+                    f"lag={each.quiet_s}",
+                )
+                for number, each in enumerate(replicas)
             ),
             *_of_group(group),
             ("master_replid", call.server.run_id),
@@ -61,6 +65,11 @@ def replication_fields(call: Call) -> list[tuple[str, Any]]:
         ("master_replid", call.server.run_id),
         ("repl_backlog_size", backlog),
     ]
+
+
+def _online(group: Membership) -> list[Node]:
+    """As on Redis, who is down is not told of."""
+    return [each for each in group.others() if each.life is not Life.SILENT]
 
 
 def _of_group(group: Membership | None) -> list[tuple[str, Any]]:
@@ -160,7 +169,8 @@ command("SLAVEOF", ADMIN | NO_SCRIPT, group="server")(replicaof)
 def failover(call: Call, *options: bytes) -> Reply:
     """Let a follower lead, that or any; refused by a server alone, which has none.
 
-    Unlike Valkey, it is answered when that is on its way; whether it comes to pass is told by ROLE. Nothing is forced.
+    Unlike Valkey, it is answered when that is on its way; whether it comes to pass is told by ROLE. FORCE is for a
+    target that was not heard of lately; no time is waited before.
     """
     left, given, to = list(options), set(), None
     while left:
@@ -171,8 +181,11 @@ def failover(call: Call, *options: bytes) -> Reply:
         if name == b"TO":
             to = (left[1].decode("utf-8", "replace"), left[2])
         del left[: 1 + _FAILOVER_WORDS[name]]
-    if call.server.group is not None and given <= {b"TO", b"TIMEOUT"}:
-        call.server.group.hand_over(None if to is None else Address(to[0], to_integer(to[1])))
+    if call.server.group is not None and b"ABORT" not in given:
+        if b"FORCE" in given and not given >= {b"TO", b"TIMEOUT"}:
+            raise Failure("FAILOVER with force option requires both a timeout and target HOST and IP.")
+        target = None if to is None else Address(to[0], to_integer(to[1]))
+        call.server.group.hand_over(target, is_forced=b"FORCE" in given)
         return OK
     raise Failure("No failover in progress." if given == {b"ABORT"} else "FAILOVER requires connected replicas.")
 

@@ -6,7 +6,7 @@ the master's. So a client is given the servers' own addresses in place of Sentin
 shared log, and each server tells what it has read there.
 
 Fields, as a Sentinel's, of which clients read: name, ip, port, flags (`s_down,o_down` for a leader that was not heard
-of lately), num-slaves, num-other-sentinels, quorum.
+of lately, `s_down` and `disconnected` for another server), num-slaves, num-other-sentinels, quorum.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kvstore.base.address import Address
 from kvstore.base.errors import Failure
 from kvstore.base.reply import NULL_ARRAY, OK, Reply
 from kvstore.commands.context import Call
-from kvstore.commands.membership import Membership
+from kvstore.commands.membership import Life, Membership, Node
 from kvstore.commands.registry import ADMIN, FAST, command, container
 from kvstore.commands.row import NO_SCRIPT
 
@@ -51,11 +51,11 @@ def master(call: Call, name: bytes) -> Reply:
 def replicas(call: Call, name: bytes) -> Reply:
     """Tell of the servers of a group that follow."""
     group = _named(call, name)
-    nodes = [*group.others(), *([] if group.leads else [_self(group)])]
+    own = [] if group.leads else [Node(group.own, group.position, Life.ALIVE, 0)]
     return [
-        _instance(each, "slave") | _link(group) | {"slave-repl-offset": position, "slave-priority": 100}
-        for each, position in nodes
-        if each != group.leader
+        _node(each, "slave") | _link(group) | {"slave-repl-offset": each.position, "slave-priority": 100}
+        for each in (*group.others(), *own)
+        if each.address != group.leader
     ]
 
 
@@ -65,7 +65,7 @@ command("SENTINEL|SLAVES", NO_SCRIPT, group="sentinel")(replicas)
 @command("SENTINEL|SENTINELS", NO_SCRIPT, group="sentinel")
 def sentinels(call: Call, name: bytes) -> Reply:
     """Tell of the other servers that can be asked."""
-    return [_instance(each, "sentinel") for each, _ in _named(call, name).others()]
+    return [_node(each, "sentinel") for each in _named(call, name).others()]
 
 
 @command("SENTINEL|CKQUORUM", NO_SCRIPT, group="sentinel")
@@ -108,12 +108,13 @@ def _no_such_master() -> Failure:
     return Failure("No such master with that name")
 
 
-def _self(group: Membership) -> tuple[Address, int]:
-    return group.own, group.position
-
-
 def _instance(address: Address, kind: str) -> dict[str, str | int]:
     return {"name": str(address), "ip": address.host, "port": address.port, "runid": "", "flags": kind}
+
+
+def _node(node: Node, kind: str) -> dict[str, str | int]:
+    """Clients leave out who is down; Redis's Sentinel says so when it has not answered for long."""
+    return _instance(node.address, f"s_down,{kind},disconnected" if node.life is Life.SILENT else kind)
 
 
 def _link(group: Membership) -> dict[str, str | int]:

@@ -81,12 +81,14 @@ class Role(Enum):
 class End(Enum):
     """Why a node goes on with the log no more.
 
-    `FENCED`: it led, and another does: its memory may hold what the log does not. `DIFFERS`: the log's next entry does
-    not go on from what it has, or the log has lost some of that: one of the two is damaged. `NEWER`: a newer version
-    leads the group; what it has is sound, and grows old. `SLOTS`: it was started with others than the log says.
-    `JOINED`: it was too far behind, and has fetched another's state, to begin with that.
+    `HANDED_OVER`: it led, and has another lead, as it was asked to. `FENCED`: it led, and another does: its memory may
+    hold what the log does not. `DIFFERS`: the log's next entry does not go on from what it has, or the log has lost
+    some of that: one of the two is damaged. `NEWER`: a newer version leads the group; what it has is sound, and grows
+    old. `SLOTS`: it was started with others than the log says. `JOINED`: it was too far behind, and has fetched
+    another's state, to begin with that.
     """
 
+    HANDED_OVER = "this node has handed over"
     FENCED = "another node leads the group"
     DIFFERS = "the shared log does not go on from what this node has"
     JOINED = "the state of another node was fetched"

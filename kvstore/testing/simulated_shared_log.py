@@ -20,7 +20,7 @@ from random import Random
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeAlias, TypeVar
 
 from kvstore.base.limits import MIB
-from kvstore.base.shared_log import Appended, Entries, Read, Size, Trimmed
+from kvstore.base.shared_log import Appended, Entries, Note, Read, Size, Trimmed
 
 if TYPE_CHECKING:
     from kvstore.base.shared_log import SharedLog, Watch
@@ -67,7 +67,7 @@ class SimulatedSharedLog:
         self.refuses = False
         self.entries: dict[int, bytes] = {}
         self.first, self.head = 1, 0
-        self.noted: dict[str, int] = {}
+        self.noted: dict[str, Note] = {}
         self.quota_bytes = 1 << 62
         self._connections: list[SimulatedConnection] = []
 
@@ -123,9 +123,13 @@ class SimulatedSharedLog:
             del self.entries[self.first]
             self.first += 1
 
-    def note(self, node: str, position: int) -> None:
+    def note(self, node: str, note: Note) -> None:
         """See `SharedLog`."""
-        self.noted[node] = position
+        self.noted[node] = note
+
+    def forget(self, node: str) -> None:
+        """See `SharedLog`."""
+        self.noted.pop(node, None)
 
     def size(self) -> Size:
         """See `SharedLog`."""
@@ -176,11 +180,15 @@ class SimulatedConnection:
         """See `SharedLog`."""
         self._ask(lambda: self.log.trim(first), lambda _: done())
 
-    def note(self, node: str, position: int, done: Callable[[], None]) -> None:
+    def note(self, node: str, note: Note, done: Callable[[], None]) -> None:
         """See `SharedLog`."""
-        self._ask(lambda: self.log.note(node, position), lambda _: done())
+        self._ask(lambda: self.log.note(node, note), lambda _: done())
 
-    def notes(self, done: Callable[[dict[str, int]], None]) -> None:
+    def forget(self, node: str, done: Callable[[], None]) -> None:
+        """See `SharedLog`."""
+        self._ask(lambda: self.log.forget(node), lambda _: done())
+
+    def notes(self, done: Callable[[dict[str, Note]], None]) -> None:
         """See `SharedLog`."""
         self._ask(lambda: dict(self.log.noted), done)
 

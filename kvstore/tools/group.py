@@ -1,11 +1,13 @@
-"""Look at a group of servers, let another one lead, make its log shorter.
+"""Look at a group of servers, let another one lead, make its log shorter, forget who left it for good.
 
     kvstore group show TARGET             each server: its part, and how far it is in the group's log
     kvstore group handover TARGET         let a follower lead, any or --to HOST:PORT
     kvstore group trim TARGET             have each server compact, and the leader trim the group's log as far as may be
+    kvstore group forget TARGET NODE      take a server off the list that left for good: its HOST:PORT
 
 TARGET is HOST:PORT of any server of the group, or of several, with commas. The others are those that it knows. The
-user needs +info, +sentinel and +role; for handover +failover, for trim +group. A password is given as to kvstore top.
+user needs +info, +sentinel and +role; for handover +failover, for trim and forget +group. A password is given as to
+kvstore top. Who is alive is not forgotten.
 """
 
 from __future__ import annotations
@@ -22,15 +24,20 @@ from kvstore.tools.streams import say
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
-    parser.add_argument("action", choices=["show", "handover", "trim"])
+    parser.add_argument("action", choices=["show", "handover", "trim", "forget"])
     parser.add_argument("target", metavar="TARGET")
+    parser.add_argument("node", metavar="NODE", nargs="?", type=_address, help="forget: the server that left")
     parser.add_argument("--to", metavar="HOST:PORT", type=_address, help="handover: who is to lead")
     add_login(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """The tool."""
+    if (arguments.action == "forget") != (arguments.node is not None):
+        raise KVStoreError("NODE, a server's HOST:PORT, goes with forget, and forget with it")
     group = _Group(arguments)
+    if arguments.action == "forget":
+        return _forget(group, arguments.node)
     if arguments.action == "trim":
         return _trim(group)
     return _show(group) if arguments.action == "show" else _hand_over(group, arguments.to)
@@ -97,18 +104,29 @@ def _row(group: _Group, node: Address) -> tuple[Address, str, int | None]:
     return node, "follows" if role[3] == b"connected" else "waits", role[4]
 
 
-def _hand_over(group: _Group, to: Address | None) -> int:
+def _leader(group: _Group) -> Address:
+    """Raises KVStoreError if nobody leads."""
     group.find_others()
     for node in group.nodes:
         try:
-            leads = group.ask(node, "ROLE")[0] == b"master"
+            if group.ask(node, "ROLE")[0] == b"master":
+                return node
         except OSError:
             continue
-        if leads:
-            group.ask(node, "FAILOVER", *(["TO", to.host, str(to.port)] if to else []))
-            say(f"{node} hands over to {to or 'another'}")
-            return 0
     raise KVStoreError("nobody leads the group")
+
+
+def _hand_over(group: _Group, to: Address | None) -> int:
+    leader = _leader(group)
+    group.ask(leader, "FAILOVER", *(["TO", to.host, str(to.port)] if to else []))
+    say(f"{leader} hands over to {to or 'another'}")
+    return 0
+
+
+def _forget(group: _Group, node: Address) -> int:
+    group.ask(_leader(group), "GROUP", "FORGET", str(node))
+    say(f"{node} is taken off the list, within some seconds by all; if it comes back it is on it again")
+    return 0
 
 
 def _trim(group: _Group) -> int:

@@ -17,7 +17,7 @@ from kvstore.base.address import Address
 from kvstore.base.limits import DATABASES
 from kvstore.base.slots import Slots, parse_slots
 from kvstore.commands.context import Server
-from kvstore.commands.membership import changed_sides
+from kvstore.commands.membership import Life, changed_sides
 from kvstore.edge.factory import KVStoreFactory
 from kvstore.edge.group.joining import Fetch
 from kvstore.edge.group.node import GroupNode, identity_of
@@ -192,6 +192,11 @@ class MemoryGroup:
     def leader(self) -> MemoryNode:
         """The node that leads, when there is one."""
         return self.until(lambda: next((node for node in self.nodes if node.running and node.node.leads), None))
+
+    def all_heard(self, node: MemoryNode) -> None:
+        """Let time pass until a node knows of all others that they are alive."""
+        others = len(self.nodes) - 1
+        self.until(lambda: [each.life for each in node.node.others()] == [Life.ALIVE] * others)
 
     def followers(self) -> list[MemoryNode]:
         """The other nodes that run."""

@@ -4,7 +4,7 @@
     kvstore/GROUP/first                     the position of the first that was not trimmed
     kvstore/GROUP/entry/POSITION            an entry: `=` and its bytes, or `+`, digest and number of its parts
     kvstore/GROUP/part/POSITION/DIGEST/N    a part of an entry that is too large for one request
-    kvstore/GROUP/note/NODE                 the position that a node's synced checkpoint covers
+    kvstore/GROUP/note/NODE                 a node's note: what its synced checkpoint covers, a blank, its position
 
 A position is 16 hexadecimal digits: so keys stand in the order of positions, and etcd's comparison of values, byte by
 byte, is that of numbers. `head` and `first` are there as soon as there is an entry.
@@ -21,12 +21,14 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from kvstore.base.limits import MIB
+from kvstore.base.shared_log import Note
 from kvstore.edge.etcd.gateway import KeyValue
 
 #: Most bytes of an entry that go in one request, and of a part. etcd: --max-request-bytes, 1.5 MiB.
 PART_BYTES = 1 * MIB
 
 _WHOLE = b"="
+_NOTE_VALUE = re.compile(rb"([0-9a-f]{16}) ([0-9a-f]{16})")
 _PARTS_VALUE = re.compile(rb"\+([0-9a-f]{32})([0-9a-f]{4})")
 
 
@@ -76,7 +78,18 @@ class Keys:
 
     def node(self, key: bytes) -> str:
         """The node whose note has a key."""
-        return key[len(self.notes[0]) :].decode()
+        return key[len(self.notes[0]) :].decode("utf-8", "replace")
+
+
+def value_of_note(note: Note) -> bytes:
+    """The value of a note's key."""
+    return b"%b %b" % (number(note.covers), number(note.position))
+
+
+def note_of(value: bytes) -> Note | None:
+    """The note that is the value of a key; None if it is none."""
+    words = _NOTE_VALUE.fullmatch(value)
+    return None if words is None else Note(int(words[1], 16), int(words[2], 16))
 
 
 class Parts(NamedTuple):

@@ -34,17 +34,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kvstore.base.shared_log import Appended, Read, Size
+from twisted.logger import Logger
+
+from kvstore.base.errors import shorten
+from kvstore.base.shared_log import Appended, Note, Read, Size
 from kvstore.edge.etcd import gateway
 from kvstore.edge.etcd.appending import Append
 from kvstore.edge.etcd.client import Answer, Client, Request
-from kvstore.edge.etcd.layout import Keys, number
+from kvstore.edge.etcd.layout import Keys, note_of, value_of_note
 from kvstore.edge.etcd.location import QUOTA_BYTES, parse_location
 from kvstore.edge.etcd.nodes import Nodes
 from kvstore.edge.etcd.places import Place, places_of
 from kvstore.edge.etcd.reading import Reader
 from kvstore.edge.etcd.trimming import Trim
 from kvstore.edge.etcd.watching import EntryWatch
+
+_log = Logger()
 
 
 def open_log(location: str, group: str, reactor: Any) -> EtcdLog:
@@ -71,6 +76,7 @@ class EtcdLog:
         self._others = Client(clock, places, self._nodes.accept)
         self._reader = Reader(self._others, self._keys)
         self._watches: set[EntryWatch] = set()
+        self._unreadable: set[str] = set()  # whose notes
 
     def look_at_nodes(self) -> None:
         """See `nodes`."""
@@ -97,20 +103,39 @@ class EtcdLog:
         """See `SharedLog`."""
         Trim(self._others, self._keys, first, done).go_on()
 
-    def note(self, node: str, position: int, done: Callable[[], None]) -> None:
+    def note(self, node: str, note: Note, done: Callable[[], None]) -> None:
         """See `SharedLog`."""
-        body = gateway.transaction([], [gateway.put(self._keys.note(node), number(position))], [])
+        self._do(gateway.put(self._keys.note(node), value_of_note(note)), done)
+
+    def forget(self, node: str, done: Callable[[], None]) -> None:
+        """See `SharedLog`."""
+        key = self._keys.note(node)
+        self._do(gateway.delete_range(key, key + b"\0"), done)
+
+    def _do(self, operation: bytes, done: Callable[[], None]) -> None:
+        body = gateway.transaction([], [operation], [])
         self._others.ask(Request(gateway.TXN, body, lambda answer: done()))
 
-    def notes(self, done: Callable[[dict[str, int]], None]) -> None:
+    def notes(self, done: Callable[[dict[str, Note]], None]) -> None:
         """See `SharedLog`."""
 
         def answered(answer: Answer) -> None:
-            (notes,) = gateway.found(answer.document)
-            done({self._keys.node(note.key): int(note.value, 16) for note in notes})
+            (found,) = gateway.found(answer.document)
+            notes = ((self._keys.node(each.key), self._note_in(each)) for each in found)
+            done({node: note for node, note in notes if note is not None})
 
         body = gateway.reading([gateway.get_range(*self._keys.notes)])
         self._others.ask(Request(gateway.TXN, body, answered))
+
+    def _note_in(self, found: gateway.KeyValue) -> Note | None:
+        """The log has one line for each node whose note cannot be read."""
+        note, node = note_of(found.value), self._keys.node(found.key)
+        if note is None and node not in self._unreadable:
+            self._unreadable.add(node)
+            _log.warn(
+                "the note of {node} is left out: {value}", node=shorten(node.encode()), value=shorten(found.value)
+            )
+        return note
 
     def size(self, done: Callable[[Size], None]) -> None:
         """See `SharedLog`: as the node says that others are asked at."""

@@ -71,8 +71,8 @@ class Group(Protocol):
     def leader(self) -> Address | None:
         """See `Membership`."""
 
-    def addresses(self) -> tuple[Address, ...]:
-        """The other servers of the group."""
+    def addresses(self) -> tuple[tuple[Address, ...], tuple[Address, ...]]:
+        """The other servers of the group, and those of them apart that were not heard of lately."""
 
     def own_slots(self) -> str:
         """Those that the group's log says it has, as far as it is known here; empty for none."""
@@ -159,7 +159,7 @@ class ClusterPart:
                 " or the group another name"
             )
             return False
-        own = Shard(group.group_name, self._given, group.epoch, group.own, group.addresses())
+        own = Shard(group.group_name, self._given, group.epoch, group.own, *group.addresses())
         if entered is not None and (entered == own or entered.epoch > own.epoch):
             if not group.own_slots():
                 group.enter_slots(str(self._given))
@@ -186,10 +186,11 @@ class ClusterPart:
         """See `Cluster`: of the own group as its log says, which is newer."""
         group, found = self._group, dict(self._shards)
         if self.slots and (leader := group.leader) is not None:
-            others = {group.own, *group.addresses()} - {leader}
+            others, silent = group.addresses()
             found[group.group_name] = Shard(
-                group.group_name, self.slots, group.epoch, leader, tuple(sorted(others, key=str))
-            )
+                group.group_name, self.slots, group.epoch, leader,
+                tuple(sorted({group.own, *others} - {leader}, key=str)), tuple(sorted({*silent} - {leader}, key=str)),
+            )  # fmt: skip
         return sorted(found.values(), key=lambda shard: shard.slots.ranges)
 
     def owner(self, slot: int) -> Shard | None:

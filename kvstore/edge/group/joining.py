@@ -20,10 +20,11 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure as Reason
 
-from kvstore.base.address import Address, parse_address
+from kvstore.base.address import Address
 from kvstore.base.chance import Chance
 from kvstore.base.errors import KVStoreError, shorten
-from kvstore.base.shared_log import SharedLog
+from kvstore.base.shared_log import Note, SharedLog
+from kvstore.edge.group.peers import by_address
 from kvstore.store.checkpoint import CheckpointHeader
 from kvstore.store.joining import Incoming
 from kvstore.wire.resp import pack
@@ -194,8 +195,8 @@ class Joining:
         self._why = "no other server has noted that its checkpoint goes so far"
         self._log.notes(self._noted)
 
-    def _noted(self, notes: dict[str, int]) -> None:
-        places = [parse_address(node) for node, position in sorted(notes.items()) if position >= self._least]
+    def _noted(self, noted: dict[str, Note]) -> None:
+        places = [place for place, note in by_address(noted).items() if note.covers >= self._least]
         self._chance.shuffle(places)
         self._places = [place for place in places if place != self._own]
         self._next()

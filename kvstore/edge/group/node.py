@@ -37,9 +37,10 @@ from kvstore.base.errors import DamagedStore, Failure, NewerVersion, StartRefuse
 from kvstore.base.limits import ENTRY_HEADING_BYTES, MIB
 from kvstore.base.shared_log import Appended, Read, SharedLog, Watch
 from kvstore.commands.context import Server
-from kvstore.commands.membership import Node, bar
+from kvstore.commands.membership import Life, Node, bar
 from kvstore.edge.group.cluster import ClusterPart, check_slots
 from kvstore.edge.group.joining import Fetch, Joining, connect_by_tcp
+from kvstore.edge.group.peers import Peers
 from kvstore.edge.group.quick_ways import ClusterReads
 from kvstore.edge.group.reads import Reads
 from kvstore.edge.group.trimming import Trimming
@@ -123,7 +124,8 @@ class GroupNode(Service):
         self._local_writer = InLoopWriter(store, sync=False)
         self._watch: Watch | None = None
         self._timer: IDelayedCall | None = None
-        self._trimming = Trimming(reactor, self, store, log)
+        self._peers = Peers(self.own, lambda: now_ns() / _NS_PER_S)
+        self._trimming = Trimming(reactor, self, store, log, self._peers)
         #: An entry that was seen, and for which there was no room.
         self._unapplied: tuple[int, bytes] | None = None
         #: See `_hides_expired`: what was found, and at which time.
@@ -353,7 +355,7 @@ class GroupNode(Service):
             self._end(ended)
             return False
         if self.replica.role is Role.FOLLOWING:
-            self._end(self.replica.end(End.FENCED, f"handed over to {self._successor}"))
+            self._end(self.replica.end(End.HANDED_OVER, f"{self._successor} is to lead"))
             return False
         if self.cluster is not None:
             self._slots_to_enter = None if self.replica.standing.slots else self._slots_to_enter
@@ -383,22 +385,17 @@ class GroupNode(Service):
 
     # Ending
 
-    def hand_over(self, to: Address | None) -> None:
+    def hand_over(self, to: Address | None, *, is_forced: bool = False) -> None:
         """See `Membership`. Clients are told by the end of their connections."""
         if not self.leads:
             raise Failure("FAILOVER is not valid when server is a replica.")
-        if to is not None and (to == self.own or to not in self._trimming.notes):
-            raise Failure("FAILOVER target HOST and PORT is not a replica.")
-        others = [address for address in self._trimming.notes if address != self.own]
-        if not others:
-            raise Failure("FAILOVER requires connected replicas.")
-        self._successor = str(to or others[0])
+        self._successor = str(self._peers.successor(to, is_forced=is_forced))
         bar(self._server)
         self._reactor.callLater(0, self._hand_over)
 
     def leave(self) -> Deferred[None]:
         """The server is about to stop: let another lead, if this one does. Fires when it is so, or takes too long."""
-        if not self.leads or not self.others() or self._store.failed is not None:
+        if not self.leads or self._peers.is_alone or self._store.failed is not None:
             return succeed(None)
         _log.info("stopping: another is to lead")
         self._left = Deferred()
@@ -430,9 +427,10 @@ class GroupNode(Service):
         """See `Group`."""
         return self.replica.standing.slots
 
-    def addresses(self) -> tuple[Address, ...]:
+    def addresses(self) -> tuple[tuple[Address, ...], tuple[Address, ...]]:
         """See `Group`."""
-        return tuple(node.address for node in self.others())
+        silent = tuple(node.address for node in self.others() if node.life is Life.SILENT)
+        return tuple(node.address for node in self.others() if node.address not in silent), silent
 
     def enter_slots(self, slots: str) -> None:
         """See `Group`. With the next commit that is empty; the cluster asks again until it is there."""
@@ -467,6 +465,11 @@ class GroupNode(Service):
         return self._store.pending.sequence - 1
 
     @property
+    def applied(self) -> int:
+        """The position of the newest entry that the log has for sure, and this server."""
+        return min(self.replica.standing.position, self.position)
+
+    @property
     def epoch(self) -> int:
         """See `Membership`."""
         return self.replica.standing.epoch
@@ -487,7 +490,7 @@ class GroupNode(Service):
 
     def others(self) -> list[Node]:
         """See `Membership`."""
-        return [Node(address, position) for address, position in self._trimming.notes.items() if address != self.own]
+        return self._peers.others()
 
     def checkpoint(self, offset: int) -> tuple[str, int, int, bytes]:
         """See `Membership`."""
@@ -495,6 +498,12 @@ class GroupNode(Service):
             return self._store.checkpoint_piece(offset)
         except (DamagedStore, OSError) as error:
             raise Failure(f"the checkpoint cannot be read: {error}") from error
+
+    def forget(self, node: Address) -> None:
+        """See `Membership`. It is off the list when the next look is answered."""
+        self._peers.check_gone(node)
+        _log.info("{node} is taken off the group's list", node=node)
+        self._log.forget(str(node), lambda: None)
 
     def trim(self) -> None:
         """See `Membership`."""

@@ -1,8 +1,22 @@
 """The group's log is trimmed, long before the engine that holds it has no room.
 
-Each node notes beside the log up to where its synced checkpoint has all. What two nodes have so, the leader trims: one
-of them may be lost, and a third one joins by the other's checkpoint and the log. A margin is kept, so that who was away
-for minutes comes back by the log alone.
+Each node notes beside the log up to where its synced checkpoint has all, and how far it is. What two nodes' checkpoints
+have, the leader trims: one of them may be lost, and a third one joins by the other's checkpoint and the log. A margin
+is kept, so that who was away for minutes comes back by the log alone.
+
+**Which two.** Of those that are alive the two that cover most; one that is silent (see `peers`) only if fewer than two
+are alive, and then of the silent ones the one that covers most.
+
+- Of three, one is gone for good: it counts no more, however much it covered. Were it one of the two, a living node that
+  lost its disk could find no checkpoint to join by, before the third one compacts.
+- Of three, one has lost its disk: while it is away it is silent, and what it noted before is not counted on; when it is
+  back its first note says that it covers nothing, so the other two are those that cover most.
+- Of three, two are silent: the log is trimmed no further than one of them has its checkpoint. That one comes back by
+  the log, and the other by a checkpoint of either. If both are gone for good the log grows until they are forgotten.
+- One has ever been there, or all others were forgotten: its checkpoint is the only one. If its disk is lost what is
+  left of the log does not suffice; whole, the log would. So nothing is trimmed before it must be: past _SOFT, or when
+  an operator says so.
+- Of one nothing is known yet, as this node began to look just now: nothing is trimmed meanwhile.
 
 | the engine holds, of its quota | then |
 |---|---|
@@ -23,8 +37,10 @@ from typing import Any, Protocol
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from kvstore.base.address import Address, parse_address
-from kvstore.base.shared_log import SharedLog, Size
+from kvstore.base.address import Address
+from kvstore.base.shared_log import Note, SharedLog, Size
+from kvstore.commands.membership import Life
+from kvstore.edge.group.peers import Peers
 from kvstore.store.group_store import GroupStore
 
 _log = Logger()
@@ -52,19 +68,19 @@ class _Node(Protocol):
         """Whether it does."""
 
     @property
-    def position(self) -> int:
-        """Of the newest entry that it has."""
+    def applied(self) -> int:
+        """The position of the newest entry that it has."""
 
 
 class Trimming:
-    """See the module. `notes`: what each node covers, as far as is known. `compact`: begins a compaction soon."""
+    """See the module. `peers`: is told of each look. `compact`: begins a compaction soon."""
 
-    def __init__(self, clock: Any, node: _Node, store: GroupStore, log: SharedLog) -> None:
+    def __init__(self, clock: Any, node: _Node, store: GroupStore, log: SharedLog, peers: Peers) -> None:
         self._clock = clock
         self._node = node
         self._store = store
         self._log = log
-        self.notes: dict[Address, int] = {}
+        self._peers = peers
         self.compact: Callable[[], object] = lambda: None
         self._first = 1  # up to there this node, leading, has trimmed the log
         self._is_tight = False
@@ -79,12 +95,20 @@ class Trimming:
         if self._unanswered:
             return
         self._unanswered = 2
-        covers = self._covers()
-        if covers is not None and covers != self.notes.get(self._node.own):
-            self._log.note(str(self._node.own), covers, lambda: self._log.notes(self._noted))
+        before = self._peers.notes.get(self._node.own)
+        note = self._new_note(before)
+        if note is not None and note != before:
+            self._log.note(str(self._node.own), note, lambda: self._log.notes(self._noted))
         else:
             self._log.notes(self._noted)
         self._log.size(self._sized)
+
+    def _new_note(self, before: Note | None) -> Note | None:
+        """What this node has; None if nothing is known of its checkpoint, as a compaction is under way."""
+        covers = self._covers()
+        if covers is None:
+            covers = before and before.covers
+        return None if covers is None else Note(covers, self._node.applied)
 
     def stop(self) -> None:
         """Look no more."""
@@ -99,9 +123,9 @@ class Trimming:
         """Up to which position this node's checkpoint has all; None while a compaction is under way."""
         return None if self._store.segment_bytes else self._store.log.header.first - 1
 
-    def _noted(self, notes: dict[str, int]) -> None:
+    def _noted(self, noted: dict[str, Note]) -> None:
         self._unanswered -= 1
-        self.notes = {parse_address(node): position for node, position in sorted(notes.items())}
+        self._peers.look(noted, self._node.applied)
         first = self._to_keep()
         if self._node.leads and first >= self._first + (1 if self._is_told else _STEP):
             _log.info("entries up to {position} are in two servers' checkpoints, and leave the log", position=first - 1)
@@ -109,9 +133,15 @@ class Trimming:
             self._log.trim(first, lambda: None)
 
     def _to_keep(self) -> int:
-        """The first position that is not to leave the log: two nodes' checkpoints have all before it."""
-        covered = sorted(self.notes.values(), reverse=True)[1:2]
-        return max(covered, default=0) + 1 - (0 if self._is_tight or self._is_told else _MARGIN)
+        """The first position that is not to leave the log: see the module."""
+        notes, is_hurried = self._peers.notes, self._is_tight or self._is_told
+        lives = {address: self._peers.life(address) for address in notes}
+        if Life.UNKNOWN in lives.values() or self._node.own not in notes:
+            return 1
+        if len(notes) == 1:
+            return notes[self._node.own].covers + 1 if is_hurried else 1
+        covered = sorted(((lives[address] is Life.ALIVE, note.covers) for address, note in notes.items()), reverse=True)
+        return min(covers for _, covers in covered[:2]) + 1 - (0 if is_hurried else _MARGIN)
 
     @property
     def _is_told(self) -> bool:
@@ -134,6 +164,6 @@ class Trimming:
                 used=size.used_bytes, quota=size.quota_bytes,
             )  # fmt: skip
         covers, now_s = self._covers(), self._clock.seconds()
-        if covers is not None and self._node.position - covers > _STEP and now_s >= self._compacted_s + _A_WHILE_S:
+        if covers is not None and self._node.applied - covers > _STEP and now_s >= self._compacted_s + _A_WHILE_S:
             self._compacted_s = now_s
             self.compact()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple
 
-from kvstore.base.shared_log import NOTHING, Appended, Standing
+from kvstore.base.shared_log import NOTHING, Appended, Note, Standing
 from kvstore.store.replica import Ended, Replica, Role
 from kvstore.testing.simulated_shared_log import SimulatedConnection, SimulatedSharedLog
 from tests.suites.replicas.history import History, Violation
@@ -151,7 +151,7 @@ class Node:
         """Make a checkpoint of all it has, and note it in the log."""
         if self.runs and not self.is_paused:
             self.disk.covered = self.disk.newest.position
-            self.connection.note(self.name, self.disk.covered, lambda: None)
+            self.connection.note(self.name, Note(self.disk.covered, self.disk.covered), lambda: None)
 
     def stand_still(self, seconds: float) -> None:
         """Its clock is behind by so much more."""

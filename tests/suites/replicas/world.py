@@ -57,7 +57,7 @@ class World:
 
     def trim(self, margin: int) -> None:
         """Trim the log up to what two nodes have noted that they cover, less a margin."""
-        covered = sorted(self.log.noted.values())[-2:]
+        covered = sorted(note.covers for note in self.log.noted.values())[-2:]
         if len(covered) == 2 and covered[0] > margin:
             self.log.trim(covered[0] - margin + 1)
 

@@ -197,7 +197,7 @@ class Machine(MemoryNode):
 
     def _ended(self, ended: Ended) -> None:
         """It ends by itself, which it may only if another leads, or to begin with another's checkpoint."""
-        if ended.end not in (End.FENCED, End.JOINED):
+        if ended.end not in (End.HANDED_OVER, End.FENCED, End.JOINED):
             raise Violation(f"{self.address} ends: {ended}")
         self.ended.append(ended)
         for protocol in list(self.factory.protocols.values()):

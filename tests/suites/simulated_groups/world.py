@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import traceback
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from unittest import mock
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
+from kvstore.base.errors import Failure
+from kvstore.base.shared_log import Note
 from kvstore.edge.group import trimming
 from kvstore.edge.settings import ReadPolicy
 from kvstore.testing.simulated_shared_log import SimulatedSharedLog, Trouble
@@ -163,13 +166,15 @@ def _fill(world: World, node: Machine) -> None:
 
 def _hand_over(world: World, node: Machine) -> None:
     if node.takes_itself_for_leader and node.runs and node.node.others():
-        node.node.hand_over(world.chance.choice([None, world.chance.choice(node.node.others()).address]))
+        to = world.chance.choice([None, world.chance.choice(node.node.others()).address])
+        with contextlib.suppress(Failure):  # nobody is alive
+            node.node.hand_over(to, is_forced=True)
 
 
 def _lose_disk(world: World, node: Machine) -> None:
     """One whose data the others have: two at a time may not be lost, once the log is trimmed."""
     others = [each for each in world.nodes if each is not node]
-    if all(world.log.noted.get(str(each.address), 0) >= world.log.first - 1 for each in others):
+    if all(world.log.noted.get(str(each.address), Note(0, 0)).covers >= world.log.first - 1 for each in others):
         world.log.noted.pop(str(node.address), None)
         node.lose_disk()
 
