@@ -22,7 +22,7 @@ from typing import Any
 from kvstore.base.disk import Disk
 from kvstore.base.errors import DamagedStore, StorageFull
 from kvstore.base.limits import ENTRY_HEADING_BYTES, MAX_ENTRY_BYTES
-from kvstore.base.shared_log import Standing, decode
+from kvstore.base.shared_log import Entry, Standing
 from kvstore.base.value_type import Types
 from kvstore.store import following, joining
 from kvstore.store.beginning import Beginning, Heading
@@ -125,20 +125,19 @@ class GroupStore(Store):
         self._ask_anew()
 
     @step
-    def follow(self, position: int, entry: bytes) -> Commit:
+    def follow(self, position: int, data: bytes, entry: Entry) -> Commit:
         """Apply an entry of the group's log, of any kind, to the databases: whoever observes them sees what happens.
 
-        `position`: of the entry, which is the next one's. Returns the commit that it is, in flight, its body the entry:
-        to be written and settled as any. No commit may be in flight or open. Nothing changed after an exception:
-        StorageFull (try again later), NewerVersion, BadEntry, BadOperation.
+        `position`: of the entry, which is the next one's; `data`: its bytes. Returns the commit that it is, in flight,
+        its body these: to be written and settled as any. No commit may be in flight or open. Nothing changed after an
+        exception: StorageFull (try again later), BadOperation.
         """
         assert self.in_flight is None and not self.pending.operations and position == self.pending.sequence
-        decoded = decode(entry, "the shared log", position)
         try:
-            self._reserve(len(decoded.body))
+            self._reserve(len(entry.body))
         except StorageFull:  # what only removes may have the room that is kept for that
-            self._reserve(len(decoded.body), following.purpose(decoded.operations))
-        operations = following.apply(self, decoded.operations, decoded.time_us // 1000)
-        self.newest_time_us = max(self.newest_time_us, decoded.time_us)
-        self._begins(Beginning(entry=decoded))
-        return self._close(entry, operations)
+            self._reserve(len(entry.body), following.purpose(entry.operations))
+        operations = following.apply(self, entry.operations, entry.time_us // 1000)
+        self.newest_time_us = max(self.newest_time_us, entry.time_us)
+        self._begins(Beginning(entry=entry))
+        return self._close(data, operations)

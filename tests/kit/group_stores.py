@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from kvstore.base.shared_log import Appended
+from kvstore.base.shared_log import Appended, Entry
 from kvstore.base.value_type import Types
 from kvstore.store.beginning import Beginning
 from kvstore.store.group_store import GroupStore
@@ -63,17 +63,17 @@ class Node:
 
     def lead(self) -> None:
         """Campaign, and lead."""
-        entry = self.replica.campaign(self.store.leader_us(), _LATER_NS)
-        self._appended(entry)
-        self._settle(self.store.follow(len(self.log.entries), entry))
+        data = self.replica.campaign(self.store.leader_us(), _LATER_NS)
+        entry = self._appended(data)
+        self._settle(self.store.follow(len(self.log.entries), data, entry))
         self.store.begin_leading(self)
 
     def hand_over(self, successor: str) -> None:
         """Lead no more: follow."""
-        entry = self.replica.compose_handover(successor, self.store.now_us(), 0)
-        self._appended(entry)
+        data = self.replica.compose_handover(successor, self.store.now_us(), 0)
+        entry = self._appended(data)
         self.store.begin_following()
-        self._settle(self.store.follow(len(self.log.entries), entry))
+        self._settle(self.store.follow(len(self.log.entries), data, entry))
 
     def commit(self, *, even_if_empty: bool = False) -> Commit | None:
         """What the end of a turn does at the leader."""
@@ -83,16 +83,17 @@ class Node:
             self._settle(closed)
         return closed
 
-    def _appended(self, entry: bytes) -> None:
-        self.log.entries.append(entry)
-        self.replica.appended(Appended.THERE, 0)
+    def _appended(self, data: bytes) -> Entry:
+        self.log.entries.append(data)
+        entry = self.replica.appended(Appended.THERE, 0)
+        assert entry is not None
+        return entry
 
     def follow(self, most: int = 1 << 62) -> None:
         """Apply entries that are new, up to that one."""
         for position in range(self.replica.standing.position + 1, min(most, len(self.log.entries)) + 1):
-            entry = self.log.entries[position - 1]
-            self.replica.saw(position, entry, 0)
-            self._settle(self.store.follow(position, entry))
+            data = self.log.entries[position - 1]
+            self._settle(self.store.follow(position, data, self.replica.saw(position, data, 0)))
         self.rig.server.tell_of_own()
 
     def _settle(self, commit: Commit) -> None:
@@ -134,9 +135,10 @@ def lead_alone(store: GroupStore) -> None:
     standing = store.standing
     assert standing is not None
     replica = Replica("alone", standing, 1000, random.Random(1), 0)
-    entry = replica.campaign(store.leader_us(), _LATER_NS)
-    replica.appended(Appended.THERE, 0)
-    closed = store.follow(standing.position + 1, entry)
+    data = replica.campaign(store.leader_us(), _LATER_NS)
+    entry = replica.appended(Appended.THERE, 0)
+    assert entry is not None
+    closed = store.follow(standing.position + 1, data, entry)
     store.write(closed)
     store.sync()
     store.settle(closed, durable=True)

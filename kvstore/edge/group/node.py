@@ -35,7 +35,7 @@ from kvstore.base.chance import Chance
 from kvstore.base.cluster_map import ClusterRegister
 from kvstore.base.errors import DamagedStore, Failure, NewerVersion, StartRefused, StorageFault, StorageFull
 from kvstore.base.limits import ENTRY_HEADING_BYTES, MIB
-from kvstore.base.shared_log import Appended, Read, SharedLog, Watch
+from kvstore.base.shared_log import Appended, Entry, Read, SharedLog, Watch
 from kvstore.commands.context import Server
 from kvstore.commands.membership import Life, Node, bar
 from kvstore.edge.group.cluster import ClusterPart, check_slots
@@ -127,7 +127,7 @@ class GroupNode(Service):
         self._peers = Peers(self.own, lambda: now_ns() / _NS_PER_S)
         self._trimming = Trimming(reactor, self, store, log, self._peers)
         #: An entry that was seen, and for which there was no room.
-        self._unapplied: tuple[int, bytes] | None = None
+        self._unapplied: tuple[int, bytes, Entry] | None = None
         #: See `_hides_expired`: what was found, and at which time.
         self._looked_ms, self._hidden = 0, False
         #: To whom leading is being handed over, "" for anybody; None: to nobody.
@@ -186,7 +186,7 @@ class GroupNode(Service):
     def _seen(self, position: int, data: bytes) -> None:
         leader, slots = self.replica.leader, self.replica.standing.slots
         try:
-            self.replica.saw(position, data, self._now_ns())
+            entry = self.replica.saw(position, data, self._now_ns())
         except Ended as ended:
             self._end(ended)
             return
@@ -194,25 +194,25 @@ class GroupNode(Service):
             return
         if self.replica.leader not in (leader, ""):
             _log.info("{leader} leads the group, as of entry {position}", leader=self.replica.leader, position=position)
-        if self._apply(position, data):
+        if self._apply(position, data, entry):
             self._wait()
 
-    def _apply(self, position: int, data: bytes) -> bool:
+    def _apply(self, position: int, data: bytes, entry: Entry) -> bool:
         """Apply an entry that the log has; later, and nothing else before, if there is no room now. Returns whether it
         was.
         """
         try:
-            commit = self._store.follow(position, data)
+            commit = self._store.follow(position, data, entry)
         except StorageFull as full:
             _log.warn("entry {position} waits for room: {reason}", position=position, reason=full.text)
             self._stop_watching()
-            self._unapplied = position, data
+            self._unapplied = position, data, entry
             self._wait()
             return False
         except StorageFault as fault:
             self._commit.failed(fault)
             return False
-        except (NewerVersion, UnknownOperation) as newer:
+        except UnknownOperation as newer:
             self._end(self.replica.end(End.NEWER, str(newer)))
             return False
         except Exception as error:
@@ -266,8 +266,8 @@ class GroupNode(Service):
         if self._joining is not None:
             return
         if self._unapplied is not None:
-            (position, data), self._unapplied = self._unapplied, None
-            if self._apply(position, data):
+            unapplied, self._unapplied = self._unapplied, None
+            if self._apply(*unapplied):
                 self._follow()
             return
         if replica.role is Role.FOLLOWING and self._now_ns() >= replica.campaign_at_ns:
@@ -303,7 +303,7 @@ class GroupNode(Service):
             return
         if entry is None:
             self._follow()
-        elif self._apply(position, data):
+        elif self._apply(position, data, entry):
             self._lead()
         elif self.replica.role is Role.LEADING:
             self._no_room()
