@@ -15,11 +15,13 @@ from kvstore.base.shared_log import (
     NO_CHECKSUM,
     NOTHING,
     BadEntry,
+    Entries,
     Entry,
     Kind,
     Standing,
     chained,
     decode,
+    difference,
     encode,
     encode_slots,
     heading,
@@ -150,3 +152,34 @@ class StandingTests(SynchronousTestCase):
         self.assertEqual(standing.word, "3.2000.0123456789abcdef")
         self.assertEqual(Standing.of_word(7, standing.word), standing)
         self.assertRaises(ValueError, Standing.of_word, 7, "3.2000")
+
+
+class DifferenceTests(SynchronousTestCase):
+    """Whether a log is the one in which somebody stands somewhere."""
+
+    def setUp(self) -> None:
+        """Two entries, and two of another log behind the same beginning."""
+        self.one = chained(NO_CHECKSUM, _ENTRY)
+        self.two = chained(self.one.checksum, _ENTRY._replace(time_us=8))
+        self.other = chained(NO_CHECKSUM, _ENTRY._replace(time_us=9))
+        self.standing = NOTHING.after(self.one)
+
+    def difference(self, first: int, *entries: Entry | bytes) -> str:
+        """Of a log that begins there, for who has the first entry."""
+        data = [each if isinstance(each, bytes) else encode(each) for each in entries]
+        return difference(self.standing, Entries(list(enumerate(data, first)), first + len(data) - 1))
+
+    def test_the_same_log(self) -> None:
+        """The newest entry is there; or it was trimmed, and the next one goes on from it."""
+        self.assertEqual(self.difference(1, self.one), "")
+        self.assertEqual(self.difference(1, self.one, self.two), "")
+        self.assertEqual(self.difference(2, self.two), "")
+
+    def test_another_log(self) -> None:
+        """It is another entry, or the next one goes on from another; neither is there, or is none."""
+        self.assertIn("entry 1 is another one", self.difference(1, self.other, self.two))
+        after_other = chained(self.other.checksum, _ENTRY._replace(time_us=8))
+        self.assertIn("entry 2 is another one", self.difference(2, after_other))
+        self.assertIn("entry 2 cannot be read", self.difference(2, b"damage"))
+        self.assertIn("entry 1 cannot be read", self.difference(1, b"damage"))
+        self.assertIn("has lost entries: its newest is 0, and 1 was in it", self.difference(1))

@@ -52,7 +52,8 @@ class JoiningTests(SynchronousTestCase):
         incoming = Incoming(disk, IDENTITY)
         for piece in pieces:
             incoming.add(piece)
-        incoming.finish(1)
+        incoming.check(1)
+        incoming.keep()
 
     def has(self, disk: SimulatedDisk) -> tuple[int, int]:
         """What a start on a disk finds: the position, and how many keys."""
@@ -122,11 +123,36 @@ class JoiningTests(SynchronousTestCase):
             for piece in self.pieces():
                 incoming.add(piece)
             if is_taken:
-                self.assertEqual(incoming.finish(least).covers, covers)
+                incoming.check(least)
+                self.assertEqual(incoming.standing, self.leader.replica.standing)
+                self.assertEqual(disk.names(), ["joined.ckpt.tmp"])
+                incoming.keep()
             else:
-                self.assertIn("up to", str(self.assertRaises(DamagedStore, incoming.finish, least)))
+                self.assertIn("up to", str(self.assertRaises(DamagedStore, incoming.check, least)))
                 incoming.abandon()
         self.assertEqual(disk.names(), ["joined.ckpt"])
+
+    def test_one_that_is_not_kept(self) -> None:
+        """It is complete, and the log does not go on from it: the next start has what was there."""
+        self.behind.store.close()
+        self.behind.disk.unlock()
+        disk = SimulatedDisk.holding(self.behind.disk.contents())
+        incoming = Incoming(disk, IDENTITY)
+        for piece in self.pieces():
+            incoming.add(piece)
+        incoming.check(1)
+        self.assertEqual(self.has(disk.kill())[0], 3)
+        incoming.abandon()
+        self.assertEqual(disk.contents(), self.behind.disk.contents())
+
+    def test_no_room(self) -> None:
+        """For all of it: nothing is begun."""
+        disk = self.behind.disk
+        disk.capacity_bytes = sum(map(len, disk.contents().values())) + 100
+        before = disk.names()
+        self.assertIn("there is room for 100", str(self.assertRaises(OSError, self.behind.store.fetch, 101)))
+        self.assertEqual(disk.names(), before)
+        self.behind.store.fetch(100).abandon()
 
     def test_what_is_not_taken(self) -> None:
         """Damaged on the way, cut short, of another group, or of a server by itself."""
@@ -142,6 +168,6 @@ class JoiningTests(SynchronousTestCase):
             disk = SimulatedDisk(record=False)
             incoming = Incoming(disk, store)
             incoming.add(bytes_)
-            self.assertRaises(DamagedStore, incoming.finish, 1)
+            self.assertRaises(DamagedStore, incoming.check, 1)
             incoming.abandon()
             self.assertEqual(disk.names(), [])

@@ -245,6 +245,23 @@ class Note(NamedTuple):
     position: int
 
 
+def difference(standing: Standing, found: Entries) -> str:
+    """Why the log is not the one in which somebody has this standing; "" if it is.
+
+    `found`: what the log has from `standing.position` on; where that entry was trimmed, from the one behind it on.
+    """
+    position, entries = standing.position, dict(found.entries)
+    if found.head < position:
+        return f"it has lost entries: its newest is {found.head}, and {position} was in it"
+    compared = position if position in entries else position + 1
+    try:
+        entry = decode(entries.get(compared, b""))
+    except KVStoreError as error:
+        return f"its entry {compared} cannot be read: {error}"
+    checksum = standing.checksum if compared == position else chained(standing.checksum, entry).checksum
+    return "" if entry.checksum == checksum else f"its entry {compared} is another one"
+
+
 class Size(NamedTuple):
     """What the engine holds, of all that use it, and past how much it takes nothing more."""
 

@@ -17,6 +17,7 @@ refused. See `joining`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from errno import ENOSPC
 from typing import Any
 
 from kvstore.base.disk import Disk
@@ -61,6 +62,8 @@ class GroupStore(Store):
         self._wall_us = now_us
         self.most_commit_bytes = MAX_ENTRY_BYTES - ENTRY_HEADING_BYTES
         self._latest_us = 0
+        #: Whether another server fetches the checkpoint, which therefore should not be replaced.
+        self.is_lent: Callable[[], bool] = lambda: False
         if not self.found.sequence:  # the files have the time at which they were made, by this server's clock
             self.newest_time_us = 0
 
@@ -113,9 +116,16 @@ class GroupStore(Store):
         """Bytes of the checkpoint there is, for a server that joins. Raises DamagedStore, OSError."""
         return joining.read_piece(self._disk, offset)
 
-    def fetch(self) -> joining.Incoming:
-        """Begin to write another server's checkpoint down. Raises OSError."""
+    def fetch(self, size_bytes: int) -> joining.Incoming:
+        """Begin to write another server's checkpoint of that size down. Raises OSError, if there is no room for it."""
+        free_bytes = self._disk.free_bytes()
+        if size_bytes > free_bytes:
+            raise OSError(ENOSPC, f"its checkpoint has {size_bytes} bytes, and there is room for {free_bytes} here")
         return joining.Incoming(self._disk, self.log.header.store)
+
+    def compaction_is_due(self) -> bool:
+        """See `Store`. A checkpoint that is lent stays, unless there is no room for a longer log."""
+        return super().compaction_is_due() and (not self.is_lent() or self._is_short_of_room())
 
     def begin_leading(self, heading: Heading) -> None:
         """The server leads its group, which it has followed: its commits begin with `heading` from now on."""

@@ -4,7 +4,8 @@ All directories of a group have the same identity, and the numbers of their comm
 server's checkpoint is as good as another's own, and what came after it is in the log, which is trimmed only up to what
 the checkpoints of two servers cover. No segment is fetched.
 
-1. The checkpoint is written to `joined.ckpt.tmp`, read again, each of its bytes, and named `joined.ckpt`: `Incoming`.
+1. The checkpoint is written to `joined.ckpt.tmp` and read again, each of its bytes: `Incoming`. Then its standing is
+   compared with the log (see `difference`), and only if that has what is in it, it is named `joined.ckpt`.
 2. The server ends, and the next start puts it in the place of what is there, before recovery: `complete`. First an
    empty log that goes on from it, then the checkpoint: that is the step with which it is done. A crash before it leaves
    `joined.ckpt`, with which the next start begins again; a crash in 1 leaves a temporary file, which is removed.
@@ -28,8 +29,9 @@ from kvstore.base.disk import Disk
 from kvstore.base.errors import DamagedStore
 from kvstore.base.files import TEMPORARY, publish, temporary
 from kvstore.base.limits import MIB
+from kvstore.base.shared_log import Standing
 from kvstore.store import checkpoint
-from kvstore.store.checkpoint import CheckpointHeader, CheckpointReader
+from kvstore.store.checkpoint import CheckpointReader
 from kvstore.store.examine import LIVE, segments_of
 from kvstore.store.log import create_log, read_log_header
 from kvstore.store.recovery import new_log_header
@@ -68,7 +70,12 @@ def read_piece(disk: Disk, offset: int) -> Piece:
 
 
 class Incoming:
-    """A checkpoint that is being fetched. `store`: the identity of the directory. `size_bytes`: so far."""
+    """A checkpoint that is being fetched. `store`: the identity of the directory. `size_bytes`: so far.
+
+    `standing`: what of the group's log is in it, when it was checked.
+    """
+
+    standing: Standing
 
     def __init__(self, disk: Disk, store: str) -> None:
         self._disk = disk
@@ -85,23 +92,31 @@ class Incoming:
             self._file.sync()
             self._synced = self.size_bytes
 
-    def finish(self, least: int) -> CheckpointHeader:
-        """That was all: read it again, and have the next start begin with it. `least`: the commit that it has to cover.
-        Raises DamagedStore, OSError.
+    def check(self, least: int) -> None:
+        """That was all: read it again. `least`: the commit that it has to cover. Raises DamagedStore, OSError,
+        ValueError.
 
-        Durability: on disk when this returns.
+        Durability: on disk when this returns, under the temporary name.
         """
         self._file.sync()
         reader = CheckpointReader(self._file, temporary(NAME))
         for _ in reader.frames():
             pass
-        if reader.header.store != self._store or not reader.header.lineage.entry:
+        header = reader.header
+        standing = header.lineage.standing(header.covers)
+        if header.store != self._store or standing is None or not header.lineage.entry:
             raise DamagedStore(temporary(NAME), 0, "it is the checkpoint of no server of this group", "")
-        if reader.header.covers < least:
-            raise DamagedStore(temporary(NAME), 0, f"it has entries up to {reader.header.covers} only, not {least}", "")
+        if header.covers < least:
+            raise DamagedStore(temporary(NAME), 0, f"it has entries up to {header.covers} only, not {least}", "")
+        self.standing = standing
+
+    def keep(self) -> None:
+        """Have the next start begin with it, which was checked, and is of the group's log. Raises OSError.
+
+        Durability: on disk when this returns.
+        """
         publish(self._disk, temporary(NAME), NAME)
         self._file.close()
-        return reader.header
 
     def abandon(self) -> None:
         """Forget it."""

@@ -55,6 +55,7 @@ from kvstore.base.shared_log import (
     Trimmed,
     chained,
     decode,
+    difference,
     encode,
     encode_slots,
     named,
@@ -191,17 +192,10 @@ class Replica:
         """Before a candidate's entry is sent: what the log has from `standing.position` on. If that was trimmed there
         are others behind it, and the entry will be fenced. Raises Ended if the log is not the one that this node has.
         """
-        position = self.standing.position
-        if isinstance(found, Trimmed) or position == 0:
+        if isinstance(found, Trimmed) or self.standing.position == 0:
             return
-        if found.head < position:
-            raise self.end(End.DIFFERS, f"it has lost entries: its newest is {found.head}, and {position} was in it")
-        try:
-            is_own = decode(dict(found.entries).get(position, b"")).checksum == self.standing.checksum
-        except KVStoreError:
-            is_own = False
-        if not is_own:
-            raise self.end(End.DIFFERS, f"its entry {position} is another one")
+        if reason := difference(self.standing, found):
+            raise self.end(End.DIFFERS, reason)
 
     def compose(self, operations: bytes, time_us: int, now_ns: int) -> bytes:
         """While LEADING, with nothing under way: the entry of a commit, which may be empty. `time_us`: of the commit.

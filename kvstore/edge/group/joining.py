@@ -2,10 +2,13 @@
 
 The servers whose checkpoint goes far enough are known by their notes; they are asked one after the other, in an order
 by chance, over the port that clients use: `GROUP CHECKPOINT offset`, a mebibyte at a time, until it is whole. A server
-that compacts meanwhile has another checkpoint, which is then fetched from its beginning: that is seldom, as it compacts
-after as many bytes of log as the checkpoint has.
+that compacts meanwhile has another checkpoint, which is then fetched from its beginning: that is seldom, see `lending`.
 
-Where none can be had, all is tried again after a while; the log says so once.
+What was fetched is compared with the log before it replaces anything. If that has another entry there, the server that
+has sent it holds what the group does not: it is named loudly, and another one is asked. If the log was trimmed beyond
+it meanwhile, it is of no use, and all begins anew.
+
+Where none can be had, all is tried again after a while; the log says so once a minute.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import Any
 
 import hiredis
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
@@ -23,9 +27,8 @@ from twisted.python.failure import Failure as Reason
 from kvstore.base.address import Address
 from kvstore.base.chance import Chance
 from kvstore.base.errors import KVStoreError, shorten
-from kvstore.base.shared_log import Note, SharedLog
+from kvstore.base.shared_log import Note, Read, SharedLog, Trimmed, difference
 from kvstore.edge.group.peers import by_address
-from kvstore.store.checkpoint import CheckpointHeader
 from kvstore.store.joining import Incoming
 from kvstore.wire.resp import pack
 
@@ -34,11 +37,14 @@ _log = Logger()
 #: Who sends nothing for so long is not waited for.
 _SILENT_S = 10.0
 _AGAIN_S = 2.0
+#: How often the log says that none can be had; and for how long nobody is asked whose checkpoint is of another log.
+_A_WHILE_S = 60.0
 
 
 class Fetch(Protocol):
     """A checkpoint on its way from one server. `login`: user and password, or None. `least`: the position that it has
-    to cover. `begin`: begins to write it down. `ended`: called once, with its header, or why it did not come.
+    to cover. `begin`: begins to write one of that size down. `ended`: called once, with all of it, or why it did not
+    come.
     """
 
     def __init__(
@@ -46,8 +52,8 @@ class Fetch(Protocol):
         clock: Any,
         login: tuple[str, bytes] | None,
         least: int,
-        begin: Callable[[], Incoming],
-        ended: Callable[[CheckpointHeader | str], None],
+        begin: Callable[[int], Incoming],
+        ended: Callable[[Incoming | str], None],
     ) -> None:
         self._login = login
         self._least = least
@@ -107,7 +113,7 @@ class Fetch(Protocol):
     def _begin_with(self, identity: bytes, data: bytes, size_bytes: int) -> None:
         """A checkpoint, or another one than before: which is fetched from its first byte on."""
         self._drop()
-        self._identity, self._incoming = identity, self._begin()
+        self._identity, self._incoming = identity, self._begin(size_bytes)
         if data:
             self._add(data, size_bytes)
         else:
@@ -119,13 +125,14 @@ class Fetch(Protocol):
         if self._incoming.size_bytes < size_bytes and data:
             self._ask()
             return
-        header = self._incoming.finish(self._least)
-        self._incoming = None
-        self._end(header)
+        self._incoming.check(self._least)
+        whole, self._incoming = self._incoming, None
+        self._end(whole)
 
     def connectionLost(self, reason: Reason = connectionDone) -> None:
         """See Protocol."""
-        self.fail("it has closed the connection")
+        is_clean = reason.check(ConnectionDone) is not None
+        self.fail("it has closed the connection" if is_clean else shorten(reason.getErrorMessage().encode()))
 
     def fail(self, reason: str) -> None:
         """It does not come; nothing if it has."""
@@ -138,10 +145,11 @@ class Fetch(Protocol):
         if self._silence.active():
             self._silence.cancel()
         self._drop()
-        if self.transport is not None:
-            self.transport.loseConnection()
+        transport: Any = self.transport
+        if transport is not None:
+            transport.abortConnection()  # who is silent would not hear of a better end
 
-    def _end(self, outcome: CheckpointHeader | str) -> None:
+    def _end(self, outcome: Incoming | str) -> None:
         self.stop()
         self._ended(outcome)
 
@@ -159,7 +167,8 @@ def connect_by_tcp(reactor: Any, place: Address, fetch: Fetch) -> None:
 
 class Joining:
     """See the module. `connect`: connects a protocol to a server, or has it `fail`. `own`: this server. `least`: the
-    position that a checkpoint has to cover. `joined`: called when one was fetched.
+    position that a checkpoint has to cover. `joined`: called when one was fetched that is of the log, with whose it is
+    and the position that it covers: the next start begins with it.
     """
 
     def __init__(
@@ -170,8 +179,8 @@ class Joining:
         login: tuple[str, bytes] | None,
         own: Address,
         least: int,
-        begin: Callable[[], Incoming],
-        joined: Callable[[Address, CheckpointHeader], None],
+        begin: Callable[[int], Incoming],
+        joined: Callable[[Address, int], None],
         chance: Chance,
     ) -> None:
         self._clock = clock
@@ -185,8 +194,10 @@ class Joining:
         self._chance = chance
         self._places: list[Address] = []
         self._why = ""
-        self._has_said = False
+        self._said_s = -_A_WHILE_S
+        self._avoided: dict[Address, float] = {}  # until when
         self._fetch: Fetch | None = None
+        self._incoming: Incoming | None = None  # which is whole, while the log is asked about it
         self._again: IDelayedCall | None = None
         self._is_stopped = False
 
@@ -198,15 +209,17 @@ class Joining:
     def _noted(self, noted: dict[str, Note]) -> None:
         places = [place for place, note in by_address(noted).items() if note.covers >= self._least]
         self._chance.shuffle(places)
-        self._places = [place for place in places if place != self._own]
+        now_s = self._clock.seconds()
+        self._places = [each for each in places if each != self._own and now_s >= self._avoided.get(each, now_s)]
         self._next()
 
     def _next(self) -> None:
         if self._is_stopped:
             return
         if not self._places:
-            if not self._has_said:
-                self._has_said = True
+            now_s = self._clock.seconds()
+            if now_s >= self._said_s + _A_WHILE_S:
+                self._said_s = now_s
                 _log.warn("no checkpoint can be had; trying on: {reason}", reason=self._why)
             self._again = self._clock.callLater(_AGAIN_S, self.start)
             return
@@ -216,17 +229,69 @@ class Joining:
         )
         self._connect(place, self._fetch)
 
-    def _ended(self, place: Address, outcome: CheckpointHeader | str) -> None:
+    def _ended(self, place: Address, outcome: Incoming | str) -> None:
         self._fetch = None
         if isinstance(outcome, str):
-            self._why = f"{place}: {outcome}"
-            self._clock.callLater(0, self._next)
+            self._failed(place, outcome)
         else:
-            self._joined(place, outcome)
+            self._incoming = outcome
+            self._compare(place, outcome, outcome.standing.position)
+
+    def _failed(self, place: Address, reason: str) -> None:
+        self._drop()
+        self._why = f"{place}: {reason}"
+        self._clock.callLater(0, self._next)
+
+    def _compare(self, place: Address, incoming: Incoming, position: int) -> None:
+        """Read the log from there on: the newest entry in the checkpoint, or the one behind it."""
+        self._log.read(position, lambda found: self._compared(place, incoming, found))
+
+    def _compared(self, place: Address, incoming: Incoming, found: Read) -> None:
+        if self._is_stopped:
+            return
+        position = incoming.standing.position
+        if isinstance(found, Trimmed):
+            if found.first == position + 1:
+                self._compare(place, incoming, found.first)
+            else:
+                self._begin_anew(position, found.first)
+        elif reason := difference(incoming.standing, found):
+            _log.critical(
+                "the checkpoint of {place}, up to entry {position}, is not of the group's log, and not used; that "
+                "server's data are not the group's: {reason}", place=str(place), position=position, reason=reason,
+            )  # fmt: skip
+            self._avoided[place] = self._clock.seconds() + _A_WHILE_S
+            self._failed(place, f"its checkpoint is not of the group's log: {reason}")
+        else:
+            self._keep(place, incoming)
+
+    def _begin_anew(self, position: int, first: int) -> None:
+        _log.warn(
+            "what was fetched has entries up to {position}, and the log begins with {first} by now: fetching anew",
+            position=position, first=first,
+        )  # fmt: skip
+        self._drop()
+        self._least = first - 1
+        self._again = self._clock.callLater(0, self.start)
+
+    def _keep(self, place: Address, incoming: Incoming) -> None:
+        try:
+            incoming.keep()
+        except OSError as error:
+            self._failed(place, f"it cannot be kept: {error}")
+            return
+        self._incoming = None
+        self._joined(place, incoming.standing.position)
+
+    def _drop(self) -> None:
+        if self._incoming is not None:
+            self._incoming.abandon()
+            self._incoming = None
 
     def stop(self) -> None:
         """Try no more."""
         self._is_stopped = True
+        self._drop()
         if self._fetch is not None:
             self._fetch.stop()
         if self._again is not None and self._again.active():

@@ -51,7 +51,6 @@ from kvstore.edge.turn import Turn
 from kvstore.edge.writers import InLoopWriter
 from kvstore.session.hooks import Hooks
 from kvstore.store.beginning import Beginning
-from kvstore.store.checkpoint import CheckpointHeader
 from kvstore.store.group_store import GroupStore
 from kvstore.store.operations import UnknownOperation
 from kvstore.store.replica import End, Ended, Replica, Role
@@ -240,8 +239,8 @@ class GroupNode(Service):
         )  # fmt: skip
         self._joining.start()
 
-    def _joined(self, place: Address, header: CheckpointHeader) -> None:
-        self._end(self.replica.end(End.JOINED, f"that of {place}, up to entry {header.covers}"))
+    def _joined(self, place: Address, position: int) -> None:
+        self._end(self.replica.end(End.JOINED, f"that of {place}, up to entry {position}"))
 
     # The one timer: it is time to campaign, to renew the lease, or to try again
 
