@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from errno import ENOSPC
 from functools import partial
+from itertools import count
+from typing import Any
 from unittest.mock import patch
 
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from kvstore.edge.group import joining, trimming
+from kvstore.base.address import Address
+from kvstore.base.shared_log import Size
+from kvstore.edge.group import joining, lending, trimming
 from kvstore.store import joining as stored
 from kvstore.store.replica import End
 from kvstore.testing.simulated_disk import SimulatedDisk
@@ -136,6 +142,217 @@ class JoiningTests(SynchronousTestCase):
         self.assertGreater(len(set(pieces)), 1)
         self.has_all(self.away, 30)
 
+    def empty(self, *reachable: MemoryNode) -> list[MemoryNode]:
+        """The one that was away starts with nothing, and reaches only those; returns them, to be changed."""
+        self.away.kill()
+        self.trim()
+        reaches = list(reachable)
+        reach = self.away._reach
+
+        def only(place: Address, fetch: joining.Fetch) -> None:
+            if place in [node.address for node in reaches]:
+                reach(place, fetch)
+            else:
+                self.group.clock.callLater(0, fetch.fail, "nobody is there")
+
+        self.patch(self.away, "_reach", only)
+        self.away.disk = SimulatedDisk(record=False)
+        self.away.start()
+        return reaches
+
+    def at_piece(self, number: int, happens: Callable[[], object]) -> None:
+        """Have something happen when that piece of a checkpoint has come."""
+        taken, pieces = joining.Fetch._take, count(1)
+
+        def take(fetch: joining.Fetch, *words: Any) -> None:
+            if next(pieces) == number:
+                self.group.clock.callLater(0, happens)
+            taken(fetch, *words)
+
+        self.patch(joining.Fetch, "_take", take)
+
+    def has_nothing(self) -> None:
+        """The one that was away runs, has not ended, and keeps nothing of what it may have fetched."""
+        self.assertEqual((self.away.running, self.away.ended), (True, []))
+        self.assertEqual([name for name in self.away.disk.names() if name.startswith("joined")], [])
+
+    def test_a_checkpoint_of_another_log(self) -> None:
+        """The server that has it is named loudly, and not asked again soon; nothing is replaced; another one's is
+        taken.
+        """
+        forked = MemoryGroup(seed=2)
+        client = Talker(forked.leader())
+        for number in range(60):
+            self.assertEqual(client.ask("SET", f"key{number}", "forked"), "OK")
+        for node in forked.nodes:
+            node.compact()
+        asked: list[int] = []
+
+        def piece(offset: int) -> stored.Piece:
+            asked.append(offset)
+            return stored.read_piece(forked.nodes[0].disk, offset)
+
+        self.patch(self.other.group_store, "checkpoint_piece", piece)
+        with capturedLogs() as events:
+            reaches = self.empty(self.other)
+            self.group.go_on(20)
+        self.has_nothing()
+        self.assertEqual(asked.count(0), 1)
+        (loud,) = (formatEvent(event) for event in events if event["log_level"] is LogLevel.critical)
+        self.assertIn(f"the checkpoint of {self.other.address}, up to entry", str(loud))
+        self.assertIn("is not of the group's log", str(loud))
+        reaches.append(self.leader)
+        self.starts_again(self.away)
+        self.has_all(self.away, 20)
+
+    def test_the_log_is_trimmed_beyond_it(self) -> None:
+        """What was fetched is of no use by then: it is fetched anew."""
+        checked = stored.Incoming.check
+        covered = []
+
+        def check(incoming: stored.Incoming, least: int) -> None:
+            checked(incoming, least)
+            covered.append(incoming.standing.position)
+            if len(covered) == 1:
+                self.write(40)
+                for node in (self.leader, self.other):
+                    node.compact()
+                self.group.until(lambda: self.group.log.first > covered[0] + 1)
+
+        self.patch(stored.Incoming, "check", check)
+        with capturedLogs() as events:
+            self.empty(self.leader, self.other)
+            self.starts_again(self.away)
+        self.assertNotIn(LogLevel.critical, [event["log_level"] for event in events])
+        self.assertEqual((len(covered), self.away.group_store.joined), (2, covered[-1]))
+        self.has_all(self.away, 40)
+
+    def test_the_log_has_its_last_entry(self) -> None:
+        """The checkpoint goes farther than the log was trimmed."""
+        self.empty()
+        self.write(40)
+        self.other.compact()
+        self.group.go_on(1)
+        self.patch(self.away, "_reach", type(self.away)._reach.__get__(self.away))
+        self.away.kill()
+        self.away.start()
+        self.starts_again(self.away)
+        self.has_all(self.away, 40)
+
+    def test_the_server_that_is_asked_dies(self) -> None:
+        """What came of it is forgotten; another one is asked."""
+        reaches = self.empty(self.other)
+        self.at_piece(3, self.other.kill)
+        self.group.until(lambda: not self.other.running)
+        self.group.go_on(5)
+        self.has_nothing()
+        reaches.append(self.leader)
+        self.starts_again(self.away)
+        self.has_all(self.away, 20)
+
+    def test_an_older_checkpoint_each_time(self) -> None:
+        """A server that says it has a newer one: another is asked."""
+        old = self.other.disk.kill()
+        self.group.go_on(1)
+        self.other.compact()
+        old = self.other.disk.kill()
+        self.write(40)
+        self.patch(self.other.group_store, "checkpoint_piece", partial(stored.read_piece, old))
+        reaches = self.empty(self.other)
+        self.group.go_on(5)
+        self.has_nothing()
+        reaches.append(self.leader)
+        self.starts_again(self.away)
+        self.has_all(self.away, 40)
+
+    def test_a_full_disk(self) -> None:
+        """Nothing is fetched that there is no room for, and what fills the disk is removed; later there is room."""
+        self.empty(self.leader, self.other)
+        self.away.disk.capacity_bytes = self.away.disk.free_bytes()  # as much as there is
+        size_bytes = stored.read_piece(self.leader.disk, 0).size_bytes
+        taken = sum(map(len, self.away.disk.contents().values()))
+        self.away.disk.capacity_bytes = taken + size_bytes - 1
+        with capturedLogs() as events:
+            self.group.go_on(130)
+        self.has_nothing()
+        said = [formatEvent(event) for event in events if "trying on" in event.get("log_format", "")]
+        self.assertEqual((len(said), "there is room for" in str(said)), (3, True))
+        self.away.disk.capacity_bytes = None
+        self.away.disk.fail("write_at", ENOSPC, 5, file="joined.ckpt.tmp")
+        self.away.disk.fail("rename", ENOSPC, file="joined.ckpt")
+        self.starts_again(self.away)
+        self.has_all(self.away, 20)
+
+    def test_two_at_once(self) -> None:
+        """They fetch from the same server."""
+        self.away.kill()
+        self.trim()
+        self.other.kill()
+        both = (self.away, self.other)
+        for node in both:
+            node.disk = SimulatedDisk(record=False)
+            node.start()
+        for node in both:
+            self.starts_again(node)
+        for node in both:
+            self.has_all(node, 20)
+
+    def test_one_that_ends_in_the_middle(self) -> None:
+        """In order, it leaves nothing behind; killed, it leaves what the next start removes, to begin anew."""
+        left: list[SimulatedDisk] = []
+        self.empty(self.leader, self.other)
+        self.at_piece(3, lambda: left.append(self.away.disk.kill()) or self.away.kill())
+        self.group.until(lambda: not self.away.running)
+        self.assertEqual([name for name in self.away.disk.names() if name.startswith("joined")], [])
+        for disk in (left[0], self.away.disk):
+            self.away.disk = disk
+            self.away.start()
+            self.has_nothing()
+            self.away.kill()
+        self.away.start()
+        self.starts_again(self.away)
+        self.has_all(self.away, 20)
+
+    def test_the_log_is_away(self) -> None:
+        """From the middle on: what was fetched waits until the log has been asked about it."""
+        self.empty(self.leader, self.other)
+        self.at_piece(3, self.away.connection.cut)
+        self.group.go_on(20)
+        self.assertEqual((self.away.ended, "joined.ckpt.tmp" in self.away.disk.names()), ([], True))
+        self.away.connection.heal()
+        self.starts_again(self.away)
+        self.has_all(self.away, 20)
+
+    def test_a_fetch_that_takes_longer_than_compactions_are_apart(self) -> None:
+        """The engine is over half full, so everybody compacts every minute: but who is fetched from, and that ends."""
+        self.patch(stored, "PIECE_BYTES", 400)
+        self.patch(self.group.log, "size", lambda: Size(60, 100))
+        identities = set()
+        taken, ask = joining.Fetch._take, joining.Fetch._ask
+
+        def take(fetch: joining.Fetch, identity: bytes, *words: Any) -> None:
+            identities.add(identity)
+            taken(fetch, identity, *words)
+
+        def ask_slowly(fetch: joining.Fetch) -> None:
+            self.group.clock.callLater(9, ask, fetch)
+
+        for node in (self.leader, self.other):
+            node.server.compact_now = lambda node=node: self.group.clock.callLater(0, node.compact)  # type: ignore
+        self.patch(joining.Fetch, "_take", take)
+        self.patch(joining.Fetch, "_ask", ask_slowly)
+        self.empty(self.other)
+        self.group.until(lambda: identities)
+        noted = dict(self.group.log.noted)
+        began_s = self.group.clock.seconds()
+        self.group.until(lambda: self.away.ended, 300)
+        self.assertGreater(self.group.clock.seconds(), began_s + 70)
+        self.assertEqual((self.away.ended[-1].end, len(identities)), (End.JOINED, 1))
+        leader = str(self.leader.address)
+        self.assertGreater(self.group.log.noted[leader].covers, noted[leader].covers)
+        own, noted = str(self.other.address), dict(self.group.log.noted)
+        self.group.until(lambda: self.group.log.noted[own].covers > noted[own].covers, 80)
+
     def test_a_connection_that_comes_too_late(self) -> None:
         """It is closed, and nothing asked: another server has been asked meanwhile."""
         clock, ended = Clock(), list[object]()
@@ -145,6 +362,63 @@ class JoiningTests(SynchronousTestCase):
         transport = StringTransport()
         fetch.makeConnection(transport)
         self.assertEqual((transport.value(), transport.disconnected), (b"", True))
+
+
+class LendingTests(SynchronousTestCase):
+    """When a checkpoint is kept for who fetches it."""
+
+    def setUp(self) -> None:
+        """Nobody does."""
+        self.clock = Clock()
+        self.lending = lending.Lending(self.clock)
+
+    def is_on_until(self, *seconds: float, identity: str = "one") -> float:
+        """A piece is asked for at each of those times; returns when it ends, looked at twice a second."""
+        for at in seconds:
+            self.clock.advance(at - self.clock.seconds())
+            self.lending.asked(identity)
+        for _ in range(1000):
+            if not self.lending.is_on():
+                return self.clock.seconds()
+            self.clock.advance(0.5)
+        raise AssertionError("it does not end")
+
+    def test_while_somebody_asks(self) -> None:
+        """And a while longer."""
+        self.assertFalse(self.lending.is_on())
+        self.assertEqual(self.is_on_until(1, 2, 3), 13)
+        self.assertEqual(self.is_on_until(100), 110)
+
+    def test_not_for_ever(self) -> None:
+        """However often somebody asks; for another checkpoint, or after a pause, it begins anew."""
+        every_nine = range(0, 700, 9)
+        self.assertEqual(self.is_on_until(*every_nine), every_nine[-1])
+        self.assertEqual(self.is_on_until(701, identity="other"), 711)
+        self.assertEqual(self.is_on_until(*range(720, 1315, 9), identity="other"), 1320)
+
+    def test_what_waits(self) -> None:
+        """The compaction by size, and GROUP TRIM; not if there is no room for a longer log, or in the engine."""
+        group = MemoryGroup()
+        leader = group.leader()
+        store, asked = leader.group_store, list[None]()
+        leader.server.compact_now = lambda: asked.append(None) is None  # type: ignore[method-assign]
+        self.patch(store.policy, "is_due", lambda *_, **__: True)
+        self.assertTrue(store.compaction_is_due())
+        client = Talker(leader)
+        client.ask("GROUP", "CHECKPOINT", "0")
+        self.assertFalse(store.compaction_is_due())
+        self.assertEqual(client.ask("GROUP", "TRIM"), "OK")
+        group.go_on(5)
+        self.assertEqual(asked, [])
+        with patch.object(store, "_is_short_of_room", return_value=True):
+            self.assertTrue(store.compaction_is_due())
+        group.go_on(10)
+        self.assertEqual((len(asked), store.compaction_is_due()), (1, True))
+        self.patch(trimming, "_STEP", 0)
+        self.patch(group.log, "size", lambda: Size(80, 100))
+        client.ask("GROUP", "CHECKPOINT", "0")
+        group.go_on(5)
+        self.assertEqual(len(asked), 2)
 
 
 class RoomTests(SynchronousTestCase):

@@ -27,9 +27,10 @@ def checkpoint(call: Call, offset: Integer) -> Reply:
 
 @command("GROUP|TRIM", ADMIN | NO_SCRIPT, group="server")
 def trim(call: Call) -> Reply:
-    """Compact now; a leader then trims the group's log as far as two servers' checkpoints let it."""
+    """Compact now, or when nobody fetches the checkpoint; a leader then trims the group's log as far as two servers'
+    checkpoints let it.
+    """
     _group(call).trim()
-    call.server.compact_now()
     return OK
 
 

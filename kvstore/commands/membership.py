@@ -84,7 +84,9 @@ class Membership(Protocol):
         """
 
     def trim(self) -> None:
-        """Trim the log as far as may be, if this server leads."""
+        """Compact, unless the checkpoint is being fetched: then after that. Trim the log as far as may be, if this
+        server leads.
+        """
 
     def forget(self, node: Address) -> None:
         """Take another server off the list. Raises Failure if there is no such other, or it is not silent."""

@@ -33,13 +33,14 @@ from twisted.logger import Logger
 from kvstore.base.address import Address, parse_address
 from kvstore.base.chance import Chance
 from kvstore.base.cluster_map import ClusterRegister
-from kvstore.base.errors import DamagedStore, Failure, NewerVersion, StartRefused, StorageFault, StorageFull
+from kvstore.base.errors import DamagedStore, Failure, StartRefused, StorageFault, StorageFull
 from kvstore.base.limits import ENTRY_HEADING_BYTES, MIB
 from kvstore.base.shared_log import Appended, Entry, Read, SharedLog, Watch
 from kvstore.commands.context import Server
 from kvstore.commands.membership import Life, Node, bar
 from kvstore.edge.group.cluster import ClusterPart, check_slots
 from kvstore.edge.group.joining import Fetch, Joining, connect_by_tcp
+from kvstore.edge.group.lending import Lending
 from kvstore.edge.group.peers import Peers
 from kvstore.edge.group.quick_ways import ClusterReads
 from kvstore.edge.group.reads import Reads
@@ -125,6 +126,8 @@ class GroupNode(Service):
         self._timer: IDelayedCall | None = None
         self._peers = Peers(self.own, lambda: now_ns() / _NS_PER_S)
         self._trimming = Trimming(reactor, self, store, log, self._peers)
+        self._lending = Lending(reactor)
+        store.is_lent = self._lending.is_on
         #: An entry that was seen, and for which there was no room.
         self._unapplied: tuple[int, bytes, Entry] | None = None
         #: See `_hides_expired`: what was found, and at which time.
@@ -494,9 +497,11 @@ class GroupNode(Service):
     def checkpoint(self, offset: int) -> tuple[str, int, int, bytes]:
         """See `Membership`."""
         try:
-            return self._store.checkpoint_piece(offset)
+            piece = self._store.checkpoint_piece(offset)
         except (DamagedStore, OSError) as error:
             raise Failure(f"the checkpoint cannot be read: {error}") from error
+        self._lending.asked(piece.identity)
+        return piece
 
     def forget(self, node: Address) -> None:
         """See `Membership`. It is off the list when the next look is answered."""

@@ -23,6 +23,9 @@ are alive, and then of the silent ones the one that covers most.
 | more than _SOFT | every node compacts, and no margin is kept |
 | more than _HARD | the leader refuses what makes the data grow, as a full disk does |
 
+A server whose checkpoint is being fetched compacts later (see `lending`), unless the engine is past _HARD; so that the
+fetch comes to an end, though it takes longer than _A_WHILE_S.
+
 An engine past its quota takes no trim either; what is left past _HARD is for those, for empty entries, and for what
 removes. Each node asks for itself how full it is: so nobody need be told to compact.
 
@@ -86,12 +89,14 @@ class Trimming:
         self._is_tight = False
         self._compacted_s = -_A_WHILE_S
         self._told_until_s = 0.0
+        self._is_to_compact = False  # as told
         self._unanswered = 0  # of what the last look asked
         self._timer: IDelayedCall | None = None
 
     def start(self) -> None:
         """Look now, and again and again: not while the last look is under way."""
         self._timer = self._clock.callLater(_LOOK_S, self.start)
+        self._compact_as_told()
         if self._unanswered:
             return
         self._unanswered = 2
@@ -116,8 +121,16 @@ class Trimming:
             self._timer.cancel()
 
     def without_margin(self) -> None:
-        """An operator wants the log trimmed as far as may be."""
+        """An operator wants the log trimmed as far as may be: compact, once nobody fetches the checkpoint."""
         self._told_until_s = self._clock.seconds() + _A_WHILE_S
+        self._is_to_compact = True
+        self._compact_as_told()
+
+    def _compact_as_told(self) -> None:
+        if self._is_to_compact and not self._store.is_lent():
+            self._is_to_compact = False
+            self._told_until_s = self._clock.seconds() + _A_WHILE_S
+            self.compact()
 
     def _covers(self) -> int | None:
         """Up to which position this node's checkpoint has all; None while a compaction is under way."""
@@ -164,6 +177,8 @@ class Trimming:
                 used=size.used_bytes, quota=size.quota_bytes,
             )  # fmt: skip
         covers, now_s = self._covers(), self._clock.seconds()
+        if self._store.is_lent() and size.used_bytes <= size.quota_bytes * _HARD:
+            return
         if covers is not None and self._node.applied - covers > _STEP and now_s >= self._compacted_s + _A_WHILE_S:
             self._compacted_s = now_s
             self.compact()
