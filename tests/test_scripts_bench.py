@@ -179,6 +179,14 @@ class GeneratorTests(SynchronousTestCase):
         ):
             self.assertRaises(WrongReply, self._ask, reply, [Group(1, 1, [("x", b"a\n")])])
 
+    def test_an_open_loop_asks_when_it_is_time(self) -> None:
+        """Latency counts from when a request was due, so all began at multiples of a step, whatever was slow."""
+        trace = self._ask(b"+OK\r\n", [Group(2, 1, [("x", b"a\n")], rate=1000)]).trace
+        began = sorted(trace["began_ns"])
+        self.assertEqual({(each - began[0]) % 1_000_000 for each in began}, {0})
+        self.assertGreater(len(began), 2)
+        self.assertGreater(trace["took_ns"].min(), 0)
+
     def test_traces_every_request_until_it_is_stopped(self) -> None:
         """When each began, on the clock that Python reads too."""
         echo = _Echo(b"+OK\r\n")

@@ -3,8 +3,11 @@
  *     generator [HOST:]PORT SECONDS SKIP TRACE GROUP ...
  *
  * HOST: an IPv4 address, 127.0.0.1 if none is given. SECONDS: how long to send, 0 for until SIGTERM. SKIP: requests begun
- * in so many first seconds are not counted. TRACE: a file for every request counted. GROUP: CLIENTS:PIPELINE:FILE, the
- * requests in FILE one after another, from the start again at the end; each client begins at a place of its own.
+ * in so many first seconds are not counted. TRACE: a file for every request counted. GROUP: CLIENTS[@RATE]:PIPELINE:FILE,
+ * the requests in FILE one after another, from the start again at the end; each client begins at a place of its own.
+ *
+ * With a RATE the clients of the group send so many requests a second, all together, each when it is due (an open loop): a
+ * client that waits for a reply sends late, and the latency is counted from when the request was due.
  *
  * FILE is a sequence of records in this machine's byte order: kind (1 byte, below 16), length (4 bytes), the request.
  * TRACE is a sequence of records: began (8 bytes, CLOCK_MONOTONIC in ns), took (8 bytes, ns; kind in the top 4 bits).
@@ -17,6 +20,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -25,6 +29,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -45,7 +50,9 @@ struct client {
     size_t next;          /* of the pool, the request to send next */
     size_t oldest;        /* of the pool, the request whose reply comes next */
     int pipeline, awaited;
-    uint64_t began;       /* when the requests awaited were sent */
+    uint64_t began;       /* when the requests awaited were sent, or were due */
+    uint64_t period, due; /* nanoseconds: between requests, 0 for a closed loop; when the next is due */
+    int ended;            /* it sends no more */
     char *received;
     size_t length, room;
     char *batch;
@@ -131,7 +138,8 @@ static void send_batch(struct client *c)
         c->next = (c->next + 1) % c->pool->count;
     }
     c->awaited = c->pipeline;
-    c->began = now();
+    c->began = c->period ? c->due : now();
+    c->due += c->period;
     for (size_t sent = 0; sent < length; ) {
         ssize_t n = send(c->socket, c->batch + sent, length - sent, MSG_NOSIGNAL);
         if (n < 0 && errno != EINTR) fail("send: %s", strerror(errno));
@@ -221,16 +229,54 @@ static int client_count;
 static void add_group(const char *text, const char *server, int poll)
 {
     int count, pipeline, path;
-    if (sscanf(text, "%d:%d:%n", &count, &pipeline, &path) != 2) fail("%s: not CLIENTS:PIPELINE:FILE", text);
+    double rate = 0;
+    if (sscanf(text, "%d:%d:%n", &count, &pipeline, &path) != 2
+        && sscanf(text, "%d@%lf:%d:%n", &count, &rate, &pipeline, &path) != 3)
+        fail("%s: not CLIENTS[@RATE]:PIPELINE:FILE", text);
     struct pool *pool = read_pool(text + path);
     for (int i = 0; i < count; i++) {
         if (client_count == MOST_CLIENTS) fail("more than %d clients", MOST_CLIENTS);
         struct client *c = &clients[client_count++];
         *c = (struct client){.socket = connect_to(server), .pool = pool, .pipeline = pipeline};
         c->next = c->oldest = pool->count * i / count;
+        if (rate > 0) {
+            c->period = 1e9 * count * pipeline / rate;
+            c->due = c->period * i / count;
+        }
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
         if (epoll_ctl(poll, EPOLL_CTL_ADD, c->socket, &event)) fail("epoll_ctl: %s", strerror(errno));
     }
+}
+
+/* Send what is due; returns when the next is, UINT64_MAX if nothing is waited with. */
+static uint64_t send_due(void)
+{
+    uint64_t next = UINT64_MAX;
+    for (int i = 0; i < client_count; i++) {
+        struct client *c = &clients[i];
+        if (!c->period || c->awaited || c->ended) continue;
+        if (c->due <= now()) send_batch(c);
+        else if (c->due < next) next = c->due;
+    }
+    return next;
+}
+
+/* Wait until a reply comes, a second is over, or it is `next`: epoll_wait counts milliseconds. */
+static void wait_for(int poll, uint64_t next)
+{
+    uint64_t time = now(), left = next > time ? next - time : 0;
+    if (left > 1000000000) left = 1000000000;
+    struct timespec timeout = {left / 1000000000, left % 1000000000};
+    struct pollfd replies = {.fd = poll, .events = POLLIN};
+    ppoll(&replies, 1, &timeout, NULL);
+}
+
+/* Have a client send no more; returns 1 if that is new. */
+static int end_client(struct client *c)
+{
+    int is_new = !c->ended;
+    c->ended = 1;
+    return is_new;
 }
 
 static double cpu_seconds(void)
@@ -242,6 +288,7 @@ static double cpu_seconds(void)
 
 int main(int argc, char **argv)
 {
+    prctl(PR_SET_TIMERSLACK, 1);
     if (argc < 6) fail("generator [HOST:]PORT SECONDS SKIP TRACE GROUP ...");
     double seconds = atof(argv[2]);
     int poll = epoll_create1(0);
@@ -256,19 +303,28 @@ int main(int argc, char **argv)
     uint64_t began = now(), end = seconds > 0 ? began + (uint64_t)(seconds * 1e9) : UINT64_MAX, heard = began;
     count_from = began + (uint64_t)(atof(argv[3]) * 1e9);
     int outstanding = client_count;
-    for (int i = 0; i < client_count; i++) send_batch(&clients[i]);
+    int paced = 0;
+    for (int i = 0; i < client_count; i++) {
+        clients[i].due += began;
+        if (clients[i].period) paced = 1;
+        else send_batch(&clients[i]);
+    }
     while (outstanding) {
         struct epoll_event events[256];
-        int n = epoll_wait(poll, events, 256, 1000);
+        if (paced) wait_for(poll, send_due());
+        int n = epoll_wait(poll, events, 256, paced ? 0 : 1000);
         uint64_t time = now();
         if (n > 0) heard = time;
         if (time - heard > SILENCE_SECONDS * (uint64_t)1000000000) fail("no reply for %d s", SILENCE_SECONDS);
         for (int i = 0; i < n; i++) {
             struct client *c = events[i].data.ptr;
             if (!receive(c)) continue;
-            if (stopped || (time >= end && sample_count)) outstanding--; /* a slow server is asked for longer */
-            else send_batch(c);
+            if (stopped || (time >= end && sample_count)) outstanding -= end_client(c); /* a slow server: longer */
+            else if (!c->period) send_batch(c);
         }
+        if (paced && (stopped || (time >= end && sample_count)))
+            for (int i = 0; i < client_count; i++)
+                if (!clients[i].awaited) outstanding -= end_client(&clients[i]);
     }
     uint64_t ended = now();
     cpu = cpu_seconds() - cpu;

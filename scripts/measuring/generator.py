@@ -56,11 +56,14 @@ def compile_c(source: Path, product: Path, *options: str) -> Path:
 
 
 class Group(NamedTuple):
-    """Clients that ask for the same: `requests` one after another, each with its kind, over and over."""
+    """Clients that ask for the same: `requests` one after another, each with its kind, over and over. `rate`: requests
+    a second of all of them together, each at its time (an open loop, latency from when it was due); 0: closed loops.
+    """
 
     clients: int
     pipeline: int
     requests: Sequence[tuple[str, bytes]]
+    rate: float = 0.0
 
 
 class Found(NamedTuple):
@@ -97,7 +100,8 @@ class Generator:
             path = directory / f"requests-{id(self)}-{i}"
             records = (struct.pack("=BI", self.kinds.index(k), len(data)) + data for k, data in group.requests)
             path.write_bytes(b"".join(records))
-            self._groups.append(f"{group.clients}:{group.pipeline}:{path}")
+            paced = f"@{group.rate:f}" if group.rate else ""
+            self._groups.append(f"{group.clients}{paced}:{group.pipeline}:{path}")
 
     def run(self, port: int, seconds: float, skip_seconds: float = 0.0) -> Found:
         """Ask for so long, from `skip_seconds` on counted. Raises WrongReply."""
