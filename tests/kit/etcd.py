@@ -60,6 +60,12 @@ class Node:
             with open(self._output, "ab") as output:
                 self._process = subprocess.Popen(self._command, stdout=output, stderr=output)
 
+    @property
+    def pid(self) -> int:
+        """The number of its process, while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """kill -9. Does nothing if it does not run."""
         if self._process is not None:

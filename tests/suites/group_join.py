@@ -10,6 +10,7 @@ import argparse
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import NamedTuple
 
 from tests.kit.etcd import shared_etcd
 from tests.kit.group_processes import GroupServer, RealGroup
@@ -19,6 +20,20 @@ _PATIENCE_S = 600.0
 _AT_ONCE = 1000
 
 
+class Joined(NamedTuple):
+    """Seconds from the start of the server with nothing."""
+
+    listens_s: float
+    fetched_s: float
+    recovered_s: float
+    has_all_s: float
+
+    def steps(self) -> list[tuple[str, float]]:
+        """What it had done, and after how many seconds."""
+        said = ("listens", "has fetched a checkpoint", "has recovered a checkpoint", "has all")
+        return list(zip(said, self, strict=True))
+
+
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -26,10 +41,14 @@ def main() -> None:
     parser.add_argument("--bytes", type=int, default=100, help="of each value")
     arguments = parser.parse_args()
     with ExitStack() as stack:
-        _measure(RealGroup(shared_etcd(), stack.callback), arguments.keys, arguments.bytes)
+        joined = join(RealGroup(shared_etcd(), stack.callback), arguments.keys, arguments.bytes)
+    print(f"{arguments.keys} keys with {arguments.bytes} bytes each")
+    for what, seconds in joined.steps():
+        print(f"{what} after {seconds:.1f} s")
 
 
-def _measure(group: RealGroup, keys: int, size_bytes: int) -> None:
+def join(group: RealGroup, keys: int, size_bytes: int) -> Joined:
+    """Fill the group, trim its log, have one server lose all data, and start it. `size_bytes`: of each value."""
     leader = group.leader()
     _until(lambda: len(leader.role()[2]) == len(group.servers) - 1)
     new, other = group.followers()
@@ -42,12 +61,12 @@ def _measure(group: RealGroup, keys: int, size_bytes: int) -> None:
     new.forget()
     began = time.monotonic()
     new.start()
-    print(f"{keys} keys with {size_bytes} bytes each: it listens after {time.monotonic() - began:.1f} s", flush=True)
-    for words, text in (("was fetched", "has fetched"), ("begins with the checkpoint", "has recovered")):
+    seconds = [time.monotonic() - began]
+    for words in ("was fetched", "begins with the checkpoint"):
         new.process.wait_for_line(lambda line, words=words: words in line, _PATIENCE_S)
-        print(f"{text} a checkpoint after {time.monotonic() - began:.1f} s", flush=True)
+        seconds.append(time.monotonic() - began)
     _until(lambda: (new.role() or [""] * 5)[4] == leader.role()[1])
-    print(f"has all after {time.monotonic() - began:.1f} s", flush=True)
+    return Joined(*seconds, time.monotonic() - began)
 
 
 def _fill(leader: GroupServer, keys: int, size_bytes: int) -> None:

@@ -1,0 +1,1 @@
+"""What a group of servers costs, and how long its pauses are: scripts/group_figures."""
