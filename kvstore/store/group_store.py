@@ -50,6 +50,7 @@ class GroupStore(Store):
     the directory was set aside, and under which names; or None.
     """
 
+    may_be_of_group = True
     joined: int | None = None
     damage: tuple[DamagedStore, list[str]] | None = None
     #: Why nothing may be written that makes the data grow, besides what the volume says; "": it may.

@@ -54,15 +54,23 @@ def recover(
     now_us: Callable[[], int],
     random_bytes: Callable[[int], bytes],
     identity: str | None = None,
+    *,
+    may_be_of_group: bool = True,
 ) -> Recovered:
     """Read the files, mend what a crash left, and open the log. The directory must be locked.
 
     `types`: of values. `now_us`: microseconds since the epoch. `random_bytes`: a source of randomness such as
-    os.urandom. `identity`: of a directory never used, None for one by chance; a used one must have it. Raises
-    DamagedStore, StartRefused, OSError. Durability: everything in the returned state is on disk when this returns,
-    whatever it was before.
+    os.urandom. `identity`: of a directory never used, None for one by chance; a used one must have it.
+    `may_be_of_group`: whether it is taken if it is one of a group. Raises DamagedStore, StartRefused, OSError.
+    Durability: everything in the returned state is on disk when this returns, whatever it was before.
     """
     found = examine(disk, types)
+    if found.lineage.entry and not may_be_of_group:
+        raise StartRefused(
+            f"{disk.describe(LIVE)}: the directory is a group's, whose log it has up to entry {found.sequence}; a write"
+            " of a server by itself would part it from that for ever. Give --group, --log and --advertise, as before;"
+            " or, to give the group up and go on with these data alone, `kvstore group leave DIR`, and start again."
+        )
     if identity is not None and found.live is not None and found.live.store != identity:
         raise StartRefused(f"{disk.describe(LIVE)}: the directory is another's, of no server of this group")
     if found.leftovers:

@@ -95,8 +95,10 @@ class Store(Keyspace):
     `types`: of values. `now_us`: the wall clock in microseconds since the epoch. `random_bytes`: such as os.urandom.
     `databases`: how many there are to be. `identity`: the directory's, 32 hex digits; one that was never used gets it;
     None: whatever it has, or one by chance. Raises StartRefused, also if there are keys in a database past them, or it
-    has another identity; OSError.
+    has another identity, or is one of a group; OSError.
     """
+
+    may_be_of_group = False
 
     def __init__(
         self,
@@ -148,7 +150,7 @@ class Store(Keyspace):
 
     def _recovered(self, *arguments: Any) -> Recovered:
         """What `recover` makes of the directory."""
-        return recover(*arguments)
+        return recover(*arguments, may_be_of_group=self.may_be_of_group)
 
     def read_again(self) -> Databases:
         """What recovery would make of the files as they are now, and of what is not in them yet. Changes nothing, and

@@ -4,6 +4,7 @@
     kvstore group handover TARGET         let a follower lead, any or --to HOST:PORT
     kvstore group trim TARGET             have each server compact, and the leader trim the group's log as far as may be
     kvstore group forget TARGET NODE      take a server off the list that left for good: its HOST:PORT
+    kvstore group leave DIR               make a directory of a group that of a server by itself, for good
 
 TARGET is HOST:PORT of any server of the group, or of several, with commas. The others are those that it knows. The
 user needs +info, +sentinel and +role; for handover +failover, for trim and forget +group. A password is given as to
@@ -13,19 +14,24 @@ kvstore top. Who is alive is not forgotten.
 from __future__ import annotations
 
 import argparse
+import os
+import time
 from typing import Any
 
 from kvstore.base.address import Address, parse_address
 from kvstore.base.errors import KVStoreError
 from kvstore.client.raw import resp_request
+from kvstore.store.leaving import leave_group
+from kvstore.tools.directory import existing
 from kvstore.tools.login import add_login, connected, password_of
 from kvstore.tools.streams import say
+from kvstore.values import TYPES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line."""
-    parser.add_argument("action", choices=["show", "handover", "trim", "forget"])
-    parser.add_argument("target", metavar="TARGET")
+    parser.add_argument("action", choices=["show", "handover", "trim", "forget", "leave"])
+    parser.add_argument("target", metavar="TARGET", help="of the group's servers; leave: DIR")
     parser.add_argument("node", metavar="NODE", nargs="?", type=_address, help="forget: the server that left")
     parser.add_argument("--to", metavar="HOST:PORT", type=_address, help="handover: who is to lead")
     add_login(parser)
@@ -35,6 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     """The tool."""
     if (arguments.action == "forget") != (arguments.node is not None):
         raise KVStoreError("NODE, a server's HOST:PORT, goes with forget, and forget with it")
+    if arguments.action == "leave":
+        return _leave(arguments.target)
     group = _Group(arguments)
     if arguments.action == "forget":
         return _forget(group, arguments.node)
@@ -141,6 +149,19 @@ def _trim(group: _Group) -> int:
             failed = 1
     say("the servers compact; within a minute the log begins behind what the checkpoints of two of them have")
     return failed
+
+
+def _leave(path: str) -> int:
+    """Nobody may have it open."""
+    disk = existing(path)
+    try:
+        position = leave_group(disk, TYPES, lambda: time.time_ns() // 1000, os.urandom)
+    finally:
+        disk.unlock()
+    disk.clear()
+    say(f"{path}: of no group any more, with what was in its group's log up to entry {position}; start a server with"
+        " --data on it, and without --group")  # fmt: skip
+    return 0
 
 
 def _fields(info: bytes) -> dict[str, str]:

@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     of = f" of history {past.history}, of {moment(past.time_us)}" if past.sequence else ""
     held = f"{past.databases.count()} keys as of commit {past.sequence}{of}"
     say(f"{arguments.out}: {held}; start a server with --data on it")
-    for note in [*_notes(past, arguments.to_time), *_missing(disks[0])]:
+    for note in [*_notes(past, arguments.to_time), *_missing(disks[0]), *_of_a_group(past)]:
         complain(f"note: {note}")
     return 0
 
@@ -94,6 +94,11 @@ def _notes(past: Past, time_us: int) -> list[str]:
             f"no later commit is there; what a server did after {moment(past.time_us)}, if it did, is not in it"
         )
     return notes
+
+
+def _of_a_group(past: Past) -> list[str]:
+    what = "it is of a group: a server needs --group, or `kvstore group leave OUT` first"
+    return [what] if past.lineage.entry else []
 
 
 def _missing(disk: ReadDisk) -> list[str]:
