@@ -88,7 +88,8 @@ class LeavingTests(SynchronousTestCase):
         self.assertEqual(run_tool("backup", other, backup)[0], 0)
         incoming = Incoming(RealDisk(self.path), IDENTITY)
         incoming.add(read_piece(RealDisk(backup), 0).data)
-        incoming.finish(1)
+        incoming.check(1)
+        incoming.keep()
         self.assertIn(f"up to entry {last}", run_tool("group", "leave", self.path)[1])
         self.assertEqual(self.keys(), {b"key", b"new"})
 
