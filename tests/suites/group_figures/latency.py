@@ -40,8 +40,8 @@ def measure(rounds: int, seconds: float, say: Callable[[str], None]) -> Part:
 
 
 def _turn(sides: Sides, side: str, directory: Path, rate: float, seconds: float) -> Measures:
-    requests = strings("SET", KEYS, VALUE_BYTES)
-    generator = Generator(directory, [Group(CONNECTIONS, 1, requests, rate)])
+    """`rate`: requests a second; 0 for as many as it can."""
+    generator = Generator(directory, [Group(CONNECTIONS, 1, strings("SET", KEYS, VALUE_BYTES), rate)])
     with sides.metered(side) as meter:
         found = generator.run(sides.server(side)[0], seconds, _SKIPPED * seconds).measures()
     return found | {"busy": meter.busy}

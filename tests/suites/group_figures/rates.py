@@ -37,7 +37,7 @@ ASKED_GET = 0.95
 GET_CONNECTIONS = 50
 
 _WHO = (SERVER, FOLLOWERS, LEADING_NODE, NODES, GENERATOR)
-#: Requests of the first turn, by which the others are made as long as they should be.
+#: Requests of the first turn: for each connection, and at least.
 _FIRST_REQUESTS = 60
 _FEWEST_FIRST_REQUESTS = 500
 #: With an overloaded machine a lease can run out within a turn: it is taken again.
@@ -49,7 +49,7 @@ Turns = Mapping[str, Sequence[Measures]]
 
 
 class Series:
-    """Turns of one side under one load, each of so many seconds; the first, which finds out how fast it is, is not
+    """Turns of one side under one load, each of so many seconds by how fast it was in the one before; the first is not
     counted.
     """
 
@@ -57,18 +57,22 @@ class Series:
         self._sides = sides
         self._side = side
         self._load = Load(("-t", test), Shape(connections), VALUE_BYTES, KEYS)
+        self._seconds = seconds
         self._requests = max(_FEWEST_FIRST_REQUESTS, _FIRST_REQUESTS * connections)
-        self._requests = max(connections, int(self.take_turn()["per_second"] * seconds))
+        self.take_turn()
 
     def take_turn(self) -> Measures:
         """One run of redis-benchmark. Raises CalledProcessError."""
         for attempts_left in reversed(range(_ATTEMPTS)):
             try:
-                return self._take_turn()
+                found = self._take_turn()
             except subprocess.CalledProcessError:
                 if not attempts_left:
                     raise
-        raise AssertionError
+            else:
+                break
+        self._requests = max(self._load.shape.clients, int(found["per_second"] * self._seconds))
+        return found
 
     def _take_turn(self) -> Measures:
         port, _ = self._sides.server(self._side)
