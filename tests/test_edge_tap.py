@@ -93,6 +93,32 @@ class GroupOptionsTests(OptionsTestCase):
         self.assertIn("--slots '0-5': that is of a group", self.refusal("--slots", "0-5"))
         self.assertIn("--slots '5-0': give slots as 0-5460", self.refusal(*self.WORDS, "--slots", "5-0"))
 
+    def test_a_group_over_tls(self) -> None:
+        """The address says so, as a client's does; its name has nothing of it, and CONFIG shows it."""
+        own = self.mktemp()
+        make_certificate(own)
+        words = (*self.WORDS[:-1], "tls:a:6380")
+        group = parse(*words, "--node-ca", own).group
+        assert group is not None
+        self.assertEqual((group.advertise, group.over_tls), (Address("a", 6380), True))
+        self.assertEqual(group.node_ca_path, os.path.abspath(own))
+        self.assertEqual(parse(*words).as_config()["advertise"], "tls:a:6380")
+        self.assertIn("give HOST:PORT", self.refusal(*self.WORDS[:-1], "tls:6380"))
+        self.assertIn("no server is reached over TLS", self.refusal(*self.WORDS, "--node-ca", own))
+        self.assertIn("give a file of certificates", self.refusal(*words, "--node-ca", __file__))
+        self.assertIn("that is of a group", self.refusal("--node-ca", own))
+
+    def test_ports_that_all_speak_tls(self) -> None:
+        """Then nobody could fetch from an address without."""
+        own = self.mktemp()
+        make_certificate(own)
+        tls = ("--listen", f"ssl:6380:privateKey={own}", "--listen", "unix:socket")
+        self.assertIn("all ports speak TLS; give tls:HOST:PORT", self.refusal(*self.WORDS, *tls))
+        parse(*self.WORDS, *tls, "--port", "6381")
+        parse(*self.WORDS, *tls, "--listen", "tcp:6382:interface=127.0.0.1")
+        parse(*self.WORDS[:-1], "tls:a:6380", *tls)
+        parse(*self.WORDS[:-1], "tls:a:6380")  # a proxy in front of it may speak TLS
+
     def test_what_is_missing_or_does_not_go_together(self) -> None:
         """One line that says what to give, or to leave out."""
         self.assertIn("--group 'shop': a group has --log", self.refusal(*self.WORDS[:2]))

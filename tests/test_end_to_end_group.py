@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -13,9 +14,10 @@ from twisted.trial.unittest import TestCase
 
 from kvstore.client import Client
 from kvstore.testing.server_process import ROOT
+from tests.kit.certificate import make_certificate
 from tests.kit.etcd import MISSING, shared_etcd
 from tests.kit.group_processes import GroupServer, RealGroup
-from tests.kit.server_process import eventually
+from tests.kit.server_process import eventually, new_directory
 from tests.kit.tools import run_tool
 
 
@@ -103,6 +105,30 @@ class JoiningTests(TestCase):
             values = client.mget([f"key{number}" for number in range(writer.acknowledged)])
             self.assertEqual(values, [str(number) for number in range(writer.acknowledged)])
             client.set("key", "value")
+
+    def test_an_empty_directory_joins_over_tls(self) -> None:
+        """All ports speak TLS and ask for certificates. What a server tells of the others is host and port."""
+        own = os.path.join(new_directory(self.addCleanup), "certificate.pem")
+        make_certificate(own)
+        group = RealGroup(shared_etcd(), self.addCleanup, certificate=own)
+        leader = group.leader()
+        new, other = group.followers()
+        eventually(lambda: len(leader.role()[2]) == 2)
+        self.assertEqual({(host, int(port)) for host, port, _ in leader.role()[2]},
+                         {("127.0.0.1", new.port), ("127.0.0.1", other.port)})  # fmt: skip
+        new.kill()
+        with leader.client() as client, other.client() as follower:
+            client.mset({f"key{number}": number for number in range(100)})
+            for each in (client, follower):
+                each.execute_command("GROUP", "TRIM")
+            leader.process.wait_for_line(lambda line: "leave the log" in line)
+        new.forget()
+        new.start()
+        new.process.wait_for_line(lambda line: "begins with the checkpoint" in line)
+        eventually(new.role)
+        with new.client() as client:
+            client.execute_command("READONLY")
+            eventually(lambda: client.get("key99") == "99")
 
 
 class Writer(threading.Thread):

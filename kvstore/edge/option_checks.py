@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 from twisted.python import usage
 
-from kvstore.edge.exposure import open_endpoints, refusal
+from kvstore.edge.exposure import is_tls, open_endpoints, refusal
 from kvstore.edge.option_text import MAX_PORT, is_file_of, same_place
 from kvstore.edge.tls import authorities_in
 
 #: Options that say nothing without another one, and the advice.
 _NEEDS = {
     **dict.fromkeys(
-        ("log", "advertise", "lease-ms", "reads", "slots", "node-user", "node-password-file"),
+        ("log", "advertise", "node-ca", "lease-ms", "reads", "slots", "node-user", "node-password-file"),
         ("group", "that is of a group; give --group too"),
     ),
     **dict.fromkeys(("owner", "catalog"), ("project", "nothing is announced without --project; give that too")),
@@ -45,7 +45,7 @@ class Given(NamedTuple):
 def check_together(given: Given) -> None:
     """Raise UsageError for the first that does not go together."""
     for check in (
-        _check_sizes, _check_places, _check_certificates, _check_strangers, _check_users, _check_needs,
+        _check_sizes, _check_places, _check_certificates, _check_reach, _check_strangers, _check_users, _check_needs,
     ):  # fmt: skip
         check(given)
 
@@ -79,6 +79,19 @@ def _check_certificates(given: Given) -> None:
         read_option("--tls-client-ca", given.typed["tls-client-ca"], authorities_in)
         if not any(endpoint.startswith("ssl:") for endpoint in given.typed["listen"]):
             raise given.bad("tls-client-ca", "no --listen ssl:... is there to ask for certificates")
+
+
+def _check_reach(given: Given) -> None:
+    """How the other servers of a group reach this one, and it them."""
+    typed, value = given.typed, given.value
+    over_tls = value["advertise"] is not None and value["advertise"][1]
+    if value["node-ca"] is not None:
+        read_option("--node-ca", typed["node-ca"], authorities_in)
+        if value["group"] is not None and not over_tls:
+            raise given.bad("node-ca", "no server is reached over TLS; give --advertise tls:HOST:PORT if all are")
+    ports = [endpoint for endpoint in typed["listen"] if not endpoint.startswith("unix:")]
+    if value["advertise"] is not None and not over_tls and value["port"] is None and ports and all(map(is_tls, ports)):
+        raise given.bad("advertise", "all ports speak TLS; give tls:HOST:PORT")
 
 
 def _check_strangers(given: Given) -> None:

@@ -51,6 +51,7 @@ from kvstore.edge.option_text import (
     output_file,
     overlap_policy,
     port_number,
+    reached_at,
     read_policy,
     shared_log_url,
     sync_policy,
@@ -248,8 +249,16 @@ ROWS: list[tuple[str, str | None, Callable[[str], Any], str]] = [
     (
         "advertise",
         None,
-        host_and_port,
-        "HOST:PORT where clients and the group's other servers reach this one; its name in the group.",
+        reached_at,
+        "HOST:PORT where clients and the group's other servers reach this one; its name in the group. tls:HOST:PORT if"
+        " that port speaks TLS: then the others' do, too.",
+    ),
+    (
+        "node-ca",
+        None,
+        input_file,
+        "Fetch the others' checkpoint from servers whose certificate one of those in this PEM file has signed, with"
+        " --advertise tls:HOST:PORT. [default: those that the system trusts]",
     ),
     (
         "lease-ms",

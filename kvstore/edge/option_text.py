@@ -101,6 +101,14 @@ def host_and_port(text: str) -> Address:
     return address
 
 
+def reached_at(text: str) -> tuple[Address, bool]:
+    """`HOST:PORT`, or `tls:HOST:PORT` as a client names a server whose port speaks TLS; whether it does. Raises
+    ValueError.
+    """
+    plain = text.removeprefix("tls:")
+    return host_and_port(plain), plain != text
+
+
 def group_name(text: str) -> str:
     """The name of a group: part of the names of its log's entries, and of commands. Raises ValueError."""
     if not _GROUP_NAME.fullmatch(text):

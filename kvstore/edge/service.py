@@ -219,6 +219,7 @@ class KVStoreService(MultiService):
     def _open_group(self, group: GroupSettings) -> None:
         from kvstore.edge.etcd.log import open_log
         from kvstore.edge.etcd.register import EtcdRegister
+        from kvstore.edge.group.connecting import connector
         from kvstore.edge.group.node import GroupNode
         from kvstore.store.group_store import GroupStore
 
@@ -229,7 +230,11 @@ class KVStoreService(MultiService):
             register = None if group.slots is None else EtcdRegister(group.log, self._reactor)
         except ValueError as error:  # of the files of its certificates
             raise self._process.refused(f"--log {group.log!r}: {error}") from None
-        self.group = GroupNode(self._reactor, group, self.store, log, self._leads_no_more, register=register)
+        try:
+            connect = connector(self._reactor, group, self.settings.endpoints)
+        except ValueError as error:
+            raise self._process.refused(f"--node-ca {group.node_ca_path!r}: {error}") from None
+        self.group = GroupNode(self._reactor, group, self.store, log, self._leads_no_more, connect, register=register)
 
     def _say_how_it_began(self, store: GroupStore) -> None:
         if store.joined is not None:

@@ -62,15 +62,18 @@ _PUBLIC_CATALOG = parse_address(DEFAULT_CATALOG)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSettings:
     """What a server of a group was started with. `name`: the group's. `log`: where the shared log is, a URL.
-    `advertise`: where clients and the other nodes reach this one, which is its name in the group, too. `lease_ms`: how
-    long a leader leads after each of its entries. `reads`: see `ReadPolicy`. `slots`: that the group has, of a cluster;
-    None if it is not one of a cluster. `login`: user and password with which the other servers are asked for their
-    checkpoint; None: without.
+    `advertise`: where clients and the other nodes reach this one, which is its name in the group, too. `over_tls`:
+    whether they do over TLS, and this one the others; `node_ca_path`: a file of the authorities that vouch for these,
+    absolute, or None for whom the system trusts. `lease_ms`: how long a leader leads after each of its entries.
+    `reads`: see `ReadPolicy`. `slots`: that the group has, of a cluster; None if it is not one of a cluster. `login`:
+    user and password with which the other servers are asked for their checkpoint; None: without.
     """
 
     name: str
     log: str
     advertise: Address
+    over_tls: bool = False
+    node_ca_path: str | None = None
     lease_ms: int = LEASE_MS
     reads: ReadPolicy = "lease"
     slots: Slots | None = None
@@ -185,7 +188,7 @@ class Settings:
     def _of_group(self) -> dict[str, str]:
         group = self.group
         return {
-            "advertise": str(group.advertise) if group else "",
+            "advertise": ("tls:" if group.over_tls else "") + str(group.advertise) if group else "",
             "group": group.name if group else "",
             "lease-ms": str(group.lease_ms if group else LEASE_MS),
             "log": group.log if group else "",

@@ -192,10 +192,13 @@ class Options(usage.Options):
             )
         if self.parent is not None and not self.parent.get("nodaemon"):
             raise usage.UsageError("--group: a daemon is started again by nobody; give twistd -n, or use kvstore serve")
+        advertise, over_tls = value["advertise"]
         return GroupSettings(
             name=value["group"],
             log=value["log"],
-            advertise=value["advertise"],
+            advertise=advertise,
+            over_tls=over_tls,
+            node_ca_path=value["node-ca"],
             lease_ms=value["lease-ms"] or LEASE_MS,
             reads=value["reads"] or "lease",
             slots=value["slots"],

@@ -90,8 +90,8 @@ class MemoryNode(MemoryServer):
             slots=self.group.slots,
         )  # fmt: skip
         self.node = GroupNode(
-            self.clock, settings, store, self.connection, self._ended, self.chance(), self.now_ns, self.group.register,
-            self._reach,
+            self.clock, settings, store, self.connection, self._ended, self._reach, self.chance(), self.now_ns,
+            self.group.register,
         )  # fmt: skip
         hooks = Hooks()
         self.commit = GroupCommit(

@@ -20,17 +20,32 @@ _numbers = itertools.count(1)
 
 
 class GroupServer:
-    """One server. `process`: the parent's; `port`: where clients come."""
+    """One server. `process`: the parent's; `port`: where clients come.
 
-    def __init__(self, data: str, location: str, name: str, port: int, options: tuple[str, ...]) -> None:
+    `certificate`: a file of one, with its key, that vouches for itself: the only port then speaks TLS, and asks clients
+    for that.
+    """
+
+    def __init__(
+        self, data: str, location: str, name: str, port: int, options: tuple[str, ...], certificate: str | None = None
+    ) -> None:
         self.port = port
-        self._words = ("--group", name, "--log", location, "--advertise", f"127.0.0.1:{port}", *options)
+        self._certificate = certificate
+        self._words = ("--group", name, "--log", location, *self._reached(), *options)
         self._data = data
         self.start()
 
+    def _reached(self) -> list[str]:
+        place, own = f"127.0.0.1:{self.port}", self._certificate
+        if own is None:
+            return ["--advertise", place]
+        listen = f"ssl:{self.port}:privateKey={own}:interface=127.0.0.1"
+        return ["--advertise", f"tls:{place}", "--node-ca", own, "--tls-client-ca", own, "--listen", listen]
+
     def start(self) -> None:
         """Start it, on the data that it has."""
-        self.process = ServerProcess(*self._words, data=self._data, port=self.port)
+        port = self.port if self._certificate is None else None
+        self.process = ServerProcess(*self._words, data=self._data, port=port)
 
     def forget(self) -> None:
         """Lose all data, while it does not run."""
@@ -48,9 +63,13 @@ class GroupServer:
 
     def client(self, timeout_s: float = PATIENCE_S) -> redis.Redis:
         """A client of this server; an error or an end of the connection is not tried again."""
+        own = self._certificate
+        tls: dict[str, Any] = (
+            {} if own is None else {"ssl": True, "ssl_ca_certs": own, "ssl_certfile": own, "ssl_keyfile": own}
+        )
         return redis.Redis(
-            port=self.port, socket_timeout=timeout_s, decode_responses=True, retry=None, protocol=2,
-            health_check_interval=0,
+            host="127.0.0.1", port=self.port, socket_timeout=timeout_s, decode_responses=True, retry=None, protocol=2,
+            health_check_interval=0, **tls,
         )  # fmt: skip
 
     def role(self) -> Any:
@@ -71,7 +90,7 @@ class GroupServer:
 class RealGroup:
     """See the module; each is of a name of its own in the etcd. `servers`: all that were started.
 
-    `location`: called for each, gives where etcd is for it.
+    `location`: called for each, gives where etcd is for it. `certificate`: see `GroupServer`.
     """
 
     def __init__(
@@ -81,13 +100,14 @@ class RealGroup:
         *options: str,
         servers: int = 3,
         location: Callable[[], str] | None = None,
+        certificate: str | None = None,
     ) -> None:
         self.name = f"{NAME}{os.getpid()}-{next(_numbers)}"
         self.servers: list[GroupServer] = []
         cleanup(self.close)
         where = location or (lambda: etcd.location)
         for port in free_ports(servers):
-            self.servers.append(GroupServer(new_directory(cleanup), where(), self.name, port, options))
+            self.servers.append(GroupServer(new_directory(cleanup), where(), self.name, port, options, certificate))
 
     def leader(self) -> GroupServer:
         """The server that says that it leads, when there is one."""

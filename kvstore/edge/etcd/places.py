@@ -9,7 +9,7 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from kvstore.edge.etcd.location import Location
-from kvstore.edge.tls import authorities_in
+from kvstore.edge.tls import Shown, authorities_in, over_tls
 
 #: Seconds for a connection to be made: a host that is there takes a few round trips.
 CONNECT_S = 2.0
@@ -35,29 +35,22 @@ def places_of(location: Location, reactor: Any) -> list[Place]:
 
 def _over_tls(files: dict[str, str]) -> Any:
     """Wraps the endpoint of a host."""
-    from twisted.internet.endpoints import wrapClientTLS
-    from twisted.internet.ssl import optionsForClientTLS, trustRootFromCertificates
-
-    trust = trustRootFromCertificates(authorities_in(files["ca"])) if "ca" in files else None
-    own = _own_certificate(files["cert"], files.get("key", files["cert"])) if "cert" in files else None
-
-    def wrap(host: str, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
-        options = optionsForClientTLS(host, trustRoot=trust, clientCertificate=own)
-        return wrapClientTLS(options, endpoint)
-
-    return wrap
+    authorities = authorities_in(files["ca"]) if "ca" in files else None
+    own = _own_certificate(files["cert"], files.get("key", files["cert"])) if "cert" in files else {}
+    return over_tls(authorities, own)
 
 
-def _own_certificate(certificate: str, key: str) -> Any:
+def _own_certificate(certificate: str, key: str) -> Shown:
     from twisted.internet.ssl import PrivateCertificate
 
     try:
         texts: Sequence[bytes] = [_contents(path) for path in dict.fromkeys((key, certificate))]
-        return PrivateCertificate.loadPEM(b"\n".join(texts))
+        loaded = PrivateCertificate.loadPEM(b"\n".join(texts))
     except OSError as error:
         raise ValueError(f"{error.filename}: {error.strerror}") from None
     except Exception:  # OpenSSL's
         raise ValueError(f"{certificate} and {key} are not a certificate and its key in PEM format") from None
+    return {"privateKey": loaded.privateKey.original, "certificate": loaded.original}
 
 
 def _contents(path: str) -> bytes:

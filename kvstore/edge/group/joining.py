@@ -17,7 +17,6 @@ from collections.abc import Callable
 from typing import Any
 
 import hiredis
-from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Protocol, connectionDone
@@ -157,12 +156,6 @@ class Fetch(Protocol):
         if self._incoming is not None:
             self._incoming.abandon()
             self._incoming = None
-
-
-def connect_by_tcp(reactor: Any, place: Address, fetch: Fetch) -> None:
-    """See `Joining`."""
-    connecting = connectProtocol(HostnameEndpoint(reactor, place.host, place.port), fetch)
-    connecting.addErrback(lambda reason: fetch.fail(reason.getErrorMessage()))
 
 
 class Joining:

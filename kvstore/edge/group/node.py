@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 from hashlib import blake2b
 from random import SystemRandom
 from typing import Any
@@ -39,7 +38,7 @@ from kvstore.base.shared_log import Appended, Entry, Read, SharedLog, Watch
 from kvstore.commands.context import Server
 from kvstore.commands.membership import Life, Node, bar
 from kvstore.edge.group.cluster import ClusterPart, check_slots
-from kvstore.edge.group.joining import Fetch, Joining, connect_by_tcp
+from kvstore.edge.group.joining import Fetch, Joining
 from kvstore.edge.group.lending import Lending
 from kvstore.edge.group.peers import Peers
 from kvstore.edge.group.quick_ways import ClusterReads
@@ -82,7 +81,7 @@ class GroupNode(Service):
 
     `log`: the shared one, as this run of the server sees it. `ends`: called when this server cannot go on; nothing may
     be acknowledged after it. `now_ns`: see the module. `register`: of the cluster, if the settings have slots.
-    `connect`: to another server, see `Joining`; None: over TCP.
+    `connect`: to another server, see `Joining`.
     """
 
     def __init__(
@@ -92,12 +91,12 @@ class GroupNode(Service):
         store: GroupStore,
         log: SharedLog,
         ends: Callable[[Ended], None],
+        connect: Callable[[Address, Fetch], None],
         chance: Chance | None = None,
         now_ns: Callable[[], int] = boot_ns,
         register: ClusterRegister | None = None,
-        connect: Callable[[Address, Fetch], None] | None = None,
     ) -> None:
-        self._connect = connect or partial(connect_by_tcp, reactor)
+        self._connect = connect
         self._chance = chance or SystemRandom()
         self._joining: Joining | None = None
         self._reactor = reactor
