@@ -107,6 +107,14 @@ class ConnectingTests(TestCase):
             )
             self.assertIs("heard" in outcome, is_heard, outcome)
 
+    def test_a_host_that_no_certificate_can_be_for(self) -> None:
+        """Names that some resolvers know, and IDNA does not: it fails as any that is not reached."""
+        outcomes: list[Any] = []
+        fetch = Fetch(reactor, None, 1, self.fail, outcomes.append)
+        group = GroupSettings(name="shop", log="etcd://e:1", advertise=Address("a", 1), over_tls=True)
+        connector(reactor, group, [])(Address("no_such_host", 1), fetch)
+        self.assertEqual([outcome.partition(":")[0] for outcome in outcomes], ["no host for TLS"])
+
     def test_what_is_no_authority(self) -> None:
         """The file has gone, or has become another, since the options were read."""
         settings = GroupSettings(

@@ -32,7 +32,11 @@ def connector(reactor: Any, group: GroupSettings, listen: Iterable[str]) -> Call
     wrap = _over_tls(reactor, group, listen) if group.over_tls else _as_it_is
 
     def connect(place: Address, fetch: Fetch) -> None:
-        endpoint = wrap(place.host, HostnameEndpoint(reactor, place.host, place.port))
+        try:
+            endpoint = wrap(place.host, HostnameEndpoint(reactor, place.host, place.port))
+        except ValueError as error:  # UnicodeError, of IDNA: no certificate can be for a host of that name
+            fetch.fail(f"no host for TLS: {error}")
+            return
         connectProtocol(endpoint, fetch).addErrback(lambda reason: fetch.fail(reason.getErrorMessage()))
 
     return connect
