@@ -12,7 +12,7 @@ from kvstore.base.cluster_map import map_text, parse_map
 from kvstore.base.errors import StartRefused
 from kvstore.base.slots import parse_slots
 from kvstore.commands.hash_slots import node_id
-from kvstore.store.replica import End
+from kvstore.store.replica import End, Role
 from tests.kit.group import MemoryGroup, MemoryNode, Talker
 
 #: Keys of each third.
@@ -201,6 +201,23 @@ class ClusterTests(SynchronousTestCase):
         group.go_on(2.5)
         elsewhere = Talker(self.groups[1].leader())
         self.assertEqual(self.said(elsewhere, f"GET {_FIRST}"), [f"MOVED 3300 {new.address}"])
+
+    def test_a_leader_that_begins_anew(self) -> None:
+        """It reads its own last entries, and sends no client to itself: of nobody is known that it leads."""
+        self.leader.connection.deafen()
+        self.client.send("SET", _FIRST, 1)
+        self.leader.group.go_on(0.1)
+        self.leader.kill()
+        self.leader.start()
+        replica = self.leader.node.replica
+        self.leader.group.until(lambda: replica.leader)
+        self.assertEqual((replica.leader, replica.role), (str(self.leader.address), Role.FOLLOWING))
+        client = Talker(self.leader)
+        self.assertEqual(
+            self.said(client, f"SET {_FIRST} 2", "SENTINEL GET-MASTER-ADDR-BY-NAME a", "SENTINEL MASTERS"),
+            ["CLUSTERDOWN Hash slot not served", None, []],
+        )
+        self.assertIn("master_link_status:down", client.ask("INFO", "replication"))
 
 
 class MakingTests(SynchronousTestCase):

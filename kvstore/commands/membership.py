@@ -69,7 +69,9 @@ class Membership(Protocol):
 
     @property
     def leader(self) -> Address | None:
-        """Who leads, as far as is known; None before anybody has."""
+        """Who leads, as far as is known. None before anybody has, and where this server did but does no more: one that
+        begins anew reads its own last entries, one that hands over waits for another; neither sends clients to itself.
+        """
 
     @property
     def hears_leader(self) -> bool:

@@ -478,8 +478,8 @@ class GroupNode(Service):
     @property
     def leader(self) -> Address | None:
         """See `Membership`."""
-        name = self.replica.leader
-        return parse_address(name) if name else None
+        leader = parse_address(self.replica.leader) if self.replica.leader else None
+        return None if leader == self.own and not self.leads else leader
 
     @property
     def hears_leader(self) -> bool:
@@ -487,7 +487,7 @@ class GroupNode(Service):
         replica = self.replica
         if replica.role is Role.LEADING:
             return replica.lease_runs(self._now_ns())
-        return bool(replica.leader) and replica.role is Role.FOLLOWING and self._now_ns() < replica.campaign_at_ns
+        return self.leader is not None and replica.role is Role.FOLLOWING and self._now_ns() < replica.campaign_at_ns
 
     def others(self) -> list[Node]:
         """See `Membership`."""
