@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 #: The catalog that is asked and announced to when neither an option nor the environment names one.
@@ -29,6 +30,7 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+@lru_cache(1000)
 def parse_address(text: str) -> Address:
     """The address in `HOST:PORT`; an IPv6 host goes in brackets. Raises ValueError, for the person who typed it."""
     host, _, port = text.rpartition(":")

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple, Protocol
 from kvstore.base.address import Address
 from kvstore.base.errors import FOLLOWS, READ_ONLY, Failure
 from kvstore.commands.hash_slots import Cluster, check_slots
-from kvstore.commands.pause import may_change
 from kvstore.commands.row import READ, RUNS, WRITE, Command
 
 
@@ -112,7 +111,7 @@ def changed_sides() -> Failure:
 def bar(server: Any) -> None:
     """This server follows or leads, which it did not: so it is for its clients. `server`: the `Server`."""
     follows = server.follows
-    server.statistics.withhold("group", may_change if follows else None)
+    server.statistics.withhold("group", (lambda row: row.may_change) if follows else None)
     for client in list(server.clients.values()):
         client.is_barred = follows and "r" not in client.switches
         client.use(server.statistics.plain)

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from kvstore.commands.client import Client
-from kvstore.commands.row import RUNS, TELLS, WRITE, Command
+from kvstore.commands.row import Command
 from kvstore.commands.statistics import Statistics
 from kvstore.commands.waiting import WaitingRoom
 
@@ -62,7 +62,7 @@ class Pause:
         self._stop_timer()
         self.until_ms = until_ms
         self._timer = self._room.call_later(left_ms / 1000, self.end)
-        self._statistics.withhold("pause", lambda row: self.is_of_all or may_change(row))
+        self._statistics.withhold("pause", lambda row: self.is_of_all or row.may_change)
 
     def end(self) -> None:
         """Let everybody go on; nothing if there is no pause."""
@@ -75,7 +75,7 @@ class Pause:
         """Let writes wait, or go on, besides: the commit on its way takes long, and the open one is large enough."""
         if is_congested != self._is_congested:
             self._is_congested = is_congested
-            self._statistics.withhold("congestion", may_change if is_congested else None)
+            self._statistics.withhold("congestion", (lambda row: row.may_change) if is_congested else None)
             if not is_congested:
                 self._resume()
 
@@ -93,7 +93,7 @@ class Pause:
         is_of_all = self.is_of_all and self.until_ms > 0
         if row.name == "EXEC":
             return is_of_all or any(self.holds(call, *each) for each in call.client.queued or ())
-        return is_of_all or (may_change(row) and not (row.only_reads and row.only_reads(call, request)))
+        return is_of_all or (row.may_change and not (row.only_reads and row.only_reads(call, request)))
 
     def enter(self, client: Client, session: Resumes) -> None:
         """A request of this client waits."""
@@ -109,10 +109,3 @@ class Pause:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
-
-
-def may_change(row: Command) -> bool:
-    """Whether a request of this command may change something, or tell others: Valkey's flags `write`, and
-    CMD_MAY_REPLICATE.
-    """
-    return bool(row.flags & (WRITE | TELLS | RUNS))

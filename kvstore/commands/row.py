@@ -151,10 +151,9 @@ class Command:
     """
 
     __slots__ = (
-        "_converters", "convert", "find_keys", "flags", "function", "group", "keys", "least", "many", "members", "most",
-        "name",
-        "one_element", "only_reads", "options", "parameters", "scope", "subcommands", "summary", "takes_one_word",
-        "takes_two_words", "wire_name", "words", "words_of_many", "writes",
+        "_converters", "convert", "find_keys", "flags", "function", "group", "keys", "least", "many", "may_change",
+        "members", "most", "name", "one_element", "only_reads", "options", "parameters", "scope", "subcommands",
+        "summary", "takes_one_word", "takes_two_words", "wire_name", "words", "words_of_many", "writes",
     )  # fmt: skip
 
     def __init__(
@@ -177,6 +176,8 @@ class Command:
         self.words = name.count("|") + 1
         self.subcommands: dict[bytes, Command] = {}
         self.writes = bool(flags & WRITE)
+        #: Whether a request may change something, or tell others: Valkey's flags `write`, and CMD_MAY_REPLICATE.
+        self.may_change = bool(flags & (WRITE | TELLS | RUNS))
         self.parameters = list(parameters_of(function))
         required = sum(1 for _, _, optional, variadic in self.parameters if not optional and not variadic)
         variadic = any(variadic for _, _, _, variadic in self.parameters)

@@ -168,25 +168,30 @@ class Statistics(dict[Command, CommandStatistics]):
     @cached_property
     def plain(self) -> dict[bytes, CommandStatistics]:
         """Those of the table's plain rows, by the names that clients send; one dictionary for good."""
-        return {name: self[row] for name, row in table.plain.items()}
+        return dict(self._every_plain)
 
     @cached_property
     def sortable(self) -> dict[bytes, CommandStatistics]:
         """Those of them that name one key, with the first argument, and that many requests of can execute at once."""
-        return {name: each for name, each in self.plain.items() if _is_sortable(each.row)}
+        return dict(self._every_sortable)
+
+    @cached_property
+    def _every_plain(self) -> dict[bytes, CommandStatistics]:
+        return {name: self[row] for name, row in table.plain.items()}
+
+    @cached_property
+    def _every_sortable(self) -> dict[bytes, CommandStatistics]:
+        return {name: each for name, each in self._every_plain.items() if _is_sortable(each.row)}
 
     def withhold(self, why: str, held: Callable[[Command], bool] | None) -> None:
         """From now on `plain` and `sortable` have none of the rows that are `held`; None: none is, for this reason."""
         self._held.pop(why, None)
         if held is not None:
             self._held[why] = held
-        plain = {
-            name: self[row]
-            for name, row in table.plain.items()
-            if not any(is_held(row) for is_held in self._held.values())
-        }
-        sortable = {name: each for name, each in plain.items() if _is_sortable(each.row)}
-        for rows, kept in ((self.plain, plain), (self.sortable, sortable)):
+        for rows, every in ((self.plain, self._every_plain), (self.sortable, self._every_sortable)):
+            kept = every
+            for is_held in self._held.values():
+                kept = {name: each for name, each in kept.items() if not is_held(each.row)}
             rows.clear()
             rows.update(kept)
 
