@@ -124,8 +124,7 @@ class Inode:
         if data:
             effect = _Effect(offset, data, len(self.content))
             self._effects.append(effect)
-            _resize(self.content, effect.size_after())
-            self.content[offset : offset + len(data)] = data
+            _write(self.content, offset, data)
 
     def truncate(self, length: int) -> None:
         """Change the size in the page cache."""
@@ -324,13 +323,21 @@ def _resize(image: bytearray, length: int) -> None:
         image.extend(bytes(length - len(image)))
 
 
+def _write(image: bytearray, offset: int, data: bytes) -> None:
+    if offset > len(image):
+        _resize(image, offset)
+    if offset == len(image):
+        image += data  # a slice would copy them twice
+    else:
+        image[offset : offset + len(data)] = data
+
+
 def _apply(image: bytearray, effect: _Effect) -> None:
     """Do to `image` all that an effect does."""
     if effect.data is None:
         _resize(image, effect.offset)
     else:
-        _resize(image, max(len(image), effect.offset + len(effect.data)))
-        image[effect.offset : effect.offset + len(effect.data)] = effect.data
+        _write(image, effect.offset, effect.data)
 
 
 def _write_sector(image: bytearray, offset: int, data: bytes, chooser: Chooser | None) -> None:

@@ -354,7 +354,7 @@ class SimulatedFile:
     def read_at(self, offset: int, length: int) -> bytes:
         """See `File`."""
         self._begin("read_at", f"offset {offset}, {length} bytes")
-        return bytes(self._inode.content[offset : offset + length])
+        return bytes(memoryview(self._inode.content)[offset : offset + length])
 
     def size(self) -> int:
         """See `File`."""
