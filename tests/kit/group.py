@@ -61,9 +61,12 @@ class MemoryRegister:
 class MemoryNode(MemoryServer):
     """One server of a group: a `MemoryServer` with a `GroupNode`. `ended`: why it ended by itself.
 
-    `steady_ns`: the clock by which the server times its work.
+    `steady_ns`: the clock by which the server times its work. `databases`: how many it has, unless it has slots.
+    `starts`: how many there were.
     """
 
+    databases = DATABASES
+    starts = 0
     steady_ns: Callable[[], int] = staticmethod(perf_counter_ns)
 
     def __init__(self, group: MemoryGroup, number: int, reads: ReadPolicy) -> None:
@@ -75,10 +78,11 @@ class MemoryNode(MemoryServer):
 
     def start(self) -> None:
         """See `MemoryServer`."""
+        self.starts += 1
         self.connection: SimulatedConnection = self.group.log.connect()
         store = GroupStore(
             self.disk, TYPES, lambda: self.now_ms * 1000, self._random.randbytes, identity=identity_of(self.group.name),
-            databases=DATABASES if self.group.slots is None else 1,
+            databases=self.databases if self.group.slots is None else 1,
         )  # fmt: skip
         self.store: Store = store
         self.group_store = store
@@ -114,7 +118,7 @@ class MemoryNode(MemoryServer):
 
     def chance(self) -> Random:
         """What is drawn from for the run that starts."""
-        return Random(self.address.host)
+        return Random(f"{self.group.seed}/{self.address.host}/{self.starts}")
 
     def between_commits(self) -> None:
         """No commit is in flight."""
@@ -123,9 +127,13 @@ class MemoryNode(MemoryServer):
         """Connect to another node, which runs or does not."""
         found = [node for node in self.group.nodes if node.address == place and node.running]
         if found:
-            found[0].connect(fetch)
+            found[0].connect(self.outgoing(fetch))
         else:
             self.clock.callLater(0, fetch.fail, "nobody is there")
+
+    def outgoing(self, protocol: Protocol) -> Protocol:
+        """A protocol of this server's at a connection to another one: how it hears of that."""
+        return protocol
 
     def compact(self) -> None:
         """Merge all there is."""
@@ -148,7 +156,7 @@ class MemoryNode(MemoryServer):
 
 
 class MemoryGroup:
-    """So many nodes over one simulated log, which all go by `clock`. `make_node`: makes each.
+    """So many nodes over one simulated log, which all go by `clock`. `make_node`: makes each. `seed`: of what is drawn.
 
     `slots`: that it has, of the cluster of `beside`, another group.
     """
@@ -169,6 +177,7 @@ class MemoryGroup:
         self.clock: Clock = Clock() if beside is None else beside.clock
         self.register: MemoryRegister = MemoryRegister(self.clock) if beside is None else beside.register
         self.name = name
+        self.seed = seed
         self.slots: Slots | None = parse_slots(slots) if slots else None
         self.log = SimulatedSharedLog(self.clock.callLater, Random(seed), trouble)
         self.nodes = [type(self).make_node(self, number, reads) for number in range(1, nodes + 1)]

@@ -77,7 +77,13 @@ class History:
             raise Violation(f"{node} read up to {seen}, and {floor} had been told of before")
         self.acknowledged = max(self.acknowledged, seen)
 
+    def check_position(self, node: str, position: int) -> None:
+        """A node is at a position that the log has had."""
+        if position > len(self.entries):
+            raise Violation(f"{node} is at {position}, and the log ended at {len(self.entries)}")
+
     def check(self, node: str, standing: Standing) -> None:
         """What a node has is what the log had."""
+        self.check_position(node, standing.position)
         if standing.checksum != self.checksum(standing.position):
             raise Violation(f"{node} has another entry {standing.position} than the log had")

@@ -1,4 +1,4 @@
-"""Many groups of whole servers in one process, each with everything that can go wrong; then the negative controls:
+"""Many groups of whole servers, each in simulated time with everything that can go wrong; then the negative controls:
 servers that do one thing wrong, until that is noticed.
 
 A world hangs on its seed alone: --seed S --seeds 1 repeats that of seed S. Exit status: 0 if all holds that must.
@@ -6,15 +6,16 @@ A world hangs on its seed alone: --seed S --seeds 1 repeats that of seed S. Exit
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from itertools import count
-from typing import Any
 
 from kvstore.client.progress import Progress
 from tests.suites import program
 from tests.suites.replicas.history import Violation
-from tests.suites.simulated_groups.world import World, run
+from tests.suites.simulated_groups.blocks import Failed, prepare_process, run_blocks, ways_of
+from tests.suites.simulated_groups.world import run
 from tests.suites.simulated_groups.wrong import WRONG
 
 
@@ -23,53 +24,41 @@ def main() -> int:
     parser = program.parser_of("simulate_groups", __doc__)
     parser.add_argument("--seeds", type=program.positive, default=300, metavar="N", help="how many (default: 300)")
     parser.add_argument("--no-controls", action="store_true", help="leave the negative controls out")
+    parser.add_argument(
+        "--jobs", type=program.positive, default=len(os.sched_getaffinity(0)), metavar="N",
+        help="how many processes (default: one for each processor)",
+    )  # fmt: skip
     arguments = parser.parse_args()
     seed = program.seed_of(arguments)
     print(f"scripts/simulate_groups --seeds {arguments.seeds} --seed {seed}", flush=True)
-    began = time.monotonic()
-    counts, violation = run_worlds(range(seed, seed + arguments.seeds))
-    program.print_counts([*counts.items(), ("seconds", f"{time.monotonic() - began:.0f}")], violation)
+    prepare_process()
+    violation = run_worlds(range(seed, seed + arguments.seeds), arguments.jobs)
     if not violation and not arguments.no_controls:
         print_controls(seed)
     return 1 if violation else 0
 
 
-def ways_of(seed: int) -> dict[str, Any]:
-    """How the world of a seed is: in every other one the wall clocks jump, in every fourth those of leases stand still,
-    and reads go through the quorum.
+def run_worlds(seeds: range, jobs: int = 1) -> str | None:
+    """Run worlds in so many processes, and print what was done, also at Ctrl-C: until then. Returns what does not hold,
+    of that with the lowest seed.
     """
-    by_quorum = seed % 4 == 3
-    return {"reads": "quorum" if by_quorum else "lease", "clocks_stand": by_quorum, "walls_jump": seed % 2 == 1}
-
-
-def run_worlds(seeds: range) -> tuple[Counter[str], str | None]:
-    """Run worlds. Returns what was done, and what does not hold."""
     counts: Counter[str] = Counter()
+    failed: list[Failed] = []
     progress = Progress("worlds")
-    for seed in seeds:
-        progress.show((seed - seeds.start) / len(seeds))
-        try:
-            counts += counted(run(seed, **ways_of(seed)))
-        except Exception as violation:
-            progress.clear()
-            if not isinstance(violation, Violation):
-                raise
-            return counts, f"scripts/simulate_groups --seeds 1 --seed {seed}: {violation}"
-    progress.clear()
-    return counts, None
-
-
-def counted(world: World) -> Counter[str]:
-    """What was done in a world."""
-    return Counter(
-        worlds=1,
-        entries=world.log.head,
-        leaders=world.truth.entries[-1].epoch,
-        trimmed=world.log.first - 1,
-        kills=world.kills,
-        operations=len(world.history),
-        reads_at_followers=sum(reader.reads for reader in world.readers),
-    )
+    began_s = time.monotonic()
+    violation = None
+    try:
+        for done in run_blocks(seeds, jobs):
+            counts += done.counts
+            failed += [done.failed] if done.failed else []
+            progress.show(counts["worlds"] / len(seeds))
+    finally:
+        progress.clear()
+        if failed:
+            first = min(failed)
+            violation = f"scripts/simulate_groups --seeds 1 --seed {first.seed}: {first.text}"
+        program.print_counts([*counts.items(), ("seconds", f"{time.monotonic() - began_s:.0f}")], violation)
+    return violation
 
 
 def print_controls(seed: int) -> None:

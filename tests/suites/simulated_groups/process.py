@@ -8,6 +8,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+
 from kvstore.testing.simulated_disk import SimulatedDisk
 from tests.suites.replicas.simulated_time import SimulatedTime
 
@@ -75,7 +78,9 @@ class Process:
 
     def callLater(self, delay: float, function: Callable[..., object], *arguments: Any, **named: Any) -> Call:
         """See IReactorTime."""
-        call = Call(self, self.seconds() + delay, partial(function, *arguments, **named))
+        if arguments or named:
+            function = partial(function, *arguments, **named)
+        call = Call(self, self.seconds() + delay, function)
         self.arm(call)
         return call
 
@@ -85,9 +90,8 @@ class Process:
 
     def arm(self, call: Call) -> None:
         """Have a call made in its time."""
-        self._time.call_later(
-            max(_TURN_S, (call.time - self.seconds()) / self._rate), partial(self._due, call, call.time)
-        )
+        due_s = call.time
+        self._time.call_later(max(_TURN_S, due_s / self._rate - self._time.seconds()), lambda: self._due(call, due_s))
 
     def _due(self, call: Call, time: float) -> None:
         if self.is_dead or call.time != time:
@@ -109,6 +113,28 @@ class Process:
         held, self._held = self._held, []
         for call in held:
             self._time.call_later(0, partial(self._due, call, call.time))
+
+
+class Outgoing(Protocol):
+    """A connection of `protocol`, of this process, to another one: the process hears of it by its own reactor, so not
+    while it stands still, nor once it is dead. And if that ends it, the other one goes on.
+    """
+
+    def __init__(self, process: Process, protocol: Protocol) -> None:
+        self._process = process
+        self._protocol = protocol
+
+    def connectionMade(self) -> None:
+        """See Protocol."""
+        self._protocol.makeConnection(self.transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        """See Protocol."""
+        self._process.callLater(0, self._protocol.dataReceived, data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See Protocol."""
+        self._process.callLater(0, self._protocol.connectionLost, reason)
 
 
 class FatalDisk(SimulatedDisk):

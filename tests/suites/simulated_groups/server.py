@@ -12,7 +12,10 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.protocol import Protocol
+
 from kvstore.base.errors import StorageFault
+from kvstore.base.shared_log import Appended, Entry
 from kvstore.commands.membership import changed_sides
 from kvstore.edge.compactor import Compactor
 from kvstore.edge.settings import ReadPolicy
@@ -25,7 +28,7 @@ from kvstore.testing.simulated_disk import SimulatedDisk
 from kvstore.values import TYPES
 from tests.kit.group import MemoryNode
 from tests.suites.replicas.history import Violation
-from tests.suites.simulated_groups.process import FatalDisk, Killed, Process
+from tests.suites.simulated_groups.process import FatalDisk, Killed, Outgoing, Process
 
 if TYPE_CHECKING:
     from tests.suites.simulated_groups.world import World
@@ -39,6 +42,7 @@ _MERGE_S = 1.0
 class Machine(MemoryNode):
     """See the module. `rate`: of its clocks. What is to be done wrong is replaced: see `wrong`."""
 
+    databases = 1
     replica_class: type[Replica] = Replica
 
     def __init__(self, world: World, number: int, reads: ReadPolicy) -> None:
@@ -65,6 +69,7 @@ class Machine(MemoryNode):
     def stand_still(self, seconds: float) -> None:
         """The clock of leases is behind by so much more."""
         self._stood_s += seconds
+        self.world.leases_changed = True
 
     def jump(self, seconds: float) -> None:
         """The wall clock is set."""
@@ -73,6 +78,10 @@ class Machine(MemoryNode):
     def chance(self) -> Random:
         """See `MemoryNode`."""
         return Random(self.draw.random())
+
+    def outgoing(self, protocol: Protocol) -> Protocol:
+        """See `MemoryNode`."""
+        return Outgoing(self.process, protocol)
 
     # Its life
 
@@ -91,10 +100,21 @@ class Machine(MemoryNode):
         except (OSError, StorageFault):  # the disk fails
             self.kill()
             return
-        self.node.replica.__class__ = self.replica_class
+        self._observe_leases(self.node.replica)
         self.server.report_bug = self.world.bug
         self.server.steady_ns = process.steady_ns
         self._look_after()
+
+    def _observe_leases(self, replica: Replica) -> None:
+        """A lease begins, or begins anew, with an entry of the node's own that is in the log."""
+        replica.__class__ = self.replica_class
+        appended = replica.appended
+
+        def observed(outcome: Appended, now_ns: int) -> Entry | None:
+            self.world.leases_changed = True
+            return appended(outcome, now_ns)
+
+        replica.appended = observed  # type: ignore[method-assign]
 
     def _look_after(self) -> None:
         self.compactor = Compactor(self.store, self._begin_merge, self._stop)

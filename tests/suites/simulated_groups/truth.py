@@ -57,6 +57,7 @@ class Truth(History):
 
     def check_state(self, node: str, position: int, state: State) -> None:
         """A node has the state of that position."""
+        self.check_position(node, position)
         there, here = self.rendered[position], {key: b"".join(state.whole(key)) for key in state.values}
         if there != here:
             keys = sorted(key for key in {*there, *here} if there.get(key) != here.get(key))

@@ -16,9 +16,12 @@ from zope.interface import implementer
 
 from kvstore.base.errors import Failure
 from kvstore.base.shared_log import Note
+from kvstore.edge import upkeep
 from kvstore.edge.group import trimming
 from kvstore.edge.settings import ReadPolicy
+from kvstore.store.examine import examine
 from kvstore.testing.simulated_shared_log import SimulatedSharedLog, Trouble
+from kvstore.values import TYPES
 from tests.suites.histories.checker import REFUSED, UNKNOWN, NotLinearizable, Operation, check
 from tests.suites.replicas.history import Violation
 from tests.suites.replicas.simulated_time import SimulatedTime
@@ -35,7 +38,7 @@ _PATIENCE_S = 60.0
 class World:
     """See the module. `walls_jump`: wall clocks differ, and are set now and then. `clocks_stand`: those of leases do.
 
-    `machine`: its class, if servers are to do it wrong.
+    `machine`, `log`: their classes, if servers or the log are to do it wrong.
     """
 
     def __init__(
@@ -47,17 +50,20 @@ class World:
         clocks_stand: bool = False,
         trouble: Trouble | None = None,
         machine: type[Machine] = Machine,
+        log: type[SimulatedSharedLog] = SimulatedSharedLog,
     ) -> None:
         self.name, self.slots, self.register = "shop", None, None
         self.chance = Random(seed)
         self.time = SimulatedTime()
         self.walls_jump, self.clocks_stand = walls_jump, clocks_stand
         self._are_leases_trusted = reads == "lease"
-        self.log = SimulatedSharedLog(self.time.call_later, self.chance, trouble)
+        self.log = log(self.time.call_later, self.chance, trouble)
         self.truth = Truth(self.log)
         self.history: list[Operation] = []
         self.values = count(1)
         self.kills = 0
+        #: Whether a lease may run that did not run when that was looked at last.
+        self.leases_changed = False
         self.nodes = [machine(self, number, reads) for number in (1, 2, 3)]
         self.writers = [Writer(self, f"writer{number}") for number in range(4)]
         self.onlookers = [Onlooker(self, f"onlooker{number}") for number in range(2)]
@@ -78,6 +84,9 @@ class World:
                 continue
 
     def _check_leases(self) -> None:
+        if not self.leases_changed:
+            return
+        self.leases_changed = False
         leading = [node for node in self.nodes if node.is_leading]
         if len(leading) > 1 and self._are_leases_trusted:
             holders = [str(node.address) for node in leading if node.node.replica.lease_runs(node.now_ns())]
@@ -99,6 +108,15 @@ class World:
             if node.running and node.store.in_flight is None and not node.store.has_changes():
                 self.truth.check_state(str(node.address), node.node.position, node.store.databases[0])
 
+    def check_files(self) -> None:
+        """Each has in its files what the log has up to where it stands: without what is in flight."""
+        for node in self.nodes:
+            standing = node.node.replica.standing
+            self.truth.check(str(node.address), standing)
+            self.truth.check_state(
+                f"the files of {node.address}", standing.position, examine(node.disk, TYPES).databases.at(0)
+            )
+
     # The end
 
     def settle(self) -> None:
@@ -116,9 +134,7 @@ class World:
         self._until(lambda: {node.node.position for node in self.nodes} == {self.log.head}, "all have all of the log")
         self.pass_time(0.02)
         self.check_nodes()
-        for node in self.nodes:
-            self.truth.check(str(node.address), node.node.replica.standing)
-            self.truth.check_state(f"the files of {node.address}", node.node.position, node.store.read_again().at(0))
+        self.check_files()
         self._check_history()
 
     def _read_at_last(self, words: tuple[bytes, ...]) -> bool:
@@ -244,7 +260,10 @@ def run(seed: int | str, steps: int = 250, **ways: Any) -> World:
 
     globalLogPublisher.addObserver(look)
     try:
-        with mock.patch.multiple(trimming, _LOOK_S=0.3, _STEP=1, _MARGIN=chance.choice([0, 0, 10])):
+        with (
+            mock.patch.multiple(trimming, _LOOK_S=0.6, _STEP=1, _MARGIN=chance.choice([0, 0, 10])),
+            mock.patch.multiple(upkeep, _TIDY_PERIOD_S=0.5),
+        ):
             world = World(seed, trouble=troubled(chance), **ways)
             faults = [
                 *FAULTS, *(CLOCK_FAULTS if world.clocks_stand else []), *(WALL_FAULTS if world.walls_jump else [])

@@ -7,7 +7,7 @@ from typing import Any
 from kvstore.edge.writers import Done
 from kvstore.store.replica import Replica
 from kvstore.store.store import Commit
-from tests.suites.replicas.wrong import TrustsForLong
+from tests.suites.replicas.wrong import PutsIfAbsent, TrustsForLong
 from tests.suites.simulated_groups.server import Machine
 
 
@@ -15,6 +15,21 @@ class LongLease(Machine):
     """Its lease runs for 100 s, whatever its entries say."""
 
     replica_class: type[Replica] = TrustsForLong
+
+
+class CountsFromRepetition(Machine):
+    """Its lease counts from the last sending of the entry, or of anything after it."""
+
+    def start(self) -> None:
+        """See `Machine`."""
+        super().start()
+        if not self.process.is_dead:
+            self.connection.sending = self._count_anew  # type: ignore[method-assign]
+
+    def _count_anew(self) -> None:
+        replica = self.node.replica
+        if replica._sent is not None:
+            replica._sent = replica._sent._replace(composed_ns=self.now_ns())
 
 
 class WritesFirst(Machine):
@@ -56,6 +71,8 @@ class HoldsNoWrites(Machine):
 #: What is wrong, and the `World` in which it is.
 WRONG: dict[str, dict[str, Any]] = {
     "a lease of 100 s": {"machine": LongLease, "reads": "lease"},
+    "a lease counted from a repetition": {"machine": CountsFromRepetition, "reads": "lease"},
+    "put-if-absent after a trim": {"log": PutsIfAbsent},
     "a local log written before the quorum has it": {"machine": WritesFirst},
     "reads that are not held": {"machine": HoldsNoReads},
     "writes that are not held": {"machine": HoldsNoWrites},
