@@ -21,10 +21,11 @@ from kvstore.base import slices
 from kvstore.base.disk import RealDisk
 from kvstore.base.errors import DirectoryInUse, InvalidRequest, StorageFault
 from kvstore.edge import exits, service, upkeep
-from kvstore.edge.exits import OwnProcess, StartEnded
+from kvstore.edge.exits import LEADS_NO_MORE, OwnProcess, StartEnded
 from kvstore.edge.protocol import KVStoreProtocol
 from kvstore.edge.service import KVStoreService, make_tree
 from kvstore.edge.settings import Settings
+from kvstore.store.replica import End, Ended
 from kvstore.store.store import Store
 from kvstore.testing.string_client import StringClient
 from kvstore.values import TYPES
@@ -83,6 +84,26 @@ class ServiceTestCase(SynchronousTestCase):
         self.addCleanup(disk.unlock)
         self.addCleanup(store.close)
         return store
+
+
+class EndTests(ServiceTestCase):
+    """How a server of a group ends that cannot go on."""
+
+    def test_how_loudly_it_is_told(self) -> None:
+        """What was asked for is information, another leader a warning, damage critical; the status tells the parent."""
+        told = {}
+        for end in End:
+            tree = self.start(port=None)
+            with capturedLogs() as logs:
+                tree._leads_no_more(Ended(end, "detail"))
+            told[end] = logs[0]["log_level"], self.exits.pop()
+            self.assertTrue(formatEvent(logs[0]).startswith(f"{end.value}: detail; "))
+            self.stop(tree)
+        self.assertEqual(told, {
+            End.HANDED_OVER: (LogLevel.info, LEADS_NO_MORE), End.JOINED: (LogLevel.info, LEADS_NO_MORE),
+            End.FENCED: (LogLevel.warn, LEADS_NO_MORE), End.DIFFERS: (LogLevel.critical, 1),
+            End.NEWER: (LogLevel.critical, 1), End.SLOTS: (LogLevel.critical, 1),
+        })  # fmt: skip
 
 
 class StartTests(ServiceTestCase):

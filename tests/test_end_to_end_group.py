@@ -64,9 +64,37 @@ class GroupTests(TestCase):
         status, shown = eventually(lambda: [run_tool("group", "show", addresses[0])], lambda each: each[0][0] == 0)[0]
         self.assertEqual((status, shown.count("leads"), shown.count("follows")), (0, 1, 2), shown)
         follower = f"127.0.0.1:{group.followers()[0].port}"
+        eventually(lambda: len(group.leader().role()[2]) == 2)
         status, said = run_tool("group", "handover", addresses[0], "--to", follower)
         self.assertEqual((status, said.strip()[-len(follower) :]), (0, follower))
         eventually(lambda: f"127.0.0.1:{group.leader().port}" == follower)
+
+
+    @pytest.mark.long
+    def test_one_is_dead(self) -> None:
+        """It is not handed over to, clients of followers leave it out, and it is forgotten when it left for good."""
+        group = RealGroup(shared_etcd(), self.addCleanup)
+        leader = group.leader()
+        dead, other = sorted(group.followers(), key=lambda server: server.port)
+        at, left = f"127.0.0.1:{leader.port}", f"127.0.0.1:{dead.port}"
+        eventually(lambda: len(leader.role()[2]) == 2)
+        self.assertEqual(run_tool("group", "forget", at, left)[0], 1)
+        dead.kill()
+        eventually(lambda: [int(each[1]) for each in leader.role()[2]] == [other.port])
+        sentinel = Sentinel([("127.0.0.1", leader.port)], socket_timeout=1.0)
+        self.assertEqual(sentinel.discover_slaves(group.name), [("127.0.0.1", other.port)])
+        status, said = run_tool("group", "handover", at, "--to", left)
+        self.assertEqual((status, f"{left} was not heard of for " in said), (1, True), said)
+        self.assertEqual(run_tool("group", "handover", at)[0], 0)
+        eventually(lambda: other.leads)
+        eventually(lambda: leader.role() is not None)
+        at = f"127.0.0.1:{other.port}"
+        status, said = run_tool("group", "show", at)
+        self.assertEqual((status, said.count("does not answer")), (0, 1), said)
+        eventually(lambda: run_tool("group", "forget", at, left)[0] == 0)
+        eventually(lambda: run_tool("group", "show", at)[1].count("\n") == 3)
+        dead.start()
+        eventually(lambda: len(other.role()[2]) == 2)
 
 
 @pytest.mark.long
