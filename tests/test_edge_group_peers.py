@@ -1,4 +1,4 @@
-"""Who of a group is alive, by what all note beside its log; what is told of it, and who may lead, trim, be forgotten."""
+"""Who of a group is alive, by what all note beside its log; what is told of it; who may lead, trim, be forgotten."""
 
 from __future__ import annotations
 

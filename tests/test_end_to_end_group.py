@@ -69,7 +69,6 @@ class GroupTests(TestCase):
         self.assertEqual((status, said.strip()[-len(follower) :]), (0, follower))
         eventually(lambda: f"127.0.0.1:{group.leader().port}" == follower)
 
-
     @pytest.mark.long
     def test_one_is_dead(self) -> None:
         """It is not handed over to, clients of followers leave it out, and it is forgotten when it left for good."""

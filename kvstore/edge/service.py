@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import ILogObserver, Logger, LogLevel
+from twisted.logger import ILogObserver, Logger
 
 from kvstore.base.disk import RealDisk
 from kvstore.base.errors import KVStoreError, StorageFault
@@ -70,8 +70,8 @@ _log = Logger()
 
 #: A file made, and removed, to see whether the archive can be written to; what a crash leaves of it is as any *.tmp.
 _PROBE = "probe.tmp"
-#: With which ends a server of a group is to be started again, and how loudly they are told.
-_BEGINS_ANEW = {End.HANDED_OVER: LogLevel.info, End.JOINED: LogLevel.info, End.FENCED: LogLevel.warn}
+#: After which a server of a group is to be started again.
+_BEGIN_ANEW = (End.HANDED_OVER, End.JOINED, End.FENCED)
 _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
@@ -411,14 +411,20 @@ class KVStoreService(MultiService):
 
     def _leads_no_more(self, ended: Ended) -> None:
         """Another leads the group: what this server holds in memory may not be in the log; or it has to begin anew."""
-        level = _BEGINS_ANEW.get(ended.end, LogLevel.critical)
-        then = "beginning with it" if ended.end is End.JOINED else "nothing more is acknowledged"
-        _log.emit(level, "{reason}; {then}", reason=str(ended), then=then)
+        reason = str(ended)
+        if ended.end is End.JOINED:
+            _log.info("{reason}; beginning with it", reason=reason)
+        elif ended.end is End.HANDED_OVER:
+            _log.info("{reason}; beginning anew, to follow", reason=reason)
+        elif ended.end is End.FENCED:
+            _log.warn("{reason}; nothing more is acknowledged by this one, which begins anew", reason=reason)
+        else:
+            _log.critical("{reason}; nothing more is acknowledged", reason=reason)
         try:
             for protocol in list(self.factory.protocols.values()):
                 protocol.leave(changed_sides())
         finally:
-            self._process.failed(ended, LEADS_NO_MORE if ended.end in _BEGINS_ANEW else 1)
+            self._process.failed(ended, LEADS_NO_MORE if ended.end in _BEGIN_ANEW else 1)
 
     # Stop
 

@@ -4,6 +4,7 @@
     parent      the process that starts the server again
     node        the service: it follows, campaigns, leads, and ends
     joining     a node that is too far behind fetches another's checkpoint
+    peers       who of the others is alive, and how far each is
     trimming    what two nodes' checkpoints have leaves the log; what happens when its engine is nearly full
     writer      a leader's commits go to the shared log first
     reads       replies of reads wait for the lease, or for an append
