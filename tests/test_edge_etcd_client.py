@@ -8,8 +8,8 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.limits import MIB
-from kvstore.edge.etcd.client import Answer, Client, Request, patience_s
-from kvstore.edge.etcd.gateway import COMPACT, OUT_OF_RANGE, STATUS
+from kvstore.edge.etcd.client import Client, Request, patience_s
+from kvstore.edge.etcd.gateway import COMPACT, OUT_OF_RANGE, STATUS, Answer
 from kvstore.edge.etcd.timeout import Timeout
 from tests.kit.fake_etcd import FakeEtcd, Health
 

@@ -20,6 +20,7 @@ class LocationTests(SynchronousTestCase):
         three = (Address("a", 1), Address("::1", 2), Address("c.d", 3))
         self.assertEqual(parse_location("etcd://a:1,[::1]:2,c.d:3/"), Location(three, None))
         self.assertEqual(parse_location("etcd://a:1?quota=77").quota_bytes, 77)
+        self.assertEqual(parse_location("etcd://a:1?user=u&password-file=/p%20q").user, ("u", "/p q"))
         self.assertEqual(parse_location("etcds://a:1"), Location((Address("a", 1),), {}))
         files = {"ca": "/x y", "cert": "c", "key": "k"}
         self.assertEqual(parse_location("etcds://a:1?ca=/x%20y&cert=c&key=k"), Location((Address("a", 1),), files))
@@ -38,6 +39,8 @@ class LocationTests(SynchronousTestCase):
             "etcd://a:1?ca=x": "leave 'ca' out",
             "etcds://a:1?password=x": "leave 'password' out",
             "etcds://a:1?key=x": "cert=FILE",
+            "etcd://a:1?user=x": "together",
+            "etcd://a:1?password-file=x": "together",
         }.items():
             self.assertIn(wrong, str(self.assertRaises(ValueError, parse_location, text)))
 
@@ -49,3 +52,5 @@ class LocationTests(SynchronousTestCase):
             self.assertEqual([place.name for place in places_of(parse_location(text), reactor)], ["a:1", "b:2"])
         for query in ("ca=/nowhere", f"ca={__file__}", f"cert={__file__}", "cert=/nowhere"):
             self.assertRaises(ValueError, places_of, parse_location(f"etcds://a:1?{query}"), reactor)
+        login = parse_location("etcd://a:1?user=shop&password-file=/nowhere")
+        self.assertIn("password-file=/nowhere", str(self.assertRaises(ValueError, places_of, login, reactor)))

@@ -6,6 +6,7 @@ It does what a transaction asks for, with etcd's own meaning of it, and what a w
 from __future__ import annotations
 
 import base64
+import re
 from enum import Enum
 from typing import Any
 
@@ -18,6 +19,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from kvstore.edge.etcd.login import Login
 from kvstore.edge.etcd.places import Place
 
 #: How long an answer takes, in seconds.
@@ -48,15 +50,25 @@ class FakeEtcd:
         self.cluster = 77
         self.compacted = 0
         self.watches: list[_Connection] = []
+        #: Its one user's, if its users are enabled; and the tokens that are good.
+        self.password: str | None = None
+        self.tokens: set[str] = set()
+        self.tokens_given = 0
         self.nodes = [FakeNode(self, f"node{number}:2379") for number in range(count)]
 
     @property
     def places(self) -> list[Place]:
         """How to get to the nodes."""
-        return [Place(node.name, node) for node in self.nodes]
+        return self.places_as(None)
+
+    def places_as(self, login: Login | None) -> list[Place]:
+        """The same as one of its users."""
+        return [Place(node.name, node, login) for node in self.nodes]
 
     def answer(self, path: str, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """Do what is asked; the status of HTTP, and what to say."""
+        if path == "/v3/auth/authenticate":
+            return self._authenticate(asked)
         if path == "/v3/kv/txn":
             return 200, self._transaction(asked)
         if path == "/v3/kv/compaction":
@@ -64,6 +76,23 @@ class FakeEtcd:
                 return 400, {"error": "mvcc: required revision has been compacted", "code": 11}
             self.compacted = int(asked["revision"])
         return 200, {"header": self.header}
+
+    def _authenticate(self, asked: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        if self.password is None:
+            return 400, {"error": "etcdserver: authentication is not enabled", "code": 9}
+        if asked != {"name": "shop", "password": self.password}:
+            return 400, {"error": "etcdserver: authentication failed, invalid user ID or password", "code": 3}
+        self.tokens_given += 1
+        self.tokens.add(token := f"token.{self.tokens_given}")
+        return 200, {"header": self.header, "token": token}
+
+    def refusal(self, path: str, token: str) -> tuple[int, dict[str, Any]] | None:
+        """What is said to who asks with a token, or "", and is not known."""
+        if self.password is None or token in self.tokens or path.startswith(("/v3/auth/", "/v3/maintenance/")):
+            return None
+        if not token:
+            return 400, {"error": "etcdserver: user name is empty", "code": 3}
+        return 401, {"error": "etcdserver: invalid auth token", "code": 16}
 
     def status(self, node: FakeNode) -> dict[str, Any]:
         """What a node says of itself."""
@@ -185,15 +214,22 @@ class _Connection(StringTransport):
         path = head.split(b" ", 2)[1].decode()
         self._node.asked.append(path)
         health = self._node.health
+        told = re.search(rb"\r\nAuthorization: ([^\r]+)\r\n", head)
+        refusal = self._node.etcd.refusal(path, told[1].decode() if told else "")
         if path == "/v3/watch":
-            if health is Health.WELL:
+            if refusal is not None:
+                self._say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                self._line({"result": {"created": True, "canceled": True, "cancel_reason": refusal[1]["error"]}})
+            elif health is Health.WELL:
                 create = orjson.loads(rest)["create_request"]
                 self._watched = (_bytes(create["key"]), _bytes(create["range_end"]))
                 self._node.etcd.watches.append(self)
                 self._say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
                 self._line({"result": {"created": True}})
         elif health in (Health.WELL, Health.MUTE):
-            if path == "/v3/maintenance/status":
+            if refusal is not None:
+                self._reply(*refusal)
+            elif path == "/v3/maintenance/status":
                 self._reply(200, self._node.etcd.status(self._node))
             else:
                 self._reply(*self._node.etcd.answer(path, orjson.loads(rest)))

@@ -8,7 +8,8 @@ from twisted.logger import Logger
 
 from kvstore.base.shared_log import Appended
 from kvstore.edge.etcd import gateway
-from kvstore.edge.etcd.client import Answer, Client, Request
+from kvstore.edge.etcd.client import Client, Request
+from kvstore.edge.etcd.gateway import Answer
 from kvstore.edge.etcd.layout import Keys, Parts, cut, entry_of, number, number_in, value_of
 
 _log = Logger()

@@ -9,7 +9,8 @@ so only requests may be asked for which that makes no difference (`EtcdLog` has 
 | all nodes in turn were tried | a pause, and again from the first; the log says so once, and once that it goes again |
 | `_QUICK_TRIES` were not enough | more time at each try: a slow etcd is not to be buried in repetitions |
 
-A request may be answered by an error that is an answer: `final` has their codes.
+A request may be answered by an error that is an answer: `final` has their codes. Where etcd has users, it is sent once
+there is a token, and once more if that was refused: see `login`.
 
 **Time limits.** A node of etcd that has lost its leader without knowing it takes a request and forgets it: only what is
 sent after the election is done. An election takes 1 to 2 s, so the first tries are short. A limit counts from the last
@@ -28,7 +29,9 @@ from twisted.logger import Logger
 
 from kvstore.base.errors import shorten
 from kvstore.base.limits import MIB
+from kvstore.edge.etcd.gateway import AUTHENTICATE, Answer
 from kvstore.edge.etcd.link import Link
+from kvstore.edge.etcd.login import Login
 from kvstore.edge.etcd.places import Place
 from kvstore.edge.etcd.replies import Reply
 from kvstore.edge.etcd.timeout import Timeout
@@ -43,16 +46,12 @@ _MOST_S = 5.0
 #: Bytes of a request that take a second more, on a slow network.
 _BYTES_A_SECOND = 1 * MIB
 
+#: Seconds more for a password: etcd makes its hash slow on purpose.
+_AUTHENTICATION_S = 1.0
+
 #: Seconds of the pause once all nodes were tried: the first, and the longest.
 _PAUSE_S = 0.05
 _MOST_PAUSE_S = 1.0
-
-
-class Answer(NamedTuple):
-    """What etcd said. `code`: 0, or gRPC's of an error that is `final`. `document`: the JSON object."""
-
-    code: int
-    document: dict[str, Any]
 
 
 class Request(NamedTuple):
@@ -81,6 +80,10 @@ class Client:
         self._clock = clock
         self._places = places
         self._accept = accept
+        self._login = places[0].login
+        self._authenticates = False  # that is what was sent, before the first request
+        self._token: bytes | None = None  # or that request, with it
+        self._renewed = False  # it was refused, and then there was another one
         self._at = 0  # which of them
         self._preferred: int | None = None  # and which one from the next request on
         self._requests: deque[Request] = deque()  # the first is under way
@@ -114,17 +117,22 @@ class Client:
         self._drop()
 
     def _send(self) -> None:
-        """Send the first request to the node whose turn it is."""
+        """Send the first request to the node whose turn it is, or what is to come before it."""
         self._turn_to_preferred()
-        request = self._requests[0]
-        self._wait(request)
+        path, body, *_ = self._requests[0]
+        if (login := self._login) is not None:
+            self._token = login.token
+            self._authenticates = login.token is None
+            if self._authenticates:
+                path, body = AUTHENTICATE, login.request
+        self._wait()
         link = self._link
         if link is None:
             link = self._link = Link(self._places[self._at], self._came, self._failed)
-            link.send(request.path, request.body)
+            link.send(path, body)
             link.open()
         else:
-            link.send(request.path, request.body)
+            link.send(path, body)
         link.moved = False
 
     def _turn_to_preferred(self) -> None:
@@ -133,8 +141,9 @@ class Client:
             self._drop()
             self._at = index
 
-    def _wait(self, request: Request) -> None:
-        self._timeout.begin(patience_s(self._tries, len(request.body)))
+    def _wait(self) -> None:
+        more_s = _AUTHENTICATION_S if self._authenticates else 0.0
+        self._timeout.begin(patience_s(self._tries, len(self._requests[0].body)) + more_s)
 
     def _came(self, reply: Reply) -> None:
         """A reply: it is the first request's, as there is only one under way."""
@@ -143,7 +152,9 @@ class Client:
             return
         request = self._requests[0]
         answer = _answer(reply)
-        if answer is None or (answer.code and answer.code not in request.final):
+        if self._login is not None and answer is not None and self._logs_in(self._login, answer):
+            return
+        if answer is None or self._authenticates or (answer.code and answer.code not in request.final):
             self._failed(f"it answers {reply.status} {shorten(reply.body)}")
             return
         if not self._accept(answer.document):
@@ -156,11 +167,24 @@ class Client:
             self._send()
         request.answered(answer)
 
+    def _logs_in(self, login: Login, answer: Answer) -> bool:
+        """Whether an answer was one to that, or refuses who we were: the first request is sent then."""
+        if self._authenticates:
+            goes_on = self._accept(answer.document) and login.takes(answer)
+        else:
+            goes_on = login.refuses(answer) and not self._renewed
+            self._renewed |= goes_on
+            if login.refuses(answer):
+                login.forget(self._token)
+        if goes_on:
+            self._send()
+        return goes_on
+
     def _no_answer(self) -> None:
         """Time is up: for this node, unless it is just telling."""
         if self._link is not None and self._link.moved:
             self._link.moved = False
-            self._wait(self._requests[0])
+            self._wait()
         else:
             self._failed("no answer in time")
 
@@ -189,6 +213,7 @@ class Client:
 
     def _succeeded(self) -> None:
         self._tries = 0
+        self._renewed = False
         if self._failing:
             self._failing = False
             _log.info("etcd: {name} answers again", name=self._places[self._at].name)

@@ -15,11 +15,23 @@ PUT = b"/v3/kv/put"
 COMPACT = b"/v3/kv/compaction"
 WATCH = b"/v3/watch"
 STATUS = b"/v3/maintenance/status"
+AUTHENTICATE = b"/v3/auth/authenticate"
 
 _RANGE = "response_range"
 
-#: gRPC's code of a compaction that was done before.
+#: gRPC's codes. OUT_OF_RANGE: of a compaction that was done before; the others: see `login`.
+UNKNOWN = 2
+INVALID_ARGUMENT = 3
+FAILED_PRECONDITION = 9
 OUT_OF_RANGE = 11
+UNAUTHENTICATED = 16
+
+
+class Answer(NamedTuple):
+    """What etcd said. `code`: 0, or gRPC's of an error. `document`: the JSON object."""
+
+    code: int
+    document: dict[str, Any]
 
 
 class KeyValue(NamedTuple):
@@ -75,15 +87,15 @@ def transaction(conditions: Sequence[bytes], then: Sequence[bytes], otherwise: S
     return b'{"compare":[%b],"success":[%b],"failure":[%b]}' % tuple(map(b",".join, (conditions, then, otherwise)))
 
 
-def reading(reads: Sequence[bytes]) -> bytes:
+def reading(nothing: bytes, reads: Sequence[bytes]) -> bytes:
     """The body for TXN of some reads that are as new as everything done before, whatever etcd makes of its own
     "linearizable" reads: the transaction could change something, so it goes through etcd's log as a write does.
 
-    The condition never holds, and what would be done then, removes nothing; a put could not be asked for while etcd
-    has no room.
+    `nothing`: a key that is never there, among those that we may write. The condition never holds, and what would be
+    done then, removes that; a put could not be asked for while etcd has no room.
     """
-    condition = b'{"key":"AA==","target":"VERSION","result":"LESS","version":"0"}'
-    return transaction([condition], [delete_range(b"\0", b"\0")], reads)
+    condition = b'{"key":"%b","target":"VERSION","result":"LESS","version":"0"}' % base64(nothing)
+    return transaction([condition], [b'{"request_delete_range":{"key":"%b"}}' % base64(nothing)], reads)
 
 
 def watch_body(first: bytes, end: bytes) -> bytes:

@@ -52,6 +52,8 @@ class Keys:
         self._prefix = prefix = b"kvstore/%b/" % group.encode()
         self.head = prefix + b"head"
         self.first = prefix + b"first"
+        #: Never there: see `gateway.reading`.
+        self.nothing = prefix + b"nothing"
         #: From, and to before: all entries, and all notes.
         self.entries = (prefix + b"entry/", prefix + b"entry0")
         self.notes = (prefix + b"note/", prefix + b"note0")

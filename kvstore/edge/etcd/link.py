@@ -47,9 +47,11 @@ class Link(Protocol):
         self._connecting.addErrback(self._refused)
 
     def send(self, path: bytes, body: bytes) -> None:
-        """Send a POST of some JSON, at once or as soon as there is a connection."""
-        head = b"POST %b HTTP/1.1\r\nHost: %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-        request = head % (path, self._place.name.encode(), len(body)) + body
+        """Send a POST of some JSON, and the token that there is now; at once, or as soon as there is a connection."""
+        login = self._place.login
+        own = b"Authorization: %b\r\n" % login.token if login is not None and login.token else b""
+        head = b"POST %b HTTP/1.1\r\nHost: %b\r\n%bContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        request = head % (path, self._place.name.encode(), own, len(body)) + body
         if self._unsent is None:
             self._write(request)
         else:

@@ -40,7 +40,8 @@ from kvstore.base.errors import shorten
 from kvstore.base.shared_log import Appended, Note, Read, Size
 from kvstore.edge.etcd import gateway
 from kvstore.edge.etcd.appending import Append
-from kvstore.edge.etcd.client import Answer, Client, Request
+from kvstore.edge.etcd.client import Client, Request
+from kvstore.edge.etcd.gateway import Answer
 from kvstore.edge.etcd.layout import Keys, note_of, value_of_note
 from kvstore.edge.etcd.location import QUOTA_BYTES, parse_location
 from kvstore.edge.etcd.nodes import Nodes
@@ -124,7 +125,7 @@ class EtcdLog:
             notes = ((self._keys.node(each.key), self._note_in(each)) for each in found)
             done({node: note for node, note in notes if note is not None})
 
-        body = gateway.reading([gateway.get_range(*self._keys.notes)])
+        body = gateway.reading(self._keys.nothing, [gateway.get_range(*self._keys.notes)])
         self._others.ask(Request(gateway.TXN, body, answered))
 
     def _note_in(self, found: gateway.KeyValue) -> Note | None:

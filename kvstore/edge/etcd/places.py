@@ -9,6 +9,8 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from kvstore.edge.etcd.location import Location
+from kvstore.edge.etcd.login import Login
+from kvstore.edge.password_file import password_in
 from kvstore.edge.tls import Shown, authorities_in, over_tls
 
 #: Seconds for a connection to be made: a host that is there takes a few round trips.
@@ -16,21 +18,32 @@ CONNECT_S = 2.0
 
 
 class Place(NamedTuple):
-    """A node of etcd. `name`: HOST:PORT, for people and for the header `Host`."""
+    """A node of etcd. `name`: HOST:PORT, for people and for the header `Host`. `login`: who we are there, if etcd has
+    users; one for all of its nodes.
+    """
 
     name: str
     endpoint: IStreamClientEndpoint
+    login: Login | None = None
 
 
 def places_of(location: Location, reactor: Any) -> list[Place]:
-    """How to get to each node. Reads the files of TLS; raises ValueError, with advice, if they are not what they are to
-    be.
+    """How to get to each node. Reads the files of TLS and of the password; raises ValueError, with advice, if they are
+    not what they are to be.
     """
+    login = None if location.user is None else _login(*location.user)
     wrap = _over_tls(location.files) if location.files is not None else lambda host, endpoint: endpoint
     return [
-        Place(str(address), wrap(address.host, HostnameEndpoint(reactor, address.host, address.port, CONNECT_S)))
+        Place(str(address), wrap(address.host, HostnameEndpoint(reactor, address.host, address.port, CONNECT_S)), login)
         for address in location.addresses
     ]
+
+
+def _login(user: str, password_file: str) -> Login:
+    try:
+        return Login(user, password_in(password_file))
+    except ValueError as error:  # UnicodeDecodeError, too
+        raise ValueError(f"password-file={password_file}: {error}") from None
 
 
 def _over_tls(files: dict[str, str]) -> Any:

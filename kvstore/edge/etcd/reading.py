@@ -9,8 +9,8 @@ from twisted.logger import Logger
 from kvstore.base.limits import MIB
 from kvstore.base.shared_log import Entries, Read, Trimmed
 from kvstore.edge.etcd import gateway
-from kvstore.edge.etcd.client import Answer, Client, Request
-from kvstore.edge.etcd.gateway import KeyValue
+from kvstore.edge.etcd.client import Client, Request
+from kvstore.edge.etcd.gateway import Answer, KeyValue
 from kvstore.edge.etcd.layout import Keys, Parts, entry_of, number_in
 
 _log = Logger()
@@ -43,7 +43,7 @@ class Reader:
             else:
                 self._give(position, kvs, number_in(head), done)
 
-        self._client.ask(Request(gateway.TXN, gateway.reading(reads), answered))
+        self._client.ask(Request(gateway.TXN, gateway.reading(keys.nothing, reads), answered))
 
     def _give(self, position: int, kvs: list[KeyValue], head: int, done: Callable[[Read], None]) -> None:
         """Give `done` the entries that are here, or the first one once its parts are."""
@@ -87,7 +87,7 @@ class _Assembly:
     def go_on(self) -> None:
         """Ask for the next part."""
         key = self._keys.part(self._position, self._parts.digest, len(self._here))
-        body = gateway.reading([gateway.get(self._keys.first), gateway.get(key)])
+        body = gateway.reading(self._keys.nothing, [gateway.get(self._keys.first), gateway.get(key)])
         self._client.ask(Request(gateway.TXN, body, self._answered))
 
     def _answered(self, answer: Answer) -> None:

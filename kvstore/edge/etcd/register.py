@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from kvstore.edge.etcd import gateway
-from kvstore.edge.etcd.client import Answer, Client, Request
+from kvstore.edge.etcd.client import Client, Request
+from kvstore.edge.etcd.gateway import Answer
 from kvstore.edge.etcd.location import parse_location
 from kvstore.edge.etcd.places import places_of
 

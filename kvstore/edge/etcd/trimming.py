@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kvstore.edge.etcd import gateway
-from kvstore.edge.etcd.client import Answer, Client, Request
+from kvstore.edge.etcd.client import Client, Request
+from kvstore.edge.etcd.gateway import Answer
 from kvstore.edge.etcd.layout import Keys, number, number_in
 
 #: Positions whose entries and parts one transaction removes.
@@ -29,7 +30,7 @@ class Trim:
     def go_on(self) -> None:
         """Look where the log begins now."""
         reads = [gateway.get(self._keys.first), gateway.get(self._keys.head)]
-        self._client.ask(Request(gateway.TXN, gateway.reading(reads), self._seen))
+        self._client.ask(Request(gateway.TXN, gateway.reading(self._keys.nothing, reads), self._seen))
 
     def _seen(self, answer: Answer) -> None:
         """Remove the next slice, if there is one."""

@@ -8,6 +8,7 @@ The watch is a hint. Positions have no gaps, so what it leaves out is seen by wh
 | the next entry, and no read is under way | it is told of |
 | a later entry, or one in parts | read |
 | nothing for `SILENCE_S` | read: this node of etcd may stand still, or be cut off from the others |
+| it is refused, and etcd has users | another token, see `login`; the next node |
 | that read finds what the watch does not tell of in as long; it does not begin in as long; it ends | the next node |
 
 A read goes on until there is nothing more. A leader appends several times in each lease, so in a group that has a
@@ -58,6 +59,8 @@ class EntryWatch:
         self._clock = clock
         self._places = places
         self._at = 0  # which of them is watched at
+        self._login = places[0].login
+        self._token: bytes | None = None  # with which the watch was asked for
         self._accept = accept
         self._keys = keys
         self._read = read
@@ -93,6 +96,12 @@ class EntryWatch:
         """Watch at the node whose turn it is."""
         self._reopening = None
         self._begun = self._looking = self._missed = False
+        if self._login is not None:
+            self._token = self._login.token
+            if self._token is None:
+                self._reopening = self._clock.callLater(_REOPEN_S, self._open)
+                self._catch_up()  # who reads gets one
+                return
         self._silence.begin(SILENCE_S)
         link = self._link = Link(self._places[self._at], self._came, self._lost, lines=True)
         link.send(gateway.WATCH, gateway.watch_body(*self._keys.entries))
@@ -122,6 +131,8 @@ class EntryWatch:
         except (ValueError, KeyError, TypeError):
             self._lost(f"{line.status} {shorten(line.body)}")
             return
+        if result.get("canceled") and self._login is not None:
+            self._login.forget(self._token)  # etcd 3.5 does not tell why
         if result.get("canceled") or not self._accept(result):
             self._lost(shorten(line.body))
             return
