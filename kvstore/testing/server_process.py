@@ -138,7 +138,7 @@ class ServerProcess:
         except EOFError:
             status = self.wait()
             raise StartFailed(status, self._output.join(), self._errors.join()) from None
-        except TimeoutError:
+        except BaseException:  # a signal that ends this program, too
             self.kill()
             raise
         assert listening is not None

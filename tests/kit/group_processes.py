@@ -11,7 +11,7 @@ from typing import Any
 
 import redis
 
-from kvstore.testing.server_process import PATIENCE_S, ServerProcess
+from kvstore.testing.server_process import PATIENCE_S, ServerProcess, environment
 from tests.kit.etcd import Etcd, free_ports
 from tests.kit.server_process import eventually, new_directory
 
@@ -20,19 +20,27 @@ _numbers = itertools.count(1)
 
 
 class GroupServer:
-    """One server. `process`: the parent's; `port`: where clients come.
+    """One server. `process`: the parent's; `port`: where clients come; `data`: its directory.
 
     `certificate`: a file of one, with its key, that vouches for itself: the only port then speaks TLS, and asks clients
-    for that.
+    for that. `changes`: of its environment.
     """
 
     def __init__(
-        self, data: str, location: str, name: str, port: int, options: tuple[str, ...], certificate: str | None = None
+        self,
+        data: str,
+        location: str,
+        name: str,
+        port: int,
+        options: tuple[str, ...],
+        certificate: str | None = None,
+        changes: dict[str, str] | None = None,
     ) -> None:
         self.port = port
+        self.data = data
         self._certificate = certificate
         self._words = ("--group", name, "--log", location, *self._reached(), *options)
-        self._data = data
+        self._changes = changes or {}
         self.start()
 
     def _reached(self) -> list[str]:
@@ -45,11 +53,11 @@ class GroupServer:
     def start(self) -> None:
         """Start it, on the data that it has."""
         port = self.port if self._certificate is None else None
-        self.process = ServerProcess(*self._words, data=self._data, port=port)
+        self.process = ServerProcess(*self._words, data=self.data, port=port, env=environment(**self._changes))
 
     def forget(self) -> None:
         """Lose all data, while it does not run."""
-        shutil.rmtree(self._data)
+        shutil.rmtree(self.data)
 
     @property
     def pid(self) -> int:
@@ -90,7 +98,8 @@ class GroupServer:
 class RealGroup:
     """See the module; each is of a name of its own in the etcd. `servers`: all that were started.
 
-    `location`: called for each, gives where etcd is for it. `certificate`: see `GroupServer`.
+    `location`, `directory`, `changes`: called for each, give where etcd is for it, its data directory, and what its
+    environment has besides. `certificate`: see `GroupServer`.
     """
 
     def __init__(
@@ -101,13 +110,17 @@ class RealGroup:
         servers: int = 3,
         location: Callable[[], str] | None = None,
         certificate: str | None = None,
+        directory: Callable[[], str] | None = None,
+        changes: Callable[[], dict[str, str]] = dict,
     ) -> None:
         self.name = f"{NAME}{os.getpid()}-{next(_numbers)}"
         self.servers: list[GroupServer] = []
         cleanup(self.close)
         where = location or (lambda: etcd.location)
+        home = directory or (lambda: new_directory(cleanup))
         for port in free_ports(servers):
-            self.servers.append(GroupServer(new_directory(cleanup), where(), self.name, port, options, certificate))
+            server = GroupServer(home(), where(), self.name, port, options, certificate, changes())
+            self.servers.append(server)
 
     def leader(self) -> GroupServer:
         """The server that says that it leads, when there is one."""
