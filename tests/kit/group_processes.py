@@ -88,6 +88,11 @@ class GroupServer:
         except redis.RedisError:
             return None
 
+    def position(self) -> int:
+        """Of the newest entry that it has, as `kvstore group show` has it; -1 if it does not answer."""
+        role = self.role()
+        return int(role[1] if role[0] == "master" else role[4]) if role else -1
+
     @property
     def leads(self) -> bool:
         """Whether it says so."""

@@ -176,13 +176,13 @@ class LargeClient(Client):
 
 
 class FillingClient(Client):
-    """A client that writes some MiB a second, so that etcd gets full: as fast as it can at first, and then so slowly that
-    the servers notice in time, who look every other second.
+    """A client that writes some MiB a second, so that etcd gets full: as fast as it can at first, and then so slowly
+    that the servers, who look every other second, notice in time.
     """
 
     _FAST_BYTES = 8 * MIB
-    _SIZE_BYTES = 64 * KIB
-    rest_s = 0.005
+    _SIZE_BYTES = 32 * KIB
+    rest_s = 0.002
 
     @property
     def keys(self) -> list[bytes]:
@@ -191,6 +191,6 @@ class FillingClient(Client):
 
     def _words(self) -> tuple[Any, ...]:
         if len(self.history) * self._SIZE_BYTES > self._FAST_BYTES:
-            self.rest_s = 0.08
+            self.rest_s = 0.04
         text = b"v%d " % next(self._values)
         return b"SET", self._chance.choice(self.keys), text * (self._SIZE_BYTES // len(text))

@@ -234,7 +234,8 @@ def full_disk_follower(world: World) -> Mend:
 
 def engine_quota(world: World) -> Mend:
     """Etcd gets full, while followers that stand still make no checkpoint by which the log could be trimmed: past the
-    soft limit the leader compacts, past the hard one writes are refused. Mended, they are taken again.
+    soft limit the leader compacts, past the hard one writes are refused. Mended, when the followers have caught up and
+    the log is trimmed, they are taken again.
     """
     leader = world.group.leader()
     since = len(leader.process.log)
@@ -245,6 +246,8 @@ def engine_quota(world: World) -> Mend:
 
     def mend() -> None:
         go_on()
+        entry = leader.position()
+        eventually(lambda: [server.position() for server in world.servers], lambda seen: min(seen) >= entry)
         trim(world)
         eventually(lambda: is_taken(world.group.leader()))
 

@@ -30,9 +30,10 @@ def tell(**what: Any) -> None:
 
 
 def keep(place: Path, error: Violated) -> None:
-    """Write the history, in the order of calls, after what is wrong with it."""
+    """Write the history, in the order of calls, after what is wrong with it, and where that was seen."""
     operations: Iterable[Operation] = sorted(error.history, key=lambda each: each.called)
-    place.write_text("\n".join([str(error), *map(_shown, operations)]) + "\n", encoding="utf-8")
+    where = "".join(traceback.format_exception(error))
+    place.write_text("\n".join([where, *map(_shown, operations)]) + "\n", encoding="utf-8")
 
 
 def _shown(operation: Operation) -> str:

@@ -91,17 +91,12 @@ class Rounds:
 
     def _clients(self, world: World, kind: Kind, prefix: bytes) -> list[Client]:
         ports = world.doors if kind.has_doors else world.ports
-        return [
-            make(
-                f"client{n}",
-                ports,
-                prefix,
-                random.Random(self._chance.random()),
-                self._values,
-                loyal=make is Reader or n % 2 == 0,
-            )
-            for n, make in enumerate([*[Client] * _CLIENTS, *[Reader] * _READERS, *kind.beside])
-        ]
+        makers: list[type[Client]] = [*[Client] * _CLIENTS, *[Reader] * _READERS, *kind.beside]
+        clients = []
+        for number, make in enumerate(makers):
+            chance, is_loyal = random.Random(self._chance.random()), make is Reader or number % 2 == 0
+            clients.append(make(f"client{number}", ports, prefix, chance, self._values, is_loyal))
+        return clients
 
     def _trouble(self, world: World, kind: Kind, clients: list[Client]) -> float:
         """Returns when it began, of `time.monotonic`."""
@@ -135,9 +130,7 @@ class Rounds:
 
 
 def _pause(known: list[Operation], at: float) -> float:
-    times = sorted(
-        operation.returned for operation in known if operation.words[0] != b"GET" and operation.result is not REFUSED
-    )
+    times = sorted(each.returned for each in known if each.words[0] != b"GET" and each.result is not REFUSED)
     return max((after - before for before, after in itertools.pairwise(times) if after > at), default=0.0)
 
 
@@ -152,11 +145,11 @@ def _unlike(group: RealGroup, prefix: bytes) -> str:
     """How they differ; "" if they do not."""
     leader = group.leader()
     try:
-        position, held = _position(leader), _held(leader, prefix)
+        entry, held = leader.position(), _held(leader, prefix)
         for server in group.servers:
-            there = _position(server)
-            if there < position:
-                return f"{server.port} is at entry {there}, and the leader was at {position}"
+            there = server.position()
+            if there < entry:
+                return f"{server.port} is at entry {there}, and the leader was at {entry}"
             theirs = _held(server, prefix)
             if theirs != held:
                 return f"{server.port} differs from the leader in {_different(theirs, held)}"
@@ -168,14 +161,6 @@ def _unlike(group: RealGroup, prefix: bytes) -> str:
 def _different(theirs: dict[str, object], held: dict[str, object]) -> str:
     keys = [key for key in theirs | held if theirs.get(key) != held.get(key)]
     return ", ".join(f"{key}: {str(theirs.get(key))[:50]} for {str(held.get(key))[:50]}" for key in keys)
-
-
-def _position(server: GroupServer) -> int:
-    """Of the newest entry that it has, as `kvstore group show` has it."""
-    role = server.role()
-    if not role:
-        return -1
-    return int(role[1] if role[0] == "master" else role[4])
 
 
 def _held(server: GroupServer, prefix: bytes) -> dict[str, object]:
