@@ -68,6 +68,20 @@ class ClientTests(SynchronousTestCase):
             self.wait(_TRY_S)
             self.assertEqual((len(self.answers), self.asked[1:]), (2, [2, 0]), health)
 
+    def test_past_its_quota(self) -> None:
+        """The log says so, and what it takes; once etcd has room all goes on."""
+        for node in self.etcd.nodes:
+            node.health = Health.FULL
+        with capturedLogs() as said:
+            self.ask()
+            self.wait(_ROUND_S)
+        self.assertEqual(len(said), 1)
+        self.assertIn("alarm NOSPACE", said[0]["reason"])
+        for node in self.etcd.nodes:
+            node.health = Health.WELL
+        self.wait(_ROUND_S)
+        self.assertEqual(len(self.answers), 1)
+
     def test_a_lost_connection(self) -> None:
         """Lost while nothing is asked, it is made again, and while something is, the next node is asked."""
         self.ask()

@@ -35,6 +35,7 @@ class Health(Enum):
     SILENT = "it does nothing, and says nothing"
     MUTE = "it does what is asked, and does not answer"
     ERRORS = "it answers with an error"
+    FULL = "it is past its quota"
     NONSENSE = "it does not speak HTTP"
 
 
@@ -235,6 +236,8 @@ class _Connection(StringTransport):
                 self._reply(*self._node.etcd.answer(path, orjson.loads(rest)))
         elif health is Health.ERRORS:
             self._reply(503, {"error": "etcdserver: no leader", "code": 14})
+        elif health is Health.FULL:
+            self._reply(429, {"error": "etcdserver: mvcc: database space exceeded", "code": 8})
         elif health is Health.NONSENSE:
             self._say(b"+PONG\r\n\r\n")
 

@@ -46,6 +46,10 @@ _MOST_S = 5.0
 #: Bytes of a request that take a second more, on a slow network.
 _BYTES_A_SECOND = 1 * MIB
 
+#: What etcd says past its quota, and will until its alarm is disarmed; and what is told of it.
+_NO_SPACE = b"database space exceeded"
+_FULL = "etcd is past its quota (alarm NOSPACE), and takes nothing until it has room and the alarm is disarmed: "
+
 #: Seconds more for a password: etcd makes its hash slow on purpose.
 _AUTHENTICATION_S = 1.0
 
@@ -155,7 +159,8 @@ class Client:
         if self._login is not None and answer is not None and self._logs_in(self._login, answer):
             return
         if answer is None or self._authenticates or (answer.code and answer.code not in request.final):
-            self._failed(f"it answers {reply.status} {shorten(reply.body)}")
+            full = _FULL if _NO_SPACE in reply.body else ""
+            self._failed(f"{full}it answers {reply.status} {shorten(reply.body)}")
             return
         if not self._accept(answer.document):
             self._failed("it is a node of another etcd")
