@@ -77,7 +77,9 @@ class GroupTests(TestCase):
         dead, other = sorted(group.followers(), key=lambda server: server.port)
         at, left = f"127.0.0.1:{leader.port}", f"127.0.0.1:{dead.port}"
         eventually(lambda: len(leader.role()[2]) == 2)
-        self.assertEqual(run_tool("group", "forget", at, left)[0], 1)
+        self.assertEqual([run_tool("group", *words)[0] for words in (("forget", at), ("show", at, left))], [1, 1])
+        status, said = run_tool("group", "forget", at, left)
+        self.assertEqual((status, f"{left} is alive" in said), (1, True), said)
         dead.kill()
         eventually(lambda: [int(each[1]) for each in leader.role()[2]] == [other.port])
         sentinel = Sentinel([("127.0.0.1", leader.port)], socket_timeout=1.0)

@@ -27,8 +27,9 @@ def checkpoint(call: Call, offset: Integer) -> Reply:
 
 @command("GROUP|TRIM", ADMIN | NO_SCRIPT, group="server")
 def trim(call: Call) -> Reply:
-    """Compact now, or when nobody fetches the checkpoint; a leader then trims the group's log as far as two servers'
-    checkpoints let it.
+    """Compact now; a leader then trims the group's log as far as two servers' checkpoints let it.
+
+    Later, while somebody fetches the checkpoint. Two are those of living servers, if there are two.
     """
     _group(call).trim()
     return OK
