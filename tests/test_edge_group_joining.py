@@ -53,7 +53,7 @@ class JoiningTests(SynchronousTestCase):
 
     def has_all(self, node: MemoryNode, count: int) -> None:
         """The node has all that was written, and follows."""
-        self.group.until(lambda: node.node.position == self.leader.node.position)
+        self.group.until(lambda: node.node.member.position == self.leader.node.member.position)
         client = Talker(node)
         client.ask("READONLY")
         self.assertEqual([client.ask("GET", f"key{n}") for n in range(count)], [f"value{n}" for n in range(count)])
@@ -115,7 +115,7 @@ class JoiningTests(SynchronousTestCase):
         self.other.kill()
         self.away.start()
         self.group.go_on(10)
-        self.assertEqual((self.away.running, self.away.ended, self.away.node.leads), (True, [], False))
+        self.assertEqual((self.away.running, self.away.ended, self.away.node.member.leads), (True, [], False))
         self.other.start()
         self.starts_again(self.away)
         self.leader = self.group.leader()

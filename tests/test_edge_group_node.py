@@ -67,7 +67,7 @@ class LeadingTests(SynchronousTestCase):
         old.connection.cut()
         writer.send("SET", "key", "lost")
         self.group.go_on(0.1)
-        self.group.until(lambda: any(node.node.leads for node in self.group.nodes if node is not old))
+        self.group.until(lambda: any(node.node.member.leads for node in self.group.nodes if node is not old))
         reader.send("GET", "other")
         self.group.go_on(1)
         self.assertEqual((len(writer.replies), reader.replies), (1, []))
@@ -85,10 +85,10 @@ class LeadingTests(SynchronousTestCase):
 
     def test_an_idle_leader_stays(self) -> None:
         """It renews its lease with empty entries, so that nobody campaigns, and its reads need not wait."""
-        epoch = self.leader.node.epoch
+        epoch = self.leader.node.member.epoch
         self.group.go_on(20)
-        self.assertTrue(self.leader.node.leads)
-        self.assertEqual([node.node.epoch for node in self.group.nodes], [epoch] * 3)
+        self.assertTrue(self.leader.node.member.leads)
+        self.assertEqual([node.node.member.epoch for node in self.group.nodes], [epoch] * 3)
 
     def test_a_full_disk(self) -> None:
         """A follower waits for room, and goes on; a leader lets another lead."""
@@ -97,8 +97,8 @@ class LeadingTests(SynchronousTestCase):
         with patch.object(follower.store, "follow", side_effect=full):
             client.ask("SET", "key", "value")
             self.group.go_on(3)
-        self.assertTrue(self.leader.node.leads)
-        self.group.until(lambda: follower.node.position == self.leader.node.position)
+        self.assertTrue(self.leader.node.member.leads)
+        self.group.until(lambda: follower.node.member.position == self.leader.node.member.position)
         with patch.object(self.leader.store, "close_commit", side_effect=full):
             self.group.until(lambda: self.leader.ended)
         self.assertIn("no room", str(self.leader.ended[0]))
@@ -135,7 +135,7 @@ class LeadingTests(SynchronousTestCase):
         old = self.group.log.head
         Talker(self.leader).ask("SET", "key", "value")
         self.group.go_on(0.1)
-        position = self.leader.node.position
+        position = self.leader.node.member.position
         for node in self.group.nodes:
             node.connection.cut()
         self.group.log.set_back(old)
@@ -172,7 +172,7 @@ class LeadingTests(SynchronousTestCase):
         to = self.group.followers()[1]
         began_s = self.group.clock.seconds()
         self.assertEqual(client.ask("FAILOVER", "TO", to.address.host, to.address.port), "OK")
-        self.group.until(lambda: to.node.leads)
+        self.group.until(lambda: to.node.member.leads)
         self.assertLess(self.group.clock.seconds() - began_s, 1)
         self.group.until(lambda: not self.leader.running)
         self.assertEqual(Talker(to).ask("GET", "key"), "value")
@@ -219,7 +219,7 @@ class LeadingTests(SynchronousTestCase):
         began_s = self.group.clock.seconds()
         other = self.group.leader()
         self.assertLess(self.group.clock.seconds() - began_s, 1)
-        self.group.until(lambda: any(each.life is Life.ALIVE for each in other.node.others()))
+        self.group.until(lambda: any(each.life is Life.ALIVE for each in other.node.member.others()))
         other.connection.cut()
         left = other.node.leave()
         self.group.go_on(1.1)
@@ -353,7 +353,9 @@ class FindingTests(SynchronousTestCase):
         """Every node tells who leads, and who else there is."""
         group = MemoryGroup()
         leader = group.leader()
-        group.until(lambda: all(len(node.node.others()) == 2 and node.node.leader for node in group.nodes))
+        group.until(
+            lambda: all(len(node.node.member.others()) == 2 and node.node.member.leader for node in group.nodes)
+        )
         for node in group.nodes:
             client = Talker(node)
             self.assertEqual(client.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "shop"), [leader.address.host, "6380"])

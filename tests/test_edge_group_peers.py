@@ -140,7 +140,7 @@ class GroupTestCase(SynchronousTestCase):
 
     def lives(self) -> dict[Address, Life]:
         """Of the others, as the leader has them."""
-        return {each.address: each.life for each in self.leader.node.others()}
+        return {each.address: each.life for each in self.leader.node.member.others()}
 
     def ask(self, *words: object) -> str:
         """The leader's answer, as text."""
@@ -155,7 +155,7 @@ class HandoverTests(GroupTestCase):
         self.die(self.dead)
         began_s = self.group.clock.seconds()
         self.assertEqual(self.ask("FAILOVER"), "OK")
-        self.group.until(lambda: self.other.node.leads)
+        self.group.until(lambda: self.other.node.member.leads)
         self.assertLess(self.group.clock.seconds() - began_s, 1)
 
     def test_to_the_dead_one(self) -> None:
@@ -165,7 +165,7 @@ class HandoverTests(GroupTestCase):
         self.assertIn("FAILOVER target replica is not online: node", self.ask("FAILOVER", *to))
         self.assertIn("requires both a timeout and target", self.ask("FAILOVER", *to, "FORCE"))
         self.assertIn("No failover in progress", self.ask("FAILOVER", "ABORT"))
-        self.assertTrue(self.leader.node.leads)
+        self.assertTrue(self.leader.node.member.leads)
         self.assertEqual(self.ask("FAILOVER", *to, "FORCE", "TIMEOUT", 1), "OK")
         self.group.until(lambda: self.leader.ended)
 
@@ -178,7 +178,7 @@ class HandoverTests(GroupTestCase):
         self.assertIn("FAILOVER requires connected replicas: ", said)
         self.assertIn(f"{self.other.address} was not heard of for ", said)
         self.assertTrue(self.leader.node.leave().called)
-        self.assertTrue(self.leader.node.leads)
+        self.assertTrue(self.leader.node.member.leads)
 
 
 class TellingTests(GroupTestCase):
@@ -189,7 +189,7 @@ class TellingTests(GroupTestCase):
         for number in range(50):
             self.client.ask("SET", "key", number)
         self.group.go_on(5)
-        position = self.leader.node.position
+        position = self.leader.node.member.position
         for _, _, offset in self.client.ask("ROLE")[2]:
             self.assertGreater(int(offset), position - 10)
         fields = dict(line.split(":", 1) for line in self.client.ask("INFO", "replication").splitlines() if ":" in line)
@@ -226,10 +226,10 @@ class ForgettingTests(GroupTestCase):
         self.die(self.dead)
         self.assertEqual(self.ask("GROUP", "FORGET", self.dead.address), "OK")
         for node in (self.leader, self.other):
-            self.group.until(lambda node=node: len(node.node.others()) == 1)
+            self.group.until(lambda node=node: len(node.node.member.others()) == 1)
         self.dead.start()
         for node in (self.leader, self.other):
-            self.group.until(lambda node=node: len(node.node.others()) == 2)
+            self.group.until(lambda node=node: len(node.node.member.others()) == 2)
 
     def test_in_no_group(self) -> None:
         """There is nobody."""

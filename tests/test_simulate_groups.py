@@ -62,7 +62,7 @@ class WorldTests(SynchronousTestCase):
         leader = next(node for node in world.nodes if node.takes_itself_for_leader)
         leader.connection.cut()
         _ask(world, world.writers[0], leader, b"SET", STRINGS[0], b"sent")
-        self.assertEqual(leader.node.position, world.log.head + 1)
+        self.assertEqual(leader.node.member.position, world.log.head + 1)
         world.check_files()
 
     def test_no_node_is_past_the_log(self) -> None:

@@ -200,12 +200,12 @@ class MemoryGroup:
 
     def leader(self) -> MemoryNode:
         """The node that leads, when there is one."""
-        return self.until(lambda: next((node for node in self.nodes if node.running and node.node.leads), None))
+        return self.until(lambda: next((node for node in self.nodes if node.running and node.node.member.leads), None))
 
     def all_heard(self, node: MemoryNode) -> None:
         """Let time pass until a node knows of all others that they are alive."""
         others = len(self.nodes) - 1
-        self.until(lambda: [each.life for each in node.node.others()] == [Life.ALIVE] * others)
+        self.until(lambda: [each.life for each in node.node.member.others()] == [Life.ALIVE] * others)
 
     def followers(self) -> list[MemoryNode]:
         """The other nodes that run."""

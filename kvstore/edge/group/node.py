@@ -29,17 +29,18 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from kvstore.base.address import Address, parse_address
+from kvstore.base.address import Address
 from kvstore.base.chance import Chance
 from kvstore.base.cluster_map import ClusterRegister
-from kvstore.base.errors import DamagedStore, Failure, StartRefused, StorageFault, StorageFull
+from kvstore.base.errors import StartRefused, StorageFault, StorageFull
 from kvstore.base.limits import ENTRY_HEADING_BYTES, MIB
 from kvstore.base.shared_log import Appended, Entry, Read, SharedLog, Watch
 from kvstore.commands.context import Server
-from kvstore.commands.membership import Life, Node, bar
+from kvstore.commands.membership import bar
 from kvstore.edge.group.cluster import ClusterPart, check_slots
 from kvstore.edge.group.joining import Fetch, Joining
 from kvstore.edge.group.lending import Lending
+from kvstore.edge.group.member import Member
 from kvstore.edge.group.peers import Peers
 from kvstore.edge.group.quick_ways import ClusterReads
 from kvstore.edge.group.reads import Reads
@@ -77,7 +78,8 @@ def identity_of(group: str) -> str:
 
 
 class GroupNode(Service):
-    """See the module, and `Membership`. Made when the store is recovered; `join` comes before any client.
+    """See the module. `member`: what others see of it. Made when the store is recovered; `join` comes
+    before any client.
 
     `log`: the shared one, as this run of the server sees it. `ends`: called when this server cannot go on; nothing may
     be acknowledged after it. `now_ns`: see the module. `register`: of the cluster, if the settings have slots.
@@ -101,11 +103,10 @@ class GroupNode(Service):
         self._joining: Joining | None = None
         self._reactor = reactor
         self._settings = settings
-        self.group_name, self.own = settings.name, settings.advertise
         self._store = store
         self._log = log
         self._ends = ends
-        self._now_ns = now_ns
+        self.now_ns = now_ns
         standing = store.standing
         if standing is None:
             raise StartRefused(
@@ -113,33 +114,32 @@ class GroupNode(Service):
                 " empty one, and bring the data in through a client"
             )
         check_slots(standing, settings.slots, is_empty=not any(table.values for table in store.tables))
+        self._peers = Peers(settings.advertise, lambda: now_ns() / _NS_PER_S)
+        lending = Lending(reactor)
+        store.is_lent = lending.is_on
+        self.member = Member(self, settings.name, settings.advertise, store, log, self._peers, lending)
         self.cluster: ClusterPart | None = None
         if settings.slots is not None and register is not None:
-            self.cluster = ClusterPart(self, register, settings.slots, reactor.callLater)
+            self.cluster = ClusterPart(self.member, register, settings.slots, reactor.callLater)
         #: What the group's log is to say of slots with the next entry; None: nothing.
         self._slots_to_enter: str | None = None
-        self.replica = Replica(str(self.own), standing, settings.lease_ms, self._chance, now_ns())
+        self.replica = Replica(str(settings.advertise), standing, settings.lease_ms, self._chance, now_ns())
         self.writer = SharedLogWriter(store, log, self._appended)
         self._local_writer = InLoopWriter(store, sync=False)
         self._watch: Watch | None = None
         self._timer: IDelayedCall | None = None
-        self._peers = Peers(self.own, lambda: now_ns() / _NS_PER_S)
-        self._trimming = Trimming(reactor, self, store, log, self._peers)
-        self._lending = Lending(reactor)
-        store.is_lent = self._lending.is_on
+        self._trimming = Trimming(reactor, self.member, store, log, self._peers)
         #: An entry that was seen, and for which there was no room.
         self._unapplied: tuple[int, bytes, Entry] | None = None
-        #: See `_hides_expired`: what was found, and at which time.
-        self._looked_ms, self._hidden = 0, False
-        #: To whom leading is being handed over, "" for anybody; None: to nobody.
-        self._successor: str | None = None
+        #: To whom leading is being handed over; None: to nobody.
+        self.successor: Address | None = None
         #: Fires when that has been done, so that the server may stop.
         self._left: Deferred[None] | None = None
 
     def reads(self, server: Server, turn: Turn) -> Reads:
         """What the replies of reads wait for."""
         reads = Reads if self.cluster is None else ClusterReads
-        return reads(server, turn, self._may_leave)
+        return reads(server, turn, self.replica, self.now_ns, trusts_lease=self._settings.reads == "lease")
 
     def join(self, server: Server, commit: GroupCommit, hooks: Hooks) -> None:
         """What the log says changes the databases from now on, and clients find in `server` what group this is."""
@@ -148,7 +148,7 @@ class GroupNode(Service):
         commit.watchers.append(lambda *_: server.pause.congest(False))
         commit.has_no_room = self._no_room
         self._store.begin_following()
-        server.group = self
+        server.group = self.member
         self._trimming.compact = lambda: server.compact_now()
         bar(self._server)
 
@@ -187,7 +187,7 @@ class GroupNode(Service):
     def _seen(self, position: int, data: bytes) -> None:
         leader, slots = self.replica.leader, self.replica.standing.slots
         try:
-            entry = self.replica.saw(position, data, self._now_ns())
+            entry = self.replica.saw(position, data, self.now_ns())
         except Ended as ended:
             self._end(ended)
             return
@@ -236,8 +236,8 @@ class GroupNode(Service):
         )  # fmt: skip
         self._watch = None
         self._joining = Joining(
-            self._reactor, self._log, self._connect, self._settings.login, self.own, first - 1, self._store.fetch,
-            self._joined, self._chance,
+            self._reactor, self._log, self._connect, self._settings.login, self._settings.advertise, first - 1,
+            self._store.fetch, self._joined, self._chance,
         )  # fmt: skip
         self._joining.start()
 
@@ -250,7 +250,7 @@ class GroupNode(Service):
         """Have `_is_time` called when it may be, or before: it looks again. A timer for each entry would cost more."""
         if self._joining is not None:
             return
-        due_s = max(0.0, self._due_ns() - self._now_ns()) / _NS_PER_S
+        due_s = max(0.0, self._due_ns() - self.now_ns()) / _NS_PER_S
         if self._timer is not None and self._timer.active():
             if self._timer.getTime() <= self._reactor.seconds() + due_s:
                 return
@@ -259,7 +259,7 @@ class GroupNode(Service):
 
     def _due_ns(self) -> int:
         if self._unapplied is not None:
-            return self._now_ns() + int(_NO_ROOM_S * _NS_PER_S)
+            return self.now_ns() + int(_NO_ROOM_S * _NS_PER_S)
         return self.replica.renew_at_ns if self.replica.role is Role.LEADING else self.replica.campaign_at_ns
 
     def _is_time(self) -> None:
@@ -271,9 +271,9 @@ class GroupNode(Service):
             if self._apply(*unapplied):
                 self._follow()
             return
-        if replica.role is Role.FOLLOWING and self._now_ns() >= replica.campaign_at_ns:
+        if replica.role is Role.FOLLOWING and self.now_ns() >= replica.campaign_at_ns:
             self._campaign()
-        elif replica.role is Role.LEADING and not replica.is_sending and self._now_ns() >= replica.renew_at_ns:
+        elif replica.role is Role.LEADING and not replica.is_sending and self.now_ns() >= replica.renew_at_ns:
             self._commit.commit_now(even_if_empty=True)
         if replica.role is Role.FOLLOWING or (replica.role is Role.LEADING and not replica.is_sending):
             self._wait()
@@ -284,7 +284,7 @@ class GroupNode(Service):
         self._stop_watching()
         position = self.replica.standing.position + 1
         _log.info("nobody leads the group: campaigning with entry {position}", position=position)
-        entry = self.replica.campaign(self._store.leader_us(), self._now_ns())
+        entry = self.replica.campaign(self._store.leader_us(), self.now_ns())
         self._log.read(max(1, position - 1), lambda found: self._send_candidate(position, entry, found))
 
     def _send_candidate(self, position: int, data: bytes, found: Read) -> None:
@@ -298,7 +298,7 @@ class GroupNode(Service):
 
     def _campaigned(self, position: int, data: bytes, outcome: Appended) -> None:
         try:
-            entry = self.replica.appended(outcome, self._now_ns())
+            entry = self.replica.appended(outcome, self.now_ns())
         except Ended as ended:
             self._end(ended)
             return
@@ -312,7 +312,7 @@ class GroupNode(Service):
     def _lead(self) -> None:
         self._store.begin_leading(self)
         bar(self._server)
-        _log.info("leads the group, as of entry {position}", position=self.position)
+        _log.info("leads the group, as of entry {position}", position=self.member.position)
         self._wait()
         if self.cluster is not None:
             self.cluster.look_at_once()
@@ -342,65 +342,46 @@ class GroupNode(Service):
 
     def _compose(self, time_us: int, operations: bytes) -> bytes:
         """An empty one hands over, or says what slots the group has, if that is to be done."""
-        if self._successor is not None and not operations:
-            return self.replica.compose_handover(self._successor, time_us, self._now_ns())
+        if self.successor is not None and not operations:
+            return self.replica.compose_handover(str(self.successor), time_us, self.now_ns())
         if self._slots_to_enter is not None and not operations:
-            return self.replica.compose_slots(self._slots_to_enter, time_us, self._now_ns())
-        return self.replica.compose(operations, time_us, self._now_ns())
+            return self.replica.compose_slots(self._slots_to_enter, time_us, self.now_ns())
+        return self.replica.compose(operations, time_us, self.now_ns())
 
     def _appended(self, outcome: Appended) -> bool:
         """What became of an entry of this leader's; returns whether it goes on."""
         try:
-            self.replica.appended(outcome, self._now_ns())
+            self.replica.appended(outcome, self.now_ns())
         except Ended as ended:
             self._end(ended)
             return False
         if self.replica.role is Role.FOLLOWING:
-            self._end(self.replica.end(End.HANDED_OVER, f"{self._successor} is to lead"))
+            self._end(self.replica.end(End.HANDED_OVER, f"{self.successor} is to lead"))
             return False
         if self.cluster is not None:
             self._slots_to_enter = None if self.replica.standing.slots else self._slots_to_enter
             self.cluster.obey_log()
-        if self._successor is None:
+        if self.successor is None:
             self._wait()
         else:
             self._reactor.callLater(0, self._hand_over)
         return True
 
-    def _may_leave(self) -> bool:
-        """See `Reads`."""
-        if self.replica.role is not Role.LEADING:
-            return True
-        is_sure = self._settings.reads == "lease" and self.replica.lease_runs(self._now_ns())
-        return is_sure and not self._hides_expired()
-
-    def _hides_expired(self) -> bool:
-        """Whether a read may have left out a key by a time that is later than any in the log: another leader's clock
-        may be behind, and must not show the key again. So the read waits for an entry that has that time.
-        """
-        now_ms = self._store.now_us() // 1000
-        if now_ms != self._looked_ms:
-            self._looked_ms = now_ms
-            self._hidden = any(table.hides_expired(now_ms) for table in self._store.databases)
-        return self._hidden
-
     # Ending
 
-    def hand_over(self, to: Address | None, *, is_forced: bool = False) -> None:
-        """See `Membership`. Clients are told by the end of their connections."""
-        if not self.leads:
-            raise Failure("FAILOVER is not valid when server is a replica.")
-        self._successor = str(self._peers.successor(to, is_forced=is_forced))
+    def hand_over(self, to: Address) -> None:
+        """Let that one lead, with the next entry: no more is executed here. This server leads."""
+        self.successor = to
         bar(self._server)
         self._reactor.callLater(0, self._hand_over)
 
     def leave(self) -> Deferred[None]:
         """The server is about to stop: let another lead, if this one does. Fires when it is so, or takes too long."""
-        if not self.leads or self._peers.is_alone or self._store.failed is not None:
+        if not self.member.leads or self._peers.is_alone or self._store.failed is not None:
             return succeed(None)
         _log.info("stopping: another is to lead")
         self._left = Deferred()
-        self.hand_over(None)
+        self.member.hand_over(None)
         return self._left.addTimeout(_LEAVING_S, self._reactor, lambda *_: None)
 
     def _hand_over(self) -> None:
@@ -422,16 +403,11 @@ class GroupNode(Service):
         else:
             self._ends(ended)
 
+    def trim(self) -> None:
+        """See `Membership`."""
+        self._trimming.without_margin()
+
     # Of a cluster: see `Group` of `cluster`
-
-    def own_slots(self) -> str:
-        """See `Group`."""
-        return self.replica.standing.slots
-
-    def addresses(self) -> tuple[tuple[Address, ...], tuple[Address, ...]]:
-        """See `Group`."""
-        silent = tuple(node.address for node in self.others() if node.life is Life.SILENT)
-        return tuple(node.address for node in self.others() if node.address not in silent), silent
 
     def enter_slots(self, slots: str) -> None:
         """See `Group`. With the next commit that is empty; the cluster asks again until it is there."""
@@ -452,62 +428,3 @@ class GroupNode(Service):
         if self.cluster is not None:
             self.cluster.obey_log()
         return True
-
-    # What commands see
-
-    @property
-    def leads(self) -> bool:
-        """See `Membership`."""
-        return self.replica.role is Role.LEADING and self._successor is None
-
-    @property
-    def position(self) -> int:
-        """See `Membership`."""
-        return self._store.pending.sequence - 1
-
-    @property
-    def applied(self) -> int:
-        """The position of the newest entry that the log has for sure, and this server."""
-        return min(self.replica.standing.position, self.position)
-
-    @property
-    def epoch(self) -> int:
-        """See `Membership`."""
-        return self.replica.standing.epoch
-
-    @property
-    def leader(self) -> Address | None:
-        """See `Membership`."""
-        leader = parse_address(self.replica.leader) if self.replica.leader else None
-        return None if leader == self.own and not self.leads else leader
-
-    @property
-    def hears_leader(self) -> bool:
-        """See `Membership`."""
-        replica = self.replica
-        if replica.role is Role.LEADING:
-            return replica.lease_runs(self._now_ns())
-        return self.leader is not None and replica.role is Role.FOLLOWING and self._now_ns() < replica.campaign_at_ns
-
-    def others(self) -> list[Node]:
-        """See `Membership`."""
-        return self._peers.others()
-
-    def checkpoint(self, offset: int) -> tuple[str, int, int, bytes]:
-        """See `Membership`."""
-        try:
-            piece = self._store.checkpoint_piece(offset)
-        except (DamagedStore, OSError) as error:
-            raise Failure(f"the checkpoint cannot be read: {error}") from error
-        self._lending.asked(piece.identity)
-        return piece
-
-    def forget(self, node: Address) -> None:
-        """See `Membership`. It is off the list when the next look is answered."""
-        self._peers.check_gone(node)
-        _log.info("{node} is taken off the group's list", node=node)
-        self._log.forget(str(node), lambda: None)
-
-    def trim(self) -> None:
-        """See `Membership`."""
-        self._trimming.without_margin()

@@ -31,21 +31,28 @@ from kvstore.session.execution import Execution
 from kvstore.session.hooks import Hooks
 from kvstore.session.session import Session
 from kvstore.session.together import Together
+from kvstore.store.replica import Replica, Role
 from kvstore.wire.multibulk import Uniform
 from kvstore.wire.pieces import Encoded
 
 
 class Reads:
-    """See the module. `may_leave`: whether replies of reads may leave now, as far as the lease and the policy say."""
+    """See the module. `now_ns`: the clock of leases. `trusts_lease`: what `--reads` says."""
 
     #: What executes requests of one client, and of many together.
     session: type[GroupSession]
     together: type[GroupTogether]
 
-    def __init__(self, server: Server, turn: Turn, may_leave: Callable[[], bool]) -> None:
+    def __init__(
+        self, server: Server, turn: Turn, replica: Replica, now_ns: Callable[[], int], *, trusts_lease: bool
+    ) -> None:
         self._store = server.store
         self._turn = turn
-        self.may_leave = may_leave
+        self._replica = replica
+        self._now_ns = now_ns
+        self._trusts_lease = trusts_lease
+        #: See `_hides_expired`: what was found, and at which time.
+        self._looked_ms, self._hidden = 0, False
 
     def make_session(self, *arguments: Any) -> Session:
         """A session of a server in a group."""
@@ -54,6 +61,22 @@ class Reads:
     def make_together(self, server: Server, hooks: Hooks) -> Together:
         """What executes many clients' requests together in one."""
         return self.together(self, server, hooks)
+
+    def may_leave(self) -> bool:
+        """Whether replies of reads may leave now."""
+        if self._replica.role is not Role.LEADING:
+            return True
+        return self._trusts_lease and self._replica.lease_runs(self._now_ns()) and not self._hides_expired()
+
+    def _hides_expired(self) -> bool:
+        """Whether a read may have left out a key by a time that is later than any in the log: another leader's clock
+        may be behind, and must not show the key again. So the read waits for an entry that has that time.
+        """
+        now_ms = self._store.now_us() // 1000
+        if now_ms != self._looked_ms:
+            self._looked_ms = now_ms
+            self._hidden = any(table.hides_expired(now_ms) for table in self._store.databases)
+        return self._hidden
 
     def commit_to_wait_for(self) -> int:
         """The number of the commit that replies are to wait for, which comes at the end of this turn."""

@@ -213,7 +213,7 @@ class Machine(MemoryNode):
     @property
     def takes_itself_for_leader(self) -> bool:
         """Whether clients would be told so."""
-        return self.running and self.node.leads
+        return self.running and self.node.member.leads
 
     def _ended(self, ended: Ended) -> None:
         """It ends by itself, which it may only if another leads, or to begin with another's checkpoint."""

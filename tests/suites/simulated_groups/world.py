@@ -106,7 +106,7 @@ class World:
         """Each that runs has in its databases what the log has up to where it is."""
         for node in self.nodes:
             if node.running and node.store.in_flight is None and not node.store.has_changes():
-                self.truth.check_state(str(node.address), node.node.position, node.store.databases[0])
+                self.truth.check_state(str(node.address), node.node.member.position, node.store.databases[0])
 
     def check_files(self) -> None:
         """Each has in its files what the log has up to where it stands: without what is in flight."""
@@ -131,7 +131,9 @@ class World:
         self.pass_time(0.1)
         for words in LAST_READS:
             self._until(lambda words=words: self._read_at_last(words), f"{words} is answered")  # type: ignore[misc]
-        self._until(lambda: {node.node.position for node in self.nodes} == {self.log.head}, "all have all of the log")
+        self._until(
+            lambda: {node.node.member.position for node in self.nodes} == {self.log.head}, "all have all of the log"
+        )
         self.pass_time(0.02)
         self.check_nodes()
         self.check_files()
@@ -181,10 +183,10 @@ def _fill(world: World, node: Machine) -> None:
 
 
 def _hand_over(world: World, node: Machine) -> None:
-    if node.takes_itself_for_leader and node.runs and node.node.others():
-        to = world.chance.choice([None, world.chance.choice(node.node.others()).address])
+    if node.takes_itself_for_leader and node.runs and node.node.member.others():
+        to = world.chance.choice([None, world.chance.choice(node.node.member.others()).address])
         with contextlib.suppress(Failure):  # nobody is alive
-            node.node.hand_over(to, is_forced=True)
+            node.node.member.hand_over(to, is_forced=True)
 
 
 def _lose_disk(world: World, node: Machine) -> None:

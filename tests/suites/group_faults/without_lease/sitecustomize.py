@@ -2,13 +2,13 @@
 leaves. Never imported by anything else: see `--control`.
 """
 
-from kvstore.edge.group.node import GroupNode
+from kvstore.edge.group.reads import Reads
 from kvstore.store.replica import Role
 
 
-def _may_leave(node: GroupNode) -> bool:
-    """As GroupNode's, with the check of the lease taken out."""
-    return node.replica.role is not Role.LEADING or node._settings.reads == "lease"
+def _may_leave(reads: Reads) -> bool:
+    """As that of Reads, with the check of the lease taken out."""
+    return reads._replica.role is not Role.LEADING or reads._trusts_lease
 
 
-GroupNode._may_leave = _may_leave  # type: ignore[method-assign]
+Reads.may_leave = _may_leave  # type: ignore[method-assign]
