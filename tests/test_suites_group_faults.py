@@ -84,6 +84,10 @@ class ClientTests(SynchronousTestCase):
         block = (b"EXEC", (b"SET", b"k", b"v"))
         self.assertEqual(self.told(block, "+OK", "-MISCONF no room", "-EXECABORT discarded"), [REFUSED])
 
+    def test_what_a_leader_had_not_begun_with_has_changed_nothing(self) -> None:
+        """Its request waited for room on the way to the log, when the leader led no more."""
+        self.assertEqual(self.told((b"INCR", b"k"), "-UNBLOCKED instance state changed"), [REFUSED])
+
     def test_a_server_that_follows_has_done_nothing(self) -> None:
         """It is no part of the history."""
         self.assertEqual(self.told((b"SET", b"k", b"v"), "-READONLY no"), [])

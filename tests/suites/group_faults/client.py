@@ -19,7 +19,9 @@ from tests.suites.histories.checker import REFUSED, UNKNOWN, Operation
 
 #: What begins an error after which nothing was done, and nothing is noted; and one that a history tells of.
 _ELSEWHERE = "-READONLY"
-_REFUSED = ("-MISCONF", "-EXECABORT")
+_REFUSED = ("-MISCONF", "-EXECABORT", "-UNBLOCKED")
+#: The one of these after which the server is gone: it led no more before it began with the request.
+_GONE = "-UNBLOCKED"
 
 
 class Client:
@@ -112,6 +114,9 @@ class Client:
         is_refused = isinstance(replies[-1], str) and replies[-1].startswith(_REFUSED)
         self.refused += is_refused
         self._note(began, words, REFUSED if is_refused else replies[-1])
+        if is_refused and replies[-1].startswith(_GONE):
+            self.hang_up()
+            self._next()
         return not is_refused
 
     def _note(self, began: float, words: tuple[Any, ...], result: Any) -> None:

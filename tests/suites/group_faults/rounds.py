@@ -76,14 +76,16 @@ class Rounds:
         began = time.monotonic()
         prefix = b"h%d" % next(self._numbers)
         clients = self._clients(world, kind, prefix)
+        history: list[Operation] = []
         try:
             at = self._trouble(world, kind, clients)
-            history = [operation for client in clients for operation in client.history]
+            history += [operation for client in clients for operation in client.history]
             history += self._read_all(world, clients, prefix)
             check(history)
             level(world.group, prefix)
         except AssertionError as error:
-            raise Violated(f"{name}: {error}", [each for client in clients for each in client.history]) from error
+            told = history or [operation for client in clients for operation in client.history]
+            raise Violated(f"{name}: {error}", told) from error
         self._clear(world, clients)
         known = [operation for operation in history if operation.result is not UNKNOWN]
         refused = sum(client.refused for client in clients)
