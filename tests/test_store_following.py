@@ -18,6 +18,7 @@ from kvstore.commands import dispatch
 from kvstore.commands.registry import table as commands
 from kvstore.commands.row import READ, WRITE
 from kvstore.store.examine import LIVE, examine, segment_name
+from kvstore.store.leaving import leave_group
 from kvstore.store.merge import MergeJob, merge
 from kvstore.store.observing import Observer
 from kvstore.store.operations import BadOperation, UnknownOperation, encode_delete
@@ -32,7 +33,7 @@ from tests.kit.harness import AsItIs, Content
 from tests.kit.pair import Listener
 from tests.kit.random_families import FAMILIES
 from tests.kit.random_server import EXPIRING
-from tests.kit.store_files import commit, write_log
+from tests.kit.store_files import write_log
 from tests.kit.valkey import UNORDERED
 from tests.kit.value_changes import Draw, changes, check, live
 from tests.suites.crashes.run import small_files
@@ -387,6 +388,18 @@ class SeenTests(SynchronousTestCase):
         self.assertEqual(self.follower.rig.do("GET", "a"), b"1")
         self.assertEqual(self.follower.store.newest_time_us, self.leader.store.newest_time_us)
 
+    def test_a_directory_does_not_tell_the_time(self) -> None:
+        """Nor does one that was made when the clock was ahead, before there was an entry, once it has compacted."""
+        self.do("SET a 1 PX 5")
+        self.log.now_ms += 3_600_000
+        late = Node("late", self.log)
+        self.log.now_ms -= 3_600_000
+        late.follow()
+        late.compact()
+        late = late.start_again()
+        self.assertEqual(late.rig.do("GET", "a"), b"1")
+        self.assertEqual(late.store.newest_time_us, self.leader.store.newest_time_us)
+
     def test_a_leaders_clock_that_is_set_back(self) -> None:
         """A key that somebody has found expired does not come back, nor may the next entry have an earlier time."""
         self.do("SET a 1 PX 5")
@@ -490,11 +503,12 @@ class RefusedTests(SynchronousTestCase):
 
     def test_another_directory(self) -> None:
         """One that was not made for this group does not start in it; nor has one that a server alone wrote a place."""
-        other = Store(self.follower.disk.kill(), TYPES, lambda: 0, Random(1).randbytes)
-        self.assertEqual(other.lineage, self.follower.store.lineage)
-        other.table.write(b"x", b"y")
-        commit(other)
-        self.assertIsNone(other.lineage.standing(4))
+        kill = self.follower.disk.kill
+        self.assertRaises(StartRefused, Store, kill(), TYPES, lambda: 0, Random(1).randbytes)
+        left = kill()
+        last = leave_group(left, TYPES, lambda: 0, Random(1).randbytes)
+        other = Store(left, TYPES, lambda: 0, Random(1).randbytes)
+        self.assertIsNone(other.lineage.standing(last + 1))
         disk = SimulatedDisk()
         Store(disk, TYPES, lambda: 0, Random(1).randbytes).close()
         disk.unlock()

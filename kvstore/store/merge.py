@@ -90,7 +90,7 @@ def merge(disk: Disk, types: Types, job: MergeJob, now_us: int, pass_bytes: int 
         for number in range(passes):
             delta = _reduce(segments, Delta(types, Share(number, passes, hashed), lineage), job)
             if writer is None:
-                created_us = _created_us(delta, base_us, now_us)
+                created_us = _created_us(delta, base_us, lineage, now_us)
                 header = CheckpointHeader(segments[0].header.store, job.salt, job.covers, created_us, delta.lineage)
                 writer = CheckpointWriter(disk, job.output, header)
                 files.callback(writer.abandon)
@@ -160,12 +160,13 @@ def _open_segment(disk: Disk, files: contextlib.ExitStack, name: str) -> Segment
     return Segment(name, file, read_log_header(file, name))
 
 
-def _created_us(delta: Delta, base_us: int, now_us: int) -> int:
+def _created_us(delta: Delta, base_us: int, base: Lineage, now_us: int) -> int:
     """When the checkpoint is made, by a clock that may have been set back; in a group by the newest time in its log,
-    which no server's own clock is to be ahead of.
+    which no server's own clock is to be ahead of: one made before there was an entry has the time of such a clock.
     """
-    newest_us = max(base_us, delta.time_us)
-    return newest_us if delta.lineage.entry else max(now_us, newest_us)
+    if not delta.lineage.entry:
+        return max(now_us, base_us, delta.time_us)
+    return max(base_us if base.entry else 0, delta.time_us)
 
 
 def _check_fit(base: File | None, segments: list[Segment]) -> tuple[int, Lineage]:
