@@ -507,6 +507,7 @@ class RefusedTests(SynchronousTestCase):
         self.assertRaises(StartRefused, Store, kill(), TYPES, lambda: 0, Random(1).randbytes)
         left = kill()
         last = leave_group(left, TYPES, lambda: 0, Random(1).randbytes)
+        left.unlock()
         other = Store(left, TYPES, lambda: 0, Random(1).randbytes)
         self.assertIsNone(other.lineage.standing(last + 1))
         disk = SimulatedDisk()
