@@ -80,16 +80,38 @@ class LeavingTests(SynchronousTestCase):
         self.assertIsNone(store.standing)
         store.close()
 
-    def test_what_was_fetched_to_join_with(self) -> None:
-        """Is what it goes on with, and takes the place of nothing later."""
+    def fetch(self, path: str) -> int:
+        """Fetch the checkpoint of another server, with the key `new` too, to begin with; returns the last entry."""
         other = self.mktemp()
         last = self.write(b"key", b"new", path=other)
         backup = self.mktemp()
         self.assertEqual(run_tool("backup", other, backup)[0], 0)
-        incoming = Incoming(RealDisk(self.path), IDENTITY)
+        incoming = Incoming(RealDisk(path), IDENTITY)
         incoming.add(read_piece(RealDisk(backup), 0).data)
         incoming.check(1)
         incoming.keep()
+        return last
+
+    def test_what_was_fetched_to_join_with(self) -> None:
+        """Is what it goes on with, and takes the place of nothing later."""
+        last = self.fetch(self.path)
+        self.assertIn(f"up to entry {last}", run_tool("group", "leave", self.path)[1])
+        self.assertEqual(self.keys(), {b"key", b"new"})
+
+    def test_a_new_directory_that_has_fetched(self) -> None:
+        """It is the group's, though it has no entry yet: what a server by itself would write there, the next start in
+        the group would replace.
+        """
+        self.path = self.mktemp()
+        new = self.open(self.path)
+        new.close()
+        new._disk.unlock()
+        last = self.fetch(self.path)
+        before = read_files(self.path)
+        refused = self.assertRaises(StartRefused, self.keys)
+        self.assertIn("joined.ckpt", str(refused))
+        self.assertIn("kvstore group leave DIR", str(refused))
+        self.assertEqual(read_files(self.path), before)
         self.assertIn(f"up to entry {last}", run_tool("group", "leave", self.path)[1])
         self.assertEqual(self.keys(), {b"key", b"new"})
 

@@ -34,9 +34,9 @@ from kvstore.store import checkpoint
 from kvstore.store.checkpoint import CheckpointReader
 from kvstore.store.examine import LIVE, segments_of
 from kvstore.store.log import create_log, read_log_header
-from kvstore.store.recovery import new_log_header
+from kvstore.store.recovery import FETCHED, new_log_header
 
-NAME = "joined.ckpt"
+NAME = FETCHED
 #: Most bytes of a checkpoint that are sent at a time; and how often what was received is synced.
 PIECE_BYTES = 1 * MIB
 _SYNC_EVERY_BYTES = 8 * MIB

@@ -39,6 +39,9 @@ from kvstore.store.log import (
     read_marks,
 )
 
+#: What a server of a group has fetched, to begin its next start with: see `joining`.
+FETCHED = "joined.ckpt"
+
 
 class Recovered(NamedTuple):
     """The outcome of a recovery: the state, the log open for appending, and what was found and mended."""
@@ -65,12 +68,8 @@ def recover(
     Durability: everything in the returned state is on disk when this returns, whatever it was before.
     """
     found = examine(disk, types)
-    if found.lineage.entry and not may_be_of_group:
-        raise StartRefused(
-            f"{disk.describe(LIVE)}: the directory is a group's, whose log it has up to entry {found.sequence}; a write"
-            " of a server by itself would part it from that for ever. Give --group, --log and --advertise, as before;"
-            " or, to give the group up and go on with these data alone, `kvstore group leave DIR`, and start again."
-        )
+    if not may_be_of_group:
+        _refuse_a_groups(disk, found)
     if identity is not None and found.live is not None and found.live.store != identity:
         raise StartRefused(f"{disk.describe(LIVE)}: the directory is another's, of no server of this group")
     if found.leftovers:
@@ -95,6 +94,23 @@ def recover(
     if found.live.first == 1 and not found.checkpoint_bytes:  # killed in the middle of the first start
         _first_checkpoint_if_there_is_room(disk, found.live, now_us(), random_bytes)
     return Recovered(found, log, copy)
+
+
+def _refuse_a_groups(disk: Disk, found: Examined) -> None:
+    if found.lineage.entry:
+        name = LIVE
+        why = (
+            f"whose log it has up to entry {found.sequence}; a write of a server by itself would part it from that for"
+            " ever"
+        )
+    elif FETCHED in disk.names():
+        name, why = FETCHED, "and has fetched what the next start in it puts in the place of all that is here"
+    else:
+        return
+    raise StartRefused(
+        f"{disk.describe(name)}: the directory is a group's, {why}. Give --group, --log and --advertise, as before; or,"
+        " to give the group up and go on with these data alone, `kvstore group leave DIR`, and start again."
+    )
 
 
 def _finish_sealing(disk: Disk, found: Examined) -> None:
