@@ -115,6 +115,13 @@ class LeavingTests(SynchronousTestCase):
         self.assertIn(f"up to entry {last}", run_tool("group", "leave", self.path)[1])
         self.assertEqual(self.keys(), {b"key", b"new"})
 
+    def test_a_refused_start_gives_the_directory_back(self) -> None:
+        """To others in the same program."""
+        self.assertRaises(StartRefused, embedded.open, self.path)
+        disk = RealDisk(self.path)
+        disk.lock()
+        disk.unlock()
+
     def test_who_is_in_none_leaves_none(self) -> None:
         """A directory of a server by itself, also one that has left."""
         own = self.mktemp()

@@ -78,7 +78,7 @@ def open(
 
 
 class EmbeddedStore(Closing):
-    """See the module, and `open`, which makes one. `disk`: locked from here until `close`."""
+    """See the module, and `open`, which makes one. `disk`: locked from here until `close`; not if this raises."""
 
     def __init__(self, disk: Disk, sync: bool, databases: int, compact_after_entries: int | None) -> None:
         self._disk = disk
@@ -89,7 +89,11 @@ class EmbeddedStore(Closing):
         self._in_batch = False
         self._compaction_asked = False
         policy = CompactionPolicy(compact_after_entries)
-        self._store = Store(disk, TYPES, lambda: time.time_ns() // 1000, os.urandom, policy, databases)
+        try:
+            self._store = Store(disk, TYPES, lambda: time.time_ns() // 1000, os.urandom, policy, databases)
+        except BaseException:
+            disk.unlock()
+            raise
         if self._store.torn_copy is not None:
             _log.warning("cut a torn tail, never acknowledged, off the log; copy kept as %s", self._store.torn_copy)
         self._call = self._make_call()
