@@ -199,6 +199,14 @@ class TellingTests(GroupTestCase):
         self.assertGreater(int(found["offset"]), position - 10)
         self.assertLess(int(found["lag"]), 5)
 
+    def test_how_full_the_engine_is(self) -> None:
+        """INFO has it, of leader and follower, from the first look on."""
+        size = self.group.log.size()
+        for node in (self.leader, self.other):
+            said = str(Talker(node).ask("INFO", "replication"))
+            self.assertRegex(said, "group_log_used_bytes:[1-9]")
+            self.assertIn(f"group_log_quota_bytes:{size.quota_bytes}\r\n", said)
+
     def test_a_dead_one(self) -> None:
         """ROLE and INFO have it no more, SENTINEL says that it is down."""
         self.die(self.dead)

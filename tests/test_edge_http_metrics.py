@@ -7,11 +7,14 @@ import re
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from kvstore.commands.membership import Life
+from kvstore.edge.http.group_metrics import GROUP_METRICS
 from kvstore.edge.http.metrics import metrics_routes
 from kvstore.edge.http.metrics_table import METRICS
 from kvstore.edge.http.origins import Origins
 from kvstore.edge.http.site import Site
 from kvstore.edge.http.visitors import Visitors
+from tests.kit.group import MemoryGroup, MemoryNode
 from tests.kit.http import Answer, WatchedTestCase, get
 
 _OPEN = ("Accept", "application/openmetrics-text; version=1.0.0")
@@ -154,14 +157,76 @@ class ValueTests(MetricsTestCase):
         self.assertEqual([values["kvstore_writes_refused"], values["kvstore_refused_writes_total"]], [1, 1])
 
 
+class GroupTests(MetricsTestCase):
+    """What a server tells of its group."""
+
+    def group_values(self, node: MemoryNode) -> dict[str, float]:
+        """What a node's member tells, without what all names begin with; the group's label is left out."""
+        self.server.group = node.node.member
+        found = {name: value for name, value in self.values().items() if name.startswith("kvstore_group_")}
+        self.assertEqual([name for name in found if "group=shop" not in name], [])
+        return {
+            re.sub(",?group=shop,?", "", name).removeprefix("kvstore_group_").replace("{}", ""): value
+            for name, value in found.items()
+        }
+
+    def test_a_server_by_itself(self) -> None:
+        """Has not so much as a name of these."""
+        self.assertNotIn("kvstore_group", self.scrape().body)
+
+    def test_a_group(self) -> None:
+        """Of the leader, a follower, and one that died."""
+        group = MemoryGroup()
+        self.assertEqual(set(self.group_values(group.nodes[0])), {"leads", "leader_heard", "epoch", "position"})
+        leader = group.leader()
+        follower, dead = group.followers()
+        group.all_heard(leader)
+        dead.kill()
+        for node in (leader, follower):
+            group.until(lambda node=node: Life.SILENT in [each.life for each in node.node.member.others()])
+        size, member = group.log.size(), leader.node.member
+        values = self.group_values(leader)
+        positions = {each.address: each.position for each in member.others()}
+        self.assertLess(positions[dead.address], member.position)
+        expected = {
+            "leads": 1,
+            "leader_heard": 1,
+            "epoch": member.epoch,
+            "position": member.position,
+            f"node_alive{{node={follower.address}}}": 1,
+            f"node_alive{{node={dead.address}}}": 0,
+            f"node_position{{node={follower.address}}}": positions[follower.address],
+            f"node_position{{node={dead.address}}}": positions[dead.address],
+            "log_quota_bytes": size.quota_bytes,
+        }
+        self.assertEqual({name: values.get(name) for name in expected}, expected)
+        self.assertGreater(values["log_used_bytes"], 0)
+        values = self.group_values(follower)
+        self.assertEqual((values["leads"], values["leader_heard"]), (0, 1))
+        leader.kill()
+        follower.kill()
+        leader.start()
+        group.until(leader.node.member.others)
+        self.assertEqual([name for name in self.group_values(leader) if name.startswith("node_")], [])
+
+    def test_a_leader_that_is_cut_off(self) -> None:
+        """It leads, as far as it knows, and nobody hears of it: itself neither."""
+        group = MemoryGroup()
+        leader = group.leader()
+        leader.connection.cut()
+        group.until(lambda: not leader.node.member.hears_leader)
+        values = self.group_values(leader)
+        self.assertEqual((values["leads"], values["leader_heard"]), (1, 0))
+
+
 class ConventionTests(MetricsTestCase):
     """The table of metrics."""
 
     def test_names(self) -> None:
         """Prometheus's conventions: base units, and `_total` for what only grows."""
-        names = [metric.name for metric in METRICS]
+        names = [metric.name for metric in METRICS + GROUP_METRICS]
         self.assertEqual(len(names), len(set(names)))
-        for metric in METRICS:
+        for metric in METRICS + GROUP_METRICS:
             self.assertRegex(metric.name, r"^[a-z]+(_[a-z]+)*$")
             self.assertIsNone(re.search("_(ms|us|milliseconds|kb|total|count)(_|$)", metric.name), metric.name)
             self.assertEqual(metric.shown_name.endswith("_total"), metric.kind == "counter")
@@ -170,5 +235,5 @@ class ConventionTests(MetricsTestCase):
 
     def test_texts(self) -> None:
         """Each says what it means, in a sentence."""
-        for metric in METRICS:
+        for metric in METRICS + GROUP_METRICS:
             self.assertRegex(metric.text, r"^[A-Z0-9].*\.$")

@@ -19,6 +19,7 @@ from kvstore.edge.page import site as page_site
 from kvstore.edge.page.site import page_routes
 from kvstore.edge.status import info_sections
 from kvstore.wire.resp import pack
+from tests.kit.group import MemoryGroup
 from tests.kit.http import OWN_HOST, Connection, WatchedTestCase, get, request
 
 #: What would be a script, if it was not escaped.
@@ -181,6 +182,22 @@ class StatusTests(PageTestCase):
         self.assertNotIn("group", self.page().ids())
         self.server.info["group"] = lambda: [("leader", "zebra:6380")]
         self.assertIn("zebra:6380", self.page().text)
+
+    def test_a_group(self) -> None:
+        """A server of a group tells of its part, who leads, and the others."""
+        group = MemoryGroup()
+        leader = group.leader()
+        follower, _ = group.followers()
+        group.all_heard(leader)
+        for node, part in ((leader, "leads"), (follower, "follows")):
+            self.server.group = node.node.member
+            text = self.page().text
+            self.assertIn(f"{node.address} {part}, entry ", text)
+            self.assertIn(f"{leader.address}", text)
+            self.assertNotIn("not heard of lately", text)
+        follower.connection.cut()
+        group.go_on(5)
+        self.assertIn(f"{leader.address}, not heard of lately", self.page().text)
 
 
 class LiveTests(PageTestCase):

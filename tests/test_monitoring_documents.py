@@ -11,12 +11,14 @@ from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from kvstore.edge.http.group_metrics import GROUP_METRICS
 from kvstore.edge.http.metrics import metrics_routes
 from kvstore.edge.http.metrics_table import METRICS
 from kvstore.edge.http.origins import Origins
 from kvstore.edge.http.site import Site
 from kvstore.edge.http.visitors import Visitors
 from scripts.monitoring import dashboard, page
+from tests.kit.group import MemoryGroup
 from tests.kit.http import WatchedTestCase, get
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,7 +30,7 @@ with_promtool = skipUnless(shutil.which("promtool"), "needs Debian's prometheus 
 
 def unknown(text: str) -> set[str]:
     """The metrics of ours that a text names and that there are not."""
-    known = {metric.shown_name for metric in METRICS}
+    known = {metric.shown_name for metric in METRICS + GROUP_METRICS}
     return {
         name
         for name in re.findall(r"\bkvstore_\w+", text)
@@ -102,5 +104,8 @@ class PromtoolTests(WatchedTestCase):
         client = self.connect()
         client.send(b"SET a 1\r\nLPOP a\r\n")
         self.turn()
+        group = MemoryGroup()
+        group.all_heard(group.leader())
+        self.server.group = group.leader().node.member
         site = Site(self.clock, Origins(), Visitors(self.server), routes)
         self.assertEqual(promtool("check", "metrics", given=get(site, "/metrics").body), "")

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 from kvstore.base.address import Address
 from kvstore.base.errors import FOLLOWS, READ_ONLY, Failure
+from kvstore.base.shared_log import Size
 from kvstore.commands.hash_slots import Cluster, check_slots
 from kvstore.commands.row import READ, RUNS, WRITE, Command
 
@@ -45,10 +46,12 @@ class Node(NamedTuple):
 class Membership(Protocol):
     """See the module. `group_name`; `own`: this server's address. `position`: of the newest entry that is in
     its databases. `epoch`: of the newest leader that it knows of. `cluster`: that the group is one of, or None.
+    `log_size`: of the log's engine some seconds ago; None before it was asked.
     """
 
     group_name: str
     own: Address
+    log_size: Size | None
 
     @property
     def cluster(self) -> Cluster | None:

@@ -9,6 +9,7 @@ from typing import Any
 from kvstore.base.address import Address
 from kvstore.base.errors import Failure, InvalidRequest, syntax_error
 from kvstore.base.reply import OK, Reply, Wait
+from kvstore.base.shared_log import Size
 from kvstore.commands.arguments import at_least
 from kvstore.commands.context import Call
 from kvstore.commands.deadlines import end_after_ms
@@ -80,7 +81,12 @@ def _of_group(group: Membership | None) -> list[tuple[str, Any]]:
         ("group_node", group.own),
         ("group_epoch", group.epoch),
         ("master_repl_offset", group.position),
+        *([] if group.log_size is None else _of_engine(group.log_size)),
     ]
+
+
+def _of_engine(size: Size) -> list[tuple[str, Any]]:
+    return [("group_log_used_bytes", size.used_bytes), ("group_log_quota_bytes", size.quota_bytes)]
 
 
 @command("READONLY", FAST, group="cluster")

@@ -79,6 +79,15 @@ PANELS = (
     Panel("Processor", "percentunit", (
         ('rate(process_cpu_seconds_total{instance=~"$instance"}[$__rate_interval])', "{{instance}}"),
     )),
+    Panel("Group: who leads", "short", ((_gauge("group_leads"), "{{group}}: {{instance}}"),)),
+    Panel("Group: entries behind", "short", (
+        (f"max by (group) (kvstore_group_position) - on (group) group_right () {_gauge('group_position')}",
+         "{{instance}}"),
+    )),
+    Panel("Group: the log's engine", "bytes", (
+        (f"max by (group) ({_gauge('group_log_used_bytes')})", "{{group}}: used"),
+        (f"max by (group) ({_gauge('group_log_quota_bytes')})", "{{group}}: quota"),
+    )),
 )  # fmt: skip
 
 

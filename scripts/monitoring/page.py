@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kvstore.edge.http.group_metrics import GROUP_METRICS
 from kvstore.edge.http.metrics_table import METRICS, Metric
 
 #: The lines around the section.
@@ -20,7 +21,7 @@ def replace_section(page: str) -> str:
 def table() -> str:
     """All metrics, in Markdown."""
     lines = ["| metric | kind | what it tells |", "|---|---|---|"]
-    return "\n".join([*lines, *map(_line, METRICS), ""])
+    return "\n".join([*lines, *map(_line, METRICS + GROUP_METRICS), ""])
 
 
 def _line(metric: Metric) -> str:

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from kvstore.base.address import Address, parse_address
 from kvstore.base.errors import DamagedStore, Failure
-from kvstore.base.shared_log import SharedLog
+from kvstore.base.shared_log import SharedLog, Size
 from kvstore.commands.membership import Life, Node
 from kvstore.edge.group.cluster import ClusterPart
 from kvstore.edge.group.lending import Lending
@@ -54,6 +54,7 @@ class Member:
         lending: Lending,
     ) -> None:  # fmt: skip
         self.group_name, self.own = group_name, own
+        self.log_size: Size | None = None
         self._node = node
         self._store = store
         self._log = log

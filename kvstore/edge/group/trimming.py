@@ -62,9 +62,10 @@ _A_WHILE_S = 60.0
 
 
 class _Node(Protocol):
-    """What is asked of the node."""
+    """What is asked of the node. `log_size`: is told of each size."""
 
     own: Address
+    log_size: Size | None
 
     @property
     def leads(self) -> bool:
@@ -164,6 +165,7 @@ class Trimming:
     def _sized(self, size: Size) -> None:
         """Make room in the engine, or see that it need not."""
         self._unanswered -= 1
+        self._node.log_size = size
         was_tight, self._is_tight = self._is_tight, size.used_bytes > size.quota_bytes * _SOFT
         if self._is_tight:
             self._make_room(size, was_tight)

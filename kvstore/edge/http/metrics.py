@@ -20,6 +20,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 from twisted.web.server import Request
 
+from kvstore.edge.http.group_metrics import GROUP_METRICS
 from kvstore.edge.http.metrics_table import METRICS, Buckets, Metric, Reading
 from kvstore.edge.http.site import Route
 from kvstore.edge.http.visitors import Visitor
@@ -41,12 +42,15 @@ class ServerCollector(Collector):
 
     def describe(self) -> Iterable[Family]:
         """All, without values."""
-        return (_family(metric, {}) for metric in METRICS)
+        return (_family(metric, {}) for metric in self._metrics())
 
     def collect(self) -> Iterator[Family]:
         """All, as they are now."""
-        for metric in METRICS:
+        for metric in self._metrics():
             yield _family(metric, metric.read(self._sources))
+
+    def _metrics(self) -> tuple[Metric, ...]:
+        return METRICS if self._sources.server.group is None else METRICS + GROUP_METRICS
 
 
 class Scrape:

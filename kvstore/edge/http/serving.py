@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from kvstore.commands.membership import Membership
 from kvstore.edge.exits import Process
 from kvstore.edge.history import History
 from kvstore.edge.http.health import Check, health_routes
@@ -22,15 +23,24 @@ from kvstore.store.store import Store
 #: What /readyz says is wrong.
 _FULL = "it is full, writes are refused"
 _FAILED = "the log cannot be written"
+_NO_LEASE = "its lease is over, requests wait"
+_NO_LEADER = "it hears of no leader, what it has grows old"
 
 
-def readiness(store: Store) -> dict[str, Check]:
-    """What a server that is ready has to have. Who can ask has found it recovered."""
-    return {
+def readiness(store: Store, group: Membership | None = None) -> dict[str, Check]:
+    """What a server that is ready has to have. Who can ask has found it recovered. `group`: that it is of."""
+    checks: dict[str, Check] = {
         "recovery": lambda: "",
         "disk": lambda: _FULL if store.refusals.now else "",
         "log": lambda: _FAILED if store.failed is not None else "",
     }
+    return checks if group is None else checks | {"group": lambda: _unheard(group)}
+
+
+def _unheard(group: Membership) -> str:
+    if group.hears_leader:
+        return ""
+    return _NO_LEASE if group.leads else _NO_LEADER
 
 
 class WebSite:
@@ -51,12 +61,13 @@ class WebSite:
         self._listening = Listening(sources.reactor, turned_away, process, "HTTP", "--http")
         self.history = History(sources)
         pace = Pacing(sources.reactor.callLater).do
+        group = sources.server.group
         self.site = Site(
             sources.reactor,
             Origins(settings.http_hosts),
             Visitors(sources.server),
             {
-                **health_routes(readiness(sources.store)),
+                **health_routes(readiness(sources.store, group), group),
                 **metrics_routes(sources, sources.reactor.seconds),
                 **page_routes(sources, self.history, pace),
             },

@@ -17,6 +17,7 @@ from kvstore.base.limits import MAX_EXAMINED_CLIENTS, MAX_SHOWN_CLIENTS
 from kvstore.commands.client import UNKNOWN, Client
 from kvstore.commands.context import Call, Server
 from kvstore.commands.info import fields_of
+from kvstore.commands.membership import Membership
 from kvstore.commands.noted_requests import RequestLog
 from kvstore.commands.setting_table import ALIASES, SECRET, SETTINGS
 from kvstore.edge.history import History, Series
@@ -130,8 +131,21 @@ def _charts(series: Series, step_s: int) -> dict[str, Any]:
 
 
 def _group(server: Server) -> dict[str, Any] | None:
-    """The replicated state: what the section `group` of INFO says, of a server that has one."""
+    """The replicated state: in a group this server's part; else what the section `group` of INFO says, if any."""
+    if server.group is not None:
+        return {"fields": _part(server.group)}
     return {"fields": dict(server.info["group"]())} if "group" in server.info else None
+
+
+def _part(group: Membership) -> dict[str, Any]:
+    others = (f"{each.address} {each.life.value}, entry {each.position}" for each in group.others())
+    return {
+        "this_server": f"{group.own} {'leads' if group.leads else 'follows'}, entry {group.position}",
+        "leader": f"{group.leader or 'not known'}{'' if group.hears_leader else ', not heard of lately'}",
+        "others": "; ".join(others) or "none",
+        "group": group.group_name,
+        "epoch": group.epoch,
+    }
 
 
 def _types(types: Types) -> dict[str, Any]:
