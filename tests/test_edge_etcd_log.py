@@ -219,6 +219,14 @@ class TrimTests(LogTestCase):
             self.asked(self.log.trim, first)
         self.assertEqual((self.etcd.values, self.etcd.compacted), before)
 
+    def test_the_history_alone(self) -> None:
+        """Goes, and nothing else; again, without anything new, makes no difference."""
+        entries = self.fill(5)
+        for _ in range(2):
+            self.asked(self.log.free)
+            self.assertEqual((self.etcd.compacted, self.read_all(1)), (self.etcd.revision, entries))
+        self.assertIs(self.append(6, b"6"), THERE)
+
     def test_newest_stays(self) -> None:
         """So that its repetition is known."""
         self.fill(5)

@@ -326,7 +326,7 @@ class JoiningTests(SynchronousTestCase):
     def test_a_fetch_that_takes_longer_than_compactions_are_apart(self) -> None:
         """The engine is over half full, so everybody compacts every minute: but who is fetched from, and that ends."""
         self.patch(stored, "PIECE_BYTES", 400)
-        self.patch(self.group.log, "size", lambda: Size(60, 100))
+        self.patch(self.group.log, "size", lambda: Size(6_000_000, 10_000_000))
         identities = set()
         taken, ask = joining.Fetch._take, joining.Fetch._ask
 
@@ -415,7 +415,7 @@ class LendingTests(SynchronousTestCase):
         group.go_on(10)
         self.assertEqual((len(asked), store.compaction_is_due()), (1, True))
         self.patch(trimming, "_STEP", 0)
-        self.patch(group.log, "size", lambda: Size(80, 100))
+        self.patch(group.log, "size", lambda: Size(8_000_000, 10_000_000))
         client.ask("GROUP", "CHECKPOINT", "0")
         group.go_on(5)
         self.assertEqual(len(asked), 2)

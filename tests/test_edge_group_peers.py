@@ -329,6 +329,33 @@ class TrimmingTests(GroupTestCase):
         self.assertEqual(self.covers(self.dead), 0)
 
 
+class FullEngineTests(GroupTestCase):
+    """What takes much room in the engine, though it is few entries."""
+
+    def test_few_large_entries(self) -> None:
+        """Leave the log unasked, once the engine is more than half full, however soon after each other."""
+        self.group.log.quota_bytes = 1_000_000
+        for node in self.group.nodes:
+            node.server.compact_now = lambda node=node: self.group.clock.callLater(0, node.compact)  # type: ignore
+        for number in range(9):
+            self.assertEqual(self.ask("SET", "key", str(number) * 100_000), "OK")
+            self.group.go_on(5)
+        self.assertEqual(Talker(self.leader).ask("GET", "key"), "8" * 100_000)
+        self.assertLess(sum(map(len, self.group.log.entries.values())), 600_000)
+
+    def test_history(self) -> None:
+        """Is forgotten as the log grows; if it does not, but for what renews the lease, it is not looked for."""
+        self.group.log.quota_bytes = 10_000_000
+        self.group.go_on(3)
+        freed = self.group.log.freed
+        self.group.go_on(60)
+        self.assertEqual(self.group.log.freed, freed)
+        for number in (1, 2):
+            self.ask("SET", "key", "x" * 400_000)
+            self.group.go_on(5)
+            self.assertEqual(self.group.log.freed, freed + number)
+
+
 class AloneTests(SynchronousTestCase):
     """A group of one."""
 

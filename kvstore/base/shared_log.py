@@ -309,6 +309,9 @@ class SharedLog(Protocol):
     def trim(self, first: int, done: Callable[[], None]) -> None:
         """Remove all entries before the position `first`, which then is the first; never the newest one."""
 
+    def free(self, done: Callable[[], None]) -> None:
+        """Have the engine forget what its keys held before. It looks at all that it holds: so not with each append."""
+
     def note(self, node: str, note: Note, done: Callable[[], None]) -> None:
         """Note beside the log, not in it, what `node` has."""
 

@@ -55,7 +55,7 @@ class SimulatedSharedLog:
     """See the module. `refuses`: all requests, as an engine without a quorum does. `trouble` may be changed at any
     time.
 
-    `quota_bytes`: what it says that it takes; it takes more all the same.
+    `quota_bytes`: what it says that it takes; it takes more all the same. `freed`: how often it was told to forget.
 
     `entries`, by their positions, the newest at `head`; `first`: where they begin; `noted`: see `SharedLog.note`.
     """
@@ -69,6 +69,7 @@ class SimulatedSharedLog:
         self.first, self.head = 1, 0
         self.noted: dict[str, Note] = {}
         self.quota_bytes = 1 << 62
+        self.freed = 0
         self._connections: list[SimulatedConnection] = []
 
     def connect(self) -> SimulatedConnection:
@@ -131,6 +132,10 @@ class SimulatedSharedLog:
         """See `SharedLog`."""
         self.noted.pop(node, None)
 
+    def free(self) -> None:
+        """See `SharedLog`. There is no history here."""
+        self.freed += 1
+
     def size(self) -> Size:
         """See `SharedLog`."""
         return Size(sum(map(len, self.entries.values())), self.quota_bytes)
@@ -191,6 +196,10 @@ class SimulatedConnection:
     def notes(self, done: Callable[[dict[str, Note]], None]) -> None:
         """See `SharedLog`."""
         self._ask(lambda: dict(self.log.noted), done)
+
+    def free(self, done: Callable[[], None]) -> None:
+        """See `SharedLog`."""
+        self._ask(self.log.free, lambda _: done())
 
     def size(self, done: Callable[[Size], None]) -> None:
         """See `SharedLog`."""

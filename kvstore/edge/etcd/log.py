@@ -22,6 +22,10 @@ transaction holds etcd up. Then it has etcd forget its history, without which no
 of all of etcd: who shares it with others has them lose theirs, as any compaction does. Past its quota etcd takes no
 puts, so no trim either: one must come long before.
 
+**Each append leaves a `head` of before** among the entries. To take those out etcd writes each page anew that has one:
+for all of a large log at once, that takes as much again of its file, which the quota is of (15 MiB of entries came to
+31, and to 18 with `free` after every 2 MiB). So the history is forgotten each time that it has grown by some.
+
 Three connections: appends have one of their own, to etcd's leader (see `nodes`), so that no long read or trim is in
 front of them; a watch has another.
 
@@ -47,7 +51,7 @@ from kvstore.edge.etcd.location import QUOTA_BYTES, parse_location
 from kvstore.edge.etcd.nodes import Nodes
 from kvstore.edge.etcd.places import Place, places_of
 from kvstore.edge.etcd.reading import Reader
-from kvstore.edge.etcd.trimming import Trim
+from kvstore.edge.etcd.trimming import Trim, forget_history
 from kvstore.edge.etcd.watching import EntryWatch
 
 _log = Logger()
@@ -103,6 +107,14 @@ class EtcdLog:
     def trim(self, first: int, done: Callable[[], None]) -> None:
         """See `SharedLog`."""
         Trim(self._others, self._keys, first, done).go_on()
+
+    def free(self, done: Callable[[], None]) -> None:
+        """See `SharedLog`."""
+
+        def answered(answer: Answer) -> None:
+            forget_history(self._others, gateway.revision_of(answer.document), done)
+
+        self._others.ask(Request(gateway.STATUS, b"{}", answered))
 
     def note(self, node: str, note: Note, done: Callable[[], None]) -> None:
         """See `SharedLog`."""

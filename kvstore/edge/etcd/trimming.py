@@ -1,4 +1,4 @@
-"""A trim of the log; see `log`."""
+"""A trim of the log, and how etcd forgets its history; see `log`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Trim:
         if begin < end:
             self._remove(begin, end)
         elif self._revision:
-            self._free()
+            forget_history(self._client, self._revision, self._done)
         else:
             self._done()
 
@@ -58,8 +58,9 @@ class Trim:
         self._revision = gateway.revision_of(answer.document)
         self.go_on()
 
-    def _free(self) -> None:
-        """Free what all that took."""
-        done_before = frozenset({gateway.OUT_OF_RANGE})
-        body = gateway.compaction(self._revision)
-        self._client.ask(Request(gateway.COMPACT, body, lambda answer: self._done(), done_before))
+
+def forget_history(client: Client, revision: int, done: Callable[[], None]) -> None:
+    """Have etcd forget what its keys held before `revision`, and free what that takes. It is done if it was before."""
+    done_before = frozenset({gateway.OUT_OF_RANGE})
+    body = gateway.compaction(revision)
+    client.ask(Request(gateway.COMPACT, body, lambda answer: done(), done_before))

@@ -20,6 +20,7 @@ are alive, and then of the silent ones the one that covers most.
 
 | the engine holds, of its quota | then |
 |---|---|
+| _HISTORY more than when it was last told to | the leader has it forget what its keys held before, whose room adds up |
 | more than _SOFT | every node compacts, and no margin is kept |
 | more than _HARD | the leader refuses what makes the data grow, as a full disk does |
 
@@ -50,12 +51,14 @@ _log = Logger()
 
 #: How often a node notes what it has, and looks what the others have, and how full the engine is.
 _LOOK_S = 2.0
-#: A trim, or a compaction for it, is worth its trouble for so many entries.
+#: A trim, or a compaction for it, is worth its trouble for so many entries; a trim for any, if the engine is tight.
 _STEP = 1000
 #: So many are kept.
 _MARGIN = 100_000
 #: Parts of the engine's quota.
 _SOFT, _HARD = 0.5, 0.75
+#: The same: see the table; and what a node's own log has to have for a compaction to be worth its trouble at any time.
+_HISTORY, _LARGE = 1 / 32, 1 / 16
 #: How soon a compaction is asked for again; and for how long an operator's wish to trim holds, since nodes compact
 #: meanwhile.
 _A_WHILE_S = 60.0
@@ -88,6 +91,7 @@ class Trimming:
         self.compact: Callable[[], object] = lambda: None
         self._first = 1  # up to there this node, leading, has trimmed the log
         self._is_tight = False
+        self._forgotten_bytes = 0  # that the engine had in use when it was last told to forget, at most
         self._compacted_s = -_A_WHILE_S
         self._told_until_s = 0.0
         self._is_to_compact = False  # as told
@@ -141,7 +145,7 @@ class Trimming:
         self._unanswered -= 1
         self._peers.look(noted, self._node.applied)
         first = self._to_keep()
-        if self._node.leads and first >= self._first + (1 if self._is_told else _STEP):
+        if self._node.leads and first >= self._first + (1 if self._is_told or self._is_tight else _STEP):
             _log.info("entries up to {position} are in two servers' checkpoints, and leave the log", position=first - 1)
             self._first = first
             self._log.trim(first, lambda: None)
@@ -166,11 +170,18 @@ class Trimming:
         """Make room in the engine, or see that it need not."""
         self._unanswered -= 1
         self._node.log_size = size
+        self._forget_history(size)
         was_tight, self._is_tight = self._is_tight, size.used_bytes > size.quota_bytes * _SOFT
         if self._is_tight:
             self._make_room(size, was_tight)
         text = f"the group's log takes {size.used_bytes} of {size.quota_bytes} bytes in its engine"
         self._store.refuse(text if size.used_bytes > size.quota_bytes * _HARD else "")
+
+    def _forget_history(self, size: Size) -> None:
+        self._forgotten_bytes = min(self._forgotten_bytes, size.used_bytes)
+        if self._node.leads and size.used_bytes - self._forgotten_bytes > size.quota_bytes * _HISTORY:
+            self._forgotten_bytes = size.used_bytes
+            self._log.free(lambda: None)
 
     def _make_room(self, size: Size, was_tight: bool) -> None:
         if not was_tight:
@@ -178,9 +189,11 @@ class Trimming:
                 "the group's log takes {used} of {quota} bytes in its engine: compacting, to trim it",
                 used=size.used_bytes, quota=size.quota_bytes,
             )  # fmt: skip
-        covers, now_s = self._covers(), self._clock.seconds()
-        if self._store.is_lent() and size.used_bytes <= size.quota_bytes * _HARD:
+        covers = self._covers()
+        if covers is None or (self._store.is_lent() and size.used_bytes <= size.quota_bytes * _HARD):
             return
-        if covers is not None and self._node.applied - covers > _STEP and now_s >= self._compacted_s + _A_WHILE_S:
+        is_large = self._store.log.end > size.quota_bytes * _LARGE
+        now_s = self._clock.seconds()
+        if is_large or (self._node.applied - covers > _STEP and now_s >= self._compacted_s + _A_WHILE_S):
             self._compacted_s = now_s
             self.compact()
