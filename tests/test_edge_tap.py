@@ -126,6 +126,7 @@ class GroupOptionsTests(OptionsTestCase):
         self.assertIn("--reads 'quorum': that is of a group", self.refusal("--reads", "quorum"))
         self.assertIn("--sync 'no': in a group", self.refusal(*self.WORDS, "--sync", "no"))
         self.assertIn("--group-limit '5'", self.refusal(*self.WORDS, "--group-limit", "5"))
+        self.assertIn("--advertise 'bücher:6380': give the host's", self.refusal(*self.WORDS[:-1], "bücher:6380"))
         self.assertIn("--group 'a b'", self.refusal("--group", "a b"))
         self.assertIn("--log 'redis://a:1'", self.refusal("--log", "redis://a:1"))
 

@@ -106,7 +106,10 @@ def reached_at(text: str) -> tuple[Address, bool]:
     ValueError.
     """
     plain = text.removeprefix("tls:")
-    return host_and_port(plain), plain != text
+    address = host_and_port(plain)
+    if not plain.isascii():
+        raise ValueError("give the host's name as it is resolved, in ASCII (xn--...)")
+    return address, plain != text
 
 
 def group_name(text: str) -> str:
