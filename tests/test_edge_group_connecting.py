@@ -10,6 +10,7 @@ from twisted.internet import reactor as the_reactor
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
@@ -121,3 +122,14 @@ class ConnectingTests(TestCase):
             name="shop", log="etcd://e:1", advertise=Address("a", 1), over_tls=True, node_ca_path="/nowhere"
         )
         self.assertIn("give a file", str(self.assertRaises(ValueError, connector, reactor, settings, [])))
+
+    def test_advertised_where_nobody_is_let_in(self) -> None:
+        """The log warns of a server that listens on this machine alone; not if it is advertised there, too."""
+        for host, listen, warns in (
+            ("a", (), True), ("a", ("tcp:1:interface=127.0.0.1", "unix:socket"), True), ("127.0.0.1", (), False),
+            ("a", ("tcp:1",), False), ("a", ("ssl:1:privateKey=file",), False),
+        ):  # fmt: skip
+            group = GroupSettings(name="shop", log="etcd://e:1", advertise=Address(host, 1))
+            with capturedLogs() as lines:
+                connector(reactor, group, listen)
+            self.assertEqual(["advertised as a:1" in formatEvent(line) for line in lines], [True] * warns)

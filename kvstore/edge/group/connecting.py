@@ -16,19 +16,29 @@ from typing import Any
 
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, serverFromString
 from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.logger import Logger
 
 from kvstore.base.address import Address
-from kvstore.edge.exposure import is_tls
+from kvstore.edge.exposure import is_loopback, is_tls, open_endpoints
 from kvstore.edge.group.joining import Fetch
 from kvstore.edge.settings import GroupSettings
 from kvstore.edge.tls import Shown, authorities_in, over_tls, shown_by
+
+_log = Logger()
 
 
 def connector(reactor: Any, group: GroupSettings, listen: Iterable[str]) -> Callable[[Address, Fetch], None]:
     """What connects a protocol to another server, or has it `fail`. `listen`: this server's own endpoints.
 
-    Reads the files of TLS; raises ValueError, with advice, if they are not what they are to be.
+    Reads the files of TLS; raises ValueError, with advice, if they are not what they are to be. The log warns if nobody
+    on other machines can reach this server, though it is advertised there.
     """
+    listen = tuple(listen)
+    if not (is_loopback(group.advertise.host) or open_endpoints(listen) or any(map(is_tls, listen))):
+        _log.warn(
+            "advertised as {advertise}, but only programs on this machine can connect; unless a proxy here lets others"
+            " in, add --listen", advertise=str(group.advertise),
+        )  # fmt: skip
     wrap = _over_tls(reactor, group, listen) if group.over_tls else _as_it_is
 
     def connect(place: Address, fetch: Fetch) -> None:
