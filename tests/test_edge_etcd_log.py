@@ -275,8 +275,10 @@ class NoteTests(LogTestCase):
 
     def test_notes(self) -> None:
         """The last of each node; they are not in the log."""
-        for node, note in (("a", Note(3, 4)), ("b:1", Note(4, 6)), ("a", Note(3, 5))):
-            self.asked(self.log.note, node, note)
+        older, newer = Note(3, 4), Note(3, 5)
+        for node, note, before in (("a", older, None), ("b:1", Note(4, 6), None), ("a", newer, older)):
+            self.assertEqual(self.asked(self.log.note, node, note), before)
+        self.assertEqual(self.asked(self.log.note, "a", newer), newer)
         self.assertEqual(self.asked(self.log.notes), {"a": Note(3, 5), "b:1": Note(4, 6)})
         self.assertEqual(self.asked(self.log.read, 1), Entries([], 0))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
-from twisted.logger import LogLevel, capturedLogs
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.address import Address
@@ -389,6 +390,54 @@ class AloneTests(SynchronousTestCase):
         covers = self.leader.store.log.header.first - 1
         self.group.log.quota_bytes = 1
         self.group.until(lambda: self.group.log.first == covers + 1)
+
+
+class NamesakeTests(SynchronousTestCase):
+    """Two servers with one --advertise: the mistake of who copies a unit to another machine."""
+
+    def told(self, group: MemoryGroup) -> list[str]:
+        """What the log says of it in half a minute."""
+        with capturedLogs() as lines:
+            group.go_on(30)
+        return [formatEvent(line) for line in lines if line["log_level"] is LogLevel.critical]
+
+    def test_both_say_so(self) -> None:
+        """Once each; what is acknowledged is in the log all the same."""
+        group = MemoryGroup(3)
+        leader = group.leader()
+        group.go_on(1)
+        group.nodes.append(Namesake(group, 4, "lease"))
+        told = self.told(group)
+        self.assertEqual(len(told), 2, told)
+        self.assertIn("node1:6380", told[0])
+        self.assertIn("--advertise", told[0])
+        self.assertEqual(Talker(leader).ask("SET", "key", "1"), "OK")
+        self.assertEqual(self.told(group), [])
+
+    def test_one_that_was_forgotten_or_starts_anew(self) -> None:
+        """What it finds is its own."""
+        group = MemoryGroup(3)
+        group.leader()
+        group.go_on(5)
+        for node in group.nodes:
+            node.kill()
+            node.start()
+            group.go_on(5)
+            group.log.forget(str(node.address))
+        self.assertEqual(self.told(group), [])
+
+
+class Namesake(MemoryNode):
+    """One that says that it is node 1, with what it draws itself."""
+
+    def chance(self) -> Random:
+        """See `MemoryNode`."""
+        return Random(f"another {self.starts}")
+
+    def start(self) -> None:
+        """See `MemoryNode`."""
+        self.address = Address("node1", 6380)
+        super().start()
 
 
 class ClusterTests(SynchronousTestCase):

@@ -132,7 +132,8 @@ class AppendTests(LogTestCase):
         """The last of each node; none of who is forgotten."""
         self.assertEqual(await asked(self.log.notes), {})
         for node, note in (("a", Note(5, 5)), ("b:6380", Note(7, 8)), ("a", Note(5, 6)), ("a:1", Note(1, 1))):
-            await self.done(self.log.note, node, note)
+            before = await asked(self.log.note, node, note)
+            self.assertEqual(before, Note(5, 5) if note == Note(5, 6) else None)
         await self.done(self.log.forget, "a:1")
         self.assertEqual(await asked(self.open().notes), {"a": Note(5, 6), "b:6380": Note(7, 8)})
 

@@ -312,8 +312,8 @@ class SharedLog(Protocol):
     def free(self, done: Callable[[], None]) -> None:
         """Have the engine forget what its keys held before. It looks at all that it holds: so not with each append."""
 
-    def note(self, node: str, note: Note, done: Callable[[], None]) -> None:
-        """Note beside the log, not in it, what `node` has."""
+    def note(self, node: str, note: Note, done: Callable[[Note | None], None]) -> None:
+        """Note beside the log, not in it, what `node` has. `done`: told what was noted of it before; None: nothing."""
 
     def forget(self, node: str, done: Callable[[], None]) -> None:
         """Remove what `node` has noted."""

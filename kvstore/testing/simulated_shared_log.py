@@ -124,9 +124,11 @@ class SimulatedSharedLog:
             del self.entries[self.first]
             self.first += 1
 
-    def note(self, node: str, note: Note) -> None:
+    def note(self, node: str, note: Note) -> Note | None:
         """See `SharedLog`."""
+        before = self.noted.get(node)
         self.noted[node] = note
+        return before
 
     def forget(self, node: str) -> None:
         """See `SharedLog`."""
@@ -185,9 +187,9 @@ class SimulatedConnection:
         """See `SharedLog`."""
         self._ask(lambda: self.log.trim(first), lambda _: done())
 
-    def note(self, node: str, note: Note, done: Callable[[], None]) -> None:
+    def note(self, node: str, note: Note, done: Callable[[Note | None], None]) -> None:
         """See `SharedLog`."""
-        self._ask(lambda: self.log.note(node, note), lambda _: done())
+        self._ask(lambda: self.log.note(node, note), done)
 
     def forget(self, node: str, done: Callable[[], None]) -> None:
         """See `SharedLog`."""

@@ -116,17 +116,21 @@ class EtcdLog:
 
         self._others.ask(Request(gateway.STATUS, b"{}", answered))
 
-    def note(self, node: str, note: Note, done: Callable[[], None]) -> None:
+    def note(self, node: str, note: Note, done: Callable[[Note | None], None]) -> None:
         """See `SharedLog`."""
-        self._do(gateway.put(self._keys.note(node), value_of_note(note)), done)
+        key = self._keys.note(node)
+
+        def answered(answer: Answer) -> None:
+            (found,) = gateway.found(answer.document)
+            done(note_of(found[0].value) if found else None)
+
+        body = gateway.transaction([], [gateway.get(key), gateway.put(key, value_of_note(note))], [])
+        self._others.ask(Request(gateway.TXN, body, answered))
 
     def forget(self, node: str, done: Callable[[], None]) -> None:
         """See `SharedLog`."""
         key = self._keys.note(node)
-        self._do(gateway.delete_range(key, key + b"\0"), done)
-
-    def _do(self, operation: bytes, done: Callable[[], None]) -> None:
-        body = gateway.transaction([], [operation], [])
+        body = gateway.transaction([], [gateway.delete_range(key, key + b"\0")], [])
         self._others.ask(Request(gateway.TXN, body, lambda answer: done()))
 
     def notes(self, done: Callable[[dict[str, Note]], None]) -> None:

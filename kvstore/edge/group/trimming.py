@@ -36,6 +36,7 @@ While a look is not answered there is no other: all that a node asks the log wai
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall
@@ -51,6 +52,8 @@ _log = Logger()
 
 #: How often a node notes what it has, and looks what the others have, and how full the engine is.
 _LOOK_S = 2.0
+#: Of so many notes in a row that were not this server's own, under its name, the log tells: one may have come late.
+_NAMESAKE = 3
 #: A trim, or a compaction for it, is worth its trouble for so many entries; a trim for any, if the engine is tight.
 _STEP = 1000
 #: So many are kept.
@@ -96,6 +99,8 @@ class Trimming:
         self._told_until_s = 0.0
         self._is_to_compact = False  # as told
         self._unanswered = 0  # of what the last look asked
+        self._own_note: Note | None = None  # that this start has made last
+        self._others_in_a_row = 0  # notes under this server's name that were not
         self._timer: IDelayedCall | None = None
 
     def start(self) -> None:
@@ -108,10 +113,22 @@ class Trimming:
         before = self._peers.notes.get(self._node.own)
         note = self._new_note(before)
         if note is not None and note != before:
-            self._log.note(str(self._node.own), note, lambda: self._log.notes(self._noted))
+            self._log.note(str(self._node.own), note, partial(self._has_noted, note))
         else:
             self._log.notes(self._noted)
         self._log.size(self._sized)
+
+    def _has_noted(self, note: Note, before: Note | None) -> None:
+        """Go on with the others; see whether another server notes something under this one's name, time after time."""
+        is_others = before not in (None, note, self._own_note) and self._own_note is not None
+        self._others_in_a_row = self._others_in_a_row + 1 if is_others else 0
+        self._own_note = note
+        if self._others_in_a_row == _NAMESAKE:
+            _log.critical(
+                "another server of the group says that it is {own}, too; give each an --advertise of its own",
+                own=str(self._node.own),
+            )  # fmt: skip
+        self._log.notes(self._noted)
 
     def _new_note(self, before: Note | None) -> Note | None:
         """What this node has; None if nothing is known of its checkpoint, as a compaction is under way."""
