@@ -64,7 +64,6 @@ from kvstore.values import TYPES
 if TYPE_CHECKING:
     from kvstore.edge.group.node import GroupNode
     from kvstore.edge.http.serving import WebSite
-    from kvstore.store.group_store import GroupStore
 
 _log = Logger()
 
@@ -195,7 +194,7 @@ class KVStoreService(MultiService):
             seconds=time.monotonic() - began,
         )  # fmt: skip
         if self.settings.group is not None:
-            self._open_group(self.settings.group)
+            self.group = self._open_group(self.settings.group)
         elif self.settings.sync != "always":
             _log.warn(
                 "--sync {policy}: a power cut can lose the writes that were acknowledged last",
@@ -204,47 +203,21 @@ class KVStoreService(MultiService):
 
     def _recovered(self, policy: CompactionPolicy) -> Store:
         """The store, recovered. What a server alone has none of is loaded here, and in `_open_group`."""
-        kind: type[Store] = Store
-        of_group = {}
+        open_: Callable[..., Store] = Store
         if self.settings.group is not None:
-            from kvstore.edge.group.node import identity_of
-            from kvstore.store.group_store import GroupStore
+            from kvstore.edge.group.opening import store_of
 
-            kind, of_group = GroupStore, {"identity": identity_of(self.settings.group.name)}
-        return kind(
+            open_ = store_of(self.settings.group.name)
+        return open_(
             self._disk, TYPES, lambda: time.time_ns() // 1000, os.urandom, policy=policy,
-            databases=self.settings.databases, **of_group,
+            databases=self.settings.databases,
         )  # fmt: skip
 
-    def _open_group(self, group: GroupSettings) -> None:
-        from kvstore.edge.etcd.log import open_log
-        from kvstore.edge.etcd.register import EtcdRegister
-        from kvstore.edge.group.connecting import connector
-        from kvstore.edge.group.node import GroupNode
-        from kvstore.store.group_store import GroupStore
+    def _open_group(self, group: GroupSettings) -> GroupNode:
+        from kvstore.edge.group.opening import open_node
 
-        assert isinstance(self.store, GroupStore)
-        self._say_how_it_began(self.store)
-        try:
-            log = open_log(group.log, group.name, self._reactor)
-            register = None if group.slots is None else EtcdRegister(group.log, self._reactor)
-        except ValueError as error:  # of the files of its certificates
-            raise self._process.refused(f"--log {group.log!r}: {error}") from None
-        try:
-            connect = connector(self._reactor, group, self.settings.endpoints)
-        except ValueError as error:
-            raise self._process.refused(f"--node-ca {group.node_ca_path!r}: {error}") from None
-        self.group = GroupNode(self._reactor, group, self.store, log, self._leads_no_more, connect, register=register)
-
-    def _say_how_it_began(self, store: GroupStore) -> None:
-        if store.joined is not None:
-            _log.info("begins with the checkpoint of another server, up to entry {position}", position=store.joined)
-        if store.damage is not None:
-            damage, names = store.damage
-            _log.critical(
-                "{damage} The files are set aside as {names}; this server joins its group anew",
-                damage=str(damage).removesuffix(damage.advice), names=", ".join(names),
-            )  # fmt: skip
+        store: Any = self.store
+        return open_node(self._reactor, group, self.settings.endpoints, store, self._leads_no_more)
 
     def _open_trace(self) -> None:
         if self.settings.trace_path is not None:

@@ -20,7 +20,8 @@ from kvstore.commands.context import Server
 from kvstore.commands.membership import Life, changed_sides
 from kvstore.edge.factory import KVStoreFactory
 from kvstore.edge.group.joining import Fetch
-from kvstore.edge.group.node import GroupNode, identity_of
+from kvstore.edge.group.node import GroupNode
+from kvstore.edge.group.opening import identity_of
 from kvstore.edge.group_commit import GroupCommit
 from kvstore.edge.settings import GroupSettings, ReadPolicy
 from kvstore.edge.turn import Turn

@@ -2,8 +2,12 @@
 
     settings    what the options come to
     parent      the process that starts the server again
+    opening     how a server begins
     node        the service: it follows, campaigns, leads, and ends
+    member      what commands, the cluster and the other servers see of it
     joining     a node that is too far behind fetches another's checkpoint
+    connecting  how it gets to the other one
+    lending     while one's own is being fetched it is kept
     peers       who of the others is alive, and how far each is
     trimming    what two nodes' checkpoints have leaves the log; what happens when its engine is nearly full
     writer      a leader's commits go to the shared log first

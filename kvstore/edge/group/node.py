@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from hashlib import blake2b
 from random import SystemRandom
 from typing import Any
 
@@ -70,11 +69,6 @@ _LEAVING_S = 1.0
 def boot_ns() -> int:
     """CLOCK_BOOTTIME, in nanoseconds."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-
-
-def identity_of(group: str) -> str:
-    """The identity of every directory of a group, 32 hex digits: by it all of them have the same order of SCAN."""
-    return blake2b(b"kvstore group " + group.encode(), digest_size=16).hexdigest()
 
 
 class GroupNode(Service):
