@@ -363,3 +363,20 @@ class FindingTests(SynchronousTestCase):
             self.assertEqual(len(client.ask("SENTINEL", "SENTINELS", "shop")), 2)
             self.assertEqual(str(client.ask("SENTINEL", "MASTER", "other")), "ERR No such master with that name")
         self.assertEqual(sorted(map(str, roles(group))), ["master", "slave", "slave"])
+
+    def test_one_that_hears_nobody(self) -> None:
+        """It names no leader, so that its clients ask the next server; those that take what they are told would stay
+        with a leader of long ago.
+        """
+        group = MemoryGroup()
+        leader = group.leader()
+        cut_off, other = group.followers()
+        client = Talker(cut_off)
+        group.until(lambda: cut_off.node.member.leader)
+        cut_off.connection.cut()
+        leader.kill()
+        group.until(lambda: other.node.member.leads)
+        group.go_on(1)
+        self.assertIsNone(client.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "shop"))
+        self.assertEqual(client.ask("SENTINEL", "MASTER", "shop")[9], "s_down,o_down,master")
+        self.assertEqual(Talker(other).ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "shop"), [other.address.host, "6380"])

@@ -24,9 +24,12 @@ container("SENTINEL", "Find the leader of a group, as from Redis Sentinel.", gro
 
 @command("SENTINEL|GET-MASTER-ADDR-BY-NAME", FAST | NO_SCRIPT, group="sentinel")
 def get_master_addr_by_name(call: Call, name: bytes) -> Reply:
-    """Tell the leader's host and port; null if there is no group of this name, or nobody has ever led it."""
+    """Tell the leader's host and port; null if there is no group of this name, or nobody leads it.
+
+    Unlike Valkey, also if no leader was heard of lately: clients then ask the next server.
+    """
     group = _group(call)
-    if name != group.group_name.encode() or group.leader is None:
+    if name != group.group_name.encode() or group.leader is None or not group.hears_leader:
         return NULL_ARRAY
     return [group.leader.host, str(group.leader.port)]
 
