@@ -6,6 +6,7 @@ import contextlib
 import errno
 import gc
 import io
+import random
 import resource
 import sys
 from pathlib import Path
@@ -15,11 +16,17 @@ from unittest.mock import patch
 from twisted.application.service import MultiService
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from kvstore.base.disk import RealDisk
 from kvstore.base.errors import StartRefused, StorageFault
 from kvstore.client.deferred import DeferredClient
+from kvstore.edge.group.opening import store_of
 from kvstore.embedded.server import EmbeddedServer, OptionError, settings
+from kvstore.values import TYPES
+from tests.kit.group_stores import lead_alone
+from tests.kit.store_files import commit
 
 
 class SettingsTests(SynchronousTestCase):
@@ -51,6 +58,40 @@ class SettingsTests(SynchronousTestCase):
             sys.modules.pop("twisted.internet.reactor", None)
             settings(listen="tcp:0:interface=127.0.0.1", http="tcp:0:interface=127.0.0.1")
             self.assertNotIn("twisted.internet.reactor", sys.modules)
+
+
+class RefusedTests(SynchronousTestCase):
+    """A start in a group that is refused when the group's log is open: nobody asks that for anything any more."""
+
+    def setUp(self) -> None:
+        """A directory of the group, with a key."""
+        self.path, self.reactor = self.mktemp(), MemoryReactorClock()
+        self.disk = RealDisk(self.path)
+        store = store_of("shop")(self.disk, TYPES, lambda: 1_700_000_000_000_000, random.Random(1).randbytes)
+        lead_alone(store)
+        store.table.write(b"key", b"value", None)
+        commit(store)
+        store.close()
+        self.disk.unlock()
+
+    def refusal(self, **options: Any) -> str:
+        """Why it does not start; the directory is given back."""
+        own = settings(data=self.path, group="shop", log="etcd://e:1", advertise="127.0.0.1:1", port=0, **options)
+        refused = str(self.assertRaises(StartRefused, EmbeddedServer(own, reactor=self.reactor).startService))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.disk.lock()
+        self.disk.unlock()
+        return refused
+
+    def test_the_options_of_another_group(self) -> None:
+        """By its own log."""
+        self.assertIn("--slots 0-16383: this group was made without", self.refusal(slots="0-16383"))
+
+    def test_what_is_seen_later(self) -> None:
+        """Such as users that do not ask for a password, of a server that strangers can reach."""
+        users = Path(self.mktemp())
+        users.write_text("user default on nopass ~* +@all\n")
+        self.assertIn("anybody", self.refusal(listen="tcp:0", acl_file=users))
 
 
 class EmbeddedServerTests(TestCase):

@@ -195,6 +195,7 @@ class KVStoreService(MultiService):
         )  # fmt: skip
         if self.settings.group is not None:
             self.group = self._open_group(self.settings.group)
+            self._held.callback(self.group.stopService)  # if it never starts: its log is open
         elif self.settings.sync != "always":
             _log.warn(
                 "--sync {policy}: a power cut can lose the writes that were acknowledged last",

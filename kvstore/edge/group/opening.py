@@ -45,9 +45,13 @@ def open_node(
         raise StartRefused(f"--log {group.log!r}: {error}") from None
     try:
         connect = connector(reactor, group, listen)
-    except ValueError as error:
+        return GroupNode(reactor, group, store, log, ends, connect, register=register)
+    except ValueError as error:  # of the connector
+        log.stop()
         raise StartRefused(f"--node-ca {group.node_ca_path!r}: {error}") from None
-    return GroupNode(reactor, group, store, log, ends, connect, register=register)
+    except StartRefused:
+        log.stop()
+        raise
 
 
 def _say_how_it_began(store: GroupStore) -> None:
