@@ -267,6 +267,42 @@ class MakingTests(SynchronousTestCase):
         with self.assertRaisesRegex(StartRefused, "made without slots"):
             group.nodes[0].start()
 
+    def test_one_that_follows_a_group_without_slots(self) -> None:
+        """And was started with some, when it had no keys yet: it ends when it comes to lead, and claims nothing."""
+        group = MemoryGroup(1)
+        self.assertEqual(Talker(group.leader()).ask("SET", "a", "1"), "OK")
+        group.slots = parse_slots("0-16383")
+        late = MemoryNode(group, 2, "lease")
+        group.go_on(2)
+        group.nodes[0].kill()
+        group.until(lambda: late.ended)
+        self.assertIs(late.ended[0].end, End.SLOTS)
+        self.assertIn("made without slots, and has keys", str(late.ended[0]))
+        group.go_on(2)
+        self.assertEqual(group.register.text, "")
+
+    def test_a_group_that_is_made_anew(self) -> None:
+        """Its log was removed, and the map still has a line of it, of a later epoch: the new leader takes its place."""
+        group = MemoryGroup(1, name="a", slots="0-16383")
+        group.leader()
+        group.until(lambda: group.register.text)
+        group.nodes[0].kill()
+        group.register.text = "a 0-16383 7 gone:1 gone:2\n"
+        anew = MemoryGroup(1, name="a", slots="0-16383", beside=group)
+        anew.until(lambda: parse_map(group.register.text)["a"].leader == anew.leader().address)
+        self.assertEqual(parse_map(group.register.text)["a"].epoch, 1)
+
+    def test_a_leader_that_another_has_followed(self) -> None:
+        """It leaves the other's line as it is: it may not know of that yet."""
+        group = MemoryGroup(2, name="a", slots="0-16383")
+        before = group.leader()
+        group.all_heard(before)
+        before.connection.cut()
+        group.until(lambda: any(node is not before and node.node.member.leads for node in group.nodes))
+        group.go_on(3)
+        self.assertTrue(before.node.member.leads)
+        self.assertNotEqual(parse_map(group.register.text)["a"].leader, before.address)
+
     def test_the_map(self) -> None:
         """What is read is what was written."""
         text = "a 0-99,200 7 a1:1 a2:2\nb 100-199 1 [::1]:3\n"

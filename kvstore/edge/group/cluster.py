@@ -71,6 +71,10 @@ class Group(Protocol):
     def leader(self) -> Address | None:
         """See `Membership`."""
 
+    @property
+    def hears_leader(self) -> bool:
+        """See `Membership`: of the leader, whether its lease runs."""
+
     def addresses(self) -> tuple[tuple[Address, ...], tuple[Address, ...]]:
         """The other servers of the group, and those of them apart that were not heard of lately."""
 
@@ -146,6 +150,9 @@ class ClusterPart:
     def _tell(self, text: str) -> bool:
         """As the leader, have the map say what is true of this group. Returns whether that is under way, and `_found`
         to come.
+
+        A later epoch there is that of who has followed this leader; while its lease runs nobody has, and it is of a log
+        of the same name that is no more.
         """
         group = self._group
         if not group.leads:
@@ -160,7 +167,7 @@ class ClusterPart:
             )
             return False
         own = Shard(group.group_name, self._given, group.epoch, group.own, *group.addresses())
-        if entered is not None and (entered == own or entered.epoch > own.epoch):
+        if entered is not None and (entered == own or (entered.epoch > own.epoch and not group.hears_leader)):
             if not group.own_slots():
                 group.enter_slots(str(self._given))
             return False

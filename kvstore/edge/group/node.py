@@ -71,6 +71,10 @@ def boot_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
+def _is_empty(store: GroupStore) -> bool:
+    return not any(table.values for table in store.tables)
+
+
 class GroupNode(Service):
     """See the module. `member`: what others see of it. Made when the store is recovered; `join` comes
     before any client.
@@ -107,7 +111,7 @@ class GroupNode(Service):
                 "the data are those of a server by itself; a group begins with empty directories: start it with an"
                 " empty one, and bring the data in through a client"
             )
-        check_slots(standing, settings.slots, is_empty=not any(table.values for table in store.tables))
+        check_slots(standing, settings.slots, is_empty=_is_empty(store))
         self._peers = Peers(settings.advertise, lambda: now_ns() / _NS_PER_S)
         lending = Lending(reactor)
         store.is_lent = lending.is_on
@@ -304,6 +308,8 @@ class GroupNode(Service):
             self._no_room()
 
     def _lead(self) -> None:
+        if not self._obeys_slots():
+            return
         self._store.begin_leading(self)
         bar(self._server)
         _log.info("leads the group, as of entry {position}", position=self.member.position)
@@ -415,7 +421,7 @@ class GroupNode(Service):
     def _obeys_slots(self) -> bool:
         """The log says which slots the group has: returns whether this server was started with those, else it ends."""
         try:
-            check_slots(self.replica.standing, self._settings.slots, is_empty=True)
+            check_slots(self.replica.standing, self._settings.slots, is_empty=_is_empty(self._store))
         except StartRefused as refused:
             self.cannot_lead(str(refused))
             return False
