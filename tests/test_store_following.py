@@ -435,6 +435,27 @@ class SeenTests(SynchronousTestCase):
         self.assertEqual(self.follower.store.now_us(), newest_us)
         self.assertEqual(self.follower.rig.do("TIME")[0], b"%d" % (newest_us // 1_000_000))
 
+    def test_time_ahead_of_the_clock(self) -> None:
+        """Goes on half as fast: what expires in a second does in two. Then it is the clock's again, whatever jumps."""
+        self.do("SET a 1")
+        newest_us = self.leader.store.newest_time_us
+        self.log.now_ms -= 86_400_000
+        self.leader.hand_over("b")
+        self.follower.follow()
+        self.follower.lead()
+        store, do = self.follower.store, self.follower.rig.do
+        do("SET", "lock", "x", "PX", "1000")
+        for gone_ms in range(0, 4001, 7):
+            self.assertEqual(do("GET", "lock"), b"x" if gone_ms < 2000 else None, gone_ms)
+            self.log.now_ms += 7
+        self.assertEqual((store.now_us() - newest_us) // 1000, 4004 // 2)
+        self.log.now_ms += 3_600_000
+        self.assertEqual((store.now_us() - newest_us) // 1000, 4004 // 2 + 5000)
+        self.log.now_ms -= 7_200_000
+        self.assertEqual((store.now_us() - newest_us) // 1000, 4004 // 2 + 5000)
+        self.log.now_ms += 2 * 86_400_000
+        self.assertEqual(store.now_us() // 1000, self.log.now_ms)
+
 
 class RefusedTests(SynchronousTestCase):
     """Entries that cannot be applied have changed nothing, and the next attempt may do it."""

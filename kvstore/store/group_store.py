@@ -6,9 +6,11 @@ Whatever changes the databases while it follows is an entry of the group's log, 
 commit and whose bytes are the body of its frame: see `beginning`. What that does to keys is told in `following`.
 
 **Time.** A leader's is the wall clock's, and never goes back, whoever sets it: not below the newest time in the log,
-and not below one at which somebody may have found that a key has expired. A follower's is the newest in the log: so
-what it shows is the state of one position of the log, whatever its own clock says, and a key that it has left out does
-not come back by a later entry that makes it persist.
+and not below one at which somebody may have found that a key has expired. Where that is ahead of the wall clock, as
+another leader's was, or this one's has been set back, it goes on half as fast, until the wall clock has come up: stood
+it still, a lock of a second would be held for a day; at full speed it would be ahead for ever. A follower's time is the
+newest in the log: so what it shows is the state of one position of the log, whatever its own clock says, and a key that
+it has left out does not come back by a later entry that makes it persist.
 
 A damaged directory of the group is set aside, and begun anew: all that was acknowledged is in the group; another's is
 refused. See `joining`.
@@ -31,6 +33,9 @@ from kvstore.store.commit import NO_ROOM_AT_ALL
 from kvstore.store.log import Purpose
 from kvstore.store.recovery import Recovered
 from kvstore.store.store import Commit, Store, step
+
+#: Between two looks at the wall clock no more has gone by than this: it was set.
+_MOST_GONE_US = 10_000_000
 
 
 class NothingOwn:
@@ -62,7 +67,7 @@ class GroupStore(Store):
         super().__init__(disk, types, now_us, random_bytes, **others)
         self._wall_us = now_us
         self.most_commit_bytes = MAX_ENTRY_BYTES - ENTRY_HEADING_BYTES
-        self._latest_us = 0
+        self._latest_us, self._seen_us = 0, now_us()
         #: Whether another server fetches the checkpoint, which therefore should not be replaced.
         self.is_lent: Callable[[], bool] = lambda: False
         if not self.found.sequence:  # the files have the time at which they were made, by this server's clock
@@ -85,7 +90,10 @@ class GroupStore(Store):
 
     def leader_us(self) -> int:
         """The time of an entry of this server's own, in microseconds since the epoch: see the module."""
-        self._latest_us = max(self._wall_us(), self.newest_time_us, self._latest_us)
+        wall_us = self._wall_us()
+        half_us, odd_us = divmod(min(max(0, wall_us - self._seen_us), _MOST_GONE_US), 2)
+        self._seen_us = wall_us - odd_us
+        self._latest_us = max(wall_us, self.newest_time_us, self._latest_us + half_us)
         return self._latest_us
 
     def begin_following(self) -> None:
