@@ -83,15 +83,16 @@ class SimulatedSharedLogTests(SynchronousTestCase):
         self.assertEqual(self.read(1), Entries([(1, b"0"), (2, b"other")], 2))
 
     def test_notes(self) -> None:
-        """The last of each node; none of who is forgotten."""
+        """The last of each node; none of who is forgotten. Who notes is told what was noted before."""
         for node, note in (("a", Note(1, 2)), ("b", Note(2, 2)), ("a", Note(3, 4)), ("c", Note(3, 4))):
-            self.one.note(node, note, lambda: None)
+            self.one.note(node, note, self.told.append)
             self.pass_time(1)
+        self.assertEqual(self.told, [None, None, Note(1, 2), None])
         self.one.forget("c", lambda: None)
         self.pass_time(1)
         self.other.notes(self.told.append)
         self.pass_time(1)
-        self.assertEqual(self.told, [{"a": Note(3, 4), "b": Note(2, 2)}])
+        self.assertEqual(self.told[4:], [{"a": Note(3, 4), "b": Note(2, 2)}])
 
     def watch(self, position: int) -> None:
         """By the other connection."""

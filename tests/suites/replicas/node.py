@@ -151,7 +151,7 @@ class Node:
         """Make a checkpoint of all it has, and note it in the log."""
         if self.runs and not self.is_paused:
             self.disk.covered = self.disk.newest.position
-            self.connection.note(self.name, Note(self.disk.covered, self.disk.covered), lambda: None)
+            self.connection.note(self.name, Note(self.disk.covered, self.disk.covered), lambda before: None)
 
     def stand_still(self, seconds: float) -> None:
         """Its clock is behind by so much more."""
