@@ -65,7 +65,11 @@ class GroupTests(TestCase):
         self.assertEqual((status, shown.count("leads"), shown.count("follows")), (0, 1, 2), shown)
         follower = f"127.0.0.1:{group.followers()[0].port}"
         eventually(lambda: len(group.leader().role()[2]) == 2)
-        status, said = run_tool("group", "handover", addresses[0], "--to", follower)
+        at = f"127.0.0.1:{group.leader().port}"
+        with group.followers()[1].client() as refusing:  # nobody can ask it which part it has
+            refusing.config_set("requirepass", "secret")
+            status, said = run_tool("group", "handover", at, "--to", follower)
+            refusing.config_set("requirepass", "")
         self.assertEqual((status, said.strip()[-len(follower) :]), (0, follower))
         eventually(lambda: f"127.0.0.1:{group.leader().port}" == follower)
 

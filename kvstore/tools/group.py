@@ -51,6 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
     return _show(group) if arguments.action == "show" else _hand_over(group, arguments.to)
 
 
+#: What `_row` says of the leader.
+_LEADS = "leads"
+
+
 class _Group:
     """The servers, as they can be asked."""
 
@@ -97,31 +101,32 @@ def _show(group: _Group) -> int:
     for node, part, position in rows:
         behind = "" if position is None else f"entry {position}" + (f", {head - position} behind" * (position < head))
         say(f"  {node!s:<24} {part:<12} {behind}")
-    return 0 if any(part == "leads" for _, part, _ in rows) else 1
+    return 0 if any(part == _LEADS for _, part, _ in rows) else 1
 
 
 def _row(group: _Group, node: Address) -> tuple[Address, str, int | None]:
     try:
         role = group.ask(node, "ROLE")
-    except OSError as error:
-        return node, f"does not answer: {error.strerror or error}", None
-    except KVStoreError as error:
-        return node, str(error), None
+    except (OSError, KVStoreError) as error:
+        return node, _told(error), None
     if role[0] == b"master":
-        return node, "leads", role[1]
+        return node, _LEADS, role[1]
     return node, "follows" if role[3] == b"connected" else "waits", role[4]
 
 
+def _told(error: Exception) -> str:
+    return f"does not answer: {error.strerror or error}" if isinstance(error, OSError) else f"refuses: {error}"
+
+
 def _leader(group: _Group) -> Address:
-    """Raises KVStoreError if nobody leads."""
+    """Raises KVStoreError if nobody leads, of those that say so."""
     group.find_others()
-    for node in group.nodes:
-        try:
-            if group.ask(node, "ROLE")[0] == b"master":
-                return node
-        except OSError:
-            continue
-    raise KVStoreError("nobody leads the group")
+    rows = [_row(group, node) for node in group.nodes]
+    for node, part, _ in rows:
+        if part == _LEADS:
+            return node
+    silent = "; ".join(f"{node} {part}" for node, part, position in rows if position is None)
+    raise KVStoreError("nobody leads the group" + f": {silent}" * bool(silent))
 
 
 def _hand_over(group: _Group, to: Address | None) -> int:
@@ -144,8 +149,8 @@ def _trim(group: _Group) -> int:
     for node in group.nodes:
         try:
             group.ask(node, "GROUP", "TRIM")
-        except OSError as error:
-            say(f"{node} does not answer: {error.strerror or error}")
+        except (OSError, KVStoreError) as error:
+            say(f"{node} {_told(error)}")
             failed = 1
     say("the servers compact; within a minute the log begins behind what the checkpoints of two of them have")
     return failed
