@@ -16,11 +16,13 @@ from kvstore.edge.group import parent
 from kvstore.testing.server_process import PATIENCE_S, environment
 from tests.kit.server_process import eventually
 
-#: The server: it ends in the ways that its arguments say, one after the other. Tests may run under nohup.
+#: The server: it ends in the ways that its arguments say, one after the other. Tests may run under nohup,
+#: or behind a shell that goes on.
 _PROGRAM = """
 import os, signal, sys
 from kvstore.edge.group import parent
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    signal.signal(number, signal.SIG_DFL)
 parent._AFTER_CRASH_S, parent._IMPATIENT_S = float(sys.argv[2]), 0
 starts = os.open(sys.argv[1], os.O_CREAT | os.O_APPEND | os.O_RDWR)
 parent.run_under_parent()
