@@ -269,9 +269,9 @@ class NoteTests(LogTestCase):
         """As a node says; the quota, too, if it is new enough for that."""
         status = {"dbSizeInUse": "77", "dbSize": "1000"}
         with mock.patch.object(self.etcd, "status", lambda node: status):
-            self.assertEqual(self.asked(self.log.size), Size(77, 2 << 30))
+            self.assertEqual(self.asked(self.log.size), Size(77, 2 << 30, 1000))
             status["dbSizeQuota"] = "88"
-            self.assertEqual(self.asked(self.log.size), Size(77, 88))
+            self.assertEqual(self.asked(self.log.size), Size(77, 88, 1000))
 
     def test_notes(self) -> None:
         """The last of each node; they are not in the log."""

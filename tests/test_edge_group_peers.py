@@ -344,6 +344,18 @@ class FullEngineTests(GroupTestCase):
         self.assertEqual(Talker(self.leader).ask("GET", "key"), "8" * 100_000)
         self.assertLess(sum(map(len, self.group.log.entries.values())), 600_000)
 
+    def test_a_file_near_the_quota(self) -> None:
+        """Past half of that nothing that grows is taken: what is free in the file may be in small pieces."""
+        log = self.group.log
+        self.ask("SET", "key", "x" * 60_000)
+        self.group.go_on(5)
+        for used_of, file_bytes, is_taken in ((0.6, 89, True), (0.6, 91, False), (0.4, 91, True), (0.8, 0, False)):
+            log.quota_bytes = int(log.size().used_bytes / used_of)
+            log.file_bytes = log.quota_bytes * file_bytes // 100
+            self.group.go_on(5)
+            answer = str(self.ask("APPEND", "other", "x"))
+            self.assertEqual(answer.startswith("MISCONF"), not is_taken, (used_of, file_bytes, answer))
+
     def test_history(self) -> None:
         """Is forgotten as the log grows; if it does not, but for what renews the lease, it is not looked for."""
         self.group.log.quota_bytes = 10_000_000

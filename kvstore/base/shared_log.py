@@ -263,10 +263,13 @@ def difference(standing: Standing, found: Entries) -> str:
 
 
 class Size(NamedTuple):
-    """What the engine holds, of all that use it, and past how much it takes nothing more."""
+    """What the engine holds, of all that use it, and past how much it takes nothing more; and its file, which that is
+    of: what is free in it is used again, if it is in one piece.
+    """
 
     used_bytes: int
     quota_bytes: int
+    file_bytes: int = 0
 
 
 class Watch(Protocol):

@@ -55,7 +55,8 @@ class SimulatedSharedLog:
     """See the module. `refuses`: all requests, as an engine without a quorum does. `trouble` may be changed at any
     time.
 
-    `quota_bytes`: what it says that it takes; it takes more all the same. `freed`: how often it was told to forget.
+    `quota_bytes`: what it says that it takes; it takes more all the same. `file_bytes`: how large it
+    says that its file is. `freed`: how often it was told to forget.
 
     `entries`, by their positions, the newest at `head`; `first`: where they begin; `noted`: see `SharedLog.note`.
     """
@@ -69,6 +70,7 @@ class SimulatedSharedLog:
         self.first, self.head = 1, 0
         self.noted: dict[str, Note] = {}
         self.quota_bytes = 1 << 62
+        self.file_bytes = 0
         self.freed = 0
         self._connections: list[SimulatedConnection] = []
 
@@ -140,7 +142,7 @@ class SimulatedSharedLog:
 
     def size(self) -> Size:
         """See `SharedLog`."""
-        return Size(sum(map(len, self.entries.values())), self.quota_bytes)
+        return Size(sum(map(len, self.entries.values())), self.quota_bytes, self.file_bytes)
 
     # The way
 

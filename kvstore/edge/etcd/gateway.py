@@ -142,6 +142,11 @@ def used_bytes(status: dict[str, Any]) -> int:
     return int(status.get("dbSizeInUse", status.get("dbSize", 0)))
 
 
+def file_bytes(status: dict[str, Any]) -> int:
+    """How large that file is."""
+    return int(status.get("dbSize", 0))
+
+
 def quota_bytes(status: dict[str, Any]) -> int:
     """How much that node takes; etcd says so from 3.6 on, 0 before."""
     return int(status.get("dbSizeQuota", 0))

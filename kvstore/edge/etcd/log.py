@@ -159,7 +159,7 @@ class EtcdLog:
 
         def answered(answer: Answer) -> None:
             quota_bytes = gateway.quota_bytes(answer.document) or self._quota_bytes
-            done(Size(gateway.used_bytes(answer.document), quota_bytes))
+            done(Size(gateway.used_bytes(answer.document), quota_bytes, gateway.file_bytes(answer.document)))
 
         self._others.ask(Request(gateway.STATUS, b"{}", answered))
 

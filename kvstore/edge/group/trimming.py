@@ -22,9 +22,9 @@ are alive, and then of the silent ones the one that covers most.
 |---|---|
 | _HISTORY more than when it was last told to | the leader has it forget what its keys held before, whose room adds up |
 | more than _SOFT | every node compacts, and no margin is kept |
-| more than _HARD | the leader refuses what makes the data grow, as a full disk does |
+| more than _HARD; more than _SOFT, if its file is past _NEAR | the leader refuses what grows, as a full disk does |
 
-A server whose checkpoint is being fetched compacts later (see `lending`), unless the engine is past _HARD; so that the
+A server whose checkpoint is being fetched compacts later (see `lending`), unless the engine is that full; so that the
 fetch comes to an end, though it takes longer than _A_WHILE_S.
 
 An engine past its quota takes no trim either; what is left past _HARD is for those, for empty entries, and for what
@@ -60,6 +60,7 @@ _STEP = 1000
 _MARGIN = 100_000
 #: Parts of the engine's quota.
 _SOFT, _HARD = 0.5, 0.75
+_NEAR = 0.9
 #: The same: see the table; and what a node's own log has to have for a compaction to be worth its trouble at any time.
 _HISTORY, _LARGE = 1 / 32, 1 / 16
 #: How soon a compaction is asked for again; and for how long an operator's wish to trim holds, since nodes compact
@@ -192,7 +193,7 @@ class Trimming:
         if self._is_tight:
             self._make_room(size, was_tight)
         text = f"the group's log takes {size.used_bytes} of {size.quota_bytes} bytes in its engine"
-        self._store.refuse(text if size.used_bytes > size.quota_bytes * _HARD else "")
+        self._store.refuse(text if _is_full(size) else "")
 
     def _forget_history(self, size: Size) -> None:
         self._forgotten_bytes = min(self._forgotten_bytes, size.used_bytes)
@@ -207,10 +208,18 @@ class Trimming:
                 used=size.used_bytes, quota=size.quota_bytes,
             )  # fmt: skip
         covers = self._covers()
-        if covers is None or (self._store.is_lent() and size.used_bytes <= size.quota_bytes * _HARD):
+        if covers is None or (self._store.is_lent() and not _is_full(size)):
             return
         is_large = self._store.log.end > size.quota_bytes * _LARGE
         now_s = self._clock.seconds()
         if is_large or (self._node.applied - covers > _STEP and now_s >= self._compacted_s + _A_WHILE_S):
             self._compacted_s = now_s
             self.compact()
+
+
+def _is_full(size: Size) -> bool:
+    """Whether the engine has no more room but for what makes some. What is free in its file may be in pieces too small
+    for large values, so a file near its quota is trusted with less.
+    """
+    most = _HARD if size.file_bytes <= size.quota_bytes * _NEAR else _SOFT
+    return size.used_bytes > size.quota_bytes * most
