@@ -76,8 +76,8 @@ def _is_empty(store: GroupStore) -> bool:
 
 
 class GroupNode(Service):
-    """See the module. `member`: what others see of it. Made when the store is recovered; `join` comes
-    before any client.
+    """See the module. `member`: what others see of it. Made when the store is recovered; `join` comes before any
+    client.
 
     `log`: the shared one, as this run of the server sees it. `ends`: called when this server cannot go on; nothing may
     be acknowledged after it. `now_ns`: see the module. `register`: of the cluster, if the settings have slots.

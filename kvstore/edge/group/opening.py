@@ -39,16 +39,16 @@ def open_node(
     """
     _say_how_it_began(store)
     try:
+        connect = connector(reactor, group, listen)
+    except ValueError as error:
+        raise StartRefused(f"--node-ca {group.node_ca_path!r}: {error}") from None
+    try:
         log = open_log(group.log, group.name, reactor)
         register = None if group.slots is None else EtcdRegister(group.log, reactor)
     except ValueError as error:  # of the files of its certificates
         raise StartRefused(f"--log {group.log!r}: {error}") from None
     try:
-        connect = connector(reactor, group, listen)
         return GroupNode(reactor, group, store, log, ends, connect, register=register)
-    except ValueError as error:  # of the connector
-        log.stop()
-        raise StartRefused(f"--node-ca {group.node_ca_path!r}: {error}") from None
     except StartRefused:
         log.stop()
         raise
