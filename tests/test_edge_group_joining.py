@@ -121,6 +121,40 @@ class JoiningTests(SynchronousTestCase):
         self.leader = self.group.leader()
         self.has_all(self.away, 20)
 
+    def test_only_one_has_what_the_log_has_no_more(self) -> None:
+        """The two whose checkpoints the log was trimmed by have lost their disks. The third makes one, as it is asked;
+        once, since the first that joins by it has one, too.
+        """
+        for node in (self.leader, self.other):
+            node.compact()
+        self.group.until(lambda: self.group.log.first > 1)
+        compact, compacted = self.away.compact, list[None]()
+        self.patch(self.away, "compact", lambda: compacted.append(compact()))
+        for node in (self.leader, self.other):
+            node.kill()
+            node.disk = SimulatedDisk(record=False)
+        for node in (self.leader, self.other):
+            node.start()
+            self.starts_again(node)
+        self.assertEqual(len(compacted), 1)
+        self.leader = self.group.leader()
+        for node in self.group.nodes:
+            self.has_all(node, 20)
+
+    def test_what_is_asked_for_in_vain(self) -> None:
+        """A checkpoint up to an entry that this server has not: none is made; nor if the one there is has it."""
+        self.trim()
+        self.write(5)
+        asked: list[None] = []
+        self.leader.server.compact_now = lambda: asked.append(None) is None  # type: ignore[method-assign]
+        position, covers = self.leader.node.member.applied, self.group.log.noted[str(self.leader.address)].covers
+        refusal = f"ERR the checkpoint has entries up to {covers} only, and the server up to "
+        self.assertRegex(str(self.client.ask("GROUP", "CHECKPOINT", 0, position + 100)), refusal)
+        self.assertEqual(self.client.ask("GROUP", "CHECKPOINT", 0, covers)[1], covers)
+        self.assertEqual(asked, [])
+        self.assertRegex(str(self.client.ask("GROUP", "CHECKPOINT", 0, covers + 1)), refusal)
+        self.assertEqual(asked, [None])
+
     def test_another_checkpoint_in_the_middle(self) -> None:
         """It is fetched from its beginning; what is damaged on the way is not taken."""
         self.away.kill()
@@ -337,8 +371,6 @@ class JoiningTests(SynchronousTestCase):
         def ask_slowly(fetch: joining.Fetch) -> None:
             self.group.clock.callLater(9, ask, fetch)
 
-        for node in (self.leader, self.other):
-            node.server.compact_now = lambda node=node: self.group.clock.callLater(0, node.compact)  # type: ignore
         self.patch(joining.Fetch, "_take", take)
         self.patch(joining.Fetch, "_ask", ask_slowly)
         self.empty(self.other)

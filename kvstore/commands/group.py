@@ -14,15 +14,16 @@ container("GROUP", "What the servers of a group ask each other.", group="server"
 
 
 @command("GROUP|CHECKPOINT", ADMIN | NO_SCRIPT, group="server")
-def checkpoint(call: Call, offset: Integer) -> Reply:
+def checkpoint(call: Call, offset: Integer, least: Integer = 0) -> Reply:
     """Tell of this server's checkpoint: which it is, the entry up to which it has all, its size, bytes from `offset`.
 
-    For a server of the group that joins; a user with +group|checkpoint alone is enough. All data are in it.
+    For a server of the group that joins; a user with +group|checkpoint alone is enough. All data are in it. If it does
+    not go up to entry `least` that is an error, and one that does is made, if this server has that entry.
     """
     group = _group(call)
     if offset < 0:
         raise Failure("offset is out of range, must be positive")
-    return list(group.checkpoint(offset))
+    return list(group.checkpoint(offset, least))
 
 
 @command("GROUP|TRIM", ADMIN | NO_SCRIPT, group="server")

@@ -82,9 +82,9 @@ class Membership(Protocol):
     def others(self) -> list[Node]:
         """The other servers that are known."""
 
-    def checkpoint(self, offset: int) -> tuple[str, int, int, bytes]:
+    def checkpoint(self, offset: int, least: int) -> tuple[str, int, int, bytes]:
         """Which checkpoint this server has, the position that it covers, its size, and bytes of it from `offset` on.
-        Raises Failure.
+        Raises Failure; also if it does not cover `least`, and begins to make one that does, if this server is that far.
         """
 
     def trim(self) -> None:

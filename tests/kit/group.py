@@ -89,6 +89,7 @@ class MemoryNode(MemoryServer):
         self.group_store = store
         self.server = Server(self.store, lambda: self.now_ms, self.settings.as_config(), "0" * 40)
         self.server.waiting.call_later = self.clock.callLater
+        self.server.compact_now = lambda: self.clock.callLater(0, self.compact) is not None
         self.turn = Turn(self.clock)
         settings = GroupSettings(
             name=self.group.name, log="etcd://nowhere:1", advertise=self.address, lease_ms=LEASE_MS, reads=self.reads,

@@ -1,8 +1,10 @@
 """A server that is too far behind fetches the checkpoint of another one: see `kvstore.store.joining` for what with it.
 
-The servers whose checkpoint goes far enough are known by their notes; they are asked one after the other, in an order
-by chance, over the port that clients use: `GROUP CHECKPOINT offset`, a mebibyte at a time, until it is whole. A server
-that compacts meanwhile has another checkpoint, which is then fetched from its beginning: that is seldom, see `lending`.
+The servers that are far enough are known by their notes; they are asked one after the other, first those whose
+checkpoint goes so far, else in an order by chance, over the port that clients use: `GROUP CHECKPOINT offset least`, a
+mebibyte at a time, until it is whole. A server that compacts meanwhile has another checkpoint, which is then fetched
+from its beginning: that is seldom, see `lending`. One whose checkpoint does not go far enough refuses, and makes one
+that does, for the next try: so it suffices that one server is left that has what the log has no more.
 
 What was fetched is compared with the log before it replaces anything. If that has another entry there, the server that
 has sent it holds what the group does not: it is named loudly, and another one is asked. If the log was trimmed beyond
@@ -76,7 +78,7 @@ class Fetch(Protocol):
 
     def _ask(self) -> None:
         offset = 0 if self._incoming is None else self._incoming.size_bytes
-        self._send(b"GROUP", b"CHECKPOINT", b"%d" % offset)
+        self._send(b"GROUP", b"CHECKPOINT", b"%d" % offset, b"%d" % self._least)
 
     def _send(self, *words: bytes) -> None:
         transport: Any = self.transport
@@ -196,12 +198,14 @@ class Joining:
 
     def start(self) -> None:
         """Find out who can be asked."""
-        self._why = "no other server has noted that its checkpoint goes so far"
+        self._why = f"no other server has noted that it has entry {self._least}"
         self._log.notes(self._noted)
 
     def _noted(self, noted: dict[str, Note]) -> None:
-        places = [place for place, note in by_address(noted).items() if note.covers >= self._least]
+        notes = by_address(noted)
+        places = [place for place, note in notes.items() if note.position >= self._least]
         self._chance.shuffle(places)
+        places.sort(key=lambda place: notes[place].covers >= self._least)  # the last is asked first
         now_s = self._clock.seconds()
         self._places = [each for each in places if each != self._own and now_s >= self._avoided.get(each, now_s)]
         self._next()

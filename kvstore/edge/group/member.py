@@ -36,6 +36,9 @@ class _Life(Protocol):
     def trim(self) -> None:
         """See `Membership`."""
 
+    def cover(self, position: int) -> None:
+        """See `Trimming`."""
+
     def hand_over(self, to: Address) -> None:
         """Let that one lead, with the next entry. This server leads."""
 
@@ -122,12 +125,15 @@ class Member:
             raise Failure("FAILOVER is not valid when server is a replica.")
         self._node.hand_over(self._peers.successor(to, is_forced=is_forced))
 
-    def checkpoint(self, offset: int) -> Piece:
+    def checkpoint(self, offset: int, least: int) -> Piece:
         """See `Membership`."""
         try:
             piece = self._store.checkpoint_piece(offset)
         except (DamagedStore, OSError) as error:
             raise Failure(f"the checkpoint cannot be read: {error}") from error
+        if piece.covers < least:
+            self._node.cover(least)
+            raise Failure(f"the checkpoint has entries up to {piece.covers} only, and the server up to {self.applied}")
         self._lending.asked(piece.identity)
         return piece
 

@@ -407,6 +407,10 @@ class GroupNode(Service):
         """See `Membership`."""
         self._trimming.without_margin()
 
+    def cover(self, position: int) -> None:
+        """See `Trimming`."""
+        self._trimming.cover(position)
+
     # Of a cluster: see `Group` of `cluster`
 
     def enter_slots(self, slots: str) -> None:

@@ -155,6 +155,14 @@ class Trimming:
             self._told_until_s = self._clock.seconds() + _A_WHILE_S
             self.compact()
 
+    def cover(self, position: int) -> None:
+        """A server wants to join by a checkpoint that has all up to there: compact, if this node's becomes such a one.
+        One that is under way, or is tried again since it failed, is waited for.
+        """
+        covers = self._covers()
+        if covers is not None and covers < position <= self._node.applied:
+            self.compact()
+
     def _covers(self) -> int | None:
         """Up to which position this node's checkpoint has all; None while a compaction is under way."""
         return None if self._store.segment_bytes else self._store.log.header.first - 1

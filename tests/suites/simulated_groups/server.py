@@ -121,6 +121,7 @@ class Machine(MemoryNode):
         self.upkeep = _Upkeep(
             self.process, self.server, self.turn, self.compactor, self.factory, [], "everysec", self._stop
         )
+        self.server.compact_now = self.upkeep.compact_now
         self.upkeep.startService()
 
     def between_commits(self) -> None:
