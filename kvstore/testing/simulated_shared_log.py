@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 #: After which a connection repeats what was not answered, and a watch looks by itself; in seconds.
 REPEAT_S = 0.5
 POLL_S = 1.0
+#: A quota that is never reached.
+PLENTY_BYTES = 1 << 62
 #: What `read` returns at once.
 _READ_BYTES = MIB
 
@@ -69,7 +71,7 @@ class SimulatedSharedLog:
         self.entries: dict[int, bytes] = {}
         self.first, self.head = 1, 0
         self.noted: dict[str, Note] = {}
-        self.quota_bytes = 1 << 62
+        self.quota_bytes = PLENTY_BYTES
         self.file_bytes = 0
         self.freed = 0
         self._connections: list[SimulatedConnection] = []

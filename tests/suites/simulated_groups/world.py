@@ -15,12 +15,11 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
 from kvstore.base.errors import Failure
-from kvstore.base.shared_log import Note
 from kvstore.edge import upkeep
 from kvstore.edge.group import trimming
 from kvstore.edge.settings import ReadPolicy
 from kvstore.store.examine import examine
-from kvstore.testing.simulated_shared_log import SimulatedSharedLog, Trouble
+from kvstore.testing.simulated_shared_log import PLENTY_BYTES, SimulatedSharedLog, Trouble
 from kvstore.values import TYPES
 from tests.suites.histories.checker import REFUSED, UNKNOWN, NotLinearizable, Operation, check
 from tests.suites.replicas.history import Violation
@@ -117,12 +116,17 @@ class World:
                 f"the files of {node.address}", standing.position, examine(node.disk, TYPES).databases.at(0)
             )
 
+    def recover_log(self) -> None:
+        """It takes what it is asked to, and has room."""
+        self.log.refuses = False
+        self.log.quota_bytes = PLENTY_BYTES
+
     # The end
 
     def settle(self) -> None:
         """Nothing goes wrong any more: a leader is found, all that was acknowledged is everywhere."""
         self.log.trouble = Trouble()
-        self.log.refuses = False
+        self.recover_log()
         for node in self.nodes:
             node.recover_from_everything()
         self.pass_time(5.0)
@@ -192,9 +196,47 @@ def _hand_over(world: World, node: Machine) -> None:
 def _lose_disk(world: World, node: Machine) -> None:
     """One whose data the others have: two at a time may not be lost, once the log is trimmed."""
     others = [each for each in world.nodes if each is not node]
-    if all(world.log.noted.get(str(each.address), Note(0, 0)).covers >= world.log.first - 1 for each in others):
+    if all((_begins(world, each) or 1) >= world.log.first for each in others):
         world.log.noted.pop(str(node.address), None)
         node.lose_disk()
+
+
+def _lose_two_disks(world: World, node: Machine) -> None:
+    """All but one's, which has all that was acknowledged; and nothing befalls it until the others are back."""
+    node.recover_from_everything()
+    world.recover_log()
+    if not node.runs or node.node.member.applied < world.log.head:
+        return
+    others = [each for each in world.nodes if each is not node]
+    for other in others:
+        world.log.noted.pop(str(other.address), None)
+        other.lose_disk()
+    ends_s = world.time.seconds() + _PATIENCE_S
+    while not all((_begins(world, other) or 0) >= world.log.first for other in others):
+        if world.time.seconds() > ends_s:
+            raise Violation(f"in {_PATIENCE_S} s those whose disks are lost do not come back")
+        world.chance.choice(others).compact()
+        world.chance.choice([*world.writers, *world.onlookers]).act()
+        world.pass_time(0.1)
+
+
+def _begins(world: World, node: Machine) -> int | None:
+    """The position from which on a node needs the log, as it has noted last; None if it has not."""
+    note = world.log.noted.get(str(node.address))
+    return note and note.covers + 1
+
+
+def _trim(world: World, node: Machine) -> None:
+    """An operator wants it."""
+    if node.runs:
+        node.node.member.trim()
+
+
+def _forget(world: World, node: Machine) -> None:
+    """An operator takes one off the list that is silent."""
+    if node.runs and (others := node.node.member.others()):
+        with contextlib.suppress(Failure):  # it is not
+            node.node.member.forget(world.chance.choice(others).address)
 
 
 def _cut_off_for_long(world: World, node: Machine) -> None:
@@ -227,13 +269,17 @@ FAULTS: list[tuple[int, Callable[[World, Machine], None]]] = [
     (1, _cut_off_for_long),
     (3, _cut_within),
     (3, _lose_disk),
+    (1, _lose_two_disks),
     (1, _fail),
     (1, _fill),
     (3, lambda world, node: setattr(node.disk, "capacity_bytes", None)),
     (12, lambda world, node: node.compact()),
     (2, _hand_over),
+    (2, _trim),
+    (1, _forget),
+    (1, lambda world, node: setattr(world.log, "quota_bytes", world.chance.choice([1000, 3000, 10_000]))),
     (1, lambda world, node: setattr(world.log, "refuses", True)),
-    (3, lambda world, node: setattr(world.log, "refuses", False)),
+    (3, lambda world, node: world.recover_log()),
     (6, lambda world, node: world.chance.choice([*world.writers, *world.onlookers]).give_up()),
     (1, lambda world, node: world.chance.choice(world.readers).give_up()),
     (3, lambda world, node: world.check_nodes()),
