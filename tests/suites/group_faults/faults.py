@@ -179,7 +179,7 @@ def _ahead_s(server: GroupServer) -> float:
         return float(client.time()[0]) - time.time()
 
 
-# A server that joins
+# Servers that join
 
 
 def join(world: World) -> Mend:
@@ -188,23 +188,40 @@ def join(world: World) -> Mend:
     new = world.chance.choice(world.group.followers())
     new.kill()
     new.forget()
+    _trim(leader, world.servers)
+    return lambda: _join(new)
+
+
+def join_by_the_last(world: World) -> Mend:
+    """The leader and a follower lose their directories, when the log was trimmed up to what only they have in their
+    checkpoints. The third server makes one, by which they join.
+    """
+    leader = world.group.leader()
+    other, last = world.chance.sample(world.group.followers(), 2)
+    _trim(leader, [leader, other])
+    entry = leader.position()
+    eventually(last.position, lambda seen: seen >= entry)
+    for each in (leader, other):
+        each.kill()
+        each.forget()
+    return lambda: _join(leader, other)
+
+
+def _join(*servers: GroupServer) -> None:
+    for server in servers:
+        server.start()
+    for server in servers:
+        server.process.wait_for_line(lambda line: "begins with the checkpoint" in line)
+
+
+def _trim(leader: GroupServer, servers: Sequence[GroupServer]) -> None:
+    """As `kvstore group trim`: those that run compact, and the leader trims the log as far as may be."""
     since = len(leader.process.log)
-    trim(world)
-    eventually(lambda: [line for line in leader.process.log[since:] if "leave the log" in line])
-
-    def begin() -> None:
-        new.start()
-        new.process.wait_for_line(lambda line: "begins with the checkpoint" in line)
-
-    return begin
-
-
-def trim(world: World) -> None:
-    """As `kvstore group trim`: all that run compact, and the log is trimmed as far as may be."""
-    for server in world.servers:
+    for server in servers:
         if server.process.running:
             with server.client() as client:
                 client.execute_command("GROUP", "TRIM")
+    eventually(lambda: [line for line in leader.process.log[since:] if "leave the log" in line])
 
 
 # Nothing has room
@@ -247,7 +264,7 @@ def engine_quota(world: World) -> Mend:
         go_on()
         entry = leader.position()
         eventually(lambda: [server.position() for server in world.servers], lambda seen: min(seen) >= entry)
-        trim(world)
+        _trim(world.group.leader(), world.servers)
         eventually(lambda: is_taken(world.group.leader()))
 
     return mend
@@ -276,7 +293,8 @@ _ALL = [
     Kind(stop_follower), Kind(kill_engine_follower), Kind(stop_engine_follower), Kind(kill_two_servers),
     Kind(stop_two_servers), Kind(kill_server_and_engine_follower), Kind(stop_server_and_engine_follower),
     Kind(kill_two_engine_nodes), Kind(stop_two_engine_nodes), Kind(cut_clients, has_doors=True),
-    Kind(join, lasts_s=0.0), Kind(large_frames, beside=[LargeClient, LargeClient]), Kind(set_clocks, CLOCKS),
+    Kind(join, lasts_s=0.0), Kind(join_by_the_last, lasts_s=0.0),
+    Kind(large_frames, beside=[LargeClient, LargeClient]), Kind(set_clocks, CLOCKS),
     Kind(full_disk_leader, SMALL_DISKS), Kind(full_disk_follower, SMALL_DISKS),
     Kind(engine_quota, SMALL_ETCD, beside=[FillingClient], lasts_s=0.5),
 ]  # fmt: skip
