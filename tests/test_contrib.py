@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.edge import tap
 from kvstore.testing.server_process import PATIENCE_S, environment
+from tests.kit.chromium import http_port
 from tests.kit.programs import run
 from tests.kit.server_process import Serving, eventually, new_directory
 
@@ -52,6 +53,21 @@ class SystemdTests(SynchronousTestCase):
         words = [word for word in shlex.split(" ".join(told)) if word.startswith("--")]
         known = {f"--{name}" for name, *_ in tap.Options.optParameters} | {"--listen"}
         self.assertEqual(set(words) - known, set())
+
+
+@pytest.mark.long
+class ContainerTests(Serving, SynchronousTestCase):
+    """The Containerfile."""
+
+    def test_health(self) -> None:
+        """Of a server whose group has lost its etcd: it is not ready, and to end it would be of no use."""
+        text = (CONTRIB / "container" / "Containerfile").read_text()
+        program = next(word for word in re.findall(r'"([^"\n]*)"', text) if "urlopen" in word)
+        server = self.start("--http=0", "--group=shop", "--log=etcd://127.0.0.1:1", "--advertise=127.0.0.1:2")
+        self.assertIn(":8081/", program)
+        program = program.replace(":8081/", f":{http_port(server)}/")
+        self.assertEqual(run(sys.executable, "-c", program).returncode, 0)
+        self.assertNotEqual(run(sys.executable, "-c", program.replace("healthz", "readyz")).returncode, 0)
 
 
 @pytest.mark.long
