@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from kvstore.base.shared_log import Appended, Entries, Note, Trimmed
 from kvstore.edge.etcd.log import EtcdLog, open_log
 from kvstore.edge.etcd.register import EtcdRegister
 from tests.kit.etcd import MISSING, Etcd
+from tests.kit.programs import run
 
 
 def asked(method: Callable[..., object], *arguments: Any) -> Deferred[Any]:
@@ -61,13 +63,17 @@ class UserTests(TestCase):
         """One node, whose users are enabled."""
         if MISSING:
             raise SkipTest(MISSING)
-        self.etcd = Etcd(count=1)
+        self.etcd = Etcd(*self.tokens(), count=1)
         self.addCleanup(self.etcd.close)
         allow_one_user(self.etcd, ("kvstore/shop/", "kvstore/shop0"), ("kvstore-cluster", ""))
         path = Path(os.path.abspath(self.mktemp()))
         path.touch(mode=0o600)
         path.write_text("opens\n")
         self.location = f"{self.etcd.location}?user=shop&password-file={path}"
+
+    def tokens(self) -> list[str]:
+        """Of which kind they are, as options of etcd."""
+        return []
 
     def open(self, group: str = "shop") -> EtcdLog:
         """The log of a group."""
@@ -124,3 +130,58 @@ class UserTests(TestCase):
         other.append(1, b"entry", self.fail)
         self.assertIs(await asked(log.append, 1, b"entry"), Appended.THERE)
         other.stop()
+
+
+class SignedTokenTests(UserTests):
+    """The same, with tokens that etcd signs (JWT): they last two seconds."""
+
+    def tokens(self) -> list[str]:
+        """See `UserTests`."""
+        private, public = (os.path.abspath(self.mktemp()) for _ in range(2))
+        run("openssl", "genrsa", "-out", private, "2048")
+        run("openssl", "rsa", "-in", private, "-pubout", "-out", public)
+        return ["--auth-token", f"jwt,pub-key={public},priv-key={private},sign-method=RS256,ttl=2s"]
+
+    def token(self, log: EtcdLog) -> bytes | None:
+        """That is in use."""
+        login = log._places[0].login
+        assert login is not None
+        return login.token
+
+    async def test_tokens_that_are_too_old(self) -> None:
+        """Another is got, as often as it takes; the watch goes on."""
+        log = self.open()
+        seen: list[int] = []
+        log.watch(1, lambda position, entry: seen.append(position), self.fail)
+        tokens, positions = set(), count(1)
+        while len(tokens) < 4:
+            position = next(positions)
+            self.assertIs(await asked(log.append, position, b"entry"), Appended.THERE)
+            tokens.add(self.token(log))
+        last: Deferred[None] = Deferred()
+        log.watch(position, lambda *_: last.callback(None), self.fail)
+        await last
+        self.assertEqual(seen, list(range(1, position + 1)))
+
+    async def test_users_that_are_changed(self) -> None:
+        """All tokens end with that, though they are new; the watch goes on."""
+        log, (node,) = self.open(), self.etcd.nodes
+        seen: list[int] = []
+        last: Deferred[None] = Deferred()
+
+        def see(position: int, entry: bytes) -> None:
+            seen.append(position)
+            if position == 4:
+                last.callback(None)
+
+        log.watch(1, see, self.fail)
+        tokens = set()
+        for position in range(1, 5):
+            self.assertIs(await asked(log.append, position, b"entry"), Appended.THERE)
+            tokens.add(self.token(log))
+            root = node.ask("/v3/auth/authenticate", {"name": "root", "password": "root"})
+            assert root is not None
+            added = node.ask("/v3/auth/user/add", {"name": f"user{position}", "password": "x"}, root["token"])
+            self.assertEqual(list(added or ()), ["header"])
+        await last
+        self.assertEqual((len(tokens), seen), (4, [1, 2, 3, 4]))

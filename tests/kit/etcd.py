@@ -85,11 +85,12 @@ class Node:
         assert self._process is not None
         self._process.send_signal(number)
 
-    def ask(self, path: str, document: dict[str, Any] | None = None) -> dict[str, Any] | None:
-        """What its gateway answers; None if it does not in a second."""
+    def ask(self, path: str, document: dict[str, Any] | None = None, token: str = "") -> dict[str, Any] | None:
+        """What its gateway answers; None if it does not in a second. `token`: of a user, or nobody's."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_ANSWER_S)
         try:
-            connection.request("POST", path, json.dumps(document or {}))
+            headers = {"Authorization": token} if token else {}
+            connection.request("POST", path, json.dumps(document or {}), headers)
             answer: dict[str, Any] = json.loads(connection.getresponse().read())
         except (OSError, http.client.HTTPException):
             return None
