@@ -240,6 +240,17 @@ class ForgettingTests(GroupTestCase):
         for node in (self.leader, self.other):
             self.group.until(lambda node=node: len(node.node.member.others()) == 2)
 
+    def test_one_that_compacts(self) -> None:
+        """It is on the lists again before that is done, which may take long, or fail again and again."""
+        self.group.go_on(1)
+        self.dead.store.seal()
+        self.die(self.dead)
+        self.assertEqual(self.ask("GROUP", "FORGET", self.dead.address), "OK")
+        self.group.until(lambda: not self.lives().keys() & {self.dead.address})
+        self.dead.start()
+        self.group.until(lambda: self.lives().get(self.dead.address) is Life.ALIVE)
+        self.assertGreater(self.dead.store.segment_bytes, 0)
+
     def test_in_no_group(self) -> None:
         """There is nobody."""
         self.dead.server.group = None
@@ -328,6 +339,26 @@ class TrimmingTests(GroupTestCase):
         self.dead.start()
         self.group.go_on(3)
         self.assertEqual(self.covers(self.dead), 0)
+
+    def test_an_older_disk(self) -> None:
+        """Whoever comes back with an older state, which was taken in the middle of a compaction, covers what the
+        checkpoint in it does, and not what was noted of the one that is lost.
+        """
+        older = self.compact(self.dead)
+        self.group.go_on(1)
+        self.dead.store.seal()
+        disk = self.dead.disk.kill()
+        self.dead.kill()
+        self.dead.start()
+        self.assertGreater(self.compact(self.dead), older)
+        self.dead.kill()
+        self.dead.disk = disk
+        self.dead.start()
+        self.compact(self.leader)
+        self.group.go_on(5)
+        self.assertEqual(
+            (self.group.log.noted[str(self.dead.address)].covers, self.group.log.first), (older, older + 1)
+        )
 
 
 class FullEngineTests(GroupTestCase):

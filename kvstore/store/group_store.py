@@ -30,6 +30,7 @@ from kvstore.base.value_type import Types
 from kvstore.store import following, joining
 from kvstore.store.beginning import Beginning, Heading
 from kvstore.store.commit import NO_ROOM_AT_ALL
+from kvstore.store.examine import segments_of
 from kvstore.store.log import Purpose
 from kvstore.store.recovery import Recovered
 from kvstore.store.store import Commit, Store, step
@@ -120,6 +121,13 @@ class GroupStore(Store):
             self.pending.room = NO_ROOM_AT_ALL
             raise StorageFull(self.refusal)
         return super()._reserve(size_bytes, purpose)
+
+    @property
+    def covered(self) -> int:
+        """The last commit that is in the checkpoint, which is on disk; the first one that is not begins a segment that
+        waits to be merged, or else the log.
+        """
+        return next(iter(segments_of(self._segments).values()), self.log.header.first) - 1
 
     def checkpoint_piece(self, offset: int) -> joining.Piece:
         """Bytes of the checkpoint there is, for a server that joins. Raises DamagedStore, OSError."""

@@ -112,8 +112,8 @@ class Trimming:
             return
         self._unanswered = 2
         before = self._peers.notes.get(self._node.own)
-        note = self._new_note(before)
-        if note is not None and note != before:
+        note = Note(self._store.covered, self._node.applied)
+        if note != before:
             self._log.note(str(self._node.own), note, partial(self._has_noted, note))
         else:
             self._log.notes(self._noted)
@@ -130,13 +130,6 @@ class Trimming:
                 own=str(self._node.own),
             )  # fmt: skip
         self._log.notes(self._noted)
-
-    def _new_note(self, before: Note | None) -> Note | None:
-        """What this node has; None if nothing is known of its checkpoint, as a compaction is under way."""
-        covers = self._covers()
-        if covers is None:
-            covers = before and before.covers
-        return None if covers is None else Note(covers, self._node.applied)
 
     def stop(self) -> None:
         """Look no more."""
@@ -159,13 +152,8 @@ class Trimming:
         """A server wants to join by a checkpoint that has all up to there: compact, if this node's becomes such a one.
         One that is under way, or is tried again since it failed, is waited for.
         """
-        covers = self._covers()
-        if covers is not None and covers < position <= self._node.applied:
+        if not self._store.segment_bytes and self._store.covered < position <= self._node.applied:
             self.compact()
-
-    def _covers(self) -> int | None:
-        """Up to which position this node's checkpoint has all; None while a compaction is under way."""
-        return None if self._store.segment_bytes else self._store.log.header.first - 1
 
     def _noted(self, noted: dict[str, Note]) -> None:
         self._unanswered -= 1
@@ -215,12 +203,11 @@ class Trimming:
                 "the group's log takes {used} of {quota} bytes in its engine: compacting, to trim it",
                 used=size.used_bytes, quota=size.quota_bytes,
             )  # fmt: skip
-        covers = self._covers()
-        if covers is None or (self._store.is_lent() and not _is_full(size)):
+        if self._store.segment_bytes or (self._store.is_lent() and not _is_full(size)):
             return
         is_large = self._store.log.end > size.quota_bytes * _LARGE
         now_s = self._clock.seconds()
-        if is_large or (self._node.applied - covers > _STEP and now_s >= self._compacted_s + _A_WHILE_S):
+        if is_large or (self._node.applied - self._store.covered > _STEP and now_s >= self._compacted_s + _A_WHILE_S):
             self._compacted_s = now_s
             self.compact()
 
