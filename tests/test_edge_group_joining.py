@@ -142,18 +142,75 @@ class JoiningTests(SynchronousTestCase):
             self.has_all(node, 20)
 
     def test_what_is_asked_for_in_vain(self) -> None:
-        """A checkpoint up to an entry that this server has not: none is made; nor if the one there is has it."""
+        """No checkpoint is made up to an entry that this server has not; nor while one can join by that which it has,
+        the log having the rest: so whoever asks for a newer one again and again has it made no more often than needed.
+        """
         self.trim()
         self.write(5)
+        asked, covers = self.compactions_asked_for(), self.leader.group_store.covered
+        for least in (covers + 1, self.leader.node.member.applied + 100, 1 << 60):
+            self.refused(least)
+        for least in (covers, 0, -1):
+            self.assertEqual(self.client.ask("GROUP", "CHECKPOINT", 0, least)[1], covers)
+        for _ in range(30):
+            self.refused(covers + 1)
+            self.group.go_on(1)
+        self.assertEqual(asked, [])
+
+    def test_one_that_cannot_be_made(self) -> None:
+        """It is begun again after a while, not each time that a server asks: each that fails is told in the log, and
+        doubles the pause before the next.
+        """
+        self.group.go_on(1)
+        for node in (self.away, self.other):
+            node.compact()
+        self.group.until(lambda: self.group.log.first > 1)
+        asked = self.compactions_asked_for()
+        for _ in range(30):
+            self.refused(self.group.log.first - 1)
+            self.group.go_on(1)
+        self.assertEqual(len(asked), 1)
+        self.group.go_on(60)
+        self.refused(self.group.log.first - 1)
+        self.group.go_on(1)
+        self.assertEqual(len(asked), 2)
+
+    def compactions_asked_for(self) -> list[None]:
+        """As many as the leader asks for from now on, none of which is begun."""
         asked: list[None] = []
         self.leader.server.compact_now = lambda: asked.append(None) is None  # type: ignore[method-assign]
-        position, covers = self.leader.node.member.applied, self.group.log.noted[str(self.leader.address)].covers
+        return asked
+
+    def refused(self, least: int) -> None:
+        """The leader's checkpoint does not go so far."""
+        covers = self.leader.group_store.covered
         refusal = f"ERR the checkpoint has entries up to {covers} only, and the server up to "
-        self.assertRegex(str(self.client.ask("GROUP", "CHECKPOINT", 0, position + 100)), refusal)
-        self.assertEqual(self.client.ask("GROUP", "CHECKPOINT", 0, covers)[1], covers)
-        self.assertEqual(asked, [])
-        self.assertRegex(str(self.client.ask("GROUP", "CHECKPOINT", 0, covers + 1)), refusal)
-        self.assertEqual(asked, [None])
+        self.assertRegex(str(self.client.ask("GROUP", "CHECKPOINT", 0, least)), refusal)
+
+    def test_a_server_without_a_checkpoint(self) -> None:
+        """Since there was no room for the first one, when it began: one is made all the same."""
+        self.group.go_on(1)
+        for node in (self.away, self.other):
+            node.compact()
+        self.group.until(lambda: self.group.log.first > 1)
+        self.leader.disk.remove("table.ckpt")
+        asked = self.compactions_asked_for()
+        self.refused(self.group.log.first - 1)
+        self.group.go_on(1)
+        self.assertEqual(len(asked), 1)
+
+    def test_one_that_is_fetched_in_vain(self) -> None:
+        """It is not kept, as the log was trimmed beyond it: the newer one is made at once."""
+        self.group.go_on(1)
+        self.client.ask("GROUP", "CHECKPOINT", 0)
+        for node in (self.away, self.other):
+            node.compact()
+        self.group.until(lambda: self.group.log.first > 1)
+        self.assertTrue(self.leader.group_store.is_lent())
+        asked = self.compactions_asked_for()
+        self.refused(self.group.log.first - 1)
+        self.group.go_on(1)
+        self.assertEqual(len(asked), 1)
 
     def test_another_checkpoint_in_the_middle(self) -> None:
         """It is fetched from its beginning; what is damaged on the way is not taken."""

@@ -18,7 +18,8 @@ def checkpoint(call: Call, offset: Integer, least: Integer = 0) -> Reply:
     """Tell of this server's checkpoint: which it is, the entry up to which it has all, its size, bytes from `offset`.
 
     For a server of the group that joins; a user with +group|checkpoint alone is enough. All data are in it. If it does
-    not go up to entry `least` that is an error, and one that does is made, if this server has that entry.
+    not go up to entry `least` that is an error; and one that does is made, if this server has that entry, and the log
+    no more what comes behind the checkpoint.
     """
     group = _group(call)
     if offset < 0:

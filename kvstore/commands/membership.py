@@ -84,7 +84,8 @@ class Membership(Protocol):
 
     def checkpoint(self, offset: int, least: int) -> tuple[str, int, int, bytes]:
         """Which checkpoint this server has, the position that it covers, its size, and bytes of it from `offset` on.
-        Raises Failure; also if it does not cover `least`, and begins to make one that does, if this server is that far.
+        Raises Failure; also if it does not cover `least`, and begins to make one that does, if this server is that far,
+        and the log was trimmed beyond this one.
         """
 
     def trim(self) -> None:

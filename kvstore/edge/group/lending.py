@@ -3,7 +3,8 @@ fetched from its beginning.
 
 Nobody says when a fetch begins, or that it has ended: it is on while somebody asked for a piece a moment ago. So the
 next compaction is put off, that by size, too; for _MOST_S at most, however slowly somebody asks, and however many do
-it in turns. One by hand (BGSAVE, BGREWRITEAOF) is not put off, nor one for which there is no more room to wait.
+it in turns. One by hand (BGSAVE, BGREWRITEAOF) is not put off, nor one for which there is no more room to wait,
+nor that for a server that cannot join by this checkpoint, as the log was trimmed beyond it: nobody can then.
 """
 
 from __future__ import annotations

@@ -127,13 +127,13 @@ class Member:
 
     def checkpoint(self, offset: int, least: int) -> Piece:
         """See `Membership`."""
+        if (covers := self._store.covered) < least:
+            self._node.cover(least)
+            raise Failure(f"the checkpoint has entries up to {covers} only, and the server up to {self.applied}")
         try:
             piece = self._store.checkpoint_piece(offset)
         except (DamagedStore, OSError) as error:
             raise Failure(f"the checkpoint cannot be read: {error}") from error
-        if piece.covers < least:
-            self._node.cover(least)
-            raise Failure(f"the checkpoint has entries up to {piece.covers} only, and the server up to {self.applied}")
         self._lending.asked(piece.identity)
         return piece
 

@@ -25,7 +25,8 @@ are alive, and then of the silent ones the one that covers most.
 | more than _HARD; more than _SOFT, if its file is past _NEAR | the leader refuses what grows, as a full disk does |
 
 A server whose checkpoint is being fetched compacts later (see `lending`), unless the engine is that full; so that the
-fetch comes to an end, though it takes longer than _A_WHILE_S.
+fetch comes to an end, though it takes longer than _A_WHILE_S. If the log was trimmed beyond its checkpoint it compacts
+for a server that wants to join: who fetches this one cannot join by it any more.
 
 An engine past its quota takes no trim either; what is left past _HARD is for those, for empty entries, and for what
 removes. Each node asks for itself how full it is: so nobody need be told to compact.
@@ -43,7 +44,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from kvstore.base.address import Address
-from kvstore.base.shared_log import Note, SharedLog, Size
+from kvstore.base.shared_log import Note, Read, SharedLog, Size, Trimmed
 from kvstore.commands.membership import Life
 from kvstore.edge.group.peers import Peers
 from kvstore.store.group_store import GroupStore
@@ -84,7 +85,7 @@ class _Node(Protocol):
 
 
 class Trimming:
-    """See the module. `peers`: is told of each look. `compact`: begins a compaction soon."""
+    """See the module. `peers`: is told of each look. `compact`: begins a compaction soon; whether it can."""
 
     def __init__(self, clock: Any, node: _Node, store: GroupStore, log: SharedLog, peers: Peers) -> None:
         self._clock = clock
@@ -92,13 +93,16 @@ class Trimming:
         self._store = store
         self._log = log
         self._peers = peers
-        self.compact: Callable[[], object] = lambda: None
+        self.compact: Callable[[], bool] = lambda: False
         self._first = 1  # up to there this node, leading, has trimmed the log
         self._is_tight = False
         self._forgotten_bytes = 0  # that the engine had in use when it was last told to forget, at most
         self._compacted_s = -_A_WHILE_S
         self._told_until_s = 0.0
         self._is_to_compact = False  # as told
+        self._is_looking = False  # whether the log still has what comes behind this node's checkpoint
+        self._looked_behind = 0  # up to where that went
+        self._look_again_s = 0.0  # if it goes so far yet
         self._unanswered = 0  # of what the last look asked
         self._own_note: Note | None = None  # that this start has made last
         self._others_in_a_row = 0  # notes under this server's name that were not
@@ -149,11 +153,24 @@ class Trimming:
             self.compact()
 
     def cover(self, position: int) -> None:
-        """A server wants to join by a checkpoint that has all up to there: compact, if this node's becomes such a one.
-        One that is under way, or is tried again since it failed, is waited for.
+        """A server wants to join by a checkpoint that has all up to there: compact, if this node's becomes such a one,
+        and nobody can join by the one that it has, as the log was trimmed beyond that.
+
+        A compaction that is under way, or is tried again since it failed, is waited for; one that could not even begin
+        is asked for again after a while, however often servers ask meanwhile.
         """
-        if not self._store.segment_bytes and self._store.covered < position <= self._node.applied:
-            self.compact()
+        if self._store.segment_bytes or self._is_looking:
+            return
+        covers, now_s = self._store.covered, self._clock.seconds()
+        has_looked = covers == self._looked_behind and now_s < self._look_again_s
+        if covers < position <= self._node.applied and not has_looked:
+            self._is_looking = True
+            self._log.read(covers + 1, partial(self._looked, covers))
+
+    def _looked(self, covers: int, found: Read) -> None:
+        is_asked_for = isinstance(found, Trimmed) and self.compact()
+        self._is_looking, self._looked_behind = False, covers
+        self._look_again_s = self._clock.seconds() + (_A_WHILE_S if is_asked_for else _LOOK_S)
 
     def _noted(self, noted: dict[str, Note]) -> None:
         self._unanswered -= 1
