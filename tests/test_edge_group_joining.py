@@ -416,20 +416,8 @@ class JoiningTests(SynchronousTestCase):
 
     def test_a_fetch_that_takes_longer_than_compactions_are_apart(self) -> None:
         """The engine is over half full, so everybody compacts every minute: but who is fetched from, and that ends."""
-        self.patch(stored, "PIECE_BYTES", 400)
         self.patch(self.group.log, "size", lambda: Size(6_000_000, 10_000_000))
-        identities = set()
-        taken, ask = joining.Fetch._take, joining.Fetch._ask
-
-        def take(fetch: joining.Fetch, identity: bytes, *words: Any) -> None:
-            identities.add(identity)
-            taken(fetch, identity, *words)
-
-        def ask_slowly(fetch: joining.Fetch) -> None:
-            self.group.clock.callLater(9, ask, fetch)
-
-        self.patch(joining.Fetch, "_take", take)
-        self.patch(joining.Fetch, "_ask", ask_slowly)
+        identities = self.fetched_slowly()
         self.empty(self.other)
         self.group.until(lambda: identities)
         noted = dict(self.group.log.noted)
@@ -441,6 +429,40 @@ class JoiningTests(SynchronousTestCase):
         self.assertGreater(self.group.log.noted[leader].covers, noted[leader].covers)
         own, noted = str(self.other.address), dict(self.group.log.noted)
         self.group.until(lambda: self.group.log.noted[own].covers > noted[own].covers, 80)
+
+    def fetched_slowly(self) -> set[bytes]:
+        """Have it take more than a minute to fetch a checkpoint; returns which are."""
+        self.patch(stored, "PIECE_BYTES", 400)
+        identities = set[bytes]()
+        taken, ask = joining.Fetch._take, joining.Fetch._ask
+
+        def take(fetch: joining.Fetch, identity: bytes, *words: Any) -> None:
+            identities.add(identity)
+            taken(fetch, identity, *words)
+
+        def ask_slowly(fetch: joining.Fetch) -> None:
+            self.group.clock.callLater(9, ask, fetch)
+
+        self.patch(joining.Fetch, "_take", take)
+        self.patch(joining.Fetch, "_ask", ask_slowly)
+        return identities
+
+    def test_a_long_fetch_from_the_only_one_when_the_engine_is_full(self) -> None:
+        """It comes to an end: that no more is trimmed is not for want of a newer checkpoint of that server's, but of
+        one of whoever fetches.
+        """
+        identities = self.fetched_slowly()
+        self.away.kill()
+        self.trim()
+        self.leader.kill()
+        self.patch(self.group.log, "size", lambda: Size(8_000_000, 10_000_000))
+        for node in (self.away, self.leader):
+            node.disk = SimulatedDisk(record=False)
+            node.start()
+        began_s = self.group.clock.seconds()
+        self.group.until(lambda: self.away.ended, 300)
+        self.assertGreater(self.group.clock.seconds(), began_s + 70)
+        self.assertEqual((self.away.ended[-1].end, len(identities)), (End.JOINED, 1))
 
     def test_a_connection_that_comes_too_late(self) -> None:
         """It is closed, and nothing asked: another server has been asked meanwhile."""

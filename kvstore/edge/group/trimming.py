@@ -24,9 +24,10 @@ are alive, and then of the silent ones the one that covers most.
 | more than _SOFT | every node compacts, and no margin is kept |
 | more than _HARD; more than _SOFT, if its file is past _NEAR | the leader refuses what grows, as a full disk does |
 
-A server whose checkpoint is being fetched compacts later (see `lending`), unless the engine is that full; so that the
-fetch comes to an end, though it takes longer than _A_WHILE_S. If the log was trimmed beyond its checkpoint it compacts
-for a server that wants to join: who fetches this one cannot join by it any more.
+A server whose checkpoint is being fetched compacts later (see `lending`), so that the fetch comes to an end, though it
+takes longer than _A_WHILE_S; unless the engine is that full, and the log could be trimmed further by a newer one. If
+the log was trimmed beyond its checkpoint it compacts for a server that wants to join: who fetches this one cannot join
+by it any more.
 
 An engine past its quota takes no trim either; what is left past _HARD is for those, for empty entries, and for what
 removes. Each node asks for itself how full it is: so nobody need be told to compact.
@@ -208,6 +209,13 @@ class Trimming:
         text = f"the group's log takes {size.used_bytes} of {size.quota_bytes} bytes in its engine"
         self._store.refuse(text if _is_full(size) else "")
 
+    def _is_waited_for(self) -> bool:
+        """Whether the log may be trimmed further by a newer checkpoint of this node's: not while no other's goes as far
+        as the one it has.
+        """
+        others = [note.covers for address, note in self._peers.notes.items() if address != self._node.own]
+        return not others or max(others) >= self._store.covered
+
     def _forget_history(self, size: Size) -> None:
         self._forgotten_bytes = min(self._forgotten_bytes, size.used_bytes)
         if self._node.leads and size.used_bytes - self._forgotten_bytes > size.quota_bytes * _HISTORY:
@@ -220,7 +228,7 @@ class Trimming:
                 "the group's log takes {used} of {quota} bytes in its engine: compacting, to trim it",
                 used=size.used_bytes, quota=size.quota_bytes,
             )  # fmt: skip
-        if self._store.segment_bytes or (self._store.is_lent() and not _is_full(size)):
+        if self._store.segment_bytes or (self._store.is_lent() and not (_is_full(size) and self._is_waited_for())):
             return
         is_large = self._store.log.end > size.quota_bytes * _LARGE
         now_s = self._clock.seconds()
