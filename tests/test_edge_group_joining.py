@@ -175,6 +175,24 @@ class JoiningTests(SynchronousTestCase):
         self.group.go_on(1)
         self.assertEqual(len(asked), 2)
 
+    def test_one_that_is_not_to_be_begun(self) -> None:
+        """None is begun for what this server has not; nor while one is under way, or waits since it failed."""
+        self.group.go_on(1)
+        for node in (self.away, self.other):
+            node.compact()
+        self.group.until(lambda: self.group.log.first > 1)
+        asked = self.compactions_asked_for()
+        self.refused(1 << 60)
+        self.group.go_on(3)
+        self.group.until(lambda: self.leader.store.in_flight is None)
+        self.leader.store.seal()
+        self.refused(self.group.log.first - 1)
+        self.group.go_on(3)
+        self.leader.store.abandon_compaction()
+        self.refused(self.group.log.first - 1)
+        self.group.go_on(3)
+        self.assertEqual(asked, [])
+
     def compactions_asked_for(self) -> list[None]:
         """As many as the leader asks for from now on, none of which is begun."""
         asked: list[None] = []
