@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kvstore.base.address import Address
 from kvstore.base.shared_log import Size
-from kvstore.edge.group import joining, lending, trimming
+from kvstore.edge.group import compacting, joining, lending, trimming
 from kvstore.store import joining as stored
 from kvstore.store.replica import End
 from kvstore.testing.simulated_disk import SimulatedDisk
@@ -29,6 +29,7 @@ class JoiningTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Let one have nothing of it all."""
         self.patch(trimming, "_STEP", 5)
+        self.patch(compacting, "_STEP", 5)
         self.patch(trimming, "_MARGIN", 0)
         self.patch(stored, "PIECE_BYTES", 100)
         self.group = MemoryGroup()
@@ -543,7 +544,7 @@ class LendingTests(SynchronousTestCase):
             self.assertTrue(store.compaction_is_due())
         group.go_on(10)
         self.assertEqual((len(asked), store.compaction_is_due()), (1, True))
-        self.patch(trimming, "_STEP", 0)
+        self.patch(compacting, "_STEP", 0)
         self.patch(group.log, "size", lambda: Size(8_000_000, 10_000_000))
         client.ask("GROUP", "CHECKPOINT", "0")
         group.go_on(5)

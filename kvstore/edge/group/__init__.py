@@ -10,6 +10,7 @@
     lending     while one's own is being fetched it is kept
     peers       who of the others is alive, and how far each is
     trimming    what two nodes' checkpoints have leaves the log; what happens when its engine is nearly full
+    compacting  when a node makes a checkpoint for that, or for another one that joins
     writer      a leader's commits go to the shared log first
     reads       replies of reads wait for the lease, or for an append
     cluster     the group's slots, and who has the others

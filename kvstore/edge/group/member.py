@@ -37,7 +37,7 @@ class _Life(Protocol):
         """See `Membership`."""
 
     def cover(self, position: int) -> None:
-        """See `Trimming`."""
+        """See `Compacting`."""
 
     def hand_over(self, to: Address) -> None:
         """Let that one lead, with the next entry. This server leads."""

@@ -37,6 +37,7 @@ from kvstore.base.shared_log import Appended, Entry, Read, SharedLog, Watch
 from kvstore.commands.context import Server
 from kvstore.commands.membership import bar
 from kvstore.edge.group.cluster import ClusterPart, check_slots
+from kvstore.edge.group.compacting import Compacting
 from kvstore.edge.group.joining import Fetch, Joining
 from kvstore.edge.group.lending import Lending
 from kvstore.edge.group.member import Member
@@ -126,7 +127,8 @@ class GroupNode(Service):
         self._local_writer = InLoopWriter(store, sync=False)
         self._watch: Watch | None = None
         self._timer: IDelayedCall | None = None
-        self._trimming = Trimming(reactor, self.member, store, log, self._peers)
+        self._compacting = Compacting(reactor, self.member, store, log, self._peers)
+        self._trimming = Trimming(reactor, self.member, store, log, self._peers, self._compacting)
         #: An entry that was seen, and for which there was no room.
         self._unapplied: tuple[int, bytes, Entry] | None = None
         #: To whom leading is being handed over; None: to nobody.
@@ -147,7 +149,7 @@ class GroupNode(Service):
         commit.has_no_room = self._no_room
         self._store.begin_following()
         server.group = self.member
-        self._trimming.compact = lambda: server.compact_now()
+        self._compacting.begin = lambda: server.compact_now()
         bar(self._server)
 
     def startService(self) -> None:
@@ -405,11 +407,11 @@ class GroupNode(Service):
 
     def trim(self) -> None:
         """See `Membership`."""
-        self._trimming.without_margin()
+        self._compacting.tell()
 
     def cover(self, position: int) -> None:
-        """See `Trimming`."""
-        self._trimming.cover(position)
+        """See `Compacting`."""
+        self._compacting.cover(position)
 
     # Of a cluster: see `Group` of `cluster`
 

@@ -21,13 +21,8 @@ are alive, and then of the silent ones the one that covers most.
 | the engine holds, of its quota | then |
 |---|---|
 | _HISTORY more than when it was last told to | the leader has it forget what its keys held before, whose room adds up |
-| more than _SOFT | every node compacts, and no margin is kept |
+| more than _SOFT | every node compacts (see `compacting`), and no margin is kept |
 | more than _HARD; more than _SOFT, if its file is past _NEAR | the leader refuses what grows, as a full disk does |
-
-A server whose checkpoint is being fetched compacts later (see `lending`), so that the fetch comes to an end, though it
-takes longer than _A_WHILE_S; unless the engine is that full, and the log could be trimmed further by a newer one. If
-the log was trimmed beyond its checkpoint it compacts for a server that wants to join: who fetches this one cannot join
-by it any more.
 
 An engine past its quota takes no trim either; what is left past _HARD is for those, for empty entries, and for what
 removes. Each node asks for itself how full it is: so nobody need be told to compact.
@@ -37,7 +32,6 @@ While a look is not answered there is no other: all that a node asks the log wai
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
@@ -45,8 +39,9 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from kvstore.base.address import Address
-from kvstore.base.shared_log import Note, Read, SharedLog, Size, Trimmed
+from kvstore.base.shared_log import Note, SharedLog, Size
 from kvstore.commands.membership import Life
+from kvstore.edge.group.compacting import Compacting
 from kvstore.edge.group.peers import Peers
 from kvstore.store.group_store import GroupStore
 
@@ -56,18 +51,14 @@ _log = Logger()
 _LOOK_S = 2.0
 #: Of so many notes in a row that were not this server's own, under its name, the log tells: one may have come late.
 _NAMESAKE = 3
-#: A trim, or a compaction for it, is worth its trouble for so many entries; a trim for any, if the engine is tight.
+#: A trim is worth its trouble for so many entries; for any, if the engine is tight.
 _STEP = 1000
 #: So many are kept.
 _MARGIN = 100_000
 #: Parts of the engine's quota.
 _SOFT, _HARD = 0.5, 0.75
 _NEAR = 0.9
-#: The same: see the table; and what a node's own log has to have for a compaction to be worth its trouble at any time.
-_HISTORY, _LARGE = 1 / 32, 1 / 16
-#: How soon a compaction is asked for again; and for how long an operator's wish to trim holds, since nodes compact
-#: meanwhile.
-_A_WHILE_S = 60.0
+_HISTORY = 1 / 32
 
 
 class _Node(Protocol):
@@ -86,24 +77,20 @@ class _Node(Protocol):
 
 
 class Trimming:
-    """See the module. `peers`: is told of each look. `compact`: begins a compaction soon; whether it can."""
+    """See the module. `peers`: is told of each look."""
 
-    def __init__(self, clock: Any, node: _Node, store: GroupStore, log: SharedLog, peers: Peers) -> None:
+    def __init__(
+        self, clock: Any, node: _Node, store: GroupStore, log: SharedLog, peers: Peers, compacting: Compacting
+    ) -> None:
         self._clock = clock
         self._node = node
         self._store = store
         self._log = log
         self._peers = peers
-        self.compact: Callable[[], bool] = lambda: False
+        self._compacting = compacting
         self._first = 1  # up to there this node, leading, has trimmed the log
         self._is_tight = False
         self._forgotten_bytes = 0  # that the engine had in use when it was last told to forget, at most
-        self._compacted_s = -_A_WHILE_S
-        self._told_until_s = 0.0
-        self._is_to_compact = False  # as told
-        self._is_looking = False  # whether the log still has what comes behind this node's checkpoint
-        self._looked_behind = 0  # up to where that went
-        self._look_again_s = 0.0  # if it goes so far yet
         self._unanswered = 0  # of what the last look asked
         self._own_note: Note | None = None  # that this start has made last
         self._others_in_a_row = 0  # notes under this server's name that were not
@@ -112,7 +99,7 @@ class Trimming:
     def start(self) -> None:
         """Look now, and again and again: not while the last look is under way."""
         self._timer = self._clock.callLater(_LOOK_S, self.start)
-        self._compact_as_told()
+        self._compacting.as_told()
         if self._unanswered:
             return
         self._unanswered = 2
@@ -141,50 +128,18 @@ class Trimming:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
 
-    def without_margin(self) -> None:
-        """An operator wants the log trimmed as far as may be: compact, once nobody fetches the checkpoint."""
-        self._told_until_s = self._clock.seconds() + _A_WHILE_S
-        self._is_to_compact = True
-        self._compact_as_told()
-
-    def _compact_as_told(self) -> None:
-        if self._is_to_compact and not self._store.is_lent():
-            self._is_to_compact = False
-            self._told_until_s = self._clock.seconds() + _A_WHILE_S
-            self.compact()
-
-    def cover(self, position: int) -> None:
-        """A server wants to join by a checkpoint that has all up to there: compact, if this node's becomes such a one,
-        and nobody can join by the one that it has, as the log was trimmed beyond that.
-
-        A compaction that is under way, or is tried again since it failed, is waited for; one that could not even begin
-        is asked for again after a while, however often servers ask meanwhile.
-        """
-        if self._store.segment_bytes or self._is_looking:
-            return
-        covers, now_s = self._store.covered, self._clock.seconds()
-        has_looked = covers == self._looked_behind and now_s < self._look_again_s
-        if covers < position <= self._node.applied and not has_looked:
-            self._is_looking = True
-            self._log.read(covers + 1, partial(self._looked, covers))
-
-    def _looked(self, covers: int, found: Read) -> None:
-        is_asked_for = isinstance(found, Trimmed) and self.compact()
-        self._is_looking, self._looked_behind = False, covers
-        self._look_again_s = self._clock.seconds() + (_A_WHILE_S if is_asked_for else _LOOK_S)
-
     def _noted(self, noted: dict[str, Note]) -> None:
         self._unanswered -= 1
         self._peers.look(noted, self._node.applied)
         first = self._to_keep()
-        if self._node.leads and first >= self._first + (1 if self._is_told or self._is_tight else _STEP):
+        if self._node.leads and first >= self._first + (1 if self._is_hurried else _STEP):
             _log.info("entries up to {position} are in two servers' checkpoints, and leave the log", position=first - 1)
             self._first = first
             self._log.trim(first, lambda: None)
 
     def _to_keep(self) -> int:
         """The first position that is not to leave the log: see the module."""
-        notes, is_hurried = self._peers.notes, self._is_tight or self._is_told
+        notes, is_hurried = self._peers.notes, self._is_hurried
         lives = {address: self._peers.life(address) for address in notes}
         if Life.UNKNOWN in lives.values() or self._node.own not in notes:
             return 1
@@ -194,9 +149,8 @@ class Trimming:
         return min(covers for _, covers in covered[:2]) + 1 - (0 if is_hurried else _MARGIN)
 
     @property
-    def _is_told(self) -> bool:
-        """Whether an operator wants that, now."""
-        return bool(self._clock.seconds() < self._told_until_s)
+    def _is_hurried(self) -> bool:
+        return self._is_tight or self._compacting.is_wanted
 
     def _sized(self, size: Size) -> None:
         """Make room in the engine, or see that it need not."""
@@ -205,36 +159,20 @@ class Trimming:
         self._forget_history(size)
         was_tight, self._is_tight = self._is_tight, size.used_bytes > size.quota_bytes * _SOFT
         if self._is_tight:
-            self._make_room(size, was_tight)
+            if not was_tight:
+                _log.warn(
+                    "the group's log takes {used} of {quota} bytes in its engine: compacting, to trim it",
+                    used=size.used_bytes, quota=size.quota_bytes,
+                )  # fmt: skip
+            self._compacting.make_room(size, is_full=_is_full(size))
         text = f"the group's log takes {size.used_bytes} of {size.quota_bytes} bytes in its engine"
         self._store.refuse(text if _is_full(size) else "")
-
-    def _is_waited_for(self) -> bool:
-        """Whether the log may be trimmed further by a newer checkpoint of this node's: not while no other's goes as far
-        as the one it has.
-        """
-        others = [note.covers for address, note in self._peers.notes.items() if address != self._node.own]
-        return not others or max(others) >= self._store.covered
 
     def _forget_history(self, size: Size) -> None:
         self._forgotten_bytes = min(self._forgotten_bytes, size.used_bytes)
         if self._node.leads and size.used_bytes - self._forgotten_bytes > size.quota_bytes * _HISTORY:
             self._forgotten_bytes = size.used_bytes
             self._log.free(lambda: None)
-
-    def _make_room(self, size: Size, was_tight: bool) -> None:
-        if not was_tight:
-            _log.warn(
-                "the group's log takes {used} of {quota} bytes in its engine: compacting, to trim it",
-                used=size.used_bytes, quota=size.quota_bytes,
-            )  # fmt: skip
-        if self._store.segment_bytes or (self._store.is_lent() and not (_is_full(size) and self._is_waited_for())):
-            return
-        is_large = self._store.log.end > size.quota_bytes * _LARGE
-        now_s = self._clock.seconds()
-        if is_large or (self._node.applied - self._store.covered > _STEP and now_s >= self._compacted_s + _A_WHILE_S):
-            self._compacted_s = now_s
-            self.compact()
 
 
 def _is_full(size: Size) -> bool:

@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from kvstore.base.errors import Failure
 from kvstore.edge import upkeep
-from kvstore.edge.group import trimming
+from kvstore.edge.group import compacting, trimming
 from kvstore.edge.settings import ReadPolicy
 from kvstore.store.examine import examine
 from kvstore.testing.simulated_shared_log import PLENTY_BYTES, SimulatedSharedLog, Trouble
@@ -310,6 +310,7 @@ def run(seed: int | str, steps: int = 250, **ways: Any) -> World:
     try:
         with (
             mock.patch.multiple(trimming, _LOOK_S=0.6, _STEP=1, _MARGIN=chance.choice([0, 0, 10])),
+            mock.patch.multiple(compacting, _LOOK_S=0.6, _STEP=1),
             mock.patch.multiple(upkeep, _TIDY_PERIOD_S=0.5),
         ):
             world = World(seed, trouble=troubled(chance), **ways)
