@@ -42,7 +42,8 @@ class ParseTests(SynchronousTestCase):
             self.assertRaises(ValueError, parse_target, f"unix:/{name}x")
 
     def test_certificates_without_tls(self) -> None:
-        """To say whom to trust where nobody is asked for a certificate is a mistake that is told."""
+        """To say whom to trust, or what to show, where nobody is asked for a certificate is a mistake that is told."""
         self.assertRaises(ValueError, parse_target, "box:80", "ca.pem")
+        self.assertRaises(ValueError, parse_target, "box:80", None, "own.pem")
         self.assertRaises(ValueError, parse_target, "unix:/run/kvstore", "ca.pem")
-        self.assertEqual(parse_target("tls:box:80", "ca.pem"), Endpoint(Address("box", 80), tls=True))
+        self.assertEqual(parse_target("tls:box:80", "ca.pem", "own.pem"), Endpoint(Address("box", 80), tls=True))

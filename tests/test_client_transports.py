@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from typing import Any
 
 from twisted.internet import reactor
@@ -36,11 +37,18 @@ class TransportTests(Serving, TestCase):
         self.certificate = os.path.join(self.directory, "both.pem")
         self.messages: list[str] = []
 
-    def tls_server(self) -> int:
+    def tls_server(self, *options: str) -> int:
         """The port of a server that speaks TLS."""
         make_certificate(self.certificate)
         path = self.certificate
-        return self.start("--listen", f"ssl:0:privateKey={path}:certKey={path}:interface=127.0.0.1", port=None).port
+        listen = f"ssl:0:privateKey={path}:certKey={path}:interface=127.0.0.1"
+        return self.start("--listen", listen, *options, port=None).port
+
+    def made(self, name: str, issuer: str | None = None) -> str:
+        """The file of another certificate and its key."""
+        path = os.path.join(self.directory, name)
+        make_certificate(path, issuer)
+        return path
 
     def blocking(self, target: str, **options: Any) -> Client:
         """The blocking client, closed after the test."""
@@ -89,7 +97,7 @@ class TransportTests(Serving, TestCase):
         catalog.list(ENTRY | {"address": "127.0.0.1", "port": self.tls_server()})
         await self.check("tls:me-a5", catalog=catalog.address, ca_file=self.certificate)
 
-    def refused(self, target: str, **options: Any) -> str:
+    def refused(self, target: str, value: Any = 1, **options: Any) -> str:
         """What the blocking client says when its first attempt of an insert fails."""
 
         def stop(message: str) -> None:
@@ -97,7 +105,7 @@ class TransportTests(Serving, TestCase):
 
         client = Client(target, report=stop, **options)
         self.addCleanup(client.close)
-        return str(self.assertRaises(GaveUp, client.insert, "secret", 1))
+        return str(self.assertRaises(GaveUp, client.insert, "secret", value))
 
     async def refused_deferred(self, target: str, **options: Any) -> str:
         """What the Twisted client says then."""
@@ -118,6 +126,26 @@ class TransportTests(Serving, TestCase):
             self.assertIn("trying", await self.refused_deferred(target, **options))
         self.assertEqual(self.blocking(f"tls:127.0.0.1:{port}", **trusting).size(), 0)
 
+    async def test_server_that_wants_a_certificate(self) -> None:
+        """It is shown one, with those that lead to its authority. Who shows none is told to, and who shows a stranger's
+        that it does not help.
+        """
+        authority = self.made("authority.pem")
+        target = f"tls:127.0.0.1:{self.tls_server('--tls-client-ca', authority)}"
+        options = {"ca_file": self.certificate}
+        own, strange = self.made("own.pem", self.made("between.pem", authority)), self.made("strange.pem")
+        await self.check(target, **options, cert_file=own)
+        for shown, found in (
+            ({}, "wants a certificate (--cert-file, cert_file=)"),
+            ({"cert_file": strange}, "unknown ca"),
+        ):
+            self.assertIn(found, self.refused(target, **options, **shown))
+            self.assertIn(found, await self.refused_deferred(target, **options, **shown))
+        self.assertIn("wants a certificate", self.refused(target, LARGE, **options))  # which is not all sent
+        client = pickle.loads(pickle.dumps(Client(target, cert_file=own, deadline_seconds=30, **options)))
+        self.addCleanup(client.close)
+        self.assertEqual(client.size(), 2)
+
     async def test_plain_server(self) -> None:
         """A server that speaks no TLS is one more failure; the request does not reach it in the clear."""
         port = self.server.port
@@ -131,10 +159,12 @@ class TransportTests(Serving, TestCase):
         with open(empty, "wb"):
             pass
         for path in (empty, empty + "x"):
-            self.assertRaises(OSError, Client, "tls:box:1", ca_file=path)
-            self.assertRaises(OSError, DeferredClient, reactor, "tls:box:1", ca_file=path)
-        self.assertRaises(ValueError, Client, "box:1", ca_file=empty)
-        self.assertRaises(ValueError, DeferredClient, reactor, "box:1", ca_file=empty)
+            for option in ("ca_file", "cert_file"):
+                self.assertRaises(OSError, Client, "tls:box:1", **{option: path})
+                self.assertRaises(OSError, DeferredClient, reactor, "tls:box:1", **{option: path})
+        for option in ("ca_file", "cert_file"):
+            self.assertRaises(ValueError, Client, "box:1", **{option: empty})
+            self.assertRaises(ValueError, DeferredClient, reactor, "box:1", **{option: empty})
 
     async def test_socket_that_is_not_there(self) -> None:
         """A Unix socket that nobody serves is waited for like a port."""

@@ -149,6 +149,7 @@ class JoiningTests(TestCase):
         eventually(lambda: len(leader.role()[2]) == 2)
         self.assertEqual({(host, int(port)) for host, port, _ in leader.role()[2]},
                          {("127.0.0.1", new.port), ("127.0.0.1", other.port)})  # fmt: skip
+        self.show(f"tls:127.0.0.1:{leader.port}", own)
         new.kill()
         with leader.client() as client, other.client() as follower:
             client.mset({f"key{number}": number for number in range(100)})
@@ -162,6 +163,14 @@ class JoiningTests(TestCase):
         with new.client() as client:
             client.execute_command("READONLY")
             eventually(lambda: client.get("key99") == "99")
+
+    def show(self, target: str, own: str) -> None:
+        """`kvstore group show` with a certificate finds all, and without one says what it wants for."""
+        words = ("group", "show", target, "--ca-file", own)
+        status, shown = run_tool(*words, "--cert-file", own)
+        self.assertEqual((status, shown.count("leads"), shown.count("follows")), (0, 1, 2), shown)
+        status, shown = run_tool(*words)
+        self.assertEqual((status, "wants a certificate (--cert-file" in shown), (1, True), shown)
 
 
 class Writer(threading.Thread):

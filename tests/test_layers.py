@@ -33,6 +33,8 @@ BESIDE = {
         "kvstore.base",
         "kvstore.store",
         "kvstore.values",
+        "kvstore.client.certificates",
+        "kvstore.client.endpoint",
         "kvstore.client.progress",
         "kvstore.client.raw",
         "kvstore.client.target",

@@ -75,6 +75,27 @@ class TopTests(Serving, SynchronousTestCase):
             self.assertEqual((status, text.count("\n")), (1, 1), text)
             self.assertIn(found, text)
 
+    def test_server_that_wants_a_certificate(self) -> None:
+        """It is shown what is in --cert-file. Who gives none is told to; a file of no use is told of first."""
+        directory = new_directory(self.addCleanup)
+        pem, empty = os.path.join(directory, "both.pem"), os.path.join(directory, "empty")
+        make_certificate(pem)
+        with open(empty, "wb"):
+            pass
+        endpoint = f"ssl:0:privateKey={pem}:interface=127.0.0.1"
+        target = f"tls:127.0.0.1:{self.start('--listen', endpoint, '--tls-client-ca', pem, port=None).port}"
+        words = ("--ca-file", pem, "--once", "--json", "--interval", "0.1")
+        status, text = run_tool("top", target, "--cert-file", pem, *words)
+        self.assertEqual((status, json.loads(text)["target"]), (0, target))
+        for where, more, found in (
+            (target, (), "wants a certificate (--cert-file"),
+            ("tls:no-such-project", ("--cert-file", empty), "no certificate in"),
+            ("127.0.0.1:1", ("--cert-file", pem), "begins with tls: only"),
+        ):
+            status, text = run_tool("top", where, *more, *(words if where == target else words[2:]))
+            self.assertEqual((status, text.count("\n")), (1, 1), text)
+            self.assertIn(found, text)
+
     def forget_bob(self) -> None:
         """The server is others', too."""
         with Wire(self.server.port) as wire:

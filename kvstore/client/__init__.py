@@ -12,9 +12,9 @@
 What is here runs on a bare Python, with nothing installed: a program that only talks to the server needs neither
 Twisted nor the server's other dependencies. Hence `deferred`, which imports Twisted, is not imported here.
 
-Reading order: `endpoint` and `target` (which server is meant), `exchange` (requests, replies, pauses), `patience` and
-`stream` (a socket that does not wait for ever), `sync`, `deferred` and its `pipeline`. `raw`, `timing` and `progress`
-are what the programs in `scripts` share.
+Reading order: `endpoint` and `target` (which server is meant), `certificates` (for TLS), `exchange` (requests, replies,
+pauses), `patience` and `stream` (a socket that does not wait for ever), `sync`, `deferred` and its `pipeline`. `raw`,
+`timing` and `progress` are what the programs in `scripts` share.
 """
 
 from kvstore.base.address import Address

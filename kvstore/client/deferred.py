@@ -31,7 +31,6 @@ from __future__ import annotations
 import enum
 import math
 import os
-import re
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
@@ -46,6 +45,7 @@ from twisted.python.failure import Failure
 
 from kvstore.base.address import Address, catalog_address
 from kvstore.base.limits import MAX_CATALOG_BYTES, MAX_READ_REPLY_BYTES
+from kvstore.client.certificates import certificates_in, own_certificate
 from kvstore.client.endpoint import Endpoint, Several, parse_target, servers_of
 from kvstore.client.exchange import (
     REPLY_TIMEOUT_SECONDS,
@@ -57,8 +57,6 @@ from kvstore.client.exchange import (
 from kvstore.client.pipeline import Connection, Request, reason_of
 from kvstore.client.stream import too_long
 from kvstore.client.target import LOOKUP_TIMEOUT_SECONDS, LookupFailed, answered, no_answer, question
-
-_CERTIFICATE = re.compile(b"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
 
 
 class ClientClosed(Exception):
@@ -141,11 +139,12 @@ class DeferredClient:
     group), unix:PATH, the name of a project to look up
     in the catalog, or tls: and one of these but a path (`kvstore.client.endpoint` has the notation). `catalog`:
     HOST:PORT of the catalog; None means the environment's KVSTORE_CATALOG, or the default. `ca_file`: for tls:, a file
-    of certificates (PEM) to trust; None means those that the system trusts. `timeout_seconds`: silence after which
-    requests are repeated. `deadline_seconds`: for each request; None means that it goes on until it succeeds.
+    of certificates (PEM) to trust; None means those that the system trusts. `cert_file`: for tls:, a file of the
+    client's own certificate and its private key (PEM), for a server with --tls-client-ca. `timeout_seconds`: silence
+    after which requests are repeated. `deadline_seconds`: for each; None means that it goes on until it succeeds.
     `max_reply_bytes`: a longer reply is not read. `report`: is given the lines about failures, one at a time.
     `endpoint_for`: makes the client endpoint for an address (TCP) or a path (Unix), in place of what the target says.
-    Raises ValueError for a mistyped address, OSError for a `ca_file` that cannot be read.
+    Raises ValueError for a mistyped address, OSError, with advice, for a `ca_file` or `cert_file` that is of no use.
 
     **Errors.** The Deferreds of all requests fail with ValueError if the server finds them invalid, RequestRefused if
     it cannot do them now, ClientClosed after `close`. They do not fail for want of a server, nor for one that answers
@@ -174,6 +173,7 @@ class DeferredClient:
         *,
         catalog: str | None = None,
         ca_file: str | None = None,
+        cert_file: str | None = None,
         timeout_seconds: float = REPLY_TIMEOUT_SECONDS,
         deadline_seconds: float | None = None,
         max_reply_bytes: int = MAX_READ_REPLY_BYTES,
@@ -184,10 +184,11 @@ class DeferredClient:
         self.state = State.IDLE
         #: How often the outstanding requests had to be repeated so far; each time made one line of report.
         self.retries = 0
-        self._meant = parse_target(target, ca_file)
+        self._meant = parse_target(target, ca_file, cert_file)
         self._reactor = reactor
         self._catalog = str(catalog_address(catalog))
-        self._trusted = _certificates(ca_file)
+        self._trusted = [] if ca_file is None else certificates_in(ca_file)
+        self._shown = None if cert_file is None else own_certificate(cert_file)
         self._timeout_seconds = timeout_seconds
         self._deadline_seconds = math.inf if deadline_seconds is None else deadline_seconds
         self._max_reply_bytes = max_reply_bytes
@@ -333,7 +334,7 @@ class DeferredClient:
         if isinstance(place, str):
             return UNIXClientEndpoint(self._reactor, place, timeout=self._timeout_seconds)
         plain = HostnameEndpoint(self._reactor, place.host, place.port, timeout=self._timeout_seconds)
-        return _secured(plain, place.host, self._trusted) if endpoint.tls else plain
+        return _secured(plain, place.host, self._trusted, self._shown) if endpoint.tls else plain
 
     def _connected(self, connection: Connection) -> None:
         if self.state is State.CLOSED:
@@ -358,20 +359,17 @@ class DeferredClient:
         self._report(f"{reason}; trying {self.target} again in {seconds} s")
 
 
-def _certificates(ca_file: str | None) -> list[bytes]:
-    """The certificates in a file, each as PEM. Raises OSError."""
-    if ca_file is None:
-        return []
-    with open(ca_file, "rb") as file:
-        found = _CERTIFICATE.findall(file.read())
-    if not found:
-        raise OSError(f"there is no certificate in {ca_file}")
-    return found
-
-
-def _secured(plain: IStreamClientEndpoint, host: str, trusted: list[bytes]) -> IStreamClientEndpoint:
-    """TLS over an endpoint, with a server whose certificate is for this host."""
+def _secured(
+    plain: IStreamClientEndpoint, host: str, trusted: list[bytes], shown: tuple[bytes, list[bytes]] | None
+) -> IStreamClientEndpoint:
+    """TLS over an endpoint, with a server whose certificate is for this host. `shown`: as `own_certificate` has it."""
     from twisted.internet import ssl  # needs pyOpenSSL, which a client without TLS need not have
 
     trust = ssl.trustRootFromCertificates(map(ssl.Certificate.loadPEM, trusted)) if trusted else None
-    return wrapClientTLS(ssl.optionsForClientTLS(host, trustRoot=trust), plain)
+    own: dict[str, Any] = {}
+    if shown is not None:
+        contents, (_, *others) = shown
+        loaded = ssl.PrivateCertificate.loadPEM(contents)
+        own["privateKey"], own["certificate"] = loaded.privateKey.original, loaded.original
+        own["extraCertChain"] = [ssl.Certificate.loadPEM(each).original for each in others]
+    return wrapClientTLS(ssl.optionsForClientTLS(host, trustRoot=trust, extraCertificateOptions=own), plain)

@@ -9,8 +9,9 @@
 | `tls:HOST:PORT`, `tls:NAME` | the same over TLS, with a server whose certificate is for that host |
 
 The words `tls:` and `unix:` are those of Twisted's client endpoints. A certificate is trusted as the system trusts it
-(OpenSSL's SSL_CERT_FILE included), or if it is in `ca_file`, or signed by one that is. The host of a project is an IP
-address as a rule, since the catalog says from where it was announced: then the certificate must name that.
+(OpenSSL's SSL_CERT_FILE included), or if it is in `ca_file`, or signed by one that is (`certificates`). The host
+of a project is an IP address as a rule, since the catalog says from where it was announced: then the certificate must
+name that.
 
 No I/O here: whether a server is there is found out by whoever connects.
 """
@@ -46,12 +47,14 @@ class Project(NamedTuple):
     tls: bool = False
 
 
-def parse_target(text: str, ca_file: str | None = None) -> Endpoint | Project | Several:
-    """What a TARGET means. `ca_file`: refused unless TLS is spoken. Raises ValueError, for the person who typed it."""
+def parse_target(text: str, *certificates: str | None) -> Endpoint | Project | Several:
+    """What a TARGET means. `certificates`: files of them, None for each that was not given; refused unless TLS is
+    spoken. Raises ValueError, for the person who typed it.
+    """
     plain = text.removeprefix("tls:")
     tls = plain != text
-    if ca_file is not None and not tls:
-        raise ValueError(f"certificates to trust are of use for a target that begins with tls: only, not {text!r}")
+    if any(each is not None for each in certificates) and not tls:
+        raise ValueError(f"certificates are of use for a target that begins with tls: only, not {text!r}")
     if plain.startswith("unix:"):
         return Endpoint(_socket_path(text))
     if "," in plain and ":" in plain:

@@ -23,6 +23,7 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from kvstore.client.certificates import refusal
 from kvstore.client.exchange import decode_reply, outcome
 from kvstore.client.patience import Patience
 from kvstore.client.stream import too_long
@@ -263,4 +264,5 @@ class _Outgoing:
 
 def reason_of(failure: Failure) -> str:
     """What a failure says, to be continued in a message."""
-    return failure.getErrorMessage().rstrip(".") or type(failure.value).__name__
+    message = failure.getErrorMessage()
+    return refusal(message) or message.rstrip(".") or type(failure.value).__name__

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import ssl
 import time
 from typing import Any
 
@@ -17,7 +18,7 @@ from kvstore.base.closing import Closing
 from kvstore.base.limits import MAX_READ_REPLY_BYTES
 from kvstore.client.endpoint import Endpoint
 from kvstore.client.patience import Patience
-from kvstore.client.stream import Stream, too_long, trusting
+from kvstore.client.stream import Stream, too_long
 
 _TIMEOUT_SECONDS = 5.0
 
@@ -28,17 +29,17 @@ _SHOWN_BYTES = 80
 
 
 class RawConnection(Closing):
-    """One connection. `server`: where to; `ca_file`: certificates (PEM) to trust, None for those that the system does.
+    """One connection. `server`: where to; `tls`: what to trust and show there if TLS is spoken (`tls_context`).
 
     Every method raises OSError if the server is gone, or silent for `patience_seconds`.
     """
 
     def __init__(
-        self, server: Address | Endpoint, ca_file: str | None = None, patience_seconds: float = _TIMEOUT_SECONDS
+        self, server: Address | Endpoint, tls: ssl.SSLContext | None = None, patience_seconds: float = _TIMEOUT_SECONDS
     ) -> None:
         endpoint = server if isinstance(server, Endpoint) else Endpoint(server)
         self._patience = Patience(patience_seconds, time.monotonic)
-        self._stream = Stream(endpoint, self._patience, trusting(ca_file) if endpoint.tls else None)
+        self._stream = Stream(endpoint, self._patience, tls)
         self._reader = _Reader(self._stream, self._patience)
         self._file = io.BufferedReader(self._reader)
 

@@ -20,6 +20,7 @@ import ssl
 import struct
 
 from kvstore.base.address import Address
+from kvstore.client.certificates import refusal, tls_context
 from kvstore.client.endpoint import Endpoint
 from kvstore.client.patience import Patience
 
@@ -32,13 +33,13 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Stream:
-    """A connection. `endpoint`: where to. `patience`: for connecting. `tls`: what to trust, where TLS is spoken."""
+    """A connection. `endpoint`: where to. `patience`: for connecting. `tls`: what to trust and show over TLS."""
 
     def __init__(self, endpoint: Endpoint, patience: Patience, tls: ssl.SSLContext | None = None) -> None:
         self._socket = _connect(endpoint.place, patience)
         self._timeout_seconds = 0.0
         if endpoint.tls:
-            self._socket = _secured(self._socket, endpoint.place, patience, tls or trusting(None))
+            self._socket = _secured(self._socket, endpoint.place, patience, tls or tls_context())
 
     def send(self, data: bytes, patience: Patience) -> None:
         """Send all of `data`."""
@@ -53,6 +54,18 @@ class Stream:
             return self._socket.send(data)
         except TimeoutError:
             raise patience.exhausted() from None
+        except OSError as error:
+            raise self._last_word() or error from None
+
+    def _last_word(self) -> OSError | None:
+        """Why the server refuses what it was shown, if it said so before it ended a connection that is broken now."""
+        try:
+            self._set_timeout(0.0)
+            self._socket.recv(1)
+        except OSError as error:
+            told = _explained(error)
+            return told if told is not error else None
+        return None
 
     def receive(self, patience: Patience, most_bytes: int = _RECEIVE_BYTES) -> bytes:
         """Some bytes, as soon as there are any; none if the server has closed the connection."""
@@ -61,6 +74,8 @@ class Stream:
             return self._socket.recv(most_bytes)
         except TimeoutError:
             raise patience.exhausted() from None
+        except ssl.SSLError as error:
+            raise _explained(error) from None
 
     def _set_timeout(self, seconds: float) -> None:
         """Let the next call wait for so long, or a hundredth less or more: to set it is a system call."""
@@ -96,14 +111,6 @@ class Stream:
         with contextlib.suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.close()
-
-
-def trusting(ca_file: str | None) -> ssl.SSLContext:
-    """What a TLS connection trusts: the certificates in a file (PEM), or those of the system.
-
-    Raises OSError if the file cannot be read, or holds none.
-    """
-    return ssl.create_default_context(cafile=ca_file)
 
 
 def too_long(most_bytes: int) -> ConnectionError:
@@ -168,4 +175,11 @@ def _secured(plain: socket.socket, place: Address | str, patience: Patience, con
         plain.close()
         if isinstance(error, ValueError) and not isinstance(error, OSError):  # a name that no certificate can have
             raise ConnectionError(str(error)) from None
+        if isinstance(error, ssl.SSLError):
+            raise _explained(error) from None
         raise
+
+
+def _explained(error: OSError) -> OSError:
+    told = refusal(str(error)) if isinstance(error, ssl.SSLError) else None
+    return ConnectionError(told) if told else error

@@ -35,6 +35,7 @@ from typing import Any, Final
 from kvstore.base.address import catalog_address
 from kvstore.base.closing import Closing
 from kvstore.base.limits import MAX_READ_REPLY_BYTES
+from kvstore.client.certificates import tls_context
 from kvstore.client.endpoint import Endpoint, Several, parse_target, servers_of, speaks_tls
 from kvstore.client.exchange import (
     REPLY_TIMEOUT_SECONDS,
@@ -46,7 +47,7 @@ from kvstore.client.exchange import (
     report_on_stderr,
 )
 from kvstore.client.patience import Patience
-from kvstore.client.stream import Stream, trusting
+from kvstore.client.stream import Stream
 from kvstore.client.target import find_server
 
 #: Ids of a forked process begin at its number times this.
@@ -59,10 +60,12 @@ class Client(Closing):
     `target`: HOST:PORT (several, with commas, of a group), unix:PATH, the name of a project to look up in the catalog,
     or tls: and one of these but a path (`kvstore.client.endpoint` has the notation). `catalog`: HOST:PORT of the
     catalog; None means the environment's KVSTORE_CATALOG, or the default. `ca_file`: for tls:, a file of certificates
-    (PEM) to trust; None means those that the system trusts. `timeout_seconds`: silence after which a request is
-    repeated. `deadline_seconds`: for each request; None means that it goes on until it succeeds. `max_reply_bytes`: a
-    longer reply is not read. `sleep`, `clock`: make the pauses and tell the time. `report`: is given the lines about
-    failures, one at a time. Raises ValueError for a mistyped address, OSError for a `ca_file` that cannot be read.
+    (PEM) to trust; None means those that the system trusts. `cert_file`: for tls:, a file of the client's own
+    certificate and its private key (PEM), for a server with --tls-client-ca. `timeout_seconds`: silence after which a
+    request is repeated. `deadline_seconds`: for each request; None means that it goes on until it succeeds.
+    `max_reply_bytes`: a longer reply is not read. `sleep`, `clock`: make the pauses and tell the time. `report`: is
+    given the lines about failures, one at a time. Raises ValueError for a mistyped address, OSError, with advice, for
+    a `ca_file` or `cert_file` that is of no use.
 
     **Errors.** All requests raise ValueError if the server finds them invalid (and TypeError if an argument cannot be
     JSON), RequestRefused if it cannot do them now. They do not raise for want of a server, nor for one that answers
@@ -89,6 +92,7 @@ class Client(Closing):
         *,
         catalog: str | None = None,
         ca_file: str | None = None,
+        cert_file: str | None = None,
         timeout_seconds: float = REPLY_TIMEOUT_SECONDS,
         deadline_seconds: float | None = None,
         max_reply_bytes: int = MAX_READ_REPLY_BYTES,
@@ -97,9 +101,9 @@ class Client(Closing):
         report: Callable[[str], object] = report_on_stderr,
     ) -> None:
         self.target = target
-        self._meant = parse_target(target, ca_file)
+        self._meant = parse_target(target, ca_file, cert_file)
         self._catalog = str(catalog_address(catalog))
-        self._ca_file = ca_file
+        self._files = ca_file, cert_file
         self._timeout_seconds = timeout_seconds
         self._deadline_seconds = deadline_seconds
         self._max_reply_bytes = max_reply_bytes
@@ -110,7 +114,7 @@ class Client(Closing):
         self._sent = False
         #: How many times a request had to be repeated so far; each made one line on stderr.
         self.retries = 0
-        self._tls = trusting(ca_file) if speaks_tls(self._meant) else None
+        self._tls = tls_context(ca_file, cert_file) if speaks_tls(self._meant) else None
         self._start_afresh()
 
     def _start_afresh(self) -> None:
@@ -125,7 +129,7 @@ class Client(Closing):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._tls = trusting(self._ca_file) if speaks_tls(self._meant) else None
+        self._tls = tls_context(*self._files) if speaks_tls(self._meant) else None
         self._start_afresh()
 
     def insert(self, key: str, value: Any, *, deadline_seconds: float | None = None) -> None:

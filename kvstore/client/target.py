@@ -50,18 +50,13 @@ class LookupFailed(OSError):
     """The catalog does not answer, answers nonsense, or does not know the project. It may later."""
 
 
-def resolve(
-    target: str,
-    catalog: str | None = None,
-    timeout_seconds: float = LOOKUP_TIMEOUT_SECONDS,
-    ca_file: str | None = None,
-) -> Endpoint:
+def resolve(target: str, catalog: str | None = None, timeout_seconds: float = LOOKUP_TIMEOUT_SECONDS) -> Endpoint:
     """Where a TARGET (`endpoint`) leads to, of several the first. Blocks while it asks the catalog, if it has to.
 
-    `catalog`, `timeout_seconds`: as in `find_server`; `ca_file`: as in `parse_target`. Raises ValueError if target or
-    catalog is mistyped (the caller's fault), LookupFailed if the catalog cannot tell now.
+    `catalog`, `timeout_seconds`: as in `find_server`. Raises ValueError if target or catalog is mistyped (the caller's
+    fault), LookupFailed if the catalog cannot tell now.
     """
-    meant = parse_target(target, ca_file)
+    meant = parse_target(target)
     if isinstance(meant, Several):
         return meant.endpoints[0]
     if isinstance(meant, Project):

@@ -7,8 +7,8 @@
     kvstore group leave DIR               make a directory of a group that of a server by itself, for good
 
 TARGET is HOST:PORT of any server of the group, or of several, with commas. The others are those that it knows. The
-user needs +info, +sentinel and +role; for handover +failover, for trim and forget +group. A password is given as to
-kvstore top. Who is alive is not forgotten.
+user needs +info, +sentinel and +role; for handover +failover, for trim and forget +group. A password and certificates
+are given as to kvstore top. Who is alive is not forgotten.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kvstore.base.errors import KVStoreError
 from kvstore.client.raw import resp_request
 from kvstore.store.leaving import leave_group
 from kvstore.tools.directory import existing
-from kvstore.tools.login import add_login, connected, password_of
+from kvstore.tools.login import add_login, connected, login_of
 from kvstore.tools.streams import say
 from kvstore.values import TYPES
 
@@ -59,14 +59,14 @@ class _Group:
     """The servers, as they can be asked."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        self._login = arguments.user, password_of(arguments), arguments.ca_file
+        self._login = login_of(arguments)
         self._prefix = "tls:" if arguments.target.startswith("tls:") else ""
         self.nodes = [parse_address(each) for each in arguments.target.removeprefix("tls:").split(",")]
         self.name = ""
 
     def ask(self, node: Address, *words: str) -> Any:
         """What a server answers. Raises KVStoreError for an error, OSError if it does not answer."""
-        with connected(f"{self._prefix}{node}", *self._login) as connection:
+        with connected(f"{self._prefix}{node}", self._login) as connection:
             connection.send(resp_request(*words))
             answer = connection.resp()
         if isinstance(answer, str) and answer.startswith("-"):

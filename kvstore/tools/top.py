@@ -20,7 +20,7 @@ from typing import Any
 from kvstore.base.errors import KVStoreError
 from kvstore.client.raw import RawConnection
 from kvstore.tools.figures import Sample, ask, compare
-from kvstore.tools.login import add_login, connected, password_of
+from kvstore.tools.login import Login, add_login, connected, login_of
 from kvstore.tools.screen import VIEWS, Line, Style, summary, table
 from kvstore.tools.streams import output
 
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """The tool."""
     stream = output()
-    server = Server(arguments.target, arguments.user, password_of(arguments), arguments.ca_file)
+    server = Server(arguments.target, login_of(arguments))
     if arguments.json or arguments.once:
         for figures in _figures(server, arguments.interval, once=arguments.once):
             print(_as_json(figures, server.target) if arguments.json else _as_text(figures, server.target), flush=True)
@@ -57,11 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
 class Server:
     """The one that is watched. It is connected to when it is asked, anew if it went away. `target`: as it was given."""
 
-    def __init__(self, target: str, user: str, password: bytes | None, ca_file: str | None = None) -> None:
+    def __init__(self, target: str, login: Login) -> None:
         self.target = target
-        self._user = user
-        self._password = password
-        self._ca_file = ca_file
+        self._login = login
         self._connection: RawConnection | None = None
 
     def ask(self, *wanted: str) -> Sample:
@@ -79,7 +77,7 @@ class Server:
         return sample
 
     def _connect(self) -> RawConnection:
-        return connected(self.target, self._user, self._password, self._ca_file)
+        return connected(self.target, self._login)
 
 
 def _figures(server: Server, interval_s: float, *, once: bool) -> Iterator[dict[str, Any]]:
