@@ -53,6 +53,30 @@ def allow_one_user(etcd: Etcd, *keys: tuple[str, str]) -> None:
         assert answer is not None and "header" in answer, (path, answer)
 
 
+class Seen:
+    """What a watch tells of, from the first entry on. `entries`: so far."""
+
+    def __init__(self, log: EtcdLog) -> None:
+        self.entries: list[bytes] = []
+        self._awaited: tuple[int, Deferred[None]] = 0, Deferred()
+        log.watch(1, self._see, lambda first: None)
+
+    def reaches(self, position: int) -> Deferred[None]:
+        """Fires when it has told of that one."""
+        self._awaited = position, Deferred()
+        self._look()
+        return self._awaited[1]
+
+    def _see(self, position: int, entry: bytes) -> None:
+        self.entries.append(entry)
+        self._look()
+
+    def _look(self) -> None:
+        position, reached = self._awaited
+        if len(self.entries) >= position and not reached.called:
+            reached.callback(None)
+
+
 @pytest.mark.long
 class UserTests(TestCase):
     """See the module."""
@@ -106,23 +130,14 @@ class UserTests(TestCase):
     async def test_tokens_that_etcd_has_forgotten(self) -> None:
         """It starts anew: appends and the watch go on."""
         log = self.open()
-        entries = iter(range(1, 100))
-        seen: list[bytes] = []
-        reached: dict[int, Deferred[None]] = {2: Deferred(), 4: Deferred()}
-
-        def see(position: int, entry: bytes) -> None:
-            seen.append(entry)
-            if position in reached:
-                reached[position].callback(None)
-
-        log.watch(1, see, self.fail)
+        seen = Seen(log)
         for last in (2, 4):
-            for position in (next(entries), next(entries)):
+            for position in (last - 1, last):
                 self.assertIs(await asked(log.append, position, b"%d" % position), Appended.THERE)
-            await reached[last]
+            await seen.reaches(last)
             self.etcd.nodes[0].kill()
             self.etcd.nodes[0].start()
-        self.assertEqual(seen, [b"1", b"2", b"3", b"4"])
+        self.assertEqual(seen.entries, [b"1", b"2", b"3", b"4"])
 
     async def test_keys_of_others(self) -> None:
         """Are not for this user: the log of another group is never reached."""
@@ -151,31 +166,19 @@ class SignedTokenTests(UserTests):
     async def test_tokens_that_are_too_old(self) -> None:
         """Another is got, as often as it takes; the watch goes on."""
         log = self.open()
-        seen: list[int] = []
-        log.watch(1, lambda position, entry: seen.append(position), self.fail)
-        tokens, positions = set(), count(1)
+        seen = Seen(log)
+        tokens, positions = set[bytes | None](), count(1)
         while len(tokens) < 4:
             position = next(positions)
             self.assertIs(await asked(log.append, position, b"entry"), Appended.THERE)
             tokens.add(self.token(log))
-        last: Deferred[None] = Deferred()
-        log.watch(position, lambda *_: last.callback(None), self.fail)
-        await last
-        self.assertEqual(seen, list(range(1, position + 1)))
+        await seen.reaches(position)
+        self.assertEqual(seen.entries, [b"entry"] * position)
 
     async def test_users_that_are_changed(self) -> None:
         """All tokens end with that, though they are new; the watch goes on."""
         log, (node,) = self.open(), self.etcd.nodes
-        seen: list[int] = []
-        last: Deferred[None] = Deferred()
-
-        def see(position: int, entry: bytes) -> None:
-            seen.append(position)
-            if position == 4:
-                last.callback(None)
-
-        log.watch(1, see, self.fail)
-        tokens = set()
+        seen, tokens = Seen(log), set[bytes | None]()
         for position in range(1, 5):
             self.assertIs(await asked(log.append, position, b"entry"), Appended.THERE)
             tokens.add(self.token(log))
@@ -183,5 +186,5 @@ class SignedTokenTests(UserTests):
             assert root is not None
             added = node.ask("/v3/auth/user/add", {"name": f"user{position}", "password": "x"}, root["token"])
             self.assertEqual(list(added or ()), ["header"])
-        await last
-        self.assertEqual((len(tokens), seen), (4, [1, 2, 3, 4]))
+        await seen.reaches(4)
+        self.assertEqual((len(tokens), seen.entries), (4, [b"entry"] * 4))
