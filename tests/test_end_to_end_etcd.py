@@ -190,17 +190,21 @@ class CertificateTests(TestCase):
     timeout = 60
 
     async def test_who_is_who(self) -> None:
-        """Both sides have a certificate, and a log is kept there; without one of our own etcd says nothing to us."""
+        """Both sides have a certificate, ours signed by one that stands after it in the file, and a log is kept there;
+        without one of our own etcd says nothing to us.
+        """
         if MISSING:
             raise SkipTest(MISSING)
-        own, authority = os.path.abspath(self.mktemp()), os.path.abspath(self.mktemp())
+        own, authority, between, ours = (os.path.abspath(self.mktemp()) for _ in range(4))
         make_certificate(own)
+        make_certificate(between, own)
+        make_certificate(ours, between)
         _, begin, certificate = Path(own).read_text().partition("-----BEGIN CERTIFICATE")
         Path(authority).write_text(begin + certificate)  # etcd takes nothing else in there
         files = ("--cert-file", own, "--key-file", own, "--client-cert-auth", "--trusted-ca-file", authority)
         etcd = Etcd(*files, count=1)
         self.addCleanup(etcd.close)
-        log = open_log(f"{etcd.location}?ca={own}&cert={own}", "shop", reactor)
+        log = open_log(f"{etcd.location}?ca={own}&cert={ours}", "shop", reactor)
         self.addCleanup(log.stop)
         self.assertIs(await asked(log.append, 1, b"entry"), Appended.THERE)
         seen: Deferred[bytes] = Deferred()

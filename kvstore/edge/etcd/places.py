@@ -63,7 +63,8 @@ def _own_certificate(certificate: str, key: str) -> Shown:
         raise ValueError(f"{error.filename}: {error.strerror}") from None
     except Exception:  # OpenSSL's
         raise ValueError(f"{certificate} and {key} are not a certificate and its key in PEM format") from None
-    return {"privateKey": loaded.privateKey.original, "certificate": loaded.original}
+    between = [each.original for each in authorities_in(certificate)[1:]]
+    return {"privateKey": loaded.privateKey.original, "certificate": loaded.original, "extraCertChain": between}
 
 
 def _contents(path: str) -> bytes:
