@@ -60,7 +60,8 @@ class SimulatedSharedLog:
     `quota_bytes`: what it says that it takes; it takes more all the same. `file_bytes`: how large it
     says that its file is. `freed`: how often it was told to forget.
 
-    `entries`, by their positions, the newest at `head`; `first`: where they begin; `noted`: see `SharedLog.note`.
+    `entries`, by their positions, the newest at `head`; `first`: where they begin; `asked_first`: where they will, when
+    all is done that was asked for; `noted`: see `SharedLog.note`.
     """
 
     def __init__(self, call_later: CallLater, chance: Random, trouble: Trouble | None = None) -> None:
@@ -70,6 +71,7 @@ class SimulatedSharedLog:
         self.refuses = False
         self.entries: dict[int, bytes] = {}
         self.first, self.head = 1, 0
+        self.asked_first = 1
         self.noted: dict[str, Note] = {}
         self.quota_bytes = PLENTY_BYTES
         self.file_bytes = 0
@@ -189,6 +191,7 @@ class SimulatedConnection:
 
     def trim(self, first: int, done: Callable[[], None]) -> None:
         """See `SharedLog`."""
+        self.log.asked_first = max(self.log.asked_first, first)
         self._ask(lambda: self.log.trim(first), lambda _: done())
 
     def note(self, node: str, note: Note, done: Callable[[Note | None], None]) -> None:

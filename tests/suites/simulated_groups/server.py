@@ -20,6 +20,8 @@ from kvstore.commands.membership import changed_sides
 from kvstore.edge.compactor import Compactor
 from kvstore.edge.settings import ReadPolicy
 from kvstore.edge.upkeep import Upkeep
+from kvstore.store import checkpoint
+from kvstore.store.joining import read_piece
 from kvstore.store.merge import MergeJob, merge
 from kvstore.store.replica import End, Ended, Replica, Role
 from kvstore.testing.fates import RandomFates
@@ -200,6 +202,10 @@ class Machine(MemoryNode):
         """Ask for a compaction."""
         if self.runs:
             self.upkeep.compact_now()
+
+    def covers(self) -> int:
+        """Up to which position the checkpoint on its disk has all; 0 if there is none."""
+        return read_piece(self.disk, 0).covers if checkpoint.NAME in self.disk.names() else 0
 
     @property
     def runs(self) -> bool:

@@ -15,6 +15,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
 from kvstore.base.errors import Failure
+from kvstore.base.shared_log import Note
 from kvstore.edge import upkeep
 from kvstore.edge.group import compacting, trimming
 from kvstore.edge.settings import ReadPolicy
@@ -196,7 +197,7 @@ def _hand_over(world: World, node: Machine) -> None:
 def _lose_disk(world: World, node: Machine) -> None:
     """One whose data the others have: two at a time may not be lost, once the log is trimmed."""
     others = [each for each in world.nodes if each is not node]
-    if all((_begins(world, each) or 1) >= world.log.first for each in others):
+    if all(_has_what_leaves_the_log(world, each) for each in others):
         world.log.noted.pop(str(node.address), None)
         node.lose_disk()
 
@@ -212,7 +213,7 @@ def _lose_two_disks(world: World, node: Machine) -> None:
         world.log.noted.pop(str(other.address), None)
         other.lose_disk()
     ends_s = world.time.seconds() + _PATIENCE_S
-    while not all((_begins(world, other) or 0) >= world.log.first for other in others):
+    while not all(str(each.address) in world.log.noted and _has_what_leaves_the_log(world, each) for each in others):
         if world.time.seconds() > ends_s:
             raise Violation(f"in {_PATIENCE_S} s those whose disks are lost do not come back")
         world.chance.choice(others).compact()
@@ -220,10 +221,12 @@ def _lose_two_disks(world: World, node: Machine) -> None:
         world.pass_time(0.1)
 
 
-def _begins(world: World, node: Machine) -> int | None:
-    """The position from which on a node needs the log, as it has noted last; None if it has not."""
-    note = world.log.noted.get(str(node.address))
-    return note and note.covers + 1
+def _has_what_leaves_the_log(world: World, node: Machine) -> bool:
+    """Whether a node's checkpoint has all that left the log, or is about to: as the node has noted, and as it is, since
+    a note of the time before it lost its disk may have come late.
+    """
+    noted = world.log.noted.get(str(node.address), Note(0, 0)).covers
+    return min(noted, node.covers()) >= world.log.asked_first - 1
 
 
 def _trim(world: World, node: Machine) -> None:
