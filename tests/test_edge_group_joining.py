@@ -575,6 +575,26 @@ class RoomTests(SynchronousTestCase):
         group.go_on(5)
         self.assertEqual(client.ask("SET", "key", "more"), "OK")
 
+    def test_much_between_two_looks(self) -> None:
+        """No more of what grows is taken than there was room for at the last look, however fast it comes."""
+        group = MemoryGroup()
+        leader = group.leader()
+        client = Talker(leader)
+        for node in group.nodes:
+            node.server.compact_now = lambda: False
+        group.log.quota_bytes = 1_000_000
+        group.go_on(5)
+        self.patch(leader.node._trimming, "start", lambda: None)
+        group.go_on(5)
+        answers = [client.ask("SET", "key", "x" * 20_000) for _ in range(60)]
+        taken = answers.count("OK")
+        self.assertEqual(answers[:taken], ["OK"] * taken)
+        self.assertGreater(taken, 25)
+        self.assertLess(group.log.size().used_bytes, 750_000)
+        for answer in answers[taken:]:
+            self.assertRegex(str(answer), "MISCONF.* the group's log takes .* of 1000000 .*, and .* more or so by now")
+        self.assertEqual((client.ask("DEL", "key"), client.ask("GET", "key")), (1, None))
+
     def test_trimming_as_told(self) -> None:
         """GROUP TRIM compacts, and trims without the margin."""
         self.patch(trimming, "_STEP", 5)

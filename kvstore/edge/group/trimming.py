@@ -24,6 +24,9 @@ are alive, and then of the silent ones the one that covers most.
 | more than _SOFT | every node compacts (see `compacting`), and no margin is kept |
 | more than _HARD; more than _SOFT, if its file is past _NEAR | the leader refuses what grows, as a full disk does |
 
+Between two looks the leader counts what it has written since: however fast that is, and however late an answer, it is
+refused before the engine is past _HARD, or its file past _MOST, which may have to grow by all of it.
+
 An engine past its quota takes no trim either; what is left past _HARD is for those, for empty entries, and for what
 removes. Each node asks for itself how full it is: so nobody need be told to compact.
 
@@ -57,7 +60,7 @@ _STEP = 1000
 _MARGIN = 100_000
 #: Parts of the engine's quota.
 _SOFT, _HARD = 0.5, 0.75
-_NEAR = 0.9
+_NEAR, _MOST = 0.9, 0.95
 _HISTORY = 1 / 32
 
 
@@ -109,7 +112,7 @@ class Trimming:
             self._log.note(str(self._node.own), note, partial(self._has_noted, note))
         else:
             self._log.notes(self._noted)
-        self._log.size(self._sized)
+        self._log.size(partial(self._sized, self._store.engine_bytes()))
 
     def _has_noted(self, note: Note, before: Note | None) -> None:
         """Go on with the others; see whether another server notes something under this one's name, time after time."""
@@ -152,8 +155,8 @@ class Trimming:
     def _is_hurried(self) -> bool:
         return self._is_tight or self._compacting.is_wanted
 
-    def _sized(self, size: Size) -> None:
-        """Make room in the engine, or see that it need not."""
+    def _sized(self, looked_at: int, size: Size) -> None:
+        """Make room in the engine, or see that it need not. `looked_at`: see `GroupStore.limit_engine`."""
         self._unanswered -= 1
         self._node.log_size = size
         self._forget_history(size)
@@ -164,9 +167,9 @@ class Trimming:
                     "the group's log takes {used} of {quota} bytes in its engine: compacting, to trim it",
                     used=size.used_bytes, quota=size.quota_bytes,
                 )  # fmt: skip
-            self._compacting.make_room(size, is_full=_is_full(size))
+            self._compacting.make_room(size, is_full=_room_bytes(size) <= 0)
         text = f"the group's log takes {size.used_bytes} of {size.quota_bytes} bytes in its engine"
-        self._store.refuse(text if _is_full(size) else "")
+        self._store.limit_engine(looked_at, _room_bytes(size), text)
 
     def _forget_history(self, size: Size) -> None:
         self._forgotten_bytes = min(self._forgotten_bytes, size.used_bytes)
@@ -175,9 +178,10 @@ class Trimming:
             self._log.free(lambda: None)
 
 
-def _is_full(size: Size) -> bool:
-    """Whether the engine has no more room but for what makes some. What is free in its file may be in pieces too small
-    for large values, so a file near its quota is trusted with less.
+def _room_bytes(size: Size) -> int:
+    """How much more the engine may take of what grows. What is free in its file may be in pieces too small for large
+    values: so the file may have to grow by all of it, and one near its quota is trusted with less.
     """
-    most = _HARD if size.file_bytes <= size.quota_bytes * _NEAR else _SOFT
-    return size.used_bytes > size.quota_bytes * most
+    if size.file_bytes > size.quota_bytes * _NEAR:
+        return int(size.quota_bytes * _SOFT) - size.used_bytes
+    return min(int(size.quota_bytes * _HARD) - size.used_bytes, int(size.quota_bytes * _MOST) - size.file_bytes)
