@@ -162,10 +162,7 @@ class JoiningTests(SynchronousTestCase):
         """It is begun again after a while, not each time that a server asks: each that fails is told in the log, and
         doubles the pause before the next.
         """
-        self.group.go_on(1)
-        for node in (self.away, self.other):
-            node.compact()
-        self.group.until(lambda: self.group.log.first > 1)
+        self.trim_beyond_the_leader()
         asked = self.compactions_asked_for()
         for _ in range(30):
             self.refused(self.group.log.first - 1)
@@ -178,10 +175,7 @@ class JoiningTests(SynchronousTestCase):
 
     def test_one_that_is_not_to_be_begun(self) -> None:
         """None is begun for what this server has not; nor while one is under way, or waits since it failed."""
-        self.group.go_on(1)
-        for node in (self.away, self.other):
-            node.compact()
-        self.group.until(lambda: self.group.log.first > 1)
+        self.trim_beyond_the_leader()
         asked = self.compactions_asked_for()
         self.refused(1 << 60)
         self.group.go_on(3)
@@ -193,6 +187,13 @@ class JoiningTests(SynchronousTestCase):
         self.refused(self.group.log.first - 1)
         self.group.go_on(3)
         self.assertEqual(asked, [])
+
+    def trim_beyond_the_leader(self) -> None:
+        """The log is trimmed up to what the others have in their checkpoints, and the leader has not."""
+        self.group.go_on(1)
+        for node in (self.away, self.other):
+            node.compact()
+        self.group.until(lambda: self.group.log.first > 1)
 
     def compactions_asked_for(self) -> list[None]:
         """As many as the leader asks for from now on, none of which is begun."""
@@ -208,10 +209,7 @@ class JoiningTests(SynchronousTestCase):
 
     def test_a_server_without_a_checkpoint(self) -> None:
         """Since there was no room for the first one, when it began: one is made all the same."""
-        self.group.go_on(1)
-        for node in (self.away, self.other):
-            node.compact()
-        self.group.until(lambda: self.group.log.first > 1)
+        self.trim_beyond_the_leader()
         self.leader.disk.remove("table.ckpt")
         asked = self.compactions_asked_for()
         self.refused(self.group.log.first - 1)
@@ -220,11 +218,8 @@ class JoiningTests(SynchronousTestCase):
 
     def test_one_that_is_fetched_in_vain(self) -> None:
         """It is not kept, as the log was trimmed beyond it: the newer one is made at once."""
-        self.group.go_on(1)
         self.client.ask("GROUP", "CHECKPOINT", 0)
-        for node in (self.away, self.other):
-            node.compact()
-        self.group.until(lambda: self.group.log.first > 1)
+        self.trim_beyond_the_leader()
         self.assertTrue(self.leader.group_store.is_lent())
         asked = self.compactions_asked_for()
         self.refused(self.group.log.first - 1)

@@ -108,9 +108,11 @@ class GroupStore(Store):
         self.follows(True)
         self.heading = NothingOwn()
 
-    def engine_bytes(self) -> int:
-        """How many bytes the log's engine has taken at most for the commits that were made here, but for a constant."""
-        return self._closed_bytes * 5 // 4 + self.pending.sequence * _COMMIT_IN_ENGINE_BYTES
+    def engine_bytes(self, open_bytes: int = 0) -> int:
+        """How many bytes the log's engine has taken at most for the commits that were made here, but for a constant.
+        `open_bytes`: of the open commit, which is to be counted.
+        """
+        return (self._closed_bytes + open_bytes) * 5 // 4 + self.pending.sequence * _COMMIT_IN_ENGINE_BYTES
 
     def limit_engine(self, looked_at: int, room_bytes: int, says: str) -> None:
         """When `engine_bytes` was `looked_at` the engine had room for so many bytes more, and `says` how full it was.
@@ -130,12 +132,11 @@ class GroupStore(Store):
         return super()._reserve(size_bytes, purpose)
 
     def _reserve_in_engine(self, size_bytes: int) -> None:
-        taken_bytes = self.engine_bytes()
-        if taken_bytes + size_bytes * 5 // 4 <= self._most_engine_bytes:
+        if self.engine_bytes(size_bytes) <= self._most_engine_bytes:
             return
         reason = self._engine_says
         if self._most_engine_bytes > self._looked_at:
-            reason += f", and {taken_bytes - self._looked_at} more or so by now"
+            reason += f", and {self.engine_bytes() - self._looked_at} more or so by now"
         self.refusals.add(self.now_us() // 1000, reason)
         self.pending.room = NO_ROOM_AT_ALL
         raise StorageFull(reason)

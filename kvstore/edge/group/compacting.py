@@ -10,8 +10,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Protocol
 
 from kvstore.base.address import Address
@@ -51,9 +51,8 @@ class Compacting:
         self._is_told = False  # to compact, and has not yet
         self._told_until_s = 0.0
         self._made_room_s = -_A_WHILE_S
-        self._is_looking = False  # whether the log still has what comes behind this server's checkpoint
-        self._looked_behind = 0  # up to where that went
-        self._look_again_s = 0.0  # if it goes so far yet
+        self._looked_behind = 0  # up to where this server's checkpoint went when the log was asked what comes next
+        self._look_again_s = 0.0  # if it goes so far yet; not before that is answered
 
     # An operator
 
@@ -101,15 +100,13 @@ class Compacting:
         way, or is tried again since it failed, is waited for; one that could not even begin is asked for again after a
         while, however often servers ask meanwhile.
         """
-        if self._store.segment_bytes or self._is_looking:
+        covers = self._store.covered
+        if self._store.segment_bytes or not covers < position <= self._node.applied:
             return
-        covers, now_s = self._store.covered, self._clock.seconds()
-        has_looked = covers == self._looked_behind and now_s < self._look_again_s
-        if covers < position <= self._node.applied and not has_looked:
-            self._is_looking = True
-            self._log.read(covers + 1, partial(self._looked, covers))
+        if covers > self._looked_behind or self._clock.seconds() >= self._look_again_s:
+            self._looked_behind, self._look_again_s = covers, math.inf
+            self._log.read(covers + 1, self._looked)
 
-    def _looked(self, covers: int, found: Read) -> None:
+    def _looked(self, found: Read) -> None:
         has_begun = isinstance(found, Trimmed) and self.begin()
-        self._is_looking, self._looked_behind = False, covers
         self._look_again_s = self._clock.seconds() + (_A_WHILE_S if has_begun else _LOOK_S)

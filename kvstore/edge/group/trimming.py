@@ -160,6 +160,7 @@ class Trimming:
         self._unanswered -= 1
         self._node.log_size = size
         self._forget_history(size)
+        room_bytes = _room_bytes(size)
         was_tight, self._is_tight = self._is_tight, size.used_bytes > size.quota_bytes * _SOFT
         if self._is_tight:
             if not was_tight:
@@ -167,9 +168,9 @@ class Trimming:
                     "the group's log takes {used} of {quota} bytes in its engine: compacting, to trim it",
                     used=size.used_bytes, quota=size.quota_bytes,
                 )  # fmt: skip
-            self._compacting.make_room(size, is_full=_room_bytes(size) <= 0)
+            self._compacting.make_room(size, is_full=room_bytes <= 0)
         text = f"the group's log takes {size.used_bytes} of {size.quota_bytes} bytes in its engine"
-        self._store.limit_engine(looked_at, _room_bytes(size), text)
+        self._store.limit_engine(looked_at, room_bytes, text)
 
     def _forget_history(self, size: Size) -> None:
         self._forgotten_bytes = min(self._forgotten_bytes, size.used_bytes)
